@@ -1,0 +1,2 @@
+//! image-build
+fn main() {}
