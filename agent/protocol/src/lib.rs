@@ -1,1 +1,37 @@
-//! protocol
+//! Messages between node and controller: the only thing both sides link.
+//!
+//! Knows the shape of every message, how a proof is signed and how the enrolment code is made.
+//! Refuses to know how a message travels, where a key is kept and what anybody does about it.
+//! Versioned: [`VERSION`] is in every first message; a side that does not speak it says so and stops.
+#![forbid(unsafe_code)]
+
+mod enrol;
+mod identity;
+mod inventory;
+mod job;
+mod report;
+pub mod routes;
+mod seed;
+mod state;
+
+pub use enrol::{BootFacts, Enrol, Enrolled, Hello, HelloReply, IdentityFile, Ticket, Verdict};
+pub use identity::{
+    CaPin, Code, Epoch, HardwareAddress, IdentityError, JobId, Key, NodeId, Nonce, Signature, enrol_proof, hello_proof,
+};
+pub use inventory::{Bmc, Cpu, Disk, DiskBus, DiskId, Holding, Inventory, Nic, Smbios};
+pub use job::{Envelope, Expectation, ImageJob, Phase, Progress, ProgressReply, Receipt, Target, Task, TaskAsk};
+pub use report::{Answer, Domain, Drift, Facts, Hypervisor, Report, ReportReply, TaskReport, TaskResult, UnitReport};
+pub use seed::{SEED_BYTES, SEED_OFFSET, Seed, SeedError};
+pub use state::{File, Order, OrderKind, StateAsk, StateDocument, StateReply, TaskWanted, UnitWanted, When};
+
+/// The version of this protocol; the first field of [`Hello`] and [`Enrol`].
+pub const VERSION: u32 = 1;
+
+/// A refusal, as the body of every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Refusal {
+    /// What was refused and why, for a person.
+    pub error: String,
+    /// Whether asking again later may help.
+    pub retry: bool,
+}

@@ -1,0 +1,182 @@
+//! What a server is made of: attributes, never its identity.
+
+use std::fmt;
+
+use pack::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::HardwareAddress;
+
+/// The hardware as the agent read it from `/sys` and `/proc`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// Processors.
+    pub cpu: Cpu,
+    /// Memory that the kernel sees, in bytes.
+    pub memory_bytes: u64,
+    /// Network interfaces, the one that booted among them.
+    pub nics: Vec<Nic>,
+    /// Whole disks; never partitions, loops or RAM disks.
+    pub disks: Vec<Disk>,
+    /// What the board says of itself.
+    pub smbios: Smbios,
+    /// `bios` or `uefi`.
+    pub firmware: String,
+    /// The management controller, where one is seen.
+    pub bmc: Option<Bmc>,
+}
+
+/// Processors, all of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cpu {
+    /// As in `/proc/cpuinfo`.
+    pub model: String,
+    /// Hardware threads that are online.
+    pub threads: u32,
+    /// `x86_64` or `aarch64`.
+    pub arch: String,
+    /// Whether it can run virtual machines in hardware (vmx or svm).
+    pub virtualisation: bool,
+}
+
+/// One network interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nic {
+    /// The kernel's name, for the screen only.
+    pub name: String,
+    /// Its permanent address.
+    pub mac: HardwareAddress,
+    /// Link speed in Mb/s, where the driver knows.
+    pub speed_mbps: Option<u32>,
+    /// Whether a cable is in.
+    pub carrier: bool,
+    /// Kernel driver.
+    pub driver: String,
+}
+
+/// How a disk is named in every contract: by what is printed on it, never by the order it was found in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DiskId(String);
+
+impl DiskId {
+    /// By World Wide Name where there is one, else by serial number; none of both means the disk can't be named,
+    /// and so can't be written.
+    pub fn of(wwn: &str, serial: &str) -> Option<Self> {
+        let clean = |s: &str| s.chars().filter(|c| c.is_ascii_graphic()).take(128).collect::<String>();
+        match (clean(wwn), clean(serial)) {
+            (wwn, _) if !wwn.is_empty() => Some(Self(format!("wwn:{wwn}"))),
+            (_, serial) if !serial.is_empty() => Some(Self(format!("serial:{serial}"))),
+            _ => None,
+        }
+    }
+
+    /// `wwn:…` or `serial:…`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DiskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The bus a disk hangs on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskBus {
+    /// Paravirtual.
+    Virtio,
+    /// NVM Express.
+    Nvme,
+    /// Serial ATA.
+    Sata,
+    /// SAS or another SCSI transport.
+    Scsi,
+    /// USB: never chosen without being named.
+    Usb,
+    /// SD or eMMC.
+    Mmc,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+/// One whole disk and what is on it now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// The kernel's name, for the screen only; no contract names a disk by it.
+    pub name: String,
+    /// Model.
+    pub model: String,
+    /// Serial number, or empty.
+    pub serial: String,
+    /// World Wide Name or NVMe EUI, or empty.
+    pub wwn: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Logical sector in bytes.
+    pub sector_bytes: u32,
+    /// Bus.
+    pub bus: DiskBus,
+    /// Whether the medium can be taken out.
+    pub removable: bool,
+    /// Whether it spins.
+    pub rotational: bool,
+    /// Whether the kernel refuses writes to it.
+    pub read_only: bool,
+    /// What is recognised on it: partition tables, file systems, LVM, RAID, Ceph, ….
+    pub holds: Vec<Holding>,
+    /// BLAKE3 over its first and last MiB: changes when the disk was repartitioned or swapped.
+    pub content: Option<Digest>,
+}
+
+impl Disk {
+    /// How contracts name it; `None` when it has neither WWN nor serial.
+    pub fn id(&self) -> Option<DiskId> {
+        DiskId::of(&self.wwn, &self.serial)
+    }
+}
+
+/// Something recognised on a disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Holding {
+    /// `gpt`, `mbr`, `ext4`, `xfs`, `btrfs`, `ntfs`, `vfat`, `swap`, `lvm`, `luks`, `mdraid`, `zfs`, `ceph`, ….
+    pub kind: String,
+    /// Partition number; 0 is the whole disk.
+    pub partition: u32,
+    /// Label or volume name, cleaned of control characters; may be empty.
+    pub label: String,
+    /// Size in bytes where it is known.
+    pub bytes: Option<u64>,
+}
+
+/// What the board says of itself (SMBIOS types 0, 1, 2). Vendors leave nonsense here: never a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Smbios {
+    /// Maker.
+    pub vendor: String,
+    /// Product.
+    pub product: String,
+    /// Serial number.
+    pub serial: String,
+    /// UUID, lower case, as the kernel prints it.
+    pub uuid: String,
+    /// Firmware version.
+    pub bios: String,
+}
+
+/// A management controller.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bmc {
+    /// `ipmi` where the kernel has an IPMI device.
+    pub kind: String,
+}

@@ -1,0 +1,134 @@
+//! Stage *run*: the state document that the installed agent makes true.
+
+use pack::Digest;
+use serde::{Deserialize, Serialize};
+
+/// The installed agent asks for its state; the answer is held back until there is news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateAsk {
+    /// The generation it has applied; 0 for none.
+    pub have: u64,
+    /// The highest order it has carried out; 0 for none.
+    pub done_order: u64,
+    /// How long the controller may hold the answer back, in seconds; at most 30.
+    pub wait_seconds: u32,
+}
+
+/// The answer to [`StateAsk`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateReply {
+    /// A newer document, when there is one.
+    pub document: Option<StateDocument>,
+    /// Orders above `done_order`, oldest first.
+    pub orders: Vec<Order>,
+}
+
+/// What a node shall be: the whole of it, every time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateDocument {
+    /// Grows with every change.
+    pub generation: u64,
+    /// Host name.
+    pub name: String,
+    /// Files, written before tasks and units.
+    pub files: Vec<File>,
+    /// Units in the order they are started; stopped in the reverse order.
+    pub units: Vec<UnitWanted>,
+    /// Tasks, each run until its guard holds.
+    pub tasks: Vec<TaskWanted>,
+}
+
+/// One file.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Absolute, without `..`.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// User name.
+    pub owner: String,
+    /// Group name.
+    pub group: String,
+    /// BLAKE3 of the content.
+    pub digest: Digest,
+    /// The content; UTF-8.
+    pub content: String,
+    /// Units of this document that are restarted when the content changed.
+    pub restarts: Vec<String>,
+}
+
+impl std::fmt::Debug for File {
+    /// Never the content: it may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("File").field("path", &self.path).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+/// One unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitWanted {
+    /// `chrony.service`.
+    pub name: String,
+    /// Started by the next boot.
+    pub enabled: bool,
+    /// Running now.
+    pub running: bool,
+    /// Grows when the operator wants it restarted; the agent restarts it once for each value.
+    pub restarts: u64,
+}
+
+/// A command that makes something true, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskWanted {
+    /// Unique in the document; letters, digits and hyphens.
+    pub name: String,
+    /// Exit status 0 means it is true already and the command is not run.
+    pub guard: Vec<String>,
+    /// Program and arguments; no shell.
+    pub argv: Vec<String>,
+    /// After this many seconds it is killed and has failed.
+    pub timeout_seconds: u32,
+    /// When it runs.
+    pub when: When,
+}
+
+/// When a task runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// After the files, before any unit.
+    BeforeUnits,
+    /// After the units.
+    AfterUnits,
+}
+
+/// Something to be done once, now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// Ascending per node; an order is carried out once.
+    pub id: u64,
+    /// What.
+    pub kind: OrderKind,
+}
+
+/// What an order asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum OrderKind {
+    /// The last lines of a unit's journal, sent back as an answer.
+    Logs {
+        /// The unit.
+        unit: String,
+        /// How many lines; at most 1,000.
+        lines: u32,
+    },
+    /// Hand in a ticket, then restart into the ramdisk.
+    Redeploy,
+}
