@@ -1,1 +1,31 @@
-//! cast
+//! Image delivery as state machines: which piece to compare, fetch, write and read back next, and when a disk may
+//! become bootable.
+//!
+//! Knows pieces by number, byte ranges and time; refuses to know what an image is, where it comes from, what a
+//! digest is or how a disk is written. The shell carries out [`Order`]s in any order and as many at once as it is
+//! given, and answers each by its [`Ticket`]:
+//!
+//! ```text
+//! let mut receiver = Receiver::new(pieces, seed, limits)?;
+//! loop {
+//!     for order in receiver.poll(now) { start it }
+//!     match receiver.verdict() { Working => {}, Done(..) | Failed(..) => break }
+//!     wait for an answer, at most until receiver.wake();
+//!     receiver.on(ticket, outcome, now);
+//! }
+//! ```
+//!
+//! A receiver holds nothing that must outlive it: after a crash a new one, given the same pieces, compares what is
+//! on the disk and fetches what is not there.
+
+mod order;
+mod pool;
+mod progress;
+mod rate;
+mod receiver;
+mod retry;
+
+pub use order::{Action, Heard, Limits, Millis, Order, Outcome, Piece, Ticket};
+pub use progress::{Failure, Phase, Progress, Receipt, Verdict};
+pub use rate::Rate;
+pub use receiver::{JobError, Receiver};

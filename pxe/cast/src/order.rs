@@ -1,0 +1,209 @@
+//! What a receiver and its shell say to each other.
+
+use std::collections::BTreeMap;
+
+/// A moment, in milliseconds on a clock that never goes back; where it began does not matter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// This long after.
+    #[must_use]
+    pub fn after(self, span: Millis) -> Millis {
+        Millis(self.0.saturating_add(span.0))
+    }
+
+    /// How long since an earlier moment; nothing when it was not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Millis) -> Millis {
+        Millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// One piece of an image: a window of the disk and where its stored bytes lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Its name in orders: the number of the window. Ascending numbers lie at ascending places on the disk.
+    pub id: u32,
+    /// Where its stored bytes begin at the source.
+    pub offset: u64,
+    /// How many bytes are stored there. 0: all zeros, is written without a fetch.
+    pub stored: u32,
+    /// How many bytes of disk it stands for.
+    pub bytes: u32,
+}
+
+/// How much may be under way at once, and how much patience there is. Zeros count as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Reads of the disk (compare, read back) at once.
+    pub compares: usize,
+    /// Fetches at once.
+    pub fetches: usize,
+    /// Writes at once.
+    pub writes: usize,
+    /// Stored bytes fetched or being fetched and not yet written. One piece is always allowed.
+    pub spool_bytes: u64,
+    /// Neighbouring pieces are fetched as one range of up to so many bytes.
+    pub range_bytes: u64,
+    /// How often one piece may fail (spoilt, not written, read back different) before the job fails.
+    pub piece_tries: u32,
+    /// How often a disarm, flush or seed may fail in a row before the job fails.
+    pub disk_tries: u32,
+    /// How long the source may fail without a single piece arriving before the job fails.
+    pub patience: Millis,
+}
+
+impl Default for Limits {
+    /// For one disk and one controller: 4 reads, 4 fetches, 4 writes, 64 MiB spool, ranges of 4 MiB, 5 tries each,
+    /// 15 minutes of patience (a controller may be restarted or repaired meanwhile).
+    fn default() -> Limits {
+        Limits {
+            compares: 4,
+            fetches: 4,
+            writes: 4,
+            spool_bytes: 64 << 20,
+            range_bytes: 4 << 20,
+            piece_tries: 5,
+            disk_tries: 5,
+            patience: Millis(15 * 60 * 1000),
+        }
+    }
+}
+
+/// The name of one order; never used twice in the life of a receiver. An answer that comes late or twice names an
+/// order that is closed, and is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// Something for the shell to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What to name in the answer.
+    pub ticket: Ticket,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What to do. Answer with the [`Outcome`]s named here, or [`Outcome::Failed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Overwrite the first and the last MiB of the *disk* (not of the image) with zeros, then flush: nothing boots
+    /// from it any more. → `Done` when durable.
+    Disarm,
+    /// Read this window from the disk and compare it with its digest. → `Same` or `Differs`.
+    Compare(u32),
+    /// Fetch a range, check each piece's stored bytes, keep them in the spool. → `Arrived` or `Spoilt` for each
+    /// piece, as it comes, in any order. `Failed` sends back those not yet answered.
+    Fetch {
+        /// The pieces in the range, in its order, without gaps.
+        ids: Vec<u32>,
+        /// First byte at the source.
+        offset: u64,
+        /// Bytes to fetch.
+        len: u64,
+    },
+    /// Unpack this piece out of the spool and write its window past the page cache. → `Done`. Whatever the outcome,
+    /// the shell then forgets the piece's spooled bytes: a new try fetches it anew.
+    Write(u32),
+    /// Make everything written so far durable. → `Done`.
+    Flush,
+    /// Read this window from the disk, past the page cache, and compare it with its digest. → `Same` or `Differs`.
+    ReadBack(u32),
+    /// Write the node's seed into the image's seed span. → `Done`. A flush follows.
+    WriteSeed,
+}
+
+/// How an order went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// The window holds what it should.
+    Same,
+    /// It does not.
+    Differs,
+    /// This piece of the range is in the spool, and its stored bytes are right.
+    Arrived(u32),
+    /// This piece of the range came, but not as it should be.
+    Spoilt {
+        /// Which.
+        id: u32,
+        /// What was wrong, for people.
+        cause: String,
+    },
+    /// The order was not carried out, or only in part; why, for people.
+    Failed(String),
+}
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It changed something.
+    Taken,
+    /// It did not; why.
+    Ignored(&'static str),
+}
+
+/// An order that was given and not yet answered in full.
+#[derive(Debug)]
+pub(crate) enum Open {
+    Disarm,
+    Compare(Piece),
+    Fetch(BTreeMap<u32, Piece>),
+    Write(Piece),
+    Flush,
+    ReadBack(Piece),
+    WriteSeed,
+}
+
+/// The orders that are open, and the tickets already used.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    used: u64,
+    open: BTreeMap<Ticket, Open>,
+}
+
+impl Orders {
+    pub(crate) fn give(&mut self, open: Open) -> Order {
+        self.used += 1;
+        let ticket = Ticket(self.used);
+        let action = match &open {
+            Open::Disarm => Action::Disarm,
+            Open::Compare(piece) => Action::Compare(piece.id),
+            Open::Fetch(pieces) => Action::Fetch {
+                ids: pieces.keys().copied().collect(),
+                offset: pieces.values().next().map_or(0, |piece| piece.offset),
+                len: pieces.values().map(|piece| u64::from(piece.stored)).sum(),
+            },
+            Open::Write(piece) => Action::Write(piece.id),
+            Open::Flush => Action::Flush,
+            Open::ReadBack(piece) => Action::ReadBack(piece.id),
+            Open::WriteSeed => Action::WriteSeed,
+        };
+        self.open.insert(ticket, open);
+        Order { ticket, action }
+    }
+
+    /// Takes an open order out, to be closed or put back.
+    pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Open> {
+        self.open.remove(&ticket)
+    }
+
+    pub(crate) fn put_back(&mut self, ticket: Ticket, open: Open) {
+        self.open.insert(ticket, open);
+    }
+
+    pub(crate) fn count(&self, which: fn(&Open) -> bool) -> usize {
+        self.open.values().filter(|open| which(open)).count()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Forgets every open order: their answers will be ignored.
+    pub(crate) fn abandon(&mut self) {
+        self.open.clear();
+    }
+}

@@ -1,0 +1,315 @@
+//! A set of pieces on their way to the disk: compared, fetched, written, flushed, read back. Used for the body with
+//! thousands of pieces, and for each partition table with one.
+//!
+//! Where the pool stands follows from its queues; there is no second variable that could disagree with them.
+
+use std::collections::BTreeMap;
+
+use crate::order::{Open, Orders};
+use crate::retry::{Source, Tries, pause};
+use crate::{Limits, Millis, Order, Outcome, Phase, Piece, Receipt};
+
+type Queue = BTreeMap<u32, Piece>;
+
+/// What lasts as long as the job: open orders, the source's health, counters, limits, the time.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) orders: Orders,
+    pub(crate) source: Source,
+    pub(crate) limits: Limits,
+    pub(crate) now: Millis,
+    pub(crate) done: u64,
+    pub(crate) verified: u64,
+    pub(crate) receipt: Receipt,
+}
+
+/// Why a pool can't go on.
+#[derive(Debug)]
+pub(crate) struct Stuck {
+    pub(crate) piece: Option<u32>,
+    pub(crate) cause: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    /// Not looked at yet.
+    unknown: Queue,
+    /// To be fetched.
+    wanted: Queue,
+    /// To be fetched, but not before a moment.
+    later: BTreeMap<(Millis, u32), Piece>,
+    /// To be written: in the spool, or zeros.
+    arrived: Queue,
+    /// On the disk, to be read back.
+    unread: Queue,
+    /// How often pieces have failed.
+    tries: BTreeMap<u32, u32>,
+    /// Stored bytes being fetched, waiting, or being written.
+    spool: u64,
+    /// Whether a flush has succeeded since the last write.
+    flushed: bool,
+    flush: Tries,
+}
+
+impl Pool {
+    /// Pieces that may be on the disk already.
+    pub(crate) fn unknown(pieces: &[Piece]) -> Pool {
+        let unknown = pieces.iter().map(|piece| (piece.id, *piece)).collect();
+        Pool { unknown, ..Pool::default() }
+    }
+
+    /// A piece that is certainly not there.
+    pub(crate) fn missing(piece: Piece) -> Pool {
+        let mut pool = Pool::default();
+        pool.want(piece);
+        pool
+    }
+
+    /// Everything is on the disk, durable and read back.
+    pub(crate) fn finished(&self, orders: &Orders) -> bool {
+        self.flushed && self.unread.is_empty() && self.still() && orders.is_empty()
+    }
+
+    pub(crate) fn phase(&self, orders: &Orders) -> Phase {
+        if !self.still() || orders.count(moves) > 0 {
+            Phase::Body
+        } else if self.flushed {
+            Phase::ReadBack
+        } else {
+            Phase::Flush
+        }
+    }
+
+    /// The next moment at which [`Pool::orders`] will have more to give without an answer coming first.
+    pub(crate) fn wake(&self, source: &Source) -> Option<Millis> {
+        let ripe = self.later.keys().next().map(|(then, _)| *then);
+        let source = (!self.wanted.is_empty()).then(|| source.not_before());
+        let flush = (self.still() && !self.flushed).then(|| self.flush.not_before());
+        [ripe, source, flush].into_iter().flatten().min()
+    }
+
+    /// No piece waits to be compared, fetched or written.
+    fn still(&self) -> bool {
+        self.unknown.is_empty() && self.wanted.is_empty() && self.later.is_empty() && self.arrived.is_empty()
+    }
+
+    pub(crate) fn orders(&mut self, ledger: &mut Ledger) -> Vec<Order> {
+        self.ripen(ledger.now);
+        let mut given = Vec::new();
+        self.give_writes(ledger, &mut given);
+        self.give_fetches(ledger, &mut given);
+        self.give_compares(ledger, &mut given);
+        if self.still() && ledger.orders.count(moves) == 0 {
+            if self.flushed {
+                self.give_reads(ledger, &mut given);
+            } else if ledger.orders.is_empty() && self.flush.ready(ledger.now) {
+                given.push(ledger.orders.give(Open::Flush));
+            }
+        }
+        given
+    }
+
+    fn ripen(&mut self, now: Millis) {
+        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
+            let piece = entry.remove();
+            self.want(piece);
+        }
+    }
+
+    fn want(&mut self, piece: Piece) {
+        let queue = if piece.stored == 0 { &mut self.arrived } else { &mut self.wanted };
+        queue.insert(piece.id, piece);
+    }
+
+    fn give_writes(&mut self, ledger: &mut Ledger, given: &mut Vec<Order>) {
+        while ledger.orders.count(|open| matches!(open, Open::Write(_))) < ledger.limits.writes.max(1) {
+            let Some((_, piece)) = self.arrived.pop_first() else { return };
+            self.flushed = false;
+            given.push(ledger.orders.give(Open::Write(piece)));
+        }
+    }
+
+    fn give_compares(&mut self, ledger: &mut Ledger, given: &mut Vec<Order>) {
+        while ledger.orders.count(reads) < ledger.limits.compares.max(1) {
+            let Some((_, piece)) = self.unknown.pop_first() else { return };
+            given.push(ledger.orders.give(Open::Compare(piece)));
+        }
+    }
+
+    fn give_reads(&mut self, ledger: &mut Ledger, given: &mut Vec<Order>) {
+        while ledger.orders.count(reads) < ledger.limits.compares.max(1) {
+            let Some((_, piece)) = self.unread.pop_first() else { return };
+            given.push(ledger.orders.give(Open::ReadBack(piece)));
+        }
+    }
+
+    fn give_fetches(&mut self, ledger: &mut Ledger, given: &mut Vec<Order>) {
+        if !ledger.source.ready(ledger.now) {
+            return;
+        }
+        while ledger.orders.count(|open| matches!(open, Open::Fetch(_))) < ledger.limits.fetches.max(1) {
+            let range = self.next_range(&ledger.limits);
+            if range.is_empty() {
+                return;
+            }
+            given.push(ledger.orders.give(Open::Fetch(range)));
+        }
+    }
+
+    /// Takes the lowest wanted piece that the spool has room for, and its neighbours at the source.
+    fn next_range(&mut self, limits: &Limits) -> Queue {
+        let mut range = Queue::new();
+        let (mut len, mut end) = (0_u64, None);
+        while let Some(entry) = self.wanted.first_entry() {
+            let piece = *entry.get();
+            let stored = u64::from(piece.stored);
+            let fits_spool = self.spool == 0 || self.spool.saturating_add(stored) <= limits.spool_bytes;
+            let joins = end.is_none_or(|end| end == piece.offset && len + stored <= limits.range_bytes);
+            if !fits_spool || !joins {
+                break;
+            }
+            entry.remove();
+            self.spool += stored;
+            len += stored;
+            end = Some(piece.offset.saturating_add(stored));
+            range.insert(piece.id, piece);
+        }
+        range
+    }
+
+    /// Takes the answer to one of this pool's orders. Gives back what is still open of it: the pieces of a range
+    /// that are yet to come.
+    pub(crate) fn on(
+        &mut self,
+        open: Open,
+        outcome: Outcome,
+        ledger: &mut Ledger,
+    ) -> Result<Option<Open>, Stuck> {
+        match open {
+            Open::Compare(piece) => self.compared(piece, &outcome, ledger),
+            Open::Fetch(pieces) => return self.fetched(pieces, outcome, ledger),
+            Open::Write(piece) => self.written(piece, outcome, ledger)?,
+            Open::ReadBack(piece) => self.read_back(piece, outcome, ledger)?,
+            Open::Flush => self.was_flushed(outcome, ledger)?,
+            Open::Disarm | Open::WriteSeed => {}
+        }
+        Ok(None)
+    }
+
+    fn compared(&mut self, piece: Piece, outcome: &Outcome, ledger: &mut Ledger) {
+        // A window that can't be read is not what it should be: writing it may even mend the disk.
+        if *outcome != Outcome::Same {
+            return self.want(piece);
+        }
+        ledger.receipt.bytes_skipped += u64::from(piece.bytes);
+        ledger.receipt.pieces_skipped += 1;
+        ledger.done += u64::from(piece.bytes);
+        self.unread.insert(piece.id, piece);
+    }
+
+    fn fetched(
+        &mut self,
+        mut pieces: Queue,
+        outcome: Outcome,
+        ledger: &mut Ledger,
+    ) -> Result<Option<Open>, Stuck> {
+        match outcome {
+            Outcome::Arrived(id) => {
+                if let Some(piece) = pieces.remove(&id) {
+                    ledger.source.arrived();
+                    ledger.receipt.bytes_fetched += u64::from(piece.stored);
+                    self.arrived.insert(id, piece);
+                }
+            }
+            Outcome::Spoilt { id, cause } => {
+                if let Some(piece) = pieces.remove(&id) {
+                    self.leave_spool(piece);
+                    self.try_again(piece, cause, ledger)?;
+                }
+            }
+            other @ (Outcome::Done | Outcome::Same | Outcome::Differs | Outcome::Failed(_)) => {
+                for (_, piece) in std::mem::take(&mut pieces) {
+                    self.leave_spool(piece);
+                    self.want(piece);
+                }
+                ledger.receipt.source_failures += 1;
+                if ledger.source.failed(ledger.now, ledger.limits.patience) {
+                    return Err(Stuck { piece: None, cause: cause_of(other) });
+                }
+            }
+        }
+        Ok((!pieces.is_empty()).then_some(Open::Fetch(pieces)))
+    }
+
+    fn written(&mut self, piece: Piece, outcome: Outcome, ledger: &mut Ledger) -> Result<(), Stuck> {
+        self.leave_spool(piece);
+        if outcome != Outcome::Done {
+            return self.try_again(piece, cause_of(outcome), ledger);
+        }
+        ledger.receipt.bytes_written += u64::from(piece.bytes);
+        ledger.receipt.pieces_written += 1;
+        ledger.done += u64::from(piece.bytes);
+        self.unread.insert(piece.id, piece);
+        Ok(())
+    }
+
+    fn read_back(&mut self, piece: Piece, outcome: Outcome, ledger: &mut Ledger) -> Result<(), Stuck> {
+        if outcome == Outcome::Same {
+            ledger.verified += u64::from(piece.bytes);
+            return Ok(());
+        }
+        ledger.done = ledger.done.saturating_sub(u64::from(piece.bytes));
+        let cause = match outcome {
+            Outcome::Differs => "read back, it is not what was written".to_owned(),
+            other @ (Outcome::Done
+            | Outcome::Same
+            | Outcome::Arrived(_)
+            | Outcome::Spoilt { .. }
+            | Outcome::Failed(_)) => cause_of(other),
+        };
+        self.try_again(piece, cause, ledger)
+    }
+
+    fn was_flushed(&mut self, outcome: Outcome, ledger: &Ledger) -> Result<(), Stuck> {
+        if outcome == Outcome::Done {
+            self.flushed = true;
+            self.flush = Tries::default();
+        } else if self.flush.failed(ledger.now, ledger.limits.disk_tries) {
+            return Err(Stuck { piece: None, cause: cause_of(outcome) });
+        }
+        Ok(())
+    }
+
+    fn leave_spool(&mut self, piece: Piece) {
+        self.spool = self.spool.saturating_sub(u64::from(piece.stored));
+    }
+
+    fn try_again(&mut self, piece: Piece, cause: String, ledger: &mut Ledger) -> Result<(), Stuck> {
+        let tries = self.tries.entry(piece.id).or_insert(0);
+        *tries = tries.saturating_add(1);
+        if *tries >= ledger.limits.piece_tries.max(1) {
+            return Err(Stuck { piece: Some(piece.id), cause });
+        }
+        ledger.receipt.retries += 1;
+        self.later.insert((ledger.now.after(pause(*tries)), piece.id), piece);
+        Ok(())
+    }
+}
+
+/// The cause of a failure; an answer that does not fit its order is one too.
+pub(crate) fn cause_of(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Failed(cause) | Outcome::Spoilt { cause, .. } => cause,
+        Outcome::Done | Outcome::Same | Outcome::Differs | Outcome::Arrived(_) => {
+            "the answer does not fit the order".to_owned()
+        }
+    }
+}
+
+fn reads(open: &Open) -> bool {
+    matches!(open, Open::Compare(_) | Open::ReadBack(_))
+}
+
+fn moves(open: &Open) -> bool {
+    matches!(open, Open::Compare(_) | Open::Fetch(_) | Open::Write(_))
+}
