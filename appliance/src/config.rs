@@ -1,0 +1,183 @@
+//! The configuration, in three stages: what the file may say ([`raw`]), what the program believes ([`Config`]),
+//! and where things lie ([`Paths`]).
+//!
+//! Knows the file's keys and what makes a value impossible. Refuses to know the machine: whether an interface exists
+//! is found out by `net`.
+
+mod check;
+mod paths;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv4Net;
+
+pub use paths::Paths;
+
+/// No configuration that a person wrote is longer, in bytes.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// What the program believes: every value possible in itself, and with the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The site's name, the authority of every node's identity; a DNS label.
+    pub site: Site,
+    /// The networks that servers are provisioned on; at least one.
+    pub provision: Vec<Provision>,
+    /// The port of the boot files.
+    pub http_port: u16,
+    /// The port of the agents' HTTPS.
+    pub agents_port: u16,
+    /// The directory of the keys that may sign images, as the file says it; resolve it with [`Paths::resolve`].
+    pub image_keys: PathBuf,
+}
+
+/// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Site(String);
+
+impl Site {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads a name.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if !(1..=40).contains(&text.len()) {
+            Err("a site name has 1 to 40 characters")
+        } else if !text.bytes().all(inner) || text.starts_with('-') || text.ends_with('-') {
+            Err("a site name has lower-case letters, digits and inner hyphens only")
+        } else {
+            Ok(Self(text.into()))
+        }
+    }
+}
+
+/// One network that servers are provisioned on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provision {
+    /// The kernel's name of the interface.
+    pub interface: String,
+    /// The controller's own address there, with the network's prefix.
+    pub address: Ipv4Net,
+    /// The addresses given to servers; absent only where DHCP is off.
+    pub pool: Option<Pool>,
+    /// Who is answered.
+    pub dhcp: Dhcp,
+}
+
+/// A range of addresses inside one network: not empty, without the network's own and the broadcast address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    first: Ipv4Addr,
+    last: Ipv4Addr,
+}
+
+impl Pool {
+    /// The lowest address.
+    pub fn first(&self) -> Ipv4Addr {
+        self.first
+    }
+
+    /// The highest address, part of the pool.
+    pub fn last(&self) -> Ipv4Addr {
+        self.last
+    }
+
+    /// Whether this address is given out.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        (self.first..=self.last).contains(&address)
+    }
+}
+
+/// Whom the DHCP server of a network answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dhcp {
+    /// Every server that asks.
+    Full,
+    /// Only servers that an operator has made known.
+    Known,
+    /// Nobody: the site has its own DHCP.
+    Off,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("reading {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// It is not TOML, or not our keys.
+    #[error("line {line}{at}: {why}")]
+    Form {
+        /// Counted from one.
+        line: usize,
+        /// The place in the line, where there is one.
+        at: String,
+        /// What the TOML reader says, on one line.
+        why: String,
+    },
+    /// A value that cannot be.
+    #[error("line {line}: {key}: {why}; write {write}")]
+    Value {
+        /// Counted from one; 0 when the key is absent.
+        line: usize,
+        /// The key, with its table.
+        key: String,
+        /// What is wrong with it.
+        why: String,
+        /// What would be right.
+        write: String,
+    },
+}
+
+/// Reads the text of a configuration. Pure: every test calls this.
+///
+/// # Errors
+/// [`ConfigError::Form`] or [`ConfigError::Value`], naming the line, the key and what to write instead.
+pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let raw: raw::Raw = toml::from_str(text).map_err(|e| ConfigError::Form {
+        line: e.span().map_or(1, |span| line_of(text, span.start)),
+        at: e.span().and_then(|span| text.get(span)).map_or_else(String::new, place),
+        why: e.message().split_whitespace().collect::<Vec<_>>().join(" "),
+    })?;
+    check::believe(text, &raw)
+}
+
+/// Reads the configuration file.
+///
+/// # Errors
+/// As [`parse`], and [`ConfigError::Read`].
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let read = |source| ConfigError::Read { path: path.into(), source };
+    let length = std::fs::metadata(path).map_err(read)?.len();
+    if length > MAX_BYTES {
+        return Err(read(io::Error::other(format!("{length} bytes are more than {MAX_BYTES}"))));
+    }
+    parse(&std::fs::read_to_string(path).map_err(read)?)
+}
+
+/// What stands at a place, when it is short enough to help.
+fn place(text: &str) -> String {
+    let short = !text.is_empty() && text.len() <= 60 && !text.contains(char::is_control);
+    if short { format!(", at `{text}`") } else { String::new() }
+}
+
+/// The line of a byte, counted from one.
+fn line_of(text: &str, byte: usize) -> usize {
+    1 + text.bytes().take(byte).filter(|&b| b == b'\n').count()
+}

@@ -1,0 +1,49 @@
+//! What the file may say: its keys and their types, nothing about their sense.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) site: Spanned<String>,
+    pub(super) provision: Vec<Provision>,
+    #[serde(default)]
+    pub(super) http: Http,
+    #[serde(default)]
+    pub(super) agents: Agents,
+    #[serde(default)]
+    pub(super) trust: Trust,
+}
+
+/// `[[provision]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Provision {
+    pub(super) interface: Spanned<String>,
+    pub(super) address: Spanned<String>,
+    pub(super) pool: Option<Spanned<String>>,
+    pub(super) dhcp: Option<Spanned<String>>,
+}
+
+/// `[http]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) port: Option<Spanned<i64>>,
+}
+
+/// `[agents]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Agents {
+    pub(super) port: Option<Spanned<i64>>,
+}
+
+/// `[trust]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trust {
+    pub(super) image_keys: Option<Spanned<String>>,
+}

@@ -1,0 +1,201 @@
+//! Good files, hostile files, and what the person who wrote them is told.
+
+use std::path::Path;
+
+use super::{Config, Dhcp, Paths, load, parse};
+
+const GOOD: &str = r#"
+site = "lab"
+[[provision]]
+interface = "eth1"
+address = "10.77.0.1/24"
+pool = "10.77.0.100-10.77.0.199"
+"#;
+
+fn with(find: &str, put: &str) -> String {
+    assert!(GOOD.contains(find), "{find}");
+    GOOD.replace(find, put)
+}
+
+fn good(text: &str) -> Config {
+    parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+#[test]
+fn what_is_left_out_has_a_default() {
+    let config = good(GOOD);
+    assert_eq!((config.http_port, config.agents_port), (80, 8443));
+    assert_eq!(config.image_keys, Path::new("/etc/rackwright/image-keys"));
+    let net = &config.provision[0];
+    assert_eq!(
+        (net.interface.as_str(), net.address.to_string().as_str(), net.dhcp),
+        ("eth1", "10.77.0.1/24", Dhcp::Full)
+    );
+    let pool = net.pool.expect("a pool");
+    assert_eq!(
+        (pool.first().to_string(), pool.last().to_string()),
+        ("10.77.0.100".into(), "10.77.0.199".into())
+    );
+    assert!(pool.contains(pool.last()) && !pool.contains(net.address.addr()));
+}
+
+#[test]
+fn every_key_can_be_set() {
+    let text = format!(
+        "{GOOD}dhcp = \"known\"\n[[provision]]\ninterface = \"eth2\"\naddress = \"10.78.0.1/16\"\ndhcp = \"off\"\n\
+         [http]\nport = 8080\n[agents]\nport = 9443\n[trust]\nimage_keys = \"/srv/keys\"\n"
+    );
+    let config = good(&text);
+    assert_eq!(config.provision.iter().map(|p| p.dhcp).collect::<Vec<_>>(), [Dhcp::Known, Dhcp::Off]);
+    assert_eq!((config.http_port, config.agents_port), (8080, 9443));
+    assert_eq!(config.provision[1].pool, None);
+}
+
+/// What is wrong, the file, words that the refusal must have.
+type Row = (&'static str, String, &'static [&'static str]);
+
+fn odd_forms() -> Vec<Row> {
+    vec![
+        ("nothing", String::new(), &["line 1", "site"]),
+        ("no network", "site = \"lab\"\nprovision = []\n".into(), &["provision", "write"]),
+        ("not TOML", "site = \n".into(), &["line 1"]),
+        ("a key nobody knows", with("pool =", "pol ="), &["line 6", "pol", "pool"]),
+        ("a table nobody knows", format!("{GOOD}[https]\nport = 1\n"), &["line 7", "https"]),
+        (
+            "a key in the wrong table",
+            format!("{GOOD}[http]\nimage_keys = \"/x\"\n"),
+            &["line 8", "image_keys"],
+        ),
+        ("a key twice", format!("{GOOD}pool = \"1\"\n"), &["line 7", "pool"]),
+        ("a number for a text", with("\"lab\"", "7"), &["line 2"]),
+        ("an empty site", with("lab", ""), &["line 2", "site", "write"]),
+        ("a site with a slash", with("lab", "lab/node"), &["line 2", "site", "write"]),
+        ("a site in capitals", with("lab", "Lab"), &["lower-case"]),
+        ("a site with a hyphen in front", with("lab", "-lab"), &["hyphens"]),
+        ("a very long site", with("lab", &"x".repeat(41)), &["40"]),
+    ]
+}
+
+fn odd_interfaces_and_addresses() -> Vec<Row> {
+    vec![
+        ("no interface", with("eth1", ""), &["line 4", "interface", "ip link"]),
+        ("an interface with a path", with("eth1", "../eth1"), &["line 4", "interface"]),
+        ("an interface with a space", with("eth1", "eth 1"), &["interface"]),
+        ("an interface that is too long", with("eth1", "abcdefghijklmnop"), &["interface"]),
+        (
+            "an address without prefix",
+            with("10.77.0.1/24", "10.77.0.1"),
+            &["line 5", "address", "10.77.0.1/24"],
+        ),
+        ("an address of version 6", with("10.77.0.1/24", "fd00::1/64"), &["IPv4"]),
+        ("a prefix of 33", with("/24", "/33"), &["address"]),
+        ("a prefix of 31", with("/24", "/31"), &["/31"]),
+        ("a prefix of 0", with("/24", "/0"), &["/0"]),
+        ("the network itself", with("10.77.0.1/24", "10.77.0.0/24"), &["network's own"]),
+        ("the broadcast address", with("10.77.0.1/24", "10.77.0.255/24"), &["broadcast"]),
+        ("loopback", with("10.77.0.1/24", "127.0.0.1/8"), &["reach"]),
+        ("multicast", with("10.77.0.1/24", "224.0.0.1/24"), &["reach"]),
+    ]
+}
+
+fn odd_pools() -> Vec<Row> {
+    vec![
+        (
+            "no pool",
+            with("pool = \"10.77.0.100-10.77.0.199\"\n", ""),
+            &["pool", "\"10.77.0.2-10.77.0.254\"", "off"],
+        ),
+        ("a pool of one end", with("100-10.77.0.199", "100"), &["line 6", "range", "write \"10.77.0.2-"]),
+        ("a pool backwards", with("100-10.77.0.199", "100-10.77.0.9"), &["before it starts"]),
+        (
+            "a pool elsewhere",
+            with("10.77.0.100-10.77.0.199", "10.1.0.1-10.1.0.9"),
+            &["not inside 10.77.0.0/24"],
+        ),
+        ("a pool up to broadcast", with("199", "255"), &["broadcast"]),
+        ("a pool from the network", with("10.77.0.100-", "10.77.0.0-"), &["network's own"]),
+        ("a pool with us in it", with("10.77.0.100-", "10.77.0.1-"), &["own address 10.77.0.1"]),
+    ]
+}
+
+fn odd_companions() -> Vec<Row> {
+    let second = |interface: &str, address: &str, pool: &str| {
+        format!(
+            "{GOOD}[[provision]]\ninterface = \"{interface}\"\naddress = \"{address}\"\npool = \"{pool}\"\n"
+        )
+    };
+    vec![
+        ("a way nobody knows", format!("{GOOD}dhcp = \"proxy\"\n"), &["line 7", "dhcp", "\"known\""]),
+        ("port 0", format!("{GOOD}[http]\nport = 0\n"), &["line 8", "http.port", "1 to 65535"]),
+        ("port 65536", format!("{GOOD}[agents]\nport = 65536\n"), &["agents.port", "8443"]),
+        ("a negative port", format!("{GOOD}[agents]\nport = -1\n"), &["agents.port"]),
+        ("one port twice", format!("{GOOD}[agents]\nport = 80\n"), &["line 8", "at once"]),
+        (
+            "keys at a relative path",
+            format!("{GOOD}[trust]\nimage_keys = \"keys\"\n"),
+            &["line 8", "absolute"],
+        ),
+        ("keys outside", format!("{GOOD}[trust]\nimage_keys = \"/a/../../b\"\n"), &["image_keys"]),
+        (
+            "an interface twice",
+            second("eth1", "10.78.0.1/24", "10.78.0.2-10.78.0.9"),
+            &["line 8", "provision 2", "already"],
+        ),
+        (
+            "networks that overlap",
+            second("eth2", "10.77.1.1/16", "10.77.1.2-10.77.1.9"),
+            &["line 9", "overlaps"],
+        ),
+        (
+            "seventeen networks",
+            GOOD.to_owned() + &"[[provision]]\ninterface='a'\naddress='b'\n".repeat(16),
+            &["sixteen"],
+        ),
+        ("deep nesting", format!("site = {}", "[".repeat(20_000)), &["line 1"]),
+        ("a NUL", with("lab", "la\\u0000b"), &["site"]),
+    ]
+}
+
+#[test]
+fn a_file_that_cannot_be_is_refused_with_line_key_and_cure() {
+    for (name, text, words) in
+        [odd_forms(), odd_interfaces_and_addresses(), odd_pools(), odd_companions()].concat()
+    {
+        let said = parse(&text).expect_err(name).to_string();
+        assert!(!said.contains('\n'), "{name}: one line, not {said:?}");
+        for word in words {
+            assert!(said.contains(word), "{name}: {word:?} is not in {said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_huge_or_absent_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rackwright.toml");
+    assert!(load(&path).unwrap_err().to_string().contains("rackwright.toml"));
+    std::fs::write(&path, format!("#{}", "x".repeat(70_000))).unwrap();
+    let error = load(&path).unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("65536"), "{error}");
+    std::fs::write(&path, GOOD).unwrap();
+    assert_eq!(load(&path).unwrap(), good(GOOD));
+}
+
+#[test]
+fn one_root_moves_everything() {
+    let usual = Paths::under(None);
+    assert_eq!(usual.config, Path::new("/etc/rackwright/rackwright.toml"));
+    assert_eq!(usual.state_db, Path::new("/var/lib/rackwright/state.db"));
+    assert_eq!(usual.socket, Path::new("/run/rackwright/control.sock"));
+    let moved = Paths::under(Some(Path::new("/tmp/r")));
+    for path in
+        [&moved.config, &moved.state_db, &moved.images, &moved.boot, &moved.ca, &moved.journal, &moved.socket]
+    {
+        assert!(path.starts_with("/tmp/r"), "{}", path.display());
+    }
+    assert_eq!(
+        moved.resolve(Path::new("/etc/rackwright/image-keys")),
+        Path::new("/tmp/r/etc/rackwright/image-keys")
+    );
+    assert_eq!(usual.resolve(Path::new("/srv/keys")), Path::new("/srv/keys"));
+}
