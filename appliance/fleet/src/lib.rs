@@ -1,1 +1,41 @@
-//! fleet
+//! The rules of the fleet: who a server is, where it is in its life, what may happen next and what it shall become.
+//!
+//! Everything here is a function of its arguments. The daemon's writer feeds [`step`] one [`Event`] at a time, saves the
+//! [`Change`]s in one transaction and lets the [`Effect`]s out after the commit. Nothing else changes a node.
+//!
+//! Where is what: [`node`] the states, [`step`] the transitions, [`mod@enroll`] hello and approval, [`mod@plan`] what may
+//! destroy data, [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
+#![forbid(unsafe_code)]
+
+pub mod catalog;
+pub mod certificate;
+pub mod converge;
+pub mod enroll;
+pub mod entropy;
+pub mod event;
+pub mod image;
+pub mod job;
+pub mod name;
+pub mod node;
+pub mod patience;
+pub mod plan;
+pub mod step;
+pub mod time;
+pub mod view;
+
+mod boot;
+mod cluster;
+mod imaging;
+mod running;
+
+pub use boot::boot_task;
+pub use catalog::Catalog;
+pub use cluster::{Change, Fleet, Site};
+pub use converge::converge;
+pub use enroll::enroll;
+pub use event::{Denied, Effect, Event, Fact, Outcome, Reply};
+pub use name::Name;
+pub use node::{Node, State};
+pub use plan::plan;
+pub use step::step;
+pub use time::Time;

@@ -1,0 +1,35 @@
+//! What a server that asks the network is told to boot.
+
+use protocol::HardwareAddress;
+use pxe::script::BootTask;
+
+use crate::{Fleet, Node, State};
+
+/// The boot answer for a NIC, from the state its node is in: a server with no task boots its own disk.
+pub fn boot_task(fleet: &Fleet, mac: &HardwareAddress) -> BootTask {
+    match fleet.nodes.values().find(|node| node.macs().any(|own| own == mac)) {
+        None => BootTask::Agent { why: "new here: the agent will show a code".to_owned() },
+        Some(node) => of_node(node),
+    }
+}
+
+fn of_node(node: &Node) -> BootTask {
+    let agent = |why: &str| BootTask::Agent { why: format!("{} is {why}", node.name) };
+    match &node.state {
+        State::Discovered => agent("waiting for approval"),
+        State::Inspecting | State::Ready | State::Planned { .. } => agent("waiting for a plan"),
+        State::Imaging { .. } | State::Verifying { .. } => agent("being written"),
+        State::Draining { .. } => agent("to be rebuilt"),
+        // Half-written disks must not be booted; whole ones must not be kept from booting.
+        State::Attention { job: Some(_), phase, .. } if phase == "imaging" || phase == "verifying" => {
+            agent("being written, and needs attention")
+        }
+        State::Attention { phase, .. } if phase == "draining" => agent("to be rebuilt"),
+        State::Attention { .. } if node.installed.is_none() => agent("waiting for the operator"),
+        State::Rejected { .. }
+        | State::Booting { .. }
+        | State::Enrolling { .. }
+        | State::Active
+        | State::Attention { .. } => BootTask::LocalDisk,
+    }
+}

@@ -1,0 +1,127 @@
+//! Certificates the controller has issued, by fingerprint. A certificate that is not in this table is nobody's.
+
+use std::fmt;
+
+use protocol::{Key, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Fleet, Node, Time};
+
+/// What a certificate lets its holder do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The ramdisk: take this node's job, once enrol what it installed.
+    Deploy,
+    /// The installed node: its state document, its reports.
+    Run,
+}
+
+impl Stage {
+    /// How long a certificate of this stage lives, in seconds: four hours, thirty days.
+    pub fn seconds(self) -> u64 {
+        match self {
+            Stage::Deploy => 4 * 3600,
+            Stage::Run => 30 * 86_400,
+        }
+    }
+}
+
+/// A certificate to be issued: the shell signs it, records it and only then hands it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// For whom.
+    pub node: NodeId,
+    /// The key it binds.
+    pub key: Key,
+    /// What it allows.
+    pub stage: Stage,
+    /// The node's generation: a later one revokes it.
+    pub generation: u64,
+    /// When it ends.
+    pub until: Time,
+}
+
+/// A certificate that was issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// SHA-256 of its DER, lower-case hexadecimal.
+    pub fingerprint: String,
+    /// Whose it is.
+    pub node: NodeId,
+    /// The key it binds.
+    pub key: Key,
+    /// What it allows.
+    pub stage: Stage,
+    /// The node's generation when it was issued.
+    pub generation: u64,
+    /// When it ends.
+    pub until: Time,
+}
+
+/// Why a certificate opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unauthorised {
+    /// The connection showed none.
+    #[error("this call needs a client certificate; the connection showed none")]
+    NoCertificate,
+    /// Not in the table.
+    #[error("this certificate was not issued by this controller")]
+    Unknown,
+    /// Its node is gone.
+    #[error("this certificate's node was deleted")]
+    NoNode,
+    /// A newer generation exists.
+    #[error("this certificate was revoked: the node has enrolled again since")]
+    Revoked,
+    /// Its time is over.
+    #[error("this certificate has expired")]
+    Expired,
+    /// Another stage's call.
+    #[error("this call is for the other stage: {0} is needed")]
+    WrongStage(Stage),
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Deploy => "deploy",
+            Stage::Run => "run",
+        })
+    }
+}
+
+/// A node whose certificate was checked in this request. There is no other way to make one, so no call can act for a
+/// node that is merely named in its body.
+#[derive(Clone, Debug)]
+pub struct Authed {
+    /// Who asks.
+    pub node: NodeId,
+    /// With which certificate.
+    pub certificate: Certificate,
+}
+
+/// Who holds this certificate, if it opens calls of `stage`.
+///
+/// # Errors
+/// [`Unauthorised`], with the reason.
+pub fn authorise(
+    fleet: &Fleet,
+    fingerprint: Option<&str>,
+    stage: Stage,
+    now: Time,
+) -> Result<Authed, Unauthorised> {
+    let fingerprint = fingerprint.ok_or(Unauthorised::NoCertificate)?;
+    let certificate = fleet.certificates.get(fingerprint).ok_or(Unauthorised::Unknown)?;
+    let node: &Node = fleet.nodes.get(&certificate.node).ok_or(Unauthorised::NoNode)?;
+    if certificate.generation != node.generation {
+        return Err(Unauthorised::Revoked);
+    }
+    if certificate.until < now {
+        return Err(Unauthorised::Expired);
+    }
+    if certificate.stage != stage {
+        return Err(Unauthorised::WrongStage(stage));
+    }
+    Ok(Authed { node: node.id, certificate: certificate.clone() })
+}

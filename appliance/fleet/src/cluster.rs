@@ -1,0 +1,142 @@
+//! The whole of what the controller knows, and how a change is put into it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use pack::Digest;
+use protocol::{CaPin, Epoch, HardwareAddress, JobId, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::Certificate;
+use crate::image::Image;
+use crate::job::Job;
+use crate::plan::{Plan, PlanId};
+use crate::{Denied, Name, Node};
+
+/// Everything that lifecycle decisions are made of.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    /// The controller's reign.
+    pub epoch: Epoch,
+    /// By id.
+    pub nodes: BTreeMap<NodeId, Node>,
+    /// By digest.
+    pub images: BTreeMap<Digest, Image>,
+    /// By id.
+    pub plans: BTreeMap<PlanId, Plan>,
+    /// By id.
+    pub jobs: BTreeMap<JobId, Job>,
+    /// By fingerprint.
+    pub certificates: BTreeMap<String, Certificate>,
+}
+
+/// Facts about the site that decisions need and `step` never changes.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its name.
+    pub name: String,
+    /// The provisioning network.
+    pub subnet: Ipv4Net,
+    /// The controller's address in it.
+    pub controller: Ipv4Addr,
+    /// The site CA.
+    pub ca: CaPin,
+    /// The fixed address of every NIC that ever had one.
+    pub addresses: BTreeMap<HardwareAddress, Ipv4Addr>,
+}
+
+/// A row to be saved: the whole row, so that saving it twice does no harm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", content = "row", rename_all = "snake_case")]
+pub enum Change {
+    /// A node.
+    Node(Box<Node>),
+    /// An image.
+    Image(Box<Image>),
+    /// A plan.
+    Plan(Box<Plan>),
+    /// A job.
+    Job(Box<Job>),
+    /// A certificate.
+    Certificate(Certificate),
+    /// A certificate whose time is over.
+    ForgetCertificate(String),
+}
+
+impl Fleet {
+    /// Puts a change in.
+    pub fn put(&mut self, change: Change) {
+        match change {
+            Change::Node(node) => drop(self.nodes.insert(node.id, *node)),
+            Change::Image(image) => drop(self.images.insert(image.digest, *image)),
+            Change::Plan(plan) => drop(self.plans.insert(plan.id.clone(), *plan)),
+            Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
+            Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),
+            Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
+        }
+    }
+
+    /// The node with this id.
+    ///
+    /// # Errors
+    /// [`Denied::Missing`].
+    pub fn node(&self, id: NodeId) -> Result<&Node, Denied> {
+        self.nodes.get(&id).ok_or_else(|| Denied::Missing { kind: "node", name: id.short() })
+    }
+
+    /// The node that a person means: by name, id, MAC or enrolment code.
+    ///
+    /// # Errors
+    /// [`Denied::Missing`]; [`Denied::Conflict`] when an abbreviated id means several.
+    pub fn find(&self, text: &str, pin: &CaPin) -> Result<&Node, Denied> {
+        let wanted = text.trim();
+        let code = |node: &Node| {
+            node.claim.as_ref().is_some_and(|claim| {
+                protocol::Code::of(pin, &claim.key, &claim.nonce).as_str() == wanted.to_ascii_uppercase()
+            })
+        };
+        let exact = self.nodes.values().find(|node| {
+            node.name.as_str() == wanted
+                || node.id.to_string() == wanted
+                || node.macs().any(|mac| mac.as_str() == wanted.to_ascii_lowercase())
+                || code(node)
+        });
+        if let Some(node) = exact {
+            return Ok(node);
+        }
+        let mut short = self.nodes.values().filter(|n| wanted.len() >= 4 && n.id.to_string().starts_with(wanted));
+        match (short.next(), short.next()) {
+            (Some(node), None) => Ok(node),
+            (Some(a), Some(b)) => {
+                Err(Denied::Conflict(format!("{wanted:?} means {} and {}: write more of the id", a.name, b.name)))
+            }
+            (None, _) => Err(Denied::Missing { kind: "node", name: wanted.to_owned() }),
+        }
+    }
+
+    /// The image that a person means: by name, digest or the start of it.
+    ///
+    /// # Errors
+    /// [`Denied::Missing`]; [`Denied::Conflict`] when several are meant.
+    pub fn find_image(&self, text: &str) -> Result<&Image, Denied> {
+        let fits = |image: &&Image| {
+            image.name == text || (text.len() >= 4 && image.digest.to_string().starts_with(text))
+        };
+        let mut found = self.images.values().filter(fits).collect::<Vec<_>>();
+        found.sort_by_key(|image| image.imported);
+        match found.as_slice() {
+            [] => Err(Denied::Missing { kind: "image", name: text.to_owned() }),
+            [one] => Ok(one),
+            several => Err(Denied::Conflict(format!(
+                "{text:?} means {} images: name one by its digest (rackwright image list)",
+                several.len()
+            ))),
+        }
+    }
+
+    /// Whether a name is taken by another node.
+    pub fn name_taken(&self, name: &Name, by_other_than: NodeId) -> bool {
+        self.nodes.values().any(|node| node.name == *name && node.id != by_other_than)
+    }
+}

@@ -1,0 +1,238 @@
+//! Hello and approval: which server a key belongs to, and whether it may come in.
+//!
+//! A key is approved by a person who compared the code, or by a ticket that the installed node handed in over its own
+//! certificate. Hardware facts only find the record; they never let anybody in (a MAC can be copied).
+
+use std::collections::BTreeSet;
+
+use protocol::{Hello, Key, NodeId, Nonce};
+
+use crate::certificate::{Grant, Stage};
+use crate::entropy::Entropy;
+use crate::node::{Approved, Boot, Claim, Document, Wishes};
+use crate::{Change, Denied, Effect, Fleet, Name, Node, Outcome, Reply, State, Time, event::Standing};
+
+/// How many servers may wait for approval at once: a stranger on the wire can't fill the controller's memory.
+pub const MAX_PENDING: usize = 4096;
+
+/// Takes a hello in: finds or makes the node, answers the challenge and where the key stands.
+///
+/// # Errors
+/// [`Denied`] when too many servers wait for approval already.
+pub fn enroll(
+    fleet: &Fleet,
+    hello: &Hello,
+    proven: bool,
+    now: Time,
+    dice: &mut Entropy,
+) -> Result<Outcome, Denied> {
+    match whose(fleet, hello) {
+        Whose::Approved(node) => Ok(approved(node, hello, proven, now)),
+        Whose::Known(node) => Ok(claimed(node, hello, None, now, dice)),
+        Whose::Clash(node, why) => Ok(claimed(node, hello, Some(why), now, dice)),
+        Whose::Nobody => discover(fleet, hello, now, dice),
+    }
+}
+
+enum Whose<'a> {
+    Approved(&'a Node),
+    Known(&'a Node),
+    Clash(&'a Node, String),
+    Nobody,
+}
+
+fn whose<'a>(fleet: &'a Fleet, hello: &Hello) -> Whose<'a> {
+    let macs = hello.inventory.nics.iter().map(|nic| &nic.mac).chain([&hello.boot.mac]).collect::<BTreeSet<_>>();
+    let shares_mac = |node: &&Node| node.macs().any(|mac| macs.contains(mac));
+    let by_key = fleet.nodes.values().find(|node| node.deploy.is_some_and(|deploy| deploy.key == hello.key));
+    let mut by_mac = fleet.nodes.values().filter(shares_mac);
+    match (by_key, by_mac.next(), by_mac.next()) {
+        (Some(node), Some(same), None) if same.id == node.id => Whose::Approved(node),
+        // The disk with this node's ticket sits in another server, or a NIC was moved: a person decides.
+        (Some(node), _, _) => {
+            Whose::Clash(node, format!("the key of {} came from a server with other hardware addresses", node.name))
+        }
+        (None, Some(a), Some(b)) => {
+            Whose::Clash(a, format!("its hardware addresses belong to {} and to {}", a.name, b.name))
+        }
+        (None, Some(node), None) => Whose::Known(node),
+        (None, None, _) => Whose::Nobody,
+    }
+}
+
+fn approved(node: &Node, hello: &Hello, proven: bool, now: Time) -> Outcome {
+    let mut outcome = Outcome::default();
+    let Some(deploy) = node.deploy else { return outcome };
+    let mut node = node.clone();
+    let standing = match (&node.state, proven) {
+        (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
+        (State::Active | State::Booting { .. } | State::Enrolling { .. }, _) => Standing::Waiting(format!(
+            "this node is {} and should run from its own disk; ask for a rebuild to write it again",
+            node.state.word()
+        )),
+        (_, false) => Standing::Waiting("checking that the key is this server's own".to_owned()),
+        (_, true) => Standing::Approved,
+    };
+    if standing == Standing::Approved {
+        if deploy.ticket {
+            // From here on the installed system's certificates are void.
+            node.generation += 1;
+            node.run = None;
+            node.deploy = Some(Approved { ticket: false, ..deploy });
+        }
+        node.boot = boot_of(hello);
+        node.inventory = hello.inventory.clone();
+        outcome.effects.push(Effect::Issue(Grant {
+            node: node.id,
+            key: hello.key,
+            stage: Stage::Deploy,
+            generation: node.generation,
+            until: now.plus_seconds(Stage::Deploy.seconds()),
+        }));
+        outcome.fact(node.id, "hello", format!("agent up, {} s after its kernel", hello.boot.uptime_seconds));
+    }
+    node.heard = now;
+    outcome.reply = Reply::Hello { node: node.id, nonce: deploy.nonce, standing };
+    outcome.changes.push(Change::Node(Box::new(node)));
+    outcome
+}
+
+fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &mut Entropy) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut node = node.clone();
+    let same = node.claim.as_ref().filter(|claim| claim.key == hello.key && claim.clash == clash).cloned();
+    let claim = same.clone().unwrap_or_else(|| claim_of(hello.key, clash, now, dice));
+    let standing = match (&node.state, &claim.clash) {
+        (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
+        (_, Some(clash)) => Standing::Waiting(format!("held for the operator: {clash}")),
+        (State::Discovered, None) => Standing::Waiting("waiting for approval: compare the code".to_owned()),
+        (_, None) => Standing::Waiting("known here, but with a new key: compare the code again".to_owned()),
+    };
+    if same.is_none() && !matches!(node.state, State::Rejected { .. }) {
+        let text = match (&claim.clash, &node.state) {
+            (Some(clash), _) => format!("held: {clash}"),
+            (None, State::Discovered) => "came back with a new key; its code has changed".to_owned(),
+            (None, _) => "came back with a new key: approve it again if the code is the same on both screens".to_owned(),
+        };
+        outcome.fact(node.id, if claim.clash.is_some() { "conflict" } else { "claimed" }, text);
+    }
+    // A stranger's claim must not rewrite what is known of an approved server.
+    if matches!(node.state, State::Discovered) && claim.clash.is_none() {
+        node.boot = boot_of(hello);
+        node.inventory = hello.inventory.clone();
+    }
+    node.heard = now;
+    outcome.reply = Reply::Hello { node: node.id, nonce: claim.nonce, standing };
+    node.claim = Some(claim);
+    outcome.changes.push(Change::Node(Box::new(node)));
+    outcome
+}
+
+fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
+    let pending = fleet.nodes.values().filter(|node| node.state == State::Discovered).count();
+    if pending >= MAX_PENDING {
+        return Err(Denied::Conflict(format!(
+            "{MAX_PENDING} servers wait for approval already: approve or reject some first (rackwright node list)"
+        )));
+    }
+    let id = NodeId(dice.draw());
+    let claim = claim_of(hello.key, None, now, dice);
+    let node = Node {
+        id,
+        name: free_name(fleet)?,
+        state: State::Discovered,
+        since: now,
+        heard: now,
+        discovered: now,
+        roles: BTreeSet::new(),
+        inventory: hello.inventory.clone(),
+        boot: boot_of(hello),
+        claim: Some(claim.clone()),
+        deploy: None,
+        run: None,
+        generation: 0,
+        installed: None,
+        wishes: Wishes::default(),
+        document: Document::default(),
+        orders: Vec::new(),
+        last_order: 0,
+        report: None,
+        reported: None,
+    };
+    let mut outcome = Outcome::default();
+    outcome.fact(id, "discovered", format!("{} at {} by {}", node.boot.mac, node.boot.address, node.boot.path));
+    let standing = Standing::Waiting("waiting for approval: compare the code".to_owned());
+    outcome.reply = Reply::Hello { node: id, nonce: claim.nonce, standing };
+    outcome.changes.push(Change::Node(Box::new(node)));
+    Ok(outcome)
+}
+
+/// The first of `n1`, `n2`, … that no node has.
+fn free_name(fleet: &Fleet) -> Result<Name, Denied> {
+    let taken = fleet.nodes.values().map(|node| node.name.as_str()).collect::<BTreeSet<_>>();
+    (1..=fleet.nodes.len() + 1)
+        .map(|n| format!("n{n}"))
+        .find(|name| !taken.contains(name.as_str()))
+        .and_then(|name| name.parse().ok())
+        .ok_or_else(|| Denied::Conflict("no free name".to_owned()))
+}
+
+fn claim_of(key: Key, clash: Option<String>, now: Time, dice: &mut Entropy) -> Claim {
+    Claim { key, nonce: Nonce(dice.draw()), since: now, clash }
+}
+
+fn boot_of(hello: &Hello) -> Boot {
+    Boot { mac: hello.boot.mac.clone(), address: hello.boot.address, path: hello.boot.path.clone() }
+}
+
+/// The operator has compared the code.
+pub(crate) fn approve(
+    fleet: &Fleet,
+    node: &Node,
+    name: Option<Name>,
+    roles: Option<BTreeSet<String>>,
+    now: Time,
+) -> Result<Outcome, Denied> {
+    let claim = node.claim.clone().ok_or_else(|| Denied::State {
+        name: node.name.to_string(),
+        state: node.state.word(),
+        event: "approving",
+        hint: "; no key of it waits for approval".to_owned(),
+    })?;
+    if let Some(clash) = claim.clash {
+        return Err(Denied::Conflict(format!(
+            "{}: {clash}; take the doubled part out, or reject the node that is gone, and let the server boot again",
+            node.name
+        )));
+    }
+    let mut node = node.clone();
+    if let Some(name) = name {
+        refuse_taken(fleet, &node, &name)?;
+        node.name = name;
+    }
+    if let Some(roles) = roles {
+        node.roles = roles;
+    }
+    node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false });
+    node.claim = None;
+    node.generation += 1;
+    node.run = None;
+    if matches!(node.state, State::Discovered | State::Rejected { .. }) {
+        node.state = State::Inspecting;
+        node.since = now;
+    }
+    let mut outcome = Outcome::default();
+    let roles = node.roles.iter().cloned().collect::<Vec<_>>().join(", ");
+    let what = if roles.is_empty() { "no role yet".to_owned() } else { roles };
+    outcome.fact(node.id, "approved", format!("as {} ({what})", node.name));
+    outcome.changes.push(Change::Node(Box::new(node)));
+    Ok(outcome)
+}
+
+/// Refuses a name that another node has.
+pub(crate) fn refuse_taken(fleet: &Fleet, node: &Node, name: &Name) -> Result<(), Denied> {
+    if fleet.name_taken(name, node.id) {
+        return Err(Denied::Conflict(format!("another node is called {name} already")));
+    }
+    Ok(())
+}

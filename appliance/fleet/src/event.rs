@@ -1,0 +1,324 @@
+//! What arrives, what is answered, what is refused, what is remembered.
+
+use std::collections::BTreeSet;
+
+use pack::Digest;
+use protocol::{
+    Answer, DiskId, HardwareAddress, Hello, Inventory, JobId, Key, NodeId, Nonce, Progress, Receipt, Report, Task,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::{Certificate, Grant};
+use crate::image::Image;
+use crate::plan::{Plan, PlanId, Unplannable};
+use crate::{Change, Name, Time};
+
+/// A fact that arrived.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The ramdisk said hello; `proven` when its proof was checked against the nonce it was given.
+    Hello {
+        /// As received.
+        hello: Box<Hello>,
+        /// The proof was checked.
+        proven: bool,
+    },
+    /// A granted certificate was signed.
+    Issued(Certificate),
+    /// The ramdisk asks for work.
+    Asked {
+        /// Who.
+        node: NodeId,
+        /// Its hardware now.
+        inventory: Box<Inventory>,
+    },
+    /// An image job goes on, or can't.
+    Progressed {
+        /// Who.
+        node: NodeId,
+        /// How far.
+        progress: Progress,
+    },
+    /// The disk was read back.
+    Verified {
+        /// Who.
+        node: NodeId,
+        /// What was compared.
+        receipt: Receipt,
+    },
+    /// The installed system wants its certificate; the proof was checked.
+    Enrolled {
+        /// Who, by its deploy or run certificate.
+        node: NodeId,
+        /// Its own key.
+        key: Key,
+        /// Seconds since its kernel started.
+        uptime_seconds: u32,
+    },
+    /// The installed system hands in the key of the ramdisk to come.
+    Ticketed {
+        /// Who.
+        node: NodeId,
+        /// The key.
+        key: Key,
+    },
+    /// The installed system handed in its identity files.
+    Escrowed {
+        /// Who.
+        node: NodeId,
+        /// How many.
+        files: usize,
+    },
+    /// The installed system reports.
+    Reported {
+        /// Who.
+        node: NodeId,
+        /// What.
+        report: Box<Report>,
+    },
+    /// The network boot served something to a NIC.
+    Served {
+        /// The NIC.
+        mac: HardwareAddress,
+        /// What: `address`, `loader`, `script`, `kernel`, `local-disk`, ….
+        what: String,
+        /// For a person.
+        text: String,
+    },
+    /// The operator compared the code.
+    Approve {
+        /// Who.
+        node: NodeId,
+        /// A name, when it shall have another.
+        name: Option<Name>,
+        /// Roles, when given.
+        roles: Option<BTreeSet<String>>,
+    },
+    /// The operator does not want it.
+    Reject {
+        /// Who.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// Another host name.
+    Rename {
+        /// Who.
+        node: NodeId,
+        /// The name.
+        name: Name,
+    },
+    /// What it is for.
+    SetRoles {
+        /// Who.
+        node: NodeId,
+        /// All of them.
+        roles: BTreeSet<String>,
+    },
+    /// Make a plan.
+    Plan {
+        /// For whom.
+        node: NodeId,
+        /// With which image; the only one that fits otherwise.
+        image: Option<Digest>,
+        /// To which disk; the only one that fits otherwise.
+        disk: Option<DiskId>,
+    },
+    /// Do what a plan says.
+    Apply {
+        /// Which.
+        plan: PlanId,
+    },
+    /// Out of `Attention`: try again what failed.
+    Retry {
+        /// Who.
+        node: NodeId,
+    },
+    /// A wish about one unit.
+    Unit {
+        /// Where.
+        node: NodeId,
+        /// Which.
+        unit: String,
+        /// What.
+        verb: UnitVerb,
+    },
+    /// Fetch journal lines.
+    Logs {
+        /// Where.
+        node: NodeId,
+        /// Which unit.
+        unit: String,
+        /// How many lines.
+        lines: u32,
+    },
+    /// An image was verified and stored.
+    Imported(Image),
+    /// Time passed: look at every deadline.
+    Tick,
+}
+
+/// What the operator wants of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnitVerb {
+    /// Run, as the roles say.
+    Start,
+    /// Stay stopped.
+    Stop,
+    /// Once more.
+    Restart,
+}
+
+/// What a shell must do after the commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Sign a certificate, record it ([`Event::Issued`]), then hand it out.
+    Issue(Grant),
+}
+
+/// A line of the event log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// The node it is about.
+    pub node: Option<NodeId>,
+    /// The hardware address it is about, while there is no node yet.
+    pub mac: Option<HardwareAddress>,
+    /// A stable word: `discovered`, `approved`, `imaging`, `verified`, `active`, `drift`, ….
+    pub kind: String,
+    /// For a person.
+    pub text: String,
+}
+
+/// What one event brings about.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// To be saved in one transaction.
+    pub changes: Vec<Change>,
+    /// To be done after it.
+    pub effects: Vec<Effect>,
+    /// To be logged in it.
+    pub facts: Vec<Fact>,
+    /// For whoever brought the event.
+    pub reply: Reply,
+}
+
+/// The answer to whoever brought the event.
+#[derive(Debug, Default, PartialEq)]
+pub enum Reply {
+    /// Done.
+    #[default]
+    Done,
+    /// To a hello.
+    Hello {
+        /// Who it is.
+        node: NodeId,
+        /// The challenge for its key.
+        nonce: Nonce,
+        /// What was decided.
+        standing: Standing,
+    },
+    /// To an agent that asks for work, or shows a receipt.
+    Task(Task),
+    /// Whether the job goes on.
+    GoOn(bool),
+    /// A plan was made.
+    Plan(Box<Plan>),
+    /// A job was made.
+    Job(JobId),
+    /// An order was given; its answer comes with a report.
+    Order(u64),
+    /// Answers that a report carried.
+    Answers(Vec<Answer>),
+}
+
+/// Where a key stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not yet.
+    Waiting(String),
+    /// Approved and proven: a certificate of stage deploy is granted.
+    Approved,
+    /// Not wanted.
+    Rejected(String),
+}
+
+/// Why an event was refused; nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// No such node, plan, job, image or unit.
+    #[error("there is no {kind} {name:?}")]
+    Missing {
+        /// `node`, `plan`, ….
+        kind: &'static str,
+        /// What was asked for.
+        name: String,
+    },
+    /// Not in this state.
+    #[error("{name} is {state}: {event} is not possible now{hint}")]
+    State {
+        /// The node.
+        name: String,
+        /// Its state.
+        state: &'static str,
+        /// What was wanted.
+        event: &'static str,
+        /// What to do instead; starts with "; " or is empty.
+        hint: String,
+    },
+    /// Something else is in the way.
+    #[error("{0}")]
+    Conflict(String),
+    /// No plan can be made.
+    #[error(transparent)]
+    Unplannable(#[from] Unplannable),
+}
+
+impl Outcome {
+    /// Logs a fact about a node.
+    pub fn fact(&mut self, node: NodeId, kind: &str, text: impl Into<String>) {
+        self.facts.push(Fact { node: Some(node), mac: None, kind: kind.to_owned(), text: text.into() });
+    }
+}
+
+/// How an event is called in a refusal.
+impl Event {
+    /// A few words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Event::Hello { .. } => "hello",
+            Event::Issued(_) => "recording a certificate",
+            Event::Asked { .. } => "asking for work",
+            Event::Progressed { .. } => "progress",
+            Event::Verified { .. } => "a receipt",
+            Event::Enrolled { .. } => "enrolling",
+            Event::Ticketed { .. } => "handing in a ticket",
+            Event::Escrowed { .. } => "handing in identity files",
+            Event::Reported { .. } => "a report",
+            Event::Served { .. } => "a boot file",
+            Event::Approve { .. } => "approving",
+            Event::Reject { .. } => "rejecting",
+            Event::Rename { .. } => "renaming",
+            Event::SetRoles { .. } => "setting roles",
+            Event::Plan { .. } => "planning",
+            Event::Apply { .. } => "applying a plan",
+            Event::Retry { .. } => "retrying",
+            Event::Unit { .. } => "changing a unit",
+            Event::Logs { .. } => "reading a journal",
+            Event::Imported(_) => "importing an image",
+            Event::Tick => "the clock",
+        }
+    }
+}
+
+/// A logged fact with its place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logged {
+    /// Ascending without gaps.
+    pub seq: u64,
+    /// When.
+    pub time: Time,
+    /// What.
+    #[serde(flatten)]
+    pub fact: Fact,
+}

@@ -1,0 +1,31 @@
+//! Images the controller holds: immutable disk content, named by digest.
+
+use std::collections::BTreeSet;
+
+use pack::{Digest, PublicKey};
+use serde::{Deserialize, Serialize};
+
+use crate::Time;
+
+/// One image in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// BLAKE3 of the encoded manifest.
+    pub digest: Digest,
+    /// The manifest's name.
+    pub name: String,
+    /// Roles whose packages it carries.
+    pub roles: BTreeSet<String>,
+    /// Architecture.
+    pub arch: String,
+    /// Smallest disk it fits on, in bytes.
+    pub disk_bytes: u64,
+    /// Bytes of the disk that it defines.
+    pub content_bytes: u64,
+    /// Compressed bytes in the store.
+    pub stored_bytes: u64,
+    /// Who signed it.
+    pub signer: PublicKey,
+    /// When it was imported.
+    pub imported: Time,
+}

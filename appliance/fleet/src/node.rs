@@ -1,0 +1,237 @@
+//! A node: identity, and where it is in its life.
+//!
+//! ```text
+//! Discovered ─approve→ Inspecting ─asks→ Ready ─plan→ Planned ─apply→ Imaging ─receipt→ Booting
+//!     │                                                                 ↑                  │ enrols
+//!     └─reject→ Rejected              Draining ─asks─────────────────────┘              Enrolling
+//!                                        ↑ apply (rebuild)                                 │ units up
+//!                                        └───────────────────────── Active ←───────────────┘
+//! ```
+//! Any working state goes to `Attention` when its deadline passes or its work fails; the fact it waited for, or a verb
+//! of the operator, takes it out again. *Verifying* is the read-back at the end of imaging, before the receipt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use pack::Digest;
+use protocol::{DiskId, HardwareAddress, Inventory, JobId, Key, NodeId, Nonce, Order, Report};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::PlanId;
+use crate::{Name, Time};
+
+/// A server: identity and lifecycle. Hardware facts are attributes; the id is ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Random, for life.
+    pub id: NodeId,
+    /// Host name, for life unless renamed.
+    pub name: Name,
+    /// Where it is in its life.
+    pub state: State,
+    /// Since when.
+    pub since: Time,
+    /// When its agent was last heard.
+    pub heard: Time,
+    /// When it was first seen.
+    pub discovered: Time,
+    /// What it is for.
+    pub roles: BTreeSet<String>,
+    /// What it is made of, as last read.
+    pub inventory: Inventory,
+    /// How it last booted.
+    pub boot: Boot,
+    /// A key that waits for a person to compare the code.
+    pub claim: Option<Claim>,
+    /// The ramdisk key that was approved.
+    pub deploy: Option<Approved>,
+    /// The installed system's key.
+    pub run: Option<Key>,
+    /// Certificates of earlier generations are revoked.
+    pub generation: u64,
+    /// What is installed.
+    pub installed: Option<Installed>,
+    /// What the operator wants of its units, beside what its roles say.
+    pub wishes: Wishes,
+    /// The state document it should have.
+    pub document: Document,
+    /// Orders that were not carried out yet.
+    pub orders: Vec<Order>,
+    /// The last order's id.
+    pub last_order: u64,
+    /// The installed agent's last report.
+    pub report: Option<Report>,
+    /// When it arrived.
+    pub reported: Option<Time>,
+}
+
+/// How a node last booted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// The NIC.
+    pub mac: HardwareAddress,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// `bios-pxe`, `uefi-pxe`.
+    pub path: String,
+}
+
+/// A key that says it belongs to this server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The key.
+    pub key: Key,
+    /// Its challenge.
+    pub nonce: Nonce,
+    /// Since when it waits.
+    pub since: Time,
+    /// Why it can't simply be approved, when another node is in the way.
+    pub clash: Option<String>,
+}
+
+/// A ramdisk key that was approved, by a person or by the node's own ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approved {
+    /// The key.
+    pub key: Key,
+    /// Its challenge.
+    pub nonce: Nonce,
+    /// Handed in by the installed node before it restarted; its first hello starts a new generation.
+    pub ticket: bool,
+}
+
+/// What is installed on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// The image.
+    pub image: Digest,
+    /// The system disk.
+    pub disk: DiskId,
+    /// When it was verified.
+    pub at: Time,
+    /// By which job.
+    pub job: JobId,
+}
+
+/// What the operator wants of single units.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// Units to be kept stopped.
+    pub stopped: BTreeSet<String>,
+    /// How often a unit was asked to restart.
+    pub restarts: BTreeMap<String, u64>,
+}
+
+/// Which state document a node should have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Grows with every change of content; 0: none yet.
+    pub generation: u64,
+    /// The content, without the generation.
+    pub digest: Option<Digest>,
+}
+
+/// Where a node is in its life; data lives in the state it is true in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Seen, not approved.
+    Discovered,
+    /// Not wanted here: boots its own disk.
+    Rejected {
+        /// The operator's reason.
+        why: String,
+    },
+    /// Approved; its agent has not asked for work yet.
+    Inspecting,
+    /// In the ramdisk, waiting for a plan.
+    Ready,
+    /// A plan names it.
+    Planned {
+        /// Which.
+        plan: PlanId,
+    },
+    /// An image is being written.
+    Imaging {
+        /// By which job.
+        job: JobId,
+    },
+    /// What was written is being read back.
+    Verifying {
+        /// By which job.
+        job: JobId,
+    },
+    /// The disk holds the image; the first boot has not enrolled yet.
+    Booting {
+        /// The job that wrote it.
+        job: JobId,
+    },
+    /// Enrolled; its units are not all up yet.
+    Enrolling {
+        /// The job that wrote it.
+        job: JobId,
+    },
+    /// Does what it is for.
+    Active,
+    /// Restarting into the ramdisk for a rebuild.
+    Draining {
+        /// The job to come.
+        job: JobId,
+    },
+    /// A person should look.
+    Attention {
+        /// The state it was in.
+        phase: String,
+        /// What happened.
+        cause: String,
+        /// Verbs that are safe now.
+        verbs: Vec<String>,
+        /// The job it had.
+        job: Option<JobId>,
+    },
+}
+
+impl State {
+    /// One word, as in `node list`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            State::Discovered => "discovered",
+            State::Rejected { .. } => "rejected",
+            State::Inspecting => "inspecting",
+            State::Ready => "ready",
+            State::Planned { .. } => "planned",
+            State::Imaging { .. } => "imaging",
+            State::Verifying { .. } => "verifying",
+            State::Booting { .. } => "booting",
+            State::Enrolling { .. } => "enrolling",
+            State::Active => "active",
+            State::Draining { .. } => "draining",
+            State::Attention { .. } => "attention",
+        }
+    }
+
+    /// The job in flight.
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            State::Imaging { job }
+            | State::Verifying { job }
+            | State::Booting { job }
+            | State::Enrolling { job }
+            | State::Draining { job } => Some(*job),
+            State::Attention { job, .. } => *job,
+            State::Discovered
+            | State::Rejected { .. }
+            | State::Inspecting
+            | State::Ready
+            | State::Planned { .. }
+            | State::Active => None,
+        }
+    }
+}
+
+impl Node {
+    /// All hardware addresses it is known by.
+    pub fn macs(&self) -> impl Iterator<Item = &HardwareAddress> {
+        std::iter::once(&self.boot.mac).chain(self.inventory.nics.iter().map(|nic| &nic.mac))
+    }
+}

@@ -1,0 +1,95 @@
+//! How long every state may last, and what it waits for: the whole table of patience.
+
+use crate::imaging::attention;
+use crate::node::State;
+use crate::running::{not_up, stuck};
+use crate::step::moved;
+use crate::{Change, Fleet, Node, Outcome, Time};
+
+/// What a node waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// For a person: what must happen next, and who does it.
+    pub reason: String,
+    /// When it becomes a matter for a person; `None`: it may wait for ever.
+    pub until: Option<Time>,
+}
+
+/// Seconds without a sign of life after which an active node is called silent.
+pub const SILENT_SECONDS: u64 = 90;
+
+/// Seconds without progress after which a job needs a person.
+const IMAGING_SECONDS: u64 = 15 * 60;
+const INSPECTING_SECONDS: u64 = 10 * 60;
+/// A server with much memory may spend ten minutes in its firmware.
+const BOOTING_SECONDS: u64 = 25 * 60;
+const ENROLLING_SECONDS: u64 = 25 * 60;
+const DRAINING_SECONDS: u64 = 25 * 60;
+
+/// What this node waits for, and how long it may.
+pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
+    let limited = |reason: String, from: Time, seconds: u64| {
+        Some(Wait { reason, until: Some(from.plus_seconds(seconds)) })
+    };
+    let for_ever = |reason: String| Some(Wait { reason, until: None });
+    let name = &node.name;
+    match &node.state {
+        State::Discovered => for_ever(format!(
+            "you to compare the code on its screen and approve it (rackwright node approve {name})"
+        )),
+        State::Rejected { .. } => None,
+        State::Inspecting => {
+            limited("its agent to ask for work".to_owned(), node.since.max(node.heard), INSPECTING_SECONDS)
+        }
+        State::Ready => for_ever(if node.roles.is_empty() {
+            format!("a role (rackwright node role set {name} ROLE), then a plan")
+        } else {
+            format!("a plan (rackwright node plan {name})")
+        }),
+        State::Planned { plan } => for_ever(format!("the plan to be applied (rackwright apply {plan})")),
+        State::Imaging { job } | State::Verifying { job } => {
+            let moved = fleet.jobs.get(job).and_then(|job| job.progressed);
+            let from = moved.unwrap_or(node.since).max(node.since);
+            let reason = match node.state {
+                State::Verifying { .. } => "the disk to be read back",
+                _ => "the image to be written",
+            };
+            limited(reason.to_owned(), from, IMAGING_SECONDS)
+        }
+        State::Booting { .. } => limited("its first boot to enrol".to_owned(), node.since, BOOTING_SECONDS),
+        State::Enrolling { .. } => {
+            let what = not_up(node).unwrap_or_else(|| "its first report".to_owned());
+            limited(format!("its units to be up: {what}"), node.since, ENROLLING_SECONDS)
+        }
+        State::Active => not_up(node).and_then(for_ever),
+        State::Draining { .. } => {
+            limited("it to restart into the ramdisk".to_owned(), node.since, DRAINING_SECONDS)
+        }
+        State::Attention { cause, verbs, .. } => {
+            for_ever(format!("you: {cause} (safe now: {})", verbs.join(", ")))
+        }
+    }
+}
+
+/// Every node whose patience is over goes to `Attention`; certificates that ended long ago are forgotten.
+pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
+    let mut outcome = Outcome::default();
+    for node in fleet.nodes.values() {
+        let Some(Wait { reason, until: Some(until) }) = wait(fleet, node) else { continue };
+        if now < until {
+            continue;
+        }
+        let waited = now.seconds_since(node.since);
+        let state = match node.state {
+            State::Enrolling { .. } => stuck(node, waited),
+            _ => attention(node, format!("waited {waited} s for {reason}"), &["why", "retry"]),
+        };
+        if let State::Attention { cause, .. } = &state {
+            outcome.fact(node.id, "attention", cause.clone());
+        }
+        outcome.changes.push(Change::Node(Box::new(moved(node, state, now))));
+    }
+    let ended = fleet.certificates.values().filter(|row| row.until.plus_seconds(86_400) < now);
+    outcome.changes.extend(ended.map(|row| Change::ForgetCertificate(row.fingerprint.clone())));
+    outcome
+}

@@ -1,0 +1,207 @@
+//! From the first boot to active, and what keeps an active node what it should be.
+
+use protocol::{Key, Order, OrderKind, Report, TaskResult};
+
+use crate::entropy::Entropy;
+use crate::event::UnitVerb;
+use crate::imaging::attention;
+use crate::job::JobState;
+use crate::node::Approved;
+use crate::step::{changes, moved, refused};
+use crate::{Catalog, Change, Denied, Effect, Fleet, Node, Outcome, Reply, State, Time};
+use crate::certificate::{Grant, Stage};
+
+/// The installed system wants a certificate of its own.
+pub(crate) fn enrolled(node: &Node, key: Key, uptime: u32, now: Time) -> Result<Outcome, Denied> {
+    if node.run.is_some_and(|known| known != key) {
+        return Err(Denied::Conflict(format!(
+            "{} has enrolled already, with another key: its deploy certificate is used up",
+            node.name
+        )));
+    }
+    let mut outcome = Outcome::default();
+    let mut next = node.clone();
+    match &node.state {
+        State::Booting { job } => {
+            outcome.fact(node.id, "enrolled", format!("first boot up, {uptime} s after its kernel"));
+            next = moved(node, State::Enrolling { job: *job }, now);
+        }
+        State::Attention { phase, job: Some(job), .. } if phase == "booting" => {
+            outcome.fact(node.id, "enrolled", "it came up after all");
+            next = moved(node, State::Enrolling { job: *job }, now);
+        }
+        State::Enrolling { .. } | State::Active | State::Draining { .. } => {}
+        State::Attention { .. } if node.run == Some(key) => {}
+        State::Attention { .. }
+        | State::Discovered
+        | State::Rejected { .. }
+        | State::Inspecting
+        | State::Ready
+        | State::Planned { .. }
+        | State::Imaging { .. }
+        | State::Verifying { .. } => return Err(refused(node, "enrolling", "")),
+    }
+    next.run = Some(key);
+    next.heard = now;
+    outcome.effects.push(Effect::Issue(Grant {
+        node: node.id,
+        key,
+        stage: Stage::Run,
+        generation: node.generation,
+        until: now.plus_seconds(Stage::Run.seconds()),
+    }));
+    outcome.changes.push(Change::Node(Box::new(next)));
+    Ok(outcome)
+}
+
+/// The installed system hands in the key of the ramdisk it is about to restart into.
+pub(crate) fn ticketed(node: &Node, key: Key, dice: &mut Entropy) -> Result<Outcome, Denied> {
+    let waits = matches!(&node.state, State::Draining { .. })
+        || matches!(&node.state, State::Attention { phase, .. } if phase == "draining");
+    if !waits {
+        return Err(refused(node, "handing in a ticket", "; nobody asked for a rebuild"));
+    }
+    let mut outcome = Outcome::default();
+    let mut next = node.clone();
+    if node.deploy.is_none_or(|deploy| deploy.key != key) {
+        next.deploy = Some(Approved { key, nonce: protocol::Nonce(dice.draw()), ticket: true });
+        outcome.fact(node.id, "ticket", "restarting into the ramdisk");
+    }
+    outcome.changes.push(Change::Node(Box::new(next)));
+    Ok(outcome)
+}
+
+/// A report: facts about units, tasks, drift, and a sign of life.
+pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) -> Result<Outcome, Denied> {
+    let mut outcome = Outcome::default();
+    let mut next = node.clone();
+    next.heard = now;
+    next.reported = Some(now);
+    next.orders.retain(|order| order.id > report.done_order);
+    for drift in &report.drift {
+        outcome.fact(node.id, "drift", format!("{}: {}; {}", drift.what, drift.found, drift.done));
+    }
+    unit_facts(node, &report, &mut outcome);
+    let up = all_up(node, &report);
+    let job = node.state.job();
+    let comes_up = match &node.state {
+        State::Enrolling { .. } => true,
+        State::Attention { phase, .. } => phase == "enrolling" || phase == "active" || phase == "booting",
+        _ => false,
+    };
+    if comes_up && up {
+        next = moved(&next, State::Active, now);
+        outcome.fact(node.id, "active", format!("{} units up", report.units.len()));
+        if let Some(job) = job.and_then(|id| fleet.jobs.get(&id)).filter(|job| !job.state.ended()) {
+            let mut job = job.clone();
+            job.state = JobState::Done;
+            job.ended = Some(now);
+            outcome.changes.push(Change::Job(Box::new(job)));
+        }
+    }
+    outcome.reply = Reply::Answers(report.answers.clone());
+    next.report = Some(Report { answers: Vec::new(), drift: Vec::new(), ..report });
+    outcome.changes.push(Change::Node(Box::new(next)));
+    Ok(outcome)
+}
+
+/// Whether the node has its whole document applied and every unit it should run is running.
+fn all_up(node: &Node, report: &Report) -> bool {
+    let wanted_down = |name: &String| node.wishes.stopped.contains(name);
+    node.document.generation > 0
+        && report.generation == node.document.generation
+        && report.units.iter().all(|unit| unit.active == "active" || wanted_down(&unit.name))
+        && report.tasks.iter().all(|task| !matches!(task.result, TaskResult::Failed { .. }))
+}
+
+/// One fact for every unit or task whose state is news.
+fn unit_facts(node: &Node, report: &Report, outcome: &mut Outcome) {
+    let before = node.report.as_ref();
+    for unit in &report.units {
+        let known = before.and_then(|old| old.units.iter().find(|old| old.name == unit.name));
+        if known.is_some_and(|old| old.active == unit.active && old.result == unit.result) {
+            continue;
+        }
+        let passing = ["activating", "deactivating", "reloading", "refreshing"].contains(&unit.active.as_str());
+        if passing || (known.is_none() && unit.active == "inactive") {
+            continue;
+        }
+        let kind = if unit.active == "failed" { "unit-failed" } else { "unit" };
+        let last = unit.log.last().map(|line| format!(": {line}")).unwrap_or_default();
+        outcome.fact(node.id, kind, format!("{} is {} ({}){last}", unit.name, unit.active, unit.sub));
+    }
+    for task in &report.tasks {
+        let known = before.and_then(|old| old.tasks.iter().find(|old| old.name == task.name));
+        if known.is_none_or(|old| old.result != task.result) {
+            let (kind, text) = match &task.result {
+                TaskResult::Already => continue,
+                TaskResult::Done => ("task", format!("{} done", task.name)),
+                TaskResult::Failed { why } => ("task-failed", format!("{} failed: {why}", task.name)),
+            };
+            outcome.fact(node.id, kind, text);
+        }
+    }
+}
+
+/// A wish about one unit of a node's roles.
+pub(crate) fn wish(catalog: &Catalog, node: &Node, unit: &str, verb: UnitVerb) -> Result<Outcome, Denied> {
+    if !catalog.units_of(&node.roles).any(|known| known == unit) {
+        return Err(Denied::Missing { kind: "unit", name: format!("{unit} on {}", node.name) });
+    }
+    let mut next = node.clone();
+    match verb {
+        UnitVerb::Start => drop(next.wishes.stopped.remove(unit)),
+        UnitVerb::Stop => drop(next.wishes.stopped.insert(unit.to_owned())),
+        UnitVerb::Restart => {
+            next.wishes.stopped.remove(unit);
+            *next.wishes.restarts.entry(unit.to_owned()).or_default() += 1;
+        }
+    }
+    let mut outcome = changes([Change::Node(Box::new(next))]);
+    outcome.fact(node.id, "wish", format!("{} {unit}", verb.word()));
+    Ok(outcome)
+}
+
+/// Asks a node for journal lines.
+pub(crate) fn logs(node: &Node, unit: &str, lines: u32) -> Result<Outcome, Denied> {
+    if node.run.is_none() {
+        return Err(refused(node, "reading a journal", "; its installed system has not enrolled"));
+    }
+    let mut next = node.clone();
+    let order = give_order(&mut next, OrderKind::Logs { unit: unit.to_owned(), lines: lines.clamp(1, 1000) });
+    Ok(Outcome { reply: Reply::Order(order), ..changes([Change::Node(Box::new(next))]) })
+}
+
+/// Adds an order; old ones that nobody fetched are dropped.
+pub(crate) fn give_order(node: &mut Node, kind: OrderKind) -> u64 {
+    node.last_order += 1;
+    node.orders.push(Order { id: node.last_order, kind });
+    let surplus = node.orders.len().saturating_sub(16);
+    node.orders.drain(..surplus);
+    node.last_order
+}
+
+/// The cause for `Attention` of a node that came up, but not whole.
+pub(crate) fn stuck(node: &Node, waited: u64) -> State {
+    let why = not_up(node).unwrap_or_else(|| "it has not reported yet".to_owned());
+    attention(node, format!("not active after {waited} s: {why}"), &["why", "retry", "rebuild"])
+}
+
+/// What an enrolling node still waits for.
+pub(crate) fn not_up(node: &Node) -> Option<String> {
+    let report = node.report.as_ref()?;
+    let failed_task = report.tasks.iter().find_map(|task| match &task.result {
+        TaskResult::Failed { why } => Some(format!("task {} failed: {why}", task.name)),
+        TaskResult::Already | TaskResult::Done => None,
+    });
+    let down = |unit: &&protocol::UnitReport| {
+        unit.active != "active" && !node.wishes.stopped.contains(&unit.name)
+    };
+    let unit = report.units.iter().find(down).map(|unit| {
+        let last = unit.log.last().map(|line| format!(": {line}")).unwrap_or_default();
+        format!("{} is {} ({}){last}", unit.name, unit.active, unit.sub)
+    });
+    let behind = (report.generation != node.document.generation)
+        .then(|| format!("generation {} is being applied", node.document.generation));
+    failed_task.or(unit).or(behind)
+}

@@ -1,0 +1,215 @@
+//! The one function that changes a node: an event in, changes and effects out.
+//!
+//! A pair of state and event that is not listed is refused, as a value: a new event starts out denied everywhere.
+
+use std::collections::BTreeSet;
+
+use protocol::NodeId;
+
+use crate::entropy::Entropy;
+use crate::event::UnitVerb;
+use crate::plan::{Plan, PlanState};
+use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
+use crate::{enroll, imaging, patience, plan, running};
+
+/// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
+///
+/// # Errors
+/// [`Denied`]: nothing was changed, and the text says what to do instead.
+pub fn step(
+    fleet: &Fleet,
+    catalog: &Catalog,
+    event: Event,
+    now: Time,
+    dice: &mut Entropy,
+) -> Result<Outcome, Denied> {
+    match event {
+        Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
+        Event::Approve { node, name, roles } => {
+            check_roles(catalog, roles.as_ref())?;
+            enroll::approve(fleet, fleet.node(node)?, name, roles, now)
+        }
+        Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
+        Event::Asked { node, inventory } => imaging::asked(fleet, fleet.node(node)?, *inventory, now),
+        Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
+        Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
+        Event::Enrolled { node, key, uptime_seconds } => {
+            running::enrolled(fleet.node(node)?, key, uptime_seconds, now)
+        }
+        Event::Ticketed { node, key } => running::ticketed(fleet.node(node)?, key, dice),
+        Event::Escrowed { node, files } => {
+            let mut outcome = Outcome::default();
+            outcome.fact(fleet.node(node)?.id, "escrowed", format!("{files} identity files kept"));
+            Ok(outcome)
+        }
+        Event::Reported { node, report } => running::reported(fleet, fleet.node(node)?, *report, now),
+        Event::Served { mac, what, text } => Ok(served(fleet, &mac, &what, text)),
+        Event::Reject { node, why } => reject(fleet.node(node)?, why, now),
+        Event::Rename { node, name } => rename(fleet, fleet.node(node)?, name),
+        Event::SetRoles { node, roles } => {
+            check_roles(catalog, Some(&roles))?;
+            set_roles(fleet, fleet.node(node)?, roles, now)
+        }
+        Event::Plan { node, image, disk } => {
+            let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
+            let node = fleet.node(node)?;
+            let made = plan::plan(fleet, node, image, disk.as_ref(), now, dice)?;
+            Ok(planned(fleet, node, made, now))
+        }
+        Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),
+        Event::Retry { node } => imaging::retry(fleet, fleet.node(node)?, now),
+        Event::Unit { node, unit, verb } => running::wish(catalog, fleet.node(node)?, &unit, verb),
+        Event::Logs { node, unit, lines } => running::logs(fleet.node(node)?, &unit, lines),
+        Event::Imported(image) => {
+            let mut outcome = changes([Change::Image(Box::new(image.clone()))]);
+            let text = format!("{} ({})", image.name, image.digest.short());
+            outcome.facts.push(Fact { node: None, mac: None, kind: "imported".to_owned(), text });
+            Ok(outcome)
+        }
+        Event::Tick => Ok(patience::overdue(fleet, now)),
+    }
+}
+
+pub(crate) fn changes(changes: impl IntoIterator<Item = Change>) -> Outcome {
+    Outcome { changes: changes.into_iter().collect(), ..Outcome::default() }
+}
+
+/// A refusal because of the state.
+pub(crate) fn refused(node: &Node, event: &'static str, hint: &str) -> Denied {
+    Denied::State { name: node.name.to_string(), state: node.state.word(), event, hint: hint.to_owned() }
+}
+
+/// The node in another state, since now.
+pub(crate) fn moved(node: &Node, state: State, now: Time) -> Node {
+    let mut node = node.clone();
+    if node.state != state {
+        node.since = now;
+    }
+    node.state = state;
+    node
+}
+
+fn check_roles(catalog: &Catalog, roles: Option<&BTreeSet<String>>) -> Result<(), Denied> {
+    let unknown = roles.into_iter().flatten().find(|role| !catalog.has_role(role));
+    match unknown {
+        None => Ok(()),
+        Some(role) => Err(Denied::Missing { kind: "role", name: role.clone() }),
+    }
+}
+
+fn served(fleet: &Fleet, mac: &protocol::HardwareAddress, what: &str, text: String) -> Outcome {
+    let node = fleet.nodes.values().find(|node| node.macs().any(|own| own == mac)).map(|node| node.id);
+    let fact = Fact { node, mac: Some(mac.clone()), kind: what.to_owned(), text };
+    Outcome { facts: vec![fact], ..Outcome::default() }
+}
+
+fn reject(node: &Node, why: String, now: Time) -> Result<Outcome, Denied> {
+    let rejectable = matches!(
+        node.state,
+        State::Discovered | State::Inspecting | State::Ready | State::Planned { .. } | State::Rejected { .. }
+    );
+    let mut next = node.clone();
+    let mut outcome = Outcome::default();
+    if rejectable {
+        next = moved(node, State::Rejected { why: why.clone() }, now);
+        next.generation += 1;
+        next.deploy = None;
+        outcome.fact(node.id, "rejected", why);
+    } else if let Some(claim) = next.claim.take() {
+        // The node itself stays; only the key that came in its name is sent away.
+        outcome.fact(node.id, "rejected", format!("a key claimed since {} was refused: {why}", claim.since));
+    } else {
+        return Err(refused(node, "rejecting", "; only a node that is not installed can be rejected"));
+    }
+    outcome.changes.push(Change::Node(Box::new(next)));
+    Ok(outcome)
+}
+
+fn rename(fleet: &Fleet, node: &Node, name: Name) -> Result<Outcome, Denied> {
+    enroll::refuse_taken(fleet, node, &name)?;
+    let mut next = node.clone();
+    let mut outcome = Outcome::default();
+    outcome.fact(node.id, "renamed", format!("{} is now {name}", node.name));
+    next.name = name;
+    outcome.changes.push(Change::Node(Box::new(next)));
+    Ok(outcome)
+}
+
+fn set_roles(fleet: &Fleet, node: &Node, roles: BTreeSet<String>, now: Time) -> Result<Outcome, Denied> {
+    let installed = node.installed.as_ref().and_then(|installed| fleet.images.get(&installed.image));
+    if let Some(missing) = installed.and_then(|image| roles.difference(&image.roles).next()) {
+        return Err(Denied::Conflict(format!(
+            "the image on {} does not carry {missing}: set the role and rebuild in one go with another image \
+             (rackwright node rebuild {} --role {missing} --image IMAGE)",
+            node.name, node.name
+        )));
+    }
+    let mut outcome = Outcome::default();
+    let text = roles.iter().cloned().collect::<Vec<_>>().join(", ");
+    outcome.fact(node.id, "roles", if text.is_empty() { "none".to_owned() } else { text });
+    let mut next = withdraw(fleet, node, "the roles were changed", now, &mut outcome);
+    next.roles = roles;
+    outcome.changes.push(Change::Node(Box::new(next)));
+    Ok(outcome)
+}
+
+/// Takes back an open plan of this node.
+fn withdraw(fleet: &Fleet, node: &Node, why: &str, now: Time, outcome: &mut Outcome) -> Node {
+    let open = fleet.plans.values().filter(|plan| plan.node == node.id && plan.state == PlanState::Open);
+    for plan in open {
+        let state = PlanState::Withdrawn { why: why.to_owned() };
+        outcome.changes.push(Change::Plan(Box::new(Plan { state, ..plan.clone() })));
+    }
+    match node.state {
+        State::Planned { .. } => moved(node, State::Ready, now),
+        _ => node.clone(),
+    }
+}
+
+fn planned(fleet: &Fleet, node: &Node, made: Plan, now: Time) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut next = withdraw(fleet, node, "a newer plan was made", now, &mut outcome);
+    // An active node stays what it is until the plan is applied.
+    if matches!(next.state, State::Ready) {
+        next = moved(&next, State::Planned { plan: made.id.clone() }, now);
+    }
+    outcome.fact(node.id, "planned", format!("{}: {} on {}", made.id, made.image_name, made.target.disk));
+    outcome.changes.push(Change::Node(Box::new(next)));
+    outcome.changes.push(Change::Plan(Box::new(made.clone())));
+    outcome.reply = Reply::Plan(Box::new(made));
+    outcome
+}
+
+/// Which nodes an event is about, for the writer's log.
+pub fn about(event: &Event) -> Option<NodeId> {
+    match event {
+        Event::Asked { node, .. }
+        | Event::Progressed { node, .. }
+        | Event::Verified { node, .. }
+        | Event::Enrolled { node, .. }
+        | Event::Ticketed { node, .. }
+        | Event::Escrowed { node, .. }
+        | Event::Reported { node, .. }
+        | Event::Approve { node, .. }
+        | Event::Reject { node, .. }
+        | Event::Rename { node, .. }
+        | Event::SetRoles { node, .. }
+        | Event::Plan { node, .. }
+        | Event::Retry { node }
+        | Event::Unit { node, .. }
+        | Event::Logs { node, .. } => Some(*node),
+        Event::Issued(certificate) => Some(certificate.node),
+        Event::Hello { .. } | Event::Served { .. } | Event::Apply { .. } | Event::Imported(_) | Event::Tick => None,
+    }
+}
+
+impl UnitVerb {
+    /// `start`, `stop`, `restart`.
+    pub fn word(self) -> &'static str {
+        match self {
+            UnitVerb::Start => "start",
+            UnitVerb::Stop => "stop",
+            UnitVerb::Restart => "restart",
+        }
+    }
+}
