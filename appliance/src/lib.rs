@@ -1,3 +1,5 @@
 //! The appliance: what `rackwright` is made of, apart from the choice of a command.
 
+pub mod ca;
 pub mod config;
+pub mod tls;

@@ -1,0 +1,223 @@
+//! The site CA: made once, at the controller's first start, and the root of every identity in the rack.
+//!
+//! ECDSA P-256, because everything that will ever have to trust it (rustls with ring, OpenSSL, firmware) can verify
+//! that; agents' own keys are Ed25519. Key and certificate lie in one file that is replaced as a whole, so there is
+//! no moment at which a kill leaves half a pair. What cannot be read is never made anew: a new CA would lock out
+//! every node that trusts the old one.
+//!
+//! Refuses to know who may have a certificate: that was decided before [`SiteCa::issue`] is called. Nothing of a
+//! client's but its raw public key goes into what it signs.
+
+mod file;
+mod issue;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use protocol::CaPin;
+use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
+use ring::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
+
+use crate::config::Site;
+
+pub use issue::{Issued, Leaf, ServerIdentity};
+
+/// The file in the CA directory: PKCS#8 key and certificate, PEM.
+const FILE: &str = "site-ca.pem";
+/// The CA's subject. Always the same, so that the issuer's name is known without reading the certificate.
+const SUBJECT: &str = "Rackwright site CA";
+/// How long the CA and the controller's certificates live, in seconds: 30 and 10 years.
+const CA_SECONDS: u64 = 30 * 365 * 86_400;
+const SERVER_SECONDS: u64 = 10 * 365 * 86_400;
+
+/// Whether there can be nodes that trust an earlier CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// No state yet: a CA may be made.
+    First,
+    /// There is state: its CA must be there.
+    Later,
+}
+
+/// Why there is no CA, or no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A file operation failed.
+    #[error("{what} {}", path.display())]
+    File {
+        /// Gerund.
+        what: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The state is there, its CA is not.
+    #[error(
+        "{} is missing, and the nodes of this site trust no other CA: restore it from the backup (a new one is made \
+         only where there is no state.db)", path.display()
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others can read the key.
+    #[error("{} can be read by others (mode {mode:o}); if it was never copied: chmod 600 {}", path.display(), path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not what this program wrote.
+    #[error("{} is damaged: {why}; restore it from the backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A certificate could not be made.
+    #[error("making {what}")]
+    Make {
+        /// Which.
+        what: &'static str,
+        /// What the library said.
+        source: rcgen::Error,
+    },
+    /// The kernel gave no random numbers.
+    #[error("drawing a serial number: the kernel gives no random numbers")]
+    Random,
+    /// A life that ends before it begins.
+    #[error("a certificate cannot end before it begins")]
+    Window,
+}
+
+/// The site CA.
+pub struct SiteCa {
+    site: Site,
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+impl std::fmt::Debug for SiteCa {
+    /// Never the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SiteCa").field("site", &self.site).field("pin", &self.pin()).finish_non_exhaustive()
+    }
+}
+
+impl SiteCa {
+    /// The CA in this directory; made (and durable) when there is none and this is the first start.
+    ///
+    /// # Errors
+    /// [`CaError`]: whatever is there but cannot be used is refused, never replaced.
+    pub fn open(directory: &Path, site: &Site, start: Start, now: SystemTime) -> Result<Self, CaError> {
+        file::make_directory(directory)?;
+        let path = directory.join(FILE);
+        let text = match (file::read(&path)?, start) {
+            (Some(text), _) => text,
+            (None, Start::Later) => return Err(CaError::Lost { path }),
+            (None, Start::First) => {
+                let text = make(now)?;
+                file::replace(directory, FILE, text.as_bytes())?;
+                tracing::info!(path = %path.display(), "site CA made");
+                text
+            }
+        };
+        let (key, certificate) =
+            file::parse(&text).map_err(|why| CaError::Damaged { path: path.clone(), why })?;
+        let issuer = Issuer::new(parameters(now), key);
+        let ca = Self { site: site.clone(), issuer, certificate };
+        ca.prove().map_err(|why| CaError::Damaged { path, why })?;
+        Ok(ca)
+    }
+
+    /// The public value that every node pins: SHA-256 of the CA's certificate.
+    pub fn pin(&self) -> CaPin {
+        CaPin(sha256(&self.certificate))
+    }
+
+    /// The CA's certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// The CA's certificate, PEM.
+    pub fn certificate_pem(&self) -> String {
+        file::pem("CERTIFICATE", &self.certificate)
+    }
+
+    /// A new key and certificate for the controller's own listeners on these addresses. Kept in memory only: made
+    /// anew at every start and whenever the addresses change, so there is nothing to lose and nothing to go stale.
+    ///
+    /// # Errors
+    /// [`CaError::Make`], [`CaError::Random`].
+    pub fn server(&self, addresses: &[IpAddr], now: SystemTime) -> Result<ServerIdentity, CaError> {
+        issue::server(self, addresses, now)
+    }
+
+    /// A client certificate for a node's public key.
+    ///
+    /// # Errors
+    /// [`CaError::Make`], [`CaError::Random`], [`CaError::Window`].
+    pub fn issue(&self, leaf: &Leaf) -> Result<Issued, CaError> {
+        issue::client(self, leaf)
+    }
+
+    /// Issues a certificate to nobody and has it verified as the listener would: name, key and constraints of the
+    /// CA in the file are then those that work.
+    fn prove(&self) -> Result<(), String> {
+        let leaf = Leaf {
+            key: protocol::Key([9; 32]),
+            node: protocol::NodeId([0; 16]),
+            stage: fleet::certificate::Stage::Deploy,
+            generation: 0,
+            not_before: issue::at(issue::DAWN),
+            not_after: issue::at(issue::DAWN + 7200),
+        };
+        let issued = self.issue(&leaf).map_err(|e| e.to_string())?;
+        let verifier = crate::tls::verifier(&self.certificate).map_err(|e| e.to_string())?;
+        let then =
+            rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(issue::DAWN + 3600));
+        let verified = verifier.verify_client_cert(&issued.der, &[], then);
+        verified.map(|_| ()).map_err(|e| format!("its key and certificate do not belong together ({e})"))
+    }
+}
+
+/// SHA-256 in lower-case hexadecimal: how certificates are named in the data base and in logs.
+pub fn fingerprint(der: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&sha256(der))
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
+
+/// The text of a new CA's file.
+fn make(now: SystemTime) -> Result<String, CaError> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        .map_err(|source| CaError::Make { what: "the site CA's key", source })?;
+    let mut parameters = parameters(now);
+    parameters.serial_number = Some(issue::serial()?);
+    let certificate =
+        parameters.self_signed(&key).map_err(|source| CaError::Make { what: "the site CA", source })?;
+    Ok(file::pem("PRIVATE KEY", key.serialized_der()) + &file::pem("CERTIFICATE", certificate.der()))
+}
+
+fn parameters(now: SystemTime) -> CertificateParams {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name.push(DnType::CommonName, SUBJECT);
+    parameters.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    issue::live(&mut parameters, issue::DAWN, issue::seconds(now).max(issue::DAWN) + CA_SECONDS);
+    parameters
+}

@@ -1,0 +1,99 @@
+//! TLS as agents meet it: version 1.3 only, ring, a client certificate optional but, when shown, of this site's CA.
+//!
+//! Knows what makes a handshake fail and says so in words for an operator. Refuses to know what a certificate allows:
+//! it hands up the fingerprint of one that is genuine and in date.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{CertificateError, Error as TlsFault, RootCertStore, ServerConfig};
+
+use crate::ca::{ServerIdentity, SiteCa};
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The CA's certificate cannot be a trust anchor.
+    #[error("trusting the site CA")]
+    Anchor(#[source] TlsFault),
+    /// The verifier could not be built.
+    #[error("building the verifier of client certificates")]
+    Verifier(#[source] VerifierBuilderError),
+    /// The controller's own key and certificate could not be used.
+    #[error("using the controller's certificate")]
+    Identity(#[source] TlsFault),
+}
+
+/// The configuration of the agents' listener.
+///
+/// # Errors
+/// [`TlsError`].
+pub fn server(ca: &SiteCa, identity: ServerIdentity) -> Result<Arc<ServerConfig>, TlsError> {
+    let verifier = verifier(ca.certificate())?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(TlsError::Identity)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(identity.chain, identity.key)
+        .map_err(TlsError::Identity)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A resumed session would bring back a client certificate that was not verified again, after it expired.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    Ok(Arc::new(config))
+}
+
+/// Verifies client certificates against this CA; none at all is allowed, because the first hello has none.
+///
+/// # Errors
+/// [`TlsError::Anchor`], [`TlsError::Verifier`].
+pub fn verifier(ca: &CertificateDer<'static>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone()).map_err(TlsError::Anchor)?;
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(TlsError::Verifier)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Why a handshake failed, for an operator.
+pub fn explain(error: &std::io::Error) -> String {
+    let Some(fault) = error.get_ref().and_then(|e| e.downcast_ref::<TlsFault>()) else {
+        return format!("the connection broke in the handshake: {error}");
+    };
+    if let TlsFault::InvalidCertificate(wrong) = fault {
+        client_certificate(wrong).into()
+    } else if matches!(fault, TlsFault::PeerIncompatible(_)) {
+        format!("it does not speak TLS 1.3 as we do ({fault})")
+    } else if matches!(fault, TlsFault::AlertReceived(_)) {
+        format!("it does not accept us ({fault})")
+    } else {
+        format!("it does not speak TLS ({fault})")
+    }
+}
+
+// The library's enums may grow: what is not named here is told in general words.
+fn client_certificate(wrong: &CertificateError) -> &'static str {
+    use CertificateError as E;
+    if matches!(wrong, E::Expired | E::ExpiredContext { .. }) {
+        "its client certificate has expired"
+    } else if matches!(wrong, E::NotValidYet | E::NotValidYetContext { .. }) {
+        "its client certificate is not valid yet: is this controller's clock right?"
+    } else if matches!(wrong, E::UnknownIssuer | E::BadSignature) {
+        "its client certificate was not issued by this site's CA"
+    } else if matches!(wrong, E::InvalidPurpose | E::InvalidPurposeContext { .. }) {
+        "its certificate is not one for clients"
+    } else {
+        "its client certificate is damaged, or of a kind that is not taken here"
+    }
+}
