@@ -171,13 +171,16 @@ mod tests {
 
     #[test]
     fn error_names_are_sorted() {
-        let kind = |code| match answered("x", code, "why") {
-            UnitError::NoSuchUnit { .. } => "none",
-            UnitError::Masked { .. } => "masked",
-            UnitError::Denied { .. } => "denied",
-            UnitError::BusLost { .. } => "lost",
-            UnitError::Refused { .. } => "refused",
-            other => panic!("{other}"),
+        let kind = |code| {
+            let error = format!("{:?}", answered("x", code, "why"));
+            match error.split(' ').next() {
+                Some("NoSuchUnit") => "none",
+                Some("Masked") => "masked",
+                Some("Denied") => "denied",
+                Some("BusLost") => "lost",
+                Some("Refused") => "refused",
+                _ => panic!("{error}"),
+            }
         };
         assert_eq!(kind("org.freedesktop.systemd1.NoSuchUnit"), "none");
         assert_eq!(kind("org.freedesktop.systemd1.UnitMasked"), "masked");

@@ -8,15 +8,19 @@
 //! caller's tokio runtime, which needs its I/O and time drivers.
 
 mod error;
+mod files;
+mod journal;
 mod link;
 mod name;
 mod read;
 mod state;
 mod systemd;
+mod task;
 mod watch;
 
 pub use error::{Cause, UnitError};
 pub use name::{UnitKind, UnitName, UnitNameError};
 pub use state::{Active, Change, JobOutcome, Listed, UnitState};
 pub use systemd::Systemd;
+pub use task::{Exit, Task, TaskName, TaskNameError, TaskOutcome};
 pub use watch::Watch;

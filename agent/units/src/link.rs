@@ -105,7 +105,7 @@ async fn listen(mut stream: MessageStream, hub: Arc<Hub>) {
             Some(Heard::SystemdGone) => break,
             Some(Heard::JobEnded(end)) => hub.job_ended(&end),
             Some(Heard::Unit(path)) => hub.unit_changed(&path, None),
-            Some(Heard::UnitLoaded { name, path }) => hub.unit_changed(&path, Some(&name)),
+            Some(Heard::UnitNamed { name, path }) => hub.unit_changed(&path, Some(&name)),
             Some(Heard::Files) => hub.files_changed(),
             None => {}
         }
@@ -117,7 +117,7 @@ async fn listen(mut stream: MessageStream, hub: Arc<Hub>) {
 enum Heard {
     JobEnded(JobEnd),
     Unit(String),
-    UnitLoaded { name: String, path: String },
+    UnitNamed { name: String, path: String },
     Files,
     SystemdGone,
 }
@@ -164,12 +164,12 @@ fn manager_said(message: &Message, member: &str) -> Option<Heard> {
         "UnitNew" => {
             let signal = UnitNew::from_message(message.clone())?;
             let args = signal.args().ok()?;
-            Some(Heard::UnitLoaded { name: args.id.to_owned(), path: args.unit.to_string() })
+            Some(Heard::UnitNamed { name: args.id.to_owned(), path: args.unit.to_string() })
         }
         "UnitRemoved" => {
             let signal = UnitRemoved::from_message(message.clone())?;
             let args = signal.args().ok()?;
-            Some(Heard::UnitLoaded { name: args.id.to_owned(), path: args.unit.to_string() })
+            Some(Heard::UnitNamed { name: args.id.to_owned(), path: args.unit.to_string() })
         }
         "Reloading" => {
             let signal = Reloading::from_message(message.clone())?;
@@ -284,15 +284,20 @@ impl Inbox {
     /// Waits until there is something to look at. May be dropped and called again without losing any.
     pub(crate) async fn take(&self) -> Taken {
         loop {
+            // Made before looking: a bell rung in between is kept for it.
             let rung = self.bell.notified();
-            let mut post = lock(&self.post);
-            if post.lost || !post.stale.is_empty() {
-                let lost = std::mem::take(&mut post.lost);
-                return Taken { lost, stale: std::mem::take(&mut post.stale) };
+            if let Some(taken) = self.taken() {
+                return taken;
             }
-            drop(post);
             rung.await;
         }
+    }
+
+    fn taken(&self) -> Option<Taken> {
+        let mut post = lock(&self.post);
+        let lost = std::mem::take(&mut post.lost);
+        let stale = std::mem::take(&mut post.stale);
+        (lost || !stale.is_empty()).then_some(Taken { lost, stale })
     }
 
     /// Everything is to be read again, from the ground up.

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::TaskName;
+
 /// The longest name systemd takes (`UNIT_NAME_MAX`), in bytes.
 const LONGEST: usize = 255;
 
@@ -77,6 +79,11 @@ impl UnitName {
             return Err(UnitNameError::Empty(text.to_owned()));
         }
         Ok(UnitName(text.to_owned()))
+    }
+
+    /// The unit of a task: that name's alphabet is a part of this one's.
+    pub(crate) fn of_task(task: &TaskName) -> Self {
+        UnitName(format!("rackwright-task-{task}.service"))
     }
 
     /// The name as systemd writes it.

@@ -30,27 +30,48 @@ pub(crate) struct MainExit {
 
 type Values = BTreeMap<String, OwnedValue>;
 
-/// Reads `name`, loading it first if need be; also says where it lives.
-pub(crate) async fn load(link: &Link, name: &UnitName, doing: &str) -> Result<(Reading, String), UnitError> {
-    let path = link.manager.load_unit(name.as_str()).await.map_err(|e| UnitError::from_wire(doing, e))?;
-    let reading = at(link, name, &path, doing).await?;
-    Ok((reading, path.to_string()))
+/// Where a unit lives on the bus.
+pub(crate) type Place = OwnedObjectPath;
+
+/// Reads `name`, loading it first if need be.
+pub(crate) async fn load(link: &Link, name: &UnitName, doing: &str) -> Result<Reading, UnitError> {
+    let place = place_loaded(link, name, doing).await?;
+    at(link, name, &place, doing).await
 }
 
 /// Reads `name` if systemd holds it in memory; `None` when it does not (then it is down).
-pub(crate) async fn look(
+pub(crate) async fn look(link: &Link, name: &UnitName, doing: &str) -> Result<Option<Reading>, UnitError> {
+    match place_in_memory(link, name, doing).await? {
+        Some(place) => at(link, name, &place, doing).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Where `name` lives, once systemd has loaded it. An alias lives where its target does.
+pub(crate) async fn place_loaded(link: &Link, name: &UnitName, doing: &str) -> Result<Place, UnitError> {
+    link.manager.load_unit(name.as_str()).await.map_err(|e| UnitError::from_wire(doing, e))
+}
+
+/// Where `name` lives if systemd holds it in memory.
+pub(crate) async fn place_in_memory(
     link: &Link,
     name: &UnitName,
     doing: &str,
-) -> Result<Option<(Reading, String)>, UnitError> {
+) -> Result<Option<Place>, UnitError> {
     match link.manager.get_unit(name.as_str()).await.map_err(|e| UnitError::from_wire(doing, e)) {
-        Ok(path) => Ok(Some((at(link, name, &path, doing).await?, path.to_string()))),
+        Ok(place) => Ok(Some(place)),
         Err(UnitError::NoSuchUnit { .. }) => Ok(None),
         Err(other) => Err(other),
     }
 }
 
-async fn at(link: &Link, name: &UnitName, path: &OwnedObjectPath, doing: &str) -> Result<Reading, UnitError> {
+/// Reads the unit that lives at `path`, and calls it `name`.
+pub(crate) async fn at(
+    link: &Link,
+    name: &UnitName,
+    path: &Place,
+    doing: &str,
+) -> Result<Reading, UnitError> {
     let unit: Values = ask(link, path, "GetAll", &(UNIT,), doing).await?;
     let result = match interface(name.kind()) {
         Some(own) => property(link, path, own, "Result", doing).await?.unwrap_or_default(),
@@ -109,14 +130,14 @@ fn interface(kind: UnitKind) -> Option<&'static str> {
 
 /// Whether a service is one that does its work and ends (`Type=oneshot`).
 pub(crate) async fn is_oneshot(link: &Link, name: &UnitName, doing: &str) -> Result<bool, UnitError> {
-    let path = link.manager.load_unit(name.as_str()).await.map_err(|e| UnitError::from_wire(doing, e))?;
+    let path = place_loaded(link, name, doing).await?;
     let kind: Option<String> = property(link, &path, SERVICE, "Type", doing).await?;
     Ok(kind.as_deref() == Some("oneshot"))
 }
 
 /// How the main process of the service ended; zeros when none ever ran.
 pub(crate) async fn main_exit(link: &Link, name: &UnitName, doing: &str) -> Result<MainExit, UnitError> {
-    let path = link.manager.load_unit(name.as_str()).await.map_err(|e| UnitError::from_wire(doing, e))?;
+    let path = place_loaded(link, name, doing).await?;
     let code = property(link, &path, SERVICE, "ExecMainCode", doing).await?.unwrap_or_default();
     let status = property(link, &path, SERVICE, "ExecMainStatus", doing).await?.unwrap_or_default();
     Ok(MainExit { code, status })
@@ -148,7 +169,7 @@ pub(crate) async fn list(link: &Link, patterns: &[&str], doing: &str) -> Result<
 
 async fn property<T>(
     link: &Link,
-    path: &OwnedObjectPath,
+    path: &Place,
     interface: &str,
     name: &str,
     doing: &str,
@@ -160,13 +181,7 @@ where
     Ok(T::try_from(value).ok())
 }
 
-async fn ask<B, R>(
-    link: &Link,
-    path: &OwnedObjectPath,
-    member: &str,
-    body: &B,
-    doing: &str,
-) -> Result<R, UnitError>
+async fn ask<B, R>(link: &Link, path: &Place, member: &str, body: &B, doing: &str) -> Result<R, UnitError>
 where
     B: serde::Serialize + zbus::zvariant::DynamicType,
     R: for<'d> zbus::zvariant::DynamicDeserialize<'d>,

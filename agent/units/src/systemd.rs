@@ -131,7 +131,7 @@ impl Systemd {
     pub async fn state(&self, unit: &UnitName) -> Result<UnitState, UnitError> {
         let doing = format!("reading the state of {unit}");
         let link = self.link(&doing).await?;
-        Ok(read::load(&link, unit, &doing).await?.0.state)
+        Ok(read::load(&link, unit, &doing).await?.state)
     }
 
     /// Units in systemd's memory whose names match any of the glob patterns; all of them when there is no pattern.
@@ -161,7 +161,7 @@ impl Systemd {
     async fn carry_out(&self, verb: Verb, unit: &UnitName) -> Result<Change<UnitState>, UnitError> {
         let doing = verb.doing(unit);
         let link = self.link(&doing).await?;
-        let (before, _) = read::load(&link, unit, &doing).await?;
+        let before = read::load(&link, unit, &doing).await?;
         if verb.is_already(&before) {
             return Ok(Change::Already(before.state));
         }
@@ -171,7 +171,7 @@ impl Systemd {
                 self.settled(&link, unit, &doing).await?
             }
             Verb::Start | Verb::Restart | Verb::Stop | Verb::Reload => {
-                read::load(&link, unit, &doing).await?.0
+                read::load(&link, unit, &doing).await?
             }
         };
         if outcome != JobOutcome::Done {
@@ -207,12 +207,13 @@ impl Systemd {
         let deadline = Instant::now() + self.shared.settling;
         let inbox = Inbox::new(&std::iter::once(unit.clone()).collect());
         link.hub.watch(&inbox);
+        let place = read::place_loaded(link, unit, doing).await?;
+        inbox.found_at(unit, &place);
         loop {
-            let (now, path) = read::load(link, unit, doing).await?;
+            let now = read::at(link, unit, &place, doing).await?;
             if unit.kind() != UnitKind::Service || !now.state.active.is_up() || Instant::now() >= deadline {
                 return Ok(now);
             }
-            inbox.found_at(unit, &path);
             // Which of the two comes first makes no difference: both end in a new reading.
             let _ = tokio::time::timeout_at(deadline, inbox.take()).await;
         }

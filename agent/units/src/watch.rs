@@ -89,17 +89,14 @@ impl Watch {
 
     /// The state of one unit; `None` when a unit that left systemd's memory was never told.
     async fn read(&self, link: &Link, name: &UnitName, depth: Depth) -> Result<Option<UnitState>, UnitError> {
-        let found = match depth {
-            Depth::Load => Some(read::load(link, name, DOING).await?),
-            Depth::Look => read::look(link, name, DOING).await?,
+        let place = match depth {
+            Depth::Load => Some(read::place_loaded(link, name, DOING).await?),
+            Depth::Look => read::place_in_memory(link, name, DOING).await?,
         };
-        match found {
-            Some((reading, path)) => {
-                self.inbox.found_at(name, &path);
-                Ok(Some(reading.state))
-            }
-            None => Ok(self.told.get(name).map(forgotten)),
-        }
+        let Some(place) = place else { return Ok(self.told.get(name).map(forgotten)) };
+        // Before it is read: what changes from here on is heard.
+        self.inbox.found_at(name, &place);
+        Ok(Some(read::at(link, name, &place, DOING).await?.state))
     }
 
     fn is_news(&self, state: &UnitState) -> bool {
