@@ -1,0 +1,29 @@
+//! DHCP for a provisioning network: who gets which address, and what firmware is told to boot.
+//!
+//! ```text
+//! bytes --Request::parse--> Request --decide(policy, leases, request, arrival, now)--> Decision
+//!                                                                                       | Reply  commit lease, send
+//!                                                                                       | Record commit lease
+//!                                                                                       | Ignore print why
+//! ```
+//!
+//! Addresses hang on the MAC (chaddr), never on the client identifier: the ROM sends none, iPXE sends one, the
+//! installed system another. The first address a MAC is given is its for good; see [`Leases`].
+//! RFC 2131 and 2132, 3046 (option 82 echoed), 3396 (long options read), 4578 (PXE), 6842 (option 61 echoed); no
+//! BOOTP, no rapid commit, no option overload in replies, no PXE menus.
+
+mod decide;
+mod lease;
+mod loader;
+mod options;
+mod policy;
+mod reply;
+mod request;
+mod why;
+
+pub use decide::{Arrival, Decision, Door, Reply, ReplyKind, decide};
+pub use lease::{AddressError, BadLeases, Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
+pub use loader::BootFile;
+pub use policy::{BadPolicy, Mode, Policy, Pool};
+pub use request::{Arch, Hostname, Ipxe, Kind, Malformed, Request, Uuid, VendorClass};
+pub use why::Why;

@@ -1,0 +1,346 @@
+//! What to answer. Pure: same inputs, same answer, for ever.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use super::lease::{Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
+use super::loader::{BootFile, choose};
+use super::policy::{Mode, Policy};
+use super::reply::Draft;
+use super::request::{Kind, Request};
+use super::why::Why;
+use crate::{BootPath, Time};
+
+/// How long an offer stands before its address may go to another machine (if no other is left).
+const OFFER_SECONDS: u64 = 60;
+const SERVER_PORT: u16 = 67;
+const CLIENT_PORT: u16 = 68;
+
+/// The port a packet came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Port 67: DHCP.
+    Lan,
+    /// Port 4011: firmware that has an address and wants to know what to boot (PXE 2.1, 2.2.2).
+    Proxy,
+}
+
+/// How a packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// To which port.
+    pub door: Door,
+    /// From where; `0.0.0.0:68` of a client without an address.
+    pub source: SocketAddrV4,
+}
+
+/// What a reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// An address and a boot file to be had.
+    Offer,
+    /// They are yours.
+    Ack,
+    /// Not that address; begin again.
+    Nak,
+}
+
+/// A packet to send, once `lease` is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What must be durable first. None: nothing new is promised.
+    pub lease: Option<LeaseChange>,
+    /// The UDP payload, 300 octets or more.
+    pub packet: Vec<u8>,
+    /// Where to, from the port the request came to. `255.255.255.255` means out of the interface the request came
+    /// in by, whatever the broadcast bit says: raw unicast would need an ARP entry that is not there.
+    pub to: SocketAddrV4,
+    /// What it is.
+    pub kind: ReplyKind,
+    /// The address given, if one is.
+    pub address: Option<Ipv4Addr>,
+    /// What the machine is told to boot, and by which path.
+    pub boot: Option<(BootFile, BootPath)>,
+    /// The decision in a few words, for the log.
+    pub what: String,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Make `lease` durable, then send.
+    Reply(Box<Reply>),
+    /// Make the change durable; the client expects no answer.
+    Record {
+        /// The change.
+        lease: Box<LeaseChange>,
+        /// The decision in a few words, for the log.
+        what: String,
+    },
+    /// Stay silent, for this reason.
+    Ignore(Why),
+}
+
+/// Decides about one request, against a snapshot of the leases. The shell decides and commits one at a time.
+#[must_use]
+pub fn decide(policy: &Policy, leases: &Leases, request: &Request, arrival: Arrival, now: Time) -> Decision {
+    let case = Case { policy, leases, request, now };
+    let decided = case.admit().and_then(|()| match arrival.door {
+        Door::Proxy => case.boot_only(arrival.source),
+        Door::Lan => case.on_lan(),
+    });
+    decided.unwrap_or_else(Decision::Ignore)
+}
+
+/// Everything a decision goes by.
+struct Case<'a> {
+    policy: &'a Policy,
+    leases: &'a Leases,
+    request: &'a Request,
+    now: Time,
+}
+
+impl Case<'_> {
+    /// Who is not answered at all.
+    fn admit(&self) -> Result<(), Why> {
+        let mac = self.request.mac;
+        match self.policy.mode {
+            Mode::Off => Err(Why::Off),
+            Mode::Full => Ok(()),
+            Mode::KnownOnly => {
+                let known = self.policy.known.contains(&mac)
+                    || self.policy.reserved.contains_key(&mac)
+                    || self.leases.get(mac).is_some_and(|lease| lease.pinned);
+                if known { Ok(()) } else { Err(Why::UnknownMachine(mac)) }
+            }
+        }
+    }
+
+    fn on_lan(&self) -> Result<Decision, Why> {
+        self.relay()?;
+        match self.request.kind {
+            Kind::Discover => self.discover(),
+            Kind::Request => self.request(),
+            Kind::Decline => self.decline(),
+            Kind::Release => self.release(),
+            Kind::Inform => self.inform(),
+        }
+    }
+
+    /// Relays are believed only inside our one subnet, and only when it is the one they mean.
+    fn relay(&self) -> Result<(), Why> {
+        let giaddr = self.request.giaddr;
+        if !giaddr.is_unspecified()
+            && !self.policy.is_for_clients(giaddr)
+            && Some(giaddr) != self.policy.router
+        {
+            return Err(Why::RelayNotOurs(giaddr));
+        }
+        match self.request.subnet {
+            Some(subnet) if !self.policy.server.contains(&subnet) => Err(Why::SubnetNotOurs(subnet)),
+            _ => Ok(()),
+        }
+    }
+
+    fn discover(&self) -> Result<Decision, Why> {
+        let (request, now) = (self.request, self.now);
+        let boot = choose(request)?;
+        let (address, evicts) = self.leases.address_for(self.policy, request.mac, request.requested, now)?;
+        let held = self.leases.get(request.mac).filter(|lease| lease.ip == address);
+        let offered = Lease {
+            expires: now.plus_seconds(OFFER_SECONDS),
+            ..held.cloned().unwrap_or_else(|| Lease::new(address, self.leases.get(request.mac), now))
+        };
+        // A lease that was taken once stays as it is; an offer that still stands is not written again.
+        let standing = held.is_some_and(|lease| lease.state != LeaseState::Offered || lease.expires > now);
+        let lease = (!standing).then(|| self.change(offered, evicts));
+        let draft = Draft {
+            yiaddr: address,
+            lease_seconds: Some(self.policy.lease_seconds),
+            boot,
+            ..Draft::of(ReplyKind::Offer)
+        };
+        self.reply(draft, lease, broadcast())
+    }
+
+    /// SELECTING, INIT-REBOOT, RENEWING and REBINDING (RFC 2131, 4.3.2).
+    fn request(&self) -> Result<Decision, Why> {
+        let request = self.request;
+        let us = self.policy.server.addr();
+        if let Some(other) = request.server_id.filter(|server| *server != us) {
+            return Err(Why::OtherServer(other));
+        }
+        let in_use = Some(request.ciaddr).filter(|address| !address.is_unspecified());
+        let selecting = request.server_id.is_some();
+        let init_reboot = !selecting && in_use.is_none();
+        // A client that renews has its address in ciaddr and asks for no other.
+        let asked = if selecting { request.requested.or(in_use) } else { in_use.or(request.requested) };
+        let asked = asked.ok_or(Why::NoAddress(Kind::Request))?;
+        let boot = choose(request)?;
+        if !self.policy.server.contains(&asked) && !selecting {
+            return Err(Why::SubnetNotOurs(asked));
+        }
+        if init_reboot && self.has(asked).is_none() {
+            return self.nak(asked);
+        }
+        // A client that renews an address we have no record of (a restored database) keeps it, if it is free.
+        match self.leases.address_for(self.policy, request.mac, Some(asked), self.now) {
+            Ok((address, evicts)) if address == asked => self.ack(address, evicts, boot),
+            Ok(_) | Err(Why::PoolExhausted { .. }) => self.nak(asked),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// The address, if it is this machine's already.
+    fn has(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
+        let mac = self.request.mac;
+        let reserved = self.policy.reserved.get(&mac).copied();
+        let held = self.leases.get(mac).map(|lease| lease.ip);
+        reserved.or(held).filter(|own| *own == address)
+    }
+
+    fn ack(
+        &self,
+        address: Ipv4Addr,
+        evicts: Option<crate::Mac>,
+        boot: Option<(BootFile, BootPath)>,
+    ) -> Result<Decision, Why> {
+        let (request, now) = (self.request, self.now);
+        let before = self.leases.get(request.mac);
+        let base = match before.filter(|lease| lease.ip == address) {
+            Some(held) => held.clone(),
+            None => Lease::new(address, before, now),
+        };
+        let lease = Lease {
+            state: LeaseState::Bound,
+            expires: now.plus_seconds(u64::from(self.policy.lease_seconds)),
+            client_id: request.client_id.clone().or(base.client_id),
+            hostname: request.hostname.clone().or(base.hostname),
+            arch: request.arch.or(base.arch),
+            path: boot.map(|(_, path)| path).or(base.path),
+            ..base
+        };
+        let draft = Draft {
+            yiaddr: address,
+            ciaddr: request.ciaddr,
+            lease_seconds: Some(self.policy.lease_seconds),
+            boot,
+            ..Draft::of(ReplyKind::Ack)
+        };
+        // Unicast only to an address that is this client's: ciaddr alone is what anybody may claim.
+        let to = if request.ciaddr == address { unicast(address) } else { broadcast() };
+        self.reply(draft, Some(self.change(lease, evicts)), to)
+    }
+
+    fn nak(&self, asked: Ipv4Addr) -> Result<Decision, Why> {
+        let decision = self.reply(Draft::of(ReplyKind::Nak), None, broadcast())?;
+        Ok(match decision {
+            Decision::Reply(reply) => Decision::Reply(Box::new(Reply {
+                what: format!("{asked} refused: not its address"),
+                ..*reply
+            })),
+            other @ (Decision::Record { .. } | Decision::Ignore(_)) => other,
+        })
+    }
+
+    /// The client found its address in use (RFC 2131, 4.3.3). It asks anew and is given another, unless a person
+    /// fixed this one.
+    fn decline(&self) -> Result<Decision, Why> {
+        let address = self.named(self.request.requested)?;
+        let held = self.held(address)?;
+        let until = self.now.plus_seconds(QUARANTINE_SECONDS);
+        let kept = held.pinned.then(|| Lease { state: LeaseState::Offered, ..held.clone() });
+        let lease = LeaseChange {
+            mac: self.request.mac,
+            lease: kept,
+            evicts: None,
+            quarantine: Some((address, until)),
+        };
+        let what = format!("{address} declined: somebody else uses it; in quarantine");
+        Ok(Decision::Record { lease: Box::new(lease), what })
+    }
+
+    /// The client needs its address no longer. It is kept for it all the same.
+    fn release(&self) -> Result<Decision, Why> {
+        let address = self.named(Some(self.request.ciaddr))?;
+        let held = self.held(address)?;
+        let lease = Lease { state: LeaseState::Released, expires: self.now, ..held.clone() };
+        let what = format!("{address} released by its client; kept for it");
+        Ok(Decision::Record { lease: Box::new(self.change(lease, None)), what })
+    }
+
+    /// The client has an address from elsewhere (RFC 2131, 4.3.5): everything but an address and a lease.
+    fn inform(&self) -> Result<Decision, Why> {
+        let request = self.request;
+        let address = self.named(Some(request.ciaddr))?;
+        if !self.policy.is_for_clients(address) {
+            return Err(Why::SubnetNotOurs(address));
+        }
+        let draft = Draft { ciaddr: address, boot: choose(request)?, ..Draft::of(ReplyKind::Ack) };
+        self.reply(draft, None, unicast(address))
+    }
+
+    /// Port 4011: a boot file and no address.
+    fn boot_only(&self, source: SocketAddrV4) -> Result<Decision, Why> {
+        let request = self.request;
+        if !matches!(request.kind, Kind::Request | Kind::Inform) {
+            return Err(Why::NotOnPxePort(request.kind));
+        }
+        if !self.policy.is_for_clients(*source.ip()) {
+            return Err(Why::SourceNotOurs(*source.ip()));
+        }
+        let boot = Some(choose(request)?.ok_or(Why::NotPxe)?);
+        let draft = Draft { ciaddr: request.ciaddr, boot, boot_only: true, ..Draft::of(ReplyKind::Ack) };
+        self.finish(draft, None, source)
+    }
+
+    /// The address a message is about.
+    fn named(&self, address: Option<Ipv4Addr>) -> Result<Ipv4Addr, Why> {
+        let us = self.policy.server.addr();
+        if let Some(other) = self.request.server_id.filter(|server| *server != us) {
+            return Err(Why::OtherServer(other));
+        }
+        address.filter(|address| !address.is_unspecified()).ok_or(Why::NoAddress(self.request.kind))
+    }
+
+    fn held(&self, address: Ipv4Addr) -> Result<&Lease, Why> {
+        let Request { kind, mac, .. } = *self.request;
+        let held = self.leases.get(mac).filter(|lease| lease.ip == address);
+        held.ok_or(Why::NotItsAddress { kind, asked: address, mac })
+    }
+
+    fn change(&self, lease: Lease, evicts: Option<crate::Mac>) -> LeaseChange {
+        let mac = self.request.mac;
+        let quarantine = self.leases.left_behind(mac, Some(lease.ip), self.now);
+        LeaseChange { mac, lease: Some(lease), evicts, quarantine }
+    }
+
+    /// Through the relay when there is one, else as `direct` says.
+    fn reply(&self, draft: Draft, lease: Option<LeaseChange>, direct: SocketAddrV4) -> Result<Decision, Why> {
+        let giaddr = self.request.giaddr;
+        let to = if giaddr.is_unspecified() { direct } else { SocketAddrV4::new(giaddr, SERVER_PORT) };
+        self.finish(draft, lease, to)
+    }
+
+    fn finish(&self, draft: Draft, lease: Option<LeaseChange>, to: SocketAddrV4) -> Result<Decision, Why> {
+        let packet = draft.encode(self.policy, self.request)?;
+        let address = Some(draft.yiaddr).filter(|address| !address.is_unspecified());
+        let what = draft.what(self.policy);
+        Ok(Decision::Reply(Box::new(Reply {
+            lease,
+            packet,
+            to,
+            kind: draft.kind,
+            address,
+            boot: draft.boot,
+            what,
+        })))
+    }
+}
+
+fn broadcast() -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT)
+}
+
+fn unicast(address: Ipv4Addr) -> SocketAddrV4 {
+    SocketAddrV4::new(address, CLIENT_PORT)
+}

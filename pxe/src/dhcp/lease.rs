@@ -1,0 +1,372 @@
+//! Who holds which address.
+//!
+//! The first address a machine is given is its for good: it is given to no other until the operator releases it,
+//! whether the lease ran out or not. Two exceptions, both from the wire. An address that was offered and never
+//! taken may go to another machine, but only when no other is left. And an address that its client found in use by
+//! somebody else (DECLINE) is in quarantine for a day, and the machine is given another, unless a person fixed it.
+//!
+//! `by_ip` is the inverse of `by_mac` at all times; that is the proof that no two machines share an address.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::Policy;
+use super::request::{Arch, Hostname};
+use super::why::Why;
+use crate::{BootPath, Mac, Time};
+
+/// How long an address that a client declined is given to nobody.
+pub const QUARANTINE_SECONDS: u64 = 86_400;
+
+/// How far the client has come with its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeaseState {
+    /// Offered, or set by the operator; the client has not taken it yet.
+    Offered,
+    /// The client has it.
+    Bound,
+    /// The client gave it back. It is still kept for it.
+    Released,
+}
+
+/// One machine's address, and what it said of itself when it last took it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// How far the client has come.
+    pub state: LeaseState,
+    /// Set by the operator: kept even when a client says that it is in use.
+    pub pinned: bool,
+    /// When the machine was first given this address.
+    pub since: Time,
+    /// When the client must have asked again, or the offer is off.
+    pub expires: Time,
+    /// Option 61 of the last REQUEST that had one; for the record.
+    pub client_id: Option<Vec<u8>>,
+    /// Option 12, likewise.
+    pub hostname: Option<Hostname>,
+    /// Option 93, likewise.
+    pub arch: Option<Arch>,
+    /// The path of its last network boot.
+    pub path: Option<BootPath>,
+}
+
+/// What must be durable before a reply leaves. Rows of three kinds, to be changed in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseChange {
+    /// Whose lease.
+    pub mac: Mac,
+    /// The lease it has from now on; None when it has none.
+    pub lease: Option<Lease>,
+    /// A machine that loses its lease: it was offered the address and never took it.
+    pub evicts: Option<Mac>,
+    /// An address that is given to nobody until then.
+    pub quarantine: Option<(Ipv4Addr, Time)>,
+}
+
+/// Every lease, and the addresses in quarantine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leases {
+    by_mac: BTreeMap<Mac, Lease>,
+    by_ip: BTreeMap<Ipv4Addr, Mac>,
+    quarantined: BTreeMap<Ipv4Addr, Time>,
+}
+
+/// Stored or late changes that contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{ip} is held by {holder} and cannot be {other}'s too")]
+pub struct BadLeases {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// Who holds it.
+    pub holder: Mac,
+    /// Who should have it as well.
+    pub other: Mac,
+}
+
+/// Why the operator cannot set an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Not in the provisioning subnet.
+    #[error("{0} is not in the provisioning subnet")]
+    Outside(Ipv4Addr),
+    /// The network's, the broadcast, the controller's or the router's address.
+    #[error("{0} is the address of the network, its broadcast, the controller or the router")]
+    NotForClients(Ipv4Addr),
+    /// Another machine holds it.
+    #[error("{ip} is held by {by}")]
+    Held {
+        /// The address.
+        ip: Ipv4Addr,
+        /// Who holds it.
+        by: Mac,
+    },
+    /// The configuration reserves it for another machine.
+    #[error("{ip} is reserved for {by} in the configuration")]
+    Reserved {
+        /// The address.
+        ip: Ipv4Addr,
+        /// For whom.
+        by: Mac,
+    },
+    /// The configuration reserves another address for this machine, and the configuration wins.
+    #[error("the configuration reserves {0} for this machine; change it there")]
+    ReservedElsewhere(Ipv4Addr),
+    /// A client found somebody else using it, or its last holder may still be.
+    #[error("{0} is in quarantine: another host was found using it, or the last holder's lease still runs")]
+    InUse(Ipv4Addr),
+}
+
+impl Leases {
+    /// The leases of a store.
+    ///
+    /// # Errors
+    /// [`BadLeases`] when two rows have one address.
+    pub fn from_rows(
+        leases: impl IntoIterator<Item = (Mac, Lease)>,
+        quarantined: impl IntoIterator<Item = (Ipv4Addr, Time)>,
+    ) -> Result<Leases, BadLeases> {
+        let mut all = Leases { quarantined: quarantined.into_iter().collect(), ..Leases::default() };
+        for (mac, lease) in leases {
+            all.put(mac, lease)?;
+        }
+        Ok(all)
+    }
+
+    /// The lease of a machine.
+    #[must_use]
+    pub fn get(&self, mac: Mac) -> Option<&Lease> {
+        self.by_mac.get(&mac)
+    }
+
+    /// Who holds an address.
+    #[must_use]
+    pub fn holder(&self, ip: Ipv4Addr) -> Option<Mac> {
+        self.by_ip.get(&ip).copied()
+    }
+
+    /// Every lease, by MAC.
+    pub fn iter(&self) -> impl Iterator<Item = (Mac, &Lease)> {
+        self.by_mac.iter().map(|(mac, lease)| (*mac, lease))
+    }
+
+    /// The addresses given to nobody now, each with the end of its quarantine.
+    pub fn quarantined(&self, now: Time) -> impl Iterator<Item = (Ipv4Addr, Time)> {
+        self.quarantined.iter().map(|(ip, until)| (*ip, *until)).filter(move |(_, until)| *until > now)
+    }
+
+    /// The end of the quarantine that an address is in now.
+    #[must_use]
+    pub fn quarantine_of(&self, ip: Ipv4Addr, now: Time) -> Option<Time> {
+        self.quarantined.get(&ip).copied().filter(|until| *until > now)
+    }
+
+    /// Makes a change that is durable now.
+    ///
+    /// # Errors
+    /// [`BadLeases`], and nothing is changed, when another machine has taken the address since the change was
+    /// decided. A shell that decides and commits one request at a time never sees it.
+    pub fn apply(&mut self, change: &LeaseChange) -> Result<(), BadLeases> {
+        if let Some(lease) = &change.lease
+            && let Some(holder) = self.holder(lease.ip)
+            && holder != change.mac
+            && !(Some(holder) == change.evicts && self.is_offered(holder))
+        {
+            return Err(BadLeases { ip: lease.ip, holder, other: change.mac });
+        }
+        if let Some(evicted) = change.evicts.filter(|evicted| self.is_offered(*evicted)) {
+            self.remove(evicted);
+        }
+        self.remove(change.mac);
+        if let Some((ip, until)) = change.quarantine {
+            self.quarantined.insert(ip, until);
+        }
+        match &change.lease {
+            Some(lease) => self.put(change.mac, lease.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// The change that sets a machine's address, for the operator's `node set-address`. The machine learns of it the
+    /// next time it asks; the address it leaves is given to nobody before its lease has run out.
+    ///
+    /// # Errors
+    /// [`AddressError`] when the address cannot be this machine's.
+    pub fn set_address(
+        &self,
+        policy: &Policy,
+        mac: Mac,
+        ip: Ipv4Addr,
+        now: Time,
+    ) -> Result<LeaseChange, AddressError> {
+        if !policy.server.contains(&ip) {
+            return Err(AddressError::Outside(ip));
+        }
+        if !policy.is_for_clients(ip) {
+            return Err(AddressError::NotForClients(ip));
+        }
+        if let Some(elsewhere) = policy.reserved.get(&mac).filter(|reserved| **reserved != ip) {
+            return Err(AddressError::ReservedElsewhere(*elsewhere));
+        }
+        if let Some(by) = policy.reserved_for(ip).filter(|by| *by != mac) {
+            return Err(AddressError::Reserved { ip, by });
+        }
+        let evicts = match self.holder(ip).filter(|holder| *holder != mac) {
+            Some(by) if !self.was_never_taken(by, now) => return Err(AddressError::Held { ip, by }),
+            other => other,
+        };
+        if self.quarantine_of(ip, now).is_some() {
+            return Err(AddressError::InUse(ip));
+        }
+        let lease = match self.get(mac) {
+            Some(held) if held.ip == ip => Lease { pinned: true, ..held.clone() },
+            held => Lease { pinned: true, ..Lease::new(ip, held, now) },
+        };
+        Ok(LeaseChange { mac, quarantine: self.left_behind(mac, Some(ip), now), lease: Some(lease), evicts })
+    }
+
+    /// The change that gives a machine's address back, for the operator. None when it holds none. An address whose
+    /// client may still be using it is given to nobody before the lease has run out.
+    #[must_use]
+    pub fn release(&self, mac: Mac, now: Time) -> Option<LeaseChange> {
+        self.get(mac)?;
+        Some(LeaseChange { mac, lease: None, evicts: None, quarantine: self.left_behind(mac, None, now) })
+    }
+
+    /// The address that `mac` has or would be given now, and the machine that must go for it.
+    pub(super) fn address_for(
+        &self,
+        policy: &Policy,
+        mac: Mac,
+        wish: Option<Ipv4Addr>,
+        now: Time,
+    ) -> Result<(Ipv4Addr, Option<Mac>), Why> {
+        if let Some(address) = policy.reserved.get(&mac).copied() {
+            return self.fixed(mac, address, now);
+        }
+        match self.get(mac) {
+            Some(held) if policy.is_for_clients(held.ip) && held.pinned => self.fixed(mac, held.ip, now),
+            // A quarantined address is nobody's: apply() removes the lease when it quarantines.
+            Some(held) if policy.is_for_clients(held.ip) => Ok((held.ip, None)),
+            _ => self.allocate(policy, wish, now),
+        }
+    }
+
+    /// An address that a person chose. Nothing else is offered in its place.
+    fn fixed(&self, mac: Mac, address: Ipv4Addr, now: Time) -> Result<(Ipv4Addr, Option<Mac>), Why> {
+        if let Some(until) = self.quarantine_of(address, now) {
+            return Err(Why::FixedIsInUse { address, until });
+        }
+        match self.holder(address).filter(|holder| *holder != mac) {
+            None => Ok((address, None)),
+            Some(by) if self.was_never_taken(by, now) => Ok((address, Some(by))),
+            Some(by) => Err(Why::ReservedIsHeld { address, by }),
+        }
+    }
+
+    /// What the client would like when that is free, else the lowest free address, else one that was offered longest
+    /// ago and never taken.
+    fn allocate(
+        &self,
+        policy: &Policy,
+        wish: Option<Ipv4Addr>,
+        now: Time,
+    ) -> Result<(Ipv4Addr, Option<Mac>), Why> {
+        let reserved: BTreeSet<Ipv4Addr> = policy.reserved.values().copied().collect();
+        let free = |ip: &Ipv4Addr| {
+            policy.is_pooled(*ip)
+                && !self.by_ip.contains_key(ip)
+                && !reserved.contains(ip)
+                && self.quarantine_of(*ip, now).is_none()
+        };
+        // Ends after as many steps as addresses are taken, however wide the pools are.
+        let (lowest, highest) = (policy.server.network(), policy.server.broadcast());
+        let pooled = || {
+            let clipped = policy.pools.iter().map(|pool| (pool.first.max(lowest), pool.last.min(highest)));
+            clipped.flat_map(|(first, last)| u32::from(first)..=u32::from(last))
+        };
+        if let Some(ip) = wish.filter(free).or_else(|| pooled().map(Ipv4Addr::from).find(free)) {
+            return Ok((ip, None));
+        }
+        let stale = |(mac, lease): &(Mac, &Lease)| {
+            policy.is_pooled(lease.ip) && !reserved.contains(&lease.ip) && self.was_never_taken(*mac, now)
+        };
+        if let Some((evicted, lease)) = self.iter().filter(stale).min_by_key(|(_, lease)| lease.expires) {
+            return Ok((lease.ip, Some(evicted)));
+        }
+        Err(self.exhausted(policy, &reserved, now))
+    }
+
+    fn exhausted(&self, policy: &Policy, reserved: &BTreeSet<Ipv4Addr>, now: Time) -> Why {
+        let count = |addresses: &BTreeSet<Ipv4Addr>| {
+            addresses.iter().filter(|ip| policy.is_pooled(**ip)).fold(0_u64, |sum, _| sum + 1)
+        };
+        let held: BTreeSet<Ipv4Addr> = self.by_ip.keys().copied().chain(reserved.iter().copied()).collect();
+        let alone: BTreeSet<Ipv4Addr> =
+            self.quarantined(now).map(|(ip, _)| ip).filter(|ip| !held.contains(ip)).collect();
+        let (held, quarantined) = (count(&held), count(&alone));
+        // Nothing is left, so what is taken is all there is.
+        Why::PoolExhausted { size: held + quarantined, held, quarantined }
+    }
+
+    fn is_offered(&self, mac: Mac) -> bool {
+        self.get(mac).is_some_and(|lease| lease.state == LeaseState::Offered && !lease.pinned)
+    }
+
+    /// Offered, and the offer is off.
+    fn was_never_taken(&self, mac: Mac, now: Time) -> bool {
+        self.is_offered(mac) && self.get(mac).is_some_and(|lease| lease.expires <= now)
+    }
+
+    /// The quarantine for the address a machine leaves when it gets `next`: its client may use it until the lease
+    /// runs out.
+    pub(super) fn left_behind(
+        &self,
+        mac: Mac,
+        next: Option<Ipv4Addr>,
+        now: Time,
+    ) -> Option<(Ipv4Addr, Time)> {
+        let held = self.get(mac)?;
+        let in_use = held.state == LeaseState::Bound && held.expires > now && Some(held.ip) != next;
+        in_use.then_some((held.ip, held.expires))
+    }
+
+    fn remove(&mut self, mac: Mac) {
+        if let Some(lease) = self.by_mac.remove(&mac) {
+            self.by_ip.remove(&lease.ip);
+        }
+    }
+
+    fn put(&mut self, mac: Mac, lease: Lease) -> Result<(), BadLeases> {
+        match self.by_ip.get(&lease.ip).copied() {
+            Some(holder) if holder != mac => Err(BadLeases { ip: lease.ip, holder, other: mac }),
+            _ => {
+                self.remove(mac);
+                self.by_ip.insert(lease.ip, mac);
+                self.by_mac.insert(mac, lease);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// A lease that no client has taken, with what is known of the machine from the lease before.
+    pub(super) fn new(ip: Ipv4Addr, before: Option<&Lease>, now: Time) -> Lease {
+        Lease {
+            ip,
+            state: LeaseState::Offered,
+            pinned: false,
+            since: now,
+            expires: now,
+            client_id: before.and_then(|lease| lease.client_id.clone()),
+            hostname: before.and_then(|lease| lease.hostname.clone()),
+            arch: before.and_then(|lease| lease.arch),
+            path: before.and_then(|lease| lease.path),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Why nothing is answered.
+
+use std::net::Ipv4Addr;
+
+use super::request::Kind;
+use crate::{Mac, Time};
+
+/// The reason for a silence. Printed as it is to the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// [`super::Mode::Off`].
+    #[error("DHCP is turned off")]
+    Off,
+    /// [`super::Mode::KnownOnly`] and nobody has admitted the machine.
+    #[error("{0} is not a known machine, and only those are answered")]
+    UnknownMachine(Mac),
+    /// Firmware that we have no loader for (option 93).
+    #[error("no boot loader for client architecture {0}")]
+    ArchUnsupported(u16),
+    /// Firmware that does not say what it is.
+    #[error("asks for a boot loader and does not say for which architecture (no option 93)")]
+    ArchMissing,
+    /// UEFI HTTP boot; the same machine asks by PXE too.
+    #[error("UEFI HTTP boot is not served; use PXE over IPv4")]
+    HttpBoot,
+    /// The client took another server's offer: there is a second DHCP server on this network.
+    #[error("the client chose another DHCP server, {0}")]
+    OtherServer(Ipv4Addr),
+    /// Every address of the pools is somebody's.
+    #[error("no free address: of {size} in the pools, {held} are held and {quarantined} are in quarantine")]
+    PoolExhausted {
+        /// Addresses in the pools that could be a client's.
+        size: u64,
+        /// Of these, held by or reserved for a machine.
+        held: u64,
+        /// Of these, found in use by somebody unknown.
+        quarantined: u64,
+    },
+    /// A relay that is not in the provisioning subnet.
+    #[error("relayed by {0}, which is not in the provisioning subnet")]
+    RelayNotOurs(Ipv4Addr),
+    /// The address asked for, or the subnet meant, is not ours to speak about.
+    #[error("asks for {0}, which is not in the provisioning subnet")]
+    SubnetNotOurs(Ipv4Addr),
+    /// A REQUEST, DECLINE or INFORM that names no address.
+    #[error("{0} names no address")]
+    NoAddress(Kind),
+    /// A DECLINE or RELEASE of an address that the machine does not hold.
+    #[error("{kind} of {asked}, which {mac} does not hold")]
+    NotItsAddress {
+        /// DECLINE or RELEASE.
+        kind: Kind,
+        /// The address named.
+        asked: Ipv4Addr,
+        /// Who named it.
+        mac: Mac,
+    },
+    /// The address reserved for the machine is held by another.
+    #[error("{address} is reserved for this machine and held by {by}; release it or reserve another")]
+    ReservedIsHeld {
+        /// The address.
+        address: Ipv4Addr,
+        /// Who holds it.
+        by: Mac,
+    },
+    /// The address fixed for the machine was found in use by somebody else.
+    #[error("{address} is fixed for this machine, and another host was found using it (until {} s after 1970)", .until.0 / 1000)]
+    FixedIsInUse {
+        /// The address.
+        address: Ipv4Addr,
+        /// When it is tried again.
+        until: Time,
+    },
+    /// Port 4011 is for PXE firmware.
+    #[error("not PXE firmware, on the port that is for PXE firmware only")]
+    NotPxe,
+    /// Port 4011 answers boot requests only.
+    #[error("{0} on the PXE port, where only REQUEST and INFORM mean something")]
+    NotOnPxePort(Kind),
+    /// An unicast from outside of the subnet.
+    #[error("sent from {0}, which is not in the provisioning subnet")]
+    SourceNotOurs(Ipv4Addr),
+    /// What the client wants echoed does not fit a frame.
+    #[error("the reply would have {0} octets, more than a frame holds")]
+    ReplyTooLong(usize),
+}
