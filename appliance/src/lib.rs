@@ -2,4 +2,5 @@
 
 pub mod ca;
 pub mod config;
+pub mod net;
 pub mod tls;

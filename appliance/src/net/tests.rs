@@ -1,0 +1,114 @@
+//! Against a real kernel, each test in a network namespace of its own.
+
+use std::process::Command;
+use std::time::Duration;
+
+use super::{Change, Net, NetError, Presence, Until, watch};
+
+/// Runs the named test again in a new network namespace, with loopback on; true in that run.
+pub(crate) fn alone(test: &str) -> bool {
+    const INSIDE: &str = "RACKWRIGHT_TEST_NAMESPACE";
+    if std::env::var_os(INSIDE).is_some() {
+        ip("link set lo up");
+        return true;
+    }
+    let root = rustix::process::geteuid().is_root();
+    let status = Command::new("unshare")
+        .arg(if root { "-n" } else { "-rn" })
+        .arg(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare of util-linux");
+    assert!(status.success(), "{test} failed in its namespace");
+    false
+}
+
+/// `ip` with these words.
+pub(crate) fn ip(words: &str) {
+    let done = Command::new("ip").args(words.split(' ')).output().expect("ip of iproute2");
+    assert!(done.status.success(), "ip {words}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn an_interface_is_made_ready_and_doing_it_again_changes_nothing() {
+    if !alone("net::tests::an_interface_is_made_ready_and_doing_it_again_changes_nothing") {
+        return;
+    }
+    ip("link add rw0 address 02:00:00:00:00:07 mtu 1400 type veth peer name rw1");
+    runtime().block_on(async {
+        let net = Net::open().unwrap();
+        let address = "10.77.0.1/24".parse().unwrap();
+        let (link, change) = net.prepare("rw0", address, SOON, |_| ()).await.unwrap();
+        assert_eq!(change, Change::Made);
+        assert_eq!((link.name.as_str(), link.mtu, link.up, link.carrier), ("rw0", 1400, true, false));
+        assert_eq!(link.mac.clone().unwrap().as_str(), "02:00:00:00:00:07");
+        let (again, change) = net.prepare("rw0", address, SOON, |_| ()).await.unwrap();
+        assert_eq!((again, change), (link.clone(), Change::Already));
+
+        let said = net.wait("rw0", Until::Carrier, Duration::ZERO, |_| ()).await.unwrap_err().to_string();
+        assert!(said.contains("rw0") && said.contains("cable"), "{said}");
+        ip("link set rw1 up");
+        assert!(net.wait("rw0", Until::Carrier, SOON, |_| ()).await.unwrap().carrier);
+
+        let other = net.look("rw1").await.unwrap().unwrap();
+        let error = net.ensure_address(&other, address).await.unwrap_err();
+        assert!(matches!(error, NetError::Elsewhere { index, .. } if index == link.index), "{error}");
+    });
+}
+
+#[test]
+fn what_does_not_exist_is_waited_for_with_a_reason() {
+    if !alone("net::tests::what_does_not_exist_is_waited_for_with_a_reason") {
+        return;
+    }
+    runtime().block_on(async {
+        let net = Net::open().unwrap();
+        assert_eq!(net.look("rw0").await.unwrap(), None);
+        let error = net.wait("rw0", Until::Exists, Duration::ZERO, |_| ()).await.unwrap_err();
+        assert!(error.to_string().contains("no interface of this name"), "{error}");
+        let mut reasons = Vec::new();
+        let waited = net.wait("rw0", Until::Exists, SOON, |why| {
+            reasons.push(why.to_owned());
+            ip("link add rw0 type veth peer name rw1");
+        });
+        assert_eq!(waited.await.unwrap().name, "rw0");
+        assert_eq!(reasons, ["there is no interface of this name"]);
+    });
+}
+
+#[test]
+fn an_interface_that_goes_away_and_comes_back_is_noticed() {
+    if !alone("net::tests::an_interface_that_goes_away_and_comes_back_is_noticed") {
+        return;
+    }
+    ip("link add rw0 type veth peer name rw1");
+    ip("link set rw1 up");
+    runtime().block_on(async {
+        let net = Net::open().unwrap();
+        let address = "10.77.0.1/24".parse().unwrap();
+        net.prepare("rw0", address, SOON, |_| ()).await.unwrap();
+        let mut seen = watch("rw0", address).await.unwrap();
+        seen.wait_for(|p| p.trouble().is_none()).await.unwrap();
+        for (order, trouble) in [
+            ("link set rw1 down", "cable"),
+            ("link set rw0 down", "switched off"),
+            ("addr flush dev rw0", "address"),
+            ("link del rw0", "gone"),
+        ] {
+            ip(order);
+            seen.wait_for(|p| p.trouble().is_some_and(|t| t.contains(trouble))).await.unwrap();
+        }
+        ip("link add rw0 type veth peer name rw1");
+        ip("link set rw1 up");
+        net.prepare("rw0", address, SOON, |_| ()).await.unwrap();
+        let back = seen.wait_for(|p| p.trouble().is_none()).await.unwrap().clone();
+        assert!(matches!(back, Presence::Ready(link) if link.name == "rw0"));
+    });
+}
