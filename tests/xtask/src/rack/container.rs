@@ -1,0 +1,206 @@
+//! A systemd container in one of the rack's namespaces.
+//!
+//! Knows systemd-nspawn and how to get inside. Refuses to know what the container is for.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::process::{Lifetime, Process, ProcessError};
+use crate::interrupt::{self, Interrupted};
+use crate::tool::{Output, TICK, Tool, ToolError};
+
+/// Why a container could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// systemd-nspawn could not be started.
+    #[error("starting the container {name}")]
+    Start {
+        /// Its machine name.
+        name: String,
+        /// Why not.
+        source: ProcessError,
+    },
+    /// It ended, or systemd in it did not come up.
+    #[error("the container {name} {what}; its console ends with:\n{tail}")]
+    Failed {
+        /// Its machine name.
+        name: String,
+        /// What it did or did not do.
+        what: String,
+        /// The end of its console.
+        tail: String,
+    },
+    /// A command inside could not be run.
+    #[error("running a command in the container")]
+    Exec(#[from] ToolError),
+    /// A stop was asked for.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// How a container is started.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Its machine name.
+    pub name: String,
+    /// Its root file system; it is written to.
+    pub root: PathBuf,
+    /// The network namespace it is in.
+    pub namespace: String,
+    /// Directories of ours it sees read only: (here, there).
+    pub binds: Vec<(PathBuf, PathBuf)>,
+    /// Gets its console.
+    pub log: PathBuf,
+    /// Whether it may outlive us.
+    pub lifetime: Lifetime,
+}
+
+/// A booted container; dropping it kills it.
+#[derive(Debug)]
+pub struct Container {
+    setup: Setup,
+    nspawn: Process,
+    leader: i32,
+}
+
+impl Container {
+    /// Boots it and waits until its systemd is up to running commands.
+    ///
+    /// # Errors
+    /// It does not start, or ends, or needs longer than two minutes.
+    pub fn boot(setup: Setup) -> Result<Container, ContainerError> {
+        let mut nspawn = Process::start(&argv(&setup), &setup.log, setup.lifetime)
+            .map_err(|source| ContainerError::Start { name: setup.name.clone(), source })?;
+        let start = Instant::now();
+        let failed = |what: &str| {
+            let tail = fs::read_to_string(&setup.log).unwrap_or_default();
+            let lines: Vec<&str> = tail.lines().collect();
+            let from = lines.len().saturating_sub(20);
+            let tail = lines.get(from..).unwrap_or_default().join("\n");
+            ContainerError::Failed { name: setup.name.clone(), what: what.to_owned(), tail }
+        };
+        loop {
+            interrupt::check()?;
+            if let Some(status) = nspawn.ended() {
+                return Err(failed(&format!("ended with {status}")));
+            }
+            let up = nspawn.identity().and_then(|outer| leader_of(outer.pid)).filter(|&leader| awake(leader));
+            if let Some(leader) = up {
+                return Ok(Container { setup, nspawn, leader });
+            }
+            if start.elapsed() > Duration::from_secs(120) {
+                return Err(failed("did not come up in two minutes"));
+            }
+            thread::sleep(TICK);
+        }
+    }
+
+    /// Its init, as a pid of ours.
+    #[must_use]
+    pub fn leader(&self) -> i32 {
+        self.leader
+    }
+
+    /// The outer process, for a ledger.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.nspawn
+    }
+
+    /// Runs `argv` inside, as its root; any exit status is an answer.
+    ///
+    /// # Errors
+    /// Not started, past `limit`, or interrupted.
+    pub fn exec(&self, argv: &[&str], limit: Duration) -> Result<Output, ToolError> {
+        enter(self.leader, argv).deadline(limit).output()
+    }
+
+    /// Shuts it down in order; after `grace` it is killed.
+    pub fn power_off(&mut self, grace: Duration) {
+        // systemd-nspawn passes SIGTERM on as systemd's "power off" signal.
+        self.nspawn.terminate(grace);
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.nspawn.leave();
+    }
+
+    /// Where its root file system is, seen from here.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.setup.root
+    }
+}
+
+/// `argv` as a command inside the container whose init is `leader`.
+#[must_use]
+pub fn enter(leader: i32, argv: &[&str]) -> Tool {
+    Tool::new("nsenter")
+        .args(["-t", &leader.to_string(), "-m", "-u", "-i", "-n", "-p", "--"])
+        .args([
+            "env",
+            "-i",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME=/root",
+        ])
+        .args(["LANG=C.UTF-8", "TERM=dumb"])
+        .args(argv.iter().copied())
+}
+
+/// The child of the process `outer` that is pid 1 of a pid namespace of its own.
+#[must_use]
+pub fn leader_of(outer: i32) -> Option<i32> {
+    let pids = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.find(|pid| {
+        fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| is_init_under(&status, outer))
+    })
+}
+
+/// Reads proc_pid_status(5): `PPid:` is `outer`, and the innermost of `NSpid:` is 1.
+fn is_init_under(status: &str, outer: i32) -> bool {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let parent = field("PPid:").and_then(|text| text.parse::<i32>().ok());
+    let inner = field("NSpid:").unwrap_or_default().split_ascii_whitespace().skip(1).last();
+    parent == Some(outer) && inner == Some("1")
+}
+
+/// True when systemd in there listens: before that `systemctl` fails.
+fn awake(leader: i32) -> bool {
+    Path::new(&format!("/proc/{leader}/root/run/systemd/private")).exists()
+        && Path::new(&format!("/proc/{leader}/root/run/dbus/system_bus_socket")).exists()
+}
+
+fn argv(setup: &Setup) -> Vec<OsString> {
+    let mut words: Vec<OsString> =
+        ["env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network"]
+            .map(OsString::from)
+            .into();
+    words.extend(["systemd-nspawn", "-q", "-b", "--keep-unit", "--register=no"].map(OsString::from));
+    words.extend(["--capability=all", "--resolv-conf=off", "--console=pipe", "-D"].map(OsString::from));
+    words.push(setup.root.clone().into());
+    words.push(format!("--machine={}", setup.name).into());
+    words.push(format!("--network-namespace-path=/run/netns/{}", setup.namespace).into());
+    for (here, there) in &setup.binds {
+        words.push(format!("--bind-ro={}:{}", here.display(), there.display()).into());
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_init_of_an_inner_namespace_is_the_leader() {
+        let status = |parent: i32, nspid: &str| format!("Name:\tsystemd\nPPid:\t{parent}\nNSpid:\t{nspid}\n");
+        assert!(is_init_under(&status(7, "900\t1"), 7));
+        assert!(!is_init_under(&status(8, "900\t1"), 7));
+        assert!(!is_init_under(&status(7, "900\t21"), 7));
+        assert!(!is_init_under(&status(7, "1"), 7));
+        assert!(!is_init_under("", 7));
+    }
+}

@@ -1,0 +1,238 @@
+//! A server's hardware, and the QEMU command line that is it. Pure: decides, starts nothing.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::accel::Accel;
+use super::firmware::{self, Firmware};
+
+/// Where a disk is plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bus {
+    /// virtio-blk; its serial has at most 20 bytes.
+    Virtio,
+    /// AHCI.
+    Sata,
+    /// NVM Express.
+    Nvme,
+}
+
+/// One disk of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// What it tells as its serial number.
+    pub serial: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Where it is plugged in.
+    pub bus: Bus,
+}
+
+/// What a server is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// Its name in the rack, in file names and in messages.
+    pub name: String,
+    /// What it starts with.
+    pub firmware: Firmware,
+    /// Of its only network card, as `52:54:00:…`.
+    pub mac: String,
+    /// RAM in MiB.
+    pub memory_mib: u32,
+    /// Processors.
+    pub cpus: u32,
+    /// In boot order, after the network.
+    pub disks: Vec<Disk>,
+}
+
+/// What happens when the machine asks for a reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reboot {
+    /// It starts again, network first.
+    Again,
+    /// It goes off, so that its disk can be looked at before anything starts from it.
+    Off,
+}
+
+impl Reboot {
+    pub(super) fn action(self) -> &'static str {
+        match self {
+            Reboot::Again => "reset",
+            Reboot::Off => "shutdown",
+        }
+    }
+}
+
+/// The content of SeaBIOS' `etc/sercon-port`: also paint the screen on the first serial port (0x3f8).
+pub(super) const BIOS_CONSOLE: [u8; 2] = [0xf8, 0x03];
+
+/// Where a server's files are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Files {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// One raw sparse file per disk of the [`Spec`].
+    pub disks: Vec<PathBuf>,
+    /// UEFI variables.
+    pub vars: PathBuf,
+    /// See [`BIOS_CONSOLE`].
+    pub bios_console: PathBuf,
+    /// All that ever came out of the serial port.
+    pub serial_log: PathBuf,
+    /// The same as lines, each with the time it began.
+    pub stamped_log: PathBuf,
+    /// What QEMU itself said.
+    pub qemu_log: PathBuf,
+    /// QEMU's control socket.
+    pub qmp: PathBuf,
+    /// The serial port as a socket, for a person.
+    pub console: PathBuf,
+    /// Its port of the switch.
+    pub tap: String,
+}
+
+impl Files {
+    pub(super) fn new(spec: &Spec, dir: &Path, sockets: &Path, tap: String) -> Files {
+        let dir = dir.join(&spec.name);
+        let socket = |kind: &str| sockets.join(format!("{}.{kind}", spec.name));
+        Files {
+            disks: (0..spec.disks.len()).map(|number| dir.join(format!("disk{number}.raw"))).collect(),
+            vars: dir.join("vars.fd"),
+            bios_console: dir.join("sercon-port"),
+            serial_log: dir.join("serial.log"),
+            stamped_log: dir.join("serial.stamped.log"),
+            qemu_log: dir.join("qemu.log"),
+            qmp: socket("qmp"),
+            console: socket("console"),
+            tap,
+            dir,
+        }
+    }
+}
+
+/// The words that are this machine.
+pub(super) fn argv(spec: &Spec, files: &Files, accel: Accel, reboot: Reboot) -> Vec<OsString> {
+    let mut words = Words(vec!["qemu-system-x86_64".into()]);
+    words.pair("-name", &spec.name);
+    words.pair("-machine", "q35");
+    words.0.extend(accel.arguments().map(OsString::from));
+    words.pair("-smp", &spec.cpus.to_string());
+    words.pair("-m", &spec.memory_mib.to_string());
+    words.0.extend(["-nodefaults", "-no-user-config", "-display", "none", "-vga", "std"].map(OsString::from));
+    words.pair("-action", &format!("reboot={}", reboot.action()));
+    words.pair(
+        "-smbios",
+        &format!("type=1,manufacturer=Rackwright,product=Virtual server,serial=RW-{}", spec.name),
+    );
+    // A card whose random source is slow keeps first boots waiting for keys.
+    words.pair("-object", "rng-random,id=random,filename=/dev/urandom");
+    words.pair("-device", "virtio-rng-pci,rng=random");
+    firmware_words(&mut words, spec, files);
+    network_words(&mut words, spec, files);
+    for (number, (disk, path)) in spec.disks.iter().zip(&files.disks).enumerate() {
+        disk_words(&mut words, number, disk, path);
+    }
+    let console = format!(
+        "socket,id=serial,path={},server=on,wait=off,logfile={},logappend=on",
+        files.console.display(),
+        files.serial_log.display()
+    );
+    words.pair("-chardev", &console);
+    words.pair("-serial", "chardev:serial");
+    words.pair("-chardev", &format!("socket,id=qmp,path={},server=on,wait=off", files.qmp.display()));
+    words.pair("-mon", "chardev=qmp,mode=control");
+    words.0
+}
+
+fn firmware_words(words: &mut Words, spec: &Spec, files: &Files) {
+    match spec.firmware {
+        Firmware::Bios => {
+            words.pair("-fw_cfg", &format!("name=etc/sercon-port,file={}", files.bios_console.display()));
+        }
+        Firmware::Uefi => {
+            words.0.extend(firmware::flash(&files.vars));
+            // Without a v6 server every v6 entry of the boot order costs a minute; nothing here speaks v6.
+            words.pair("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no");
+        }
+    }
+}
+
+fn network_words(words: &mut Words, spec: &Spec, files: &Files) {
+    words.pair("-netdev", &format!("tap,id=lan,ifname={},script=no,downscript=no,vhost=off", files.tap));
+    // UEFI: without an option ROM the firmware's own driver and PXE are what boots.
+    let rom = match spec.firmware {
+        Firmware::Bios => "",
+        Firmware::Uefi => ",romfile=",
+    };
+    words.pair("-device", &format!("virtio-net-pci,netdev=lan,mac={},bootindex=0{rom}", spec.mac));
+}
+
+fn disk_words(words: &mut Words, number: usize, disk: &Disk, path: &Path) {
+    let drive =
+        format!("if=none,id=disk{number},format=raw,cache=writeback,discard=unmap,file={}", path.display());
+    words.pair("-drive", &drive);
+    let (device, serial, index) = (format!("drive=disk{number}"), &disk.serial, number + 1);
+    let device = match disk.bus {
+        Bus::Virtio => format!("virtio-blk-pci,{device}"),
+        Bus::Sata => format!("ide-hd,bus=ide.{number},{device}"),
+        Bus::Nvme => format!("nvme,{device}"),
+    };
+    words.pair("-device", &format!("{device},serial={serial},bootindex={index}"));
+}
+
+struct Words(Vec<OsString>);
+
+impl Words {
+    fn pair(&mut self, flag: &str, value: &str) {
+        self.0.push(flag.into());
+        self.0.push(value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(firmware: Firmware, accel: Accel) -> String {
+        let disk = |serial: &str, bus| Disk { serial: serial.into(), bytes: 1 << 30, bus };
+        let spec = Spec {
+            name: "n1".into(),
+            firmware,
+            mac: "52:54:00:00:00:01".into(),
+            memory_mib: 1024,
+            cpus: 2,
+            disks: vec![disk("SYS1", Bus::Virtio), disk("DATA1", Bus::Nvme)],
+        };
+        let files = Files::new(&spec, Path::new("/d"), Path::new("/s"), "tap-n1".into());
+        let words = argv(&spec, &files, accel, Reboot::Off);
+        words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn network_is_first_and_disks_follow_with_their_serials() {
+        let line = text(Firmware::Bios, Accel::Tcg);
+        for part in [
+            "virtio-net-pci,netdev=lan,mac=52:54:00:00:00:01,bootindex=0 ",
+            "virtio-blk-pci,drive=disk0,serial=SYS1,bootindex=1",
+            "nvme,drive=disk1,serial=DATA1,bootindex=2",
+            "-action reboot=shutdown",
+            "-cpu max,svm=off,vmx=off",
+            "etc/sercon-port",
+        ] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+
+    #[test]
+    fn uefi_uses_its_own_driver_and_a_private_variable_store() {
+        let line = text(Firmware::Uefi, Accel::Kvm);
+        for part in
+            ["romfile=", "unit=1,file=/d/n1/vars.fd", "IPv6PXESupport,string=no", "-accel kvm -cpu host"]
+        {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+        assert!(!line.contains("sercon"));
+    }
+}

@@ -1,0 +1,305 @@
+//! A server: a QEMU machine that really boots from the network.
+//!
+//! Knows how to switch it on and off and what its console said. Refuses to know what runs in it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use super::accel::Accel;
+use super::disk::{self, DiskError};
+use super::firmware::{self, Firmware};
+use super::ledger::{Ledger, LedgerError};
+use super::machine::{self, Files, Reboot};
+use super::netns::Netns;
+use super::process::{Lifetime, Process, ProcessError};
+use super::qmp::{self, QmpError};
+use super::serial::{Line, Serial, SerialError};
+use crate::interrupt::{self, Interrupted};
+use crate::tool::TICK;
+
+pub use super::machine::{Bus, Disk, Spec};
+
+/// Why a server could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A file of it could not be made.
+    #[error("preparing {} of server {name}", path.display())]
+    Prepare {
+        /// The server.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// QEMU could not be started.
+    #[error("switching on server {name}")]
+    Start {
+        /// The server.
+        name: String,
+        /// Why not.
+        source: ProcessError,
+    },
+    /// QEMU ended when it should run.
+    #[error("server {name} went off: {said}")]
+    Died {
+        /// The server.
+        name: String,
+        /// The end of QEMU's own output.
+        said: String,
+    },
+    /// It did not switch itself off in time.
+    #[error("server {name} is still on after {limit:?}; its console ends with:\n{tail}")]
+    StillOn {
+        /// The server.
+        name: String,
+        /// How long it was given.
+        limit: Duration,
+        /// The last lines.
+        tail: String,
+    },
+    /// Its disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Its control socket.
+    #[error(transparent)]
+    Qmp(#[from] QmpError),
+    /// Its console.
+    #[error(transparent)]
+    Serial(#[from] SerialError),
+    /// The rack's book-keeping.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A stop was asked for.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// One machine of the rack. It is off until [`Server::start`]; dropping it cuts its power.
+#[derive(Debug)]
+pub struct Server {
+    spec: Spec,
+    files: Files,
+    netns: Netns,
+    accel: Accel,
+    lifetime: Lifetime,
+    ledger: Arc<Mutex<Ledger>>,
+    serial: Serial,
+    qemu: Option<Process>,
+    powered: Vec<SystemTime>,
+}
+
+/// What a server gets from its rack.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    pub(super) sockets: PathBuf,
+    pub(super) netns: Netns,
+    pub(super) tap: String,
+    pub(super) accel: Accel,
+    pub(super) lifetime: Lifetime,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Server {
+    /// Makes its disks and firmware variables in `place`; the machine stays off.
+    pub(super) fn build(spec: Spec, place: Place) -> Result<Server, ServerError> {
+        let files = Files::new(&spec, &place.dir, &place.sockets, place.tap);
+        let prepare = |path: &Path, done: io::Result<()>| {
+            let (name, path) = (spec.name.clone(), path.to_path_buf());
+            done.map_err(|source| ServerError::Prepare { name, path, source })
+        };
+        prepare(&files.dir, fs::create_dir_all(&files.dir))?;
+        for (disk, path) in spec.disks.iter().zip(&files.disks) {
+            disk::create(path, disk.bytes)?;
+        }
+        if spec.firmware == Firmware::Uefi {
+            prepare(&files.vars, fs::copy(firmware::OVMF_VARS, &files.vars).map(drop))?;
+        }
+        prepare(&files.bios_console, fs::write(&files.bios_console, machine::BIOS_CONSOLE))?;
+        let serial = Serial::follow(&spec.name, &files.serial_log, &files.stamped_log);
+        let Place { netns, accel, lifetime, ledger, .. } = place;
+        Ok(Server { spec, files, netns, accel, lifetime, ledger, serial, qemu: None, powered: Vec::new() })
+    }
+
+    /// What it was built as.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Its files: disks, logs, sockets.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Its console since it was built, over all power cycles.
+    #[must_use]
+    pub fn serial(&self) -> &Serial {
+        &self.serial
+    }
+
+    /// When it was switched on, oldest first.
+    #[must_use]
+    pub fn powered(&self) -> &[SystemTime] {
+        &self.powered
+    }
+
+    /// Switches it on (a machine that is on stays on).
+    ///
+    /// # Errors
+    /// QEMU does not start.
+    pub fn start(&mut self, reboot: Reboot) -> Result<(), ServerError> {
+        if self.running() {
+            return Ok(());
+        }
+        let mut argv = Netns::exec(&self.netns.lan);
+        argv.extend(machine::argv(&self.spec, &self.files, self.accel, reboot));
+        for socket in [&self.files.qmp, &self.files.console] {
+            // Left by the last power cycle; QEMU would not bind over it.
+            let _ = fs::remove_file(socket);
+        }
+        let started = Process::start(&argv, &self.files.qemu_log, self.lifetime)
+            .map_err(|source| ServerError::Start { name: self.spec.name.clone(), source })?;
+        self.record(Some(&started))?;
+        self.powered.push(SystemTime::now());
+        self.qemu = Some(started);
+        self.await_socket()
+    }
+
+    /// True while QEMU runs.
+    pub fn running(&mut self) -> bool {
+        self.qemu.as_mut().is_some_and(|qemu| qemu.ended().is_none())
+    }
+
+    /// Cuts the power: nothing is flushed, nothing is told.
+    ///
+    /// # Errors
+    /// The ledger can't be written.
+    pub fn kill(&mut self) -> Result<(), ServerError> {
+        if let Some(mut qemu) = self.qemu.take() {
+            qemu.kill();
+        }
+        self.record(None)
+    }
+
+    /// Presses the reset button.
+    ///
+    /// # Errors
+    /// QEMU is gone.
+    pub fn reset(&self) -> Result<(), ServerError> {
+        self.ask("system_reset")
+    }
+
+    /// Presses the power button shortly (ACPI).
+    ///
+    /// # Errors
+    /// QEMU is gone.
+    pub fn press_power(&self) -> Result<(), ServerError> {
+        self.ask("system_powerdown")
+    }
+
+    /// Takes a picture of its screen, as PNG.
+    ///
+    /// # Errors
+    /// QEMU is gone or can't write `file`.
+    pub fn screenshot(&self, file: &Path) -> Result<(), ServerError> {
+        qmp::ask(&self.files.qmp, "screendump", json!({"filename": file, "format": "png"}))?;
+        Ok(())
+    }
+
+    /// What a reboot does from now on.
+    ///
+    /// # Errors
+    /// QEMU is gone.
+    pub fn on_reboot(&self, reboot: Reboot) -> Result<(), ServerError> {
+        qmp::ask(&self.files.qmp, "set-action", json!({"reboot": reboot.action()}))?;
+        Ok(())
+    }
+
+    /// Waits until it switched itself off.
+    ///
+    /// # Errors
+    /// Still on after `limit`, or a stop was asked for.
+    pub fn wait_off(&mut self, limit: Duration) -> Result<(), ServerError> {
+        let start = SystemTime::now();
+        while self.running() {
+            interrupt::check()?;
+            if start.elapsed().is_ok_and(|waited| waited > limit) {
+                let tail = self.serial.tail(30);
+                return Err(ServerError::StillOn { name: self.spec.name.clone(), limit, tail });
+            }
+            std::thread::sleep(TICK);
+        }
+        self.qemu = None;
+        self.record(None)
+    }
+
+    /// Waits for one of `wanted` on the console, from line `mark` on.
+    ///
+    /// # Errors
+    /// It did not come within `limit`, QEMU died, or a stop was asked for.
+    pub fn wait_serial(
+        &mut self,
+        mark: usize,
+        wanted: &[&str],
+        limit: Duration,
+    ) -> Result<Line, ServerError> {
+        match self.serial.wait(mark, wanted, limit) {
+            Ok(line) => Ok(line),
+            Err(SerialError::Silent { .. }) if !self.running() => Err(self.died()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Pulls its network cable, or puts it back.
+    ///
+    /// # Errors
+    /// `ip` said no.
+    pub fn cable(&self, plugged: bool) -> Result<(), crate::tool::ToolError> {
+        self.netns.set_link(&self.files.tap, plugged)
+    }
+
+    pub(super) fn leave(&mut self) {
+        if let Some(qemu) = &mut self.qemu {
+            qemu.leave();
+        }
+    }
+
+    fn ask(&self, command: &str) -> Result<(), ServerError> {
+        qmp::ask(&self.files.qmp, command, json!({}))?;
+        Ok(())
+    }
+
+    /// QEMU makes its sockets within a second; until then a caller's QMP command would fail by chance.
+    fn await_socket(&mut self) -> Result<(), ServerError> {
+        let start = SystemTime::now();
+        while !self.files.qmp.exists() {
+            interrupt::check()?;
+            if !self.running() || start.elapsed().is_ok_and(|waited| waited > Duration::from_secs(30)) {
+                return Err(self.died());
+            }
+            std::thread::sleep(TICK);
+        }
+        Ok(())
+    }
+
+    fn died(&self) -> ServerError {
+        let said = fs::read_to_string(&self.files.qemu_log).unwrap_or_default();
+        let last: Vec<&str> = said.lines().rev().take(5).collect();
+        let said = last.into_iter().rev().collect::<Vec<_>>().join("; ");
+        ServerError::Died { name: self.spec.name.clone(), said }
+    }
+
+    fn record(&self, qemu: Option<&Process>) -> Result<(), ServerError> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ledger.set_process(&self.spec.name, qemu.and_then(Process::identity))?;
+        Ok(())
+    }
+}
