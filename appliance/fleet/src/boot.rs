@@ -1,20 +1,20 @@
 //! What a server that asks the network is told to boot.
 
 use protocol::HardwareAddress;
-use pxe::script::BootTask;
+use pxe::script::{BootTask, Reason};
 
 use crate::{Fleet, Node, State};
 
 /// The boot answer for a NIC, from the state its node is in: a server with no task boots its own disk.
 pub fn boot_task(fleet: &Fleet, mac: &HardwareAddress) -> BootTask {
     match fleet.nodes.values().find(|node| node.macs().any(|own| own == mac)) {
-        None => BootTask::Agent { why: "new here: the agent will show a code".to_owned() },
+        None => BootTask::Agent { why: Reason::new("new here: the agent will show a code") },
         Some(node) => of_node(node),
     }
 }
 
 fn of_node(node: &Node) -> BootTask {
-    let agent = |why: &str| BootTask::Agent { why: format!("{} is {why}", node.name) };
+    let agent = |why: &str| BootTask::Agent { why: Reason::new(&format!("{} is {why}", node.name)) };
     match &node.state {
         State::Discovered => agent("waiting for approval"),
         State::Inspecting | State::Ready | State::Planned { .. } => agent("waiting for a plan"),

@@ -105,12 +105,14 @@ impl Fleet {
         if let Some(node) = exact {
             return Ok(node);
         }
-        let mut short = self.nodes.values().filter(|n| wanted.len() >= 4 && n.id.to_string().starts_with(wanted));
+        let mut short =
+            self.nodes.values().filter(|n| wanted.len() >= 4 && n.id.to_string().starts_with(wanted));
         match (short.next(), short.next()) {
             (Some(node), None) => Ok(node),
-            (Some(a), Some(b)) => {
-                Err(Denied::Conflict(format!("{wanted:?} means {} and {}: write more of the id", a.name, b.name)))
-            }
+            (Some(a), Some(b)) => Err(Denied::Conflict(format!(
+                "{wanted:?} means {} and {}: write more of the id",
+                a.name, b.name
+            ))),
             (None, _) => Err(Denied::Missing { kind: "node", name: wanted.to_owned() }),
         }
     }

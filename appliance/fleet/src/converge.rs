@@ -8,7 +8,7 @@ use protocol::{DiskBus, File, StateDocument, TaskWanted, UnitWanted, When};
 
 use crate::catalog::Service;
 use crate::node::Document;
-use crate::{Catalog, Change, Fleet, Node, Site, State};
+use crate::{Catalog, Change, Fleet, Node, Site};
 
 /// Why a document can't be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +107,10 @@ fn values(fleet: &Fleet, site: &Site, node: &Node) -> Values {
         ("rack.controller", text(site.controller)),
         ("rack.control", text(control.unwrap_or(site.controller))),
         ("rack.hosts", Ok(hosts(fleet, &address))),
-        ("disk.data", data_disk(node).ok_or("this node has no second disk that is empty or a volume group already")),
+        (
+            "disk.data",
+            data_disk(node).ok_or("this node has no second disk that is empty or a volume group already"),
+        ),
     ])
 }
 
@@ -184,12 +187,7 @@ pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Ve
 }
 
 fn runs(node: &Node) -> bool {
-    node.run.is_some()
-        && match &node.state {
-            State::Enrolling { .. } | State::Active => true,
-            State::Attention { phase, .. } => phase == "active" || phase == "enrolling",
-            _ => false,
-        }
+    node.run.is_some() && ["enrolling", "active"].contains(&node.state.phase())
 }
 
 fn fingerprint(document: &StateDocument) -> Digest {

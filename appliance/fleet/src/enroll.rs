@@ -42,16 +42,18 @@ enum Whose<'a> {
 }
 
 fn whose<'a>(fleet: &'a Fleet, hello: &Hello) -> Whose<'a> {
-    let macs = hello.inventory.nics.iter().map(|nic| &nic.mac).chain([&hello.boot.mac]).collect::<BTreeSet<_>>();
+    let macs =
+        hello.inventory.nics.iter().map(|nic| &nic.mac).chain([&hello.boot.mac]).collect::<BTreeSet<_>>();
     let shares_mac = |node: &&Node| node.macs().any(|mac| macs.contains(mac));
     let by_key = fleet.nodes.values().find(|node| node.deploy.is_some_and(|deploy| deploy.key == hello.key));
     let mut by_mac = fleet.nodes.values().filter(shares_mac);
     match (by_key, by_mac.next(), by_mac.next()) {
         (Some(node), Some(same), None) if same.id == node.id => Whose::Approved(node),
         // The disk with this node's ticket sits in another server, or a NIC was moved: a person decides.
-        (Some(node), _, _) => {
-            Whose::Clash(node, format!("the key of {} came from a server with other hardware addresses", node.name))
-        }
+        (Some(node), _, _) => Whose::Clash(
+            node,
+            format!("the key of {} came from a server with other hardware addresses", node.name),
+        ),
         (None, Some(a), Some(b)) => {
             Whose::Clash(a, format!("its hardware addresses belong to {} and to {}", a.name, b.name))
         }
@@ -112,7 +114,8 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
         let text = match (&claim.clash, &node.state) {
             (Some(clash), _) => format!("held: {clash}"),
             (None, State::Discovered) => "came back with a new key; its code has changed".to_owned(),
-            (None, _) => "came back with a new key: approve it again if the code is the same on both screens".to_owned(),
+            (None, _) => "came back with a new key: approve it again if the code is the same on both screens"
+                .to_owned(),
         };
         outcome.fact(node.id, if claim.clash.is_some() { "conflict" } else { "claimed" }, text);
     }
@@ -160,7 +163,11 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         reported: None,
     };
     let mut outcome = Outcome::default();
-    outcome.fact(id, "discovered", format!("{} at {} by {}", node.boot.mac, node.boot.address, node.boot.path));
+    outcome.fact(
+        id,
+        "discovered",
+        format!("{} at {} by {}", node.boot.mac, node.boot.address, node.boot.path),
+    );
     let standing = Standing::Waiting("waiting for approval: compare the code".to_owned());
     outcome.reply = Reply::Hello { node: id, nonce: claim.nonce, standing };
     outcome.changes.push(Change::Node(Box::new(node)));

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use pack::Digest;
 use protocol::{
-    Answer, DiskId, HardwareAddress, Hello, Inventory, JobId, Key, NodeId, Nonce, Progress, Receipt, Report, Task,
+    Answer, DiskId, HardwareAddress, Hello, Inventory, JobId, Key, NodeId, Nonce, Progress, Receipt, Report,
+    Task,
 };
 use serde::{Deserialize, Serialize};
 

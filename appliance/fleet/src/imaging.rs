@@ -11,12 +11,7 @@ use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 
 /// Turns a plan into a job, if the world is still what the plan saw.
-pub(crate) fn apply(
-    fleet: &Fleet,
-    plan: &PlanId,
-    now: Time,
-    dice: &mut Entropy,
-) -> Result<Outcome, Denied> {
+pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
     let missing = || Denied::Missing { kind: "plan", name: plan.to_string() };
     let plan = fleet.plans.get(plan).ok_or_else(missing)?;
     let node = fleet.node(plan.node)?;
@@ -40,7 +35,11 @@ pub(crate) fn apply(
         receipt: None,
     };
     let mut outcome = Outcome::default();
-    outcome.fact(node.id, "applied", format!("{} as job {id}: {} on {}", plan.id, image.name, plan.target.disk));
+    outcome.fact(
+        node.id,
+        "applied",
+        format!("{} as job {id}: {} on {}", plan.id, image.name, plan.target.disk),
+    );
     let runs = plan.kind == PlanKind::Rebuild && lives_on_disk(node);
     let state = if runs { State::Draining { job: id } } else { State::Imaging { job: id } };
     let mut next = moved(node, state, now);
@@ -60,13 +59,7 @@ pub(crate) fn apply(
 
 /// Whether the node runs its installed system now, and so must restart into the ramdisk first.
 fn lives_on_disk(node: &Node) -> bool {
-    match &node.state {
-        State::Active => true,
-        State::Attention { phase, .. } => {
-            node.installed.is_some() && ["active", "booting", "enrolling"].contains(&phase.as_str())
-        }
-        _ => false,
-    }
+    node.installed.is_some() && ["active", "booting", "enrolling"].contains(&node.state.phase())
 }
 
 /// The ramdisk asks for work.
@@ -98,7 +91,8 @@ pub(crate) fn asked(fleet: &Fleet, node: &Node, inventory: Inventory, now: Time)
             return Err(refused(node, "asking for work", ""));
         }
     };
-    if changed || next.state != node.state || !outcome.facts.is_empty() || now.seconds_since(node.heard) >= 10 {
+    if changed || next.state != node.state || !outcome.facts.is_empty() || now.seconds_since(node.heard) >= 10
+    {
         outcome.changes.push(Change::Node(Box::new(next)));
     }
     outcome.reply = Reply::Task(task);

@@ -67,9 +67,21 @@ mod tests {
         for good in ["n1", "a", "control-1", &"x".repeat(63)] {
             assert!(good.parse::<Name>().is_ok(), "{good}");
         }
-        for bad in
-            ["", "1n", "-a", "a-", "A", "a.b", "a b", "a_b", "localhost", "controller", "教室", &"x".repeat(64), "a\n"]
-        {
+        for bad in [
+            "",
+            "1n",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a b",
+            "a_b",
+            "localhost",
+            "controller",
+            "教室",
+            &"x".repeat(64),
+            "a\n",
+        ] {
             assert!(bad.parse::<Name>().is_err(), "{bad}");
         }
     }

@@ -210,6 +210,11 @@ impl State {
         }
     }
 
+    /// The state it is in, or was in before it needed attention.
+    pub fn phase(&self) -> &str {
+        if let State::Attention { phase, .. } = self { phase } else { self.word() }
+    }
+
     /// The job in flight.
     pub fn job(&self) -> Option<JobId> {
         match self {

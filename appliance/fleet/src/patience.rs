@@ -50,10 +50,8 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         State::Imaging { job } | State::Verifying { job } => {
             let moved = fleet.jobs.get(job).and_then(|job| job.progressed);
             let from = moved.unwrap_or(node.since).max(node.since);
-            let reason = match node.state {
-                State::Verifying { .. } => "the disk to be read back",
-                _ => "the image to be written",
-            };
+            let reading = matches!(node.state, State::Verifying { .. });
+            let reason = if reading { "the disk to be read back" } else { "the image to be written" };
             limited(reason.to_owned(), from, IMAGING_SECONDS)
         }
         State::Booting { .. } => limited("its first boot to enrol".to_owned(), node.since, BOOTING_SECONDS),
@@ -80,9 +78,10 @@ pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
             continue;
         }
         let waited = now.seconds_since(node.since);
-        let state = match node.state {
-            State::Enrolling { .. } => stuck(node, waited),
-            _ => attention(node, format!("waited {waited} s for {reason}"), &["why", "retry"]),
+        let state = if matches!(node.state, State::Enrolling { .. }) {
+            stuck(node, waited)
+        } else {
+            attention(node, format!("waited {waited} s for {reason}"), &["why", "retry"])
         };
         if let State::Attention { cause, .. } = &state {
             outcome.fact(node.id, "attention", cause.clone());

@@ -91,7 +91,9 @@ pub enum PlanState {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unplannable {
     /// Not in a state that allows it.
-    #[error("{name} is {state}: only a ready, planned or active node (or one that needs attention) can be planned")]
+    #[error(
+        "{name} is {state}: only a ready, planned or active node (or one that needs attention) can be planned"
+    )]
     State {
         /// The node.
         name: String,
@@ -191,7 +193,9 @@ pub fn plan(
     let content = || target.content.map(|digest| Expectation::Content { digest });
     let expect = match kind {
         PlanKind::Rebuild if installed == Some(&id) => Expectation::Own,
-        _ => content().ok_or_else(|| wrong_disk(node, target, "its content could not be read"))?,
+        PlanKind::Install | PlanKind::Rebuild => {
+            content().ok_or_else(|| wrong_disk(node, target, "its content could not be read"))?
+        }
     };
     let others = node.inventory.disks.iter().filter(|other| other.id().as_ref() != Some(&id));
     Ok(Plan {
@@ -268,7 +272,8 @@ fn choose_disk<'a>(node: &'a Node, image: &Image, named: Option<&DiskId>) -> Res
             Some(why) => Err(missing(&why)),
         };
     }
-    let automatic = |disk: &&Disk| unfit(disk, image).is_none() && !disk.removable && disk.bus != DiskBus::Usb;
+    let automatic =
+        |disk: &&Disk| unfit(disk, image).is_none() && !disk.removable && disk.bus != DiskBus::Usb;
     let fit = disks.iter().filter(automatic).collect::<Vec<_>>();
     match fit.as_slice() {
         [one] => Ok(one),
@@ -325,7 +330,8 @@ fn title(disk: &Disk) -> String {
 /// # Errors
 /// [`Unplannable::Stale`], with what changed.
 pub fn still_true(fleet: &Fleet, node: &Node, plan: &Plan) -> Result<(), Unplannable> {
-    let stale = |why: String| Unplannable::Stale { plan: plan.id.to_string(), name: node.name.to_string(), why };
+    let stale =
+        |why: String| Unplannable::Stale { plan: plan.id.to_string(), name: node.name.to_string(), why };
     match &plan.state {
         PlanState::Open => {}
         PlanState::Applied { job } => return Err(stale(format!("it was applied already, as job {job}"))),

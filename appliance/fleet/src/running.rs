@@ -2,6 +2,7 @@
 
 use protocol::{Key, Order, OrderKind, Report, TaskResult};
 
+use crate::certificate::{Grant, Stage};
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::imaging::attention;
@@ -9,7 +10,6 @@ use crate::job::JobState;
 use crate::node::Approved;
 use crate::step::{changes, moved, refused};
 use crate::{Catalog, Change, Denied, Effect, Fleet, Node, Outcome, Reply, State, Time};
-use crate::certificate::{Grant, Stage};
 
 /// The installed system wants a certificate of its own.
 pub(crate) fn enrolled(node: &Node, key: Key, uptime: u32, now: Time) -> Result<Outcome, Denied> {
@@ -84,12 +84,9 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
     unit_facts(node, &report, &mut outcome);
     let up = all_up(node, &report);
     let job = node.state.job();
-    let comes_up = match &node.state {
-        State::Enrolling { .. } => true,
-        State::Attention { phase, .. } => phase == "enrolling" || phase == "active" || phase == "booting",
-        _ => false,
-    };
-    if comes_up && up {
+    let settled = node.state == State::Active;
+    let comes_up = ["booting", "enrolling", "active"].contains(&node.state.phase());
+    if comes_up && up && !settled {
         next = moved(&next, State::Active, now);
         outcome.fact(node.id, "active", format!("{} units up", report.units.len()));
         if let Some(job) = job.and_then(|id| fleet.jobs.get(&id)).filter(|job| !job.state.ended()) {
@@ -122,7 +119,8 @@ fn unit_facts(node: &Node, report: &Report, outcome: &mut Outcome) {
         if known.is_some_and(|old| old.active == unit.active && old.result == unit.result) {
             continue;
         }
-        let passing = ["activating", "deactivating", "reloading", "refreshing"].contains(&unit.active.as_str());
+        let passing =
+            ["activating", "deactivating", "reloading", "refreshing"].contains(&unit.active.as_str());
         if passing || (known.is_none() && unit.active == "inactive") {
             continue;
         }
@@ -194,9 +192,8 @@ pub(crate) fn not_up(node: &Node) -> Option<String> {
         TaskResult::Failed { why } => Some(format!("task {} failed: {why}", task.name)),
         TaskResult::Already | TaskResult::Done => None,
     });
-    let down = |unit: &&protocol::UnitReport| {
-        unit.active != "active" && !node.wishes.stopped.contains(&unit.name)
-    };
+    let down =
+        |unit: &&protocol::UnitReport| unit.active != "active" && !node.wishes.stopped.contains(&unit.name);
     let unit = report.units.iter().find(down).map(|unit| {
         let last = unit.log.last().map(|line| format!(": {line}")).unwrap_or_default();
         format!("{} is {} ({}){last}", unit.name, unit.active, unit.sub)

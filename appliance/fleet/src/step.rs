@@ -160,10 +160,7 @@ fn withdraw(fleet: &Fleet, node: &Node, why: &str, now: Time, outcome: &mut Outc
         let state = PlanState::Withdrawn { why: why.to_owned() };
         outcome.changes.push(Change::Plan(Box::new(Plan { state, ..plan.clone() })));
     }
-    match node.state {
-        State::Planned { .. } => moved(node, State::Ready, now),
-        _ => node.clone(),
-    }
+    if matches!(node.state, State::Planned { .. }) { moved(node, State::Ready, now) } else { node.clone() }
 }
 
 fn planned(fleet: &Fleet, node: &Node, made: Plan, now: Time) -> Outcome {
@@ -199,7 +196,11 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Unit { node, .. }
         | Event::Logs { node, .. } => Some(*node),
         Event::Issued(certificate) => Some(certificate.node),
-        Event::Hello { .. } | Event::Served { .. } | Event::Apply { .. } | Event::Imported(_) | Event::Tick => None,
+        Event::Hello { .. }
+        | Event::Served { .. }
+        | Event::Apply { .. }
+        | Event::Imported(_)
+        | Event::Tick => None,
     }
 }
 

@@ -358,12 +358,16 @@ pub fn item<T>(item: T) -> Item<T> {
 
 fn health(node: &Node, now: Time) -> &'static str {
     let silent = node.reported.is_none_or(|at| now.seconds_since(at) > SILENT_SECONDS);
-    match &node.state {
-        State::Active if silent => "silent",
-        State::Active if crate::running::not_up(node).is_some() => "degraded",
-        State::Active => "ok",
-        State::Attention { .. } => "attention",
-        _ => "",
+    if matches!(node.state, State::Attention { .. }) {
+        "attention"
+    } else if node.state != State::Active {
+        ""
+    } else if silent {
+        "silent"
+    } else if crate::running::not_up(node).is_some() {
+        "degraded"
+    } else {
+        "ok"
     }
 }
 
@@ -562,9 +566,8 @@ pub fn service_rows(fleet: &Fleet, catalog: &Catalog) -> Vec<ServiceRow> {
 /// A line of the log.
 pub fn event_row(fleet: &Fleet, logged: &Logged) -> EventRow {
     let fact = &logged.fact;
-    let name = fact.node.map(|id| {
-        fleet.nodes.get(&id).map_or_else(|| id.short(), |node| node.name.to_string())
-    });
+    let name =
+        fact.node.map(|id| fleet.nodes.get(&id).map_or_else(|| id.short(), |node| node.name.to_string()));
     let mac = fact.mac.as_ref().map(ToString::to_string);
     EventRow {
         seq: logged.seq,
@@ -592,15 +595,17 @@ pub fn next_step(fleet: &Fleet) -> Option<String> {
         ));
     }
     match (planned, ready) {
-        (Some(node), _) => match &node.state {
-            State::Planned { plan } => Some(format!("look at plan {plan} and apply it: rackwright apply {plan}")),
-            _ => None,
-        },
+        (Some(node), _) => {
+            let State::Planned { plan } = &node.state else { return None };
+            Some(format!("look at plan {plan} and apply it: rackwright apply {plan}"))
+        }
         (None, Some(node)) => Some(format!("plan {}: rackwright node plan {}", node.name, node.name)),
         (None, None) if fleet.nodes.is_empty() && fleet.images.is_empty() => {
             Some("import an image: rackwright image import FILE".to_owned())
         }
-        (None, None) if fleet.nodes.is_empty() => Some("power a server on: it boots from the network".to_owned()),
+        (None, None) if fleet.nodes.is_empty() => {
+            Some("power a server on: it boots from the network".to_owned())
+        }
         (None, None) => None,
     }
 }
