@@ -1,2 +1,49 @@
-//! agent
-fn main() {}
+//! `rackwright-agent`: one program, two lives.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use agent::chain::Chain;
+use agent::{deploy, inventory};
+
+const HELP: &str = "\
+rackwright-agent: the part of Rackwright that runs on the servers
+
+usage:
+  rackwright-agent deploy               in the boot ramdisk: enrol, take an image, restart
+  rackwright-agent inventory [-o json]  print what this server is made of
+  rackwright-agent --help | --version
+";
+
+fn main() -> ExitCode {
+    let words = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let words = words.iter().map(String::as_str).collect::<Vec<_>>();
+    let done = match words.as_slice() {
+        ["deploy"] => deploy::run().map_err(Box::from),
+        ["inventory"] | ["inventory", "-o", "json"] => print_inventory(),
+        ["--help" | "-h" | "help"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        ["--version" | "-V"] => {
+            println!("rackwright-agent {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rackwright-agent: {}", Chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_inventory() -> Result<(), Box<dyn Error>> {
+    println!("{}", serde_json::to_string_pretty(&inventory::take(std::path::Path::new("/")))?);
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Asking for work and doing it.
+
+use std::time::{Duration, Instant};
+
+use protocol::{Envelope, Task, TaskAsk, routes};
+
+use crate::chain::Chain;
+use crate::controller::Line;
+use crate::deploy::Server;
+use crate::deploy::hello::{Admitted, GRACE, HOLD_SECONDS};
+use crate::inventory;
+use crate::keys::KeyPair;
+
+/// A controller that answers at once is not asked more often than this.
+const PACE: Duration = Duration::from_secs(1);
+
+/// What comes after the tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The controller said so.
+    Reboot,
+    /// Our certificate may be too old, the controller may be another: say hello again.
+    HelloAgain,
+}
+
+/// Carries tasks out until one of them ends this.
+pub(super) async fn follow(server: &mut Server, admitted: &Admitted, key: &KeyPair) -> Turn {
+    let mut line = Line::new(admitted.controller.clone());
+    loop {
+        let begun = Instant::now();
+        let Some(task) = ask(server, admitted, &mut line).await else { return Turn::HelloAgain };
+        match task {
+            Task::Wait { reason } => server.screen.state("waiting", &reason),
+            Task::Reboot => return Turn::Reboot,
+            Task::Image(job) => {
+                let words = (&admitted.name, &admitted.certificate, key.public());
+                server.screen.state("imaging", &format!("{} {words:?}", job.image));
+            }
+        }
+        tokio::time::sleep(PACE.saturating_sub(begun.elapsed())).await;
+    }
+}
+
+async fn ask(server: &mut Server, admitted: &Admitted, line: &mut Line) -> Option<Task> {
+    let root = server.root.clone();
+    let inventory = tokio::task::spawn_blocking(move || inventory::take(&root)).await.unwrap_or_default();
+    let ask = TaskAsk { inventory, wait_seconds: HOLD_SECONDS };
+    let deadline = Duration::from_secs(u64::from(HOLD_SECONDS)) + GRACE;
+    loop {
+        match line.call::<_, Envelope<Task>>(routes::TASK, &ask, deadline).await {
+            Ok(envelope) => return open(server, admitted, envelope).await,
+            Err(error) => {
+                server.screen.state("asking for work", &Chain(&error).to_string());
+                tokio::time::sleep(line.pause()).await;
+                if !error.is_unreachable() {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+async fn open(server: &mut Server, admitted: &Admitted, envelope: Envelope<Task>) -> Option<Task> {
+    match server.reign.open(admitted.node, envelope) {
+        Ok(task) => Some(task),
+        Err(error) => {
+            server.screen.state("refused", &error.to_string());
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            None
+        }
+    }
+}

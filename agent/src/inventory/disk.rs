@@ -1,0 +1,189 @@
+//! Whole disks, from `/sys/block`, and what is on them now.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use pack::Digest;
+use protocol::{Disk, DiskBus};
+
+use crate::inventory::{probe, read};
+
+const MIB: u64 = 1 << 20;
+/// The kernel counts a disk in these, whatever its sectors are.
+const SYS_SECTOR: u64 = 512;
+/// Not disks, or made of disks that are listed themselves.
+const SKIPPED: [&str; 9] = ["dm-", "fd", "loop", "md", "nbd", "ram", "rbd", "sr", "zram"];
+
+/// Every disk, looked at now; sorted by name.
+pub fn disks(root: &Path) -> Vec<Disk> {
+    read::names(root, "sys/block").iter().filter_map(|name| disk(root, name)).collect()
+}
+
+/// Where a disk of [`disks`] is opened. The name is only good until the next look.
+pub fn device(root: &Path, name: &str) -> PathBuf {
+    // A slash in a device's name is written as `!` in /sys (cciss!c0d0).
+    root.join("dev").join(name.replace('!', "/"))
+}
+
+fn disk(root: &Path, name: &str) -> Option<Disk> {
+    let at = |file: &str| format!("sys/block/{name}/{file}");
+    let is_part_of_card = name.starts_with("mmcblk") && (name.contains("boot") || name.ends_with("rpmb"));
+    if SKIPPED.iter().any(|kind| name.starts_with(kind)) || is_part_of_card {
+        return None;
+    }
+    // The paths of a multipath NVMe drive are disks of their own in /sys, but nobody can open them.
+    if read::text(root, &at("hidden")) == "1" {
+        return None;
+    }
+    let bytes = read::number::<u64>(root, &at("size"))?.checked_mul(SYS_SECTOR).filter(|&b| b > 0)?;
+    let sector_bytes = read::number(root, &at("queue/logical_block_size")).unwrap_or(512);
+    let mut disk = Disk {
+        name: crate::text::name(name),
+        model: first(&[read::name(root, &at("device/model")), read::name(root, &at("device/name"))]),
+        serial: serial(root, name),
+        wwn: first(&[wwn(&read::name(root, &at("wwid"))), wwn(&read::name(root, &at("device/wwid")))]),
+        bytes,
+        sector_bytes,
+        bus: bus(name, &std::fs::canonicalize(root.join(at(""))).unwrap_or_default()),
+        removable: read::text(root, &at("removable")) == "1",
+        rotational: read::text(root, &at("queue/rotational")) == "1",
+        read_only: read::text(root, &at("ro")) == "1",
+        ..Disk::default()
+    };
+    if let Ok(file) = File::open(device(root, name)) {
+        let reader = |offset: u64, length: usize| {
+            let mut out = vec![0; length];
+            file.read_exact_at(&mut out, offset).ok().map(|()| out)
+        };
+        disk.holds = probe::holds(&reader, bytes, sector_bytes);
+        disk.content = content(&reader, bytes);
+    }
+    Some(disk)
+}
+
+fn first(texts: &[String]) -> String {
+    texts.iter().find(|t| !t.is_empty()).cloned().unwrap_or_default()
+}
+
+fn serial(root: &Path, name: &str) -> String {
+    let at = |file: &str| format!("sys/block/{name}/{file}");
+    first(&[
+        read::name(root, &at("serial")),
+        read::name(root, &at("device/serial")),
+        vpd_serial(&read::bytes(root, &at("device/vpd_pg80"))),
+    ])
+}
+
+/// The Unit Serial Number page (SPC-4, 7.8.14): page code at 1, length at 2, then ASCII.
+fn vpd_serial(page: &[u8]) -> String {
+    let Some(([_, 0x80, high, low], rest)) = page.split_first_chunk::<4>() else { return String::new() };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    crate::text::name_of_bytes(rest.get(..length).unwrap_or(rest))
+}
+
+/// A World Wide Name: the kernel also makes ids up out of vendor and model (`t10.`, `nvme.`), and some drives carry
+/// an all-zero one; none of these names a disk.
+fn wwn(wwid: &str) -> String {
+    let digits =
+        ["naa.", "eui.", "uuid."].iter().find_map(|kind| wwid.strip_prefix(kind)).unwrap_or_default();
+    let is_one = digits.bytes().any(|b| b.is_ascii_hexdigit() && b != b'0');
+    if is_one { wwid.to_owned() } else { String::new() }
+}
+
+/// By the kernel's name where that says it, else by the path through the buses.
+fn bus(name: &str, path: &Path) -> DiskBus {
+    let through = |part: &str| {
+        path.components()
+            .filter_map(|c| c.as_os_str().to_str())
+            .any(|c| c.strip_prefix(part).is_some_and(|rest| rest.starts_with(|d: char| d.is_ascii_digit())))
+    };
+    match name {
+        n if n.starts_with("nvme") => DiskBus::Nvme,
+        n if n.starts_with("vd") => DiskBus::Virtio,
+        n if n.starts_with("mmcblk") => DiskBus::Mmc,
+        _ if through("usb") => DiskBus::Usb,
+        _ if through("ata") => DiskBus::Sata,
+        n if n.starts_with("sd") => DiskBus::Scsi,
+        _ => DiskBus::Other,
+    }
+}
+
+/// BLAKE3 over the first and the last MiB; of a smaller disk, over what there is.
+fn content(read: &probe::Reader<'_>, bytes: u64) -> Option<Digest> {
+    let length = bytes.min(MIB);
+    let size = usize::try_from(length).ok()?;
+    let mut ends = read(0, size)?;
+    ends.extend(read(bytes - length, size)?);
+    Some(Digest::of(&ends))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use protocol::DiskBus;
+
+    use super::{bus, vpd_serial, wwn};
+
+    #[test]
+    fn serial_pages_of_any_shape() {
+        let table: [(&[u8], &str); 7] = [
+            (b"\x00\x80\x00\x08  QM0001 ", "QM0001"),
+            (b"\x00\x80\xff\xffQM", "QM"),
+            (b"\x00\x80\x00\x00QM", ""),
+            (b"\x00\x83\x00\x02QM", ""),
+            (b"\x00\x80\x00\x04\x1b[2J", "[2J"),
+            (b"\x00\x80", ""),
+            (b"", ""),
+        ];
+        for (page, want) in table {
+            assert_eq!(vpd_serial(page), want, "{page:?}");
+        }
+    }
+
+    #[test]
+    fn only_names_that_the_maker_gave_are_wwns() {
+        let table = [
+            ("naa.5000c500a1b2c3d4", true),
+            ("eui.0025385b71b00000", true),
+            ("uuid.3f6c7f0a-1111-2222-3333-444455556666", true),
+            ("naa.0000000000000000", false),
+            ("eui.0000000000000000", false),
+            ("nvme.1b36-51454d55-51454d55-00000001", false),
+            ("t10.ATA     QEMU HARDDISK   QM00001", false),
+            ("", false),
+        ];
+        for (wwid, is_one) in table {
+            assert_eq!(!wwn(wwid).is_empty(), is_one, "{wwid}");
+        }
+    }
+
+    #[test]
+    fn buses_by_name_and_path() {
+        let table = [
+            ("vda", "/sys/devices/pci0000:00/0000:00:04.0/virtio1/block/vda", DiskBus::Virtio),
+            ("nvme0n1", "/sys/devices/pci0000:00/0000:00:05.0/nvme/nvme0/nvme0n1", DiskBus::Nvme),
+            (
+                "sda",
+                "/sys/devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda",
+                DiskBus::Sata,
+            ),
+            (
+                "sdb",
+                "/sys/devices/pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0/host6/target6/6:0:0:0/block/sdb",
+                DiskBus::Usb,
+            ),
+            (
+                "sdc",
+                "/sys/devices/pci0000:00/0000:00:06.0/virtio3/host7/target7/7:0:0:0/block/sdc",
+                DiskBus::Scsi,
+            ),
+            ("mmcblk0", "/sys/devices/platform/mmc/mmc_host/mmc0/mmc0:0001/block/mmcblk0", DiskBus::Mmc),
+            ("xvda", "/sys/devices/vbd-768/block/xvda", DiskBus::Other),
+        ];
+        for (name, path, want) in table {
+            assert_eq!(bus(name, Path::new(path)), want, "{name}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The node agent: `deploy` in the boot ramdisk, `serve` on the installed system.
+//!
+//! Knows how to look at a server, how to talk to its controller and how to carry out what it is told.
+//! Refuses to decide anything: which disk, which image and when are in the task; facts go up, intent comes down.
+//!
+//! Shared by both lives: [`controller`] (TLS and calls), [`keys`], [`clock`], [`tool`] (child processes), [`sys`]
+//! (the kernel's calls that have no safe form), [`inventory`], [`text`].
+
+pub mod chain;
+pub mod clock;
+pub mod command;
+pub mod controller;
+pub mod deploy;
+pub mod inventory;
+pub mod keys;
+pub mod screen;
+pub mod sys;
+pub mod text;
+pub mod tool;
