@@ -88,8 +88,8 @@ pub struct Order {
 /// What to do. Answer with the [`Outcome`]s named here, or [`Outcome::Failed`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Overwrite the first and the last MiB of the *disk* (not of the image) with zeros, then flush: nothing boots
-    /// from it any more. → `Done` when durable.
+    /// Overwrite the first MiB of the disk and then its last MiB (of the *disk*, not of the image) with zeros, then
+    /// flush: nothing boots from it any more. → `Done` when durable.
     Disarm,
     /// Read this window from the disk and compare it with its digest. → `Same` or `Differs`.
     Compare(u32),
@@ -110,7 +110,8 @@ pub enum Action {
     Flush,
     /// Read this window from the disk, past the page cache, and compare it with its digest. → `Same` or `Differs`.
     ReadBack(u32),
-    /// Write the node's seed into the image's seed span. → `Done`. A flush follows.
+    /// Write the node's seed into the image's seed span, and read it back. → `Done`. A flush follows; if that fails,
+    /// this comes again.
     WriteSeed,
 }
 
@@ -125,14 +126,16 @@ pub enum Outcome {
     Differs,
     /// This piece of the range is in the spool, and its stored bytes are right.
     Arrived(u32),
-    /// This piece of the range came, but not as it should be.
+    /// This piece of the range came, but not as it should be; or the source refused it for good. Counts against
+    /// the piece, where `Failed` counts against the source's patience.
     Spoilt {
         /// Which.
         id: u32,
         /// What was wrong, for people.
         cause: String,
     },
-    /// The order was not carried out, or only in part; why, for people.
+    /// The order was not carried out, or only in part; why, for people. Of a fetch: the source gave no (whole)
+    /// answer, and may be asked again for as long as [`Limits::patience`] says.
     Failed(String),
 }
 

@@ -115,6 +115,7 @@ impl Receiver {
     /// Takes an answer. Poll afterwards.
     pub fn on(&mut self, ticket: Ticket, outcome: Outcome, now: Millis) -> Heard {
         self.tick(now);
+        let phase = self.phase();
         let Some(open) = self.ledger.orders.take(ticket) else {
             return Heard::Ignored("no order with this ticket is open");
         };
@@ -130,8 +131,10 @@ impl Receiver {
             }
             Stage::Disarm(tries) | Stage::Seed(tries) | Stage::SeedFlush(tries) | Stage::Undo(tries, _) => {
                 let answer = single(tries, outcome, &self.ledger);
-                if let Ok(true) = answer {
-                    self.advance();
+                match answer {
+                    Ok(true) => self.advance(),
+                    Ok(false) => self.step_back(),
+                    Err(_) => {}
                 }
                 answer.map(|_| None)
             }
@@ -140,7 +143,7 @@ impl Receiver {
         match answer {
             Ok(Some(rest)) => self.ledger.orders.put_back(ticket, rest),
             Ok(None) => {}
-            Err(stuck) => self.give_up(stuck),
+            Err(stuck) => self.give_up(phase, stuck),
         }
         self.pass_finished_pools();
         Heard::Taken
@@ -205,7 +208,7 @@ impl Receiver {
         self.stage = match stage {
             Stage::Disarm(_) => Stage::Body(Pool::unknown(&std::mem::take(&mut self.body))),
             Stage::Body(_) if self.seed => Stage::Seed(Tries::default()),
-            Stage::Seed(_) => Stage::SeedFlush(Tries::default()),
+            Stage::Seed(tries) => Stage::SeedFlush(tries),
             Stage::Body(_) | Stage::SeedFlush(_) => match self.last {
                 Some(last) => Stage::Last(Pool::missing(last)),
                 None => Stage::First(Pool::missing(self.first)),
@@ -217,8 +220,15 @@ impl Receiver {
         };
     }
 
-    fn give_up(&mut self, Stuck { piece, cause }: Stuck) {
-        let phase = self.phase();
+    /// A flush that failed may have lost what it was to make durable. Windows are read back; the seed is not, so it
+    /// is written again.
+    fn step_back(&mut self) {
+        if let Stage::SeedFlush(tries) = self.stage {
+            self.stage = Stage::Seed(tries);
+        }
+    }
+
+    fn give_up(&mut self, phase: Phase, Stuck { piece, cause }: Stuck) {
         self.ledger.orders.abandon();
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         let failure = |disarmed| Failure { phase, piece, cause, disarmed };

@@ -1,0 +1,626 @@
+//! A receiver and a disk that may fail, lie, tear and lose power, driven by generated choices.
+//!
+//! The disk is a model: what a window durably holds, and what the disk's volatile cache holds over it. A power cut
+//! keeps any part of the cache.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cast::{
+    Action, Heard, JobError, Limits, Millis, Order, Outcome, Phase, Piece, Receiver, Ticket, Verdict,
+};
+use proptest::prelude::*;
+
+/// What a window holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Old,
+    Zero,
+    Image,
+    /// Part of the image, or what a lying disk made of it.
+    Torn,
+}
+
+/// Where the node's seed is kept in the model: beyond every window.
+const SEED: u32 = u32::MAX;
+
+/// The generated choices. When they are used up, everything goes well: so every run can end.
+#[derive(Debug)]
+struct Fate {
+    choices: Vec<u8>,
+    at: usize,
+}
+
+impl Fate {
+    /// True in about `of_256` of 256 choices.
+    fn strikes(&mut self, of_256: u8) -> bool {
+        let choice = self.choices.get(self.at).copied();
+        self.at += 1;
+        choice.is_some_and(|choice| choice < of_256)
+    }
+
+    fn pick(&mut self, below: usize) -> usize {
+        let choice = self.choices.get(self.at).copied().unwrap_or(0);
+        self.at += 1;
+        usize::from(choice) % below
+    }
+}
+
+#[derive(Debug)]
+struct Disk {
+    durable: BTreeMap<u32, Content>,
+    cache: BTreeMap<u32, Content>,
+    first: u32,
+    last: u32,
+    /// Whether the job has a seed to write.
+    seeded: bool,
+}
+
+impl Disk {
+    fn new(pieces: &[Piece], right: &BTreeSet<u32>, seeded: bool) -> Disk {
+        let content = |id| if right.contains(&id) { Content::Image } else { Content::Old };
+        let mut durable: BTreeMap<_, _> = pieces.iter().map(|piece| (piece.id, content(piece.id))).collect();
+        durable.insert(SEED, Content::Old);
+        let (first, last) = (pieces[0].id, pieces[pieces.len() - 1].id);
+        // A disk comes in whole: as another system, or as an earlier life of this job left it.
+        if durable.iter().any(|(id, content)| *id != SEED && *content == Content::Old) {
+            durable.insert(first, Content::Old);
+        } else {
+            durable.insert(SEED, Content::Image);
+        }
+        Disk { durable, cache: BTreeMap::new(), first, last, seeded }
+    }
+
+    /// What a read returns.
+    fn read(&self, id: u32) -> Content {
+        self.cache.get(&id).or_else(|| self.durable.get(&id)).copied().unwrap()
+    }
+
+    fn flush(&mut self) {
+        self.durable.append(&mut self.cache);
+    }
+
+    fn power_cut(&mut self, fate: &mut Fate) {
+        for (id, content) in std::mem::take(&mut self.cache) {
+            if fate.strikes(128) {
+                let torn = fate.strikes(64);
+                self.durable.insert(id, if torn { Content::Torn } else { content });
+            }
+        }
+    }
+
+    fn disarm(&mut self) {
+        self.flush();
+        self.durable.insert(self.first, Content::Zero);
+        self.durable.insert(self.last, Content::Zero);
+    }
+
+    /// The promise: any trace of the image's first window durably on the disk means that all the rest is there.
+    fn check(&self) {
+        if !matches!(self.durable[&self.first], Content::Image | Content::Torn) {
+            return;
+        }
+        for (id, content) in &self.durable {
+            let excused = *id == self.first || (*id == SEED && !self.seeded);
+            assert!(excused || *content == Content::Image, "it boots, and window {id} holds {content:?}");
+        }
+    }
+}
+
+/// The shell of one life: carries out what it is told, as fate wills.
+#[derive(Debug)]
+struct Shell {
+    receiver: Receiver,
+    limits: Limits,
+    known: BTreeMap<u32, Piece>,
+    open: Vec<Order>,
+    said: Vec<(Ticket, Outcome)>,
+    spool: BTreeSet<u32>,
+    fetched: BTreeSet<u32>,
+    /// Windows of which something was told that may make another fetch necessary.
+    suspect: BTreeSet<u32>,
+    now: Millis,
+}
+
+impl Shell {
+    fn new(pieces: &[Piece], seed: bool, limits: Limits) -> Shell {
+        Shell {
+            receiver: Receiver::new(pieces.to_vec(), seed, limits).unwrap(),
+            limits,
+            known: pieces.iter().map(|piece| (piece.id, *piece)).collect(),
+            open: Vec::new(),
+            said: Vec::new(),
+            spool: BTreeSet::new(),
+            fetched: BTreeSet::new(),
+            suspect: BTreeSet::new(),
+            now: Millis(0),
+        }
+    }
+
+    fn poll(&mut self) {
+        let given = self.receiver.poll(self.now);
+        assert_eq!(self.receiver.poll(self.now), [], "a second poll has nothing to add");
+        for order in given {
+            self.check_order(&order.action);
+            self.open.push(order);
+        }
+        self.check_limits();
+    }
+
+    fn check_order(&mut self, action: &Action) {
+        match action {
+            Action::Compare(id) | Action::ReadBack(id) => assert!(self.known.contains_key(id)),
+            Action::Write(id) => {
+                assert!(self.known[id].stored == 0 || self.spool.contains(id), "{id} was never fetched");
+            }
+            Action::Fetch { ids, offset, len } => {
+                let mut end = *offset;
+                for id in ids {
+                    assert_eq!(self.known[id].offset, end, "a gap in the range");
+                    end += u64::from(self.known[id].stored);
+                    assert!(self.known[id].stored > 0, "zeros need no fetch");
+                    assert!(!self.spool.contains(id), "{id} is there already");
+                    self.fetched.insert(*id);
+                }
+                assert_eq!(end - offset, *len);
+            }
+            Action::Disarm | Action::Flush | Action::WriteSeed => {}
+        }
+    }
+
+    fn check_limits(&self) {
+        let count =
+            |which: fn(&Action) -> bool| self.open.iter().filter(|order| which(&order.action)).count();
+        assert!(
+            count(|a| matches!(a, Action::Compare(_) | Action::ReadBack(_))) <= self.limits.compares.max(1)
+        );
+        assert!(count(|a| matches!(a, Action::Fetch { .. })) <= self.limits.fetches.max(1));
+        assert!(count(|a| matches!(a, Action::Write(_))) <= self.limits.writes.max(1));
+        let mut spool = self.spool.clone();
+        for order in &self.open {
+            if let Action::Fetch { ids, .. } = &order.action {
+                spool.extend(ids);
+            }
+        }
+        let bytes: u64 = spool.iter().map(|id| u64::from(self.known[id].stored)).sum();
+        assert!(bytes <= self.limits.spool_bytes || spool.len() == 1, "{bytes} bytes spooled");
+    }
+
+    /// One thing happens: an answer, a repeated answer, or time passes. False when nothing ever can again.
+    fn step(&mut self, disk: &mut Disk, fate: &mut Fate) -> bool {
+        if fate.strikes(8) && !self.said.is_empty() {
+            self.repeat(fate);
+        }
+        if self.open.is_empty() {
+            let Some(wake) = self.receiver.wake() else { return false };
+            assert!(wake > self.now, "a shell would spin");
+            self.now = wake;
+        } else {
+            let at = fate.pick(self.open.len());
+            self.answer(at, disk, fate);
+            self.now.0 += 1;
+        }
+        disk.check();
+        self.poll();
+        true
+    }
+
+    /// Says again what was said before: the receiver must not care.
+    fn repeat(&mut self, fate: &mut Fate) {
+        let (ticket, outcome) = self.said[fate.pick(self.said.len())].clone();
+        let before = (self.receiver.progress(), self.receiver.verdict());
+        assert!(matches!(self.receiver.on(ticket, outcome, self.now), Heard::Ignored(_)));
+        assert_eq!((self.receiver.progress(), self.receiver.verdict()), before);
+    }
+
+    fn answer(&mut self, at: usize, disk: &mut Disk, fate: &mut Fate) {
+        let action = self.open[at].action.clone();
+        let (outcome, closed) = match action {
+            Action::Fetch { ids, .. } => self.fetch(at, ids, fate),
+            other => (self.carry_out(other, disk, fate), true),
+        };
+        let ticket = self.open[at].ticket;
+        if closed {
+            self.open.remove(at);
+        }
+        let known = self.receiver.on(ticket, outcome.clone(), self.now);
+        assert_eq!(known, Heard::Taken, "{outcome:?}");
+        self.said.push((ticket, outcome));
+    }
+
+    /// The order of a range's arrival is fate's.
+    fn fetch(&mut self, at: usize, mut ids: Vec<u32>, fate: &mut Fate) -> (Outcome, bool) {
+        if fate.strikes(24) {
+            return (Outcome::Failed("connection reset".into()), true);
+        }
+        let id = ids.swap_remove(fate.pick(ids.len()));
+        let closed = ids.is_empty();
+        if let Action::Fetch { ids: rest, .. } = &mut self.open[at].action {
+            *rest = ids;
+        }
+        if fate.strikes(16) {
+            return (Outcome::Spoilt { id, cause: "flipped".into() }, closed);
+        }
+        assert!(self.spool.insert(id));
+        (Outcome::Arrived(id), closed)
+    }
+
+    fn carry_out(&mut self, action: Action, disk: &mut Disk, fate: &mut Fate) -> Outcome {
+        let failed = fate.strikes(12);
+        match action {
+            Action::Disarm if failed => {
+                if fate.strikes(128) {
+                    disk.durable.insert(disk.first, Content::Zero);
+                }
+                return Outcome::Failed("no answer from the disk".into());
+            }
+            Action::Disarm => disk.disarm(),
+            Action::Flush if failed => {
+                disk.power_cut(fate);
+                self.suspect.extend(self.known.keys());
+                return Outcome::Failed("flush failed".into());
+            }
+            Action::Flush => disk.flush(),
+            Action::Write(id) => {
+                self.spool.remove(&id);
+                let lies = fate.strikes(12);
+                if failed || lies {
+                    self.suspect.insert(id);
+                }
+                disk.cache.insert(id, if failed || lies { Content::Torn } else { Content::Image });
+            }
+            Action::WriteSeed if failed => {}
+            Action::WriteSeed => {
+                disk.cache.insert(SEED, Content::Image);
+            }
+            Action::Compare(id) | Action::ReadBack(id) if failed => {
+                self.suspect.insert(id);
+            }
+            Action::Compare(id) | Action::ReadBack(id) => {
+                let same = disk.read(id) == Content::Image;
+                return if same { Outcome::Same } else { Outcome::Differs };
+            }
+            Action::Fetch { .. } => unreachable!("fetches are answered elsewhere"),
+        }
+        if failed { Outcome::Failed("I/O error".into()) } else { Outcome::Done }
+    }
+}
+
+/// How a whole story went.
+#[derive(Debug)]
+struct Story {
+    disk: Disk,
+    verdict: Verdict,
+    lives: usize,
+}
+
+/// Runs a job to its end, through as many power cuts as fate has in store.
+fn live(pieces: &[Piece], right: &BTreeSet<u32>, seed: bool, limits: Limits, fate: &mut Fate) -> Story {
+    let mut disk = Disk::new(pieces, right, seed);
+    for lives in 1.. {
+        let mut shell = Shell::new(pieces, seed, limits);
+        let mut there: Option<BTreeSet<u32>> = None;
+        shell.poll();
+        loop {
+            assert!(shell.now < Millis(1 << 40) && shell.said.len() < 100_000, "it does not end");
+            if shell.receiver.verdict() != Verdict::Working {
+                break;
+            }
+            if fate.strikes(2) {
+                break;
+            }
+            assert!(shell.step(&mut disk, fate), "stuck in {:?}", shell.receiver.progress());
+            if shell.receiver.progress().phase != Phase::Disarm && there.is_none() {
+                let image = |id: &&u32| disk.read(**id) == Content::Image;
+                there = Some(shell.known.keys().filter(image).copied().collect());
+            }
+        }
+        let again: Vec<_> = shell.fetched.intersection(&there.unwrap_or_default()).copied().collect();
+        assert!(again.iter().all(|id| shell.suspect.contains(id)), "{again:?} were there and were fetched");
+        let verdict = shell.receiver.verdict();
+        if verdict != Verdict::Working {
+            return Story { disk, verdict, lives };
+        }
+        disk.power_cut(fate);
+        disk.check();
+    }
+    unreachable!("lives are counted without end")
+}
+
+fn check_end(story: &Story) {
+    let first = story.disk.durable[&story.disk.first];
+    match &story.verdict {
+        Verdict::Done(_) => {
+            assert_eq!(first, Content::Image);
+            assert!(story.disk.cache.is_empty(), "something is not durable");
+        }
+        Verdict::Failed(failure) if failure.disarmed => {
+            assert_eq!(first, Content::Zero, "{failure}");
+        }
+        Verdict::Failed(_) => {}
+        Verdict::Working => panic!("the story has no end"),
+    }
+}
+
+/// Pieces in the order of an image file: some zeros, some free windows between, stored one behind the other.
+fn pieces() -> impl Strategy<Value = Vec<Piece>> {
+    prop::collection::vec((0_u32..3, prop_oneof![1 => Just(0), 4 => 1_u32..1000]), 1..24).prop_map(
+        |windows| {
+            let (mut next, mut offset) = (0, 0);
+            let mut pieces = Vec::new();
+            for (gap, stored) in windows {
+                pieces.push(Piece { id: next, offset, stored, bytes: 1000 });
+                next += 1 + gap;
+                offset += u64::from(stored);
+            }
+            pieces
+        },
+    )
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (0_usize..4, 0_usize..4, 0_usize..4, 0_u64..4000, 0_u64..3000).prop_map(
+        |(compares, fetches, writes, spool_bytes, range_bytes)| Limits {
+            compares,
+            fetches,
+            writes,
+            spool_bytes,
+            range_bytes,
+            ..Limits::default()
+        },
+    )
+}
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(2000))]
+
+    #[test]
+    fn whatever_happens_a_half_written_disk_never_boots(
+        pieces in pieces(),
+        right in prop::collection::btree_set(0_u32..60, 0..40),
+        seed in any::<bool>(),
+        limits in limits(),
+        choices in prop::collection::vec(any::<u8>(), 0..3000),
+    ) {
+        let mut fate = Fate { choices, at: 0 };
+        let story = live(&pieces, &right, seed, limits, &mut fate);
+        check_end(&story);
+    }
+
+    #[test]
+    fn when_nothing_fails_only_what_differs_is_fetched(
+        pieces in pieces(),
+        right in prop::collection::btree_set(0_u32..60, 0..40),
+        limits in limits(),
+    ) {
+        let mut fate = Fate { choices: Vec::new(), at: 0 };
+        let story = live(&pieces, &right, true, limits, &mut fate);
+        check_end(&story);
+        prop_assert_eq!(story.lives, 1);
+        let Verdict::Done(receipt) = story.verdict else { panic!("{:?}", story.verdict) };
+        let table = |id: u32| id == story.disk.first || id == story.disk.last;
+        let due: u64 = pieces
+            .iter()
+            .filter(|piece| table(piece.id) || !right.contains(&piece.id))
+            .map(|piece| u64::from(piece.stored))
+            .sum();
+        prop_assert_eq!(receipt.bytes_fetched, due);
+        prop_assert_eq!(receipt.retries + receipt.source_failures, 0);
+    }
+}
+
+fn piece(id: u32, stored: u32) -> Piece {
+    Piece { id, offset: u64::from(id) * 100, stored, bytes: 1000 }
+}
+
+/// Answers every order as `answer` says, until the job ends; returns what was ordered.
+fn run(receiver: &mut Receiver, mut answer: impl FnMut(&Action) -> Vec<Outcome>) -> Vec<Action> {
+    let mut now = Millis(0);
+    let mut ordered = Vec::new();
+    while receiver.verdict() == Verdict::Working {
+        assert!(ordered.len() < 10_000, "it does not end: {:?}", receiver.progress());
+        let orders = receiver.poll(now);
+        if orders.is_empty() {
+            now = receiver.wake().unwrap();
+        }
+        for order in orders {
+            for outcome in answer(&order.action) {
+                receiver.on(order.ticket, outcome, now);
+            }
+            ordered.push(order.action);
+        }
+    }
+    ordered
+}
+
+/// All is well, and the disk held nothing of the image.
+fn well(action: &Action) -> Vec<Outcome> {
+    match action {
+        Action::Compare(_) => vec![Outcome::Differs],
+        Action::ReadBack(_) => vec![Outcome::Same],
+        Action::Fetch { ids, .. } => ids.iter().rev().map(|id| Outcome::Arrived(*id)).collect(),
+        Action::Disarm | Action::Write(_) | Action::Flush | Action::WriteSeed => vec![Outcome::Done],
+    }
+}
+
+fn one_at_a_time() -> Limits {
+    Limits { compares: 1, fetches: 1, writes: 1, ..Limits::default() }
+}
+
+fn range(ids: &[u32]) -> Action {
+    let (offset, len) = (u64::from(ids[0]) * 100, ids.len() as u64 * 100);
+    Action::Fetch { ids: ids.to_vec(), offset, len }
+}
+
+#[test]
+fn a_job_goes_through_its_phases_in_order() {
+    let pieces = vec![piece(0, 100), piece(1, 100), piece(2, 0), piece(9, 100)];
+    let mut receiver = Receiver::new(pieces, true, one_at_a_time()).unwrap();
+    assert_eq!(receiver.progress().phase, Phase::Disarm);
+    let ordered = run(&mut receiver, well);
+    let tables = |id: u32| [range(&[id]), Action::Write(id), Action::Flush, Action::ReadBack(id)];
+    let mut expected = vec![
+        Action::Disarm,
+        Action::Compare(1),
+        range(&[1]),
+        Action::Compare(2),
+        Action::Write(1),
+        Action::Write(2),
+        Action::Flush,
+        Action::ReadBack(1),
+        Action::ReadBack(2),
+        Action::WriteSeed,
+        Action::Flush,
+    ];
+    expected.extend(tables(9));
+    expected.extend(tables(0));
+    assert_eq!(ordered, expected);
+    let progress = receiver.progress();
+    assert_eq!(progress.phase, Phase::Done);
+    assert_eq!((progress.bytes_total, progress.bytes_done, progress.bytes_verified), (4000, 4000, 4000));
+    assert_eq!((progress.receipt.bytes_fetched, progress.receipt.bytes_written), (300, 4000));
+    assert_eq!(receiver.poll(Millis(u64::MAX)), []);
+    assert_eq!(receiver.wake(), None);
+}
+
+#[test]
+fn neighbours_are_fetched_as_one_range_within_limits() {
+    let pieces: Vec<Piece> = (0..8).map(|id| piece(id, if id == 4 { 50 } else { 100 })).collect();
+    let limits = Limits { compares: 8, fetches: 8, range_bytes: 200, spool_bytes: 450, ..Limits::default() };
+    let mut receiver = Receiver::new(pieces, false, limits).unwrap();
+    let mut fetches = run(&mut receiver, well);
+    fetches.retain(|action| matches!(action, Action::Fetch { .. }));
+    let short = Action::Fetch { ids: vec![3, 4], offset: 300, len: 150 };
+    // 1 and 2 fill a range; 4 ends before 5 begins; beside them the spool has room for 5 alone.
+    assert_eq!(fetches[..3], [range(&[1, 2]), short, range(&[5])]);
+    assert_eq!(fetches.last(), Some(&range(&[0])));
+}
+
+#[test]
+fn a_single_window_is_first_and_last() {
+    let mut receiver = Receiver::new(vec![piece(0, 0)], true, Limits::default()).unwrap();
+    let ordered = run(&mut receiver, well);
+    let disarm_and_seed = [Action::Disarm, Action::Flush, Action::WriteSeed, Action::Flush];
+    let window = [Action::Write(0), Action::Flush, Action::ReadBack(0)];
+    assert_eq!(ordered, [disarm_and_seed.as_slice(), &window].concat());
+}
+
+/// The orders that matter once something goes wrong for good.
+fn failure(pieces: u32, answer: impl FnMut(&Action) -> Vec<Outcome>) -> (cast::Failure, Vec<Action>) {
+    let pieces = (0..pieces).map(|id| piece(id, 100)).collect();
+    let mut receiver = Receiver::new(pieces, true, one_at_a_time()).unwrap();
+    let ordered = run(&mut receiver, answer);
+    match receiver.verdict() {
+        Verdict::Failed(failure) => (failure, ordered),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_first_window_that_does_not_read_back_is_disarmed_again() {
+    let (failure, ordered) = failure(3, |action| match action {
+        Action::ReadBack(0) => vec![Outcome::Differs],
+        other => well(other),
+    });
+    assert_eq!(ordered.last(), Some(&Action::Disarm));
+    assert_eq!(ordered.iter().filter(|action| **action == Action::Write(0)).count(), 5);
+    assert_eq!((failure.phase, failure.piece, failure.disarmed), (Phase::Tables, Some(0), true));
+    assert_eq!(failure.to_string(), "writing window 0: read back, it is not what was written");
+}
+
+#[test]
+fn a_disk_that_can_not_be_disarmed_again_is_reported_as_such() {
+    let mut disarms = 0;
+    let (failure, _) = failure(3, |action| match action {
+        Action::ReadBack(0) => vec![Outcome::Differs],
+        Action::Disarm if disarms > 0 => vec![Outcome::Failed("gone".into())],
+        Action::Disarm => {
+            disarms += 1;
+            vec![Outcome::Done]
+        }
+        other => well(other),
+    });
+    assert_eq!((failure.phase, failure.piece, failure.disarmed), (Phase::Tables, Some(0), false));
+}
+
+#[test]
+fn every_bound_ends_the_job_with_its_cause() {
+    let cause = || vec![Outcome::Failed("because".into())];
+    let cases: [(&str, fn(&Action) -> bool, Phase, Option<u32>, bool); 5] = [
+        ("disarm", |a| *a == Action::Disarm, Phase::Disarm, None, false),
+        ("flush", |a| *a == Action::Flush, Phase::Flush, None, true),
+        ("seed", |a| *a == Action::WriteSeed, Phase::Seed, None, true),
+        ("write", |a| *a == Action::Write(1), Phase::Body, Some(1), true),
+        ("last", |a| *a == Action::Write(3), Phase::Tables, Some(3), true),
+    ];
+    for (what, fails, phase, piece, disarmed) in cases {
+        let (failure, ordered) = failure(4, |action| if fails(action) { cause() } else { well(action) });
+        assert_eq!(failure, cast::Failure { phase, piece, cause: "because".into(), disarmed }, "{what}");
+        assert_eq!(ordered.iter().filter(|action| fails(action)).count(), 5, "{what}");
+        assert!(!ordered.contains(&Action::Write(0)), "{what}");
+    }
+}
+
+#[test]
+fn a_silent_source_is_waited_for_and_then_reported() {
+    let mut receiver =
+        Receiver::new((0..9).map(|id| piece(id, 100)).collect(), false, Limits::default()).unwrap();
+    let ordered = run(&mut receiver, |action| match action {
+        Action::Fetch { .. } => vec![Outcome::Failed("connection refused".into())],
+        other => well(other),
+    });
+    let fetches = ordered.iter().filter(|action| matches!(action, Action::Fetch { .. })).count();
+    // Fifteen minutes at a try every ten seconds, with up to four fetches each.
+    assert!((90..400).contains(&fetches), "{fetches}");
+    let Verdict::Failed(failure) = receiver.verdict() else { panic!("{:?}", receiver.verdict()) };
+    assert_eq!((failure.cause.as_str(), failure.piece, failure.disarmed), ("connection refused", None, true));
+}
+
+#[test]
+fn a_source_that_comes_back_costs_nothing_but_time() {
+    let mut outage = 40;
+    let mut receiver =
+        Receiver::new((0..9).map(|id| piece(id, 100)).collect(), false, Limits::default()).unwrap();
+    run(&mut receiver, |action| match action {
+        Action::Fetch { .. } if outage > 0 => {
+            outage -= 1;
+            vec![Outcome::Failed("restarting".into())]
+        }
+        other => well(other),
+    });
+    let Verdict::Done(receipt) = receiver.verdict() else { panic!("{:?}", receiver.verdict()) };
+    assert_eq!((receipt.bytes_fetched, receipt.retries, receipt.source_failures), (900, 0, 40));
+}
+
+#[test]
+fn an_answer_that_does_not_fit_its_order_is_a_failure_not_a_hang() {
+    let (failure, _) = failure(3, |action| match action {
+        Action::Write(_) => vec![Outcome::Same],
+        other => well(other),
+    });
+    assert_eq!(failure.cause, "the answer does not fit the order");
+    let mut receiver = Receiver::new(vec![piece(0, 100)], false, Limits::default()).unwrap();
+    let mut foreign = 0;
+    run(&mut receiver, |action| match action {
+        Action::Fetch { .. } => {
+            foreign += 1;
+            vec![Outcome::Arrived(77), Outcome::Arrived(0), Outcome::Arrived(0)]
+        }
+        other => well(other),
+    });
+    assert_eq!(foreign, 1, "a piece nobody asked for changes nothing");
+}
+
+#[test]
+fn jobs_without_sense_are_refused() {
+    let new = |pieces: &[Piece]| Receiver::new(pieces.to_vec(), false, Limits::default()).map(drop);
+    assert_eq!(new(&[]), Err(JobError::Empty));
+    assert_eq!(new(&[piece(2, 1), piece(1, 1)]), Err(JobError::Order { id: 1, after: 2 }));
+    assert_eq!(new(&[piece(1, 1), piece(1, 1)]), Err(JobError::Order { id: 1, after: 1 }));
+    assert_eq!(new(&[Piece { bytes: 0, ..piece(1, 1) }]), Err(JobError::Range { id: 1 }));
+    assert_eq!(new(&[Piece { offset: u64::MAX, ..piece(1, 1) }]), Err(JobError::Range { id: 1 }));
+}
