@@ -1,0 +1,87 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::mirror::Mirror;
+use crate::workshop::Setup;
+
+/// Builds what Rackwright boots servers with: the boot ramdisk, node images, the controller's root file system.
+///
+/// Packages come from the Debian mirror this machine uses. The same inputs give the same bytes.
+#[derive(Debug, Parser)]
+#[command(name = "image-build", version, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to do it.
+    #[command(flatten)]
+    pub how: How,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  apt-get install $(image-build prerequisites)
+  image-build ramdisk --agent rackwright-agent --out boot/ --cache ~/.cache/rackwright";
+
+/// Options of every build.
+#[derive(Debug, Args)]
+pub struct How {
+    /// Folder with the recipes
+    #[arg(long, global = true, value_name = "DIR", default_value = "image-build/recipes")]
+    pub recipes: PathBuf,
+    /// Keep results and downloads here; a second run with the same inputs returns at once
+    #[arg(long, global = true, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Folder for what is half done (a few GiB for a node image)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// Ask the mirror for new package lists now; otherwise those of the last 24 hours are used
+    #[arg(long, global = true)]
+    pub refresh: bool,
+    /// Debian mirror, instead of the one this machine uses
+    #[arg(long, global = true, value_name = "URI")]
+    pub mirror: Option<String>,
+    /// Mirror of the security updates, with --mirror
+    #[arg(long, global = true, value_name = "URI", requires = "mirror")]
+    pub security_mirror: Option<String>,
+    /// Build twice without a cache and compare: the proof that the result depends on its inputs only
+    #[arg(long, global = true)]
+    pub check: bool,
+    /// No progress lines
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+impl How {
+    /// The workshop this asks for.
+    pub fn setup(&self) -> Setup {
+        let mirror = self.mirror.clone();
+        Setup {
+            recipes: self.recipes.clone(),
+            cache: self.cache.clone(),
+            work: self.work.clone().or_else(|| self.cache.clone()).unwrap_or_else(std::env::temp_dir),
+            refresh: self.refresh,
+            mirror: mirror.map(|main| Mirror { main, security: self.security_mirror.clone() }),
+            quiet: self.quiet,
+        }
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build the boot store: kernel, ramdisk with the agent, boot loaders
+    Ramdisk {
+        /// The static agent program
+        #[arg(long, value_name = "FILE")]
+        agent: PathBuf,
+        /// Folder to write the boot store to
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Print the Debian packages this program needs on the machine it runs on
+    Prerequisites,
+}

@@ -1,0 +1,138 @@
+//! Recipes: what goes into a result, as data. Every field must be known; a misspelt one is an error.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::files::{self, FileError};
+
+/// Why a recipe cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// It is not there.
+    #[error("{source}; run this from the top folder of the project, or name the folder with {option}")]
+    Read {
+        /// The option that says where such files are.
+        option: &'static str,
+        /// Why not.
+        #[source]
+        source: FileError,
+    },
+    /// It says something that means nothing.
+    #[error("{} is no valid recipe", path.display())]
+    Parse {
+        /// Which.
+        path: PathBuf,
+        /// Where and why.
+        source: toml::de::Error,
+    },
+}
+
+/// `release.toml`: what everything is made of and with.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Debian's name of the release.
+    pub name: String,
+    /// The time stamp of everything, in seconds since 1970.
+    pub epoch: u32,
+    /// The packages of the toolbox.
+    pub packages: Vec<String>,
+}
+
+/// `ramdisk.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ramdisk {
+    /// Kernel and ramdisk together may not be larger, in MiB.
+    pub limit_mib: u64,
+    /// zstd level.
+    pub level: i32,
+    /// The package that depends on the kernel's.
+    pub kernel: String,
+    /// The package with the static busybox.
+    pub busybox: String,
+    /// Programs beside busybox and the agent.
+    pub programs: Vec<Program>,
+    /// Kernel modules.
+    pub modules: Modules,
+    /// Boot loaders that go beside kernel and ramdisk.
+    pub loaders: Vec<Loader>,
+}
+
+/// A program of the toolbox that goes into the ramdisk with its libraries.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// Whose it is.
+    pub package: String,
+    /// Where it is.
+    pub path: String,
+    /// Further names for it in /usr/bin.
+    pub names: Vec<String>,
+}
+
+/// Kernel modules of the ramdisk: names, or folders ending in a slash.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Modules {
+    /// Taken, with what they need.
+    pub take: Vec<String>,
+    /// Not taken though a folder above has them, unless another module needs them.
+    pub leave: Vec<String>,
+    /// Loaded at the start, in this order.
+    pub load: Vec<String>,
+}
+
+/// A boot loader file of the toolbox.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Loader {
+    /// Its name in the boot store.
+    pub file: String,
+    /// Whose it is.
+    pub package: String,
+    /// Where it is.
+    pub path: String,
+}
+
+/// Reads one recipe file.
+pub fn load<T: DeserializeOwned>(path: &Path, option: &'static str) -> Result<T, RecipeError> {
+    let text = files::read_text(path).map_err(|source| RecipeError::Read { option, source })?;
+    toml::from_str(&text).map_err(|source| RecipeError::Parse { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes")
+    }
+
+    #[test]
+    fn the_shipped_recipes_are_valid() {
+        let release: Release = load(&shipped().join("release.toml"), "--recipes").unwrap();
+        assert_eq!(release.name, "trixie");
+        let ramdisk: Ramdisk = load(&shipped().join("ramdisk.toml"), "--recipes").unwrap();
+        for package in ramdisk.loaders.iter().map(|loader| &loader.package).chain([&ramdisk.kernel]) {
+            assert!(release.packages.contains(package), "{package} is missing in release.toml");
+        }
+    }
+
+    #[test]
+    fn unknown_and_missing_fields_are_errors() {
+        for text in ["", "name = 1", "name = \"x\"\nepoch = -1\npackages = []", "nmae = \"x\""] {
+            assert!(toml::from_str::<Release>(text).is_err(), "{text}");
+        }
+        let extra = "name = \"x\"\nepoch = 1\npackages = []\nmore = 1";
+        assert!(toml::from_str::<Release>(extra).unwrap_err().to_string().contains("more"));
+    }
+
+    #[test]
+    fn a_missing_recipe_says_where_to_run() {
+        let error = load::<Release>(Path::new("/nonexistent/release.toml"), "--recipes").unwrap_err();
+        assert!(error.to_string().contains("--recipes"), "{error}");
+    }
+}

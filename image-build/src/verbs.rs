@@ -1,0 +1,92 @@
+//! What each verb of the command line does.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use crate::cache::INPUTS_FILE;
+
+use crate::cli::{Cli, Command, How};
+use crate::files::{self, FileError};
+use crate::ramdisk;
+use crate::tools::{HOST_DATA, HOST_PROGRAMS};
+use crate::workshop::{Setup, Workshop};
+
+type Done = Result<(), Box<dyn Error + Send + Sync>>;
+
+/// Does what the command line says.
+pub fn run(cli: &Cli) -> Done {
+    match &cli.command {
+        Command::Prerequisites => {
+            prerequisites();
+            Ok(())
+        }
+        Command::Ramdisk { agent, out } => build(&cli.how, out, |workshop, out| {
+            let store = ramdisk::build(workshop, agent)?;
+            deliver(&store, out)?;
+            Ok(())
+        }),
+    }
+}
+
+fn prerequisites() {
+    let mut packages: Vec<_> = HOST_PROGRAMS.iter().map(|(_, package)| *package).chain(HOST_DATA).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    println!("{}", packages.join("\n"));
+}
+
+/// Runs one build; with `--check` twice without a cache, comparing.
+fn build(how: &How, out: &Path, make: impl Fn(&mut Workshop, &Path) -> Done) -> Done {
+    if how.check {
+        return check(how, make);
+    }
+    let mut workshop = Workshop::open(&how.setup())?;
+    make(&mut workshop, out)?;
+    workshop.progress.step(format_args!("{} is ready", out.display()));
+    Ok(())
+}
+
+fn check(how: &How, make: impl Fn(&mut Workshop, &Path) -> Done) -> Done {
+    let setup = Setup { cache: None, ..how.setup() };
+    let work = files::WorkFolder::make(&setup.work)?;
+    let mut digests = Vec::new();
+    for name in ["first", "second"] {
+        let out = work.path().join(name);
+        let mut workshop = Workshop::open(&setup)?;
+        make(&mut workshop, &out)?;
+        digests.push(digests_of(&out)?);
+    }
+    let [first, second] = digests.as_slice() else { return Ok(()) };
+    for (name, digest) in first {
+        println!("{digest}  {name}");
+    }
+    if first != second {
+        let differs = |(name, _): &&(String, String)| {
+            !second.iter().any(|other| first.contains(other) && other.0 == *name)
+        };
+        let names: Vec<_> = first.iter().filter(differs).map(|(name, _)| name.as_str()).collect();
+        return Err(format!("two builds of the same inputs differ in: {}", names.join(", ")).into());
+    }
+    Ok(())
+}
+
+fn digests_of(out: &Path) -> Result<Vec<(String, String)>, FileError> {
+    let mut digests = Vec::new();
+    let paths = if out.is_dir() { files::walk(out)? } else { vec![out.to_owned()] };
+    for path in paths.iter().filter(|path| path.is_file()) {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(files::open(path)?).map_err(files::named("reading", path))?;
+        let name = path.strip_prefix(out).unwrap_or(path).display().to_string();
+        digests.push((name, hasher.finalize().to_hex().to_string()));
+    }
+    Ok(digests)
+}
+
+/// Copies a kept result to where it is wanted.
+fn deliver(from: &Path, to: &Path) -> Result<(), FileError> {
+    let wanted = |path: &&PathBuf| path.is_file() && !path.ends_with(INPUTS_FILE);
+    for path in files::walk(from)?.iter().filter(wanted) {
+        files::copy(path, &to.join(path.strip_prefix(from).unwrap_or(path)))?;
+    }
+    Ok(())
+}
