@@ -1,0 +1,287 @@
+//! Every client of `clients` against the one shape of reply.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use pxe::BootPath;
+use pxe::dhcp::{Arrival, Decision, Door, Ipxe, LeaseState, ReplyKind, VendorClass, Why};
+
+use crate::clients::{
+    bios_rom, encapsulated, ipxe_efi, ipxe_rom, ipxe_undionly, networkd, ovmf_http, ovmf_pxe,
+};
+use crate::wire::{Answer, Packet, SERVER, Server, broadcast, ip, mac, replied, selecting};
+
+const SCRIPT: &str = "http://10.77.0.1/boot/52-54-00-ab-cd-05/script.ipxe";
+
+fn everywhere() -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::BROADCAST, 68)
+}
+
+#[test]
+fn each_client_is_told_what_it_can_boot() {
+    let table = [
+        ("OVMF", ovmf_pxe(mac(5), 1), Some(("sb/shimx64.efi", BootPath::UefiPxe))),
+        (
+            "x64 that says 9",
+            ovmf_pxe(mac(5), 1).without(93).with(93, [0, 9]),
+            Some(("sb/shimx64.efi", BootPath::UefiPxe)),
+        ),
+        (
+            "a list, ours second",
+            ovmf_pxe(mac(5), 1).without(93).with(93, [0, 6, 0, 7]),
+            Some(("sb/shimx64.efi", BootPath::UefiPxe)),
+        ),
+        ("BIOS ROM", bios_rom(mac(5), 1), Some(("undionly.kpxe", BootPath::BiosPxe))),
+        (
+            "bare PXEClient",
+            bios_rom(mac(5), 1).without(60).with(60, "PXEClient"),
+            Some(("undionly.kpxe", BootPath::BiosPxe)),
+        ),
+        ("iPXE ROM of 2019", ipxe_rom(mac(5), 1), Some(("undionly.kpxe", BootPath::BiosPxe))),
+        (
+            "iPXE that does not say which",
+            ipxe_rom(mac(5), 1).without(175),
+            Some(("undionly.kpxe", BootPath::BiosPxe)),
+        ),
+        (
+            "1.19",
+            ipxe_rom(mac(5), 1).without(175).with(175, encapsulated([1, 19, 9])),
+            Some(("undionly.kpxe", BootPath::BiosPxe)),
+        ),
+        (
+            "1.20",
+            ipxe_rom(mac(5), 1).without(175).with(175, encapsulated([1, 20, 0])),
+            Some((SCRIPT, BootPath::BiosPxe)),
+        ),
+        (
+            "2.0",
+            ipxe_rom(mac(5), 1).without(175).with(175, encapsulated([2, 0, 0])),
+            Some((SCRIPT, BootPath::BiosPxe)),
+        ),
+        ("our undionly", ipxe_undionly(mac(5), 1), Some((SCRIPT, BootPath::BiosPxe))),
+        (
+            "user class as RFC 3004",
+            ipxe_undionly(mac(5), 1).without(77).with(77, "\u{4}iPXE"),
+            Some((SCRIPT, BootPath::BiosPxe)),
+        ),
+        ("175 alone", ipxe_undionly(mac(5), 1).without(77), Some((SCRIPT, BootPath::BiosPxe))),
+        ("iPXE under UEFI", ipxe_efi(mac(5), 1), Some((SCRIPT, BootPath::UefiPxe))),
+        ("installed system", networkd(mac(5), 1), None),
+        ("service processor", networkd(mac(5), 1).with(60, "iDRAC"), None),
+    ];
+    for (client, packet, boot) in table {
+        let reply = replied(Server::new().hear(&packet));
+        let answer = Answer::of(&reply);
+        assert_eq!(reply.kind, ReplyKind::Offer, "{client}");
+        assert_eq!((answer.kind(), answer.yiaddr()), (2, ip(100)), "{client}");
+        assert_eq!(reply.boot.map(|(_, path)| path), boot.map(|(_, path)| path), "{client}");
+        let file = boot.map_or("", |(file, _)| file);
+        assert_eq!(answer.file(), file, "{client}");
+        assert_eq!(reply.to, everywhere(), "{client}");
+        if boot.is_some() {
+            assert_eq!(answer.siaddr(), SERVER, "{client}");
+            assert_eq!(answer.sname(), "10.77.0.1", "{client}");
+            assert_eq!(answer.option(67), Some(format!("{file}\0").as_bytes()), "{client}");
+            assert_eq!(answer.option(66), Some(&b"10.77.0.1\0"[..]), "{client}");
+            assert_eq!(answer.option(60), Some(&b"PXEClient"[..]), "{client}");
+            assert_eq!(answer.option(43), Some(&[6, 1, 8, 255][..]), "{client}");
+        } else {
+            assert_eq!((answer.siaddr(), answer.sname()), (Ipv4Addr::UNSPECIFIED, String::new()), "{client}");
+            for code in [43, 60, 66, 67, 175] {
+                assert_eq!(answer.option(code), None, "{client}: option {code}");
+            }
+        }
+    }
+}
+
+#[test]
+fn firmware_that_we_have_nothing_for_is_told_nothing_and_costs_no_address() {
+    let arch = |arch: u16| ovmf_pxe(mac(5), 1).without(93).with(93, arch.to_be_bytes());
+    let table = [
+        (arch(6), Why::ArchUnsupported(6)),
+        (arch(11), Why::ArchUnsupported(11)),
+        (arch(0x27), Why::ArchUnsupported(0x27)),
+        (arch(41), Why::ArchUnsupported(41)),
+        (arch(16), Why::HttpBoot),
+        (ovmf_http(mac(5), 1), Why::HttpBoot),
+        (arch(7).without(60).with(60, "HTTPClient"), Why::HttpBoot),
+        (arch(7).without(93), Why::ArchMissing),
+        (arch(7).without(93).with(93, [7]), Why::ArchMissing),
+    ];
+    for (packet, why) in table {
+        let mut server = Server::new();
+        assert_eq!(server.hear(&packet), Decision::Ignore(why));
+        assert_eq!(server.leases.iter().count(), 0, "{why}");
+    }
+}
+
+/// Every option of the offer, octet for octet and in order.
+#[test]
+fn the_offer_to_ovmf() {
+    let mut server = Server::new();
+    server.policy.router = Some(ip(254));
+    server.policy.dns = vec![SERVER];
+    let reply = replied(server.hear(&ovmf_pxe(mac(5), 1)));
+    let answer = Answer::of(&reply);
+    let uuid = ovmf_pxe(mac(5), 1).options.into_iter().find(|(code, _)| *code == 97).unwrap().1;
+    let expected: Vec<(u8, Vec<u8>)> = vec![
+        (1, vec![255, 255, 255, 0]),
+        (3, vec![10, 77, 0, 254]),
+        (6, vec![10, 77, 0, 1]),
+        (28, vec![10, 77, 0, 255]),
+        (43, vec![6, 1, 8, 255]),
+        (51, 3600_u32.to_be_bytes().to_vec()),
+        (53, vec![2]),
+        (54, vec![10, 77, 0, 1]),
+        (58, 1800_u32.to_be_bytes().to_vec()),
+        (59, 3150_u32.to_be_bytes().to_vec()),
+        (60, b"PXEClient".to_vec()),
+        (66, b"10.77.0.1\0".to_vec()),
+        (67, b"sb/shimx64.efi\0".to_vec()),
+        (97, uuid),
+    ];
+    assert_eq!(answer.options, expected);
+    assert_eq!(answer.raw[4..8], 0x1234_abcd_u32.to_be_bytes(), "xid");
+    assert_eq!(answer.raw[10..12], [0x80, 0], "flags");
+    assert_eq!(answer.raw[28..44], [0x52, 0x54, 0, 0xab, 0xcd, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "chaddr");
+    assert_eq!(reply.what, "offer 10.77.0.100, boot sb/shimx64.efi");
+}
+
+#[test]
+fn ipxe_is_told_not_to_wait_for_proxies_and_gets_its_identifier_back() {
+    let reply = replied(Server::new().hear(&ipxe_efi(mac(5), 1)));
+    let answer = Answer::of(&reply);
+    assert_eq!(answer.option(175), Some(&[0xb0, 1, 1][..]));
+    assert_eq!(answer.option(61), Some(&[1, 0x52, 0x54, 0, 0xab, 0xcd, 5][..]));
+}
+
+/// ROM, then our iPXE, then the kernel's successor: four clients to look at, one machine, one address.
+#[test]
+fn a_whole_bios_boot_keeps_one_address() {
+    let mut server = Server::new();
+    let stages = [ipxe_rom, ipxe_undionly, networkd, ipxe_rom];
+    for (at, stage) in stages.into_iter().enumerate() {
+        let offer = replied(server.hear(&stage(mac(5), 1)));
+        assert_eq!(offer.address, Some(ip(100)), "stage {at}");
+        let taken = stage(mac(5), 3).with(50, ip(100).octets()).with(54, SERVER.octets());
+        let ack = replied(server.hear(&taken));
+        assert_eq!(
+            (ack.kind, ack.address, ack.to),
+            (ReplyKind::Ack, Some(ip(100)), everywhere()),
+            "stage {at}"
+        );
+        assert_eq!(ack.boot, offer.boot, "stage {at}");
+        assert!(ack.lease.is_some(), "stage {at}: an ACK promises an expiry, and that must be durable");
+    }
+    let lease = server.leases.get(mac(5)).unwrap();
+    assert_eq!((lease.state, lease.path), (LeaseState::Bound, Some(BootPath::BiosPxe)));
+    assert_eq!(lease.hostname.as_ref().map(|name| name.as_str()), Some("compute-3"));
+}
+
+fn port_4011() -> Arrival {
+    Arrival { door: Door::Proxy, source: SocketAddrV4::new(ip(100), 4011) }
+}
+
+#[test]
+fn the_proxy_port_answers_with_a_file_and_no_address() {
+    let mut server = Server::new();
+    let mut packet = ovmf_pxe(mac(5), 3);
+    (packet.ciaddr, packet.flags) = (ip(100), 0);
+    let reply = replied(server.hear_at(&packet, port_4011()));
+    let answer = Answer::of(&reply);
+    assert_eq!(reply.to, port_4011().source, "back to the port it came from");
+    assert_eq!((answer.kind(), answer.yiaddr(), answer.siaddr()), (5, Ipv4Addr::UNSPECIFIED, SERVER));
+    assert_eq!(answer.file(), "sb/shimx64.efi");
+    assert_eq!(answer.option(60), Some(&b"PXEClient"[..]));
+    assert!(answer.option(97).is_some());
+    for code in [1, 3, 51, 58, 59] {
+        assert_eq!(answer.option(code), None, "option {code}");
+    }
+    assert_eq!((reply.lease, server.leases.iter().count()), (None, 0));
+}
+
+#[test]
+fn what_the_proxy_port_does_not_answer() {
+    let from = |address| Arrival { door: Door::Proxy, source: SocketAddrV4::new(address, 4011) };
+    let outside = Ipv4Addr::new(192, 0, 2, 7);
+    let table = [
+        (ovmf_pxe(mac(5), 1), port_4011(), Why::NotOnPxePort(pxe::dhcp::Kind::Discover)),
+        (ovmf_pxe(mac(5), 7), port_4011(), Why::NotOnPxePort(pxe::dhcp::Kind::Release)),
+        (networkd(mac(5), 3), port_4011(), Why::NotPxe),
+        (ovmf_pxe(mac(5), 3), from(outside), Why::SourceNotOurs(outside)),
+        (ovmf_pxe(mac(5), 3), from(SERVER), Why::SourceNotOurs(SERVER)),
+        (ovmf_pxe(mac(5), 3), from(ip(255)), Why::SourceNotOurs(ip(255))),
+        (ovmf_http(mac(5), 3), port_4011(), Why::HttpBoot),
+    ];
+    for (packet, arrival, why) in table {
+        assert_eq!(Server::new().hear_at(&packet, arrival), Decision::Ignore(why));
+    }
+}
+
+#[test]
+fn a_relay_in_the_subnet_gets_the_reply_with_its_option_last_and_untouched() {
+    let mut server = Server::new();
+    // Sub-options out of order and one twice: exactly what a map would not give back.
+    let information = [2, 3, 9, 9, 9, 1, 1, 7, 2, 1, 8];
+    let mut packet = ovmf_pxe(mac(5), 1).with(82, information).with(12, "after");
+    (packet.giaddr, packet.hops) = (ip(2), 1);
+    let reply = replied(server.hear(&packet));
+    let answer = Answer::of(&reply);
+    assert_eq!(reply.to, SocketAddrV4::new(ip(2), 67));
+    assert_eq!(answer.options.last(), Some(&(82, information.to_vec())));
+    assert_eq!((answer.address(24), answer.raw[3]), (ip(2), 1), "giaddr and hops");
+
+    let mut elsewhere = selecting(mac(5), ip(77));
+    elsewhere.giaddr = ip(2);
+    elsewhere.flags = 0;
+    let reply = replied(server.hear(&elsewhere));
+    let nak = Answer::of(&reply);
+    assert_eq!((nak.kind(), reply.to), (6, SocketAddrV4::new(ip(2), 67)));
+    assert_eq!(nak.raw[10], 0x80, "a relay must broadcast a NAK");
+}
+
+#[test]
+fn relay_information_longer_than_one_option_comes_back_whole() {
+    let (first, second) = ([7; 255], [8; 45]);
+    let mut packet = Packet::of(mac(5), 1).with(82, first).with(82, second);
+    packet.giaddr = ip(2);
+    let reply = replied(Server::new().hear(&packet));
+    let options = Answer::of(&reply).options;
+    assert_eq!(options[options.len() - 2..], [(82, first.to_vec()), (82, second.to_vec())]);
+}
+
+#[test]
+fn relays_that_are_not_ours_are_not_believed() {
+    let relayed = |giaddr: Ipv4Addr| {
+        let mut packet = ovmf_pxe(mac(5), 1);
+        packet.giaddr = giaddr;
+        packet
+    };
+    let far = Ipv4Addr::new(10, 78, 0, 1);
+    let table = [
+        (relayed(far), Why::RelayNotOurs(far)),
+        (relayed(SERVER), Why::RelayNotOurs(SERVER)),
+        (relayed(ip(255)), Why::RelayNotOurs(ip(255))),
+        (relayed(ip(2)).with(82, [5, 4, 10, 78, 0, 0]), Why::SubnetNotOurs(Ipv4Addr::new(10, 78, 0, 0))),
+        (ovmf_pxe(mac(5), 1).with(118, [10, 78, 0, 0]), Why::SubnetNotOurs(Ipv4Addr::new(10, 78, 0, 0))),
+    ];
+    for (packet, why) in table {
+        assert_eq!(Server::new().hear(&packet), Decision::Ignore(why));
+    }
+}
+
+#[test]
+fn what_a_request_says_of_its_sender() {
+    let request = ipxe_efi(mac(5), 1).with(12, "Node-07.lab.example").request();
+    assert_eq!(request.ipxe, Some(Ipxe { version: Some([1, 21, 1]), http: true }));
+    assert_eq!(request.vendor, VendorClass::Pxe);
+    assert_eq!(request.uuid.unwrap().to_string(), "00112233-4455-6677-8899-aabbccddeeff");
+    assert_eq!(request.hostname.unwrap().as_str(), "node-07");
+    let vendor = networkd(mac(5), 1).with(60, b"NVIDIA/BF\xff\x1b[2J").request().vendor;
+    assert_eq!(vendor, VendorClass::Other("NVIDIA/BF??[2J".into()));
+    let zero = ovmf_pxe(mac(5), 1).without(97).with(97, [0; 17]);
+    assert_eq!(zero.request().uuid, None, "QEMU without -uuid");
+    let reply = replied(Server::new().hear_at(&zero, broadcast()));
+    assert_eq!(Answer::of(&reply).option(97), Some(&[0; 17][..]), "echoed all the same");
+    let none = replied(Server::new().hear(&ovmf_pxe(mac(5), 1).without(97).with(97, [])));
+    assert_eq!(Answer::of(&none).option(97), None, "ROMs without a UUID");
+}

@@ -1,0 +1,13 @@
+//! What the crate promises on the wire, from the outside.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic; that is how it fails")]
+
+mod clients;
+mod firmware;
+mod hostile;
+mod laws;
+mod names;
+mod scripts;
+mod states;
+mod tftp;
+mod wire;
