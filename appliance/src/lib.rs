@@ -1,6 +1,22 @@
 //! The appliance: what `rackwright` is made of, apart from the choice of a command.
 
+pub mod boot;
 pub mod ca;
 pub mod config;
+pub mod listen;
 pub mod net;
 pub mod tls;
+
+pub mod agents;
+pub mod answers;
+pub mod api;
+pub mod catalog;
+pub mod images;
+pub mod store;
+pub mod writer;
+
+/// An error and everything that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

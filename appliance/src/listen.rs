@@ -1,0 +1,17 @@
+//! The daemon's listeners: DHCP, TFTP, HTTP for boot files, HTTPS for agents. Shells: they bring bytes to the
+//! functions that decide, and carry out what those say.
+//!
+//! Common to all: they listen on provisioning interfaces only, survive every error (an interface that goes away, no
+//! file descriptors left) and say in their [`ListenerState`] what is wrong, and stop when told to.
+
+pub mod dhcp;
+
+mod gate;
+mod state;
+mod supervise;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use gate::{Full, Gate, Seat};
+pub use state::{ListenerReport, ListenerState, Trouble};
+pub use supervise::{Place, Stop};
