@@ -12,6 +12,8 @@
 //! RFC 2131 and 2132, 3046 (option 82 echoed), 3396 (long options read), 4578 (PXE), 6842 (option 61 echoed); no
 //! BOOTP, no rapid commit, no option overload in replies, no PXE menus.
 
+mod allocate;
+mod client;
 mod decide;
 mod lease;
 mod loader;
@@ -21,9 +23,10 @@ mod reply;
 mod request;
 mod why;
 
+pub use client::{Arch, Hostname, Ipxe, Uuid, VendorClass};
 pub use decide::{Arrival, Decision, Door, Reply, ReplyKind, decide};
 pub use lease::{AddressError, BadLeases, Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
 pub use loader::BootFile;
 pub use policy::{BadPolicy, Mode, Policy, Pool};
-pub use request::{Arch, Hostname, Ipxe, Kind, Malformed, Request, Uuid, VendorClass};
+pub use request::{Kind, Malformed, Request};
 pub use why::Why;

@@ -1,7 +1,8 @@
 //! Which boot file a machine is told to fetch.
 
+use super::client::{Arch, Ipxe, VendorClass};
 use super::policy::Policy;
-use super::request::{Arch, Ipxe, Request, VendorClass};
+use super::request::Request;
 use super::why::Why;
 use crate::files::StoreFile;
 use crate::{BootPath, Mac};

@@ -8,10 +8,11 @@ use std::net::Ipv4Addr;
 use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, UnknownOption};
 use dhcproto::{Encodable, Encoder};
 
+use super::client::VendorClass;
 use super::decide::ReplyKind;
 use super::loader::BootFile;
 use super::policy::Policy;
-use super::request::{Request, VendorClass};
+use super::request::Request;
 use super::why::Why;
 use crate::BootPath;
 

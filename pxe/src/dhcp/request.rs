@@ -8,9 +8,9 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use dhcproto::v4::borrowed::Message;
-use serde::{Deserialize, Serialize};
 
-use super::options::Options;
+use super::client::{self, Arch, Hostname, Ipxe, Uuid, VendorClass};
+use super::options::{Options, sub_options};
 use crate::Mac;
 use crate::mac::BadMac;
 
@@ -33,55 +33,6 @@ pub enum Kind {
     /// Has an address and wants the rest.
     Inform,
 }
-
-/// Client architecture (option 93, RFC 4578; numbers of IANA).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Arch(pub u16);
-
-impl Arch {
-    /// x86 with BIOS.
-    pub const BIOS: Arch = Arch(0);
-    /// x86-64 with UEFI, what OVMF and servers send.
-    pub const UEFI_X64: Arch = Arch(7);
-    /// EBC to IANA, x86-64 to RFC 4578; seen from x86-64 machines, so it is the same as 7.
-    pub const UEFI_BC: Arch = Arch(9);
-    /// x86-64 with UEFI, by HTTP.
-    pub const UEFI_X64_HTTP: Arch = Arch(16);
-}
-
-/// What the vendor class (option 60) says the client is. Never says which architecture: after a chain load iPXE
-/// sends what our own answer carried.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum VendorClass {
-    /// No option 60.
-    #[default]
-    Absent,
-    /// `PXEClient`, alone or with `:Arch:…` after it.
-    Pxe,
-    /// `HTTPClient`, alone or with `:Arch:…` after it.
-    Http,
-    /// Anything else (service processors, operating systems); printable ASCII, at most 64 characters, for the record.
-    Other(String),
-}
-
-/// What iPXE says about itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ipxe {
-    /// Major, minor, patch (option 175, 0xeb). None when it does not say.
-    pub version: Option<[u8; 3]>,
-    /// It can HTTP (option 175, 0x13).
-    pub http: bool,
-}
-
-/// A host name (option 12) made safe to print and store: letters, digits and inner hyphens, lower case, at most 63,
-/// what came before the first dot. Data for the record; nobody is told apart by it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hostname(String);
-
-/// The SMBIOS UUID (option 97), as it travels: first three fields little-endian. Boards share vendor defaults, so it
-/// is a hint and never a key.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Uuid(pub [u8; 16]);
 
 /// A message from a client, parsed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,10 +143,10 @@ impl Request {
             giaddr: message.giaddr(),
             requested: options.address(50)?.filter(|address| !address.is_unspecified()),
             server_id: options.address(54)?,
-            arch: options.get(93).and_then(arch),
-            vendor: options.get(60).map_or(VendorClass::Absent, vendor),
-            ipxe: ipxe(options.get(77), options.get(175)),
-            uuid: machine_id.as_deref().and_then(uuid),
+            arch: options.get(93).and_then(client::arch),
+            vendor: options.get(60).map_or(VendorClass::Absent, client::vendor),
+            ipxe: client::ipxe(options.get(77), options.get(175)),
+            uuid: machine_id.as_deref().and_then(client::uuid),
             machine_id,
             client_id: options.get(61).filter(|id| !id.is_empty()).map(<[u8]>::to_vec),
             hostname: options.get(12).and_then(Hostname::sanitised),
@@ -247,104 +198,9 @@ fn kind(options: &Options) -> Result<Kind, Malformed> {
     }
 }
 
-/// The first architecture of the list that we have a loader for, else the first of all.
-fn arch(list: &[u8]) -> Option<Arch> {
-    let (pairs, _odd) = list.as_chunks::<2>();
-    let listed = || pairs.iter().map(|pair| Arch(u16::from_be_bytes(*pair)));
-    listed().find(|arch| [Arch::BIOS, Arch::UEFI_X64, Arch::UEFI_BC].contains(arch)).or(listed().next())
-}
-
-fn vendor(value: &[u8]) -> VendorClass {
-    let class = value.split(|byte| *byte == b':' || *byte == 0).next().unwrap_or_default();
-    match class {
-        b"PXEClient" => VendorClass::Pxe,
-        b"HTTPClient" => VendorClass::Http,
-        _ => VendorClass::Other(
-            value
-                .iter()
-                .take(64)
-                .map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' })
-                .collect(),
-        ),
-    }
-}
-
-fn ipxe(user_class: Option<&[u8]>, encapsulated: Option<&[u8]>) -> Option<Ipxe> {
-    let named =
-        user_class.is_some_and(|class| class == b"iPXE" || rfc3004(class).any(|item| item == b"iPXE"));
-    if !named && encapsulated.is_none() {
-        return None;
-    }
-    let mut found = Ipxe::default();
-    for (code, value) in super::options::sub_options(encapsulated.unwrap_or_default()) {
-        match (code, value) {
-            (0xeb, [major, minor, patch, ..]) => found.version = Some([*major, *minor, *patch]),
-            (0x13, [flag, ..]) => found.http = *flag != 0,
-            _ => {}
-        }
-    }
-    Some(found)
-}
-
-/// The items of a user class as RFC 3004 has it: a length, then that many octets. Stops at the first that lies.
-fn rfc3004(mut class: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, rest) = class.split_first()?;
-        let (item, rest) = rest.split_at_checked(usize::from(*length))?;
-        class = rest;
-        Some(item)
-    })
-}
-
-fn uuid(machine_id: &[u8]) -> Option<Uuid> {
-    match machine_id {
-        [0, uuid @ ..] => <[u8; 16]>::try_from(uuid).ok().filter(|uuid| *uuid != [0; 16]).map(Uuid),
-        _ => None,
-    }
-}
-
 fn link_selection(relay82: &[u8]) -> Option<Ipv4Addr> {
-    let mut found = super::options::sub_options(relay82).filter(|(code, _)| *code == 5);
+    let mut found = sub_options(relay82).filter(|(code, _)| *code == 5);
     found.find_map(|(_, value)| <[u8; 4]>::try_from(value).ok()).map(Ipv4Addr::from)
-}
-
-impl Hostname {
-    /// The printable rest of what a client calls itself; None when nothing is left.
-    #[must_use]
-    pub fn sanitised(raw: &[u8]) -> Option<Hostname> {
-        let first = raw.split(|byte| *byte == b'.' || *byte == 0).next().unwrap_or_default();
-        let kept = first.iter().filter(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').take(63);
-        let name: String = kept.map(|byte| char::from(byte.to_ascii_lowercase())).collect();
-        let name = name.trim_matches('-');
-        if name.is_empty() { None } else { Some(Hostname(name.to_owned())) }
-    }
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Hostname {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for Uuid {
-    /// As SMBIOS prints it: the first three fields turned round.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a0, a1, a2, a3, b0, b1, c0, c1, d0, d1, e @ ..] = self.0;
-        write!(f, "{a3:02x}{a2:02x}{a1:02x}{a0:02x}-{b1:02x}{b0:02x}-{c1:02x}{c0:02x}-{d0:02x}{d1:02x}-")?;
-        e.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
-    }
-}
-
-impl fmt::Debug for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Uuid({self})")
-    }
 }
 
 impl fmt::Display for Kind {
@@ -355,17 +211,6 @@ impl fmt::Display for Kind {
             Kind::Decline => "DECLINE",
             Kind::Release => "RELEASE",
             Kind::Inform => "INFORM",
-        })
-    }
-}
-
-impl fmt::Display for VendorClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            VendorClass::Absent => "-",
-            VendorClass::Pxe => "PXEClient",
-            VendorClass::Http => "HTTPClient",
-            VendorClass::Other(text) => text,
         })
     }
 }

@@ -16,80 +16,57 @@ fn everywhere() -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::BROADCAST, 68)
 }
 
-#[test]
-fn each_client_is_told_what_it_can_boot() {
-    let table = [
-        ("OVMF", ovmf_pxe(mac(5), 1), Some(("sb/shimx64.efi", BootPath::UefiPxe))),
-        (
-            "x64 that says 9",
-            ovmf_pxe(mac(5), 1).without(93).with(93, [0, 9]),
-            Some(("sb/shimx64.efi", BootPath::UefiPxe)),
-        ),
-        (
-            "a list, ours second",
-            ovmf_pxe(mac(5), 1).without(93).with(93, [0, 6, 0, 7]),
-            Some(("sb/shimx64.efi", BootPath::UefiPxe)),
-        ),
-        ("BIOS ROM", bios_rom(mac(5), 1), Some(("undionly.kpxe", BootPath::BiosPxe))),
-        (
-            "bare PXEClient",
-            bios_rom(mac(5), 1).without(60).with(60, "PXEClient"),
-            Some(("undionly.kpxe", BootPath::BiosPxe)),
-        ),
-        ("iPXE ROM of 2019", ipxe_rom(mac(5), 1), Some(("undionly.kpxe", BootPath::BiosPxe))),
-        (
-            "iPXE that does not say which",
-            ipxe_rom(mac(5), 1).without(175),
-            Some(("undionly.kpxe", BootPath::BiosPxe)),
-        ),
-        (
-            "1.19",
-            ipxe_rom(mac(5), 1).without(175).with(175, encapsulated([1, 19, 9])),
-            Some(("undionly.kpxe", BootPath::BiosPxe)),
-        ),
-        (
-            "1.20",
-            ipxe_rom(mac(5), 1).without(175).with(175, encapsulated([1, 20, 0])),
-            Some((SCRIPT, BootPath::BiosPxe)),
-        ),
-        (
-            "2.0",
-            ipxe_rom(mac(5), 1).without(175).with(175, encapsulated([2, 0, 0])),
-            Some((SCRIPT, BootPath::BiosPxe)),
-        ),
-        ("our undionly", ipxe_undionly(mac(5), 1), Some((SCRIPT, BootPath::BiosPxe))),
-        (
-            "user class as RFC 3004",
-            ipxe_undionly(mac(5), 1).without(77).with(77, "\u{4}iPXE"),
-            Some((SCRIPT, BootPath::BiosPxe)),
-        ),
-        ("175 alone", ipxe_undionly(mac(5), 1).without(77), Some((SCRIPT, BootPath::BiosPxe))),
+type Boots = Option<(&'static str, BootPath)>;
+
+/// (client, its DISCOVER, what it is told to boot).
+fn clients() -> Vec<(&'static str, Packet, Boots)> {
+    const SHIM: Boots = Some(("sb/shimx64.efi", BootPath::UefiPxe));
+    const UNDIONLY: Boots = Some(("undionly.kpxe", BootPath::BiosPxe));
+    const BIOS_SCRIPT: Boots = Some((SCRIPT, BootPath::BiosPxe));
+    let arch = |list: &[u8]| ovmf_pxe(mac(5), 1).without(93).with(93, list);
+    let version = |version| ipxe_rom(mac(5), 1).without(175).with(175, encapsulated(version));
+    vec![
+        ("OVMF", ovmf_pxe(mac(5), 1), SHIM),
+        ("x64 that says 9", arch(&[0, 9]), SHIM),
+        ("a list, ours second", arch(&[0, 6, 0, 7]), SHIM),
+        ("BIOS ROM", bios_rom(mac(5), 1), UNDIONLY),
+        ("bare PXEClient", bios_rom(mac(5), 1).without(60).with(60, "PXEClient"), UNDIONLY),
+        ("iPXE ROM of 2019", ipxe_rom(mac(5), 1), UNDIONLY),
+        ("iPXE that does not say which", ipxe_rom(mac(5), 1).without(175), UNDIONLY),
+        ("1.19.9", version([1, 19, 9]), UNDIONLY),
+        ("1.20.0", version([1, 20, 0]), BIOS_SCRIPT),
+        ("2.0.0", version([2, 0, 0]), BIOS_SCRIPT),
+        ("without HTTP", ipxe_rom(mac(5), 1).without(175).with(175, [0xeb, 3, 1, 21, 1]), UNDIONLY),
+        ("our undionly", ipxe_undionly(mac(5), 1), BIOS_SCRIPT),
+        ("user class as RFC 3004", ipxe_undionly(mac(5), 1).without(77).with(77, "\u{4}iPXE"), BIOS_SCRIPT),
+        ("175 alone", ipxe_undionly(mac(5), 1).without(77), BIOS_SCRIPT),
         ("iPXE under UEFI", ipxe_efi(mac(5), 1), Some((SCRIPT, BootPath::UefiPxe))),
         ("installed system", networkd(mac(5), 1), None),
         ("service processor", networkd(mac(5), 1).with(60, "iDRAC"), None),
-    ];
-    for (client, packet, boot) in table {
+    ]
+}
+
+#[test]
+fn each_client_is_told_what_it_can_boot() {
+    for (client, packet, boot) in clients() {
         let reply = replied(Server::new().hear(&packet));
         let answer = Answer::of(&reply);
-        assert_eq!(reply.kind, ReplyKind::Offer, "{client}");
+        assert_eq!((reply.kind, reply.to), (ReplyKind::Offer, everywhere()), "{client}");
         assert_eq!((answer.kind(), answer.yiaddr()), (2, ip(100)), "{client}");
         assert_eq!(reply.boot.map(|(_, path)| path), boot.map(|(_, path)| path), "{client}");
-        let file = boot.map_or("", |(file, _)| file);
-        assert_eq!(answer.file(), file, "{client}");
-        assert_eq!(reply.to, everywhere(), "{client}");
-        if boot.is_some() {
-            assert_eq!(answer.siaddr(), SERVER, "{client}");
-            assert_eq!(answer.sname(), "10.77.0.1", "{client}");
-            assert_eq!(answer.option(67), Some(format!("{file}\0").as_bytes()), "{client}");
-            assert_eq!(answer.option(66), Some(&b"10.77.0.1\0"[..]), "{client}");
-            assert_eq!(answer.option(60), Some(&b"PXEClient"[..]), "{client}");
-            assert_eq!(answer.option(43), Some(&[6, 1, 8, 255][..]), "{client}");
-        } else {
+        let Some((file, _)) = boot else {
             assert_eq!((answer.siaddr(), answer.sname()), (Ipv4Addr::UNSPECIFIED, String::new()), "{client}");
             for code in [43, 60, 66, 67, 175] {
                 assert_eq!(answer.option(code), None, "{client}: option {code}");
             }
-        }
+            continue;
+        };
+        assert_eq!((answer.siaddr(), answer.sname().as_str()), (SERVER, "10.77.0.1"), "{client}");
+        assert_eq!(answer.file(), file, "{client}");
+        assert_eq!(answer.option(67), Some(format!("{file}\0").as_bytes()), "{client}");
+        assert_eq!(answer.option(66), Some(&b"10.77.0.1\0"[..]), "{client}");
+        assert_eq!(answer.option(60), Some(&b"PXEClient"[..]), "{client}");
+        assert_eq!(answer.option(43), Some(&[6, 1, 8, 255][..]), "{client}");
     }
 }
 

@@ -48,9 +48,11 @@ fn what_ovmf_and_shim_and_grub_ask_for() {
 }
 
 /// (asked, MTU, (block, window, timeout), options of the OACK).
+type Bounded<'a> = (&'a [(&'a str, &'a str)], u16, (u16, u16, u8), &'a str);
+
 #[test]
 fn nothing_is_ever_more_than_asked_or_than_we_bear() {
-    let table: &[(&[(&str, &str)], u16, (u16, u16, u8), &str)] = &[
+    let table: &[Bounded<'_>] = &[
         (&[("blksize", "65464")], 1500, (1468, 1, 1), "blksize 1468"),
         (&[("blksize", "65464")], 9000, (1468, 1, 1), "blksize 1468"),
         (&[("blksize", "1468")], 1400, (1368, 1, 1), "blksize 1368"),

@@ -1,0 +1,162 @@
+//! What a client says about itself. Data: nobody is told apart by any of it but by the MAC.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::options::sub_options;
+
+/// Client architecture (option 93, RFC 4578; numbers of IANA).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Arch(pub u16);
+
+impl Arch {
+    /// x86 with BIOS.
+    pub const BIOS: Arch = Arch(0);
+    /// x86-64 with UEFI, what OVMF and servers send.
+    pub const UEFI_X64: Arch = Arch(7);
+    /// EBC to IANA, x86-64 to RFC 4578; seen from x86-64 machines, so it is the same as 7.
+    pub const UEFI_BC: Arch = Arch(9);
+    /// x86-64 with UEFI, by HTTP.
+    pub const UEFI_X64_HTTP: Arch = Arch(16);
+}
+
+/// What the vendor class (option 60) says the client is. Never says which architecture: after a chain load iPXE
+/// sends what our own answer carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum VendorClass {
+    /// No option 60.
+    #[default]
+    Absent,
+    /// `PXEClient`, alone or with `:Arch:…` after it.
+    Pxe,
+    /// `HTTPClient`, alone or with `:Arch:…` after it.
+    Http,
+    /// Anything else (service processors, operating systems); printable ASCII, at most 64 characters, for the record.
+    Other(String),
+}
+
+/// What iPXE says about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ipxe {
+    /// Major, minor, patch (option 175, 0xeb). None when it does not say.
+    pub version: Option<[u8; 3]>,
+    /// It can HTTP (option 175, 0x13).
+    pub http: bool,
+}
+
+/// A host name (option 12) made safe to print and store: letters, digits and inner hyphens, lower case, at most 63,
+/// what came before the first dot. Data for the record; nobody is told apart by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hostname(String);
+
+/// The SMBIOS UUID (option 97), as it travels: first three fields little-endian. Boards share vendor defaults, so it
+/// is a hint and never a key.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uuid(pub [u8; 16]);
+
+/// The first architecture of the list that we have a loader for, else the first of all.
+pub(super) fn arch(list: &[u8]) -> Option<Arch> {
+    let (pairs, _odd) = list.as_chunks::<2>();
+    let listed = || pairs.iter().map(|pair| Arch(u16::from_be_bytes(*pair)));
+    listed().find(|arch| [Arch::BIOS, Arch::UEFI_X64, Arch::UEFI_BC].contains(arch)).or(listed().next())
+}
+
+pub(super) fn vendor(value: &[u8]) -> VendorClass {
+    let class = value.split(|byte| *byte == b':' || *byte == 0).next().unwrap_or_default();
+    match class {
+        b"PXEClient" => VendorClass::Pxe,
+        b"HTTPClient" => VendorClass::Http,
+        _ => VendorClass::Other(
+            value
+                .iter()
+                .take(64)
+                .map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' })
+                .collect(),
+        ),
+    }
+}
+
+pub(super) fn ipxe(user_class: Option<&[u8]>, encapsulated: Option<&[u8]>) -> Option<Ipxe> {
+    let named =
+        user_class.is_some_and(|class| class == b"iPXE" || rfc3004(class).any(|item| item == b"iPXE"));
+    if !named && encapsulated.is_none() {
+        return None;
+    }
+    let mut found = Ipxe::default();
+    for (code, value) in sub_options(encapsulated.unwrap_or_default()) {
+        match (code, value) {
+            (0xeb, [major, minor, patch, ..]) => found.version = Some([*major, *minor, *patch]),
+            (0x13, [flag, ..]) => found.http = *flag != 0,
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
+/// The items of a user class as RFC 3004 has it: a length, then that many octets. Stops at the first that lies.
+fn rfc3004(mut class: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = class.split_first()?;
+        let (item, rest) = rest.split_at_checked(usize::from(*length))?;
+        class = rest;
+        Some(item)
+    })
+}
+
+pub(super) fn uuid(machine_id: &[u8]) -> Option<Uuid> {
+    match machine_id {
+        [0, uuid @ ..] => <[u8; 16]>::try_from(uuid).ok().filter(|uuid| *uuid != [0; 16]).map(Uuid),
+        _ => None,
+    }
+}
+
+impl Hostname {
+    /// The printable rest of what a client calls itself; None when nothing is left.
+    #[must_use]
+    pub fn sanitised(raw: &[u8]) -> Option<Hostname> {
+        let first = raw.split(|byte| *byte == b'.' || *byte == 0).next().unwrap_or_default();
+        let kept = first.iter().filter(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').take(63);
+        let name: String = kept.map(|byte| char::from(byte.to_ascii_lowercase())).collect();
+        let name = name.trim_matches('-');
+        if name.is_empty() { None } else { Some(Hostname(name.to_owned())) }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Hostname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Uuid {
+    /// As SMBIOS prints it: the first three fields turned round.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a0, a1, a2, a3, b0, b1, c0, c1, d0, d1, e @ ..] = self.0;
+        write!(f, "{a3:02x}{a2:02x}{a1:02x}{a0:02x}-{b1:02x}{b0:02x}-{c1:02x}{c0:02x}-{d0:02x}{d1:02x}-")?;
+        e.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl fmt::Debug for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Uuid({self})")
+    }
+}
+
+impl fmt::Display for VendorClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            VendorClass::Absent => "-",
+            VendorClass::Pxe => "PXEClient",
+            VendorClass::Http => "HTTPClient",
+            VendorClass::Other(text) => text,
+        })
+    }
+}
