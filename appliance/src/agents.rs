@@ -1,0 +1,230 @@
+//! What agents may ask: one function per route of `protocol::routes`, each with the stage it is for.
+//!
+//! Who asks is taken from the certificate of the connection, never from the request. Every change goes through the
+//! writer; an answer leaves only after its commit.
+
+mod deploy;
+mod hello;
+mod run;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fleet::certificate::{Authed, Certificate, Grant, Stage, Unauthorised, authorise};
+use fleet::event::Effect;
+use fleet::{Denied, Event, Time};
+use pack::Digest;
+use protocol::{Envelope, Key, Signature, routes};
+use ring::signature::{ED25519, UnparsedPublicKey};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::answers::Answers;
+use crate::ca::{CaError, Leaf, SiteCa};
+use crate::images::{ImageError, Images, Stored};
+use crate::writer::{Core, Done, Refused, World, now};
+
+/// Longest an answer is held back for news.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// What agents talk to.
+#[derive(Clone, Debug)]
+pub struct Agents {
+    core: Core,
+    ca: Arc<SiteCa>,
+    images: Arc<Images>,
+    answers: Answers,
+}
+
+/// A request, as the connection brought it.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// SHA-256 of the client certificate, if it showed one.
+    pub fingerprint: Option<&'a str>,
+    /// `GET` or `POST`.
+    pub post: bool,
+    /// The path.
+    pub path: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// An answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// JSON.
+    Json(Vec<u8>),
+    /// The data area of an image; the connection serves the range that was asked for.
+    Data(Arc<Stored>),
+}
+
+/// Why an agent's request was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentRefusal {
+    /// There is no such route.
+    #[error("there is no {0}")]
+    NoRoute(String),
+    /// Not with this certificate.
+    #[error(transparent)]
+    Unauthorised(#[from] Unauthorised),
+    /// The body is not what the route takes.
+    #[error("the request is not understood: {0}")]
+    Body(#[source] serde_json::Error),
+    /// Another protocol.
+    #[error("this agent speaks protocol {0}, this controller {ours}: build the image and the ramdisk again", ours = protocol::VERSION)]
+    Version(u32),
+    /// The key's proof does not fit.
+    #[error("the proof does not fit the key")]
+    Proof,
+    /// The rules, or the disk, say no.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Something of ours is broken.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl AgentRefusal {
+    /// The HTTP status that says so, and whether asking again may help.
+    pub fn status(&self) -> (u16, bool) {
+        match self {
+            AgentRefusal::NoRoute(_) => (404, false),
+            AgentRefusal::Unauthorised(Unauthorised::NoCertificate) => (401, false),
+            AgentRefusal::Unauthorised(_) | AgentRefusal::Proof => (403, false),
+            AgentRefusal::Body(_) | AgentRefusal::Version(_) => (400, false),
+            AgentRefusal::Refused(Refused::Denied(Denied::Missing { .. })) => (404, false),
+            AgentRefusal::Refused(Refused::Denied(_)) => (409, false),
+            AgentRefusal::Refused(Refused::Unsaved(_) | Refused::Stopping) | AgentRefusal::Broken(_) => (503, true),
+        }
+    }
+}
+
+impl From<CaError> for AgentRefusal {
+    fn from(error: CaError) -> Self {
+        AgentRefusal::Broken(crate::chain(&error))
+    }
+}
+
+impl From<ImageError> for AgentRefusal {
+    fn from(error: ImageError) -> Self {
+        AgentRefusal::Broken(crate::chain(&error))
+    }
+}
+
+impl Agents {
+    /// What agents talk to.
+    pub fn new(core: Core, ca: Arc<SiteCa>, images: Arc<Images>, answers: Answers) -> Self {
+        Self { core, ca, images, answers }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// [`AgentRefusal`], to be sent as a `protocol::Refusal`.
+    pub async fn answer(&self, asked: &Asked<'_>) -> Result<Answer, AgentRefusal> {
+        if !asked.post {
+            return self.image(asked);
+        }
+        let stage = |stage| authorise(&self.core.world().fleet, asked.fingerprint, stage, now());
+        match asked.path {
+            routes::HELLO => json(&self.hello(body(asked)?).await?),
+            routes::TASK => json(&self.task(stage(Stage::Deploy)?, body(asked)?).await?),
+            routes::PROGRESS => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
+            routes::VERIFIED => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
+            routes::ENROL => {
+                let who = stage(Stage::Run).or_else(|_| stage(Stage::Deploy))?;
+                json(&self.enrol(who, body(asked)?).await?)
+            }
+            routes::ESCROW => json(&self.escrow(stage(Stage::Run)?, body(asked)?).await?),
+            routes::STATE => json(&self.state(stage(Stage::Run)?, body(asked)?).await?),
+            routes::REPORT => json(&self.report(stage(Stage::Run)?, body(asked)?).await?),
+            routes::TICKET => json(&self.ticket(stage(Stage::Run)?, body(asked)?).await?),
+            other => Err(AgentRefusal::NoRoute(other.chars().take(80).collect())),
+        }
+    }
+
+    /// The manifest or the data of the image that the asking node's job is about, and of no other.
+    fn image(&self, asked: &Asked<'_>) -> Result<Answer, AgentRefusal> {
+        let no_route = || AgentRefusal::NoRoute(asked.path.chars().take(120).collect());
+        let rest = asked.path.strip_prefix("/agent/v1/images/").ok_or_else(no_route)?;
+        let (digest, part) = rest.split_once('/').ok_or_else(no_route)?;
+        let digest: Digest = digest.parse().map_err(|_| no_route())?;
+        let world = self.core.world();
+        let who = authorise(&world.fleet, asked.fingerprint, Stage::Deploy, now())?;
+        let job = world.fleet.nodes.get(&who.node).and_then(|node| node.state.job());
+        let job = job.and_then(|id| world.fleet.jobs.get(&id)).filter(|job| job.image == digest);
+        if job.is_none() {
+            return Err(no_route());
+        }
+        let stored = self.images.stored(&digest)?;
+        match part {
+            "manifest" => json(&stored.signed),
+            "data" => Ok(Answer::Data(stored)),
+            _ => Err(no_route()),
+        }
+    }
+
+    /// Signs what the rules granted, and makes it durable before it is handed out.
+    async fn issue(&self, done: &Done) -> Result<Option<String>, AgentRefusal> {
+        let Some(Effect::Issue(grant)) = done.effects.first() else { return Ok(None) };
+        let issued = self.ca.issue(&leaf(grant))?;
+        let certificate = Certificate {
+            fingerprint: issued.fingerprint,
+            node: grant.node,
+            key: grant.key,
+            stage: grant.stage,
+            generation: grant.generation,
+            until: grant.until,
+        };
+        self.core.bring(Event::Issued(certificate)).await?;
+        Ok(Some(issued.chain_pem))
+    }
+
+    /// Waits until `ready` holds of the world, the time is over, or the daemon stops.
+    async fn wait_for(&self, seconds: u32, mut ready: impl FnMut(&World) -> bool) {
+        let limit = Duration::from_secs(u64::from(seconds)).min(MAX_WAIT);
+        let mut watch = self.core.watch();
+        let changed = watch.wait_for(|world| ready(world));
+        drop(tokio::time::timeout(limit, changed).await);
+    }
+
+    /// Wraps a command for the node that asks.
+    fn envelope<T>(&self, who: &Authed, body: T) -> Envelope<T> {
+        let world = self.core.world();
+        let node = world.fleet.nodes.get(&who.node);
+        Envelope {
+            node: who.node,
+            generation: node.map_or(who.certificate.generation, |node| node.generation),
+            epoch: world.fleet.epoch,
+            job: node.and_then(|node| node.state.job()),
+            body,
+        }
+    }
+}
+
+fn leaf(grant: &Grant) -> Leaf {
+    let at = |time: Time| UNIX_EPOCH + Duration::from_millis(time.0);
+    // Backdated: the node's clock may be behind ours when it first shows it to another verifier.
+    let begin = SystemTime::now().checked_sub(Duration::from_secs(3600)).unwrap_or(UNIX_EPOCH);
+    Leaf {
+        key: grant.key,
+        node: grant.node,
+        stage: grant.stage,
+        generation: grant.generation,
+        not_before: begin,
+        not_after: at(grant.until),
+    }
+}
+
+fn body<T: DeserializeOwned>(asked: &Asked<'_>) -> Result<T, AgentRefusal> {
+    serde_json::from_slice(asked.body).map_err(AgentRefusal::Body)
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Answer, AgentRefusal> {
+    serde_json::to_vec(value).map(Answer::Json).map_err(AgentRefusal::Body)
+}
+
+/// Whether `signature` over `message` was made with `key`.
+fn proves(key: &Key, message: &[u8], signature: &Signature) -> bool {
+    UnparsedPublicKey::new(&ED25519, &key.0).verify(message, &signature.0).is_ok()
+}

@@ -1,0 +1,53 @@
+//! Stage *deploy*: work, progress, receipt.
+
+use fleet::certificate::Authed;
+use fleet::{Event, Fleet, Reply};
+use protocol::{Envelope, NodeId, Progress, ProgressReply, Receipt, Task, TaskAsk};
+
+use super::{AgentRefusal, Agents};
+
+impl Agents {
+    pub(super) async fn task(&self, who: Authed, ask: TaskAsk) -> Result<Envelope<Task>, AgentRefusal> {
+        let first = self.ask(who.node, &ask).await?;
+        if !matches!(first, Task::Wait { .. }) || ask.wait_seconds == 0 {
+            return Ok(self.envelope(&who, first));
+        }
+        let node = who.node;
+        let before = phase(&self.core.world().fleet, node);
+        self.wait_for(ask.wait_seconds, |world| phase(&world.fleet, node) != before).await;
+        let task = self.ask(node, &ask).await?;
+        Ok(self.envelope(&who, task))
+    }
+
+    async fn ask(&self, node: NodeId, ask: &TaskAsk) -> Result<Task, AgentRefusal> {
+        let inventory = Box::new(ask.inventory.clone());
+        let done = self.core.bring(Event::Asked { node, inventory }).await?;
+        match done.reply {
+            Reply::Task(task) => Ok(task),
+            _ => Err(AgentRefusal::Broken("asking for work was answered with something else".to_owned())),
+        }
+    }
+
+    pub(super) async fn progress(
+        &self,
+        who: Authed,
+        progress: Progress,
+    ) -> Result<Envelope<ProgressReply>, AgentRefusal> {
+        let done = self.core.bring(Event::Progressed { node: who.node, progress }).await?;
+        let go_on = done.reply == Reply::GoOn(true);
+        Ok(self.envelope(&who, ProgressReply { go_on }))
+    }
+
+    pub(super) async fn verified(&self, who: Authed, receipt: Receipt) -> Result<Envelope<Task>, AgentRefusal> {
+        let done = self.core.bring(Event::Verified { node: who.node, receipt }).await?;
+        match done.reply {
+            Reply::Task(task) => Ok(self.envelope(&who, task)),
+            _ => Err(AgentRefusal::Broken("a receipt was answered with something else".to_owned())),
+        }
+    }
+}
+
+/// Changes exactly when the node's task may have changed.
+fn phase(fleet: &Fleet, node: NodeId) -> Option<(&'static str, Option<protocol::JobId>)> {
+    fleet.nodes.get(&node).map(|node| (node.state.word(), node.state.job()))
+}

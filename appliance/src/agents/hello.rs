@@ -1,0 +1,69 @@
+//! The ramdisk's hello.
+
+use fleet::event::Standing;
+use fleet::{Event, Fleet, Reply};
+use protocol::{Hello, HelloReply, Key, Nonce, NodeId, Verdict, hello_proof};
+
+use super::{AgentRefusal, Agents, proves};
+use crate::writer::now;
+
+impl Agents {
+    pub(super) async fn hello(&self, hello: Hello) -> Result<HelloReply, AgentRefusal> {
+        if hello.protocol != protocol::VERSION {
+            return Err(AgentRefusal::Version(hello.protocol));
+        }
+        let reply = self.say(&hello).await?;
+        if !matches!(reply.verdict, Verdict::Waiting { .. }) || hello.wait_seconds == 0 {
+            return Ok(reply);
+        }
+        // Held back until somebody decides about this key, so that a server shows it at once.
+        let (node, key) = (reply.node, hello.key);
+        let before = standing(&self.core.world().fleet, node, &key);
+        self.wait_for(hello.wait_seconds, |world| standing(&world.fleet, node, &key) != before).await;
+        self.say(&hello).await
+    }
+
+    async fn say(&self, hello: &Hello) -> Result<HelloReply, AgentRefusal> {
+        let world = self.core.world();
+        let proven = match (challenge(&world.fleet, &hello.key), &hello.proof) {
+            (Some((node, nonce)), Some(proof)) => {
+                let message = hello_proof(&self.ca.pin(), &node, &hello.key, &nonce);
+                if !proves(&hello.key, &message, proof) {
+                    return Err(AgentRefusal::Proof);
+                }
+                true
+            }
+            (Some(_), None) | (None, _) => false,
+        };
+        let done = self.core.bring(Event::Hello { hello: Box::new(hello.clone()), proven }).await?;
+        let certificate = self.issue(&done).await?;
+        let Reply::Hello { node, nonce, standing } = done.reply else {
+            return Err(AgentRefusal::Broken("a hello was answered with something else".to_owned()));
+        };
+        let verdict = match (standing, certificate) {
+            (Standing::Approved, Some(certificate)) => Verdict::Approved { certificate },
+            (Standing::Approved, None) => Verdict::Waiting { reason: "the certificate is being made".to_owned() },
+            (Standing::Waiting(reason), _) => Verdict::Waiting { reason },
+            (Standing::Rejected(reason), _) => Verdict::Rejected { reason },
+        };
+        let world = self.core.world();
+        let name = world.fleet.nodes.get(&node).map(|node| node.name.to_string()).unwrap_or_default();
+        Ok(HelloReply { node, name, epoch: world.fleet.epoch, time_ms: now().0, nonce, verdict })
+    }
+}
+
+/// The node and challenge that this key was given.
+fn challenge(fleet: &Fleet, key: &Key) -> Option<(NodeId, Nonce)> {
+    fleet.nodes.values().find_map(|node| {
+        let deploy = node.deploy.filter(|deploy| deploy.key == *key).map(|deploy| deploy.nonce);
+        let claim = node.claim.as_ref().filter(|claim| claim.key == *key).map(|claim| claim.nonce);
+        deploy.or(claim).map(|nonce| (node.id, nonce))
+    })
+}
+
+/// Whether this key is approved, and whether its node is rejected.
+fn standing(fleet: &Fleet, node: NodeId, key: &Key) -> Option<(bool, &'static str)> {
+    let node = fleet.nodes.get(&node)?;
+    let approved = node.deploy.is_some_and(|deploy| deploy.key == *key);
+    Some((approved, if approved { "" } else { node.state.word() }))
+}

@@ -1,0 +1,97 @@
+//! Stage *run*: enrolment, identity, state documents, reports.
+
+use fleet::certificate::{Authed, Stage};
+use fleet::{Event, Fleet, Reply};
+use protocol::{
+    Enrol, Enrolled, Envelope, IdentityFile, NodeId, Report, ReportReply, StateAsk, StateReply, Ticket, enrol_proof,
+};
+
+use super::{AgentRefusal, Agents, proves};
+use crate::writer::now;
+
+/// How much one node's identity files may be together, in bytes of base64.
+const MAX_IDENTITY: usize = 64 << 10;
+
+impl Agents {
+    pub(super) async fn enrol(&self, who: Authed, enrol: Enrol) -> Result<Enrolled, AgentRefusal> {
+        if enrol.protocol != protocol::VERSION {
+            return Err(AgentRefusal::Version(enrol.protocol));
+        }
+        if !proves(&enrol.key, &enrol_proof(&self.ca.pin(), &who.node, &enrol.key), &enrol.proof) {
+            return Err(AgentRefusal::Proof);
+        }
+        let uptime_seconds = enrol.uptime_seconds;
+        let done = self.core.bring(Event::Enrolled { node: who.node, key: enrol.key, uptime_seconds }).await?;
+        let certificate = self.issue(&done).await?;
+        let certificate = certificate.ok_or_else(|| AgentRefusal::Broken("no certificate was granted".to_owned()))?;
+        let world = self.core.world();
+        let name = world.fleet.nodes.get(&who.node).map(|node| node.name.to_string()).unwrap_or_default();
+        Ok(Enrolled {
+            node: who.node,
+            name,
+            epoch: world.fleet.epoch,
+            certificate,
+            renew_ms: now().plus_seconds(Stage::Run.seconds() / 2).0,
+            identity: self.core.identity(who.node).await?,
+        })
+    }
+
+    pub(super) async fn escrow(
+        &self,
+        who: Authed,
+        files: Vec<IdentityFile>,
+    ) -> Result<serde_json::Value, AgentRefusal> {
+        let foreign = files.iter().find(|file| !IdentityFile::PATHS.contains(&file.path.as_str()));
+        if let Some(file) = foreign {
+            let why = format!("{:?} is not an identity file", file.path.chars().take(80).collect::<String>());
+            return Err(fleet::Denied::Conflict(why)).map_err(crate::writer::Refused::from)?;
+        }
+        if files.iter().map(|file| file.content.len()).sum::<usize>() > MAX_IDENTITY {
+            let why = "the identity files are larger than 64 KiB together".to_owned();
+            return Err(fleet::Denied::Conflict(why)).map_err(crate::writer::Refused::from)?;
+        }
+        self.core.escrow(who.node, files).await?;
+        Ok(serde_json::json!({}))
+    }
+
+    pub(super) async fn state(&self, who: Authed, ask: StateAsk) -> Result<Envelope<StateReply>, AgentRefusal> {
+        let node = who.node;
+        self.wait_for(ask.wait_seconds, |world| has_news(&world.fleet, node, &ask)).await;
+        let world = self.core.world();
+        let Some(node) = world.fleet.nodes.get(&who.node) else {
+            return Err(AgentRefusal::Unauthorised(fleet::certificate::Unauthorised::NoNode));
+        };
+        let document = (node.document.generation != ask.have && node.document.generation > 0)
+            .then(|| fleet::converge(&world.fleet, &world.site, &self.core.catalog, node))
+            .transpose()
+            .map_err(|why| AgentRefusal::Broken(why.to_string()))?;
+        let orders = node.orders.iter().filter(|order| order.id > ask.done_order).cloned().collect();
+        Ok(self.envelope(&who, StateReply { document, orders }))
+    }
+
+    pub(super) async fn report(
+        &self,
+        who: Authed,
+        report: Report,
+    ) -> Result<Envelope<ReportReply>, AgentRefusal> {
+        let done = self.core.bring(Event::Reported { node: who.node, report: Box::new(report) }).await?;
+        if let Reply::Answers(answers) = done.reply {
+            self.answers.put(who.node, answers);
+        }
+        let world = self.core.world();
+        let generation = world.fleet.nodes.get(&who.node).map_or(0, |node| node.document.generation);
+        Ok(self.envelope(&who, ReportReply { generation }))
+    }
+
+    pub(super) async fn ticket(&self, who: Authed, ticket: Ticket) -> Result<serde_json::Value, AgentRefusal> {
+        self.core.bring(Event::Ticketed { node: who.node, key: ticket.key }).await?;
+        Ok(serde_json::json!({}))
+    }
+}
+
+fn has_news(fleet: &Fleet, node: NodeId, ask: &StateAsk) -> bool {
+    fleet.nodes.get(&node).is_none_or(|node| {
+        (node.document.generation != ask.have && node.document.generation > 0)
+            || node.orders.iter().any(|order| order.id > ask.done_order)
+    })
+}

@@ -1,0 +1,234 @@
+//! The local API: HTTP and JSON over the control socket. The command line is its only shipped client.
+//!
+//! Whoever may open the socket may do everything: its mode and group are the permission.
+
+mod act;
+mod look;
+mod units;
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleet::Denied;
+use fleet::view::{API_VERSION, Problem, item, list};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixListener;
+
+use crate::answers::Answers;
+use crate::images::{ImageError, Images};
+use crate::listen::ListenerState;
+use crate::writer::{Core, Refused};
+
+/// Most bytes of a request that is not an image.
+const MAX_BODY: usize = 1 << 20;
+
+/// What the command line talks to.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Events in, world out.
+    pub core: Core,
+    /// The image store.
+    pub images: Arc<Images>,
+    /// Answers to orders.
+    pub answers: Answers,
+    /// The listeners, for `status`.
+    pub listeners: Vec<Arc<ListenerState>>,
+    /// Our own units; absent where there is no systemd (tests).
+    pub own: Option<Arc<units::Own>>,
+}
+
+pub use units::Own;
+
+/// Why a request was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No such route.
+    #[error("there is no {0}")]
+    NoRoute(String),
+    /// The body or query is not what the route takes.
+    #[error("the request is not understood: {0}")]
+    Body(String),
+    /// The typed name is not the node's.
+    #[error("this erases {disk} on {node}: confirm it with the node's name (--confirm={node})")]
+    Unconfirmed {
+        /// The node.
+        node: String,
+        /// The disk.
+        disk: String,
+    },
+    /// The rules say no, or it could not be saved.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The image is not taken.
+    #[error("{}", crate::chain(.0))]
+    Image(#[from] ImageError),
+    /// A node did not answer in time.
+    #[error("{0} did not answer within {1} s: see rackwright node why {0}")]
+    Silent(String, u64),
+    /// Something of ours is broken.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        ApiError::Refused(denied.into())
+    }
+}
+
+impl ApiError {
+    /// HTTP status and exit code.
+    fn codes(&self) -> (StatusCode, u8) {
+        match self {
+            ApiError::NoRoute(_) | ApiError::Refused(Refused::Denied(Denied::Missing { .. })) => {
+                (StatusCode::NOT_FOUND, 3)
+            }
+            ApiError::Body(_) => (StatusCode::BAD_REQUEST, 2),
+            ApiError::Unconfirmed { .. } => (StatusCode::CONFLICT, 5),
+            ApiError::Refused(Refused::Denied(_)) => (StatusCode::CONFLICT, 4),
+            ApiError::Refused(Refused::Unsaved(_) | Refused::Stopping) | ApiError::Broken(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, 1)
+            }
+            ApiError::Image(ImageError::File { .. } | ImageError::NoRoom { .. }) => {
+                (StatusCode::INSUFFICIENT_STORAGE, 1)
+            }
+            ApiError::Image(_) => (StatusCode::CONFLICT, 4),
+            ApiError::Silent(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
+        }
+    }
+}
+
+type Answer = Result<Response<Full<Bytes>>, ApiError>;
+
+impl Api {
+    /// Serves the control socket until the process ends.
+    ///
+    /// # Errors
+    /// When the socket can't be made.
+    pub async fn serve(self, socket: &Path) -> std::io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        drop(std::fs::remove_file(socket));
+        let listener = UnixListener::bind(socket)?;
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket could not accept");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
+            };
+            let api = self.clone();
+            tokio::spawn(async move {
+                let service = hyper::service::service_fn(move |request| {
+                    let api = api.clone();
+                    async move { Ok::<_, Infallible>(api.respond(request).await) }
+                });
+                let served = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(Duration::from_secs(10))
+                    .serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = served.await {
+                    tracing::debug!(%error, "a control connection ended early");
+                }
+            });
+        }
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        self.route(request).await.unwrap_or_else(|error| {
+            let (status, exit) = error.codes();
+            let problem = Problem { api_version: API_VERSION.to_owned(), error: error.to_string(), exit };
+            write(status, &problem)
+        })
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let parts = path.trim_matches('/').split('/').map(decode).collect::<Vec<_>>();
+        let parts = parts.iter().map(String::as_str).collect::<Vec<_>>();
+        let no_route = || ApiError::NoRoute(path.chars().take(120).collect());
+        if *request.method() == Method::GET {
+            return self.look(&parts, &query).await.ok_or_else(no_route)?;
+        }
+        if *request.method() != Method::POST {
+            return Err(no_route());
+        }
+        if parts.as_slice() == ["v1", "images"] {
+            return self.import(request).await;
+        }
+        let limited = Limited::new(request.into_body(), MAX_BODY).collect().await;
+        let body = limited.map_err(|error| ApiError::Body(error.to_string()))?.to_bytes();
+        self.act(&parts, &body).await.ok_or_else(no_route)?
+    }
+}
+
+/// A request's query.
+#[derive(Debug, Default)]
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(text: &str) -> Self {
+        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+        Self(pairs.map(|(key, value)| (key.to_owned(), decode(value))).collect())
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str()).filter(|v| !v.is_empty())
+    }
+
+    fn number(&self, key: &str, otherwise: u64) -> u64 {
+        self.text(key).and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+    }
+}
+
+/// Percent-decoding, for names with a colon or a slash in them.
+fn decode(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let hex = (byte == b'%').then(|| [bytes.next(), bytes.next()]);
+        match hex {
+            Some([Some(high), Some(low)]) => {
+                let digits = [high, low];
+                let value = std::str::from_utf8(&digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok());
+                out.push(value.unwrap_or(b'?'));
+            }
+            Some(_) => out.push(b'?'),
+            None => out.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn write<T: Serialize>(status: StatusCode, value: &T) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let json = hyper::header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    response
+}
+
+fn one<T: Serialize>(value: T) -> Answer {
+    Ok(write(StatusCode::OK, &item(value)))
+}
+
+fn rows<T: Serialize>(values: Vec<T>) -> Answer {
+    Ok(write(StatusCode::OK, &list(values)))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| ApiError::Body(error.to_string()))
+}

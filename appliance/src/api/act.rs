@@ -1,0 +1,221 @@
+//! Changing: every one of these is an event for the writer.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+use fleet::event::UnitVerb;
+use fleet::plan::{PlanId, PlanState};
+use fleet::view;
+use fleet::{Event, Name, Reply};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Request, header};
+use protocol::{DiskId, NodeId};
+use serde::Deserialize;
+
+use super::look::missing;
+use super::{Answer, Api, ApiError, one, read};
+use crate::writer::now;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approve {
+    name: Option<Name>,
+    roles: Option<BTreeSet<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reject {
+    why: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rename {
+    name: Name,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Roles {
+    roles: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Address {
+    address: Ipv4Addr,
+    mac: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MakePlan {
+    image: Option<String>,
+    disk: Option<String>,
+    roles: Option<BTreeSet<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Apply {
+    confirm: Option<String>,
+}
+
+impl Api {
+    pub(super) async fn act(&self, path: &[&str], body: &[u8]) -> Option<Answer> {
+        Some(match path {
+            ["v1", "nodes", name, verb] => self.act_on(name, verb, body).await?,
+            ["v1", "plans", id, "apply"] => self.apply(id, body).await,
+            ["v1", "images", name, "verify"] => self.scrub(name).await,
+            ["v1", "services", node, unit, verb] => {
+                let verb = match *verb {
+                    "start" => UnitVerb::Start,
+                    "stop" => UnitVerb::Stop,
+                    "restart" => UnitVerb::Restart,
+                    _ => return None,
+                };
+                self.unit(node, unit, verb).await
+            }
+            _ => return None,
+        })
+    }
+
+    async fn act_on(&self, name: &str, verb: &str, body: &[u8]) -> Option<Answer> {
+        let node = match self.node(name) {
+            Ok(node) => node,
+            Err(error) => return Some(Err(error)),
+        };
+        let event = match verb {
+            "approve" => read(body).map(|Approve { name, roles }| Event::Approve { node, name, roles }),
+            "reject" => read(body).map(|Reject { why }| {
+                let why = why.unwrap_or_else(|| "the operator does not want it".to_owned());
+                Event::Reject { node, why: why.chars().take(200).collect() }
+            }),
+            "rename" => read(body).map(|Rename { name }| Event::Rename { node, name }),
+            "roles" => read(body).map(|Roles { roles }| Event::SetRoles { node, roles }),
+            "retry" => Ok(Event::Retry { node }),
+            "plan" => return Some(self.plan(node, body).await),
+            "address" => return Some(self.address(node, body).await),
+            _ => return None,
+        };
+        Some(self.change(node, event).await)
+    }
+
+    async fn change(&self, node: NodeId, event: Result<Event, ApiError>) -> Answer {
+        self.core.bring(event?).await?;
+        self.row(node)
+    }
+
+    fn row(&self, node: NodeId) -> Answer {
+        let world = self.core.world();
+        let node = world.fleet.node(node)?;
+        one(view::node_row(&world.fleet, &world.site, node, now()))
+    }
+
+    pub(super) fn node(&self, name: &str) -> Result<NodeId, ApiError> {
+        let world = self.core.world();
+        Ok(world.fleet.find(name, &world.site.ca)?.id)
+    }
+
+    async fn address(&self, node: NodeId, body: &[u8]) -> Answer {
+        let Address { address, mac } = read(body)?;
+        let world = self.core.world();
+        let wanted = mac.unwrap_or_else(|| {
+            world.fleet.nodes.get(&node).map(|node| node.boot.mac.to_string()).unwrap_or_default()
+        });
+        let known = world.fleet.node(node)?.macs().any(|mac| mac.as_str() == wanted.to_ascii_lowercase());
+        if !known {
+            return Err(missing("NIC", &wanted));
+        }
+        let mac = wanted.parse().map_err(|_| ApiError::Body(format!("{wanted:?} is not an Ethernet address")))?;
+        self.core.set_address(node, mac, address).await?;
+        self.row(node)
+    }
+
+    async fn plan(&self, node: NodeId, body: &[u8]) -> Answer {
+        let MakePlan { image, disk, roles } = read(body)?;
+        if let Some(roles) = roles {
+            self.core.bring(Event::SetRoles { node, roles }).await?;
+        }
+        let world = self.core.world();
+        let image = image.map(|text| world.fleet.find_image(&text).map(|image| image.digest)).transpose()?;
+        let disk = disk.map(|text| disk_id(&text)).transpose()?;
+        let done = self.core.bring(Event::Plan { node, image, disk }).await?;
+        let Reply::Plan(plan) = done.reply else {
+            return Err(ApiError::Broken("planning was answered with something else".to_owned()));
+        };
+        one(view::plan_view(&self.core.world().fleet, &plan))
+    }
+
+    async fn apply(&self, id: &str, body: &[u8]) -> Answer {
+        let Apply { confirm } = read(body)?;
+        let world = self.core.world();
+        let plan = PlanId(id.to_owned());
+        let found = world.fleet.plans.get(&plan).ok_or_else(|| missing("plan", id))?;
+        let node = world.fleet.node(found.node)?;
+        if found.state == PlanState::Open && confirm.as_deref() != Some(node.name.as_str()) {
+            let disk = found.target.disk.to_string();
+            return Err(ApiError::Unconfirmed { node: node.name.to_string(), disk });
+        }
+        let done = self.core.bring(Event::Apply { plan }).await?;
+        let world = self.core.world();
+        let Reply::Job(job) = done.reply else {
+            return Err(ApiError::Broken("applying was answered with something else".to_owned()));
+        };
+        let job = world.fleet.jobs.get(&job).ok_or_else(|| missing("job", &job.to_string()))?;
+        one(view::job_row(&world.fleet, job))
+    }
+
+    /// Takes an image in as it streams; a client that goes away leaves nothing behind.
+    pub(super) async fn import(&self, request: Request<Incoming>) -> Answer {
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        let length: u64 = length.ok_or_else(|| ApiError::Body("an image needs a Content-Length".to_owned()))?;
+        let (chunks, mut incoming) = tokio::sync::mpsc::channel::<Bytes>(8);
+        let images = std::sync::Arc::clone(&self.images);
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut import = images.import(length)?;
+            while let Some(bytes) = incoming.blocking_recv() {
+                import.push(&bytes)?;
+            }
+            import.finish()
+        });
+        let mut body = request.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| ApiError::Body(error.to_string()))?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            if chunks.send(bytes).await.is_err() {
+                break;
+            }
+        }
+        drop(chunks);
+        let image = writing.await.map_err(|error| ApiError::Broken(error.to_string()))??;
+        self.core.bring(Event::Imported(image.clone())).await?;
+        one(view::image_row(&self.core.world().fleet, &image))
+    }
+
+    async fn scrub(&self, name: &str) -> Answer {
+        let world = self.core.world();
+        let image = world.fleet.find_image(name)?.clone();
+        let (images, digest) = (std::sync::Arc::clone(&self.images), image.digest);
+        let scrubbed = tokio::task::spawn_blocking(move || images.scrub(&digest)).await;
+        let bad = scrubbed.map_err(|error| ApiError::Broken(error.to_string()))??;
+        one(serde_json::json!({
+            "digest": image.digest.to_string(),
+            "bytes": image.content_bytes,
+            "bad": bad,
+        }))
+    }
+}
+
+/// A disk as plans and `node show` spell it.
+fn disk_id(text: &str) -> Result<DiskId, ApiError> {
+    let id = match text.split_once(':') {
+        Some(("wwn", wwn)) => DiskId::of(wwn, ""),
+        Some(("serial", serial)) => DiskId::of("", serial),
+        _ => None,
+    };
+    id.ok_or_else(|| ApiError::Body(format!("{text:?} is not a disk: write wwn:… or serial:…, as node show prints it")))
+}

@@ -1,0 +1,158 @@
+//! Reading: nothing here changes anything.
+
+use std::time::Duration;
+
+use fleet::plan::PlanId;
+use fleet::view::{self, ListenerRow, Status, Why};
+use fleet::{Denied, Node, State};
+
+use super::{Answer, Api, ApiError, Query, one, rows};
+use crate::listen::ListenerReport;
+use crate::writer::{World, now};
+
+/// Lines of the log behind `node why`.
+const WHY_LINES: u32 = 40;
+
+impl Api {
+    pub(super) async fn look(&self, path: &[&str], query: &Query) -> Option<Answer> {
+        let world = self.core.world();
+        Some(match path {
+            ["v1", "status"] => self.status(&world).await,
+            ["v1", "nodes"] => rows(self.nodes(&world)),
+            ["v1", "nodes", name] => {
+                let node = world.fleet.find(name, &world.site.ca).map_err(ApiError::from);
+                node.and_then(|node| one(view::node_view(&world.fleet, &world.site, node, now())))
+            }
+            ["v1", "nodes", name, "why"] => self.why(&world, name).await,
+            ["v1", "plans"] => rows(world.fleet.plans.values().map(|p| view::plan_view(&world.fleet, p)).collect()),
+            ["v1", "plans", id] => {
+                let plan = world.fleet.plans.get(&PlanId((*id).to_owned()));
+                let plan = plan.ok_or_else(|| missing("plan", id));
+                plan.and_then(|plan| one(view::plan_view(&world.fleet, plan)))
+            }
+            ["v1", "jobs"] => rows(jobs(&world, |_| true)),
+            ["v1", "jobs", id] => {
+                let job = world.fleet.jobs.values().find(|job| job.id.to_string().starts_with(*id));
+                job.ok_or_else(|| missing("job", id)).and_then(|job| one(view::job_row(&world.fleet, job)))
+            }
+            ["v1", "images"] => rows(world.fleet.images.values().map(|i| view::image_row(&world.fleet, i)).collect()),
+            ["v1", "images", name] => {
+                let image = world.fleet.find_image(name).map_err(ApiError::from);
+                image.and_then(|image| one(view::image_row(&world.fleet, image)))
+            }
+            ["v1", "services"] => self.services(&world, query.text("node")).await,
+            ["v1", "services", node, unit, "logs"] => self.logs(node, unit, query.number("lines", 50)).await,
+            ["v1", "events"] => self.events(query).await,
+            ["v1", "ansible", "inventory"] => self.inventory(&world),
+            _ => return None,
+        })
+    }
+
+    fn nodes(&self, world: &World) -> Vec<view::NodeRow> {
+        let row = |node| view::node_row(&world.fleet, &world.site, node, now());
+        let mut rows = world.fleet.nodes.values().map(row).collect::<Vec<_>>();
+        rows.sort_by(|a, b| a.name.cmp(&b.name));
+        rows
+    }
+
+    async fn status(&self, world: &World) -> Answer {
+        let nodes = self.nodes(world);
+        let troubled = nodes.iter().any(|n| ["attention", "degraded", "silent"].contains(&n.health.as_str()));
+        let listeners = self.listeners.iter().map(|l| listener(&l.report())).collect::<Vec<_>>();
+        let deaf = self.listeners.iter().any(|listener| listener.report().waiting.is_some());
+        let jobs = jobs(world, |job| !job.state.ended());
+        let health = match (troubled || deaf, jobs.is_empty()) {
+            (true, _) => "attention",
+            (false, false) => "busy",
+            (false, true) => "ok",
+        };
+        let events = self.lines(0, 5, None).await?;
+        one(Status {
+            site: world.site.name.clone(),
+            health: health.to_owned(),
+            time: now().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listeners,
+            nodes,
+            jobs,
+            events,
+            next: view::next_step(&world.fleet),
+        })
+    }
+
+    async fn why(&self, world: &World, name: &str) -> Answer {
+        let node = world.fleet.find(name, &world.site.ca)?;
+        let wait = fleet::patience::wait(&world.fleet, node);
+        let facts = self.lines(0, WHY_LINES, Some(node)).await?;
+        let unsettled = world.unsettled.get(&node.id);
+        let waiting = wait.as_ref().map(|wait| wait.reason.clone()).or_else(|| unsettled.cloned());
+        one(Why {
+            node: view::node_row(&world.fleet, &world.site, node, now()),
+            waiting,
+            until: wait.and_then(|wait| wait.until).map(|at| at.to_string()),
+            facts,
+        })
+    }
+
+    async fn events(&self, query: &Query) -> Answer {
+        let after = query.number("after", 0);
+        let limit = u32::try_from(query.number("limit", 100)).unwrap_or(u32::MAX).min(10_000);
+        let patience = Duration::from_secs(query.number("wait", 0).min(60));
+        if !patience.is_zero() {
+            let mut watch = self.core.watch();
+            let news = watch.wait_for(|world| world.seq > after);
+            drop(tokio::time::timeout(patience, news).await);
+        }
+        let world = self.core.world();
+        let node = query.text("node").map(|name| world.fleet.find(name, &world.site.ca)).transpose()?;
+        rows(self.lines(after, limit, node).await?)
+    }
+
+    async fn lines(
+        &self,
+        after: u64,
+        limit: u32,
+        node: Option<&Node>,
+    ) -> Result<Vec<view::EventRow>, ApiError> {
+        let log = self.core.log.clone();
+        let about = node.map(|node| (node.id, node.macs().map(ToString::to_string).collect()));
+        let read = tokio::task::spawn_blocking(move || log.lines(after, limit, about)).await;
+        let lines = read.map_err(|error| ApiError::Broken(error.to_string()))?;
+        let lines = lines.map_err(|error| ApiError::Broken(crate::chain(&error)))?;
+        let world = self.core.world();
+        Ok(lines.iter().map(|line| view::event_row(&world.fleet, line)).collect())
+    }
+
+    fn inventory(&self, world: &World) -> Answer {
+        let active = |node: &&Node| matches!(node.state, State::Active);
+        let hosts = world.fleet.nodes.values().filter(active).map(|node| {
+            let row = view::node_row(&world.fleet, &world.site, node, now());
+            let facts = [("hardware".to_owned(), row.hardware.into()), ("id".to_owned(), row.id.into())];
+            ansible_compat::Host::new(&row.name, row.address.into(), row.roles, facts.into())
+        });
+        let hosts = hosts.collect::<Result<Vec<_>, _>>();
+        let hosts = hosts.map_err(|error| ApiError::Broken(error.to_string()))?;
+        let text = ansible_compat::inventory(&hosts);
+        Ok(hyper::Response::new(http_body_util::Full::new(text.into())))
+    }
+}
+
+fn jobs(world: &World, wanted: impl Fn(&fleet::job::Job) -> bool) -> Vec<view::JobRow> {
+    let mut jobs = world.fleet.jobs.values().filter(|job| wanted(job)).collect::<Vec<_>>();
+    jobs.sort_by_key(|job| job.created);
+    jobs.into_iter().map(|job| view::job_row(&world.fleet, job)).collect()
+}
+
+fn listener(report: &ListenerReport) -> ListenerRow {
+    let last = report.last.as_ref().map(|trouble| trouble.what.clone());
+    ListenerRow {
+        name: report.kind.clone(),
+        address: report.bound.map_or_else(|| format!("not on {}", report.interface), |at| at.to_string()),
+        answered: report.answered,
+        problem: report.waiting.clone().or(last),
+    }
+}
+
+pub(super) fn missing(kind: &'static str, name: &str) -> ApiError {
+    Denied::Missing { kind, name: name.to_owned() }.into()
+}

@@ -1,0 +1,258 @@
+//! The one loop that changes anything: events in, one transaction per batch, effects and answers out after the commit.
+//!
+//! Everybody else reads an immutable [`World`]. A batch that can't be saved never happened: its answers are refusals and
+//! the world stays as it was.
+
+mod draft;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fleet::event::Effect;
+use fleet::{Catalog, Denied, Event, Fleet, Reply, Site, Time};
+use protocol::{HardwareAddress, IdentityFile, NodeId};
+use pxe::Mac;
+use pxe::dhcp::{Arrival, Leases, Policy};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::store::{Log, Store, StoreError};
+use draft::Draft;
+
+/// How many events one transaction takes at most: a boot storm shares its syncs.
+const BATCH: usize = 128;
+/// How many events may wait; beyond, whoever brings one waits too.
+const QUEUE: usize = 4096;
+
+/// Everything the daemon knows, as of the last commit.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Nodes, images, plans, jobs, certificates.
+    pub fleet: Fleet,
+    /// Addresses.
+    pub leases: Leases,
+    /// The site, with the fixed addresses.
+    pub site: Site,
+    /// Nodes whose state document can't be made, and why.
+    pub unsettled: BTreeMap<NodeId, String>,
+    /// The number of the log's last line.
+    pub seq: u64,
+}
+
+/// A DHCP packet as it arrived.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// The UDP payload.
+    pub bytes: Vec<u8>,
+    /// Port and source.
+    pub arrival: Arrival,
+}
+
+/// Why an event changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The rules say no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It could not be saved.
+    #[error("nothing was changed: {0}")]
+    Unsaved(String),
+    /// The daemon is stopping.
+    #[error("the controller is stopping; ask again when it is back")]
+    Stopping,
+}
+
+/// What an event brought about, after the commit.
+#[derive(Debug)]
+pub struct Done {
+    /// For whoever brought it.
+    pub reply: Reply,
+    /// To be done now.
+    pub effects: Vec<Effect>,
+}
+
+/// What the DHCP socket must send, after the commit.
+#[derive(Debug)]
+pub struct DhcpAnswer {
+    /// The packet and where to; silence otherwise.
+    pub reply: Option<pxe::dhcp::Reply>,
+    /// Why there is none.
+    pub silence: Option<String>,
+}
+
+enum Input {
+    Event(Box<Event>, oneshot::Sender<Result<Done, Refused>>),
+    Dhcp(Box<Packet>, oneshot::Sender<DhcpAnswer>),
+    Address { node: NodeId, mac: Mac, address: std::net::Ipv4Addr, done: oneshot::Sender<Result<(), Refused>> },
+    Escrow { node: NodeId, files: Vec<IdentityFile>, done: oneshot::Sender<Result<(), Refused>> },
+    Identity { node: NodeId, done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>> },
+}
+
+/// The way in for events, and the view of what they made.
+#[derive(Clone, Debug)]
+pub struct Core {
+    inputs: mpsc::Sender<Input>,
+    world: watch::Receiver<Arc<World>>,
+    /// The event log.
+    pub log: Log,
+    /// Roles and services.
+    pub catalog: Arc<Catalog>,
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Input")
+    }
+}
+
+impl Core {
+    /// Loads the state and starts the writer's thread.
+    ///
+    /// # Errors
+    /// [`StoreError`], when the state can't be read.
+    pub fn start(
+        store: Store,
+        log: Log,
+        catalog: Catalog,
+        policy: Policy,
+        site: Site,
+    ) -> Result<(Core, std::thread::JoinHandle<()>), StoreError> {
+        let leases = store.leases()?;
+        let mut world = World { fleet: store.fleet()?, leases, site, unsettled: BTreeMap::new(), seq: store.last_seq()? };
+        world.site.addresses = addresses(&world.leases);
+        let catalog = Arc::new(catalog);
+        let (inputs, receiver) = mpsc::channel(QUEUE);
+        let (publish, view) = watch::channel(Arc::new(world));
+        let writer = Writer { store, publish, catalog: Arc::clone(&catalog), policy, told: BTreeMap::new() };
+        let thread = std::thread::Builder::new().name("writer".to_owned());
+        let thread = thread.spawn(move || writer.run(receiver));
+        let thread = thread.map_err(|source| StoreError::Thread { source })?;
+        Ok((Core { inputs, world: view, log, catalog }, thread))
+    }
+
+    /// What is, as of the last commit.
+    pub fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world.borrow())
+    }
+
+    /// A receiver that wakes whenever the world changes.
+    pub fn watch(&self) -> watch::Receiver<Arc<World>> {
+        self.world.clone()
+    }
+
+    /// Brings an event; returns when it is durable.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing was changed.
+    pub async fn bring(&self, event: Event) -> Result<Done, Refused> {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Event(Box::new(event), done)).await?;
+        answer.await.map_err(|_| Refused::Stopping)?
+    }
+
+    /// Brings a DHCP packet; the lease is durable when this returns.
+    pub async fn dhcp(&self, packet: Packet) -> DhcpAnswer {
+        let (done, answer) = oneshot::channel();
+        let stopping = || DhcpAnswer { reply: None, silence: Some(Refused::Stopping.to_string()) };
+        match self.send(Input::Dhcp(Box::new(packet), done)).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| stopping()),
+            Err(_) => stopping(),
+        }
+    }
+
+    /// Sets the fixed address of a NIC.
+    ///
+    /// # Errors
+    /// [`Refused`]: taken, outside the subnet, ….
+    pub async fn set_address(
+        &self,
+        node: NodeId,
+        mac: Mac,
+        address: std::net::Ipv4Addr,
+    ) -> Result<(), Refused> {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Address { node, mac, address, done }).await?;
+        answer.await.map_err(|_| Refused::Stopping)?
+    }
+
+    /// Keeps a node's identity files.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn escrow(&self, node: NodeId, files: Vec<IdentityFile>) -> Result<(), Refused> {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Escrow { node, files, done }).await?;
+        answer.await.map_err(|_| Refused::Stopping)?
+    }
+
+    /// The identity files that are kept for a node.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn identity(&self, node: NodeId) -> Result<Vec<IdentityFile>, Refused> {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Identity { node, done }).await?;
+        answer.await.map_err(|_| Refused::Stopping)?
+    }
+
+    async fn send(&self, input: Input) -> Result<(), Refused> {
+        self.inputs.send(input).await.map_err(|_| Refused::Stopping)
+    }
+}
+
+/// The controller's time.
+pub fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Every NIC's fixed address.
+fn addresses(leases: &Leases) -> BTreeMap<HardwareAddress, std::net::Ipv4Addr> {
+    leases.iter().filter_map(|(mac, lease)| Some((mac.to_string().parse().ok()?, lease.ip))).collect()
+}
+
+struct Writer {
+    store: Store,
+    publish: watch::Sender<Arc<World>>,
+    catalog: Arc<Catalog>,
+    policy: Policy,
+    /// What was last logged about a NIC's requests: firmware repeats itself.
+    told: BTreeMap<Mac, (String, Time)>,
+}
+
+impl Writer {
+    fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+        self.commit(Vec::new(), true);
+        while let Some(first) = inputs.blocking_recv() {
+            let mut batch = vec![first];
+            while let Some(more) = (batch.len() < BATCH).then(|| inputs.try_recv().ok()).flatten() {
+                batch.push(more);
+            }
+            self.commit(batch, false);
+        }
+    }
+
+    /// Decides a batch on a copy of the world, saves it, and only then shows the copy and answers.
+    fn commit(&mut self, inputs: Vec<Input>, settle: bool) {
+        let world = World::clone(&self.publish.borrow());
+        let mut draft = Draft::new(world, &self.catalog, &self.policy, &mut self.told, now());
+        draft.settle |= settle;
+        for input in inputs {
+            draft.take(input, &self.store);
+        }
+        let (world, batch, answers) = draft.finish();
+        let saved = if batch.is_empty() { Ok(()) } else { self.store.save(&batch) };
+        match saved {
+            Ok(()) => {
+                if !batch.is_empty() {
+                    self.publish.send_replace(Arc::new(world));
+                }
+                answers.into_iter().for_each(|answer| answer(None));
+            }
+            Err(error) => {
+                let why = crate::chain(&error);
+                tracing::error!(%why, "the state could not be saved; nothing was changed");
+                answers.into_iter().for_each(|answer| answer(Some(&why)));
+            }
+        }
+    }
+}
