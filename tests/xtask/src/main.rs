@@ -1,2 +1,59 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: the two commands that do everything, and what stands beside them.
+
+mod checks;
+mod cli;
+mod demo;
+mod kept;
+mod watch;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use cli::{Command, USAGE};
+use xtask::{interrupt, prerequisites, say};
+
+type Done = Result<(), Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    interrupt::watch();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let command = match cli::parse(&args) {
+        Ok(command) => command,
+        Err(complaint) => {
+            eprintln!("xtask: {complaint}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(command) {
+        Ok(code) => code,
+        Err(error) => {
+            say::line(&format!("xtask: {}", say::chain(error.as_ref())));
+            if interrupt::requested() { ExitCode::from(130) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    match command {
+        Command::Help => println!("{USAGE}"),
+        Command::Prerequisites => {
+            prerequisites::ensure()?;
+            println!("everything that building and the rack need is installed");
+        }
+        Command::Demo(options) => demo::run(options)?,
+        Command::Test { fast } => checks::run(fast)?,
+        Command::RackList => kept::list()?,
+        Command::RackExec(argv) => return kept::exec(&argv),
+        Command::RackConsole(server) => kept::console(&server)?,
+        Command::RackDown => kept::down()?,
+        Command::Bench { name, .. } => return Ok(not_yet(&format!("bench {name}"))),
+        Command::Iso => return Ok(not_yet("iso")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the design promises and this tree does not have; saying so beats an empty success.
+fn not_yet(what: &str) -> ExitCode {
+    eprintln!("xtask: `{what}` does not exist yet in this tree");
+    ExitCode::from(2)
+}

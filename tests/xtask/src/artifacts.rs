@@ -1,0 +1,218 @@
+//! What goes into a rack: programs, boot store, node images, the controller's root file system.
+//!
+//! Knows the commands that make them and where they land. Refuses to decide what is up to date: cargo and image-build
+//! each keep a cache by input digest.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::place;
+use crate::prerequisites::{self, PrerequisiteError};
+use crate::rack::controller::Parts;
+use crate::say;
+use crate::tool::{Tool, ToolError};
+
+/// The only architecture so far.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Why they are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// A package is missing.
+    #[error(transparent)]
+    Prerequisite(#[from] PrerequisiteError),
+    /// cargo or image-build said no.
+    #[error("building {what}")]
+    Build {
+        /// What was being built.
+        what: String,
+        /// How it failed.
+        source: ToolError,
+    },
+    /// A file could not be read or made.
+    #[error("using {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// A node image that the rack needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe {
+    /// Its file name without the ending.
+    pub name: &'static str,
+    /// What it is for.
+    pub roles: &'static [&'static str],
+    /// Whether its agent speaks to libvirt.
+    pub libvirt: bool,
+}
+
+/// The node images of the demo: together they have every base role.
+pub const RECIPES: [Recipe; 2] = [
+    Recipe { name: "control", roles: &["control"], libvirt: false },
+    Recipe { name: "worker", roles: &["compute", "network", "storage"], libvirt: true },
+];
+
+/// Everything a rack needs.
+#[derive(Debug, Clone)]
+pub struct Artifacts {
+    /// What the controller is made from.
+    pub parts: Parts,
+}
+
+impl Artifacts {
+    /// The node image `name` as it is, for comparing disks from outside.
+    #[must_use]
+    pub fn raw(&self, name: &str) -> PathBuf {
+        self.parts.images.join(format!("{name}.raw"))
+    }
+
+    /// The node image `name` as it is imported.
+    #[must_use]
+    pub fn packed(&self, name: &str) -> PathBuf {
+        self.parts.images.join(format!("{name}.rwimage"))
+    }
+}
+
+/// What to build.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    /// Forget what was built before, downloads too.
+    pub fresh: bool,
+    /// Also write each node image as it is on a disk.
+    pub raw: bool,
+}
+
+/// Builds whatever is not up to date.
+///
+/// # Errors
+/// A prerequisite, cargo or image-build.
+pub fn build(wish: Wish) -> Result<Artifacts, ArtifactError> {
+    prerequisites::ensure()?;
+    let dir = place::images();
+    if wish.fresh && dir.exists() {
+        fs::remove_dir_all(&dir).map_err(|source| ArtifactError::Io { path: dir.clone(), source })?;
+    }
+    make_dir(&dir)?;
+    let programs = programs()?;
+    install_for(&programs.image_build)?;
+    let maker = Maker { dir: &dir, programs: &programs };
+    let boot = dir.join("boot");
+    maker.run("the boot ramdisk", &["ramdisk"], |tool| {
+        tool.arg("--agent").arg(&programs.static_agent).arg("--out").arg(&boot)
+    })?;
+    let key = signing_key(&dir)?;
+    let images = dir.join("nodes");
+    make_dir(&images)?;
+    for recipe in RECIPES {
+        maker.node(&recipe, &images, &key, wish.raw)?;
+    }
+    let root = dir.join("controller");
+    maker.run("the controller's root file system", &["controller"], |tool| {
+        tool.arg("--appliance").arg(&programs.appliance).arg("--out").arg(&root)
+    })?;
+    let image_key = public_half(&programs, &key)?;
+    Ok(Artifacts { parts: Parts { root, boot, images, image_key } })
+}
+
+struct Programs {
+    image_build: PathBuf,
+    static_agent: PathBuf,
+    libvirt_agent: PathBuf,
+    appliance: PathBuf,
+}
+
+/// Builds the programs as they are shipped.
+fn programs() -> Result<Programs, ArtifactError> {
+    let target = place::target();
+    let ship = target.join("ship");
+    cargo("rackwright, image-build and the agent with libvirt", |tool| {
+        tool.args(["-p", "appliance", "-p", "image-build", "-p", "agent", "--features", "agent/libvirt"])
+    })?;
+    cargo("the static agent", |tool| {
+        // The explicit target keeps the flag away from build scripts and procedural macros.
+        tool.args(["-p", "agent", "--target", TARGET]).env("RUSTFLAGS", "-C target-feature=+crt-static")
+    })?;
+    Ok(Programs {
+        image_build: ship.join("image-build"),
+        static_agent: target.join(TARGET).join("ship/rackwright-agent"),
+        libvirt_agent: ship.join("rackwright-agent"),
+        appliance: ship.join("rackwright"),
+    })
+}
+
+fn cargo(what: &str, with: impl FnOnce(Tool) -> Tool) -> Result<(), ArtifactError> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let tool = with(Tool::new(program).args(["build", "--profile", "ship", "--locked"]));
+    say::step(&format!("building {what}"), || tool.dir(place::workspace()).show())
+        .map_err(|source| ArtifactError::Build { what: what.to_owned(), source })
+}
+
+/// image-build knows what it runs; what it names is installed like our own.
+fn install_for(image_build: &Path) -> Result<(), ArtifactError> {
+    let what = "the list of image-build's prerequisites";
+    let list = Tool::new(image_build)
+        .arg("prerequisites")
+        .read()
+        .map_err(|source| ArtifactError::Build { what: what.to_owned(), source })?;
+    Ok(prerequisites::install(&list.split_whitespace().collect::<Vec<_>>())?)
+}
+
+struct Maker<'a> {
+    dir: &'a Path,
+    programs: &'a Programs,
+}
+
+impl Maker<'_> {
+    fn run(&self, what: &str, verb: &[&str], with: impl FnOnce(Tool) -> Tool) -> Result<(), ArtifactError> {
+        let recipes = place::workspace().join("image-build/recipes");
+        let tool = Tool::new(&self.programs.image_build).args(verb.iter().copied());
+        let tool = tool.arg("--cache").arg(self.dir.join("cache")).arg("--recipes").arg(recipes);
+        say::step(&format!("making {what}"), || with(tool).dir(place::workspace()).show())
+            .map_err(|source| ArtifactError::Build { what: what.to_owned(), source })
+    }
+
+    fn node(&self, recipe: &Recipe, images: &Path, key: &Path, raw: bool) -> Result<(), ArtifactError> {
+        let agent = if recipe.libvirt { &self.programs.libvirt_agent } else { &self.programs.static_agent };
+        let what = format!("the node image for {}", recipe.roles.join(", "));
+        self.run(&what, &["node"], |tool| {
+            let tool = recipe.roles.iter().fold(tool, |tool, role| tool.arg("--role").arg(role));
+            let tool = tool.arg("--agent").arg(agent).arg("--key").arg(key);
+            let tool = tool.arg("--out").arg(images.join(format!("{}.rwimage", recipe.name)));
+            if raw { tool.arg("--raw").arg(images.join(format!("{}.raw", recipe.name))) } else { tool }
+        })
+    }
+}
+
+/// The seed that the rack's images are signed with: made once, worth nothing outside this checkout.
+fn signing_key(dir: &Path) -> Result<PathBuf, ArtifactError> {
+    let path = dir.join("image.seed");
+    let io = |source| ArtifactError::Io { path: path.clone(), source };
+    if path.exists() {
+        return Ok(path);
+    }
+    let mut seed = [0_u8; 32];
+    fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut seed)).map_err(io)?;
+    let text: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(&path, format!("{text}\n")).map_err(io)?;
+    Ok(path)
+}
+
+fn public_half(programs: &Programs, key: &Path) -> Result<String, ArtifactError> {
+    let what = "the public half of the image key";
+    let text = Tool::new(&programs.image_build)
+        .args(["key", "--key"])
+        .arg(key)
+        .read()
+        .map_err(|source| ArtifactError::Build { what: what.to_owned(), source })?;
+    Ok(text.trim().to_owned())
+}
+
+fn make_dir(path: &Path) -> Result<(), ArtifactError> {
+    fs::create_dir_all(path).map_err(|source| ArtifactError::Io { path: path.to_path_buf(), source })
+}

@@ -1,0 +1,122 @@
+//! The command line of `cargo xtask`. By hand: xtask is compiled before anything else, so it stays small.
+
+/// What `cargo xtask` can do.
+pub(crate) const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  demo [--keep] [--fresh]   build everything, boot a virtual rack, bring two servers up to Active
+                            --keep: leave it up; --fresh: build the images from nothing
+  test [--fast]             everything CI runs; --fast: what needs no QEMU
+  prerequisites             install the Debian packages that all of this needs
+  bench NAME [--quick]      measure ours and the peers (or `all`)
+  iso                       build the installer
+
+  rack list                 racks that are up
+  rack exec -- ARGV…        run a command on the controller of the rack that was kept
+  rack console SERVER       its serial console; Ctrl-] leaves
+  rack down                 take kept racks down
+
+Examples:
+  cargo xtask demo --keep
+  cargo xtask rack exec -- rackwright status";
+
+/// A parsed command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    Prerequisites,
+    Demo(Demo),
+    Test { fast: bool },
+    Bench { name: String, quick: bool },
+    Iso,
+    RackList,
+    RackExec(Vec<String>),
+    RackConsole(String),
+    RackDown,
+}
+
+/// How the demo is run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Demo {
+    pub(crate) keep: bool,
+    pub(crate) fresh: bool,
+}
+
+/// Reads the words after `xtask`; the error is for a person.
+pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => Err("what shall be done?".to_owned()),
+        ["help" | "-h" | "--help"] => Ok(Command::Help),
+        ["prerequisites"] => Ok(Command::Prerequisites),
+        ["demo", flags @ ..] => {
+            let [keep, fresh] = flags_of(flags, ["--keep", "--fresh"])?;
+            Ok(Command::Demo(Demo { keep, fresh }))
+        }
+        ["test", flags @ ..] => {
+            let [fast] = flags_of(flags, ["--fast"])?;
+            Ok(Command::Test { fast })
+        }
+        ["bench", name, flags @ ..] if !name.starts_with('-') => {
+            let [quick] = flags_of(flags, ["--quick"])?;
+            Ok(Command::Bench { name: (*name).to_owned(), quick })
+        }
+        ["iso"] => Ok(Command::Iso),
+        ["rack", "list"] => Ok(Command::RackList),
+        ["rack", "exec", "--", argv @ ..] if !argv.is_empty() => {
+            Ok(Command::RackExec(argv.iter().map(|&word| word.to_owned()).collect()))
+        }
+        ["rack", "console", server] => Ok(Command::RackConsole((*server).to_owned())),
+        ["rack", "down"] => Ok(Command::RackDown),
+        other => Err(format!("no such command: {}", other.join(" "))),
+    }
+}
+
+/// Which of `known` are among `flags`; anything else is a mistake.
+fn flags_of<const N: usize>(flags: &[&str], known: [&str; N]) -> Result<[bool; N], String> {
+    match flags.iter().find(|flag| !known.contains(flag)) {
+        Some(flag) => Err(format!("no such option: {flag}")),
+        None => Ok(known.map(|name| flags.contains(&name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Result<Command, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_usage_says_is_understood() {
+        let table = [
+            ("demo", Command::Demo(Demo::default())),
+            ("demo --fresh --keep", Command::Demo(Demo { keep: true, fresh: true })),
+            ("test --fast", Command::Test { fast: true }),
+            ("bench cast --quick", Command::Bench { name: "cast".into(), quick: true }),
+            ("rack exec -- rackwright status", Command::RackExec(vec!["rackwright".into(), "status".into()])),
+            ("rack console n1", Command::RackConsole("n1".into())),
+        ];
+        for (line, wanted) in table {
+            assert_eq!(words(line), Ok(wanted), "{line}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for line in [
+            "",
+            "demo --kep",
+            "test fast",
+            "bench",
+            "bench --quick",
+            "rack",
+            "rack exec",
+            "rack exec --",
+            "iso now",
+        ] {
+            assert!(words(line).is_err(), "{line}");
+        }
+    }
+}

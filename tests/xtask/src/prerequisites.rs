@@ -1,0 +1,237 @@
+//! The Debian packages that building and the rack need: named first, then installed with apt.
+//!
+//! Knows package names and the one release that needs backports. Refuses to bring a mirror of its own: the machine's
+//! configured one is used, whatever it is.
+
+use std::fs;
+use std::io;
+
+use crate::say;
+use crate::tool::{Tool, ToolError};
+
+/// What `cargo` needs beside Rust: a C compiler for SQLite and zstd, libvirt's headers for the agent of compute nodes.
+const BUILD: &[&str] = &["build-essential", "libvirt-dev", "pkg-config"];
+
+/// What the rack is made of.
+const RACK: &[&str] = &[
+    "ethtool",
+    "iproute2",
+    "ipxe-qemu",
+    "ovmf",
+    "procps",
+    "qemu-system-x86",
+    "seabios",
+    "systemd-container",
+    "util-linux",
+];
+
+/// The oldest QEMU that will do: earlier ones translate guests with several processors wrongly or slowly.
+const QEMU_MAJOR: u32 = 10;
+/// The suite that has such a QEMU for Debian 12.
+const BACKPORTS: &str = "bookworm-backports";
+/// Made only when no configured source has the backports.
+const SOURCES: &str = "/etc/apt/sources.list.d/rackwright-backports.sources";
+
+/// Why the packages are not there.
+#[derive(Debug, thiserror::Error)]
+pub enum PrerequisiteError {
+    /// Not a Debian we know.
+    #[error(
+        "prerequisites can be installed on Debian 12 or 13 only; this is {found}. Install by hand: {packages}"
+    )]
+    Release {
+        /// What /etc/os-release says.
+        found: String,
+        /// What is missing.
+        packages: String,
+    },
+    /// apt needs root.
+    #[error("these packages are missing and installing them needs root: {0}")]
+    NotRoot(String),
+    /// A file could not be read or written.
+    #[error("using {path}")]
+    Io {
+        /// The file.
+        path: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// apt or dpkg said no.
+    #[error("installing packages")]
+    Apt(#[from] ToolError),
+    /// No mirror of Debian itself is configured.
+    #[error("no apt source with {0} on this machine; add one, then run this again")]
+    NoMirror(&'static str),
+    /// After all of it QEMU is still old.
+    #[error("qemu-system-x86 is {found}; the rack needs version {QEMU_MAJOR}")]
+    OldQemu {
+        /// The version that is installed.
+        found: String,
+    },
+}
+
+/// Installs what building needs.
+///
+/// # Errors
+/// Something is missing and can't be installed.
+pub fn for_building() -> Result<(), PrerequisiteError> {
+    install(BUILD)
+}
+
+/// Installs what building and the rack need.
+///
+/// # Errors
+/// Something is missing and can't be installed.
+pub fn ensure() -> Result<(), PrerequisiteError> {
+    let wanted: Vec<&str> = BUILD.iter().chain(RACK).copied().collect();
+    install(&wanted)?;
+    match installed_version("qemu-system-x86")? {
+        Some(version) if major(&version).is_some_and(|major| major >= QEMU_MAJOR) => Ok(()),
+        found => Err(PrerequisiteError::OldQemu { found: found.unwrap_or_else(|| "missing".to_owned()) }),
+    }
+}
+
+/// Installs those of `wanted` that are missing; says which, and what it does.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn install(wanted: &[&str]) -> Result<(), PrerequisiteError> {
+    let mut missing = Vec::new();
+    for &package in wanted {
+        let version = installed_version(package)?;
+        let old = package == "qemu-system-x86"
+            && version.as_deref().and_then(major).is_none_or(|major| major < QEMU_MAJOR);
+        if version.is_none() || old {
+            missing.push(package);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    say::line(&format!("==> these Debian packages are needed and missing: {list}"));
+    let release = release()?;
+    if release != "12" && release != "13" {
+        return Err(PrerequisiteError::Release { found: release, packages: list });
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(PrerequisiteError::NotRoot(list));
+    }
+    say::step("apt-get update", || apt().arg("update").read().map(drop))?;
+    let backports = release == "12" && missing.contains(&"qemu-system-x86");
+    let known = sources()?;
+    if backports && !known.iter().any(|source| source.suite == BACKPORTS) {
+        add_backports(&known)?;
+        say::step("apt-get update", || apt().arg("update").read().map(drop))?;
+    }
+    let mut command = apt().args(["install", "-y", "--no-install-recommends"]);
+    if backports {
+        // With -t, what QEMU depends on may come from there too; the rest is the same in both suites.
+        command = command.args(["-t", BACKPORTS]);
+    }
+    Ok(say::step(&format!("apt-get install {list}"), || command.args(missing).read().map(drop))?)
+}
+
+fn apt() -> Tool {
+    Tool::new("apt-get").arg("-q").env("DEBIAN_FRONTEND", "noninteractive")
+}
+
+/// The version of `package`, if it is installed.
+fn installed_version(package: &str) -> Result<Option<String>, PrerequisiteError> {
+    let output =
+        Tool::new("dpkg-query").args(["-W", "-f", "${db:Status-Status} ${Version}", package]).output()?;
+    Ok(output.stdout.strip_prefix("installed ").map(str::to_owned))
+}
+
+/// `1:10.0.2+ds-2` is 10.
+fn major(version: &str) -> Option<u32> {
+    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+    upstream.split(|part: char| !part.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// `12`, `13`, or whatever it is called.
+fn release() -> Result<String, PrerequisiteError> {
+    let path = "/etc/os-release";
+    let text = fs::read_to_string(path).map_err(|source| PrerequisiteError::Io { path, source })?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.unwrap_or_default().trim_matches('"').to_owned()
+    };
+    Ok(if field("ID") == "debian" { field("VERSION_ID") } else { field("PRETTY_NAME") })
+}
+
+/// One index that apt knows.
+#[derive(Debug, PartialEq, Eq)]
+struct Source {
+    uri: String,
+    suite: String,
+    component: String,
+}
+
+fn sources() -> Result<Vec<Source>, PrerequisiteError> {
+    let format = "$(SITE)|$(CODENAME)|$(RELEASE)|$(COMPONENT)";
+    let text =
+        Tool::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]).read()?;
+    Ok(text.lines().filter_map(source).collect())
+}
+
+/// One line of `apt-get indextargets`; what apt does not know stays as `$(NAME)`.
+fn source(line: &str) -> Option<Source> {
+    let mut fields = line.split('|').map(str::to_owned);
+    let (uri, codename, release, component) =
+        (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    // A source may be written with a moving name (`oldstable`): the code name in its Release file does not move.
+    let suite = if codename.starts_with('$') || codename.is_empty() { release } else { codename };
+    Some(Source { uri, suite, component })
+}
+
+/// Adds the backports, from the mirror that this machine has `bookworm` from.
+fn add_backports(sources: &[Source]) -> Result<(), PrerequisiteError> {
+    let main = sources.iter().find(|source| source.suite == "bookworm" && source.component == "main");
+    let main = main.ok_or(PrerequisiteError::NoMirror("bookworm"))?;
+    say::line(&format!("==> adding {BACKPORTS} from {} in {SOURCES}", main.uri));
+    fs::write(SOURCES, stanza(main)).map_err(|source| PrerequisiteError::Io { path: SOURCES, source })
+}
+
+/// sources.list(5), deb822 style; signed by the keyring that every Debian has.
+fn stanza(main: &Source) -> String {
+    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    format!("Types: deb\nURIs: {}\nSuites: {BACKPORTS}\nComponents: main\nSigned-By: {keyring}\n", main.uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_dpkg_writes_them() {
+        for (version, wanted) in [
+            ("1:10.0.2+ds-2+deb13u1~bpo12+1", Some(10)),
+            ("7.2", Some(7)),
+            ("2022.11-6", Some(2022)),
+            ("", None),
+            ("a:b", None),
+        ] {
+            assert_eq!(major(version), wanted, "{version}");
+        }
+    }
+
+    #[test]
+    fn backports_come_from_the_machines_own_mirror() {
+        for line in [
+            "http://mirror.invalid/debian|bookworm|oldstable|main",
+            "http://mirror.invalid/debian|$(CODENAME)|bookworm|main",
+        ] {
+            let main = source(line).unwrap();
+            assert_eq!(main.suite, "bookworm");
+            let text = stanza(&main);
+            assert!(
+                text.contains("URIs: http://mirror.invalid/debian\nSuites: bookworm-backports\n"),
+                "{text}"
+            );
+        }
+        for bad in ["", "a|b", "a|b|c"] {
+            assert_eq!(source(bad), None, "{bad}");
+        }
+    }
+}
