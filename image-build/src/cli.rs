@@ -24,7 +24,8 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   apt-get install $(image-build prerequisites)
-  image-build ramdisk --agent rackwright-agent --out boot/ --cache ~/.cache/rackwright";
+  image-build ramdisk --agent rackwright-agent --out boot/ --cache ~/.cache/rackwright
+  image-build controller --appliance rackwright --out controller/ --cache ~/.cache/rackwright";
 
 /// Options of every build.
 #[derive(Debug, Args)]
@@ -80,6 +81,15 @@ pub enum Command {
         agent: PathBuf,
         /// Folder to write the boot store to
         #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Build the controller's root file system
+    Controller {
+        /// The `rackwright` program
+        #[arg(long, value_name = "FILE")]
+        appliance: PathBuf,
+        /// Folder to write it to, or an archive when the name ends in .tar
+        #[arg(long, value_name = "DIR|FILE.tar")]
         out: PathBuf,
     },
     /// Print the Debian packages this program needs on the machine it runs on

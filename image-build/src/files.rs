@@ -72,6 +72,14 @@ pub fn copy(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::copy(from, to).map(drop).map_err(named("copying", from))
 }
 
+/// A second name for a file that nobody will change, or a copy where the file system has no second names.
+pub fn share(from: &Path, to: &Path) -> Result<(), FileError> {
+    if let Some(folder) = to.parent() {
+        make_folder(folder)?;
+    }
+    fs::hard_link(from, to).or_else(|_| copy(from, to))
+}
+
 /// Moves a file or folder within one file system.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(named("renaming", from))

@@ -4,6 +4,7 @@
 pub mod archive;
 pub mod cache;
 pub mod cli;
+pub mod controller;
 pub mod cpio;
 pub mod elf;
 pub mod files;
@@ -12,6 +13,7 @@ pub mod modules;
 pub mod progress;
 pub mod ramdisk;
 pub mod recipe;
+pub mod system;
 pub mod toolbox;
 pub mod tools;
 pub mod verbs;

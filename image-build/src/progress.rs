@@ -1,5 +1,6 @@
 //! What a person sees while waiting: one line per step with the time since the start, on standard error.
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ const EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Progress {
     started: Instant,
-    last: Instant,
+    last: Cell<Instant>,
     quiet: bool,
 }
 
@@ -18,20 +19,20 @@ impl Progress {
     /// Starts the clock. `quiet` says nothing at all.
     pub fn start(quiet: bool) -> Progress {
         let now = Instant::now();
-        Progress { started: now, last: now, quiet }
+        Progress { started: now, last: Cell::new(now), quiet }
     }
 
     /// Says what is being done now.
-    pub fn step(&mut self, what: impl Display) {
-        self.last = Instant::now();
+    pub fn step(&self, what: impl Display) {
+        self.last.set(Instant::now());
         if !self.quiet {
             eprintln!("[{:6.1} s] {what}", self.started.elapsed().as_secs_f64());
         }
     }
 
     /// Says how far a long step is, at most every five seconds.
-    pub fn still(&mut self, what: impl FnOnce() -> String) {
-        if self.last.elapsed() >= EVERY {
+    pub fn still(&self, what: impl FnOnce() -> String) {
+        if self.last.get().elapsed() >= EVERY {
             self.step(what());
         }
     }

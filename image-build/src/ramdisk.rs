@@ -78,7 +78,7 @@ struct Origin<'a> {
 ///
 /// The ramdisk is two archives one after the other, which the kernel unpacks in turn: the system, which
 /// takes long to compress and changes with the recipe, and the agent, which changes often.
-pub fn build(workshop: &mut Workshop, agent: &Path) -> Result<PathBuf, RamdiskError> {
+pub fn build(workshop: &Workshop, agent: &Path) -> Result<PathBuf, RamdiskError> {
     let recipe: Ramdisk = recipe::load(&workshop.recipe("ramdisk.toml"), "--recipes")?;
     let program = static_program(agent)?;
     let mut inputs = Inputs::default();

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::files::{self, FileError};
+use crate::system::System;
 
 /// Why a recipe cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,14 @@ pub struct Ramdisk {
     pub modules: Modules,
     /// Boot loaders that go beside kernel and ramdisk.
     pub loaders: Vec<Loader>,
+}
+
+/// `controller.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Controller {
+    /// Its root file system.
+    pub system: System,
 }
 
 /// A program of the toolbox that goes into the ramdisk with its libraries.
@@ -116,6 +125,7 @@ mod tests {
         let release: Release = load(&shipped().join("release.toml"), "--recipes").unwrap();
         assert_eq!(release.name, "trixie");
         let ramdisk: Ramdisk = load(&shipped().join("ramdisk.toml"), "--recipes").unwrap();
+        load::<Controller>(&shipped().join("controller.toml"), "--recipes").unwrap();
         for package in ramdisk.loaders.iter().map(|loader| &loader.package).chain([&ramdisk.kernel]) {
             assert!(release.packages.contains(package), "{package} is missing in release.toml");
         }

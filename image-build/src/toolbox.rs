@@ -50,7 +50,7 @@ impl Toolbox {
         archive: &Archive,
         release: &Release,
         cache: &Cache,
-        progress: &mut Progress,
+        progress: &Progress,
     ) -> Result<Toolbox, ToolboxError> {
         let packages = archive.resolve(Base::Nothing, &release.packages)?;
         let mut inputs = Inputs::default();

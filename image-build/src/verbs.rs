@@ -7,9 +7,9 @@ use crate::cache::INPUTS_FILE;
 
 use crate::cli::{Cli, Command, How};
 use crate::files::{self, FileError};
-use crate::ramdisk;
 use crate::tools::{HOST_DATA, HOST_PROGRAMS};
 use crate::workshop::{Setup, Workshop};
+use crate::{controller, ramdisk};
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -20,11 +20,12 @@ pub fn run(cli: &Cli) -> Done {
             prerequisites();
             Ok(())
         }
-        Command::Ramdisk { agent, out } => build(&cli.how, out, |workshop, out| {
-            let store = ramdisk::build(workshop, agent)?;
-            deliver(&store, out)?;
-            Ok(())
-        }),
+        Command::Ramdisk { agent, out } => {
+            build(&cli.how, out, |workshop, out| Ok(deliver(&ramdisk::build(workshop, agent)?, out)?))
+        }
+        Command::Controller { appliance, out } => {
+            build(&cli.how, out, |workshop, out| Ok(controller::build(workshop, appliance, out)?))
+        }
     }
 }
 
@@ -36,24 +37,24 @@ fn prerequisites() {
 }
 
 /// Runs one build; with `--check` twice without a cache, comparing.
-fn build(how: &How, out: &Path, make: impl Fn(&mut Workshop, &Path) -> Done) -> Done {
+fn build(how: &How, out: &Path, make: impl Fn(&Workshop, &Path) -> Done) -> Done {
     if how.check {
         return check(how, make);
     }
-    let mut workshop = Workshop::open(&how.setup())?;
-    make(&mut workshop, out)?;
+    let workshop = Workshop::open(&how.setup())?;
+    make(&workshop, out)?;
     workshop.progress.step(format_args!("{} is ready", out.display()));
     Ok(())
 }
 
-fn check(how: &How, make: impl Fn(&mut Workshop, &Path) -> Done) -> Done {
+fn check(how: &How, make: impl Fn(&Workshop, &Path) -> Done) -> Done {
     let setup = Setup { cache: None, ..how.setup() };
     let work = files::WorkFolder::make(&setup.work)?;
     let mut digests = Vec::new();
     for name in ["first", "second"] {
         let out = work.path().join(name);
-        let mut workshop = Workshop::open(&setup)?;
-        make(&mut workshop, &out)?;
+        let workshop = Workshop::open(&setup)?;
+        make(&workshop, &out)?;
         digests.push(digests_of(&out)?);
     }
     let [first, second] = digests.as_slice() else { return Ok(()) };

@@ -73,7 +73,7 @@ pub struct Workshop {
 impl Workshop {
     /// Gets everything ready: about 15 s with nothing in the cache, 2 s otherwise.
     pub fn open(setup: &Setup) -> Result<Workshop, WorkshopError> {
-        let mut progress = Progress::start(setup.quiet);
+        let progress = Progress::start(setup.quiet);
         let release: Release = recipe::load(&setup.recipes.join("release.toml"), "--recipes")?;
         let own = setup.cache.is_none().then(|| WorkFolder::make(&setup.work)).transpose()?;
         let kept = own.as_ref().map(WorkFolder::path).or(setup.cache.as_deref()).unwrap_or(&setup.work);
@@ -85,7 +85,7 @@ impl Workshop {
         progress.step(format_args!("looking at the packages of {}", release.name));
         let archive = Archive::open(&cache.folder().join("archive"), &mirror, &release.name)?;
         archive.refresh(setup.refresh)?;
-        let toolbox = Toolbox::open(&archive, &release, &cache, &mut progress)?;
+        let toolbox = Toolbox::open(&archive, &release, &cache, &progress)?;
         let (recipes, work) = (setup.recipes.clone(), setup.work.clone());
         Ok(Workshop { recipes, release, mirror, archive, toolbox, cache, progress, work, _own: own })
     }
