@@ -204,6 +204,8 @@ fn installation(
         .env("RACKWRIGHT_USERS", users)
         .env("RACKWRIGHT_REMOVE", system.remove.join("\n"))
         .args(["--mode=root", "--variant=minbase", "--format=tar", "--verbose"])
+        // Its own clean-up would make the machine id empty, which is no first boot; the seal does the rest too.
+        .arg("--skip=cleanup/reproducible")
         .args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""])
         .args(system.leave_out.iter().map(|pattern| format!("--dpkgopt=path-exclude={pattern}")))
         .arg("--dpkgopt=path-include=/usr/share/doc/*/copyright")
