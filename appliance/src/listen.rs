@@ -5,6 +5,8 @@
 //! file descriptors left) and say in their [`ListenerState`] what is wrong, and stop when told to.
 
 pub mod dhcp;
+pub mod files;
+pub mod tftp;
 
 mod gate;
 mod state;

@@ -21,6 +21,14 @@ pub(crate) fn link(name: &str, index: u32) -> Link {
     Link { name: name.into(), index, mac: None, mtu: 1500, up: true, carrier: true }
 }
 
+/// A runtime on a thread of its own, for tests that block; it ends with the process.
+pub(crate) fn background() -> tokio::runtime::Handle {
+    let runtime = crate::net::tests::runtime();
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    handle
+}
+
 /// Waits until a listener listens, and says where.
 pub(crate) async fn bound(state: &ListenerState) -> std::net::SocketAddr {
     loop {

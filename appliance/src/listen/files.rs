@@ -1,0 +1,143 @@
+//! What is behind a name that a booting server asked for, whichever way it asked: a file of the boot store, or a text
+//! made for it.
+//!
+//! Refuses to know what the texts say: the [`FileService`] makes them from the state, and is told what was served.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pxe::Mac;
+use pxe::files::{Resolved, StoreFile, Transport};
+
+use crate::boot::BootStore;
+
+/// Who asks for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// The interface it asks on.
+    pub interface: String,
+    /// The controller's address on it: what a text must name.
+    pub address: Ipv4Addr,
+    /// How it asks.
+    pub transport: Transport,
+}
+
+/// A text that is made when it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// The first GRUB configuration, the same for everybody.
+    GrubConfig,
+    /// The first iPXE script, the same for everybody.
+    Autoexec,
+    /// What GRUB shall do on this machine.
+    NodeGrub(Mac),
+    /// What iPXE shall do on this machine.
+    NodeScript(Mac),
+}
+
+/// What was sent, whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// A file of the boot store.
+    File(StoreFile),
+    /// A text.
+    Script(Script),
+}
+
+/// Makes texts, and hears what was served.
+pub trait FileService: Send + Sync + 'static {
+    /// The text, or why there is none: then the client is told that there is no such file.
+    fn script(&self, script: Script, asker: &Asker) -> impl Future<Output = Result<String, String>> + Send;
+
+    /// Something was sent to the end (TFTP: and acknowledged). Must not wait.
+    fn served(&self, what: Served, asker: &Asker);
+}
+
+/// What to send.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A file, opened for this reader.
+    File(File, u64),
+    /// A text.
+    Text(Bytes),
+}
+
+impl Content {
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::File(_, length) => *length,
+            Self::Text(text) => u64::try_from(text.len()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The store and the texts together.
+#[derive(Debug)]
+pub struct Files<S> {
+    store: Arc<BootStore>,
+    service: Arc<S>,
+}
+
+impl<S> Clone for Files<S> {
+    fn clone(&self) -> Self {
+        Self { store: Arc::clone(&self.store), service: Arc::clone(&self.service) }
+    }
+}
+
+impl<S: FileService> Files<S> {
+    /// Both.
+    pub fn new(store: Arc<BootStore>, service: Arc<S>) -> Self {
+        Self { store, service }
+    }
+
+    /// What a resolved name stands for.
+    ///
+    /// # Errors
+    /// Why it is not there, for the log; the client only hears that it is not.
+    pub(super) async fn open(&self, what: Served, asker: &Asker) -> Result<Content, String> {
+        match what {
+            Served::File(file) => {
+                let (file, length) = self.store.file(file).map_err(|e| e.to_string())?;
+                Ok(Content::File(file, length))
+            }
+            Served::Script(script) => {
+                let text = self.service.script(script, asker).await?;
+                Ok(Content::Text(Bytes::from(text)))
+            }
+        }
+    }
+
+    pub(super) fn served(&self, what: Served, asker: &Asker) {
+        self.service.served(what, asker);
+    }
+}
+
+impl Served {
+    /// What a resolved name stands for; `None` when it stands for nothing.
+    pub(super) fn of(resolved: Resolved) -> Option<Self> {
+        Some(match resolved {
+            Resolved::Static(file) => Self::File(file),
+            Resolved::GrubConfig => Self::Script(Script::GrubConfig),
+            Resolved::Autoexec => Self::Script(Script::Autoexec),
+            Resolved::NodeGrub(mac) => Self::Script(Script::NodeGrub(mac)),
+            Resolved::NodeScript(mac) => Self::Script(Script::NodeScript(mac)),
+            Resolved::NotFound(_) | Resolved::Refused(_) => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(file) => file.fmt(f),
+            Self::Script(Script::GrubConfig) => f.write_str("grub/grub.cfg"),
+            Self::Script(Script::Autoexec) => f.write_str("autoexec.ipxe"),
+            Self::Script(Script::NodeGrub(mac)) => write!(f, "grub.cfg of {mac}"),
+            Self::Script(Script::NodeScript(mac)) => write!(f, "script.ipxe of {mac}"),
+        }
+    }
+}
