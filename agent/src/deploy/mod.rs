@@ -9,6 +9,7 @@
 
 pub mod cmdline;
 mod hello;
+pub mod imaging;
 mod network;
 pub mod seeds;
 mod task;

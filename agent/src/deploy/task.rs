@@ -8,6 +8,7 @@ use crate::chain::Chain;
 use crate::controller::Line;
 use crate::deploy::Server;
 use crate::deploy::hello::{Admitted, GRACE, HOLD_SECONDS};
+use crate::deploy::imaging;
 use crate::inventory;
 use crate::keys::KeyPair;
 
@@ -28,14 +29,21 @@ pub(super) async fn follow(server: &mut Server, admitted: &Admitted, key: &KeyPa
     let mut line = Line::new(admitted.controller.clone());
     loop {
         let begun = Instant::now();
-        let Some(task) = ask(server, admitted, &mut line).await else { return Turn::HelloAgain };
+        let Some(mut task) = ask(server, admitted, &mut line).await else { return Turn::HelloAgain };
+        while let Task::Image(job) = task {
+            match imaging::run(server, admitted, key, &job).await {
+                Some(next) => task = next,
+                None => {
+                    // The controller may need a moment to see what happened.
+                    tokio::time::sleep(PACE).await;
+                    return Turn::HelloAgain;
+                }
+            }
+        }
         match task {
             Task::Wait { reason } => server.screen.state("waiting", &reason),
             Task::Reboot => return Turn::Reboot,
-            Task::Image(job) => {
-                let words = (&admitted.name, &admitted.certificate, key.public());
-                server.screen.state("imaging", &format!("{} {words:?}", job.image));
-            }
+            Task::Image(_) => {}
         }
         tokio::time::sleep(PACE.saturating_sub(begun.elapsed())).await;
     }

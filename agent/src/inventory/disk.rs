@@ -40,7 +40,11 @@ fn disk(root: &Path, name: &str) -> Option<Disk> {
     let sector_bytes = read::number(root, &at("queue/logical_block_size")).unwrap_or(512);
     let mut disk = Disk {
         name: crate::text::name(name),
-        model: first(&[read::name(root, &at("device/model")), read::name(root, &at("device/name"))]),
+        model: first(&[
+            ata_text(&read::bytes(root, &at("device/vpd_pg89")), ATA_MODEL),
+            read::name(root, &at("device/model")),
+            read::name(root, &at("device/name")),
+        ]),
         serial: serial(root, name),
         wwn: first(&[wwn(&read::name(root, &at("wwid"))), wwn(&read::name(root, &at("device/wwid")))]),
         bytes,
@@ -80,6 +84,18 @@ fn vpd_serial(page: &[u8]) -> String {
     let Some(([_, 0x80, high, low], rest)) = page.split_first_chunk::<4>() else { return String::new() };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     crate::text::name_of_bytes(rest.get(..length).unwrap_or(rest))
+}
+
+/// Words of the ATA IDENTIFY data (ACS-4, 7.13.6) that hold the model: the kernel's own `model` is cut to 16 letters.
+const ATA_MODEL: std::ops::Range<usize> = 27..47;
+
+/// A text of the ATA Information page (SAT-4, 12.4.2), whose IDENTIFY data begins at byte 60: two letters to a word,
+/// the second one first.
+fn ata_text(page: &[u8], words: std::ops::Range<usize>) -> String {
+    let data = if page.get(1) == Some(&0x89) { page.get(60..) } else { None };
+    let (pairs, _) = data.unwrap_or_default().as_chunks::<2>();
+    let letters = pairs.get(words).unwrap_or_default().iter().flat_map(|[second, first]| [*first, *second]);
+    crate::text::name_of_bytes(&letters.collect::<Vec<_>>())
 }
 
 /// A World Wide Name: the kernel also makes ids up out of vendor and model (`t10.`, `nvme.`), and some drives carry
@@ -124,7 +140,7 @@ mod tests {
 
     use protocol::DiskBus;
 
-    use super::{bus, vpd_serial, wwn};
+    use super::{ATA_MODEL, ata_text, bus, vpd_serial, wwn};
 
     #[test]
     fn serial_pages_of_any_shape() {
@@ -140,6 +156,20 @@ mod tests {
         for (page, want) in table {
             assert_eq!(vpd_serial(page), want, "{page:?}");
         }
+    }
+
+    #[test]
+    fn ata_models_in_full() {
+        let mut page = vec![0; 572];
+        page[1] = 0x89;
+        let model = b"Samsung SSD 860 EVO 500GB               ";
+        for (to, from) in page[60 + 54..].chunks_exact_mut(2).zip(model.chunks_exact(2)) {
+            to.copy_from_slice(&[from[1], from[0]]);
+        }
+        assert_eq!(ata_text(&page, ATA_MODEL), "Samsung SSD 860 EVO 500GB");
+        page[1] = 0x80;
+        assert_eq!(ata_text(&page, ATA_MODEL), "");
+        assert_eq!(ata_text(&[0, 0x89, 0], ATA_MODEL), "");
     }
 
     #[test]

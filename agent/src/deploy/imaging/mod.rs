@@ -1,0 +1,235 @@
+//! One image onto one disk.
+//!
+//! ```text
+//! manifest (signed, the job's) -> disks looked at -> the planned one, or none -> all others read-only
+//!   -> opened, alone -> delivered (cast decides, deliver carries out) -> receipt -> what the controller says next
+//! ```
+
+mod buffer;
+mod deliver;
+mod fetch;
+pub mod guard;
+pub mod hold;
+pub mod image;
+mod report;
+pub mod target;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pack::Manifest;
+use protocol::{Disk, Envelope, ImageJob, Phase, Progress, ProgressReply, Receipt, Seed, Task, routes};
+
+use crate::chain::Chain;
+use crate::controller::{CallError, Line};
+use crate::deploy::Server;
+use crate::deploy::hello::{Admitted, GRACE};
+use crate::deploy::imaging::deliver::{Delivery, Ended};
+use crate::deploy::imaging::fetch::Fetcher;
+use crate::deploy::imaging::guard::Unsafe;
+use crate::deploy::imaging::hold::{HoldError, Protected};
+use crate::deploy::imaging::image::ImageError;
+use crate::deploy::imaging::report::Reporter;
+use crate::deploy::imaging::target::{DiskError, Drive};
+use crate::inventory::{self, probe};
+use crate::keys::KeyPair;
+
+/// Why an image job can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ImagingError {
+    /// The image.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The choice of the disk.
+    #[error(transparent)]
+    Unsafe(#[from] Unsafe),
+    /// The disks' users.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    /// The disk itself.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The delivery; the receiver's own words.
+    #[error("{0}")]
+    Delivery(String),
+    /// This machine gave up on its own work.
+    #[error("looking at the disks")]
+    Thread(#[source] tokio::task::JoinError),
+}
+
+/// What the controller says after a job; `None`: ask it, after a new hello.
+pub(super) type Next = Option<Task>;
+
+enum Outcome {
+    Verified(Box<Receipt>),
+    Stopped(String),
+}
+
+/// Does the job. A failure is told to the controller, which decides what becomes of it.
+pub(super) async fn run(server: &mut Server, admitted: &Admitted, key: &KeyPair, job: &ImageJob) -> Next {
+    server.screen.state("imaging", "");
+    let outcome = work(server, admitted, key, job).await;
+    server.screen.progress(None);
+    match outcome {
+        Ok(Outcome::Verified(receipt)) => {
+            server.screen.state("verified", "");
+            server.screen.milestone("verified");
+            hand_in(server, admitted, &receipt).await
+        }
+        Ok(Outcome::Stopped(why)) => {
+            server.screen.state("stopped", &why);
+            None
+        }
+        Err(error) => {
+            let why = crate::text::clean(&Chain(&error).to_string(), 1000);
+            server.screen.state("failed", &why);
+            server.screen.milestone(&format!("failed: {why}"));
+            confess(server, admitted, job, why).await;
+            None
+        }
+    }
+}
+
+async fn work(
+    server: &Server,
+    admitted: &Admitted,
+    key: &KeyPair,
+    job: &ImageJob,
+) -> Result<Outcome, ImagingError> {
+    let begun = Instant::now();
+    let manifest = match manifest(server, admitted, job).await? {
+        Ok(manifest) => Arc::new(manifest),
+        Err(why) => return Ok(Outcome::Stopped(why)),
+    };
+    let (root, planned) = (server.root.clone(), job.clone());
+    let ready = tokio::task::spawn_blocking(move || make_ready(&root, &planned)).await;
+    let (protected, disk, drive) = ready.map_err(ImagingError::Thread)??;
+    let reporter = {
+        let first = nothing_yet(job, manifest.chunks().iter().map(|c| u64::from(c.bytes)).sum());
+        Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first)
+    };
+    let fetcher = Fetcher::new(admitted.controller.clone(), job.image, Arc::clone(&manifest));
+    let delivery = Delivery {
+        job: job.job,
+        manifest,
+        drive: Arc::new(drive),
+        fetcher: Arc::new(fetcher),
+        begun: seed(server, admitted, key, job, false),
+        finished: seed(server, admitted, key, job, true),
+        rotational: disk.rotational,
+        reporter: &reporter,
+        screen: &server.screen,
+    };
+    let ended = delivery.run().await.map_err(|error| ImagingError::Delivery(error.to_string()))?;
+    drop(protected);
+    match ended {
+        Ended::Done(progress) => {
+            delivery.drive.reread_partitions();
+            Ok(Outcome::Verified(Box::new(receipt(job, &progress, begun.elapsed()))))
+        }
+        Ended::Failed(failure) => Err(ImagingError::Delivery(failure_words(&failure))),
+        Ended::Stopped(why) => Ok(Outcome::Stopped(why)),
+    }
+}
+
+/// The manifest, however long the controller is away; the inner error is its final no.
+async fn manifest(
+    server: &Server,
+    admitted: &Admitted,
+    job: &ImageJob,
+) -> Result<Result<Manifest, String>, ImageError> {
+    let mut line = Line::new(admitted.controller.clone());
+    loop {
+        match image::fetch(&mut line, job).await {
+            Ok(manifest) => return Ok(Ok(manifest)),
+            Err(ImageError::Fetch(error)) if error.is_refusal() => return Ok(Err(Chain(&error).to_string())),
+            Err(ImageError::Fetch(error)) => {
+                server.screen.state("imaging", &Chain(&error).to_string());
+                tokio::time::sleep(line.pause()).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Looks at the disks once more, and has the planned one in hand and all others out of reach, or refuses.
+fn make_ready(root: &Path, job: &ImageJob) -> Result<(Protected, Disk, Drive), ImagingError> {
+    let disks = inventory::disks(root);
+    let table = |disk: &Disk| probe::partitions_of(&inventory::device(root, &disk.name), disk);
+    let disk = guard::choose(&disks, job, table)?.clone();
+    hold::unused(root, &disk.name)?;
+    let protected = Protected::all_but(root, &disk.name)?;
+    let drive = Drive::open(root, &disk, job.target.disk.clone())?;
+    Ok((protected, disk, drive))
+}
+
+fn seed(server: &Server, admitted: &Admitted, key: &KeyPair, job: &ImageJob, complete: bool) -> Seed {
+    Seed {
+        controller: server.told.controller,
+        ca: server.told.ca,
+        node: admitted.node,
+        name: admitted.name.clone(),
+        job: Some(job.job),
+        key: key.pkcs8_base64(),
+        certificate: if complete { admitted.certificate.clone() } else { String::new() },
+        complete,
+    }
+}
+
+fn receipt(job: &ImageJob, progress: &cast::Progress, took: Duration) -> Receipt {
+    Receipt {
+        job: job.job,
+        image: job.image,
+        disk: job.target.disk.clone(),
+        total_bytes: progress.bytes_total,
+        written_bytes: progress.receipt.bytes_written,
+        same_bytes: progress.receipt.bytes_skipped,
+        fetched_bytes: progress.receipt.bytes_fetched,
+        milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn nothing_yet(job: &ImageJob, total_bytes: u64) -> Progress {
+    let (done_bytes, same_bytes, read_back_bytes, fetched_bytes) = (0, 0, 0, 0);
+    let (phase, failed) = (Phase::Disarm, None);
+    Progress {
+        job: job.job,
+        phase,
+        total_bytes,
+        done_bytes,
+        same_bytes,
+        read_back_bytes,
+        fetched_bytes,
+        failed,
+    }
+}
+
+fn failure_words(failure: &cast::Failure) -> String {
+    if failure.disarmed {
+        failure.to_string()
+    } else {
+        format!("{failure}; the disk could not be made unbootable")
+    }
+}
+
+/// Hands the receipt in until it is taken: without it the whole work would be done again.
+async fn hand_in(server: &mut Server, admitted: &Admitted, receipt: &Receipt) -> Next {
+    let mut line = Line::new(admitted.controller.clone());
+    let screen = &server.screen;
+    let trouble = |error: &CallError, _| screen.state("handing in the receipt", &Chain(error).to_string());
+    let reply = line.insist::<_, Envelope<Task>>(routes::VERIFIED, receipt, GRACE, trouble).await;
+    let task = match reply {
+        Ok(envelope) => server.reign.open(admitted.node, envelope).map_err(|error| error.to_string()),
+        Err(error) => Err(Chain(&error).to_string()),
+    };
+    task.inspect_err(|why| server.screen.state("the receipt was refused", why)).ok()
+}
+
+async fn confess(server: &Server, admitted: &Admitted, job: &ImageJob, why: String) {
+    let mut line = Line::new(admitted.controller.clone());
+    let failed = Progress { failed: Some(why), ..nothing_yet(job, 0) };
+    let trouble = |error: &CallError, _| server.screen.state("failed", &Chain(error).to_string());
+    // A controller that does not want to hear it knows already.
+    let _heard = line.insist::<_, Envelope<ProgressReply>>(routes::PROGRESS, &failed, GRACE, trouble).await;
+}

@@ -1,0 +1,97 @@
+//! Telling how far it is: once a second, as well as it goes. Imaging never waits for this.
+
+use std::time::Duration;
+
+use protocol::{Envelope, NodeId, Phase, Progress, ProgressReply, routes};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::command::Reign;
+use crate::controller::{Controller, Line};
+
+const EVERY: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Sends the newest progress until it is dropped.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    latest: watch::Sender<Progress>,
+    stop: watch::Receiver<Option<String>>,
+    task: JoinHandle<()>,
+}
+
+impl Reporter {
+    /// Begins, with a line of its own.
+    pub(super) fn begin(controller: Controller, node: NodeId, reign: Reign, first: Progress) -> Self {
+        let (latest, news) = watch::channel(first);
+        let (say_stop, stop) = watch::channel(None);
+        let task = tokio::spawn(send(Line::new(controller), node, reign, news, say_stop));
+        Self { latest, stop, task }
+    }
+
+    /// This is how far it is now.
+    pub(super) fn tell(&self, progress: Progress) {
+        self.latest.send_replace(progress);
+    }
+
+    /// Why the controller wants the job stopped, if it does.
+    pub(super) fn stop(&self) -> Option<String> {
+        self.stop.borrow().clone()
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn send(
+    mut line: Line,
+    node: NodeId,
+    mut reign: Reign,
+    mut news: watch::Receiver<Progress>,
+    stop: watch::Sender<Option<String>>,
+) {
+    loop {
+        let progress = news.borrow_and_update().clone();
+        let reply = line.call::<_, Envelope<ProgressReply>>(routes::PROGRESS, &progress, DEADLINE).await;
+        let wait = match reply {
+            Ok(envelope) => {
+                // One that is not for us, or from a reign that is over, says nothing.
+                if let Ok(ProgressReply { go_on: false }) = reign.open(node, envelope) {
+                    stop.send_replace(Some("the controller cancelled the job".to_owned()));
+                }
+                EVERY
+            }
+            Err(error) if error.is_refusal() => {
+                stop.send_replace(Some(error.to_string()));
+                EVERY
+            }
+            Err(_) => line.pause(),
+        };
+        tokio::time::sleep(wait).await;
+        if news.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A receiver's progress, in the protocol's words.
+pub(super) fn words(job: protocol::JobId, progress: &cast::Progress) -> Progress {
+    Progress {
+        job,
+        phase: match progress.phase {
+            cast::Phase::Disarm | cast::Phase::Undo | cast::Phase::Failed => Phase::Disarm,
+            cast::Phase::Body | cast::Phase::Flush => Phase::Write,
+            cast::Phase::ReadBack => Phase::ReadBack,
+            cast::Phase::Seed | cast::Phase::Tables | cast::Phase::Done => Phase::Arm,
+        },
+        total_bytes: progress.bytes_total,
+        done_bytes: progress.bytes_done,
+        same_bytes: progress.receipt.bytes_skipped,
+        read_back_bytes: progress.bytes_verified,
+        fetched_bytes: progress.receipt.bytes_fetched,
+        failed: None,
+    }
+}

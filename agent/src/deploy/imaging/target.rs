@@ -1,0 +1,205 @@
+//! The disk that is written: opened for this alone, past the page cache. Every error names disk, place and cause.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use pack::{Chunk, Codec};
+use protocol::{Disk, DiskId, SEED_OFFSET, Seed, SeedError};
+use rustix::fs::OFlags;
+
+use crate::deploy::imaging::buffer::{Buffer, Buffers};
+use crate::inventory;
+use crate::sys;
+
+const WINDOW: u64 = pack::WINDOW as u64;
+
+/// What went wrong with the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// Not opened.
+    #[error("opening {disk} for writing")]
+    Open {
+        /// The disk.
+        disk: DiskId,
+        /// What the kernel says; `EBUSY` when something uses it.
+        source: io::Error,
+    },
+    /// What was opened is not what was looked at.
+    #[error("{disk} changed while it was opened: {what}")]
+    Changed {
+        /// The disk.
+        disk: DiskId,
+        /// What differs.
+        what: &'static str,
+    },
+    /// Reading or writing failed.
+    #[error("{doing} {disk} at byte {at}")]
+    Io {
+        /// The disk.
+        disk: DiskId,
+        /// `reading`, `writing`, `flushing`, ….
+        doing: &'static str,
+        /// Where.
+        at: u64,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The stored bytes did not become the window.
+    #[error("unpacking for {disk}")]
+    Unpack {
+        /// The disk.
+        disk: DiskId,
+        /// What is wrong with them.
+        source: pack::ChunkError,
+    },
+    /// The seed does not fit its place.
+    #[error("writing the seed")]
+    Seed(#[from] SeedError),
+}
+
+/// The open disk. All its methods block: they belong on a thread of their own.
+#[derive(Debug)]
+pub struct Drive {
+    file: File,
+    id: DiskId,
+    bytes: u64,
+    buffers: Buffers,
+}
+
+impl Drive {
+    /// Opens the disk that was chosen. `O_EXCL`: the kernel refuses when it is mounted or claimed in any other way.
+    ///
+    /// # Errors
+    /// [`DiskError::Open`]; [`DiskError::Changed`] when the device behind the name is another than the one that was
+    /// looked at, or the drive is write-protected.
+    pub fn open(root: &Path, disk: &Disk, id: DiskId) -> Result<Self, DiskError> {
+        let opened = |source| DiskError::Open { disk: id.clone(), source };
+        let path = inventory::device(root, &disk.name);
+        // A job for another disk may have left the kernel's own write protection on.
+        sys::set_read_only(&File::open(&path).map_err(opened)?, false).map_err(opened)?;
+        let flags = OFlags::DIRECT | OFlags::EXCL;
+        let flags = i32::try_from(flags.bits()).map_err(|e| opened(io::Error::other(e)))?;
+        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
+        let file = file.map_err(opened)?;
+        let changed = |what| DiskError::Changed { disk: id.clone(), what };
+        let device = file.metadata().map_err(opened)?.rdev();
+        let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+        let listed = std::fs::read_to_string(root.join("sys/block").join(&disk.name).join("dev"));
+        if listed.map_err(opened)?.trim() != number {
+            return Err(changed("its device number"));
+        }
+        if sys::disk_bytes(&file).map_err(opened)? != disk.bytes {
+            return Err(changed("its size"));
+        }
+        if sys::is_read_only(&file).map_err(opened)? {
+            return Err(changed("it is write-protected"));
+        }
+        Ok(Self { file, id, bytes: disk.bytes, buffers: Buffers::default() })
+    }
+
+    /// Whether this window of the disk holds what it should; read past the page cache.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`].
+    pub fn holds(&self, chunk: &Chunk) -> Result<bool, DiskError> {
+        let mut buffer = self.buffers.take();
+        let window = window(&mut buffer, chunk);
+        let at = chunk.disk_offset();
+        self.file.read_exact_at(window, at).map_err(self.io("reading", at))?;
+        Ok(match chunk.codec {
+            Codec::Zero => is_zero(window),
+            Codec::Raw | Codec::Zstd => chunk.matches(window),
+        })
+    }
+
+    /// Unpacks stored bytes and writes the window. Nothing is written when they are not what the manifest says.
+    ///
+    /// # Errors
+    /// [`DiskError::Unpack`], [`DiskError::Io`].
+    pub fn write(&self, chunk: &Chunk, stored: &[u8]) -> Result<(), DiskError> {
+        let at = chunk.disk_offset();
+        if chunk.codec == Codec::Zero {
+            return self.zero(at, u64::from(chunk.bytes));
+        }
+        let mut buffer = self.buffers.take();
+        let window = window(&mut buffer, chunk);
+        let disk = || self.id.clone();
+        chunk.unpack(stored, window).map_err(|source| DiskError::Unpack { disk: disk(), source })?;
+        self.file.write_all_at(window, at).map_err(self.io("writing", at))
+    }
+
+    /// Everything written so far survives a power cut.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`].
+    pub fn flush(&self) -> Result<(), DiskError> {
+        rustix::fs::fdatasync(&self.file).map_err(|e| self.io("flushing", 0)(e.into()))
+    }
+
+    /// Makes the disk unbootable, durably: no first MiB, no last. Then leaves the seed of a job that has only begun,
+    /// so that the ramdisk of the next boot is known without a second approval.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn disarm(&self, begun: &Seed) -> Result<(), DiskError> {
+        let end = self.bytes.saturating_sub(WINDOW);
+        // The end may be unaligned to a MiB, never to a sector.
+        self.zero(end, self.bytes - end)?;
+        self.zero(0, WINDOW.min(self.bytes))?;
+        self.flush()?;
+        self.write_seed(begun)?;
+        self.flush()
+    }
+
+    /// Writes a seed at its place.
+    ///
+    /// # Errors
+    /// [`DiskError::Seed`], [`DiskError::Io`].
+    pub fn write_seed(&self, seed: &Seed) -> Result<(), DiskError> {
+        let bytes = seed.encode()?;
+        let mut buffer = self.buffers.take();
+        let room = buffer.get_mut(..bytes.len()).ok_or(SeedError::Damaged("it is longer than a window"))?;
+        room.copy_from_slice(&bytes);
+        self.file.write_all_at(room, SEED_OFFSET).map_err(self.io("writing the seed to", SEED_OFFSET))
+    }
+
+    /// Lets the kernel see the new partitions. Nobody needs them before the restart.
+    pub fn reread_partitions(&self) {
+        let _optional = sys::reread_partitions(&self.file);
+    }
+
+    /// Zeros, by the drive where it can.
+    fn zero(&self, at: u64, bytes: u64) -> Result<(), DiskError> {
+        if sys::zero_out(&self.file, at, bytes).is_ok() {
+            return Ok(());
+        }
+        // Whatever the reason was: if it is the medium, this will say so again.
+        let mut buffer = self.buffers.take();
+        buffer.fill(0);
+        let mut done = 0;
+        while done < bytes {
+            let length = (bytes - done).min(WINDOW);
+            let zeros = usize::try_from(length).ok().and_then(|n| buffer.get(..n)).unwrap_or_default();
+            self.file.write_all_at(zeros, at + done).map_err(self.io("writing zeros to", at + done))?;
+            done += length;
+        }
+        Ok(())
+    }
+
+    fn io(&self, doing: &'static str, at: u64) -> impl Fn(io::Error) -> DiskError {
+        let disk = self.id.clone();
+        move |source| DiskError::Io { disk: disk.clone(), doing, at, source }
+    }
+}
+
+fn window<'a>(buffer: &'a mut Buffer, chunk: &Chunk) -> &'a mut [u8] {
+    let length = usize::try_from(chunk.bytes).unwrap_or(0);
+    buffer.get_mut(..length).unwrap_or_default()
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<32>();
+    words.iter().all(|word| word == &[0; 32]) && rest.iter().all(|byte| *byte == 0)
+}
