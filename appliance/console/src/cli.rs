@@ -1,0 +1,170 @@
+//! The words of the command line. Every command has at least two examples in its help.
+
+mod image;
+mod job;
+mod node;
+mod plan;
+mod service;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use image::ImageCommand;
+pub(crate) use job::{EventCommand, JobCommand};
+pub(crate) use node::{Choice, NodeCommand, RoleCommand};
+pub(crate) use plan::{ApplyArgs, PlanCommand, Waiting};
+pub(crate) use service::{AnsibleCommand, ServiceCommand};
+
+/// A rack of bare servers, as a cloud that can be repaired.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rackwright",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  rackwright status
+  rackwright node approve n1
+  rackwright node plan n1
+  rackwright apply p-8f31
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict,
+5 not confirmed, 6 no daemon, 7 time is over (the job goes on),
+9 unhealthy, 11 not permitted, 130 interrupted"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Global {
+    /// How data is printed
+    #[arg(short, long, value_enum, global = true, default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Tables without their head
+    #[arg(long, global = true)]
+    pub(crate) no_header: bool,
+    /// When words are coloured
+    #[arg(long, value_enum, global = true, default_value = "auto", value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+    /// Never ask; refuse where an answer is needed
+    #[arg(long, global = true)]
+    pub(crate) no_input: bool,
+    /// The daemon's socket
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Look here instead of / [env: RACKWRIGHT_ROOT]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs: the daemon's own answer.
+    Json,
+}
+
+/// When words are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal that wants it.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Everything on one screen, and what to do next
+    #[command(after_help = "Examples:
+  rackwright status
+  rackwright status --watch
+  rackwright status --check
+
+With --check the exit code is 9 when something needs attention.")]
+    Status {
+        /// Draw again every two seconds
+        #[arg(long)]
+        watch: bool,
+        /// End with 9 when something needs attention
+        #[arg(long)]
+        check: bool,
+    },
+    /// Servers: see, approve, plan, rebuild
+    #[command(subcommand, after_help = "Examples:
+  rackwright node list
+  rackwright node show n1")]
+    Node(NodeCommand),
+    /// Plans: what would be written, and erased
+    #[command(subcommand, after_help = "Examples:
+  rackwright plan list
+  rackwright plan show p-8f31")]
+    Plan(PlanCommand),
+    /// Carry out a plan; erases the disk that the plan names
+    #[command(after_help = plan::APPLY_EXAMPLES)]
+    Apply(ApplyArgs),
+    /// Images in the store
+    #[command(subcommand, after_help = "Examples:
+  rackwright image list
+  rackwright image import compute.rwimage")]
+    Image(ImageCommand),
+    /// Units on the nodes and on the controller
+    #[command(subcommand, after_help = "Examples:
+  rackwright service list
+  rackwright service restart n1 chrony.service")]
+    Service(ServiceCommand),
+    /// Work in flight
+    #[command(subcommand, after_help = "Examples:
+  rackwright job list
+  rackwright job watch 5f3a2b1c9d8e7f60")]
+    Job(JobCommand),
+    /// What happened
+    #[command(subcommand, after_help = "Examples:
+  rackwright event list --limit 50
+  rackwright event watch --node n1")]
+    Event(EventCommand),
+    /// The rack as Ansible wants it
+    #[command(subcommand, after_help = "Examples:
+  rackwright ansible inventory
+  rackwright ansible inventory --host n1")]
+    Ansible(AnsibleCommand),
+    /// Be the daemon (started by rackwright.service)
+    #[command(after_help = "Examples:
+  rackwright serve
+  rackwright serve --root /tmp/rack")]
+    Serve,
+}
+
+/// Called by this name, the program is an Ansible inventory script: Ansible gives it `--list` and nothing else.
+const INVENTORY_NAME: &str = "rackwright-inventory";
+
+/// Reads arguments; ends the process where they are wrong or ask for help.
+pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Cli {
+    let mut arguments = arguments.into_iter().collect::<Vec<_>>();
+    let name = arguments.first().and_then(|own| Path::new(own).file_name()).map(OsString::from);
+    if name.is_some_and(|name| name == INVENTORY_NAME) {
+        arguments.splice(..1, ["rackwright", "ansible", "inventory"].map(OsString::from));
+    }
+    Cli::parse_from(arguments)
+}
+
+/// `30m`, `90s`, `1h30m`.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "a time such as 90s, 30m or 1h30m".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! `rackwright job …` and `rackwright event …`
+
+use std::time::Duration;
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// All jobs
+    #[command(alias = "ls", after_help = "Examples:
+  rackwright job list
+  rackwright job list -o json")]
+    List,
+    /// One job in full
+    #[command(after_help = "Examples:
+  rackwright job show 5f3a2b1c9d8e7f60
+  rackwright job show 5f3a2b1c9d8e7f60 -o json")]
+    Show {
+        /// The job's id
+        job: String,
+    },
+    /// Follow a job until it ends; Ctrl-C stops watching only
+    #[command(after_help = "Examples:
+  rackwright job watch 5f3a2b1c9d8e7f60
+  rackwright job watch 5f3a2b1c9d8e7f60 --timeout 10m -o json")]
+    Watch {
+        /// The job's id
+        job: String,
+        /// Stop watching after this time, with exit code 7
+        #[arg(long, value_name = "TIME", value_parser = super::span)]
+        timeout: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventCommand {
+    /// The newest events, oldest of them first
+    #[command(alias = "ls", after_help = "Examples:
+  rackwright event list
+  rackwright event list --node n1 --limit 100")]
+    List {
+        /// How many
+        #[arg(long, short = 'n', default_value_t = 30)]
+        limit: u32,
+        /// Only of this one: name, id, MAC or code
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Events as they happen
+    #[command(after_help = "Examples:
+  rackwright event watch
+  rackwright event watch --node n1 -o json")]
+    Watch {
+        /// How many old ones first
+        #[arg(long, short = 'n', default_value_t = 5)]
+        limit: u32,
+        /// Only of this one: name, id, MAC or code
+        #[arg(long)]
+        node: Option<String>,
+    },
+}

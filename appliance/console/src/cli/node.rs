@@ -1,0 +1,158 @@
+//! `rackwright node …`
+
+use std::net::Ipv4Addr;
+
+use clap::{Args, Subcommand};
+
+use super::Waiting;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// All servers
+    #[command(alias = "ls", after_help = "Examples:
+  rackwright node list
+  rackwright node list -o json")]
+    List,
+    /// One server in full
+    #[command(after_help = "Examples:
+  rackwright node show n1
+  rackwright node show 52:54:00:12:34:56")]
+    Show {
+        /// Name, id, MAC or code
+        node: String,
+    },
+    /// Every change of state as it happens
+    #[command(after_help = "Examples:
+  rackwright node watch
+  rackwright node watch n1 -o json")]
+    Watch {
+        /// Only this one: name, id, MAC or code
+        node: Option<String>,
+    },
+    /// Let a server in whose code you have compared
+    #[command(after_help = "Examples:
+  rackwright node approve X7K2QD
+  rackwright node approve n1 --name db1 --role control,network")]
+    Approve {
+        /// Name, id, MAC or code
+        node: String,
+        /// Call it so
+        #[arg(long)]
+        name: Option<String>,
+        /// Give it these roles
+        #[arg(long, value_delimiter = ',', value_name = "ROLE,...")]
+        role: Vec<String>,
+        /// Do not ask whether the code was compared
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Keep a server out
+    #[command(after_help = "Examples:
+  rackwright node reject X7K2QD
+  rackwright node reject n1 --why 'a visitor'")]
+    Reject {
+        /// Name, id, MAC or code
+        node: String,
+        /// Why, for the log
+        #[arg(long, default_value = "rejected by the operator")]
+        why: String,
+    },
+    /// Give a server another name
+    #[command(after_help = "Examples:
+  rackwright node rename n1 db1
+  rackwright node rename 52:54:00:12:34:56 db1")]
+    Rename {
+        /// Name, id, MAC or code
+        node: String,
+        /// The new name
+        new: String,
+    },
+    /// What servers are for
+    #[command(subcommand, after_help = "Examples:
+  rackwright node role set n1 control,network
+  rackwright node role set n2 compute")]
+    Role(RoleCommand),
+    /// Plan to install or rebuild; changes nothing
+    #[command(after_help = "Examples:
+  rackwright node plan n1
+  rackwright node plan n1 --image base --disk serial:QM1 --role compute")]
+    Plan {
+        /// Name, id, MAC or code
+        node: String,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Erase the system disk and install again; keeps who it is
+    #[command(after_help = "Examples:
+  rackwright node rebuild n1
+  rackwright node rebuild n1 --image base --confirm n1 --no-wait")]
+    Rebuild {
+        /// Name, id, MAC or code
+        node: String,
+        #[command(flatten)]
+        choice: Choice,
+        /// The node's name, instead of typing it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// The facts that led here, and what it waits for
+    #[command(after_help = "Examples:
+  rackwright node why n1
+  rackwright node why n1 -o json")]
+    Why {
+        /// Name, id, MAC or code
+        node: String,
+    },
+    /// Try again after attention
+    #[command(after_help = "Examples:
+  rackwright node retry n1
+  rackwright node retry X7K2QD")]
+    Retry {
+        /// Name, id, MAC or code
+        node: String,
+    },
+    /// Fix the address of a NIC, for good
+    #[command(after_help = "Examples:
+  rackwright node set-address n1 10.77.0.21
+  rackwright node set-address n1 10.77.0.21 --mac 52:54:00:12:34:56")]
+    SetAddress {
+        /// Name, id, MAC or code
+        node: String,
+        /// The IPv4 address
+        address: Ipv4Addr,
+        /// The NIC; usually the one that boots
+        #[arg(long)]
+        mac: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoleCommand {
+    /// Set the roles; those not named are taken away
+    #[command(after_help = "Examples:
+  rackwright node role set n1 control,network
+  rackwright node role set n2 compute")]
+    Set {
+        /// Name, id, MAC or code
+        node: String,
+        /// control, compute, network, storage
+        #[arg(required = true, value_delimiter = ',', value_name = "ROLE,...")]
+        roles: Vec<String>,
+    },
+}
+
+/// What a plan may be told.
+#[derive(Args, Debug)]
+pub(crate) struct Choice {
+    /// Image by name or digest; usually the newest that fits
+    #[arg(long)]
+    pub(crate) image: Option<String>,
+    /// Disk as serial:X or wwn:X; usually the system disk
+    #[arg(long, value_name = "DISK")]
+    pub(crate) disk: Option<String>,
+    /// Give it these roles
+    #[arg(long, value_delimiter = ',', value_name = "ROLE,...")]
+    pub(crate) role: Vec<String>,
+}

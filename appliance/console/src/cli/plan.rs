@@ -1,0 +1,51 @@
+//! `rackwright plan …` and `rackwright apply`
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanCommand {
+    /// All plans
+    #[command(alias = "ls", after_help = "Examples:
+  rackwright plan list
+  rackwright plan list -o json")]
+    List,
+    /// One plan: what is written, erased, kept
+    #[command(after_help = "Examples:
+  rackwright plan show p-8f31
+  rackwright plan show p-8f31 -o json")]
+    Show {
+        /// The plan's id
+        plan: String,
+    },
+}
+
+pub(crate) const APPLY_EXAMPLES: &str = "Examples:
+  rackwright apply p-8f31
+  rackwright apply p-8f31 --confirm n1 --no-wait
+
+The disk is erased: on a terminal you type the node's name, a script gives
+--confirm. Ctrl-C stops watching, never the job.";
+
+#[derive(Args, Debug)]
+pub(crate) struct ApplyArgs {
+    /// The plan's id
+    pub(crate) plan: String,
+    /// The node's name, instead of typing it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// How long to stay with a job.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// Print the job's id and leave it to itself
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Stop watching after this time, with exit code 7
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = super::span)]
+    pub(crate) timeout: Duration,
+}

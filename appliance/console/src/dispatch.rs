@@ -1,0 +1,30 @@
+//! From a command to the module of its noun.
+
+use crate::cli::{AnsibleCommand, Command};
+use crate::failure::{Failure, exit};
+use crate::session::Session;
+use crate::{ansible, apply, event, image, job, node, plan, service, status};
+
+/// Does it; tells what went wrong and gives the exit code.
+pub(crate) async fn dispatch(session: &mut Session, command: Command) -> u8 {
+    match carry_out(session, command).await {
+        Ok(code) => code,
+        Err(failure) => session.report(&failure),
+    }
+}
+
+async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Status { watch, check } => status::status(session, watch, check).await,
+        Command::Node(verb) => node::node(session, verb).await,
+        Command::Plan(verb) => plan::plan(session, verb).await,
+        Command::Apply(arguments) => apply::apply(session, arguments).await,
+        Command::Image(verb) => image::image(session, verb).await,
+        Command::Service(verb) => service::service(session, verb).await,
+        Command::Job(verb) => job::job(session, verb).await,
+        Command::Event(verb) => event::event(session, verb).await,
+        Command::Ansible(AnsibleCommand::Inventory { list: _, host }) => ansible::inventory(session, host).await,
+        // `parse` hands this one to the daemon; whoever calls `run` with it gets no second daemon.
+        Command::Serve => Ok(exit::GENERAL),
+    }
+}

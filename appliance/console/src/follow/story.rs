@@ -1,0 +1,178 @@
+//! What is told of a job: a pure fold over the rows that come in.
+
+use fleet::view::JobRow;
+
+use crate::progress::{self, Meter, Pace, percent};
+use crate::text::{bytes, duration};
+
+/// The stages of a job in their order, as a person sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// The server is not in the ramdisk yet, or has not taken the job.
+    Waiting,
+    /// The image is being written.
+    Imaging,
+    /// The disk is being read back.
+    Verifying,
+    /// The disk is right; the installed system starts.
+    Booting,
+    /// The installed system has said hello; its units start.
+    Enrolling,
+}
+
+impl Stage {
+    const COUNT: usize = 5;
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Stage::Waiting => "waiting",
+            Stage::Imaging => "imaging",
+            Stage::Verifying => "verifying",
+            Stage::Booting => "booting",
+            Stage::Enrolling => "enrolling",
+        }
+    }
+
+    fn number(self) -> usize {
+        match self {
+            Stage::Waiting => 1,
+            Stage::Imaging => 2,
+            Stage::Verifying => 3,
+            Stage::Booting => 4,
+            Stage::Enrolling => 5,
+        }
+    }
+
+    /// Bytes done and to do, in the stages that have some.
+    pub(crate) fn bytes(self, row: &JobRow) -> Option<(u64, u64)> {
+        match self {
+            Stage::Imaging => Some((row.done_bytes, row.total_bytes)),
+            Stage::Verifying => Some((row.read_back_bytes, row.total_bytes)),
+            Stage::Waiting | Stage::Booting | Stage::Enrolling => None,
+        }
+        .filter(|(_, total)| *total > 0)
+    }
+}
+
+/// Where a job is.
+pub(crate) fn stage(row: &JobRow) -> Stage {
+    match (row.state.as_str(), row.node_state.as_str(), row.phase.as_deref()) {
+        ("verified" | "done", "enrolling" | "active", _) => Stage::Enrolling,
+        ("verified" | "done", _, _) => Stage::Booting,
+        ("running", _, Some("read_back" | "arm")) => Stage::Verifying,
+        ("running", _, _) => Stage::Imaging,
+        _ => Stage::Waiting,
+    }
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The node is active.
+    Done,
+    /// It failed, and why.
+    Failed(String),
+    /// The job is whole, the node is not.
+    Stuck,
+}
+
+/// What is to be said after one look.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// Lines that stay.
+    pub(crate) lines: Vec<String>,
+    /// The line that is redrawn.
+    pub(crate) progress: String,
+    /// Set when there is nothing more to watch.
+    pub(crate) end: Option<End>,
+}
+
+/// What was told so far.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    stage: Option<(Stage, u64)>,
+    wrote: Option<(u64, u64)>,
+    meter: Meter,
+    pace: Pace,
+}
+
+impl Story {
+    /// Takes a look at the job. Where lines are not `redrawn`, progress comes as lines now and then.
+    pub(crate) fn tell(&mut self, row: &JobRow, now_ms: u64, redrawn: bool) -> Told {
+        let mut told = Told { end: end(row), ..Told::default() };
+        let stage = stage(row);
+        if matches!(told.end, Some(End::Failed(_) | End::Stuck)) {
+            return told;
+        }
+        if self.stage.is_none_or(|(before, _)| before != stage) {
+            told.lines.extend(self.ended(now_ms));
+            self.stage = Some((stage, now_ms));
+            (self.meter, self.pace) = (Meter::default(), Pace::default());
+        }
+        if told.end == Some(End::Done) {
+            told.lines.extend(self.ended(now_ms));
+            return told;
+        }
+        if stage == Stage::Imaging {
+            self.wrote = Some((row.total_bytes, row.same_bytes));
+        }
+        told.progress = self.progress(stage, row, now_ms);
+        let percent = stage.bytes(row).map_or(0, |(done, total)| percent(done, total));
+        if !redrawn && self.pace.is_due(now_ms, percent) {
+            told.lines.push(told.progress.clone());
+        }
+        told
+    }
+
+    fn progress(&mut self, stage: Stage, row: &JobRow, now_ms: u64) -> String {
+        let head = format!("[{}/{}] {:<9}  {}", stage.number(), Stage::COUNT, stage.word(), row.node);
+        if let Some((done, total)) = stage.bytes(row) {
+            self.meter.note(now_ms, done);
+            return format!("{head}  {}", progress::line(done, total, &self.meter));
+        }
+        let since = self.stage.map_or(now_ms, |(_, since)| since);
+        let waited = match now_ms.saturating_sub(since) / 1000 {
+            0 => String::new(),
+            seconds => format!("  {}", duration(seconds)),
+        };
+        format!("{head}  {}{waited}", waits_for(stage, row))
+    }
+
+    /// The line for the stage that is over.
+    fn ended(&self, now_ms: u64) -> Option<String> {
+        let (stage, since) = self.stage?;
+        let wrote = match (stage, self.wrote) {
+            (Stage::Imaging, Some((total, 0))) => format!("  {}", bytes(total)),
+            (Stage::Imaging, Some((total, same))) => {
+                format!("  {}, {} were right already", bytes(total), bytes(same))
+            }
+            _ => String::new(),
+        };
+        let took = duration(now_ms.saturating_sub(since) / 1000);
+        Some(format!("[{}/{}] {:<9}  done  {took}{wrote}", stage.number(), Stage::COUNT, stage.word()))
+    }
+}
+
+fn waits_for(stage: Stage, row: &JobRow) -> &'static str {
+    match stage {
+        Stage::Waiting if row.node_state == "draining" => "restarts into the ramdisk",
+        Stage::Waiting => "its agent has not taken the job yet",
+        Stage::Imaging => "prepares the disk",
+        Stage::Verifying => "reads the disk back",
+        Stage::Booting => "starts from its disk",
+        Stage::Enrolling => "starts its units",
+    }
+}
+
+fn end(row: &JobRow) -> Option<End> {
+    match (row.state.as_str(), row.node_state.as_str()) {
+        ("failed", _) => Some(End::Failed(row.why.clone().unwrap_or_else(|| "no reason was given".to_owned()))),
+        ("done", _) => Some(End::Done),
+        (_, "attention") => Some(End::Stuck),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "story_tests.rs"]
+mod tests;

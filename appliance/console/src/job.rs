@@ -1,0 +1,102 @@
+//! `rackwright job …`
+
+use fleet::view::JobRow;
+
+use crate::cli::JobCommand;
+use crate::failure::{Failure, exit};
+use crate::follow::{self, Stream, stage};
+use crate::session::Session;
+use crate::show::Page;
+use crate::table::{Cell, Table};
+use crate::terminal::Look;
+use crate::text::{ago, bar, bytes, date_and_clock, duration, or_dash, seconds};
+
+pub(crate) async fn job(session: &mut Session, verb: JobCommand) -> Result<u8, Failure> {
+    match verb {
+        JobCommand::List => {
+            let answer = session.client.get("/v1/jobs").await?;
+            let now = session.now();
+            session.show(&answer, |answer, look| Ok(render_jobs(&answer.items()?, look, now)))?;
+            Ok(exit::OK)
+        }
+        JobCommand::Show { job } => {
+            let answer = session.client.get(&follow::path(&job)).await?;
+            let now = session.now();
+            session.show(&answer, |answer, _| Ok(render_job(&answer.item()?, now)))?;
+            Ok(exit::OK)
+        }
+        JobCommand::Watch { job, timeout } => {
+            // A job that is not there is told at once, not looked for.
+            session.client.get(&follow::path(&job)).await?;
+            let stream = if session.json() { Stream::Changes } else { Stream::Nothing };
+            follow::follow(session, &job, timeout, stream).await
+        }
+    }
+}
+
+/// The list of jobs.
+pub(crate) fn render_jobs(jobs: &[JobRow], look: &Look, now: u64) -> String {
+    let mut table = Table::new(&["JOB", "NODE", "STATE", "STAGE", "DONE", "FOR", "IMAGE"]);
+    for job in jobs {
+        let ended = matches!(job.state.as_str(), "done" | "failed");
+        table.row([
+            job.id.clone().into(),
+            job.node.clone().into(),
+            Cell::state(&job.state),
+            if ended { "-" } else { stage(job).word() }.into(),
+            format!("{} %", job.percent).into(),
+            took(job, now).into(),
+            job.image.clone().into(),
+        ]);
+    }
+    table.render(look)
+}
+
+/// How long it took, or has taken so far.
+fn took(job: &JobRow, now: u64) -> String {
+    match (seconds(&job.created), job.ended.as_deref().and_then(seconds)) {
+        (Some(from), Some(to)) => duration(to.saturating_sub(from)),
+        (Some(_), None) => ago(&job.created, now),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+/// One line of a job for the status screen.
+pub(crate) fn job_line(job: &JobRow) -> String {
+    let stage = stage(job);
+    let (done, total) = stage.bytes(job).unwrap_or_default();
+    let amount = if total > 0 { format!("  {} of {}", bytes(done), bytes(total)) } else { String::new() };
+    format!("{}  {:<10}  {}  {:>3} %{amount}", job.node, stage.word(), bar(job.percent.into(), 20), job.percent)
+}
+
+/// One job in full.
+pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
+    let mut page = Page::default();
+    page.line(&format!("job {} on {} is {}", job.id, job.node, job.state));
+    let time = |time: &Option<String>| time.as_deref().map(date_and_clock).unwrap_or_default();
+    page.pairs(&[
+        ("stage", stage(job).word().to_owned()),
+        ("node is", job.node_state.clone()),
+        ("plan", job.plan.clone()),
+        ("image", job.image.clone()),
+        ("disk", job.disk.clone()),
+        ("written", format!("{} of {}", bytes(job.done_bytes), bytes(job.total_bytes))),
+        ("right before", bytes(job.same_bytes)),
+        ("read back", bytes(job.read_back_bytes)),
+        ("fetched", bytes(job.fetched_bytes)),
+        ("taken", format!("{} times", job.takes)),
+        ("made", date_and_clock(&job.created)),
+        ("started", time(&job.started)),
+        ("ended", time(&job.ended)),
+        ("took", took(job, now)),
+    ]);
+    if let Some(why) = &job.why {
+        page.pairs(&[("why", why.clone())]);
+    }
+    page.next(match job.state.as_str() {
+        "done" => None,
+        "failed" => Some(format!("rackwright node why {}", or_dash(&job.node))),
+        _ => Some(format!("rackwright job watch {}", job.id)),
+    });
+    page.into_text()
+}

@@ -1,0 +1,106 @@
+//! `rackwright plan …`: what would be written, erased and kept, said so that nobody can miss it.
+
+use fleet::view::PlanView;
+
+use crate::cli::PlanCommand;
+use crate::client::segment;
+use crate::failure::{Failure, exit};
+use crate::session::Session;
+use crate::show::Page;
+use crate::table::{Cell, Table};
+use crate::terminal::Look;
+use crate::text::{ago, bytes, disk_bytes, or_dash};
+
+pub(crate) async fn plan(session: &mut Session, verb: PlanCommand) -> Result<u8, Failure> {
+    match verb {
+        PlanCommand::List => {
+            let answer = session.client.get("/v1/plans").await?;
+            let now = session.now();
+            session.show(&answer, |answer, look| Ok(render_plans(&answer.items()?, look, now)))?;
+        }
+        PlanCommand::Show { plan } => {
+            let answer = session.client.get(&path(&plan)).await?;
+            session.show(&answer, |answer, _| Ok(render_plan(&answer.item()?)))?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+/// The path of a plan.
+pub(crate) fn path(plan: &str) -> String {
+    format!("/v1/plans/{}", segment(plan))
+}
+
+/// The list of plans.
+pub(crate) fn render_plans(plans: &[PlanView], look: &Look, now: u64) -> String {
+    let mut table = Table::new(&["PLAN", "NODE", "KIND", "STATE", "FOR", "IMAGE", "ERASES"]);
+    for plan in plans {
+        table.row([
+            plan.id.clone().into(),
+            plan.node.clone().into(),
+            plan.kind.clone().into(),
+            Cell::state(&plan.state),
+            ago(&plan.made, now).into(),
+            plan.image.clone().into(),
+            format!("{} {}", plan.disk, disk_bytes(plan.disk_bytes)).into(),
+        ]);
+    }
+    table.render(look)
+}
+
+/// A plan: `-` is erased, `=` is kept, `+` is put there.
+pub(crate) fn render_plan(plan: &PlanView) -> String {
+    let mut page = Page::default();
+    page.line(&format!("Plan {}: {} {}", plan.id, plan.kind, plan.node));
+    page.line("");
+    page.line(&format!(
+        "- disk   {}  {}  {}  WILL BE ERASED",
+        plan.disk,
+        or_dash(&plan.disk_model),
+        disk_bytes(plan.disk_bytes)
+    ));
+    erased(plan).iter().for_each(|line| page.line(&format!("         {line}")));
+    for kept in &plan.keeps {
+        let (model, size) = (or_dash(&kept.model), disk_bytes(kept.bytes));
+        page.line(&format!("= disk   {}  {model}  {size}  is kept", kept.disk));
+    }
+    let digest = plan.image_digest.get(..16).unwrap_or(&plan.image_digest);
+    page.line(&format!("+ image  {} ({digest}), at most {} are written", plan.image, bytes(plan.image_bytes)));
+    page.line(&format!("+ roles  {}", or_dash(&plan.roles.join(", "))));
+    if plan.kind == "rebuild" {
+        page.line("= node   name, id, address and SSH host keys are kept");
+    }
+    page.line("");
+    page.line(&ending(plan));
+    page.into_text()
+}
+
+/// What is on the disk, in capitals; labels as they are written there.
+fn erased(plan: &PlanView) -> Vec<String> {
+    if plan.erases.is_empty() {
+        return vec!["NOTHING IS RECOGNISED ON IT".to_owned()];
+    }
+    let mut lines = vec!["ON IT NOW:".to_owned()];
+    lines.extend(plan.erases.iter().map(|holding| {
+        let place = match holding.partition {
+            0 => "WHOLE DISK".to_owned(),
+            partition => format!("PARTITION {partition}"),
+        };
+        let label = if holding.label.is_empty() { String::new() } else { format!("  \"{}\"", holding.label) };
+        let size = holding.bytes.map(|count| format!("  {}", disk_bytes(count))).unwrap_or_default();
+        format!("  {place}  {}{label}{size}", holding.kind.to_uppercase())
+    }));
+    lines
+}
+
+fn ending(plan: &PlanView) -> String {
+    let note = plan.note.as_deref().unwrap_or_default();
+    match plan.state.as_str() {
+        "open" => format!("Nothing has been changed. Apply: rackwright apply {}", plan.id),
+        "applied" => match note.strip_prefix("job ") {
+            Some(job) => format!("It was applied as job {job}. Watch: rackwright job watch {job}"),
+            None => format!("It was applied. {note}").trim_end().to_owned(),
+        },
+        state => format!("It is {state}: {}. Plan again: rackwright node plan {}", or_dash(note), plan.node),
+    }
+}
