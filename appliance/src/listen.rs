@@ -6,9 +6,14 @@
 
 pub mod dhcp;
 pub mod files;
+pub mod http;
+pub mod stream;
 pub mod tftp;
 
 mod gate;
+mod patient;
+mod range;
+mod serve;
 mod state;
 mod supervise;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Against a real kernel, each test in a network namespace of its own.
 
+use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,6 +29,58 @@ pub(crate) fn alone(test: &str) -> bool {
 pub(crate) fn ip(words: &str) {
     let done = Command::new("ip").args(words.split(' ')).output().expect("ip of iproute2");
     assert!(done.status.success(), "ip {words}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// A second namespace: whoever is at the other end of the cable. The kernel drops what comes from an address of its own.
+#[derive(Debug)]
+pub(crate) struct Other(std::process::Child);
+
+impl Other {
+    pub(crate) fn new() -> Self {
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+        let child = Command::new("unshare").args(["-n", "sleep", "600"]).spawn().unwrap();
+        let other = Self(child);
+        while std::fs::read_link(other.namespace()).map_or(true, |n| n == own) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        other.ip("link set lo up");
+        other
+    }
+
+    /// `rw0` here, `rw1` there, both on.
+    pub(crate) fn cable(&self) {
+        ip(&format!("link add rw0 type veth peer name rw1 netns {}", self.0.id()));
+        ip("link set rw0 up");
+        self.ip("link set rw1 up");
+    }
+
+    fn namespace(&self) -> String {
+        format!("/proc/{}/ns/net", self.0.id())
+    }
+
+    pub(crate) fn ip(&self, words: &str) {
+        let there = format!("--net={}", self.namespace());
+        let done = Command::new("nsenter").arg(there).arg("ip").args(words.split(' ')).output().unwrap();
+        assert!(done.status.success(), "there, ip {words}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Runs this there, on a thread of its own.
+    pub(crate) fn run<T: Send>(&self, there: impl FnOnce() -> T + Send) -> T {
+        let namespace = std::fs::File::open(self.namespace()).unwrap();
+        let network = Some(rustix::thread::LinkNameSpaceType::Network);
+        let enter = || {
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), network).unwrap();
+            there()
+        };
+        std::thread::scope(|scope| scope.spawn(enter).join().unwrap())
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {

@@ -1,0 +1,175 @@
+//! HTTP for boot files: what firmware, GRUB and iPXE fetch. Nothing secret is ever served here.
+//!
+//! GET and HEAD of the names that `pxe::files` knows, with their length; ranges; many requests on one connection. A
+//! file that is not there is logged loudly, because on the server's screen GRUB calls it "bad shim signature".
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use pxe::files::{NotFound, Resolved, Transport, resolve};
+use tokio::net::TcpStream;
+
+use super::files::{Asker, Content, FileService, Files, Served};
+use super::serve::{accept, converse, drain, listen};
+use super::stream::{Stream, ranged, text};
+use super::supervise::supervise;
+use super::{Gate, ListenerState, Place, Seat, Stop};
+
+/// Connections in all, and from one address: a server boots with two or three.
+const CONNECTIONS: usize = 1024;
+const CONNECTIONS_EACH: usize = 16;
+/// How long a request's headers, and the pause before them, may take. GRUB keeps a connection between two files.
+const QUIET: Duration = Duration::from_secs(30);
+/// How much of a file is read at a time, in bytes.
+const BLOCK: usize = 256 << 10;
+
+/// Serves boot files on one interface until told to stop.
+pub async fn serve<S: FileService>(
+    place: Place,
+    port: u16,
+    files: Files<S>,
+    state: Arc<ListenerState>,
+    stop: Stop,
+) {
+    let gate = Gate::new(CONNECTIONS, CONNECTIONS_EACH);
+    let counter = Arc::new(Counter {
+        interface: place.interface.clone(),
+        address: SocketAddrV4::new(place.address, port),
+        files,
+        state: Arc::clone(&state),
+        gate: Arc::clone(&gate),
+        stop: stop.clone(),
+    });
+    supervise(place, state, stop, move |_link| {
+        let counter = Arc::clone(&counter);
+        async move { counter.open().await.unwrap_or_else(|error| error) }
+    })
+    .await;
+    drain(&gate).await;
+}
+
+/// What one interface's listener has.
+struct Counter<S> {
+    interface: String,
+    address: SocketAddrV4,
+    files: Files<S>,
+    state: Arc<ListenerState>,
+    gate: Arc<Gate>,
+    stop: Stop,
+}
+
+impl<S: FileService> Counter<S> {
+    async fn open(self: &Arc<Self>) -> Result<io::Error, io::Error> {
+        let listener = listen(&self.interface, self.address)?;
+        self.state.bound(listener.local_addr()?);
+        tracing::info!(interface = %self.interface, address = %self.address, "http listens");
+        Ok(accept(&listener, &self.state, |stream, peer| match self.gate.enter(peer.ip()) {
+            Ok(seat) => self.talk(stream, peer, seat),
+            Err(full) => self.state.dropped(format!("{peer}: connection closed: {full}")),
+        })
+        .await)
+    }
+
+    fn talk(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
+        let counter = Arc::clone(self);
+        tokio::spawn(async move {
+            let call = |request: Request<_>| counter.answer(request, peer);
+            if let Err(error) = converse(stream, QUIET, counter.stop.clone(), call).await {
+                tracing::debug!(%peer, %error, "http connection ended badly");
+            }
+            drop(seat);
+        });
+    }
+
+    async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Stream> {
+        self.state.received();
+        let path = request.uri().path();
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            self.state.refused(format!("{peer}: {} is not served here", request.method()));
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let resolved = resolve(path.as_bytes(), Transport::Http);
+        let Some(what) = Served::of(resolved) else { return self.refuse(resolved, path, peer) };
+        let asker = Asker {
+            peer,
+            interface: self.interface.clone(),
+            address: *self.address.ip(),
+            transport: Transport::Http,
+        };
+        match self.files.open(what, &asker).await {
+            Ok(content) => self.send(content, what, asker, &request),
+            Err(why) => {
+                tracing::error!(%peer, path, %why, "boot file not there; GRUB will call it a bad shim signature");
+                self.state.refused(format!("{peer}: {path}: {why}"));
+                text(StatusCode::NOT_FOUND, "no such file")
+            }
+        }
+    }
+
+    fn refuse(&self, resolved: Resolved, path: &str, peer: SocketAddr) -> Response<Stream> {
+        match resolved {
+            Resolved::NotFound(NotFound::Probe) => {
+                tracing::debug!(%peer, path, "http: an optional file we do not have");
+                self.state.answered();
+                text(StatusCode::NOT_FOUND, "no such file")
+            }
+            Resolved::NotFound(why) => {
+                tracing::error!(%peer, path, %why, "boot file not there; GRUB will call it a bad shim signature");
+                self.state.refused(format!("{peer}: {path}: {why}"));
+                text(StatusCode::NOT_FOUND, "no such file")
+            }
+            Resolved::Refused(why) => {
+                tracing::warn!(%peer, path, %why, "http refused");
+                self.state.refused(format!("{peer}: {path}: {why}"));
+                text(StatusCode::BAD_REQUEST, &why.to_string())
+            }
+            Resolved::Static(_)
+            | Resolved::GrubConfig
+            | Resolved::Autoexec
+            | Resolved::NodeGrub(_)
+            | Resolved::NodeScript(_) => text(StatusCode::NOT_FOUND, "no such file"),
+        }
+    }
+
+    fn send<B>(
+        &self,
+        content: Content,
+        what: Served,
+        asker: Asker,
+        request: &Request<B>,
+    ) -> Response<Stream> {
+        self.state.answered();
+        let length = content.length();
+        // A range is a matter of GET alone (RFC 9110 §14.2).
+        let none = HeaderMap::new();
+        let headers = if request.method() == Method::GET { request.headers() } else { &none };
+        let response = match content {
+            Content::File(file, length) => ranged(Arc::new(file), length, headers, BLOCK),
+            Content::Text(bytes) => {
+                let mut response = Response::new(Stream::bytes(bytes));
+                let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, plain);
+                response.headers_mut().insert(CONTENT_LENGTH, length.into());
+                response
+            }
+        };
+        if request.method() == Method::HEAD {
+            return response.map(|_| Stream::empty());
+        }
+        // A part of a file is not the file.
+        if response.status() != StatusCode::OK {
+            return response;
+        }
+        let files = self.files.clone();
+        response.map(|stream| stream.and_then(move || files.served(what, &asker)))
+    }
+}

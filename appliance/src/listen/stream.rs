@@ -1,0 +1,189 @@
+//! What an answer carries: bytes at hand, or a part of a file read block by block off the async threads.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::range::{Part, describe, part};
+
+/// The body of an answer. Its length is known from the start.
+pub struct Stream {
+    source: Source,
+    left: u64,
+    sent: Option<Box<dyn FnOnce() + Send>>,
+}
+
+enum Source {
+    Bytes(Bytes),
+    File { file: Arc<File>, offset: u64, block: usize, reading: Option<JoinHandle<io::Result<Bytes>>> },
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// Nothing.
+    pub fn empty() -> Self {
+        Self::bytes(Bytes::new())
+    }
+
+    /// Bytes at hand.
+    pub fn bytes(bytes: Bytes) -> Self {
+        let left = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Self { source: Source::Bytes(bytes), left, sent: None }
+    }
+
+    /// `length` bytes of a file from `offset` on, read `block` bytes at a time by threads that may block. A file that
+    /// ends early ends the connection, so that the client knows.
+    pub fn file(file: Arc<File>, offset: u64, length: u64, block: usize) -> Self {
+        let source = Source::File { file, offset, block: block.max(1), reading: None };
+        Self { source, left: length, sent: None }
+    }
+
+    /// Calls this when the last byte was handed to the connection.
+    pub(super) fn and_then(mut self, sent: impl FnOnce() + Send + 'static) -> Self {
+        self.sent = Some(Box::new(sent));
+        self
+    }
+}
+
+/// An answer without a body but this text.
+pub fn text(status: StatusCode, text: &str) -> Response<Stream> {
+    let stream = Stream::bytes(Bytes::from(format!("{text}\n")));
+    let length = stream.left;
+    let mut response = Response::new(stream);
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response
+}
+
+/// The answer to a request for a file: all of it, or the range that these headers ask for. The data is read `block`
+/// bytes at a time.
+pub fn ranged(file: Arc<File>, length: u64, headers: &HeaderMap, block: usize) -> Response<Stream> {
+    let part = part(headers, length);
+    let (status, stream) = match part {
+        Part::Whole => (StatusCode::OK, Stream::file(file, 0, length, block)),
+        Part::Some { offset, length } => {
+            (StatusCode::PARTIAL_CONTENT, Stream::file(file, offset, length, block))
+        }
+        Part::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, Stream::empty()),
+    };
+    let mut response = Response::new(stream);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    describe(headers, part, length);
+    response
+}
+
+/// One block, or less at the end of what is wanted.
+fn read(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
+    let mut block = vec![0; length];
+    file.read_exact_at(&mut block, offset)?;
+    Ok(block.into())
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let left = self.left;
+        let bytes = match &mut self.source {
+            Source::Bytes(bytes) => Ok(std::mem::take(bytes)),
+            Source::File { file, offset, block, reading } => {
+                let task = reading.get_or_insert_with(|| {
+                    let (file, offset) = (Arc::clone(file), *offset);
+                    let length = usize::try_from(left).unwrap_or(usize::MAX).min(*block);
+                    spawn_blocking(move || read(&file, offset, length))
+                });
+                let read = ready!(Pin::new(task).poll(context)).unwrap_or_else(|e| Err(io::Error::other(e)));
+                *reading = None;
+                if let Ok(bytes) = &read {
+                    *offset += u64::try_from(bytes.len()).unwrap_or(0);
+                }
+                read
+            }
+        };
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.left = 0;
+                return Poll::Ready(Some(Err(error)));
+            }
+        };
+        self.left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if self.left == 0
+            && let Some(sent) = self.sent.take()
+        {
+            sent();
+        }
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use http_body_util::BodyExt;
+
+    use super::Stream;
+
+    #[tokio::test]
+    async fn a_part_of_a_file_comes_in_blocks_and_is_whole() {
+        let mut file = tempfile::tempfile().unwrap();
+        let bytes = (0..100_000u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>();
+        file.write_all(&bytes).unwrap();
+        let mut stream = Stream::file(Arc::new(file), 7, 300_000, 65_536);
+        let mut got = Vec::new();
+        while let Some(frame) = stream.frame().await {
+            let block = frame.unwrap().into_data().unwrap();
+            assert!(!block.is_empty() && block.len() <= 65_536);
+            got.extend_from_slice(&block);
+        }
+        assert!(got == bytes[7..300_007]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_shrank_is_an_error_and_not_a_short_answer() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 1000]).unwrap();
+        let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let told = Arc::clone(&ended);
+        let stream = Stream::file(Arc::new(file), 0, 1001, 600)
+            .and_then(move || told.store(true, std::sync::atomic::Ordering::Relaxed));
+        assert!(stream.collect().await.is_err());
+        assert!(!ended.load(std::sync::atomic::Ordering::Relaxed), "it was not sent");
+    }
+}
