@@ -11,7 +11,9 @@ pub mod agents;
 pub mod answers;
 pub mod api;
 pub mod catalog;
+pub mod daemon;
 pub mod images;
+pub mod netboot;
 pub mod store;
 pub mod writer;
 

@@ -1,2 +1,25 @@
-//! appliance
-fn main() {}
+//! `rackwright`: the daemon (`serve`), and the command line that talks to it.
+
+use std::process::ExitCode;
+
+use console::{Invocation, ServeOptions};
+
+fn main() -> ExitCode {
+    match console::parse() {
+        Invocation::Cli(cli) => console::run(*cli),
+        Invocation::Serve(ServeOptions { root }) => {
+            let filter = tracing_subscriber::EnvFilter::try_from_env("RACKWRIGHT_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+            // The journal has its own time stamps.
+            let log = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false);
+            log.with_writer(std::io::stderr).init();
+            match appliance::daemon::serve(root.as_deref()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(why) => {
+                    eprintln!("rackwright: {why}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}

@@ -70,13 +70,15 @@ pub struct Done {
     pub effects: Vec<Effect>,
 }
 
-/// What the DHCP socket must send, after the commit.
+/// What the DHCP socket must do, after the commit.
 #[derive(Debug)]
-pub struct DhcpAnswer {
-    /// The packet and where to; silence otherwise.
-    pub reply: Option<pxe::dhcp::Reply>,
-    /// Why there is none.
-    pub silence: Option<String>,
+pub enum DhcpAnswer {
+    /// Send this; what it promises is durable.
+    Send(Box<pxe::dhcp::Reply>),
+    /// Say nothing, for this reason.
+    Silence(String),
+    /// Say nothing: it was not DHCP as a client speaks it.
+    Malformed(String),
 }
 
 enum Input {
@@ -152,7 +154,7 @@ impl Core {
     /// Brings a DHCP packet; the lease is durable when this returns.
     pub async fn dhcp(&self, packet: Packet) -> DhcpAnswer {
         let (done, answer) = oneshot::channel();
-        let stopping = || DhcpAnswer { reply: None, silence: Some(Refused::Stopping.to_string()) };
+        let stopping = || DhcpAnswer::Silence(Refused::Stopping.to_string());
         match self.send(Input::Dhcp(Box::new(packet), done)).await {
             Ok(()) => answer.await.unwrap_or_else(|_| stopping()),
             Err(_) => stopping(),

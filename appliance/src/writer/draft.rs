@@ -51,7 +51,7 @@ impl<'a> Draft<'a> {
             Input::Dhcp(packet, done) => {
                 let result = self.dhcp(&packet);
                 self.answer(move |unsaved| {
-                    let silent = |why: &str| DhcpAnswer { reply: None, silence: Some(why.to_owned()) };
+                    let silent = |why: &str| DhcpAnswer::Silence(why.to_owned());
                     drop(done.send(unsaved.map_or(result, silent)));
                 });
             }
@@ -111,10 +111,10 @@ impl<'a> Draft<'a> {
     }
 
     fn dhcp(&mut self, packet: &Packet) -> DhcpAnswer {
-        let silent = |why: String| DhcpAnswer { reply: None, silence: Some(why) };
+        let silent = DhcpAnswer::Silence;
         let request = match Request::parse(&packet.bytes) {
             Ok(request) => request,
-            Err(malformed) => return silent(malformed.to_string()),
+            Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
         };
         let now = pxe::Time(self.now.0 / 1000);
         match pxe::dhcp::decide(self.policy, &self.world.leases, &request, packet.arrival, now) {
@@ -134,7 +134,7 @@ impl<'a> Draft<'a> {
                     return silent(why);
                 }
                 self.tell(request.mac, "address", reply.what.clone());
-                DhcpAnswer { reply: Some(*reply), silence: None }
+                DhcpAnswer::Send(reply)
             }
         }
     }

@@ -1,0 +1,270 @@
+//! `rackwright serve`: the shells put together around the writer.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fleet::{Event, Site};
+use pxe::HttpBase;
+use pxe::dhcp::{Mode, Policy, Pool};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use units::{Systemd, UnitName};
+
+use crate::agents::Agents;
+use crate::answers::Answers;
+use crate::api::{Api, Own};
+use crate::boot::BootStore;
+use crate::ca::{SiteCa, Start};
+use crate::config::{self, Config, Dhcp, Paths, Provision};
+use crate::images::Images;
+use crate::listen::dhcp::PORTS;
+use crate::listen::files::Files;
+use crate::listen::{ListenerState, Place, Stop, dhcp, http, tftp};
+use crate::net::Net;
+use crate::netboot::Netboot;
+use crate::store::{Log, Store};
+use crate::writer::Core;
+use crate::{catalog, chain};
+
+/// Our own units beside the daemon itself.
+const OWN_UNITS: [&str; 1] = ["chrony.service"];
+/// How long to wait for the provisioning interface, in seconds.
+const INTERFACE_SECONDS: u64 = 120;
+/// How long a lease lasts, in seconds. The address is the NIC's for good; the lease only says when to ask again.
+const LEASE_SECONDS: u32 = 3600;
+/// How often every deadline is looked at, in seconds.
+const TICK_SECONDS: u64 = 5;
+
+/// Why the daemon does not run; every cause is in the text.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Fatal(String);
+
+impl Fatal {
+    fn of<E: std::error::Error>(error: E) -> Self {
+        Self(chain(&error))
+    }
+}
+
+/// Runs the controller until it is told to stop.
+///
+/// # Errors
+/// [`Fatal`], when it can't begin.
+pub fn serve(root: Option<&Path>) -> Result<(), Fatal> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
+    runtime.map_err(Fatal::of)?.block_on(run(Paths::chosen(root)))
+}
+
+async fn run(paths: Paths) -> Result<(), Fatal> {
+    let config = config::load(&paths.config).map_err(Fatal::of)?;
+    let [provision] = config.provision.as_slice() else {
+        return Err(Fatal(format!(
+            "{} names {} provisioning networks; this version serves one: keep one [[provision]]",
+            paths.config.display(),
+            config.provision.len()
+        )));
+    };
+    let (stopper, stop) = watch::channel(false);
+    let place = prepare(provision).await?;
+    let (daemon, writer) = Daemon::build(&paths, &config, provision)?;
+    let mut tasks = JoinSet::new();
+    let listeners = daemon.listen(&paths, &config, &place, &stop, &mut tasks).await?;
+    daemon.keep_time(stop.clone(), &mut tasks);
+    let own = own_units().await;
+    if let Some(own) = own.clone() {
+        tasks.spawn(async move { own.start_all().await });
+    }
+    let api = Api {
+        core: daemon.core.clone(),
+        images: Arc::clone(&daemon.images),
+        answers: daemon.answers.clone(),
+        listeners,
+        own,
+    };
+    let socket = paths.socket.clone();
+    let serving = tokio::spawn(async move { api.serve(&socket).await });
+    tell_systemd("READY=1");
+    tracing::info!(site = config.site.as_str(), address = %provision.address, "the controller is up");
+    let ended = tokio::select! {
+        () = told_to_stop() => Ok(()),
+        failed = serving => Err(Fatal(format!("the control socket {} failed: {failed:?}", paths.socket.display()))),
+    };
+    tell_systemd("STOPPING=1");
+    stopper.send_replace(true);
+    drop(tokio::time::timeout(Duration::from_secs(5), tasks.join_all()).await);
+    drop(daemon);
+    // The writer ends when the last way in is gone; a batch in flight is committed first.
+    drop(tokio::time::timeout(Duration::from_secs(5), tokio::task::spawn_blocking(|| writer.join())).await);
+    ended
+}
+
+/// Brings the provisioning interface up and watches it from then on.
+async fn prepare(provision: &Provision) -> Result<Place, Fatal> {
+    let net = Net::open().map_err(Fatal::of)?;
+    let patience = Duration::from_secs(INTERFACE_SECONDS);
+    let name = provision.interface.as_str();
+    let say = |why: &str| tracing::warn!(interface = name, why, "waiting for the provisioning interface");
+    net.prepare(name, provision.address, patience, say).await.map_err(Fatal::of)?;
+    let presence = crate::net::watch(name, provision.address).await.map_err(Fatal::of)?;
+    Ok(Place { interface: provision.interface.clone(), address: provision.address.addr(), presence })
+}
+
+struct Daemon {
+    core: Core,
+    ca: Arc<SiteCa>,
+    images: Arc<Images>,
+    answers: Answers,
+}
+
+impl Daemon {
+    fn build(
+        paths: &Paths,
+        config: &Config,
+        provision: &Provision,
+    ) -> Result<(Self, std::thread::JoinHandle<()>), Fatal> {
+        let start = if paths.state_db.exists() { Start::Later } else { Start::First };
+        let ca = SiteCa::open(&paths.ca, &config.site, start, SystemTime::now()).map_err(Fatal::of)?;
+        let store = Store::open(&paths.state_db).map_err(Fatal::of)?;
+        let images = Images::open(&paths.images, &paths.resolve(&config.image_keys)).map_err(Fatal::of)?;
+        let policy = policy(config, provision);
+        policy.check().map_err(Fatal::of)?;
+        let site = Site {
+            name: config.site.as_str().to_owned(),
+            subnet: provision.address,
+            controller: provision.address.addr(),
+            ca: ca.pin(),
+            addresses: std::collections::BTreeMap::new(),
+        };
+        let catalog = catalog::embedded().map_err(Fatal::of)?;
+        let log = Log::new(&paths.state_db);
+        let (core, writer) = Core::start(store, log, catalog, policy, site).map_err(Fatal::of)?;
+        let daemon = Self { core, ca: Arc::new(ca), images: Arc::new(images), answers: Answers::default() };
+        Ok((daemon, writer))
+    }
+
+    /// Starts every listener; each keeps itself going.
+    async fn listen(
+        &self,
+        paths: &Paths,
+        config: &Config,
+        place: &Place,
+        stop: &Stop,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Vec<Arc<ListenerState>>, Fatal> {
+        let http_base = HttpBase(std::net::SocketAddrV4::new(place.address, config.http_port));
+        let netboot = Arc::new(Netboot::new(self.core.clone(), http_base, config.agents_port));
+        let state = |kind| ListenerState::new(kind, &place.interface);
+        let mut states = Vec::new();
+        for (port, kind) in PORTS.into_iter().zip(["dhcp", "proxydhcp"]) {
+            states.push(state(kind));
+            let (service, state) = (Arc::clone(&netboot), Arc::clone(states.last().unwrap_or(&state(kind))));
+            tasks.spawn(dhcp::serve(place.clone(), port, service, state, stop.clone()));
+        }
+        let (tftp_state, http_state, https_state) = (state("tftp"), state("http"), state("https"));
+        states.extend([Arc::clone(&tftp_state), Arc::clone(&http_state), Arc::clone(&https_state)]);
+        let (boot, place_of_files, stop_files) = (paths.boot.clone(), place.clone(), stop.clone());
+        let http_port = config.http_port;
+        tasks.spawn(async move {
+            let store = boot_store(&boot).await;
+            let files = Files::new(Arc::new(store), netboot);
+            tokio::join!(
+                tftp::serve(place_of_files.clone(), tftp::PORT, files.clone(), tftp_state, stop_files.clone()),
+                http::serve(place_of_files, http_port, files, http_state, stop_files),
+            );
+        });
+        let identity = self.ca.server(&[IpAddr::V4(place.address)], SystemTime::now()).map_err(Fatal::of)?;
+        let tls = crate::tls::server(&self.ca, identity).map_err(Fatal::of)?;
+        let agents = Agents::new(
+            self.core.clone(),
+            Arc::clone(&self.ca),
+            Arc::clone(&self.images),
+            self.answers.clone(),
+        );
+        let agents = Arc::new(agents);
+        Ok(states)
+    }
+
+    /// Lets time pass in the writer.
+    fn keep_time(&self, mut stop: Stop, tasks: &mut JoinSet<()>) {
+        let core = self.core.clone();
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = stop.changed() => return,
+                    () = tokio::time::sleep(Duration::from_secs(TICK_SECONDS)) => {}
+                }
+                if let Err(why) = core.bring(Event::Tick).await {
+                    tracing::warn!(%why, "the deadlines were not looked at");
+                }
+            }
+        });
+    }
+}
+
+fn policy(config: &Config, provision: &Provision) -> Policy {
+    let pools = provision.pool.iter().map(|pool| Pool { first: pool.first(), last: pool.last() });
+    Policy {
+        server: provision.address,
+        pools: pools.collect(),
+        reserved: std::collections::BTreeMap::new(),
+        known: std::collections::BTreeSet::new(),
+        lease_seconds: LEASE_SECONDS,
+        router: None,
+        dns: Vec::new(),
+        mode: match provision.dhcp {
+            Dhcp::Full => Mode::Full,
+            Dhcp::Known => Mode::KnownOnly,
+            Dhcp::Off => Mode::Off,
+        },
+        http: HttpBase(std::net::SocketAddrV4::new(provision.address.addr(), config.http_port)),
+    }
+}
+
+/// The boot store, as soon as there is one: a controller without it still answers everything else.
+async fn boot_store(path: &Path) -> BootStore {
+    loop {
+        match BootStore::open(path) {
+            Ok(store) => return store,
+            Err(error) => tracing::error!(why = chain(&error), "no server can boot from the network"),
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+}
+
+/// Our own units over D-Bus; without a systemd (tests, `--root`) there are none.
+async fn own_units() -> Option<Arc<Own>> {
+    match Systemd::connect().await {
+        Ok(systemd) => {
+            let names = OWN_UNITS.iter().filter_map(|name| UnitName::parse(name).ok());
+            Some(Arc::new(Own::new(systemd, names.collect())))
+        }
+        Err(error) => {
+            tracing::warn!(why = chain(&error), "own units are left alone: systemd does not answer");
+            None
+        }
+    }
+}
+
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// sd_notify(3): one datagram to the socket that systemd named.
+fn tell_systemd(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|s| s.send_to(state.as_bytes(), Path::new(&path)));
+    if let Err(error) = sent {
+        tracing::warn!(%error, "systemd could not be told {state}");
+    }
+}

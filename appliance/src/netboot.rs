@@ -1,0 +1,114 @@
+//! Network boot on the state: what the listeners for DHCP, TFTP and HTTP ask the writer and the world.
+
+use std::net::{IpAddr, SocketAddrV4};
+
+use fleet::{Event, boot_task};
+use ipnet::Ipv4Net;
+use protocol::HardwareAddress;
+use pxe::files::StoreFile;
+use pxe::script::{self, BootTask, CaPin, NodeView};
+use pxe::{BootPath, HttpBase, Mac};
+
+use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
+use crate::listen::files::{Asker, FileService, Script, Served};
+use crate::writer::{Core, Packet, World};
+
+/// What booting servers talk to.
+#[derive(Clone, Debug)]
+pub struct Netboot {
+    core: Core,
+    http: HttpBase,
+    agents_port: u16,
+}
+
+impl Netboot {
+    /// On this state; the agents' port goes onto the kernel command line.
+    pub fn new(core: Core, http: HttpBase, agents_port: u16) -> Self {
+        Self { core, http, agents_port }
+    }
+
+    /// What a script says about one NIC, from the state its node is in.
+    fn view(&self, world: &World, mac: Mac, path: BootPath) -> Result<NodeView, String> {
+        let lease = world.leases.get(mac).ok_or_else(|| format!("{mac} has no address from here"))?;
+        let address = Ipv4Net::new(lease.ip, world.site.subnet.prefix_len()).map_err(|e| e.to_string())?;
+        Ok(NodeView {
+            mac,
+            address,
+            controller: SocketAddrV4::new(world.site.controller, self.agents_port),
+            ca: CaPin(world.site.ca.0),
+            http: self.http,
+            task: boot_task(&world.fleet, &hardware(mac)?),
+            path,
+        })
+    }
+
+    /// Logs what a NIC was served; nobody waits for it.
+    fn record(&self, mac: Mac, what: &str, text: String) {
+        let Ok(mac) = hardware(mac) else { return };
+        let (core, what) = (self.core.clone(), what.to_owned());
+        tokio::spawn(async move { core.bring(Event::Served { mac, what, text }).await });
+    }
+}
+
+fn hardware(mac: Mac) -> Result<HardwareAddress, String> {
+    mac.to_string().parse().map_err(|error: protocol::IdentityError| error.to_string())
+}
+
+impl DhcpService for Netboot {
+    async fn answer(&self, packet: DhcpIn) -> DhcpAnswer {
+        let answer = self.core.dhcp(Packet { bytes: packet.bytes, arrival: packet.arrival }).await;
+        match answer {
+            crate::writer::DhcpAnswer::Send(reply) => DhcpAnswer::Send { to: reply.to, packet: reply.packet },
+            crate::writer::DhcpAnswer::Silence(why) => {
+                tracing::debug!(why, "dhcp silence");
+                DhcpAnswer::Silence
+            }
+            crate::writer::DhcpAnswer::Malformed(why) => DhcpAnswer::Malformed(why),
+        }
+    }
+}
+
+impl FileService for Netboot {
+    async fn script(&self, script: Script, _asker: &Asker) -> Result<String, String> {
+        let world = self.core.world();
+        match script {
+            Script::GrubConfig => Ok(script::grub_entry(self.http)),
+            Script::Autoexec => Ok(script::autoexec(self.http)),
+            Script::NodeGrub(mac) => Ok(script::grub(&self.view(&world, mac, BootPath::UefiPxe)?)),
+            Script::NodeScript(mac) => {
+                let path = world.leases.get(mac).and_then(|lease| lease.path).unwrap_or(BootPath::BiosPxe);
+                Ok(script::ipxe(&self.view(&world, mac, path)?))
+            }
+        }
+    }
+
+    fn served(&self, what: Served, asker: &Asker) {
+        let world = self.core.world();
+        let by_address = |ip: IpAddr| match ip {
+            IpAddr::V4(ip) => world.leases.holder(ip),
+            IpAddr::V6(_) => None,
+        };
+        let holder = by_address(asker.peer.ip());
+        match what {
+            Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac)) => {
+                let Ok(address) = hardware(mac) else { return };
+                match boot_task(&world.fleet, &address) {
+                    BootTask::LocalDisk => self.record(mac, "local-disk", "told to boot its own disk".to_owned()),
+                    BootTask::Agent { why } => self.record(mac, "script", format!("told to start the agent: {why}")),
+                    BootTask::Hold { why } => self.record(mac, "script", format!("told to wait: {why}")),
+                }
+            }
+            Served::File(file) => {
+                let Some(mac) = holder else { return };
+                let kind = match file {
+                    StoreFile::Kernel => "kernel",
+                    StoreFile::Ramdisk => "ramdisk",
+                    StoreFile::Shim | StoreFile::Grub | StoreFile::Undionly | StoreFile::Snponly => "loader",
+                };
+                self.record(mac, kind, format!("{} sent", file.client_name()));
+            }
+            Served::Script(Script::GrubConfig | Script::Autoexec) => {}
+        }
+    }
+}
+
