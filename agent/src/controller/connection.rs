@@ -1,5 +1,6 @@
 //! One TLS connection and the calls on it, one after the other.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use hyper::header::{CONTENT_TYPE, HOST, RANGE};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use protocol::Refusal;
+use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,7 +42,7 @@ impl Connection {
     /// [`CallError::Connect`], [`CallError::Tls`], [`CallError::Http`].
     pub async fn open(controller: &Controller) -> Result<Self, CallError> {
         let address = controller.address();
-        let slow = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let slow = |_| io::Error::from(io::ErrorKind::TimedOut);
         let tcp = timeout(CONNECT, TcpStream::connect(address)).await.map_err(slow).flatten();
         let tcp = tcp.map_err(|source| CallError::Connect { address, source })?;
         // Calls are small and wait for their answers: nothing is gained by collecting.
@@ -48,7 +50,7 @@ impl Connection {
         let connector = TlsConnector::from(controller.config());
         let tls = connector.connect(ServerName::IpAddress(address.ip().into()), tcp);
         let tls = timeout(CONNECT, tls).await.map_err(slow).flatten();
-        let tls = tls.map_err(|source| CallError::Tls { address, source })?;
+        let tls = tls.map_err(|error| CallError::Tls { address, source: plain(error) })?;
         let route = String::from("/");
         let (sender, driver) =
             handshake(TokioIo::new(tls)).await.map_err(|source| CallError::Http { route, source })?;
@@ -143,6 +145,17 @@ impl Connection {
             });
         }
         read(route, answer, most).await
+    }
+}
+
+/// rustls prints a verifier's own error as `Other(OtherError(ForeignChain(…`: a person gets the words in it.
+fn plain(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(own))) => {
+            io::Error::other(own.0.to_string())
+        }
+        Some(_) | None => error,
     }
 }
 

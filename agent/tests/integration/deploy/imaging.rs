@@ -1,0 +1,362 @@
+//! Images onto real block devices, with everything going wrong that can.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use agent::deploy;
+use agent::deploy::seeds;
+use protocol::{Disk, Expectation, ImageJob, SEED_OFFSET, Task};
+
+use super::controller::{Controller, Fault, State};
+use super::image::{DISK, Image, MIB};
+use super::machine::{Console, Machine};
+use super::site::Site;
+use super::{is_root, run, until};
+
+/// The target, somewhat bigger than the image, and a data disk.
+const TARGET: u64 = DISK + 8 * MIB;
+
+struct Rack {
+    site: Arc<Site>,
+    controller: Controller,
+    machine: Machine,
+    image: Image,
+}
+
+impl Rack {
+    async fn new() -> Self {
+        let site = Arc::new(Site::new());
+        let controller = Controller::start(&site).await;
+        let mut machine = Machine::new();
+        machine.add_disk("vda", "DATA", 16 * MIB);
+        machine.add_disk("vdb", "SYSTEM", TARGET);
+        let image = Image::new(1);
+        let rack = Self { site, controller, machine, image };
+        rack.offer(&rack.image, rack.job());
+        rack
+    }
+
+    fn target(&self) -> Disk {
+        self.machine.inventory("SYSTEM")
+    }
+
+    fn job(&self) -> ImageJob {
+        self.image.job(&self.target())
+    }
+
+    fn offer(&self, image: &Image, job: ImageJob) {
+        self.controller.with(|s| {
+            s.image = Some((image.signed.clone(), image.data.clone()));
+            s.task = Task::Image(Box::new(job));
+        });
+    }
+
+    /// Powers the machine on and lets it work until the controller sends it off.
+    async fn boot(&self) -> Console {
+        let (mut server, console) = self.machine.boot(self.controller.address, self.site.pin());
+        deploy::follow(&mut server).await.unwrap();
+        console
+    }
+
+    /// The same, with the power cut when `so`.
+    async fn boot_until(&self, what: &str, so: impl Fn(&State, &str) -> bool) -> Console {
+        let (mut server, console) = self.machine.boot(self.controller.address, self.site.pin());
+        let text = console.clone();
+        tokio::select! {
+            ended = deploy::follow(&mut server) => panic!("{what}: ended with {ended:?}: {}", console.text()),
+            () = until(what, || self.controller.with(|s| so(s, &text.text()))) => console,
+        }
+    }
+
+    /// The first disk error or refusal that the controller was told.
+    async fn failure(&self) -> String {
+        self.boot_until("a failure", |s, _| s.progress.iter().any(|p| p.failed.is_some())).await;
+        self.controller.with(|s| s.progress.iter().find_map(|p| p.failed.clone()).unwrap())
+    }
+
+    fn assert_is_image(&self, image: &Image) {
+        for (chunk, raw) in &image.windows {
+            let on_disk = self.machine.read(1, chunk.disk_offset(), raw.len());
+            assert!(on_disk == *raw, "window {} is not the image's", chunk.window);
+        }
+    }
+
+    fn assert_cannot_boot(&self) {
+        assert!(self.machine.read(1, 0, 1 << 20).iter().all(|b| *b == 0), "the first MiB");
+        assert!(self.machine.read(1, TARGET - MIB, 1 << 20).iter().all(|b| *b == 0), "the last MiB");
+    }
+}
+
+#[test]
+fn the_disk_becomes_the_image_and_nothing_else_is_touched() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        rack.machine.write(0, 0, b"somebody's data");
+        rack.machine.write(1, 5 * MIB, b"in a free window");
+        rack.offer(&rack.image, rack.job());
+        let data = rack.machine.disks[0].device.clone();
+        let (was_protected, was_open) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let (protected, open) = (Arc::clone(&was_protected), Arc::clone(&was_open));
+        rack.controller.with(|s| {
+            s.witness = Some(Box::new(move |_| {
+                let file = fs::File::open(&data).unwrap();
+                protected.fetch_and(agent::sys::is_read_only(&file).unwrap(), Ordering::Relaxed);
+                open.store(true, Ordering::Relaxed);
+            }));
+        });
+        let console = rack.boot().await;
+        rack.assert_is_image(&rack.image);
+        assert!(
+            was_open.load(Ordering::Relaxed) && was_protected.load(Ordering::Relaxed),
+            "read-only meanwhile"
+        );
+        assert!(!rack.machine.disks[0].is_read_only(), "writable again");
+        assert_eq!(rack.machine.read(0, 0, 15), b"somebody's data");
+        assert_eq!(rack.machine.read(1, 5 * MIB, 16), b"in a free window");
+        let receipt = rack.controller.with(|s| s.receipts[0].clone());
+        assert_eq!(receipt.image, rack.image.manifest.digest());
+        assert_eq!(receipt.disk.as_str(), "serial:SYSTEM");
+        assert_eq!(receipt.total_bytes, rack.image.total());
+        assert_eq!(receipt.written_bytes + receipt.same_bytes, receipt.total_bytes);
+        assert!(receipt.fetched_bytes <= rack.image.data.len() as u64);
+        let seed = seeds::read(&rack.machine.disks[1].device).unwrap();
+        assert!(seed.complete && seed.certificate.contains("BEGIN CERTIFICATE"));
+        assert_eq!((seed.controller, seed.ca), (rack.controller.address, rack.site.pin()));
+        let text = console.text();
+        for words in ["imaging 0%", "reading back", "rackwright-agent: verified\r\n"] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+    });
+}
+
+#[test]
+fn a_wire_that_tears_lies_and_stalls_costs_time_only() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let faults = [Fault::Torn, Fault::Wrong, Fault::Busy, Fault::NoRange, Fault::Torn, Fault::Wrong];
+        rack.controller.with(|s| s.faults = faults.into());
+        rack.boot().await;
+        rack.assert_is_image(&rack.image);
+        assert!(rack.controller.with(|s| s.faults.is_empty()), "every fault was met");
+        assert!(rack.controller.with(|s| s.progress.iter().all(|p| p.failed.is_none())));
+    });
+}
+
+#[test]
+fn only_what_differs_is_fetched() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        rack.boot().await;
+        rack.machine.write(1, 20 * MIB + 77, b"one changed byte and some");
+        let mut again = rack.job();
+        again.target.expect = Expectation::Content { digest: rack.target().content.unwrap() };
+        rack.offer(&rack.image, again);
+        rack.boot().await;
+        rack.assert_is_image(&rack.image);
+        let receipt = rack.controller.with(|s| s.receipts[1].clone());
+        // That window, and the two with the tables.
+        let table_end = u64::from(rack.image.windows.last().unwrap().0.bytes);
+        assert_eq!(receipt.written_bytes, 2 * MIB + table_end);
+    });
+}
+
+#[test]
+fn a_power_cut_leaves_a_disk_that_does_not_boot_and_the_next_boot_goes_on() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let ranges = Arc::new(AtomicUsize::new(0));
+        for cut in [1, 3, 6] {
+            rack.controller.with(|s| s.ranges = 0);
+            rack.boot_until("some ranges", |s, _| s.ranges >= cut).await;
+            ranges.fetch_add(1, Ordering::Relaxed);
+            rack.assert_cannot_boot();
+            let seed = seeds::read(&rack.machine.disks[1].device).unwrap();
+            assert!(!seed.complete && seed.certificate.is_empty());
+            let mut job = rack.job();
+            job.resume = true;
+            rack.offer(&rack.image, job);
+        }
+        rack.boot().await;
+        rack.assert_is_image(&rack.image);
+        let keys = rack.controller.with(|s| s.hellos.iter().map(|h| h.key).collect::<Vec<_>>());
+        assert!(keys.iter().all(|key| *key == keys[0]), "every boot said hello with the key on the disk");
+        let receipt = rack.controller.with(|s| s.receipts[0].clone());
+        assert!(receipt.same_bytes > 0, "something was there already: {receipt:?}");
+    });
+}
+
+#[test]
+fn a_cancelled_job_stops_with_the_disk_disarmed() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        rack.machine.write(1, 0, b"an old boot sector");
+        rack.offer(&rack.image, rack.job());
+        // The wire is kept busy failing, so that the job can't end before the word to stop arrives.
+        rack.controller.with(|s| {
+            s.cancel = true;
+            s.faults = std::iter::repeat_n(Fault::Busy, 100_000).collect();
+        });
+        let console =
+            rack.boot_until("it to stop", |_, text| text.contains("the controller cancelled the job")).await;
+        assert!(console.text().contains("n1: stopped"), "{}", console.text());
+        rack.assert_cannot_boot();
+        assert_eq!(rack.controller.with(|s| s.receipts.len()), 0);
+    });
+}
+
+#[test]
+fn a_disk_that_changed_since_the_plan_is_not_written() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        rack.machine.write(1, 100, b"somebody was here");
+        let why = rack.failure().await;
+        assert_eq!(why, "what is on serial:SYSTEM has changed since the plan");
+        assert_eq!(rack.machine.read(1, 100, 17), b"somebody was here");
+        assert_eq!(rack.controller.with(|s| s.ranges), 0, "nothing was even fetched");
+    });
+}
+
+#[test]
+fn a_disk_that_is_not_a_nodes_is_not_rebuilt() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let mut job = rack.job();
+        job.target.expect = Expectation::Own;
+        rack.offer(&rack.image, job);
+        let why = rack.failure().await;
+        assert!(why.contains("serial:SYSTEM has no partition rackwright-root"), "{why}");
+    });
+}
+
+#[test]
+fn a_disk_in_use_is_not_written() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let number = fs::read_to_string(rack.machine.path().join("sys/block/vdb/dev")).unwrap();
+        rack.machine
+            .file("proc/self/mountinfo", &format!("29 28 {} / /mnt rw - ext4 /dev/vdb rw\n", number.trim()));
+        assert_eq!(rack.failure().await, "the disk vdb is in use: it is mounted on /mnt");
+        rack.machine.file("proc/self/mountinfo", "");
+        rack.machine.file("sys/block/vdb/vdb1/partition", "1");
+        rack.machine.file("sys/block/vdb/vdb1/holders/md0", "");
+        rack.controller.with(|s| s.progress.clear());
+        assert_eq!(rack.failure().await, "the disk vdb is in use: md0 is made of it");
+    });
+}
+
+#[test]
+fn an_image_that_is_not_the_jobs_is_not_written() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let other = Image::new(2);
+        // Signed by another key; signed by the right key but another image; one flipped byte.
+        let table = [
+            ("is not trusted here", other.signed.clone(), rack.job()),
+            ("the job names", other.signed.clone(), ImageJob { signer: other.key.public(), ..rack.job() }),
+            ("the signature does not fit", flipped(&rack.image), rack.job()),
+        ];
+        for (words, signed, job) in table {
+            rack.controller.with(|s| {
+                s.progress.clear();
+                s.image = Some((signed, other.data.clone()));
+                s.task = Task::Image(Box::new(job));
+            });
+            let why = rack.failure().await;
+            assert!(why.contains(words), "{words}: {why}");
+        }
+        assert!(rack.machine.read(1, 0, 1 << 20).iter().all(|b| *b == 0));
+        assert_eq!(rack.controller.with(|s| s.ranges), 0);
+    });
+}
+
+fn flipped(image: &Image) -> pack::Signed {
+    let mut signed = image.signed.clone();
+    let middle = signed.manifest.len() / 2;
+    signed.manifest[middle] ^= 1;
+    signed
+}
+
+#[test]
+fn a_seed_of_another_site_is_not_ours_and_two_nodes_seeds_are_nobodys() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        rack.boot().await;
+        let key = rack.controller.with(|s| s.hellos[0].key);
+        let seed = rack.machine.read(1, SEED_OFFSET, 68 << 10);
+        let chosen = async |root, ca| {
+            seeds::key(root, ca, &agent::screen::Screen::default()).await.map(|k| k.public())
+        };
+        let root = rack.machine.path();
+        assert_eq!(chosen(root, rack.site.pin()).await, Some(key));
+        assert_eq!(chosen(root, Site::new().pin()).await, None);
+        let mut more = Machine::new();
+        more.add_disk("vda", "A", TARGET);
+        more.add_disk("vdb", "B", TARGET);
+        let mut other = protocol::Seed::decode(&seed).unwrap();
+        more.write(0, SEED_OFFSET, &seed);
+        assert_eq!(chosen(more.path(), rack.site.pin()).await, Some(key));
+        other.node = protocol::NodeId([1; 16]);
+        more.write(1, SEED_OFFSET, &other.encode().unwrap());
+        assert_eq!(chosen(more.path(), rack.site.pin()).await, None, "a disk was moved here");
+        more.write(1, SEED_OFFSET + 20, b"\xff\xff");
+        assert_eq!(chosen(more.path(), rack.site.pin()).await, Some(key), "a damaged one does not count");
+    });
+}
+
+#[test]
+fn a_failing_disk_is_named_with_place_and_cause() {
+    if !is_root() {
+        return;
+    }
+    let full = super::machine::SmallSpace::new("24m");
+    run(async {
+        let site = Arc::new(Site::new());
+        let controller = Controller::start(&site).await;
+        let mut machine = Machine::new();
+        // A disk whose medium gives out: its file lies where there is room for a quarter of it.
+        let disk = super::machine::LoopDisk::new(&full.path().join("disk.img"), TARGET);
+        machine.plug("vda", "SYSTEM", TARGET, disk);
+        let image = Image::new(1);
+        let job = image.job(&machine.inventory("SYSTEM"));
+        controller.with(|s| {
+            s.image = Some((image.signed.clone(), image.data.clone()));
+            s.task = Task::Image(Box::new(job));
+        });
+        let rack = Rack { site, controller, machine, image };
+        let why = rack.failure().await;
+        assert!(why.contains("serial:SYSTEM at byte ") && why.contains("os error"), "{why}");
+        assert!(!why.contains("vda"), "{why}");
+        assert!(rack.machine.read(0, 0, 1 << 20).iter().all(|b| *b == 0), "disarmed");
+    });
+}
