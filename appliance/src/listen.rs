@@ -7,6 +7,7 @@
 pub mod dhcp;
 pub mod files;
 pub mod http;
+pub mod https;
 pub mod stream;
 pub mod tftp;
 

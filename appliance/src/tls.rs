@@ -1,10 +1,7 @@
 //! TLS as agents meet it: version 1.3 only, ring, a client certificate optional but, when shown, of this site's CA.
 //!
 //! Knows what makes a handshake fail and says so in words for an operator. Refuses to know what a certificate allows:
-//! it hands up the fingerprint of one that is genuine and in date.
-
-#[cfg(test)]
-mod tests;
+//! it hands up the fingerprint of one that is genuine and in date. Tested by `listen::https`, against real handshakes.
 
 use std::sync::Arc;
 
@@ -89,8 +86,10 @@ fn client_certificate(wrong: &CertificateError) -> &'static str {
         "its client certificate has expired"
     } else if matches!(wrong, E::NotValidYet | E::NotValidYetContext { .. }) {
         "its client certificate is not valid yet: is this controller's clock right?"
-    } else if matches!(wrong, E::UnknownIssuer | E::BadSignature) {
+    } else if matches!(wrong, E::UnknownIssuer) {
         "its client certificate was not issued by this site's CA"
+    } else if matches!(wrong, E::BadSignature) {
+        "its client certificate was not issued by this site's CA, or its key is another's"
     } else if matches!(wrong, E::InvalidPurpose | E::InvalidPurposeContext { .. }) {
         "its certificate is not one for clients"
     } else {

@@ -90,8 +90,8 @@ impl<S> Clone for Files<S> {
 
 impl<S: FileService> Files<S> {
     /// Both.
-    pub fn new(store: Arc<BootStore>, service: Arc<S>) -> Self {
-        Self { store, service }
+    pub fn new(store: impl Into<Arc<BootStore>>, service: Arc<S>) -> Self {
+        Self { store: store.into(), service }
     }
 
     /// What a resolved name stands for.

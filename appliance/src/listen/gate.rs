@@ -1,28 +1,28 @@
-//! Caps on how much is going on at once: in all, and for one address.
+//! Caps on how much is going on at once: in all, and for one address, or one certificate.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A cap in all and a cap for each address.
+/// A cap in all and a cap for each, by whatever those are told apart.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Gate<Who: Ord = IpAddr> {
     in_all: usize,
     each: usize,
-    inside: Mutex<Inside>,
+    inside: Mutex<Inside<Who>>,
 }
 
-#[derive(Debug, Default)]
-struct Inside {
+#[derive(Debug)]
+struct Inside<Who> {
     total: usize,
-    by_address: BTreeMap<IpAddr, usize>,
+    by_who: BTreeMap<Who, usize>,
 }
 
 /// A place inside; given back when dropped.
 #[derive(Debug)]
-pub struct Seat {
-    gate: Arc<Gate>,
-    address: Option<IpAddr>,
+pub struct Seat<Who: Ord = IpAddr> {
+    gate: Arc<Gate<Who>>,
+    who: Option<Who>,
 }
 
 /// Which cap was reached.
@@ -31,33 +31,33 @@ pub enum Full {
     /// The cap in all.
     #[error("{0} are being served already, and that is the most")]
     InAll(usize),
-    /// The cap for one address.
-    #[error("{0} of the same address are being served already, and that is the most")]
+    /// The cap for each.
+    #[error("{0} of the same are being served already, and that is the most")]
     Each(usize),
 }
 
-impl Gate {
+impl<Who: Ord + Clone> Gate<Who> {
     /// A gate with these caps.
     pub fn new(in_all: usize, each: usize) -> Arc<Self> {
-        Arc::new(Self { in_all, each, inside: Mutex::default() })
+        Arc::new(Self { in_all, each, inside: Mutex::new(Inside { total: 0, by_who: BTreeMap::new() }) })
     }
 
-    /// A place for this address.
+    /// A place for this one.
     ///
     /// # Errors
     /// [`Full`].
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Seat, Full> {
+    pub fn enter(self: &Arc<Self>, who: Who) -> Result<Seat<Who>, Full> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         if inside.total >= self.in_all {
             return Err(Full::InAll(self.in_all));
         }
-        let own = inside.by_address.entry(address).or_default();
+        let own = inside.by_who.entry(who.clone()).or_default();
         if *own >= self.each {
             return Err(Full::Each(self.each));
         }
         *own += 1;
         inside.total += 1;
-        Ok(Seat { gate: Arc::clone(self), address: Some(address) })
+        Ok(Seat { gate: Arc::clone(self), who: Some(who) })
     }
 
     /// How many are inside.
@@ -66,31 +66,32 @@ impl Gate {
     }
 }
 
-impl Seat {
+impl<Who: Ord> Seat<Who> {
     /// It has shown who it is: it no longer counts against its address, only in all.
     pub fn known(&mut self) {
-        if let Some(address) = self.address.take() {
-            let mut inside = self.gate.inside.lock().unwrap_or_else(PoisonError::into_inner);
-            leave(&mut inside, address);
+        if let Some(who) = self.who.take() {
+            self.gate.inside.lock().unwrap_or_else(PoisonError::into_inner).leave(&who);
         }
     }
 }
 
-impl Drop for Seat {
+impl<Who: Ord> Drop for Seat<Who> {
     fn drop(&mut self) {
         let mut inside = self.gate.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.total = inside.total.saturating_sub(1);
-        if let Some(address) = self.address {
-            leave(&mut inside, address);
+        if let Some(who) = &self.who {
+            inside.leave(who);
         }
     }
 }
 
-fn leave(inside: &mut Inside, address: IpAddr) {
-    if let Some(own) = inside.by_address.get_mut(&address) {
-        *own = own.saturating_sub(1);
-        if *own == 0 {
-            inside.by_address.remove(&address);
+impl<Who: Ord> Inside<Who> {
+    fn leave(&mut self, who: &Who) {
+        if let Some(own) = self.by_who.get_mut(who) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                self.by_who.remove(who);
+            }
         }
     }
 }

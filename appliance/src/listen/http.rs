@@ -153,7 +153,7 @@ impl<S: FileService> Counter<S> {
         let none = HeaderMap::new();
         let headers = if request.method() == Method::GET { request.headers() } else { &none };
         let response = match content {
-            Content::File(file, length) => ranged(Arc::new(file), length, headers, BLOCK),
+            Content::File(file, length) => ranged(Arc::new(file), 0, length, headers, BLOCK),
             Content::Text(bytes) => {
                 let mut response = Response::new(Stream::bytes(bytes));
                 let plain = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -71,14 +71,20 @@ pub fn text(status: StatusCode, text: &str) -> Response<Stream> {
     response
 }
 
-/// The answer to a request for a file: all of it, or the range that these headers ask for. The data is read `block`
-/// bytes at a time.
-pub fn ranged(file: Arc<File>, length: u64, headers: &HeaderMap, block: usize) -> Response<Stream> {
+/// The answer to a request for the `length` bytes of a file that begin at `base`: all of them, or the range that these
+/// headers ask for. Read `block` bytes at a time.
+pub fn ranged(
+    file: Arc<File>,
+    base: u64,
+    length: u64,
+    headers: &HeaderMap,
+    block: usize,
+) -> Response<Stream> {
     let part = part(headers, length);
     let (status, stream) = match part {
-        Part::Whole => (StatusCode::OK, Stream::file(file, 0, length, block)),
+        Part::Whole => (StatusCode::OK, Stream::file(file, base, length, block)),
         Part::Some { offset, length } => {
-            (StatusCode::PARTIAL_CONTENT, Stream::file(file, offset, length, block))
+            (StatusCode::PARTIAL_CONTENT, Stream::file(file, base.saturating_add(offset), length, block))
         }
         Part::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, Stream::empty()),
     };
@@ -88,6 +94,17 @@ pub fn ranged(file: Arc<File>, length: u64, headers: &HeaderMap, block: usize) -
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     describe(headers, part, length);
+    response
+}
+
+/// An answer of JSON.
+pub fn json(status: StatusCode, json: Vec<u8>) -> Response<Stream> {
+    let stream = Stream::bytes(json.into());
+    let length = stream.left;
+    let mut response = Response::new(stream);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response
 }
 

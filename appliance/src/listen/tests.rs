@@ -42,10 +42,10 @@ pub(crate) async fn bound(state: &ListenerState) -> std::net::SocketAddr {
 #[test]
 fn a_gate_counts_in_all_and_for_each_address() {
     let gate = Gate::new(3, 2);
-    let (one, two) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+    let (one, two): (std::net::IpAddr, _) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
     let mut first = gate.enter(one).unwrap();
     let second = gate.enter(one).unwrap();
-    assert!(gate.enter(one).unwrap_err().to_string().contains("same address"));
+    assert!(gate.enter(one).unwrap_err().to_string().contains("of the same"));
     first.known();
     let third = gate.enter(one).unwrap();
     assert!(gate.enter(two).unwrap_err().to_string().starts_with('3'));
