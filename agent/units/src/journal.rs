@@ -34,15 +34,24 @@ impl Systemd {
     }
 }
 
-/// What one run of a unit wrote, without times; complete when the run is over.
-pub(crate) async fn of_run(invocation: &str, lines: usize, doing: &str) -> Result<Vec<String>, UnitError> {
-    // The last lines of a process that has ended may still be on their way through journald. Where we may not ask
-    // it to catch up (not root), they are read a little too early at worst.
+/// What `unit` wrote under the name `log_name`, without times; complete when it has ended.
+///
+/// Not by invocation id: journald looks that up when it gets to a line, and for a process that was quick to write
+/// and fail it is gone by then. The name is a part of the stream itself.
+pub(crate) async fn written_as(
+    unit: &UnitName,
+    log_name: &str,
+    lines: usize,
+    doing: &str,
+) -> Result<Vec<String>, UnitError> {
+    // The last lines may still be on their way through journald. Where we may not ask it to catch up (not root),
+    // they are read a little too early at worst.
     let _ = journalctl(&["--sync"], doing).await;
     let lines = lines.min(MOST_LINES);
-    let run = format!("_SYSTEMD_INVOCATION_ID={invocation}");
+    let unit = format!("_SYSTEMD_UNIT={unit}");
+    let name = format!("SYSLOG_IDENTIFIER={log_name}");
     let count = format!("--lines={lines}");
-    let text = journalctl(&[&run, &count, "--output=cat", "--quiet"], doing).await?;
+    let text = journalctl(&[&unit, &name, &count, "--output=cat", "--quiet"], doing).await?;
     Ok(last(&text, lines))
 }
 

@@ -9,6 +9,7 @@
 
 mod error;
 mod files;
+mod hub;
 mod journal;
 mod link;
 mod name;

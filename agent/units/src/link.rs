@@ -4,20 +4,18 @@
 //! A single task empties the connection all the time. Nobody reads signals at the pace of his own work, because a
 //! full queue would stop the very reply he is waiting for.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
 use systemd_zbus::{JobRemoved, ManagerProxy, Reloading, UnitNew, UnitRemoved};
-use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use zbus::proxy::CacheProperties;
 use zbus::{Address, Connection, Message, MessageStream, connection, fdo};
 
-use crate::{JobOutcome, UnitError, UnitName};
+use crate::hub::{Hub, JobEnd};
+use crate::{JobOutcome, UnitError};
 
 pub(crate) const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -28,6 +26,8 @@ const BUS: &str = "org.freedesktop.DBus";
 
 /// A connection is open within this time or counts as lost.
 const OPENING: Duration = Duration::from_secs(5);
+/// Pause between two looks for systemd on a bus that is there.
+const RETRY: Duration = Duration::from_millis(50);
 /// The longest silence after a request: reloading a loaded machine's units takes that long under emulation.
 const ANSWER: Duration = Duration::from_secs(120);
 
@@ -62,9 +62,12 @@ impl Link {
         for rule in rules()? {
             bus.add_match_rule(rule).await?;
         }
-        let owner = bus.get_name_owner(SYSTEMD.try_into()?).await?;
-        // Set once, here: an owner that changes later ends the link.
-        let _ = link.hub.owner.set(owner.to_string());
+        let owner = owner(&bus).await?;
+        // From here on a change of the owner ends the link; one that came before is caught by asking again.
+        let _ = link.hub.owner.set(owner.clone());
+        if bus.get_name_owner(SYSTEMD.try_into()?).await?.as_str() != owner {
+            return Err(zbus::Error::Failure("systemd is restarting".to_owned()));
+        }
         link.manager.subscribe().await?;
         Ok(link)
     }
@@ -74,7 +77,7 @@ impl Link {
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        !self.hub.deaf.load(Ordering::Acquire) && !self.connection().is_closed()
+        !self.hub.is_deaf() && !self.connection().is_closed()
     }
 }
 
@@ -82,6 +85,18 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.ear.abort();
         self.hub.lost();
+    }
+}
+
+/// Who systemd is on this bus. After a restart of the bus or of systemd itself that takes a moment, which is waited
+/// out here; how long at most is up to the caller.
+async fn owner(bus: &fdo::DBusProxy<'_>) -> zbus::Result<String> {
+    loop {
+        match bus.get_name_owner(SYSTEMD.try_into()?).await {
+            Ok(owner) => return Ok(owner.to_string()),
+            Err(fdo::Error::NameHasNoOwner(_)) => tokio::time::sleep(RETRY).await,
+            Err(other) => return Err(other.into()),
+        }
     }
 }
 
@@ -122,13 +137,6 @@ enum Heard {
     SystemdGone,
 }
 
-/// A job that is over, as its removal was announced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JobEnd {
-    pub(crate) job: String,
-    pub(crate) outcome: JobOutcome,
-}
-
 /// Sorts one message. The sender is checked here: the bus lets anybody send anybody a signal.
 fn heard(message: &Message, owner: Option<&str>) -> Option<Heard> {
     let header = message.header();
@@ -137,11 +145,13 @@ fn heard(message: &Message, owner: Option<&str>) -> Option<Heard> {
     if message.message_type() != zbus::message::Type::Signal {
         return None;
     }
+    // Before the owner is known there is nobody to listen to, and nobody who could go away.
+    let owner = owner?;
     if sender == BUS && member == "NameOwnerChanged" {
-        let (name, _, _): (String, String, String) = message.body().deserialize().ok()?;
-        return (name == SYSTEMD).then_some(Heard::SystemdGone);
+        let (name, _, new): (String, String, String) = message.body().deserialize().ok()?;
+        return (name == SYSTEMD && new != owner).then_some(Heard::SystemdGone);
     }
-    if Some(sender) != owner {
+    if sender != owner {
         return None;
     }
     if interface == PROPERTIES {
@@ -178,166 +188,4 @@ fn manager_said(message: &Message, member: &str) -> Option<Heard> {
         "UnitFilesChanged" => Some(Heard::Files),
         _ => None,
     }
-}
-
-/// Who wants to be told what.
-#[derive(Debug, Default)]
-pub(crate) struct Hub {
-    owner: OnceLock<String>,
-    deaf: AtomicBool,
-    ears: Mutex<Ears>,
-}
-
-#[derive(Debug, Default)]
-struct Ears {
-    jobs: Vec<mpsc::UnboundedSender<JobEnd>>,
-    watches: Vec<Weak<Inbox>>,
-}
-
-impl Hub {
-    /// Every job that ends from now on; the stream ends when the connection does. Unbounded on purpose: whoever
-    /// takes it waits for one reply and one signal, and drops it.
-    pub(crate) fn jobs(&self) -> mpsc::UnboundedReceiver<JobEnd> {
-        let (tell, ends) = mpsc::unbounded_channel();
-        let mut ears = lock(&self.ears);
-        if !self.deaf.load(Ordering::Acquire) {
-            ears.jobs.push(tell);
-        }
-        ends
-    }
-
-    /// From now on `inbox` is told about its units, until it is dropped or the connection is lost.
-    pub(crate) fn watch(&self, inbox: &Arc<Inbox>) {
-        let mut ears = lock(&self.ears);
-        if self.deaf.load(Ordering::Acquire) {
-            inbox.connection_lost();
-        } else {
-            ears.watches.push(Arc::downgrade(inbox));
-        }
-    }
-
-    fn job_ended(&self, end: &JobEnd) {
-        lock(&self.ears).jobs.retain(|tell| tell.send(end.clone()).is_ok());
-    }
-
-    fn unit_changed(&self, path: &str, name: Option<&str>) {
-        self.each_watch(|inbox| inbox.unit_changed(path, name));
-    }
-
-    fn files_changed(&self) {
-        self.each_watch(Inbox::all_changed);
-    }
-
-    fn each_watch(&self, tell: impl Fn(&Inbox)) {
-        lock(&self.ears).watches.retain(|weak| weak.upgrade().inspect(|inbox| tell(inbox)).is_some());
-    }
-
-    fn lost(&self) {
-        let mut ears = lock(&self.ears);
-        self.deaf.store(true, Ordering::Release);
-        ears.jobs.clear();
-        for inbox in ears.watches.drain(..).filter_map(|weak| weak.upgrade()) {
-            inbox.connection_lost();
-        }
-    }
-}
-
-/// How thoroughly a unit has to be read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Depth {
-    /// It changed: look, but do not make systemd load it. Loading announces the unit, and that would be heard
-    /// as the next change: a circle.
-    Look,
-    /// Its files may have changed: load it.
-    Load,
-}
-
-/// What a watch has to look at again. Holds one entry per unit however many signals come, so a watch nobody reads
-/// costs nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Inbox {
-    post: Mutex<Post>,
-    bell: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Post {
-    /// Watched units and the bus path each was last found at (an alias lives at its target's path).
-    paths: BTreeMap<UnitName, Option<String>>,
-    stale: BTreeMap<UnitName, Depth>,
-    lost: bool,
-}
-
-/// What an inbox holds at one moment.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Taken {
-    pub(crate) lost: bool,
-    pub(crate) stale: BTreeMap<UnitName, Depth>,
-}
-
-impl Inbox {
-    pub(crate) fn new(names: &BTreeSet<UnitName>) -> Arc<Inbox> {
-        let paths = names.iter().map(|name| (name.clone(), None)).collect();
-        Arc::new(Inbox { post: Mutex::new(Post { paths, ..Post::default() }), bell: Notify::new() })
-    }
-
-    /// Waits until there is something to look at. May be dropped and called again without losing any.
-    pub(crate) async fn take(&self) -> Taken {
-        loop {
-            // Made before looking: a bell rung in between is kept for it.
-            let rung = self.bell.notified();
-            if let Some(taken) = self.taken() {
-                return taken;
-            }
-            rung.await;
-        }
-    }
-
-    fn taken(&self) -> Option<Taken> {
-        let mut post = lock(&self.post);
-        let lost = std::mem::take(&mut post.lost);
-        let stale = std::mem::take(&mut post.stale);
-        (lost || !stale.is_empty()).then_some(Taken { lost, stale })
-    }
-
-    /// Everything is to be read again, from the ground up.
-    pub(crate) fn all_changed(&self) {
-        let mut post = lock(&self.post);
-        post.stale = post.paths.keys().map(|name| (name.clone(), Depth::Load)).collect();
-        drop(post);
-        self.bell.notify_one();
-    }
-
-    /// Remembers where the unit lives, for the signals to come.
-    pub(crate) fn found_at(&self, name: &UnitName, path: &str) {
-        if let Some(known) = lock(&self.post).paths.get_mut(name) {
-            *known = Some(path.to_owned());
-        }
-    }
-
-    fn unit_changed(&self, path: &str, id: Option<&str>) {
-        let mut post = lock(&self.post);
-        let Post { paths, stale, .. } = &mut *post;
-        let before = stale.len();
-        for (name, known) in paths {
-            if known.as_deref() == Some(path) || id == Some(name.as_str()) {
-                stale.entry(name.clone()).or_insert(Depth::Look);
-            }
-        }
-        let more = stale.len() > before;
-        drop(post);
-        if more {
-            self.bell.notify_one();
-        }
-    }
-
-    fn connection_lost(&self) {
-        lock(&self.post).lost = true;
-        self.bell.notify_one();
-    }
-}
-
-/// No code of ours panics while it holds one of these locks; a poisoned one still holds whole data.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

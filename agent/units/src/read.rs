@@ -135,6 +135,12 @@ pub(crate) async fn is_oneshot(link: &Link, name: &UnitName, doing: &str) -> Res
     Ok(kind.as_deref() == Some("oneshot"))
 }
 
+/// The name the service's output bears in the journal.
+pub(crate) async fn log_name(link: &Link, name: &UnitName, doing: &str) -> Result<String, UnitError> {
+    let path = place_loaded(link, name, doing).await?;
+    Ok(property(link, &path, SERVICE, "SyslogIdentifier", doing).await?.unwrap_or_default())
+}
+
 /// How the main process of the service ended; zeros when none ever ran.
 pub(crate) async fn main_exit(link: &Link, name: &UnitName, doing: &str) -> Result<MainExit, UnitError> {
     let path = place_loaded(link, name, doing).await?;

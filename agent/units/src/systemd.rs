@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use zbus::Address;
 use zbus::zvariant::OwnedObjectPath;
 
-use crate::link::{Inbox, JobEnd, Link};
+use crate::hub::{Inbox, JobEnd};
+use crate::link::Link;
 use crate::read::{self, Reading};
 use crate::{Change, JobOutcome, Listed, UnitError, UnitKind, UnitName, UnitState, Watch};
 
@@ -68,7 +69,7 @@ impl Verb {
 
 impl Systemd {
     /// Connects to systemd over the system bus. Fails at once when there is none, so that the caller learns it at
-    /// his own start; a connection lost later is opened again by the next call.
+    /// its own start; a connection lost later is opened again by the next call.
     pub async fn connect() -> Result<Systemd, UnitError> {
         let address = Address::system().map_err(|e| UnitError::lost("connecting to systemd", e))?;
         Self::open(address).await
@@ -165,19 +166,30 @@ impl Systemd {
         if verb.is_already(&before) {
             return Ok(Change::Already(before.state));
         }
-        let outcome = self.run_job(&link, verb, unit, &doing).await?;
+        let held = Held::new(&link, unit).await;
+        let verdict = self.judged(&link, verb, unit, doing).await;
+        held.release().await;
+        verdict
+    }
+
+    async fn judged(
+        &self,
+        link: &Link,
+        verb: Verb,
+        unit: &UnitName,
+        doing: String,
+    ) -> Result<Change<UnitState>, UnitError> {
+        let outcome = self.run_job(link, verb, unit, &doing).await?;
         let after = match verb {
             Verb::Start | Verb::Restart if outcome == JobOutcome::Done => {
-                self.settled(&link, unit, &doing).await?
+                self.settled(link, unit, &doing).await?
             }
-            Verb::Start | Verb::Restart | Verb::Stop | Verb::Reload => {
-                read::load(&link, unit, &doing).await?
-            }
+            Verb::Start | Verb::Restart | Verb::Stop | Verb::Reload => read::load(link, unit, &doing).await?,
         };
         if outcome != JobOutcome::Done {
             return Err(UnitError::Job { doing, outcome, state: Box::new(after.state) });
         }
-        if matches!(verb, Verb::Start | Verb::Restart) && !stands(&link, unit, &after, &doing).await? {
+        if matches!(verb, Verb::Start | Verb::Restart) && !stands(link, unit, &after, &doing).await? {
             return Err(UnitError::NotUp { doing, state: Box::new(after.state) });
         }
         Ok(Change::Made(after.state))
@@ -217,6 +229,25 @@ impl Systemd {
             // Which of the two comes first makes no difference: both end in a new reading.
             let _ = tokio::time::timeout_at(deadline, inbox.take()).await;
         }
+    }
+}
+
+/// Keeps a unit in systemd's memory: one that is down again before it was read (a oneshot, a condition that does not
+/// hold) is otherwise forgotten together with how it ended. If systemd does not let us, that is a loss of
+/// detail only; so is a hold that is never released, and it ends with the connection.
+struct Held<'a> {
+    link: &'a Link,
+    unit: &'a UnitName,
+}
+
+impl<'a> Held<'a> {
+    async fn new(link: &'a Link, unit: &'a UnitName) -> Held<'a> {
+        let _ = link.manager.ref_unit(unit.as_str()).await;
+        Held { link, unit }
+    }
+
+    async fn release(self) {
+        let _ = self.link.manager.unref_unit(self.unit.as_str()).await;
     }
 }
 

@@ -3,12 +3,12 @@
 //! `$` and `%` expansion.
 //!
 //! The unit is a `oneshot` that *remains after exit*: an ordinary one is forgotten the moment it succeeds, and its
-//! exit status and journal id with it. So it stays until the outcome has been read, even past a restart of this
+//! exit status with it. So it stays until the outcome has been read, even past a restart of this
 //! program or a lost connection; [`Systemd::collect`] finds it then.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use systemd_zbus::Mode;
@@ -154,7 +154,7 @@ impl Systemd {
         let mut ends = link.hub.jobs();
         let job = link
             .manager
-            .start_transient_unit(unit.as_str(), Mode::Fail, &properties(task), &[])
+            .start_transient_unit(unit.as_str(), Mode::Fail, &properties(task, &log_name(task)), &[])
             .await
             .map_err(|e| already_there(UnitError::from_wire(&doing, e)))?;
         wait(&job, &mut ends, &doing).await?;
@@ -186,10 +186,8 @@ impl Systemd {
         doing: &str,
     ) -> Result<TaskOutcome, UnitError> {
         let exit = exit(read::main_exit(link, unit, doing).await?);
-        let log = match &over.state.invocation {
-            Some(run) => journal::of_run(run, LOG_LINES, doing).await?,
-            None => Vec::new(),
-        };
+        let name = read::log_name(link, unit, doing).await?;
+        let log = journal::written_as(unit, &name, LOG_LINES, doing).await?;
         self.clear(link, unit, over, doing).await?;
         Ok(TaskOutcome { exit, result: over.state.result.clone(), log })
     }
@@ -249,7 +247,13 @@ fn exit(main: MainExit) -> Exit {
     }
 }
 
-fn properties(task: &Task) -> Vec<(&'static str, Value<'static>)> {
+/// A name for the journal that no other run of the task bears.
+fn log_name(task: &Task) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("rackwright-task-{}-{:x}", task.name, now.as_micros())
+}
+
+fn properties(task: &Task, log_name: &str) -> Vec<(&'static str, Value<'static>)> {
     let program = task.argv.first().cloned().unwrap_or_default();
     let timeout = u64::try_from(task.timeout.as_micros()).unwrap_or(u64::MAX);
     let env: Vec<String> = task.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -262,7 +266,7 @@ fn properties(task: &Task) -> Vec<(&'static str, Value<'static>)> {
         ("TimeoutStartUSec", Value::from(timeout)),
         ("StandardOutput", Value::from("journal")),
         ("StandardError", Value::from("journal")),
-        ("SyslogIdentifier", Value::from(format!("rackwright-task-{}", task.name))),
+        ("SyslogIdentifier", Value::from(log_name.to_owned())),
     ];
     if !env.is_empty() {
         all.push(("Environment", Value::from(env)));

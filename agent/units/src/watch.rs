@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::link::{Depth, Inbox, Link, Taken};
+use crate::hub::{Depth, Inbox, Taken};
+use crate::link::Link;
 use crate::{Active, Systemd, UnitError, UnitName, UnitState, read};
 
 /// Pause between two attempts to reach a lost systemd.
