@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::options::sub_options;
 
+const TIME_SERVERS: u8 = 42;
+
 /// Client architecture (option 93, RFC 4578; numbers of IANA).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Arch(pub u16);
@@ -39,8 +41,11 @@ pub enum VendorClass {
 /// What iPXE says about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ipxe {
-    /// Major, minor, patch (option 175, 0xeb). None when it does not say.
+    /// Major, minor, patch (option 175, 0xeb). None when it does not say. Builds from a source archive said 1.0.0
+    /// from 2010 to 2026, Debian's 1.21.1 among them: only a higher number means something.
     pub version: Option<[u8; 3]>,
+    /// It asks for time servers (42 in option 55): made after 10 July 2023, whatever its version says.
+    pub asks_time: bool,
     /// It can HTTP (option 175, 0x13).
     pub http: bool,
 }
@@ -77,13 +82,13 @@ pub(super) fn vendor(value: &[u8]) -> VendorClass {
     }
 }
 
-pub(super) fn ipxe(user_class: Option<&[u8]>, encapsulated: Option<&[u8]>) -> Option<Ipxe> {
+pub(super) fn ipxe(user_class: Option<&[u8]>, encapsulated: Option<&[u8]>, asked: &[u8]) -> Option<Ipxe> {
     let named =
         user_class.is_some_and(|class| class == b"iPXE" || rfc3004(class).any(|item| item == b"iPXE"));
     if !named && encapsulated.is_none() {
         return None;
     }
-    let mut found = Ipxe::default();
+    let mut found = Ipxe { asks_time: asked.contains(&TIME_SERVERS), ..Ipxe::default() };
     for (code, value) in sub_options(encapsulated.unwrap_or_default()) {
         match (code, value) {
             (0xeb, [major, minor, patch, ..]) => found.version = Some([*major, *minor, *patch]),

@@ -7,8 +7,8 @@ use super::why::Why;
 use crate::files::StoreFile;
 use crate::{BootPath, Mac};
 
-/// The first iPXE that is given a script: older ones (a 2019 option ROM, for example) are first given ours, which is
-/// newer. That is also what ends the chain: the second iPXE is never given a loader.
+/// The first iPXE release that is given a script. An older one (a 2019 option ROM, for example) is first given ours;
+/// that is newer, so the chain ends there.
 const SCRIPTABLE: [u8; 3] = [1, 20, 0];
 
 /// What the `file` field names.
@@ -56,6 +56,8 @@ pub(super) fn choose(request: &Request) -> Result<Option<(BootFile, BootPath)>, 
     Ok(Some((file, path)))
 }
 
+/// The number alone would do, if it were true: Debian's 1.21.1 says 1.0.0, as the ROM of 2019 does, and would be told
+/// to load itself for ever.
 fn runs_our_script(ipxe: Ipxe) -> bool {
-    ipxe.http && ipxe.version.is_some_and(|version| version >= SCRIPTABLE)
+    ipxe.http && (ipxe.asks_time || ipxe.version.is_some_and(|version| version >= SCRIPTABLE))
 }

@@ -145,7 +145,7 @@ impl Request {
             server_id: options.address(54)?,
             arch: options.get(93).and_then(client::arch),
             vendor: options.get(60).map_or(VendorClass::Absent, client::vendor),
-            ipxe: client::ipxe(options.get(77), options.get(175)),
+            ipxe: client::ipxe(options.get(77), options.get(175), options.get(55).unwrap_or_default()),
             uuid: machine_id.as_deref().and_then(client::uuid),
             machine_id,
             client_id: options.get(61).filter(|id| !id.is_empty()).map(<[u8]>::to_vec),

@@ -57,25 +57,47 @@ pub(crate) fn ipxe_efi(mac: Mac, kind: u8) -> Packet {
         .with(97, UUID)
 }
 
-/// iPXE in the option ROM of QEMU (2019). Clears the broadcast bit.
-pub(crate) fn ipxe_rom(mac: Mac, kind: u8) -> Packet {
-    let mut packet = Packet::of(mac, kind)
-        .with(57, [0x05, 0xc0])
-        .with(93, [0, 0])
-        .with(94, [1, 2, 1])
-        .with(60, "PXEClient:Arch:00000:UNDI:002001")
-        .with(77, "iPXE")
-        .with(55, ASKED)
-        .with(175, encapsulated([1, 0, 0]))
-        .with(61, client_id(mac))
-        .with(97, UUID);
-    packet.flags = 0;
+/// iPXE in the option ROM of QEMU (Debian 12's ipxe-qemu, of 2019). Clears the broadcast bit.
+const ROM: &str = "\
+    350101390205c05d0200005e030102013c20505845436c69656e743a417263683a30303030303a554e44493a303032303031\
+    4d04695058453717010306070c0f111a2b3c4243778081828384858687afcbaf30b105011af41000eb030100001701012201\
+    011301011101012701011901012901011001022101011501011801011201013d0701525400abcd0561110033221100554477\
+    668899aabbccddeeffff";
+
+/// Debian 13's undionly.kpxe (iPXE 1.21.1, of May 2025), started by that ROM. It too says that it is version 1.0.0,
+/// and its vendor class is what our ACK to the ROM carried. What tells it apart is 42 among the options asked for.
+const UNDIONLY: &str = "\
+    350101390205c05d0200005e030102013c09505845436c69656e744d04695058453718010306070c0f111a2a2b3c42437780\
+    81828384858687afcbaf36b105011af41000eb03010000260101170101270101220101130101140101110101190101290101\
+    1001022101011501011801011201013d0701525400abcd0561110033221100554477668899aabbccddeeffff";
+
+/// The options of a DISCOVER captured from QEMU 10, octet for octet and in order; the kind and the MAC in 61 are the
+/// caller's.
+fn captured(mac: Mac, kind: u8, flags: u16, hex: &str) -> Packet {
+    let octets: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let mut packet = Packet::of(mac, kind);
+    packet.flags = flags;
+    packet.options.clear();
+    let mut rest = octets.as_slice();
+    while rest[0] != 255 {
+        let (code, value) = (rest[0], rest[2..2 + usize::from(rest[1])].to_vec());
+        rest = &rest[2 + value.len()..];
+        packet.options.push(match code {
+            53 => (53, vec![kind]),
+            61 => (61, client_id(mac)),
+            _ => (code, value),
+        });
+    }
     packet
 }
 
-/// Our own iPXE on the same machine, a moment later.
+pub(crate) fn ipxe_rom(mac: Mac, kind: u8) -> Packet {
+    captured(mac, kind, 0, ROM)
+}
+
 pub(crate) fn ipxe_undionly(mac: Mac, kind: u8) -> Packet {
-    ipxe_rom(mac, kind).without(175).with(175, encapsulated([1, 21, 1]))
+    captured(mac, kind, 0, UNDIONLY)
 }
 
 /// A BIOS ROM that is not iPXE.

@@ -37,7 +37,7 @@ fn clients() -> Vec<(&'static str, Packet, Boots)> {
         ("1.20.0", version([1, 20, 0]), BIOS_SCRIPT),
         ("2.0.0", version([2, 0, 0]), BIOS_SCRIPT),
         ("without HTTP", ipxe_rom(mac(5), 1).without(175).with(175, [0xeb, 3, 1, 21, 1]), UNDIONLY),
-        ("our undionly", ipxe_undionly(mac(5), 1), BIOS_SCRIPT),
+        ("our undionly, which says 1.0.0", ipxe_undionly(mac(5), 1), BIOS_SCRIPT),
         ("user class as RFC 3004", ipxe_undionly(mac(5), 1).without(77).with(77, "\u{4}iPXE"), BIOS_SCRIPT),
         ("175 alone", ipxe_undionly(mac(5), 1).without(77), BIOS_SCRIPT),
         ("iPXE under UEFI", ipxe_efi(mac(5), 1), Some((SCRIPT, BootPath::UefiPxe))),
@@ -249,7 +249,7 @@ fn relays_that_are_not_ours_are_not_believed() {
 #[test]
 fn what_a_request_says_of_its_sender() {
     let request = ipxe_efi(mac(5), 1).with(12, "Node-07.lab.example").request();
-    assert_eq!(request.ipxe, Some(Ipxe { version: Some([1, 21, 1]), http: true }));
+    assert_eq!(request.ipxe, Some(Ipxe { version: Some([1, 21, 1]), asks_time: false, http: true }));
     assert_eq!(request.vendor, VendorClass::Pxe);
     assert_eq!(request.uuid.unwrap().to_string(), "00112233-4455-6677-8899-aabbccddeeff");
     assert_eq!(request.hostname.unwrap().as_str(), "node-07");
