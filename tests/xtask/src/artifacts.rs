@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::place;
@@ -38,6 +38,14 @@ pub enum ArtifactError {
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// image-build does not say who signed.
+    #[error("image-build does not say who signed {}:\n{text}", image.display())]
+    NoSigner {
+        /// The image.
+        image: PathBuf,
+        /// What it said.
+        text: String,
     },
 }
 
@@ -106,7 +114,8 @@ pub fn build(wish: Wish) -> Result<Artifacts, ArtifactError> {
     maker.run("the boot ramdisk", &["ramdisk"], |tool| {
         tool.arg("--agent").arg(&programs.static_agent).arg("--out").arg(&boot)
     })?;
-    let key = signing_key(&dir)?;
+    // image-build makes it when it is missing; it is worth nothing outside this checkout.
+    let key = dir.join("image.key");
     let images = dir.join("nodes");
     make_dir(&images)?;
     for recipe in RECIPES {
@@ -116,7 +125,7 @@ pub fn build(wish: Wish) -> Result<Artifacts, ArtifactError> {
     maker.run("the controller's root file system", &["controller"], |tool| {
         tool.arg("--appliance").arg(&programs.appliance).arg("--out").arg(&root)
     })?;
-    let image_key = public_half(&programs, &key)?;
+    let image_key = signer(&programs, &images.join(format!("{}.rwimage", RECIPES[0].name)))?;
     Ok(Artifacts { parts: Parts { root, boot, images, image_key } })
 }
 
@@ -189,30 +198,38 @@ impl Maker<'_> {
     }
 }
 
-/// The seed that the rack's images are signed with: made once, worth nothing outside this checkout.
-fn signing_key(dir: &Path) -> Result<PathBuf, ArtifactError> {
-    let path = dir.join("image.seed");
-    let io = |source| ArtifactError::Io { path: path.clone(), source };
-    if path.exists() {
-        return Ok(path);
-    }
-    let mut seed = [0_u8; 32];
-    fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut seed)).map_err(io)?;
-    let text: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::write(&path, format!("{text}\n")).map_err(io)?;
-    Ok(path)
-}
-
-fn public_half(programs: &Programs, key: &Path) -> Result<String, ArtifactError> {
-    let what = "the public half of the image key";
+/// Who signed an image, by image-build's own account of the file.
+fn signer(programs: &Programs, image: &Path) -> Result<String, ArtifactError> {
+    let what = "the account of an image";
     let text = Tool::new(&programs.image_build)
-        .args(["key", "--key"])
-        .arg(key)
+        .arg("show")
+        .arg(image)
         .read()
         .map_err(|source| ArtifactError::Build { what: what.to_owned(), source })?;
-    Ok(text.trim().to_owned())
+    signer_in(&text).ok_or_else(|| ArtifactError::NoSigner { image: image.to_path_buf(), text })
+}
+
+/// The key in the line that speaks of the signer: 64 hexadecimal digits.
+fn signer_in(text: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.to_ascii_lowercase().contains("sign"))?;
+    let key = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    line.split(|part: char| !part.is_ascii_alphanumeric()).find(key).map(str::to_owned)
 }
 
 fn make_dir(path: &Path) -> Result<(), ArtifactError> {
     fs::create_dir_all(path).map_err(|source| ArtifactError::Io { path: path.to_path_buf(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signer_is_the_key_in_its_line() {
+        let key = "ab".repeat(32);
+        let text = format!("digest   {}\nsigned by {key} (Ed25519)\n", "cd".repeat(32));
+        assert_eq!(signer_in(&text), Some(key));
+        assert_eq!(signer_in("signed by nobody"), None);
+        assert_eq!(signer_in(""), None);
+    }
 }

@@ -215,7 +215,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// As [`Operator::nodes`].
     pub fn events(&self) -> Result<Vec<Event>, OperatorError> {
-        let mut events: Vec<Event> = self.list(&["event", "list"])?;
+        let mut events: Vec<Event> = self.list(&["event", "list", "--limit", "10000"])?;
         events.sort_by_key(|event| event.seq);
         Ok(events)
     }
@@ -260,7 +260,9 @@ impl<'a> Operator<'a> {
     /// As [`Operator::nodes`].
     pub fn approve(&self, code: &str, name: &str, roles: &[String]) -> Result<String, OperatorError> {
         let roles = roles.join(",");
-        Ok(self.controller.rackwright(&["node", "approve", code, "--name", name, "--role", &roles])?)
+        Ok(self
+            .controller
+            .rackwright(&["node", "approve", code, "--name", name, "--role", &roles, "--yes"])?)
     }
 
     /// Plans `node`; returns the plan's id.
@@ -268,7 +270,7 @@ impl<'a> Operator<'a> {
     /// # Errors
     /// As [`Operator::nodes`].
     pub fn plan(&self, node: &str, image: &str) -> Result<String, OperatorError> {
-        let args = ["plan", "node", node, "--image", image, "-o", "json"];
+        let args = ["node", "plan", node, "--image", image, "-o", "json"];
         let plan: One<PlanId> = parse(&args, &self.controller.rackwright(&args)?)?;
         let (One::Wrapped { item: plan } | One::Bare(plan)) = plan;
         Ok(plan.id)
