@@ -6,6 +6,7 @@
 mod deploy;
 mod hello;
 mod run;
+mod service;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

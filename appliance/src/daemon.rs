@@ -21,7 +21,7 @@ use crate::config::{self, Config, Dhcp, Paths, Provision};
 use crate::images::Images;
 use crate::listen::dhcp::PORTS;
 use crate::listen::files::Files;
-use crate::listen::{ListenerState, Place, Stop, dhcp, http, tftp};
+use crate::listen::{ListenerState, Place, Stop, dhcp, http, https, tftp};
 use crate::net::Net;
 use crate::netboot::Netboot;
 use crate::store::{Log, Store};
@@ -183,6 +183,7 @@ impl Daemon {
             self.answers.clone(),
         );
         let agents = Arc::new(agents);
+        tasks.spawn(https::serve(place.clone(), config.agents_port, tls, agents, https_state, stop.clone()));
         Ok(states)
     }
 

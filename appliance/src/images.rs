@@ -69,7 +69,7 @@ pub enum ImageError {
 #[derive(Debug)]
 pub struct Stored {
     /// The file.
-    pub file: File,
+    pub file: Arc<File>,
     /// Where the data area begins.
     pub data_begin: u64,
     /// The signed manifest, as the agent verifies it again.
@@ -167,7 +167,7 @@ impl Images {
         let (_, manifest) = header.signed.verify(&self.trusted)?;
         let bytes = file.metadata().map_err(failed("reading the length of"))?.len();
         header.check_file_bytes(&manifest, bytes)?;
-        Ok(Stored { file, data_begin: header.data_begin(), signed: header.signed, manifest })
+        Ok(Stored { file: Arc::new(file), data_begin: header.data_begin(), signed: header.signed, manifest })
     }
 }
 

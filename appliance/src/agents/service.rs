@@ -1,0 +1,37 @@
+//! The agents' routes behind the HTTPS listener.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::{AgentRefusal, Agents, Answer, Asked};
+use crate::listen::https::{AgentService, Caller, IMAGE_BLOCK, refusal};
+use crate::listen::stream::{Stream, json, ranged};
+
+impl AgentService for Agents {
+    async fn call(&self, caller: &Caller, request: Request<Bytes>) -> Response<Stream> {
+        let (head, body) = request.into_parts();
+        let post = head.method == Method::POST;
+        if !post && head.method != Method::GET {
+            return refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST are answered here", false);
+        }
+        let path = head.uri.path();
+        let asked = Asked { fingerprint: caller.certificate.as_deref(), post, path, body: &body };
+        match self.answer(&asked).await {
+            Ok(Answer::Json(bytes)) => json(StatusCode::OK, bytes),
+            Ok(Answer::Data(stored)) => {
+                let (begin, length) = (stored.data_begin, stored.manifest.data_bytes());
+                ranged(Arc::clone(&stored.file), begin, length, &head.headers, IMAGE_BLOCK)
+            }
+            Err(error) => refuse(caller, path, &error),
+        }
+    }
+}
+
+fn refuse(caller: &Caller, path: &str, error: &AgentRefusal) -> Response<Stream> {
+    let (status, retry) = error.status();
+    tracing::warn!(peer = %caller.peer, path, status, why = %error, "an agent was refused");
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    refusal(status, &error.to_string(), retry)
+}
