@@ -14,6 +14,7 @@ pub mod deploy;
 pub mod inventory;
 pub mod keys;
 pub mod screen;
+pub mod serve;
 pub mod sys;
 pub mod text;
 pub mod tool;

@@ -4,13 +4,15 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use agent::chain::Chain;
-use agent::{deploy, inventory};
+use agent::{deploy, inventory, serve};
 
 const HELP: &str = "\
 rackwright-agent: the part of Rackwright that runs on the servers
 
 usage:
   rackwright-agent deploy               in the boot ramdisk: enrol, take an image, restart
+  rackwright-agent serve                on the installed node: enrol, make the state document true, report
+                                        [--root DIR] [--seed PATH]
   rackwright-agent inventory [-o json]  print what this server is made of
   rackwright-agent --help | --version
 ";
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let words = words.iter().map(String::as_str).collect::<Vec<_>>();
     let done = match words.as_slice() {
         ["deploy"] => deploy::run().map_err(Box::from),
+        ["serve", rest @ ..] => run_serve(rest),
         ["inventory"] | ["inventory", "-o", "json"] => print_inventory(),
         ["--help" | "-h" | "help"] => {
             print!("{HELP}");
@@ -41,6 +44,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_serve(words: &[&str]) -> Result<(), Box<dyn Error>> {
+    Ok(serve::run(serve::Options::parse(words)?)?)
 }
 
 fn print_inventory() -> Result<(), Box<dyn Error>> {

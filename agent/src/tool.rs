@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Every program that `deploy` runs; the ramdisk recipe must hold them (busybox has all).
 pub const DEPLOY_TOOLS: [&str; 2] = ["ip", "modprobe"];
@@ -65,9 +66,33 @@ pub fn run(program: &str, args: &[&str]) -> Result<Vec<u8>, ToolError> {
     Err(ToolError::Failed { argv, status: output.status.to_string(), stderr })
 }
 
+/// Whether a program ends with status 0 within a time. One that can't be started, fails or takes longer does not; then
+/// it is killed. What it says goes nowhere.
+pub async fn holds(program: &str, args: &[String], within: Duration) -> bool {
+    let mut command = tokio::process::Command::new(program);
+    command.args(args).env_clear().env("LC_ALL", "C").env("PATH", PATH).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let ended = tokio::time::timeout(within, command.status()).await;
+    ended.is_ok_and(|status| status.is_ok_and(|status| status.success()))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ToolError, run};
+    use std::time::Duration;
+
+    use super::{ToolError, holds, run};
+
+    #[test]
+    fn only_success_holds() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let holds = |program: &str, arg: &str, within| {
+            runtime.block_on(holds(program, &[arg.to_owned()], Duration::from_millis(within)))
+        };
+        assert!(holds("true", "", 60_000));
+        assert!(!holds("false", "", 60_000));
+        assert!(!holds("no-such-program-here", "", 60_000));
+        assert!(!holds("sleep", "1000", 1));
+    }
 
     #[test]
     fn output_comes_back_and_failure_carries_its_words() {

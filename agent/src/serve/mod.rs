@@ -1,0 +1,106 @@
+//! `rackwright-agent serve`: the whole life of the agent on the installed system.
+//!
+//! ```text
+//! seed -> enrol (own key, identity files) -> ask: state document, orders ------> make it true -> report
+//!                                            ^                                       |
+//!                                            '--- watch: every change, also others' -'
+//! ```
+//! It decides nothing: the document says what shall be, [`conductor`] and [`guard`] make it so, [`report`] tells what is.
+//! Nothing that it was told is lost by a power cut: what must survive is in [`folder`] before it is acted on.
+
+mod accounts;
+mod ask;
+mod conductor;
+mod enrol;
+mod facts;
+mod files;
+mod folder;
+mod guard;
+mod hands;
+mod host_keys;
+mod host_name;
+mod judge;
+mod ledger;
+mod node;
+mod options;
+mod orders;
+mod path;
+mod renew;
+mod report;
+mod seed;
+mod tasks;
+mod voice;
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use units::Systemd;
+
+pub use options::{Options, OptionsError};
+
+use crate::chain::Chain;
+use node::Node;
+use voice::Nag;
+
+/// Why the agent can't even begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// No runtime or no signals.
+    #[error("asking the kernel")]
+    Kernel(#[source] std::io::Error),
+    /// The folder that holds who this node is can't be used.
+    #[error(transparent)]
+    Folder(#[from] folder::FolderError),
+}
+
+/// Serves until it is told to end (SIGTERM, SIGINT).
+///
+/// # Errors
+/// [`ServeError`]; everything that may mend itself is waited for instead.
+pub fn run(options: Options) -> Result<(), ServeError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Kernel)?;
+    let outcome = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Kernel)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Kernel)?;
+        tokio::select! {
+            ended = serve(options) => ended,
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    });
+    // A console that takes no more bytes must not hold the end up.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    outcome
+}
+
+async fn serve(options: Options) -> Result<(), ServeError> {
+    let folder = folder::Folder::open(&options.root)?;
+    let systemd = systemd().await;
+    let enrolled = enrol::enrolled(&options, &folder, &systemd).await?;
+    let (node, renewed) = Node::new(options, folder, systemd, enrolled).await?;
+    let (documents, wanted) = watch::channel(node.held().await);
+    let (give, given) = mpsc::channel(16);
+    tokio::join!(
+        ask::follow(node.clone(), documents, give),
+        conductor::follow(node.clone(), wanted.clone()),
+        guard::follow(node.clone(), wanted),
+        orders::follow(node.clone(), given),
+        report::follow(node.clone()),
+        renew::follow(node, renewed),
+    );
+    Ok(())
+}
+
+/// systemd, as soon as the bus is there.
+async fn systemd() -> Systemd {
+    let mut nag = Nag::default();
+    loop {
+        match Systemd::connect().await {
+            Ok(systemd) => return systemd,
+            Err(error) => nag.say(&Chain(&error).to_string()),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
