@@ -10,11 +10,11 @@ use xtask::rack::firmware::Firmware;
 use xtask::rack::machine::{Bus, Disk, Reboot, Spec};
 use xtask::rack::server::Server;
 use xtask::rack::{Options, Rack};
+use xtask::watch::Watch;
 use xtask::{place, say, timeline};
 
 use crate::Done;
 use crate::cli::Demo;
-use crate::watch::Watch;
 
 /// How long two servers may take to Active; the aim is a quarter of it.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -105,7 +105,7 @@ fn follow(controller: &Controller, servers: &mut [Server]) -> Done {
     let operator = Operator::on(controller);
     let wanted = servers.iter().zip(RECIPES).map(|(server, recipe)| want(&operator, server, &recipe));
     let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
-    let mut watch = Watch::new();
+    let mut watch = Watch::start();
     let up = |node: &xtask::operator::Node| node.state == "active" && node.health == "ok";
     journey::until(&operator, &wanted, "active with all units up", LIMIT, up, |sight| watch.look(sight))?;
     say::line("\n$ rackwright status");

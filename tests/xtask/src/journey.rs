@@ -89,6 +89,11 @@ pub fn advance(operator: &Operator<'_>, wanted: &[Wanted]) -> Result<Sight, Jour
                     want.roles.join(", ")
                 ));
             }
+            // A ramdisk has its key in RAM: after a power cut it is a new one.
+            (_, Some(code)) => {
+                operator.approve_again(code)?;
+                done.push(format!("{}: approved {} again ({code})", want.name, node.mac));
+            }
             ("ready", _) => {
                 let plan = operator.plan(&want.name, &want.image)?;
                 operator.apply(&plan, &want.name)?;

@@ -13,3 +13,4 @@ pub mod rack;
 pub mod say;
 pub mod timeline;
 pub mod tool;
+pub mod watch;

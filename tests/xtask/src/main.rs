@@ -4,7 +4,6 @@ mod checks;
 mod cli;
 mod demo;
 mod kept;
-mod watch;
 
 use std::error::Error;
 use std::process::ExitCode;

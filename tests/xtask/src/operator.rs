@@ -265,6 +265,14 @@ impl<'a> Operator<'a> {
             .rackwright(&["node", "approve", code, "--name", name, "--role", &roles, "--yes"])?)
     }
 
+    /// Approves the new key of a node that is known already: it was compared like the first one.
+    ///
+    /// # Errors
+    /// As [`Operator::nodes`].
+    pub fn approve_again(&self, code: &str) -> Result<String, OperatorError> {
+        Ok(self.controller.rackwright(&["node", "approve", code, "--yes"])?)
+    }
+
     /// Plans `node`; returns the plan's id.
     ///
     /// # Errors

@@ -67,6 +67,17 @@ pub struct Options {
     pub may_stay: bool,
 }
 
+/// Waits until no other process holds a rack for tests, and holds it until dropped.
+///
+/// # Errors
+/// The lock file can't be made.
+pub fn exclusive(dir: &Path) -> io::Result<fs::File> {
+    fs::create_dir_all(dir)?;
+    let lock = fs::File::create(dir.join("lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
 /// One rack. Dropping it takes everything down; its logs stay unless it [`Rack::passed`].
 #[derive(Debug)]
 pub struct Rack {

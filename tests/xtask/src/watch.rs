@@ -1,29 +1,31 @@
-//! The demo's progress lines: who is where, how far, how fast.
+//! Progress lines of a journey: who is where, how far, how fast.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use xtask::journey::Sight;
-use xtask::operator::{Job, Node};
-use xtask::say;
+use crate::journey::Sight;
+use crate::operator::{Job, Node};
+use crate::say;
 
 /// A line per node at least this often, so that nobody wonders whether it hangs.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// What was said about each node, and when.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     start: Instant,
     said: BTreeMap<String, (String, Instant, u64)>,
 }
 
 impl Watch {
-    pub(crate) fn new() -> Watch {
+    /// Its clock starts now.
+    #[must_use]
+    pub fn start() -> Watch {
         Watch { start: Instant::now(), said: BTreeMap::new() }
     }
 
     /// Says what is new: what the operator did, states that changed, and every few seconds how far everyone is.
-    pub(crate) fn look(&mut self, sight: &Sight) {
+    pub fn look(&mut self, sight: &Sight) {
         for done in &sight.done {
             self.line(done);
         }

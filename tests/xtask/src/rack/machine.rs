@@ -89,6 +89,8 @@ pub struct Files {
     pub qmp: PathBuf,
     /// The serial port as a socket, for a person.
     pub console: PathBuf,
+    /// A second serial port as a socket: nothing uses it unless a test puts a shell there.
+    pub shell: PathBuf,
     /// Its port of the switch.
     pub tap: String,
 }
@@ -106,6 +108,7 @@ impl Files {
             qemu_log: dir.join("qemu.log"),
             qmp: socket("qmp"),
             console: socket("console"),
+            shell: socket("shell"),
             tap,
             dir,
         }
@@ -141,6 +144,8 @@ pub(super) fn argv(spec: &Spec, files: &Files, accel: Accel, reboot: Reboot) -> 
     );
     words.pair("-chardev", &console);
     words.pair("-serial", "chardev:serial");
+    words.pair("-chardev", &format!("socket,id=shell,path={},server=on,wait=off", files.shell.display()));
+    words.pair("-serial", "chardev:shell");
     words.pair("-chardev", &format!("socket,id=qmp,path={},server=on,wait=off", files.qmp.display()));
     words.pair("-mon", "chardev=qmp,mode=control");
     words.0

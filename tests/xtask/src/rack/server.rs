@@ -161,7 +161,7 @@ impl Server {
         }
         let mut argv = Netns::exec(&self.netns.lan);
         argv.extend(machine::argv(&self.spec, &self.files, self.accel, reboot));
-        for socket in [&self.files.qmp, &self.files.console] {
+        for socket in [&self.files.qmp, &self.files.console, &self.files.shell] {
             // Left by the last power cycle; QEMU would not bind over it.
             let _ = fs::remove_file(socket);
         }

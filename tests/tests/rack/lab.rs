@@ -1,0 +1,152 @@
+//! What every story starts with: artifacts, a rack, its controller with both images, servers that are still off.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use pack::{Header, Parsed};
+use xtask::artifacts::{self, Artifacts, RECIPES, Wish};
+use xtask::journey::{self, Sight, Wanted};
+use xtask::operator::{Event, Job, Node, Operator};
+use xtask::rack::controller::{Controller, IMAGES};
+use xtask::rack::disk::{self, MIB, Window};
+use xtask::rack::firmware::Firmware;
+use xtask::rack::machine::{Bus, Disk, Reboot, Spec};
+use xtask::rack::server::Server;
+use xtask::rack::{Options, Rack, exclusive};
+use xtask::watch::Watch;
+use xtask::{place, say};
+
+/// How long one server may take from power to any state; TCG on two processors that others use too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25 * 60);
+
+/// A running rack. Fields are dropped in this order.
+pub(crate) struct Lab {
+    pub(crate) servers: Vec<Server>,
+    pub(crate) controller: Controller,
+    pub(crate) rack: Rack,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) wanted: Vec<Wanted>,
+    watch: Watch,
+    _alone: File,
+}
+
+/// A server as the stories use it: a system disk, and a data disk if `data`.
+pub(crate) fn spec(name: &str, firmware: Firmware, number: u8, bus: Bus, data: bool) -> Spec {
+    let disk = |kind: &str, gib: u64| {
+        let serial = format!("{kind}-{}", name.to_uppercase());
+        Disk { serial, bytes: gib << 30, bus }
+    };
+    let mut disks = vec![disk("SYS", 8)];
+    disks.extend(data.then(|| disk("DATA", 1)));
+    let mac = format!("52:54:00:77:01:{number:02x}");
+    Spec { name: name.to_owned(), firmware, mac, memory_mib: 2048, cpus: 2, disks }
+}
+
+impl Lab {
+    /// `None` when the rack is left out on request. Server k gets the image `RECIPES[k]`.
+    pub(crate) fn up(specs: Vec<Spec>) -> Option<Lab> {
+        if std::env::var_os("RACKWRIGHT_FAST").is_some() {
+            say::line("left out: RACKWRIGHT_FAST is set");
+            return None;
+        }
+        let artifacts =
+            artifacts::build(Wish { raw: true, fresh: false }).unwrap_or_else(|error| fail(&error));
+        let alone = exclusive(&place::racks()).unwrap();
+        let options = Options { dir: place::racks(), may_stay: false };
+        let rack = Rack::up(&options).unwrap_or_else(|error| fail(&error));
+        let controller = rack.controller(&artifacts.parts).unwrap_or_else(|error| fail(&error));
+        controller.wait_ready(Duration::from_secs(120)).unwrap_or_else(|error| fail(&error));
+        let operator = Operator::on(&controller);
+        for recipe in RECIPES {
+            let file = format!("{IMAGES}/{}.rwimage", recipe.name);
+            operator.import(&file).unwrap_or_else(|error| fail(&error));
+        }
+        let (mut servers, mut wanted) = (Vec::new(), Vec::new());
+        for (spec, recipe) in specs.into_iter().zip(RECIPES) {
+            let roles: Vec<String> = recipe.roles.iter().map(|&role| role.to_owned()).collect();
+            let image = operator.image_for(&roles).unwrap_or_else(|error| fail(&error));
+            wanted.push(Wanted { name: spec.name.clone(), mac: spec.mac.clone(), roles, image });
+            servers.push(rack.server(spec).unwrap_or_else(|error| fail(&error)));
+        }
+        let watch = Watch::start();
+        Some(Lab { servers, controller, rack, artifacts, wanted, watch, _alone: alone })
+    }
+
+    pub(crate) fn operator(&self) -> Operator<'_> {
+        Operator::on(&self.controller)
+    }
+
+    pub(crate) fn start(&mut self, server: usize, reboot: Reboot) {
+        self.servers[server].start(reboot).unwrap_or_else(|error| fail(&error));
+    }
+
+    /// Does what an operator does until every server of the lab satisfies `arrived`.
+    pub(crate) fn until(&mut self, goal: &str, arrived: impl Fn(&Node) -> bool) -> Sight {
+        let operator = Operator::on(&self.controller);
+        let watch = &mut self.watch;
+        let sight =
+            journey::until(&operator, &self.wanted, goal, PATIENCE, arrived, |sight| watch.look(sight));
+        sight.unwrap_or_else(|error| fail(&error))
+    }
+
+    pub(crate) fn node(&self, server: usize) -> Node {
+        let nodes = self.operator().nodes().unwrap_or_else(|error| fail(&error));
+        let mac = &self.wanted[server].mac;
+        nodes.into_iter().find(|node| node.mac == *mac).unwrap_or_else(|| panic!("no node with {mac}"))
+    }
+
+    /// Does what an operator does at one look; the newest job of a server.
+    pub(crate) fn look(&mut self, server: usize) -> Option<Job> {
+        let sight = journey::advance(&Operator::on(&self.controller), &self.wanted)
+            .unwrap_or_else(|error| fail(&error));
+        self.watch.look(&sight);
+        sight.jobs.into_iter().rev().find(|job| job.node == self.wanted[server].name)
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.operator().events().unwrap_or_else(|error| fail(&error))
+    }
+
+    /// Compares a switched-off server's system disk with its image, byte for byte where the image has data.
+    pub(crate) fn compare(&self, server: usize) {
+        let name = RECIPES[server].name;
+        let windows = windows(&self.artifacts.packed(name));
+        let disk = &self.servers[server].files().disks[0];
+        let equal =
+            disk::compare(disk, &self.artifacts.raw(name), &windows).unwrap_or_else(|error| fail(&error));
+        say::line(&format!(
+            "    {}: {} MiB on the disk are the image's, byte for byte",
+            self.wanted[server].name,
+            equal / MIB
+        ));
+        assert!(equal > 100 * MIB, "an image of {equal} bytes proves nothing");
+    }
+
+    /// The end of a story that went well.
+    pub(crate) fn passed(mut self) {
+        self.servers.clear();
+        self.controller.power_off();
+        self.rack.passed();
+    }
+}
+
+/// The windows of a disk which the image file makes a promise about.
+fn windows(image: &Path) -> Vec<Window> {
+    let bytes = std::fs::read(image).unwrap();
+    let Parsed::Whole(header) = Header::parse(&bytes).unwrap() else {
+        panic!("{} is cut off", image.display())
+    };
+    let (_, manifest) = header.signed.verify(&[header.signed.key]).unwrap();
+    let size = manifest.disk_bytes();
+    let window = |chunk: &pack::Chunk| Window {
+        offset: chunk.disk_offset(),
+        length: MIB.min(size - chunk.disk_offset()),
+    };
+    manifest.chunks().iter().map(window).collect()
+}
+
+/// Panics with the error and all its causes.
+pub(crate) fn fail(error: &dyn std::error::Error) -> ! {
+    panic!("{}", say::chain(error))
+}
