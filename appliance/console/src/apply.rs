@@ -71,10 +71,8 @@ fn confirmed(session: &mut Session, plan: &PlanView, given: Option<String>) -> R
     let name = match given {
         Some(name) => name,
         None if session.terminal.asks => {
-            let question = format!(
-                "This erases {} of {}. Type the node's name to continue: ",
-                plan.disk, plan.node
-            );
+            let question =
+                format!("This erases {} of {}. Type the node's name to continue: ", plan.disk, plan.node);
             session.ask(&question)?.unwrap_or_default()
         }
         None => {

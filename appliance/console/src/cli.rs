@@ -46,14 +46,16 @@ pub struct Cli {
 /// What every command takes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
-    /// How data is printed
+    /// How data is printed: table, json
     #[arg(short, long, value_enum, global = true, default_value = "table", value_name = "FORMAT")]
+    #[arg(hide_possible_values = true)]
     pub(crate) output: Format,
     /// Tables without their head
     #[arg(long, global = true)]
     pub(crate) no_header: bool,
-    /// When words are coloured
+    /// Colours: auto, always, never
     #[arg(long, value_enum, global = true, default_value = "auto", value_name = "WHEN")]
+    #[arg(hide_possible_values = true)]
     pub(crate) color: ColorChoice,
     /// Never ask; refuse where an answer is needed
     #[arg(long, global = true)]
@@ -104,42 +106,63 @@ With --check the exit code is 9 when something needs attention.")]
         check: bool,
     },
     /// Servers: see, approve, plan, rebuild
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   rackwright node list
-  rackwright node show n1")]
+  rackwright node show n1"
+    )]
     Node(NodeCommand),
     /// Plans: what would be written, and erased
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   rackwright plan list
-  rackwright plan show p-8f31")]
+  rackwright plan show p-8f31"
+    )]
     Plan(PlanCommand),
     /// Carry out a plan; erases the disk that the plan names
     #[command(after_help = plan::APPLY_EXAMPLES)]
     Apply(ApplyArgs),
     /// Images in the store
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   rackwright image list
-  rackwright image import compute.rwimage")]
+  rackwright image import compute.rwimage"
+    )]
     Image(ImageCommand),
     /// Units on the nodes and on the controller
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   rackwright service list
-  rackwright service restart n1 chrony.service")]
+  rackwright service restart n1 chrony.service"
+    )]
     Service(ServiceCommand),
     /// Work in flight
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   rackwright job list
-  rackwright job watch 5f3a2b1c9d8e7f60")]
+  rackwright job watch 5f3a2b1c9d8e7f60"
+    )]
     Job(JobCommand),
     /// What happened
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   rackwright event list --limit 50
-  rackwright event watch --node n1")]
+  rackwright event watch --node n1"
+    )]
     Event(EventCommand),
     /// The rack as Ansible wants it
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   rackwright ansible inventory
-  rackwright ansible inventory --host n1")]
+  rackwright ansible inventory --host n1"
+    )]
     Ansible(AnsibleCommand),
     /// Be the daemon (started by rackwright.service)
     #[command(after_help = "Examples:

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use crate::failure::{Failure, exit};
+use crate::last_words::LastWords;
 use crate::text::clean_value;
 
 /// Bytes of an answer: ten thousand nodes are about ten MiB.
@@ -124,7 +125,8 @@ impl Client {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|source| Failure::Connecting { socket: self.socket.clone(), source })?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(LastWords(stream))).await.map_err(broke)?;
         // What goes wrong on the connection is told to the request that waits on it.
         let connection = tokio::spawn(connection);
         let message = Request::builder()
@@ -170,7 +172,9 @@ pub(crate) fn segment(word: &str) -> String {
     let mut text = String::with_capacity(word.len());
     for byte in word.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b':' | b'@' => text.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b':' | b'@' => {
+                text.push(char::from(byte))
+            }
             // A segment of nothing but dots would be a step up.
             b'.' if word.bytes().any(|b| b != b'.') => text.push('.'),
             byte => text.push_str(&format!("%{byte:02X}")),

@@ -23,7 +23,9 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
         Command::Service(verb) => service::service(session, verb).await,
         Command::Job(verb) => job::job(session, verb).await,
         Command::Event(verb) => event::event(session, verb).await,
-        Command::Ansible(AnsibleCommand::Inventory { list: _, host }) => ansible::inventory(session, host).await,
+        Command::Ansible(AnsibleCommand::Inventory { list: _, host }) => {
+            ansible::inventory(session, host).await
+        }
         // `parse` hands this one to the daemon; whoever calls `run` with it gets no second daemon.
         Command::Serve => Ok(exit::GENERAL),
     }

@@ -63,14 +63,20 @@ impl Failure {
     /// The code that the process ends with.
     pub(crate) fn exit(&self) -> u8 {
         match self {
-            Failure::Connecting { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => exit::PERMISSION,
-            Failure::Connecting { .. } | Failure::Exchanging { .. } | Failure::Silent { .. } => exit::UNREACHABLE,
+            Failure::Connecting { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                exit::PERMISSION
+            }
+            Failure::Connecting { .. } | Failure::Exchanging { .. } | Failure::Silent { .. } => {
+                exit::UNREACHABLE
+            }
             // A refusal that calls itself a success would be a lie.
             Failure::Refused { exit: 0, .. } => exit::GENERAL,
             Failure::Refused { exit, .. } => *exit,
             Failure::Unconfirmed { .. } => exit::UNCONFIRMED,
             Failure::Reading { source, .. } if source.kind() == io::ErrorKind::NotFound => exit::NOT_FOUND,
-            Failure::Reading { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => exit::PERMISSION,
+            Failure::Reading { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                exit::PERMISSION
+            }
             Failure::Waited { .. } => exit::TIMEOUT,
             // `rackwright node list | head` is no failure.
             Failure::Printing { source } if source.kind() == io::ErrorKind::BrokenPipe => exit::OK,
@@ -124,9 +130,14 @@ impl Failure {
                 return Some(format!("rackwright node why {node}"));
             }
             Failure::Waited { job, .. } => return Some(format!("rackwright job watch {job}")),
-            Failure::Damaged { .. } => return Some("import it again: rackwright image import FILE".to_owned()),
+            Failure::Damaged { .. } => {
+                return Some("import it again: rackwright image import FILE".to_owned());
+            }
             Failure::NotAFile { .. } => "give the .rwimage file itself",
-            Failure::Starting { .. } | Failure::Refused { .. } | Failure::Reading { .. } | Failure::Printing { .. } => {
+            Failure::Starting { .. }
+            | Failure::Refused { .. }
+            | Failure::Reading { .. }
+            | Failure::Printing { .. } => {
                 return None;
             }
         };

@@ -13,7 +13,7 @@ use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::text::clean_value;
 
-pub(crate) use story::{End, Story, stage};
+pub(crate) use story::{End, Stage, Story, stage};
 
 /// What goes to standard output while the job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +135,9 @@ impl Bar {
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         // The text is ours: glyphs of the usual bars are two cells wide on some terminals.
-        bar.set_style(ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         Bar(Some(bar))
     }
 

@@ -64,7 +64,7 @@ async fn verify(session: &mut Session, image: &str) -> Result<u8, Failure> {
 
 /// The list of images.
 pub(crate) fn render_images(images: &[ImageRow], look: &Look, now: u64) -> String {
-    let mut table = Table::new(&["IMAGE", "DIGEST", "FOR", "SIZE", "DISK", "ROLES", "NODES"]);
+    let mut table = Table::new(&["IMAGE", "DIGEST", "AGE", "SIZE", "DISK", "ROLES", "NODES"]);
     for image in images {
         table.row([
             image.name.clone().into(),

@@ -4,7 +4,7 @@ use fleet::view::JobRow;
 
 use crate::cli::JobCommand;
 use crate::failure::{Failure, exit};
-use crate::follow::{self, Stream, stage};
+use crate::follow::{self, Stage, Stream, stage};
 use crate::session::Session;
 use crate::show::Page;
 use crate::table::{Cell, Table};
@@ -36,20 +36,23 @@ pub(crate) async fn job(session: &mut Session, verb: JobCommand) -> Result<u8, F
 
 /// The list of jobs.
 pub(crate) fn render_jobs(jobs: &[JobRow], look: &Look, now: u64) -> String {
-    let mut table = Table::new(&["JOB", "NODE", "STATE", "STAGE", "DONE", "FOR", "IMAGE"]);
+    let mut table = Table::new(&["JOB", "NODE", "STATE", "STAGE", "DONE", "TOOK", "IMAGE"]);
     for job in jobs {
-        let ended = matches!(job.state.as_str(), "done" | "failed");
         table.row([
             job.id.clone().into(),
             job.node.clone().into(),
             Cell::state(&job.state),
-            if ended { "-" } else { stage(job).word() }.into(),
+            if has_ended(job) { "-" } else { stage(job).word() }.into(),
             format!("{} %", job.percent).into(),
             took(job, now).into(),
             job.image.clone().into(),
         ]);
     }
     table.render(look)
+}
+
+fn has_ended(job: &JobRow) -> bool {
+    matches!(job.state.as_str(), "done" | "failed")
 }
 
 /// How long it took, or has taken so far.
@@ -65,8 +68,22 @@ fn took(job: &JobRow, now: u64) -> String {
 pub(crate) fn job_line(job: &JobRow) -> String {
     let stage = stage(job);
     let (done, total) = stage.bytes(job).unwrap_or_default();
-    let amount = if total > 0 { format!("  {} of {}", bytes(done), bytes(total)) } else { String::new() };
-    format!("{}  {:<10}  {}  {:>3} %{amount}", job.node, stage.word(), bar(job.percent.into(), 20), job.percent)
+    let amount = if total > 0 {
+        format!("  {} of {} {}", bytes(done), bytes(total), verb(stage))
+    } else {
+        String::new()
+    };
+    format!(
+        "{}  {:<10}  {}  {:>3} %{amount}",
+        job.node,
+        stage.word(),
+        bar(job.percent.into(), 20),
+        job.percent
+    )
+}
+
+fn verb(stage: Stage) -> &'static str {
+    if stage == Stage::Verifying { "read back" } else { "written" }
 }
 
 /// One job in full.
@@ -75,7 +92,7 @@ pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
     page.line(&format!("job {} on {} is {}", job.id, job.node, job.state));
     let time = |time: &Option<String>| time.as_deref().map(date_and_clock).unwrap_or_default();
     page.pairs(&[
-        ("stage", stage(job).word().to_owned()),
+        ("stage", if has_ended(job) { "-" } else { stage(job).word() }.to_owned()),
         ("node is", job.node_state.clone()),
         ("plan", job.plan.clone()),
         ("image", job.image.clone()),
@@ -84,7 +101,7 @@ pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
         ("right before", bytes(job.same_bytes)),
         ("read back", bytes(job.read_back_bytes)),
         ("fetched", bytes(job.fetched_bytes)),
-        ("taken", format!("{} times", job.takes)),
+        ("taken up", format!("{}x", job.takes)),
         ("made", date_and_clock(&job.created)),
         ("started", time(&job.started)),
         ("ended", time(&job.ended)),

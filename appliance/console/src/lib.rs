@@ -18,6 +18,7 @@ mod failure;
 mod follow;
 mod image;
 mod job;
+mod last_words;
 mod node;
 mod paths;
 mod plan;
@@ -69,10 +70,10 @@ pub fn parse() -> Invocation {
 
 fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
     let cli = cli::read(arguments);
-    match cli.command {
-        cli::Command::Serve => Invocation::Serve(ServeOptions { root: paths::root(cli.global.root) }),
-        _ => Invocation::Cli(Box::new(cli)),
+    if matches!(cli.command, cli::Command::Serve) {
+        return Invocation::Serve(ServeOptions { root: paths::root(cli.global.root) });
     }
+    Invocation::Cli(Box::new(cli))
 }
 
 /// Does what was asked for; the exit code is the one that belongs to the outcome, the reason is on standard error.

@@ -164,7 +164,8 @@ pub(crate) fn detail(row: &NodeRow) -> String {
     let busy = row.percent.is_some() || row.code.is_some();
     match &row.waiting {
         Some(waiting) if !busy => words.push(match waiting.strip_prefix("you: ") {
-            Some(cause) => cause.to_owned(),
+            // What is safe to do about it is told by `why`.
+            Some(cause) => cause.split(" (safe now").next().unwrap_or(cause).to_owned(),
             None => format!("waits for {waiting}"),
         }),
         _ => {}

@@ -33,7 +33,7 @@ pub(crate) fn path(plan: &str) -> String {
 
 /// The list of plans.
 pub(crate) fn render_plans(plans: &[PlanView], look: &Look, now: u64) -> String {
-    let mut table = Table::new(&["PLAN", "NODE", "KIND", "STATE", "FOR", "IMAGE", "ERASES"]);
+    let mut table = Table::new(&["PLAN", "NODE", "KIND", "STATE", "AGE", "IMAGE", "ERASES"]);
     for plan in plans {
         table.row([
             plan.id.clone().into(),
@@ -65,7 +65,11 @@ pub(crate) fn render_plan(plan: &PlanView) -> String {
         page.line(&format!("= disk   {}  {model}  {size}  is kept", kept.disk));
     }
     let digest = plan.image_digest.get(..16).unwrap_or(&plan.image_digest);
-    page.line(&format!("+ image  {} ({digest}), at most {} are written", plan.image, bytes(plan.image_bytes)));
+    page.line(&format!(
+        "+ image  {} ({digest}), at most {} are written",
+        plan.image,
+        bytes(plan.image_bytes)
+    ));
     page.line(&format!("+ roles  {}", or_dash(&plan.roles.join(", "))));
     if plan.kind == "rebuild" {
         page.line("= node   name, id, address and SSH host keys are kept");

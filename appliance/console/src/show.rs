@@ -33,7 +33,8 @@ impl Page {
 
     /// A table, indented like the pairs.
     pub(crate) fn table(&mut self, table: &Table, look: &Look) {
-        let narrower = Look { columns: look.columns.map(|columns| columns.saturating_sub(2)), header: true, ..*look };
+        let narrower =
+            Look { columns: look.columns.map(|columns| columns.saturating_sub(2)), header: true, ..*look };
         for line in table.render(&narrower).lines() {
             self.line(&format!("  {line}"));
         }

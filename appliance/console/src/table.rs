@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_last_column_ends_where_the_terminal_does() {
         let text = example().render(&Look { columns: Some(30), ..PLAIN });
-        assert_eq!(text.lines().last().unwrap(), "教室  attention  waited 60...");
+        assert_eq!(text.lines().last().unwrap(), "教室  attention  waited 600...");
         assert!(text.lines().all(|line| width(line) <= 30), "{text}");
     }
 

@@ -20,8 +20,8 @@ impl Tone {
         match word {
             "active" | "ok" | "running" | "done" | "verified" => Tone::Good,
             "attention" | "failed" | "silent" | "rejected" | "degraded" => Tone::Bad,
-            "discovered" | "inspecting" | "imaging" | "verifying" | "booting" | "enrolling" | "draining" | "busy"
-            | "activating" | "deactivating" | "reloading" | "waiting" => Tone::Busy,
+            "discovered" | "inspecting" | "imaging" | "verifying" | "booting" | "enrolling" | "draining"
+            | "busy" | "activating" | "deactivating" | "reloading" | "waiting" => Tone::Busy,
             _ => Tone::Plain,
         }
     }

@@ -1,0 +1,84 @@
+//! The whole program but its process: words in, requests to a fake daemon, text and an exit code out.
+
+mod ends;
+mod flows;
+mod goldens;
+mod harmless;
+pub(crate) mod samples;
+
+use std::cell::RefCell;
+use std::io::{self, Cursor, Write};
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::Cli;
+use crate::fake::Fake;
+use crate::session::Session;
+use crate::terminal::{Look, Terminal, Wishes};
+
+/// Neither terminal nor colours.
+pub(crate) const PIPE: Look = Look { header: true, colour: false, columns: None, rows: None };
+
+/// What came out.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: u8,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+#[derive(Clone, Default)]
+struct Captured(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.borrow().clone()).unwrap()
+    }
+}
+
+/// A script runs it: nobody can be asked.
+pub(crate) fn run(fake: &Fake, words: &str) -> Ran {
+    run_with(fake, words, None)
+}
+
+/// A person runs it, and answers so when asked.
+pub(crate) fn run_asked(fake: &Fake, words: &str, answer: &str) -> Ran {
+    run_with(fake, words, Some(answer.to_owned()))
+}
+
+fn run_with(fake: &Fake, words: &str, answer: Option<String>) -> Ran {
+    let socket = fake.socket.to_str().unwrap();
+    let words = ["rackwright", "--socket", socket].into_iter().chain(words.split_whitespace());
+    run_cli(Cli::try_parse_from(words).unwrap(), answer)
+}
+
+fn run_cli(cli: Cli, answer: Option<String>) -> Ran {
+    let (out, err) = (Captured::default(), Captured::default());
+    let terminal = Terminal {
+        out: Box::new(out.clone()),
+        err: Box::new(err.clone()),
+        asks: answer.is_some(),
+        input: Box::new(Cursor::new(answer.unwrap_or_default())),
+        out_tty: false,
+        err_tty: false,
+        size: None,
+    };
+    let mut session = Session::new(&cli.global, terminal, Wishes::default());
+    session.pause = Duration::from_millis(4);
+    session.absence = Duration::from_millis(40);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let code = runtime.block_on(crate::dispatch::dispatch(&mut session, cli.command));
+    Ran { code, out: out.text(), err: err.text() }
+}

@@ -11,7 +11,11 @@ fn nothing_hostile_is_left() {
         assert_eq!(kept.chars().count(), raw.chars().count(), "what was there stays visible");
         let json = quiet_json(&json!({ "x": raw }).to_string());
         assert!(!json.chars().any(is_hostile), "{raw:?} became {json:?}");
-        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), json!({ "x": raw }), "a parser reads the same");
+        assert_eq!(
+            serde_json::from_str::<Value>(&json).unwrap(),
+            json!({ "x": raw }),
+            "a parser reads the same"
+        );
     }
     assert_eq!(clean("\u{1b}[31mred\u{202e}\n"), "?[31mred? ");
     assert_eq!(clean("Straße 教室A é"), "Straße 教室A é");

@@ -77,7 +77,9 @@ impl Body for FileBody {
         }
         let mut piece = vec![0; usize::try_from(self.left).unwrap_or(PIECE).min(PIECE)];
         let length = match self.file.read(&mut piece) {
-            Ok(0) => return Poll::Ready(Some(Err(io::Error::other("the file became shorter while it was sent")))),
+            Ok(0) => {
+                return Poll::Ready(Some(Err(io::Error::other("the file became shorter while it was sent"))));
+            }
             Ok(length) => length,
             Err(error) => return Poll::Ready(Some(Err(error))),
         };

@@ -86,7 +86,8 @@ async fn watch_nodes(session: &mut Session, node: Option<&str>) -> Result<(), Fa
     let mut id = None;
     if let Some(node) = node {
         // Once, so that a name that is not there is told, and one that changes is followed.
-        let row = session.client.get(&crate::node::path(node, "")).await?.item::<fleet::view::NodeView>()?.row;
+        let row =
+            session.client.get(&crate::node::path(node, "")).await?.item::<fleet::view::NodeView>()?.row;
         id = Some(row.id);
     }
     let mut known = BTreeMap::new();
@@ -108,7 +109,11 @@ async fn watch_nodes(session: &mut Session, node: Option<&str>) -> Result<(), Fa
     }
 }
 
-fn tell_change(session: &mut Session, known: &mut BTreeMap<String, NodeRow>, row: &NodeRow) -> Result<(), Failure> {
+fn tell_change(
+    session: &mut Session,
+    known: &mut BTreeMap<String, NodeRow>,
+    row: &NodeRow,
+) -> Result<(), Failure> {
     let before = known.insert(row.id.clone(), row.clone());
     if before.as_ref().is_some_and(|before| face(before) == face(row)) {
         return Ok(());
@@ -124,7 +129,16 @@ fn tell_change(session: &mut Session, known: &mut BTreeMap<String, NodeRow>, row
 fn face(row: &NodeRow) -> impl PartialEq {
     let tenth = row.percent.map(|percent| percent / 10);
     let code = row.code.as_ref().map(ToString::to_string);
-    (row.state.clone(), row.name.clone(), row.health.clone(), row.waiting.clone(), code, tenth, row.units_up, row.address)
+    (
+        row.state.clone(),
+        row.name.clone(),
+        row.health.clone(),
+        row.waiting.clone(),
+        code,
+        tenth,
+        row.units_up,
+        row.address,
+    )
 }
 
 fn node_line(before: Option<&NodeRow>, row: &NodeRow, time: &str) -> String {

@@ -4,7 +4,7 @@ use fleet::view::{EventRow, NodeRow, Why};
 
 use crate::event::event_table;
 use crate::failure::{Failure, exit};
-use crate::node::{path, headline};
+use crate::node::{headline, path};
 use crate::session::Session;
 use crate::show::Page;
 use crate::terminal::Look;

@@ -7,9 +7,12 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
     /// All images
-    #[command(alias = "ls", after_help = "Examples:
+    #[command(
+        alias = "ls",
+        after_help = "Examples:
   rackwright image list
-  rackwright image list -o json")]
+  rackwright image list -o json"
+    )]
     List,
     /// One image in full
     #[command(after_help = "Examples:

@@ -7,9 +7,12 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub(crate) enum JobCommand {
     /// All jobs
-    #[command(alias = "ls", after_help = "Examples:
+    #[command(
+        alias = "ls",
+        after_help = "Examples:
   rackwright job list
-  rackwright job list -o json")]
+  rackwright job list -o json"
+    )]
     List,
     /// One job in full
     #[command(after_help = "Examples:
@@ -26,7 +29,7 @@ pub(crate) enum JobCommand {
     Watch {
         /// The job's id
         job: String,
-        /// Stop watching after this time, with exit code 7
+        /// Stop watching then, with exit code 7
         #[arg(long, value_name = "TIME", value_parser = super::span)]
         timeout: Option<Duration>,
     },
@@ -35,9 +38,12 @@ pub(crate) enum JobCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventCommand {
     /// The newest events, oldest of them first
-    #[command(alias = "ls", after_help = "Examples:
+    #[command(
+        alias = "ls",
+        after_help = "Examples:
   rackwright event list
-  rackwright event list --node n1 --limit 100")]
+  rackwright event list --node n1 --limit 100"
+    )]
     List {
         /// How many
         #[arg(long, short = 'n', default_value_t = 30)]

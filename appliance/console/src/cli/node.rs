@@ -9,9 +9,12 @@ use super::Waiting;
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
     /// All servers
-    #[command(alias = "ls", after_help = "Examples:
+    #[command(
+        alias = "ls",
+        after_help = "Examples:
   rackwright node list
-  rackwright node list -o json")]
+  rackwright node list -o json"
+    )]
     List,
     /// One server in full
     #[command(after_help = "Examples:
@@ -68,9 +71,12 @@ pub(crate) enum NodeCommand {
         new: String,
     },
     /// What servers are for
-    #[command(subcommand, after_help = "Examples:
+    #[command(
+        subcommand,
+        after_help = "Examples:
   rackwright node role set n1 control,network
-  rackwright node role set n2 compute")]
+  rackwright node role set n2 compute"
+    )]
     Role(RoleCommand),
     /// Plan to install or rebuild; changes nothing
     #[command(after_help = "Examples:

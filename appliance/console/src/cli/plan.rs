@@ -7,9 +7,12 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
     /// All plans
-    #[command(alias = "ls", after_help = "Examples:
+    #[command(
+        alias = "ls",
+        after_help = "Examples:
   rackwright plan list
-  rackwright plan list -o json")]
+  rackwright plan list -o json"
+    )]
     List,
     /// One plan: what is written, erased, kept
     #[command(after_help = "Examples:
@@ -45,7 +48,7 @@ pub(crate) struct Waiting {
     /// Print the job's id and leave it to itself
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// Stop watching after this time, with exit code 7
+    /// Stop watching then, with exit code 7
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = super::span)]
     pub(crate) timeout: Duration,
 }

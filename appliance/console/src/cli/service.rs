@@ -5,9 +5,12 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServiceCommand {
     /// All units, or those of one node
-    #[command(alias = "ls", after_help = "Examples:
+    #[command(
+        alias = "ls",
+        after_help = "Examples:
   rackwright service list
-  rackwright service list --node n1")]
+  rackwright service list --node n1"
+    )]
     List {
         /// Only this node's; `controller` for the controller's own
         #[arg(long)]

@@ -166,7 +166,9 @@ fn waits_for(stage: Stage, row: &JobRow) -> &'static str {
 
 fn end(row: &JobRow) -> Option<End> {
     match (row.state.as_str(), row.node_state.as_str()) {
-        ("failed", _) => Some(End::Failed(row.why.clone().unwrap_or_else(|| "no reason was given".to_owned()))),
+        ("failed", _) => {
+            Some(End::Failed(row.why.clone().unwrap_or_else(|| "no reason was given".to_owned())))
+        }
         ("done", _) => Some(End::Done),
         (_, "attention") => Some(End::Stuck),
         _ => None,

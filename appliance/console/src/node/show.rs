@@ -135,16 +135,19 @@ fn installed(node: &NodeView) -> Vec<(&'static str, String)> {
     pairs.push(("root", format!("{free} of {all} free")));
     pairs.push(("up", crate::text::duration(facts.uptime_seconds)));
     if let Some(hypervisor) = &facts.hypervisor {
-        pairs.push(("hypervisor", match &hypervisor.error {
-            Some(error) => error.clone(),
-            None => format!(
-                "{}, {} threads, {}, {} domains",
-                or_dash(&hypervisor.version),
-                hypervisor.threads,
-                bytes(hypervisor.memory_bytes),
-                hypervisor.domains.len()
-            ),
-        }));
+        pairs.push((
+            "hypervisor",
+            match &hypervisor.error {
+                Some(error) => error.clone(),
+                None => format!(
+                    "{}, {} threads, {}, {} domains",
+                    or_dash(&hypervisor.version),
+                    hypervisor.threads,
+                    bytes(hypervisor.memory_bytes),
+                    hypervisor.domains.len()
+                ),
+            },
+        ));
     }
     pairs
 }

@@ -1,0 +1,106 @@
+//! How runs end: the exit code and what is said on standard error.
+
+use serde_json::json;
+
+use super::{run, samples};
+use crate::fake::{Fake, Reply, item, list, problem};
+
+#[test]
+fn a_refusal_is_told_in_the_daemons_words_with_its_code() {
+    for (status, exit) in [(400, 2), (403, 11), (404, 3), (409, 4), (409, 5), (503, 6), (500, 1)] {
+        let fake = Fake::start(move |_| problem(status, "no such node: n9\nsee: rackwright node list", exit));
+        let ran = run(&fake, "node show n9");
+        assert_eq!((ran.code, ran.out.as_str()), (exit, ""));
+        assert_eq!(ran.err, "error: no such node: n9\n  see: rackwright node list\n");
+    }
+}
+
+#[test]
+fn an_answer_that_is_none() {
+    let table = [
+        (Reply::Http(404, "nothing here".to_owned()), 3),
+        (Reply::Http(409, String::new()), 4),
+        (Reply::Http(403, "{}".to_owned()), 11),
+        (Reply::Http(503, "[]".to_owned()), 6),
+        (Reply::Http(500, "<html>".to_owned()), 1),
+        (Reply::Http(200, "nonsense".to_owned()), 1),
+        (Reply::Http(200, String::new()), 1),
+        (Reply::Http(200, json!({"apiVersion": "rackwright/v1", "items": [{"name": 7}]}).to_string()), 1),
+        (Reply::Http(200, json!({"apiVersion": "rackwright/v2", "items": []}).to_string()), 1),
+        (Reply::HangUp, 6),
+    ];
+    for (reply, code) in table {
+        let answer = reply.clone();
+        let ran = run(&Fake::start(move |_| answer.clone()), "node list");
+        assert_eq!((ran.code, ran.out.as_str()), (code, ""), "{reply:?} {ran:?}");
+        assert!(ran.err.starts_with("error: "), "{reply:?} {ran:?}");
+    }
+}
+
+#[test]
+fn nobody_is_there() {
+    let fake = Fake::start(|_| list(&[]));
+    let elsewhere = fake.socket.with_file_name("other.sock");
+    std::os::unix::fs::symlink(&elsewhere, fake.socket.with_file_name("dangling.sock")).unwrap();
+    for socket in ["other.sock", "dangling.sock"] {
+        let socket = fake.socket.with_file_name(socket);
+        let ran = run(&fake, &format!("node list --socket {}", socket.display()));
+        assert_eq!(ran.code, 6);
+        assert!(
+            ran.err.contains("next: see whether it runs: systemctl status rackwright.service"),
+            "{}",
+            ran.err
+        );
+    }
+}
+
+#[test]
+fn health_is_checked_when_asked() {
+    for (health, plain, checked) in [("ok", 0, 0), ("busy", 0, 0), ("attention", 0, 9)] {
+        let status = samples::but(samples::status(), json!({ "health": health }));
+        let fake = Fake::start(move |_| item(status.clone()));
+        assert_eq!(run(&fake, "status").code, plain, "{health}");
+        let ran = run(&fake, "status --check");
+        assert_eq!(ran.code, checked, "{health}");
+        assert!(ran.out.contains("Next: "), "the screen is shown all the same");
+        assert_eq!(run(&fake, "status --check -o json").code, checked, "{health}");
+    }
+}
+
+#[test]
+fn a_damaged_image_is_a_failure() {
+    let check =
+        |bad: &[&str]| item(json!({"digest": "3f9a1c0d5e6b7a88", "chunks": 40, "bytes": 1024, "bad": bad}));
+    let fake = Fake::start(move |_| check(&[]));
+    let ran = run(&fake, "image verify base");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(ran.out, "3f9a1c0d5e6b: 40 chunks, 1 KiB read and compared, all right\n");
+    assert_eq!(fake.lines(), ["POST /v1/images/base/verify"]);
+
+    let ran = run(&Fake::start(move |_| check(&["7", "9"])), "image verify base");
+    assert_eq!(ran.code, 1);
+    assert_eq!(ran.out, "3f9a1c0d5e6b: 40 chunks, 1 KiB read and compared, 2 damaged:\n  7\n  9\n");
+    assert!(
+        ran.err.starts_with("error: 2 of 40 chunks of image 3f9a1c0d5e6b7a88 are damaged"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn the_inventory_goes_through_as_it_is_and_silently() {
+    let inventory =
+        json!({"_meta": {"hostvars": {"n1": {"ansible_host": "10.77.0.10"}}}, "all": {"hosts": ["n1"]}});
+    let text = inventory.to_string();
+    let fake = Fake::start(move |_| Reply::Http(200, text.clone()));
+    for (words, wanted) in [
+        ("ansible inventory", inventory.clone()),
+        ("ansible inventory --list", inventory),
+        ("ansible inventory --host n1", json!({"ansible_host": "10.77.0.10"})),
+        ("ansible inventory --host n9", json!({})),
+    ] {
+        let ran = run(&fake, words);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{words}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&ran.out).unwrap(), wanted, "{words}");
+    }
+}

@@ -1,0 +1,122 @@
+//! Views as the daemon writes them, in JSON: reading them also checks the keys of the contract.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// `2026-11-20T14:31:02Z`
+pub(crate) const NOW: u64 = 1_795_185_062;
+
+pub(crate) fn read<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// With these fields replaced.
+pub(crate) fn but(mut value: Value, changes: Value) -> Value {
+    let changes = changes.as_object().unwrap().clone();
+    value.as_object_mut().unwrap().extend(changes);
+    value
+}
+
+pub(crate) fn node(name: &str) -> Value {
+    json!({
+        "name": name, "id": "00112233445566778899aabbccddeeff", "state": "active",
+        "since": "2026-11-20T14:28:02.000Z", "address": "10.77.0.10", "mac": "52:54:00:12:34:56",
+        "roles": ["compute", "network"], "code": null, "waiting": null, "health": "ok",
+        "unitsUp": 4, "units": 4, "percent": null, "hardware": "2 thr, 2048 MiB, 10G"
+    })
+}
+
+pub(crate) fn node_view(name: &str) -> Value {
+    but(
+        node(name),
+        json!({
+            "discovered": "2026-11-20T12:31:02.000Z", "heard": "2026-11-20T14:31:00.000Z",
+            "bootPath": "uefi-pxe", "product": "QEMU Standard PC", "serial": "", "cpu": "QEMU Virtual CPU",
+            "threads": 2, "memoryBytes": 2_147_483_648u64, "firmware": "uefi", "bmc": false,
+            "nics": [{"name": "enp0s2", "mac": "52:54:00:12:34:56", "speed_mbps": null, "carrier": true,
+                      "driver": "virtio_net"}],
+            "addresses": {"52:54:00:12:34:56": "10.77.0.10"},
+            "disks": [disk("serial:QM1", "QEMU HARDDISK", 10_737_418_240), disk("wwn:0x5000", "DATA", 480_103_981_056)],
+            "image": "base", "systemDisk": "serial:QM1", "generation": 4, "applied": 3,
+            "units": [{"name": "chrony.service", "load": "loaded", "active": "failed", "sub": "failed",
+                       "result": "exit-code", "since_ms": 0, "log": ["cannot bind", "giving up"]}],
+            "tasks": [{"name": "vg", "result": {"result": "failed", "why": "exit status 5"}, "log": []}],
+            "facts": {"hostname": name, "kernel": "6.12.9", "root_bytes": 10_737_418_240u64,
+                      "root_free_bytes": 8_589_934_592u64, "memory_bytes": 2_147_483_648u64,
+                      "uptime_seconds": 7500, "hypervisor": null}
+        }),
+    )
+}
+
+fn disk(id: &str, model: &str, bytes: u64) -> Value {
+    json!({
+        "disk": id, "name": "vda", "model": model, "serial": "QM1", "wwn": "", "bytes": bytes, "sector_bytes": 512,
+        "bus": "virtio", "removable": false, "rotational": false, "read_only": false,
+        "holds": [{"kind": "gpt", "partition": 0, "label": "", "bytes": null},
+                  {"kind": "ext4", "partition": 1, "label": "data", "bytes": 9_000_000_000u64}],
+        "content": null
+    })
+}
+
+pub(crate) fn plan() -> Value {
+    json!({
+        "id": "p-8f31", "node": "n1", "kind": "install", "state": "open", "image": "base",
+        "imageDigest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "imageBytes": 1_288_490_188u64,
+        "roles": ["compute", "network"], "disk": "serial:QM1", "diskModel": "QEMU HARDDISK",
+        "diskBytes": 10_737_418_240u64,
+        "erases": [{"kind": "gpt", "partition": 0, "label": "", "bytes": null},
+                   {"kind": "ext4", "partition": 1, "label": "data", "bytes": 9_000_000_000u64}],
+        "keeps": [{"disk": "wwn:0x5000", "model": "DATA", "bytes": 480_103_981_056u64}],
+        "made": "2026-11-20T14:30:02.000Z", "note": null
+    })
+}
+
+pub(crate) fn job() -> Value {
+    json!({
+        "id": "5f3a2b1c9d8e7f60", "node": "n1", "nodeState": "imaging", "plan": "p-8f31", "image": "base",
+        "disk": "serial:QM1", "state": "running", "phase": "write", "doneBytes": 536_870_912, "sameBytes": 0,
+        "readBackBytes": 0, "totalBytes": 1_073_741_824, "fetchedBytes": 100_000_000, "percent": 25, "takes": 1,
+        "created": "2026-11-20T14:28:02.000Z", "started": "2026-11-20T14:28:05.000Z", "ended": null, "why": null
+    })
+}
+
+pub(crate) fn image() -> Value {
+    json!({
+        "name": "base", "digest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "roles": ["compute", "network"],
+        "arch": "x86_64", "diskBytes": 4_000_000_000u64, "contentBytes": 1_288_490_188u64,
+        "storedBytes": 536_870_912, "signer": "ab12", "imported": "2026-11-20T13:31:02.000Z", "nodes": ["n1"]
+    })
+}
+
+pub(crate) fn service() -> Value {
+    json!({
+        "node": "n1", "unit": "chrony.service", "wanted": "running", "active": "failed", "sub": "failed",
+        "log": "giving up"
+    })
+}
+
+pub(crate) fn event(seq: u64) -> Value {
+    json!({
+        "seq": seq, "time": format!("2026-11-20T14:30:{:02}.000Z", seq % 60), "node": "n1", "kind": "approved",
+        "text": "let in by the operator"
+    })
+}
+
+pub(crate) fn why() -> Value {
+    json!({
+        "node": but(node("n1"), json!({"state": "booting", "health": "", "unitsUp": null, "units": null})),
+        "waiting": "its first boot to enrol", "until": "2026-11-20T14:53:02.000Z", "facts": [event(1), event(2)]
+    })
+}
+
+pub(crate) fn status() -> Value {
+    json!({
+        "site": "school", "health": "busy", "time": "2026-11-20T14:31:02.000Z", "version": "0.1.0",
+        "listeners": [
+            {"name": "dhcp", "address": "10.77.0.1:67", "answered": 12, "problem": null},
+            {"name": "tftp", "address": "10.77.0.1:69", "answered": 3, "problem": "refused ../etc/passwd"}
+        ],
+        "nodes": [node("n1")], "jobs": [job()], "events": [event(1), event(2)],
+        "next": "compare the code of n2 with its screen: rackwright node approve n2"
+    })
+}
