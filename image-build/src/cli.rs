@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use pack::PublicKey;
+
 use crate::mirror::Mirror;
 use crate::workshop::Setup;
 
@@ -25,6 +27,9 @@ const EXAMPLES: &str = "\
 Examples:
   apt-get install $(image-build prerequisites)
   image-build ramdisk --agent rackwright-agent --out boot/ --cache ~/.cache/rackwright
+  image-build node --role control --agent rackwright-agent --out control.rwimage --cache ~/.cache/rackwright
+  image-build node --role compute --role network --agent rackwright-agent --out node.rwimage --raw node.raw
+  image-build verify node.rwimage --trust $(image-build show node.rwimage | awk '/^signed/ {print $3}')
   image-build controller --appliance rackwright --out controller/ --cache ~/.cache/rackwright";
 
 /// Options of every build.
@@ -81,6 +86,54 @@ pub enum Command {
         agent: PathBuf,
         /// Folder to write the boot store to
         #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Build a node image: a whole disk, bootable by BIOS and UEFI, packed and signed
+    Node {
+        /// A role the image can serve; repeat for more
+        #[arg(long = "role", value_name = "ROLE", required = true)]
+        roles: Vec<String>,
+        /// The agent program; with the compute role it is the one with libvirt in it
+        #[arg(long, value_name = "FILE")]
+        agent: PathBuf,
+        /// Image file to write
+        #[arg(long, value_name = "FILE.rwimage")]
+        out: PathBuf,
+        /// Write the plain disk too
+        #[arg(long, value_name = "FILE")]
+        raw: Option<PathBuf>,
+        /// Name of the image [default: its roles]
+        #[arg(long)]
+        name: Option<String>,
+        /// Folder with the catalog
+        #[arg(long, value_name = "DIR", default_value = "appliance/catalog")]
+        catalog: PathBuf,
+        /// File with the key that signs; made when missing
+        #[arg(long, value_name = "FILE", default_value = "target/image-build/image.key")]
+        key: PathBuf,
+        /// zstd level, 1 (quick) to 19 (small) [default: the recipe's]
+        #[arg(long, value_name = "N")]
+        level: Option<i32>,
+    },
+    /// Show what an image file is, whoever signed it
+    Show {
+        /// The image file
+        image: PathBuf,
+    },
+    /// Read a whole image file and compare it with its signed manifest
+    Verify {
+        /// The image file
+        image: PathBuf,
+        /// Public key that must have signed it, 64 hexadecimal digits (`image-build show` prints it)
+        #[arg(long, value_name = "KEY")]
+        trust: PublicKey,
+    },
+    /// Unpack an image file into a plain disk file
+    Raw {
+        /// The image file
+        image: PathBuf,
+        /// Disk file to write
+        #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
     /// Build the controller's root file system

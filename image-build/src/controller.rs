@@ -45,7 +45,7 @@ pub fn build(workshop: &Workshop, appliance: &Path, out: &Path) -> Result<(), Co
     if !as_archive && out.exists() && !files::list(out)?.is_empty() {
         return Err(ControllerError::InTheWay(out.to_owned()));
     }
-    let (archive, _) = system::build(workshop, &recipe.system)?;
+    let archive = system::build(workshop, &recipe.system)?.archive;
     if as_archive {
         files::copy(&archive, out)?;
         system::with_program(out, appliance, &format!("./{PROGRAM}"), workshop.release.epoch)?;

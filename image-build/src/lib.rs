@@ -3,17 +3,25 @@
 
 pub mod archive;
 pub mod cache;
+pub mod catalog;
 pub mod cli;
+pub mod container;
 pub mod controller;
 pub mod cpio;
+pub mod disk;
 pub mod elf;
 pub mod files;
+pub mod grub;
+pub mod keys;
+pub mod layout;
 pub mod mirror;
 pub mod modules;
+pub mod node;
 pub mod progress;
 pub mod ramdisk;
 pub mod recipe;
 pub mod system;
+pub mod tarball;
 pub mod toolbox;
 pub mod tools;
 pub mod verbs;

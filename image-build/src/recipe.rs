@@ -70,6 +70,30 @@ pub struct Controller {
     pub system: System,
 }
 
+/// `node.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// zstd level of the image file.
+    pub level: i32,
+    /// Free room on the root file system, in percent of what is on it.
+    pub room_percent: u64,
+    /// Size of its journal.
+    pub journal_mib: u64,
+    /// Its root file system, without the packages of roles.
+    pub system: System,
+    /// Its loaders.
+    pub boot: Boot,
+}
+
+/// The loaders on a node's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// GRUB modules of the BIOS loader.
+    pub bios_modules: Vec<String>,
+}
+
 /// A program of the toolbox that goes into the ramdisk with its libraries.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,6 +149,7 @@ mod tests {
         let release: Release = load(&shipped().join("release.toml"), "--recipes").unwrap();
         assert_eq!(release.name, "trixie");
         let ramdisk: Ramdisk = load(&shipped().join("ramdisk.toml"), "--recipes").unwrap();
+        load::<Node>(&shipped().join("node.toml"), "--recipes").unwrap();
         load::<Controller>(&shipped().join("controller.toml"), "--recipes").unwrap();
         for package in ramdisk.loaders.iter().map(|loader| &loader.package).chain([&ramdisk.kernel]) {
             assert!(release.packages.contains(package), "{package} is missing in release.toml");

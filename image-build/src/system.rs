@@ -52,6 +52,8 @@ pub struct System {
     pub packages: Vec<String>,
     /// Folder beside the recipe with files to lay over the packages' (all root's, mode 0644 or 0755).
     pub files: String,
+    /// Script beside the recipe that runs when they are in place, with the root as its argument.
+    pub finish: Option<String>,
     /// Units to enable; all others are disabled, also at first boot.
     pub enable: Vec<String>,
     /// Users that have the same number in every image.
@@ -74,15 +76,26 @@ pub struct User {
     pub home: String,
 }
 
-/// Builds the archive, or takes it from the cache; gives its path and the packages in it.
-pub fn build(workshop: &Workshop, system: &System) -> Result<(PathBuf, Vec<Package>), SystemError> {
+/// A root file system that was built.
+#[derive(Debug)]
+pub struct Built {
+    /// The tar archive.
+    pub archive: PathBuf,
+    /// The packages in it, sorted by name.
+    pub packages: Vec<Package>,
+    /// Digest of all that went into it.
+    pub inputs: String,
+}
+
+/// Builds the archive, or takes it from the cache.
+pub fn build(workshop: &Workshop, system: &System) -> Result<Built, SystemError> {
     let users = user_lines(&system.users)?;
     let packages = workshop.archive.resolve(Base::System, &system.packages)?;
     let mut inputs = Inputs::default();
     inputs.text("tool", env!("CARGO_PKG_VERSION"));
     inputs.text("recipe", format_args!("{system:?}"));
     inputs.packages(&packages);
-    for name in ["release.toml", "system", &system.files] {
+    for name in ["release.toml", "system", &system.files].into_iter().chain(system.finish.as_deref()) {
         inputs.path(name, &workshop.recipe(name))?;
     }
     let work = workshop.work()?;
@@ -107,7 +120,7 @@ pub fn build(workshop: &Workshop, system: &System) -> Result<(PathBuf, Vec<Packa
         })?;
         Ok::<_, SystemError>(())
     })?;
-    Ok((kept.join(ARCHIVE), packages))
+    Ok(Built { archive: kept.join(ARCHIVE), packages, inputs: inputs.digest() })
 }
 
 /// The archive with one more program in it, at `target`; everything else is shared with the next build.
@@ -192,15 +205,21 @@ fn installation(
     overlay: &Path,
 ) -> Result<Call, SystemError> {
     let script = |name: &str| {
-        let path = workshop.recipe(&format!("system/{name}"));
+        let path = workshop.recipe(name);
         std::path::absolute(&path).map_err(files::named("finding", &path))
     };
     let hook = |when: &str, what: &str| format!("--{when}-hook={what}");
+    let finish = match &system.finish {
+        Some(name) => Some(hook("customize", &script(name)?.display().to_string())),
+        None => None,
+    };
     let keyring = Path::new(mirror::KEYRING);
     files::look(keyring)?;
     let call = Call::new("mmdebstrap")
         .env("SOURCE_DATE_EPOCH", workshop.release.epoch.to_string())
         .env("DEBIAN_FRONTEND", "noninteractive")
+        // An initial ramdisk is the recipe's to make, once, when all that goes into it is there.
+        .env("INITRD", "No")
         .env("RACKWRIGHT_USERS", users)
         .env("RACKWRIGHT_REMOVE", system.remove.join("\n"))
         .args(["--mode=root", "--variant=minbase", "--format=tar", "--verbose"])
@@ -212,9 +231,10 @@ fn installation(
         .arg(format!("--include={}", system.packages.join(",")))
         .arg(hook("setup", "mkdir -p \"$1/var/cache/apt/archives\""))
         .arg(hook("setup", &format!("sync-in {} /var/cache/apt/archives", debs.display())))
-        .arg(hook("essential", &script("users")?.display().to_string()))
+        .arg(hook("essential", &script("system/users")?.display().to_string()))
         .arg(hook("customize", &format!("tar-in {} /", overlay.display())))
-        .arg(hook("customize", &script("seal")?.display().to_string()))
+        .args(finish)
+        .arg(hook("customize", &script("system/seal")?.display().to_string()))
         .arg(&workshop.release.name);
     Ok(call)
 }

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::cache::INPUTS_FILE;
 
 use crate::cli::{Cli, Command, How};
+use crate::container::Image;
 use crate::files::{self, FileError};
+use crate::node::Order;
+use crate::progress::Progress;
 use crate::tools::{HOST_DATA, HOST_PROGRAMS};
 use crate::workshop::{Setup, Workshop};
-use crate::{controller, ramdisk};
+use crate::{controller, node, ramdisk};
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -22,6 +25,34 @@ pub fn run(cli: &Cli) -> Done {
         }
         Command::Ramdisk { agent, out } => {
             build(&cli.how, out, |workshop, out| Ok(deliver(&ramdisk::build(workshop, agent)?, out)?))
+        }
+        Command::Node { roles, agent, out, raw, name, catalog, key, level } => {
+            let name = name.as_deref();
+            let order = Order { roles, name, agent, catalog, key, level: *level };
+            build(&cli.how, out, |workshop, out| {
+                files::copy(&node::build(workshop, &order)?, out)?;
+                let image = Image::open(out, None)?;
+                if let Some(raw) = raw {
+                    image.unpack(raw, &workshop.progress)?;
+                }
+                if !cli.how.check {
+                    print!("{}", node::describe(&image));
+                }
+                Ok(())
+            })
+        }
+        Command::Show { image } => {
+            print!("{}", node::describe(&Image::open(image, None)?));
+            Ok(())
+        }
+        Command::Verify { image, trust } => {
+            let image = Image::open(image, Some(&[*trust]))?;
+            image.check(&Progress::start(cli.how.quiet))?;
+            println!("{} is whole and signed by {trust}", image.digest);
+            Ok(())
+        }
+        Command::Raw { image, out } => {
+            Ok(Image::open(image, None)?.unpack(out, &Progress::start(cli.how.quiet))?)
         }
         Command::Controller { appliance, out } => {
             build(&cli.how, out, |workshop, out| Ok(controller::build(workshop, appliance, out)?))

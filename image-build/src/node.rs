@@ -1,0 +1,160 @@
+//! A node image: the packages of some roles on a whole disk, packed and signed.
+
+use std::path::{Path, PathBuf};
+
+use pack::{About, Digest, KeyError, Span};
+
+use crate::cache::{CacheError, Inputs};
+use crate::catalog::{self, CatalogError};
+use crate::container::{self, ContainerError, Image};
+use crate::disk::{self, DiskError, Parts};
+use crate::elf::{self, Linkage};
+use crate::files::{self, FileError};
+use crate::keys::{self, KeyFileError};
+use crate::layout::{Ids, SEED};
+use crate::recipe::{self, Node, RecipeError};
+use crate::system::{self, SystemError};
+use crate::workshop::Workshop;
+
+/// Where the agent goes.
+const AGENT: &str = "./usr/bin/rackwright-agent";
+const IMAGE: &str = "image.rwimage";
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each is what it wraps")]
+pub enum NodeError {
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    System(#[from] SystemError),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("{} is no x86-64 program; build it with: cargo build --profile ship -p agent", .0.display())]
+    NotAProgram(PathBuf),
+    #[error("level {0} is no zstd level; it goes from 1 (quick) to 19 (small)")]
+    Level(i32),
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// The roles it is for.
+    pub roles: &'a [String],
+    /// What it is called; the roles' names without it.
+    pub name: Option<&'a str>,
+    /// The agent program.
+    pub agent: &'a Path,
+    /// Folder with the catalog.
+    pub catalog: &'a Path,
+    /// File with the signing key.
+    pub key: &'a Path,
+    /// zstd level; the recipe's without it.
+    pub level: Option<i32>,
+}
+
+/// Builds the image, or takes it from the cache; gives the image file.
+pub fn build(workshop: &Workshop, order: &Order<'_>) -> Result<PathBuf, NodeError> {
+    let recipe: Node = recipe::load(&workshop.recipe("node.toml"), "--recipes")?;
+    let agent = files::read(order.agent)?;
+    if elf::linkage(&agent) == Linkage::NotAProgram {
+        return Err(NodeError::NotAProgram(order.agent.to_owned()));
+    }
+    let level = order.level.unwrap_or(recipe.level);
+    if !(1..=19).contains(&level) {
+        return Err(NodeError::Level(level));
+    }
+    let mut roles = order.roles.to_vec();
+    roles.sort();
+    roles.dedup();
+    let mut recipe_of_roles = recipe.system.clone();
+    recipe_of_roles.packages.extend(catalog::packages(order.catalog, &roles)?);
+    recipe_of_roles.packages.sort();
+    recipe_of_roles.packages.dedup();
+    let key = keys::load_or_make(order.key)?;
+    let name = order.name.map_or_else(|| roles.join("-"), str::to_owned);
+    let system = system::build(workshop, &recipe_of_roles)?;
+    let mut inputs = Inputs::default();
+    inputs.text("tool", env!("CARGO_PKG_VERSION"));
+    inputs.text("system", &system.inputs);
+    inputs.bytes("agent", &agent);
+    inputs.text("roles", roles.join(" "));
+    inputs.text("recipe", format_args!("{recipe:?}"));
+    inputs.packages(workshop.toolbox.packages());
+    for file in ["release.toml", "node/esp"] {
+        inputs.path(file, &workshop.recipe(file))?;
+    }
+    // The disk's ids hang on what is on it, not on how it is packed or who signs it.
+    let ids = Ids::of(&inputs.digest());
+    inputs.text("name", &name);
+    inputs.text("level", level);
+    inputs.text("key", key.public());
+    let kept = workshop.cache.keep("node", &inputs, |folder| {
+        let work = workshop.work()?;
+        let raw = work.path().join("disk.raw");
+        let disk_bytes = assemble(workshop, &recipe, &system.archive, order.agent, &ids, work.path(), &raw)?;
+        let list: String = system.packages.iter().map(|p| format!("{}={}\n", p.name, p.version)).collect();
+        let seed = Some(Span { offset: SEED.offset(), bytes: SEED.bytes() });
+        let packages = Some(Digest::of(list.as_bytes()));
+        let about = About { name, arch: "amd64".to_owned(), roles, disk_bytes, seed, packages };
+        workshop.progress.step(format_args!("packing {} MiB", disk_bytes >> 20));
+        container::write(&raw, about, level, &key, &folder.join(IMAGE), &workshop.progress)?;
+        Ok::<_, NodeError>(())
+    })?;
+    Ok(kept.join(IMAGE))
+}
+
+fn assemble(
+    workshop: &Workshop,
+    recipe: &Node,
+    archive: &Path,
+    agent: &Path,
+    ids: &Ids,
+    work: &Path,
+    raw: &Path,
+) -> Result<u64, NodeError> {
+    let epoch = workshop.release.epoch;
+    workshop.progress.step("writing the disk");
+    let own = work.join("system.tar");
+    files::copy(archive, &own)?;
+    system::with_program(&own, agent, AGENT, epoch)?;
+    let esp_config = workshop.recipe("node/esp/grub.cfg");
+    let toolbox = &workshop.toolbox;
+    let parts = Parts { toolbox, recipe, system: &own, esp_config: &esp_config, ids, epoch, work };
+    Ok(disk::assemble(&parts, raw)?)
+}
+
+/// What a person wants to know of an image, one fact per line.
+pub fn describe(image: &Image) -> String {
+    let manifest = &image.manifest;
+    let stored = manifest.chunks().iter().filter(|chunk| chunk.stored > 0).count();
+    let seed =
+        manifest.seed().map_or("none".to_owned(), |seed| format!("{} bytes at {}", seed.bytes, seed.offset));
+    let packages = manifest.packages().map_or("unknown".to_owned(), |digest| digest.to_string());
+    [
+        ("name", manifest.name().to_owned()),
+        ("digest", image.digest.to_string()),
+        ("signed by", image.key.to_string()),
+        ("machine", manifest.arch().to_owned()),
+        ("roles", manifest.roles().join(" ")),
+        ("disk", format!("{} MiB", manifest.disk_bytes() >> 20)),
+        ("stored", format!("{} MiB in {stored} chunks", manifest.data_bytes() >> 20)),
+        ("zero", format!("{} chunks", manifest.chunks().len() - stored)),
+        ("seed", seed),
+        ("packages", packages),
+    ]
+    .map(|(what, is)| format!("{what:<10} {is}\n"))
+    .concat()
+}
