@@ -1,0 +1,96 @@
+//! Jobs: resumed, failed, verified.
+
+use fleet::job::JobState;
+use fleet::{Event, Reply};
+use protocol::{JobId, Phase, Task};
+
+use crate::rack::{MAC, Rack, progress};
+
+fn task(reply: Reply) -> Task {
+    match reply {
+        Reply::Task(task) => task,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_job_is_the_same_job_after_a_power_cut() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    let Task::Image(first) = task(rack.asks(node).unwrap().reply) else { panic!() };
+    assert!(!first.resume, "nothing was written yet: the plan's look at the disk still counts");
+    rack.bring(Event::Progressed { node, progress: progress(job, Phase::Disarm, 0) }).unwrap();
+    rack.hello(1, MAC, true).unwrap();
+    let Task::Image(again) = task(rack.asks(node).unwrap().reply) else { panic!() };
+    assert!(again.resume);
+    assert_eq!(again.job, first.job);
+    assert_eq!(rack.fleet.jobs[&job].takes, 3);
+}
+
+#[test]
+fn an_agent_on_another_job_is_stopped() {
+    let (mut rack, node, _) = Rack::imaging("control");
+    let foreign = progress(JobId([7; 8]), Phase::Write, 1);
+    let outcome = rack.bring(Event::Progressed { node, progress: foreign }).unwrap();
+    assert_eq!(outcome.reply, Reply::GoOn(false));
+    assert!(outcome.changes.is_empty());
+}
+
+#[test]
+fn a_failure_asks_for_a_person_and_retry_goes_on_with_the_same_job() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    let mut failed = progress(job, Phase::Write, 5);
+    failed.failed = Some("writing serial:SYS at byte 4096: No space left on device".to_owned());
+    rack.bring(Event::Progressed { node, progress: failed }).unwrap();
+    assert_eq!(rack.state(), "attention");
+    assert!(matches!(rack.fleet.jobs[&job].state, JobState::Failed { .. }));
+    let why = fleet::patience::wait(&rack.fleet, rack.only()).unwrap().reason;
+    assert!(why.contains("byte 4096"), "{why}");
+    assert!(matches!(task(rack.asks(node).unwrap().reply), Task::Wait { .. }));
+    assert_ne!(fleet::boot_task(&rack.fleet, &MAC.parse().unwrap()), pxe::script::BootTask::LocalDisk);
+    rack.bring(Event::Retry { node }).unwrap();
+    let Task::Image(again) = task(rack.asks(node).unwrap().reply) else { panic!() };
+    assert_eq!(again.job, job);
+}
+
+#[test]
+fn a_receipt_for_something_else_is_refused() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    let mut row = rack.fleet.jobs[&job].clone();
+    row.image = pack::Digest::of(b"another");
+    rack.fleet.jobs.insert(job, row);
+    let good_image = pack::Digest::of(b"control");
+    let receipt = protocol::Receipt {
+        job,
+        image: good_image,
+        disk: rack.fleet.jobs[&job].target.disk.clone(),
+        total_bytes: 1,
+        written_bytes: 1,
+        same_bytes: 0,
+        fetched_bytes: 1,
+        milliseconds: 1,
+    };
+    rack.bring(Event::Verified { node, receipt }).unwrap_err();
+    assert_eq!(rack.state(), "imaging");
+}
+
+#[test]
+fn a_repeated_receipt_is_no_error_and_the_disk_boots_from_then_on() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    rack.bring(Event::Progressed { node, progress: progress(job, Phase::ReadBack, 1 << 30) }).unwrap();
+    assert_eq!(rack.state(), "verifying");
+    assert_eq!(task(rack.verified(node, job).unwrap().reply), Task::Reboot);
+    assert_eq!(task(rack.verified(node, job).unwrap().reply), Task::Reboot);
+    assert_eq!(rack.state(), "booting");
+    assert_eq!(fleet::boot_task(&rack.fleet, &MAC.parse().unwrap()), pxe::script::BootTask::LocalDisk);
+    assert_eq!(rack.log.iter().filter(|kind| *kind == "verified").count(), 1);
+}
+
+#[test]
+fn a_job_without_progress_asks_for_a_person_and_comes_back_by_itself() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    rack.now = rack.now.plus_seconds(3600);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "attention");
+    rack.bring(Event::Progressed { node, progress: progress(job, Phase::Write, 9) }).unwrap();
+    assert_eq!(rack.state(), "imaging");
+}

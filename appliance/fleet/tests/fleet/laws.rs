@@ -1,0 +1,59 @@
+//! What holds whatever arrives, in whatever order.
+
+use fleet::{Event, State};
+use proptest::prelude::*;
+use protocol::{Key, NodeId, Phase};
+
+use crate::rack::{MAC, OTHER_MAC, Rack, progress};
+
+/// One of the things that can arrive, from small numbers.
+fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
+    let nodes = rack.fleet.nodes.keys().copied().collect::<Vec<NodeId>>();
+    let node = nodes.get(usize::from(pick) % nodes.len().max(1)).copied();
+    let mac = if pick.is_multiple_of(2) { MAC } else { OTHER_MAC };
+    let job = || rack.fleet.jobs.keys().next().copied();
+    Some(match kind % 12 {
+        0 => Event::Hello { hello: Box::new(crate::rack::hello(pick % 3, mac)), proven: pick > 128 },
+        1 => Event::Approve { node: node?, name: None, roles: Some(["control".to_owned()].into()) },
+        2 => Event::Asked { node: node?, inventory: Box::new(rack.fleet.nodes[&node?].inventory.clone()) },
+        3 => Event::Plan { node: node?, image: None, disk: None },
+        4 => Event::Apply { plan: rack.fleet.plans.keys().next()?.clone() },
+        5 => Event::Progressed { node: node?, progress: progress(job()?, Phase::Write, u64::from(pick)) },
+        6 => return None,
+        7 => Event::Enrolled { node: node?, key: Key([pick % 3; 32]), uptime_seconds: 1 },
+        8 => Event::Ticketed { node: node?, key: Key([pick % 3; 32]) },
+        9 => Event::Reject { node: node?, why: "no".to_owned() },
+        10 => Event::Retry { node: node? },
+        _ => Event::Tick,
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_arrives(steps in proptest::collection::vec((any::<u8>(), any::<u8>()), 1..60)) {
+        let mut rack = Rack::new();
+        rack.import("control", &["control"]);
+        for (kind, pick) in steps {
+            if kind % 12 == 6 {
+                let job = rack.fleet.jobs.values().next().map(|job| (job.node, job.id));
+                if let Some((node, job)) = job {
+                    drop(rack.verified(node, job));
+                }
+            } else if let Some(event) = event(&rack, kind, pick) {
+                drop(rack.bring(event));
+            }
+            for node in rack.fleet.nodes.values() {
+                let grown = node.installed.is_some()
+                    || !matches!(node.state, State::Booting { .. } | State::Enrolling { .. } | State::Active);
+                prop_assert!(grown, "{:?} without a verified disk", node.state);
+                let job = node.state.job();
+                prop_assert!(job.is_none_or(|id| rack.fleet.jobs.contains_key(&id)), "a job that is not there");
+                // Every state says what it waits for, or waits for nothing.
+                let waits = fleet::patience::wait(&rack.fleet, node);
+                prop_assert!(waits.is_none_or(|wait| !wait.reason.is_empty()));
+            }
+            let names = rack.fleet.nodes.values().map(|node| &node.name).collect::<std::collections::BTreeSet<_>>();
+            prop_assert_eq!(names.len(), rack.fleet.nodes.len());
+        }
+    }
+}

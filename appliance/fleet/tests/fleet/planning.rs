@@ -1,0 +1,131 @@
+//! What may destroy data, and what is refused.
+
+use fleet::plan::{PlanKind, Unplannable};
+use fleet::{Denied, Event};
+use pack::Digest;
+use protocol::{Disk, DiskBus, DiskId, Expectation, Holding, NodeId};
+
+use crate::rack::{Rack, disk};
+
+fn with_disks(disks: Vec<Disk>) -> (Rack, NodeId) {
+    let (mut rack, node) = Rack::ready("control");
+    rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks = disks;
+    (rack, node)
+}
+
+fn refusal(rack: &mut Rack, node: NodeId) -> Unplannable {
+    match rack.plan(node).unwrap_err() {
+        Denied::Unplannable(why) => why,
+        other => panic!("{other}"),
+    }
+}
+
+fn holds(mut on: Disk, label: &str) -> Disk {
+    on.holds.push(Holding { kind: "ext4".to_owned(), partition: 1, label: label.to_owned(), bytes: None });
+    on
+}
+
+#[test]
+fn a_plan_names_the_disk_and_what_is_on_it() {
+    let (mut rack, node) = with_disks(vec![holds(disk("SYS", 8), "precious")]);
+    let plan = rack.plan(node).unwrap();
+    assert_eq!(plan.target.disk.as_str(), "serial:SYS");
+    assert_eq!(plan.kind, PlanKind::Install);
+    assert_eq!(plan.erases[0].label, "precious");
+    assert_eq!(plan.target.expect, Expectation::Content { digest: Digest::of(b"SYS") });
+    assert_eq!(rack.state(), "planned");
+}
+
+#[test]
+fn disks_that_are_never_chosen_unasked() {
+    let nameless = Disk { serial: String::new(), ..disk("", 8) };
+    let cases: [(&str, Disk); 5] = [
+        ("too small", disk("A", 1)),
+        ("without a name", nameless),
+        ("removable", Disk { removable: true, ..disk("A", 8) }),
+        ("on USB", Disk { bus: DiskBus::Usb, ..disk("A", 8) }),
+        ("read-only", Disk { read_only: true, ..disk("A", 8) }),
+    ];
+    for (what, only) in cases {
+        let (mut rack, node) = with_disks(vec![only]);
+        assert!(matches!(refusal(&mut rack, node), Unplannable::NoDisk { .. }), "{what}");
+        assert_eq!(rack.state(), "ready", "{what}: a refusal changes nothing");
+    }
+}
+
+#[test]
+fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
+    let (mut rack, node) = with_disks(vec![disk("A", 8), disk("B", 8)]);
+    assert!(matches!(refusal(&mut rack, node), Unplannable::Ambiguous { disks, .. } if disks.len() == 2));
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "B") };
+    rack.bring(named).unwrap();
+    let plan = rack.fleet.plans.values().next().unwrap();
+    assert_eq!(plan.target.disk.as_str(), "serial:B");
+    assert_eq!(plan.keeps.len(), 1);
+}
+
+#[test]
+fn two_disks_of_one_name_are_never_written() {
+    let (mut rack, node) = with_disks(vec![disk("A", 8), disk("A", 8)]);
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "A") };
+    let why = rack.bring(named).unwrap_err();
+    assert!(matches!(why, Denied::Unplannable(Unplannable::WrongDisk { .. })), "{why}");
+}
+
+#[test]
+fn another_disk_with_our_system_on_it_is_refused() {
+    let (mut rack, node) = with_disks(vec![disk("A", 8), holds(disk("B", 1), "rackwright-root")]);
+    assert!(matches!(refusal(&mut rack, node), Unplannable::Twin { .. }));
+}
+
+#[test]
+fn roles_and_images_must_fit() {
+    let (mut rack, node) = Rack::ready("control");
+    rack.bring(Event::SetRoles { node, roles: ["storage".to_owned()].into() }).unwrap();
+    assert!(matches!(refusal(&mut rack, node), Unplannable::NoImage { .. }));
+    let control = Digest::of(b"control");
+    let wrong = rack.bring(Event::Plan { node, image: Some(control), disk: None }).unwrap_err();
+    assert!(matches!(wrong, Denied::Unplannable(Unplannable::WrongImage { .. })), "{wrong}");
+    rack.bring(Event::SetRoles { node, roles: [].into() }).unwrap();
+    assert!(matches!(refusal(&mut rack, node), Unplannable::NoRole { .. }));
+    let unknown = rack.bring(Event::SetRoles { node, roles: ["kitchen".to_owned()].into() }).unwrap_err();
+    assert!(matches!(unknown, Denied::Missing { kind: "role", .. }), "{unknown}");
+}
+
+#[test]
+fn a_plan_dies_with_what_it_was_made_of() {
+    type Change = fn(&mut Rack, NodeId);
+    let cases: [(&str, Change); 5] = [
+        ("the disk was swapped", |rack, node| {
+            rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks = vec![disk("OTHER", 8)];
+        }),
+        ("its content changed", |rack, node| {
+            rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks[0].content = Some(Digest::of(b"new"));
+        }),
+        ("another size under the same serial", |rack, node| {
+            rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks = vec![disk("SYS", 9)];
+        }),
+        ("the roles changed", |rack, node| {
+            rack.bring(Event::SetRoles { node, roles: ["control".to_owned()].into() }).unwrap();
+        }),
+        ("the image is gone", |rack, _| rack.fleet.images.clear()),
+    ];
+    for (what, change) in cases {
+        let (mut rack, node) = Rack::ready("control");
+        let plan = rack.plan(node).unwrap();
+        change(&mut rack, node);
+        let why = rack.apply(&plan.id).unwrap_err();
+        assert!(matches!(why, Denied::Unplannable(Unplannable::Stale { .. })), "{what}: {why}");
+        assert!(rack.fleet.jobs.is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn a_plan_is_applied_once() {
+    let (mut rack, node) = Rack::ready("control");
+    let plan = rack.plan(node).unwrap();
+    rack.apply(&plan.id).unwrap();
+    let why = rack.apply(&plan.id).unwrap_err();
+    assert!(why.to_string().contains("already"), "{why}");
+    assert_eq!(rack.fleet.jobs.len(), 1);
+}
