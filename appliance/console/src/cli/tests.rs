@@ -84,12 +84,10 @@ fn wrong_words_are_refused() {
 #[test]
 fn lists_may_be_written_with_commas() {
     let cli = Cli::try_parse_from(words("rackwright node role set n1 control,network storage")).unwrap();
-    match cli.command {
-        Command::Node(NodeCommand::Role(RoleCommand::Set { roles, .. })) => {
-            assert_eq!(roles, ["control", "network", "storage"]);
-        }
-        other => panic!("{other:?}"),
-    }
+    let Command::Node(NodeCommand::Role(RoleCommand::Set { roles, .. })) = cli.command else {
+        panic!("{:?}", cli.command);
+    };
+    assert_eq!(roles, ["control", "network", "storage"]);
 }
 
 #[test]
@@ -100,12 +98,10 @@ fn called_as_an_inventory_script() {
         ("rackwright-inventory --host n1", Some("n1")),
         ("rackwright ansible inventory --host n1", Some("n1")),
     ] {
-        match read(arguments(line)).command {
-            Command::Ansible(AnsibleCommand::Inventory { host, .. }) => {
-                assert_eq!(host.as_deref(), wanted, "{line}")
-            }
-            other => panic!("{line}: {other:?}"),
-        }
+        let Command::Ansible(AnsibleCommand::Inventory { host, .. }) = read(arguments(line)).command else {
+            panic!("{line}");
+        };
+        assert_eq!(host.as_deref(), wanted, "{line}");
     }
 }
 
