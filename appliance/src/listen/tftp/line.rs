@@ -241,3 +241,81 @@ pub(super) fn error_text(body: &[u8]) -> String {
     let text = text.map(|&b| if b.is_ascii_graphic() || b == b' ' { char::from(b) } else { '?' });
     format!("error {code} ({name}): {}", text.collect::<String>())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::Arc;
+
+    use tftpd::{Packet, Socket};
+
+    use super::{Ended, Line, Progress, error_text};
+
+    fn line(window: u16) -> (Line, UdpSocket, Arc<Progress>) {
+        let (ours, client) =
+            (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        ours.connect(client.local_addr().unwrap()).unwrap();
+        client.connect(ours.local_addr().unwrap()).unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (peer, progress) = (client.local_addr().unwrap(), Arc::new(Progress::new()));
+        (Line::new(ours, peer, window, Arc::clone(&progress)), client, progress)
+    }
+
+    fn data(line: &Line, block_num: u16) {
+        line.send(&Packet::Data { block_num, data: vec![7; 8] }).unwrap();
+    }
+
+    #[test]
+    fn only_new_acknowledgements_inside_the_window_reach_the_worker() {
+        let (line, client, _) = line(4);
+        for block in 1..=4 {
+            data(&line, block);
+        }
+        // The window is being repeated when the client's answer to its first sending comes.
+        data(&line, 1);
+        for block in [0u16, 9999, 5, 65535, 2, 2, 1, 4] {
+            let [high, low] = block.to_be_bytes();
+            client.send(&[0, 4, high, low]).unwrap();
+        }
+        client.send(b"\0\x03\0\x01data").unwrap();
+        client.send(b"\0").unwrap();
+        assert_eq!(line.recv().unwrap(), Packet::Ack(2));
+        assert_eq!(line.recv().unwrap(), Packet::Ack(4));
+        assert!(line.recv().is_err());
+    }
+
+    #[test]
+    fn block_numbers_come_round() {
+        let (line, client, _) = line(4);
+        line.at().acknowledged = 65_534;
+        line.at().sent = 65_534;
+        for block in [65_535, 0, 1] {
+            data(&line, block);
+        }
+        client.send(&[0, 4, 0, 1]).unwrap();
+        assert_eq!(line.recv().unwrap(), Packet::Ack(1));
+    }
+
+    #[test]
+    fn a_transfer_that_ended_is_acknowledged_without_a_packet() {
+        let (line, client, progress) = line(4);
+        data(&line, 1);
+        client.send(b"\0\x05\0\x08enough\0").unwrap();
+        assert_eq!(line.recv().unwrap(), Packet::Ack(1), "the worker is not told");
+        assert_eq!(progress.ended(), Some(Ended::Refused("error 8 (RefusedOption): enough".into())));
+        client.recv(&mut [0; 20]).unwrap();
+        data(&line, 2);
+        assert_eq!(line.recv().unwrap(), Packet::Ack(2));
+        assert!(line.recv().is_err());
+        client.set_nonblocking(true).unwrap();
+        assert!(client.recv(&mut [0; 20]).is_err(), "nothing more is sent");
+    }
+
+    #[test]
+    fn error_texts_are_made_printable_and_short() {
+        assert_eq!(error_text(b"\0\x01no\x1b[2J\xff\0rest"), "error 1 (FileNotFound): no?[2J?");
+        assert_eq!(error_text(b""), "error 0 (NotDefined): ");
+        assert_eq!(error_text(&[0, 200]), "error 200 (unknown): ");
+        assert!(error_text(&[b'x'; 500]).len() < 120);
+    }
+}
