@@ -15,7 +15,7 @@ pub(crate) async fn apply(session: &mut Session, arguments: ApplyArgs) -> Result
     let plan = session.client.get(&plan::path(&id)).await?.item::<PlanView>()?;
     // Where a person decides now, the person sees now what is decided.
     if confirm.is_none() && session.terminal.asks {
-        session.note(plan::render_plan(&plan).trim_end());
+        session.note(&plan::render_steps(&plan));
     }
     carry_out(session, &plan, confirm, waiting).await
 }
@@ -36,7 +36,7 @@ pub(crate) async fn rebuild(
         });
     }
     let plan = crate::node::make_plan(session, node, choice).await?.item::<PlanView>()?;
-    session.note(plan::render_plan(&plan).trim_end());
+    session.note(&plan::render_steps(&plan));
     carry_out(session, &plan, confirm, waiting).await
 }
 

@@ -23,7 +23,6 @@ pub(crate) use service::{AnsibleCommand, ServiceCommand};
 #[command(
     name = "rackwright",
     version,
-    propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Examples:
@@ -45,6 +44,7 @@ pub struct Cli {
 
 /// What every command takes.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Everywhere")]
 pub(crate) struct Global {
     /// How data is printed: table, json
     #[arg(short, long, value_enum, global = true, default_value = "table", value_name = "FORMAT")]

@@ -50,6 +50,11 @@ pub(crate) fn render_plans(plans: &[PlanView], look: &Look, now: u64) -> String 
 
 /// A plan: `-` is erased, `=` is kept, `+` is put there.
 pub(crate) fn render_plan(plan: &PlanView) -> String {
+    format!("{}\n{}\n", render_steps(plan), ending(plan))
+}
+
+/// The same without what comes next: for where the person is about to be asked.
+pub(crate) fn render_steps(plan: &PlanView) -> String {
     let mut page = Page::default();
     page.line(&format!("Plan {}: {} {}", plan.id, plan.kind, plan.node));
     page.line("");
@@ -74,8 +79,6 @@ pub(crate) fn render_plan(plan: &PlanView) -> String {
     if plan.kind == "rebuild" {
         page.line("= node   name, id, address and SSH host keys are kept");
     }
-    page.line("");
-    page.line(&ending(plan));
     page.into_text()
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn percent(done: u64, total: u64) -> u64 {
     }
 }
 
-/// `[####------]  41 %  410 MiB of 1 GiB  95 MiB/s  6s left`
+/// `[####------]   41 %  410 MiB of 1 GiB  95 MiB/s  6s left`: 63 columns at most.
 pub(crate) fn line(done: u64, total: u64, meter: &Meter) -> String {
     let percent = percent(done, total);
     let rate = meter.rate().map(|rate| format!("  {}/s", bytes(rate))).unwrap_or_default();
@@ -59,7 +59,7 @@ pub(crate) fn line(done: u64, total: u64, meter: &Meter) -> String {
         Some(seconds) if percent < 100 => format!("  {} left", duration(seconds)),
         _ => String::new(),
     };
-    format!("{}  {percent:>3} %  {} of {}{rate}{left}", bar(percent, 20), bytes(done), bytes(total))
+    format!("{}  {percent:>3} %  {} of {}{rate}{left}", bar(percent, 10), bytes(done), bytes(total))
 }
 
 /// When to write a line where nothing can be redrawn: every ten percent, and every five seconds in which it moved.
@@ -121,9 +121,11 @@ mod tests {
         let half = meter(&[(0, 0), (2000, 512 << 20)]);
         assert_eq!(
             line(512 << 20, 1 << 30, &half),
-            "[##########----------]   50 %  512 MiB of 1 GiB  256 MiB/s  2s left"
+            "[#####-----]   50 %  512 MiB of 1 GiB  256 MiB/s  2s left"
         );
-        assert_eq!(line(0, 0, &Meter::default()), "[####################]  100 %  0 B of 0 B");
+        assert_eq!(line(0, 0, &Meter::default()), "[##########]  100 %  0 B of 0 B");
+        let slow = meter(&[(0, 0), (1000, 1023 << 20)]);
+        assert!(line(1023 << 20, 99 << 30, &slow).len() <= 63, "{}", line(1023 << 20, 99 << 30, &slow));
         assert_eq!(percent(u64::MAX, u64::MAX), 100);
         assert_eq!(percent(3, 2), 100);
         assert_eq!(percent(199, 200), 99);

@@ -116,7 +116,7 @@ impl Story {
         if stage == Stage::Imaging {
             self.wrote = Some((row.total_bytes, row.same_bytes));
         }
-        told.progress = self.progress(stage, row, now_ms);
+        told.progress = self.progress(stage, row, now_ms, redrawn);
         let percent = stage.bytes(row).map_or(0, |(done, total)| percent(done, total));
         if !redrawn && self.pace.is_due(now_ms, percent) {
             told.lines.push(told.progress.clone());
@@ -124,18 +124,20 @@ impl Story {
         told
     }
 
-    fn progress(&mut self, stage: Stage, row: &JobRow, now_ms: u64) -> String {
-        let head = format!("[{}/{}] {:<9}  {}", stage.number(), Stage::COUNT, stage.word(), row.node);
+    fn progress(&mut self, stage: Stage, row: &JobRow, now_ms: u64, redrawn: bool) -> String {
+        // Where lines pile up, several jobs may write to one log; where they are redrawn, 80 columns are full.
+        let name = if redrawn { String::new() } else { format!("{}  ", row.node) };
+        let head = format!("[{}/{}] {:<9}  {name}", stage.number(), Stage::COUNT, stage.word());
         if let Some((done, total)) = stage.bytes(row) {
             self.meter.note(now_ms, done);
-            return format!("{head}  {}", progress::line(done, total, &self.meter));
+            return format!("{head}{}", progress::line(done, total, &self.meter));
         }
         let since = self.stage.map_or(now_ms, |(_, since)| since);
         let waited = match now_ms.saturating_sub(since) / 1000 {
             0 => String::new(),
             seconds => format!("  {}", duration(seconds)),
         };
-        format!("{head}  {}{waited}", waits_for(stage, row))
+        format!("{head}{}{waited}", waits_for(stage, row))
     }
 
     /// The line for the stage that is over.

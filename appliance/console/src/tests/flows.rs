@@ -128,7 +128,7 @@ fn a_script_confirms_with_the_name() {
         "{}",
         ran.err
     );
-    assert!(ran.err.contains("[2/5] imaging    n1  [##########----------]   50 %"), "{}", ran.err);
+    assert!(ran.err.contains("[2/5] imaging    n1  [#####-----]   50 %"), "{}", ran.err);
     assert!(ran.err.ends_with("n1 is active\n"), "{}", ran.err);
     assert_eq!(fake.body("POST /v1/plans/p-8f31/apply"), json!({"confirm": "n1"}));
 }
