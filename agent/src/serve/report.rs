@@ -25,6 +25,8 @@ pub(super) async fn follow(node: Arc<Node>) {
     let mut line = Line::new(controller.borrow_and_update().clone());
     let mut nag = Nag::default();
     let boot_id = facts::boot_id(node.root());
+    // The first sign of life at once: the controller learns that the node has booted.
+    node.ledger.again();
     loop {
         // Which of the two comes first makes no difference.
         let _ = timeout(PULSE, node.ledger.news()).await;

@@ -5,7 +5,7 @@ mod enrolling;
 mod image;
 mod imaging;
 mod machine;
-mod site;
+pub mod site;
 mod trust;
 
 use std::time::Duration;

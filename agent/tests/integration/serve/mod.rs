@@ -1,0 +1,6 @@
+//! Stage *run*: the installed agent under a real systemd, in a container, with a controller made for the purpose.
+
+mod container;
+mod controller;
+mod documents;
+mod inside;
