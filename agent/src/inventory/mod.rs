@@ -9,6 +9,8 @@ mod nic;
 pub mod probe;
 mod read;
 mod smbios;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 

@@ -16,6 +16,9 @@ use crate::deploy::imaging::report::{self, Reporter};
 use crate::deploy::imaging::target::{DiskError, Drive};
 use crate::screen::{Bar, Screen};
 
+/// A controller that is away can't be told of a failure either, and may come back: waiting costs nothing. One that is
+/// there and can't deliver has deadlines of its own.
+const PATIENCE: Millis = Millis(12 * 60 * 60 * 1000);
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// All that a delivery needs; nothing is left to choose.
@@ -182,7 +185,7 @@ fn piece(chunk: &Chunk) -> Piece {
 /// A disk that spins loses more by seeking between orders than it wins by having several.
 fn limits(rotational: bool) -> Limits {
     let at_once = if rotational { 2 } else { 4 };
-    Limits { compares: at_once, writes: at_once, ..Limits::default() }
+    Limits { compares: at_once, writes: at_once, patience: PATIENCE, ..Limits::default() }
 }
 
 /// What was last shown, and how fast it goes.

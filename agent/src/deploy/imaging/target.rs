@@ -77,25 +77,19 @@ impl Drive {
     pub fn open(root: &Path, disk: &Disk, id: DiskId) -> Result<Self, DiskError> {
         let opened = |source| DiskError::Open { disk: id.clone(), source };
         let path = inventory::device(root, &disk.name);
+        let looked_at = File::open(&path).map_err(opened)?;
+        same(root, disk, &id, &looked_at)?;
         // A job for another disk may have left the kernel's own write protection on.
-        sys::set_read_only(&File::open(&path).map_err(opened)?, false).map_err(opened)?;
+        sys::set_read_only(&looked_at, false).map_err(opened)?;
+        if sys::is_read_only(&looked_at).map_err(opened)? {
+            return Err(DiskError::Changed { disk: id, what: "it is write-protected" });
+        }
+        drop(looked_at);
         let flags = OFlags::DIRECT | OFlags::EXCL;
         let flags = i32::try_from(flags.bits()).map_err(|e| opened(io::Error::other(e)))?;
         let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
         let file = file.map_err(opened)?;
-        let changed = |what| DiskError::Changed { disk: id.clone(), what };
-        let device = file.metadata().map_err(opened)?.rdev();
-        let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
-        let listed = std::fs::read_to_string(root.join("sys/block").join(&disk.name).join("dev"));
-        if listed.map_err(opened)?.trim() != number {
-            return Err(changed("its device number"));
-        }
-        if sys::disk_bytes(&file).map_err(opened)? != disk.bytes {
-            return Err(changed("its size"));
-        }
-        if sys::is_read_only(&file).map_err(opened)? {
-            return Err(changed("it is write-protected"));
-        }
+        same(root, disk, &id, &file)?;
         Ok(Self { file, id, bytes: disk.bytes, buffers: Buffers::default() })
     }
 
@@ -192,6 +186,22 @@ impl Drive {
         let disk = self.id.clone();
         move |source| DiskError::Io { disk: disk.clone(), doing, at, source }
     }
+}
+
+/// Whether the device that was opened is the one that was looked at: names move when a disk is pulled and put.
+fn same(root: &Path, disk: &Disk, id: &DiskId, file: &File) -> Result<(), DiskError> {
+    let opened = |source| DiskError::Open { disk: id.clone(), source };
+    let changed = |what| DiskError::Changed { disk: id.clone(), what };
+    let device = file.metadata().map_err(opened)?.rdev();
+    let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let listed = std::fs::read_to_string(root.join("sys/block").join(&disk.name).join("dev"));
+    if listed.map_err(opened)?.trim() != number {
+        return Err(changed("its device number"));
+    }
+    if sys::disk_bytes(file).map_err(opened)? != disk.bytes {
+        return Err(changed("its size"));
+    }
+    Ok(())
 }
 
 fn window<'a>(buffer: &'a mut Buffer, chunk: &Chunk) -> &'a mut [u8] {

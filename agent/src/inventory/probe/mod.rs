@@ -9,6 +9,8 @@ mod filesystem;
 mod gpt;
 mod mbr;
 mod member;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
