@@ -53,8 +53,8 @@ pub(crate) enum Failure {
     NodeStuck { job: String, node: String },
     #[error("job {job} has not ended within {seconds} s; it goes on")]
     Waited { job: String, seconds: u64 },
-    #[error("{bad} of {chunks} chunks of image {image} are damaged in the store")]
-    Damaged { image: String, bad: usize, chunks: u64 },
+    #[error("{bad} chunks of image {image} are damaged in the store")]
+    Damaged { image: String, bad: usize },
     #[error("writing the output")]
     Printing { source: io::Error },
 }

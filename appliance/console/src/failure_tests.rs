@@ -31,7 +31,7 @@ fn exit_codes() {
         (Failure::JobFailed { job: text(), node: text(), why: text() }, 1),
         (Failure::NodeStuck { job: text(), node: text() }, 1),
         (Failure::Waited { job: text(), seconds: 1 }, 7),
-        (Failure::Damaged { image: text(), bad: 1, chunks: 2 }, 1),
+        (Failure::Damaged { image: text(), bad: 1 }, 1),
         (Failure::Printing { source: Error::from(ErrorKind::BrokenPipe) }, 0),
         (Failure::Printing { source: Error::from(ErrorKind::StorageFull) }, 1),
     ];

@@ -19,7 +19,6 @@ use crate::upload;
 #[derive(Debug, Deserialize)]
 struct Check {
     digest: String,
-    chunks: u64,
     bytes: u64,
     bad: Vec<serde_json::Value>,
 }
@@ -59,7 +58,7 @@ async fn verify(session: &mut Session, image: &str) -> Result<u8, Failure> {
     if check.bad.is_empty() {
         return Ok(exit::OK);
     }
-    Err(Failure::Damaged { image: check.digest, bad: check.bad.len(), chunks: check.chunks })
+    Err(Failure::Damaged { image: check.digest, bad: check.bad.len() })
 }
 
 /// The list of images.
@@ -99,11 +98,11 @@ pub(crate) fn render_image(image: &ImageRow) -> String {
 
 fn render_check(check: &Check) -> String {
     let digest = check.digest.get(..12).unwrap_or(&check.digest);
-    let mut text = format!("{digest}: {} chunks, {} read and compared", check.chunks, bytes(check.bytes));
+    let mut text = format!("{digest}: {} read and compared", bytes(check.bytes));
     match check.bad.as_slice() {
         [] => text.push_str(", all right\n"),
         bad => {
-            text.push_str(&format!(", {} damaged:\n", bad.len()));
+            text.push_str(&format!(", {} chunks are damaged:\n", bad.len()));
             for chunk in bad {
                 let name = chunk.as_str().map_or_else(|| chunk.to_string(), str::to_owned);
                 text.push_str(&format!("  {name}\n"));

@@ -44,7 +44,7 @@ fn answer(line: &str, hostile: &str) -> Reply {
         "GET /v1/jobs/j" => one(done),
         "GET /v1/images" => many(samples::image()),
         "GET /v1/images/i" => one(samples::image()),
-        "POST /v1/images/i/verify" => one(json!({"digest": "3f", "chunks": 1, "bytes": 1, "bad": ["7"]})),
+        "POST /v1/images/i/verify" => one(json!({"digest": "3f", "bytes": 1, "bad": ["7"]})),
         "GET /v1/services" => many(samples::service()),
         "GET /v1/services/n1/a.service/logs" => one(json!({"lines": ["a", "b"]})),
         "GET /v1/events" => many(samples::event(1)),
