@@ -94,7 +94,8 @@ impl ApiError {
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, 2),
             ApiError::Unconfirmed { .. } => (StatusCode::CONFLICT, 5),
             ApiError::Refused(Refused::Denied(_)) => (StatusCode::CONFLICT, 4),
-            ApiError::Refused(Refused::Unsaved(_) | Refused::Stopping) | ApiError::Broken(_) => {
+            ApiError::Refused(Refused::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, 6),
+            ApiError::Refused(Refused::Unsaved(_)) | ApiError::Broken(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, 1)
             }
             ApiError::Image(ImageError::File { .. } | ImageError::NoRoom { .. }) => {
