@@ -76,15 +76,16 @@ pub fn page(status: &Status) -> Vec<String> {
     let mut out = vec!["Rackwright".to_owned(), String::new()];
     let mut row = |what: &str, value: &str| {
         if !value.is_empty() {
-            out.push(cut(&format!("  {what:<12}{value}")));
+            out.push(format!("  {what:<14}{}", ascii(value).chars().take(COLUMNS - 16).collect::<String>()));
         }
     };
     row("name", &status.name);
-    row("network card", &format!(" {}", status.mac));
+    row("network card", &status.mac);
     row("address", &status.address);
     row("controller", &status.controller);
+    row("code", status.code.as_ref().map_or("", Code::as_str));
     row("state", &status.state);
-    out.extend(wrap(&status.reason).into_iter().map(|line| format!("              {line}")));
+    out.extend(wrap(&status.reason).into_iter().map(|line| format!("{:16}{line}", "")));
     if let Some(code) = &status.code {
         out.push(String::new());
         out.push("  Compare this code with the one the controller shows, then approve there:".to_owned());
@@ -94,8 +95,8 @@ pub fn page(status: &Status) -> Vec<String> {
     if let Some(bar) = &status.progress {
         out.push(String::new());
         let full = usize::try_from(bar.percent() / 2).unwrap_or(50);
-        out.push(format!("  {:<12}[{:<50}]", bar.what, "=".repeat(full)));
-        out.push(format!("              {}", bar.words()));
+        out.push(format!("  {:<14}[{:<50}]", bar.what, "=".repeat(full)));
+        out.push(format!("{:16}{}", "", bar.words()));
     }
     out.truncate(23);
     out
@@ -113,27 +114,21 @@ fn wrap(text: &str) -> Vec<String> {
     let mut lines = Vec::<String>::new();
     for word in ascii(text).split(' ').filter(|w| !w.is_empty()) {
         match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= COLUMNS - 14 => {
+            Some(line) if line.len() + 1 + word.len() <= COLUMNS - 16 => {
                 line.push(' ');
                 line.push_str(word);
             }
-            Some(_) | None => lines.push(word.chars().take(COLUMNS - 14).collect()),
+            Some(_) | None => lines.push(word.chars().take(COLUMNS - 16).collect()),
         }
     }
     lines.truncate(3);
     lines
 }
 
-fn cut(text: &str) -> String {
-    ascii(text).chars().take(COLUMNS).collect()
-}
-
 /// A console's font has no more than this for certain.
 fn ascii(text: &str) -> String {
     let one_line = crate::text::clean(text, 600);
-    let lead = text.len() - text.trim_start().len();
-    let body = one_line.chars().map(|c| if c.is_ascii() { c } else { '?' });
-    " ".repeat(lead.min(4)) + &body.collect::<String>()
+    one_line.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }
 
 #[cfg(test)]
@@ -162,6 +157,10 @@ mod tests {
             assert!(text.contains(want), "{want} in\n{text}");
         }
         assert!(text.contains("##########"), "{text}");
+        assert!(
+            text.contains("  name          n1\n  network card  52:54"),
+            "the values stand in a column:\n{text}"
+        );
     }
 
     #[test]
