@@ -49,9 +49,10 @@ pub enum Resolved {
     NodeGrub(Mac),
     /// What iPXE shall do on one machine: [`crate::script::ipxe`].
     NodeScript(Mac),
-    /// There is no such file. TFTP error 1, HTTP 404.
+    /// There is no such file. TFTP error 1; HTTP 404, and then the connection must be closed: GRUB (2.12, seen) waits
+    /// for ever on one that is kept open after an error.
     NotFound(NotFound),
-    /// No file of ours could ever be called that. TFTP error 2, HTTP 400 or 403.
+    /// No file of ours could ever be called that. TFTP error 2; HTTP 400, closed likewise.
     Refused(Refused),
 }
 

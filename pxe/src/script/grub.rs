@@ -47,7 +47,8 @@ pub fn grub(view: &NodeView) -> String {
     }
 }
 
-/// Our own image first, by its label; then any Debian; then what removable media have.
+/// Our own image first, by its label; then any Debian; then what removable media have. GRUB sees only the disks that
+/// the firmware has started drivers for: in QEMU those with a `bootindex`, on some servers none under "fast boot".
 const LOCAL: &str = "\
 if search --no-floppy --set=root --label RW-ESP; then
   if chainloader /EFI/debian/shimx64.efi; then

@@ -4,21 +4,24 @@ use pxe::Mac;
 
 use crate::wire::Packet;
 
-const UUID: [u8; 17] =
-    [0, 0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff];
+/// OVMF of Debian 12. No client identifier.
+const OVMF: &str = "\
+    350101390205c037230102030405060c0d0f111216171c28292a2b3233363a3b3c4243618081828384858687611100332211\
+    00554477668899aabbccddeeff5e030103005d0200073c20505845436c69656e743a417263683a30303030373a554e44493a\
+    303033303030ff";
 
-/// What firmware asks for; the list's content does not matter to us.
-const ASKED: [u8; 12] = [1, 2, 3, 4, 5, 6, 12, 13, 15, 54, 66, 67];
+/// iPXE in the UEFI half of QEMU's option ROM, of 2019.
+const ROM_EFI: &str = "\
+    350101390205c05d0200075e0301030a3c20505845436c69656e743a417263683a30303030373a554e44493a303033303130\
+    4d04695058453717010306070c0f111a2b3c4243778081828384858687afcbaf24b105011af41000eb030100001701012401\
+    011301011101012701012901011501011201013d0701525400abcd0561110000000000000000000000000000000000ff";
 
-/// OVMF, UEFI PXE. No client identifier.
 pub(crate) fn ovmf_pxe(mac: Mac, kind: u8) -> Packet {
-    Packet::of(mac, kind)
-        .with(57, [0x05, 0xc0])
-        .with(55, ASKED)
-        .with(97, UUID)
-        .with(94, [1, 3, 0])
-        .with(93, [0, 7])
-        .with(60, "PXEClient:Arch:00007:UNDI:003000")
+    captured(mac, kind, 0x8000, OVMF)
+}
+
+pub(crate) fn ipxe_efi(mac: Mac, kind: u8) -> Packet {
+    captured(mac, kind, 0x8000, ROM_EFI)
 }
 
 /// OVMF, UEFI HTTP boot.
@@ -41,20 +44,6 @@ pub(crate) fn encapsulated(version: [u8; 3]) -> Vec<u8> {
 
 fn client_id(mac: Mac) -> Vec<u8> {
     [&[1][..], &mac.octets()].concat()
-}
-
-/// iPXE of trixie (1.21.1) under UEFI.
-pub(crate) fn ipxe_efi(mac: Mac, kind: u8) -> Packet {
-    Packet::of(mac, kind)
-        .with(57, [0x05, 0xc0])
-        .with(93, [0, 7])
-        .with(94, [1, 3, 10])
-        .with(60, "PXEClient:Arch:00007:UNDI:003010")
-        .with(77, "iPXE")
-        .with(55, ASKED)
-        .with(175, encapsulated([1, 21, 1]))
-        .with(61, client_id(mac))
-        .with(97, UUID)
 }
 
 /// iPXE in the option ROM of QEMU (Debian 12's ipxe-qemu, of 2019). Clears the broadcast bit.
