@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Drift, StateDocument, TaskReport, TaskResult, UnitWanted, When};
+use protocol::{Drift, File, StateDocument, TaskReport, TaskResult, UnitWanted, When};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
-use units::{Active, Change, UnitError, UnitName, UnitState};
 
-use super::files::{self, Difference};
-use super::hands::Left;
-use super::judge::{self, Act};
+use super::files::{self, Difference, Survey};
+use super::folder::Applied;
 use super::node::{Node, Wanted};
-use super::{host_name, tasks, voice};
+use super::{host_name, judge, settle, tasks, voice};
 use crate::chain::Chain;
 
 /// Files are compared with the document this often.
@@ -22,14 +21,14 @@ const LOOK: Duration = Duration::from_secs(60);
 const FILES: &str = "files";
 
 /// Follows the documents for ever.
-pub(super) async fn follow(node: Arc<Node>, mut wanted: watch::Receiver<Wanted>) {
-    let mut conductor = Conductor { node, failures: 0, right: BTreeSet::new(), said: None };
+pub(super) async fn follow(node: Arc<Node>, wanted: watch::Receiver<Wanted>) {
+    let mut conductor = Conductor { node, wanted, failures: 0, right: BTreeSet::new(), said: None };
     let mut next = Instant::now();
     loop {
-        let document = wanted.borrow_and_update().clone();
+        let document = conductor.wanted.borrow_and_update().clone();
         tokio::select! {
             biased;
-            changed = wanted.changed() => {
+            changed = conductor.wanted.changed() => {
                 if changed.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -56,6 +55,7 @@ pub(super) async fn follow(node: Arc<Node>, mut wanted: watch::Receiver<Wanted>)
 #[derive(Debug)]
 struct Conductor {
     node: Arc<Node>,
+    wanted: watch::Receiver<Wanted>,
     /// Passes that failed, one after the other.
     failures: u32,
     /// Files that were as this document says: one that differs later was changed by somebody else.
@@ -67,27 +67,27 @@ struct Conductor {
 impl Conductor {
     /// One turn: the whole document when it is new or something failed, else a look at the files. Gives the wait
     /// before the next.
-    async fn turn(&mut self, document: &StateDocument) -> Duration {
-        if self.node.hands.is_standing_down() {
+    async fn turn(&mut self, document: &Arc<StateDocument>) -> Duration {
+        let settled = self.failures == 0 && self.said == Some((document.generation, true));
+        let whole = if settled { self.look(document).await } else { self.pass(document).await };
+        if self.is_over() {
             return LOOK;
         }
-        let whole = match self.said {
-            Some((generation, true)) if generation == document.generation && self.failures == 0 => {
-                self.look(document).await
-            }
-            Some(_) | None => self.pass(document).await,
-        };
-        let now = (document.generation, whole);
-        if self.said != Some(now) {
-            self.said = Some(now);
+        if self.said != Some((document.generation, whole)) {
+            self.said = Some((document.generation, whole));
             announce(document.generation, whole);
         }
         self.failures = if whole { 0 } else { self.failures.saturating_add(1) };
         if whole { LOOK } else { judge::retry(self.failures) }
     }
 
+    /// There is a newer document, or the machine goes down: what is left of this one is not begun.
+    fn is_over(&self) -> bool {
+        self.node.hands.is_standing_down() || self.wanted.has_changed().unwrap_or(true)
+    }
+
     /// Goes through the whole document. `false` when anything failed.
-    async fn pass(&mut self, document: &StateDocument) -> bool {
+    async fn pass(&mut self, document: &Arc<StateDocument>) -> bool {
         let names = document.units.iter().map(|unit| unit.name.clone()).collect();
         self.node.ledger.applying(document.generation, names);
         let mut reports = Vec::new();
@@ -97,6 +97,9 @@ impl Conductor {
         let stopped = self.stop_units(document).await;
         let started = self.start_units(document).await;
         self.run_tasks(document, When::AfterUnits, &mut reports).await;
+        if self.is_over() {
+            return false;
+        }
         let whole = stopped && started && !reports.iter().any(has_failed);
         self.node.note(|applied| applied.generation = document.generation).await;
         self.node.ledger.applied(document.generation, reports);
@@ -104,7 +107,7 @@ impl Conductor {
     }
 
     /// Looks whether the files are still right. `false` when what was wrong could not be put right.
-    async fn look(&mut self, document: &StateDocument) -> bool {
+    async fn look(&mut self, document: &Arc<StateDocument>) -> bool {
         let (changed, failed) = self.write_files(document).await;
         let failed = failed.map(|report| self.node.ledger.task(report)).is_some();
         !failed && (!changed || self.start_units(document).await)
@@ -112,39 +115,39 @@ impl Conductor {
 
     /// Writes what differs: whether any did, and what failed. The units to be restarted are noted before anything is
     /// written, so that a crash in between forgets none.
-    async fn write_files(&mut self, document: &StateDocument) -> (bool, Option<TaskReport>) {
-        let mut wrong = Vec::new();
-        let mut due = Vec::new();
-        for file in &document.files {
-            match files::check(self.node.root(), file) {
-                Ok(checked) => match checked.difference() {
-                    Difference::None => drop(self.right.insert(file.path.clone())),
-                    difference => due.push((file, checked, difference)),
-                },
-                Err(error) => wrong.push(Chain(&error).to_string()),
-            }
-        }
-        let restarts = due.iter().filter(|(_, _, difference)| *difference == Difference::Content);
-        let restarts = restarts.flat_map(|(file, ..)| file.restarts.clone()).collect::<BTreeSet<_>>();
-        let changed = !due.is_empty();
+    async fn write_files(&mut self, document: &Arc<StateDocument>) -> (bool, Option<TaskReport>) {
+        let (root, all) = (self.node.root().to_owned(), Arc::clone(document));
+        let survey = spawn_blocking(move || files::survey(&root, &all)).await;
+        let Survey { right, due, mut wrong } = survey.unwrap_or_default();
+        self.right.extend(right);
+        let due = due.into_iter().filter_map(|(number, how)| Some((document.files.get(number)?, how)));
+        let due = due.collect::<Vec<_>>();
+        let changed = due.iter().filter(|(_, how)| *how == Difference::Content);
+        let restarts = changed.flat_map(|(file, _)| file.restarts.clone()).collect::<BTreeSet<_>>();
         self.node.note(|applied| applied.pending.extend(restarts)).await;
         let mut reload = false;
-        for (file, checked, difference) in due {
-            match checked.write() {
+        for (file, difference) in &due {
+            match self.write(file).await {
                 Ok(()) => {
                     reload |= file.path.starts_with("/etc/systemd/");
-                    self.wrote(&file.path, &difference);
+                    self.wrote(&file.path, *difference);
                 }
-                Err(error) => wrong.push(Chain(&error).to_string()),
+                Err(why) => wrong.push(why),
             }
         }
         if reload && let Err(error) = self.node.systemd.daemon_reload().await {
             wrong.push(Chain(&error).to_string());
         }
-        (changed, (!wrong.is_empty()).then(|| failure(FILES, wrong.join("; "))))
+        (!due.is_empty(), (!wrong.is_empty()).then(|| failure(FILES, wrong.join("; "))))
     }
 
-    fn wrote(&mut self, path: &str, difference: &Difference) {
+    async fn write(&self, file: &File) -> Result<(), String> {
+        let (root, file) = (self.node.root().to_owned(), file.clone());
+        let written = spawn_blocking(move || files::write(&root, &file)).await;
+        written.unwrap_or(Ok(())).map_err(|error| Chain(&error).to_string())
+    }
+
+    fn wrote(&mut self, path: &str, difference: Difference) {
         if self.right.insert(path.to_owned()) {
             return;
         }
@@ -158,6 +161,9 @@ impl Conductor {
 
     async fn run_tasks(&self, document: &StateDocument, when: When, reports: &mut Vec<TaskReport>) {
         for task in document.tasks.iter().filter(|task| task.when == when) {
+            if self.is_over() {
+                return;
+            }
             let report = tasks::run(&self.node, task).await;
             if let TaskResult::Failed { why } = &report.result {
                 voice::say(&format!("task {}: {why}", task.name));
@@ -169,19 +175,24 @@ impl Conductor {
 
     /// Stops what shall not run, and what has left the documents, last started first.
     async fn stop_units(&self, document: &StateDocument) -> bool {
-        let owned = self.node.applied().owned;
-        let gone = owned.iter().filter(|name| document.units.iter().all(|unit| unit.name != **name));
-        let down =
-            |name: &String| UnitWanted { name: name.clone(), enabled: false, running: false, restarts: 0 };
-        let gone = gone.map(down).collect::<Vec<_>>();
+        let names = document.units.iter().map(|unit| unit.name.clone()).collect::<BTreeSet<_>>();
+        let gone = self.node.applied().owned.into_iter().filter(|name| !names.contains(name));
+        let gone = gone.map(|name| UnitWanted { name, enabled: false, running: false, restarts: 0 });
+        let gone = gone.collect::<Vec<_>>();
         let mut whole = true;
         for wanted in gone.iter().chain(document.units.iter().rev().filter(|unit| !unit.running)) {
-            whole &= settle(&self.node, wanted, false).await;
+            whole &= !self.is_over() && settle::settle(&self.node, wanted, false).await;
         }
-        let names = document.units.iter().map(|unit| unit.name.clone()).collect();
-        // What could not be stopped stays ours, and is tried again.
-        let note = |owned: &mut BTreeSet<String>| if whole { *owned = names } else { owned.extend(names) };
-        self.node.note(|applied| note(&mut applied.owned)).await;
+        let note = |applied: &mut Applied| {
+            applied.pending.retain(|name| names.contains(name));
+            if whole {
+                applied.owned = names;
+            } else {
+                // What could not be stopped stays ours, and is tried again.
+                applied.owned.extend(names);
+            }
+        };
+        self.node.note(note).await;
         whole
     }
 
@@ -189,11 +200,15 @@ impl Conductor {
     async fn start_units(&self, document: &StateDocument) -> bool {
         let mut whole = true;
         for wanted in document.units.iter().filter(|unit| unit.running) {
+            if self.is_over() {
+                return false;
+            }
             let applied = self.node.applied();
             let counted = applied.restarts.get(&wanted.name).is_some_and(|&obeyed| wanted.restarts > obeyed);
-            let done = settle(&self.node, wanted, counted || applied.pending.contains(&wanted.name)).await;
+            let again = counted || applied.pending.contains(&wanted.name);
+            let done = settle::settle(&self.node, wanted, again).await;
             if done {
-                let note = |applied: &mut super::folder::Applied| {
+                let note = |applied: &mut Applied| {
                     applied.pending.remove(&wanted.name);
                     applied.restarts.insert(wanted.name.clone(), wanted.restarts);
                 };
@@ -221,67 +236,4 @@ fn has_failed(report: &TaskReport) -> bool {
 pub(super) fn failure(name: &str, why: String) -> TaskReport {
     voice::say(&format!("{name}: {why}"));
     TaskReport { name: name.to_owned(), result: TaskResult::Failed { why }, log: Vec::new() }
-}
-
-/// Brings one unit where it shall be. `false` when that failed; the ledger says why.
-async fn settle(node: &Node, wanted: &UnitWanted, again: bool) -> bool {
-    let result = match UnitName::parse(&wanted.name) {
-        Ok(unit) => bring(node, &unit, wanted, again).await,
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(why) = &result {
-        voice::say(why);
-    }
-    node.ledger.complaint(&wanted.name, result.as_ref().err().cloned());
-    result.is_ok()
-}
-
-async fn bring(node: &Node, unit: &UnitName, wanted: &UnitWanted, again: bool) -> Result<(), String> {
-    let told = |error: UnitError| Chain(&error).to_string();
-    let mut hand = node.hands.take(unit).await;
-    let state = node.systemd.state(unit).await.map_err(told)?;
-    match judge::enablement(wanted, &state) {
-        Some(true) => drop(node.systemd.enable(unit).await.map_err(told)?),
-        Some(false) => drop(node.systemd.disable(unit).await.map_err(told)?),
-        None => {}
-    }
-    let left = hand.left(wanted);
-    let act = judge::act(wanted, &state, left, again);
-    if let (Act::Start, Left::Alone(until), false) = (act, left, again)
-        && until > Instant::now()
-    {
-        return Err(format!("{unit} came down too often and is left alone for a while"));
-    }
-    hand.leave(Left::Open, wanted);
-    let left = match act {
-        Act::Leave if state.active.is_up() => Left::Up,
-        Act::Leave if wanted.running => Left::Ended,
-        Act::Leave => Left::Down,
-        Act::Start => settled(&start(node, &state).await.map_err(told)?),
-        Act::Restart => {
-            let _sweep = node.hands.sweep();
-            settled(&node.systemd.restart(unit).await.map_err(told)?)
-        }
-        Act::Stop => {
-            let _sweep = node.hands.sweep();
-            drop(node.systemd.stop(unit).await.map_err(told)?);
-            Left::Down
-        }
-    };
-    hand.leave(left, wanted);
-    Ok(())
-}
-
-/// Starts a unit, whatever it failed with before.
-pub(super) async fn start(node: &Node, state: &UnitState) -> Result<Change<UnitState>, UnitError> {
-    if state.active == Active::Failed {
-        // Else a unit that was started too often is refused. When it can't be cleared, the start says why.
-        let _ = node.systemd.reset_failed(&state.name).await;
-    }
-    node.systemd.start(&state.name).await
-}
-
-/// What a unit was left as by a start that succeeded.
-pub(super) fn settled(change: &Change<UnitState>) -> Left {
-    if change.get().active.is_up() { Left::Up } else { Left::Ended }
 }

@@ -26,7 +26,7 @@ pub(super) fn take(root: &Path) -> Facts {
         kernel: text::name_of_bytes(uname.release().to_bytes()),
         root_bytes,
         root_free_bytes,
-        memory_bytes: u64::from(system.totalram).saturating_mul(u64::from(system.mem_unit)),
+        memory_bytes: system.totalram.saturating_mul(u64::from(system.mem_unit)),
         uptime_seconds: u64::try_from(system.uptime).unwrap_or(0),
         hypervisor: None,
     }

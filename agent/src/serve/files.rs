@@ -6,11 +6,12 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use pack::Digest;
-use protocol::File;
+use protocol::{File, StateDocument};
 
 use super::accounts;
 use super::folder::replace;
 use super::path::{PathError, below_root};
+use crate::chain::Chain;
 
 /// Why a file is not as the document wants it.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,7 @@ pub(super) enum FileError {
 }
 
 /// What is to be done about one file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Difference {
     /// It is as it shall be.
     None,
@@ -63,9 +64,38 @@ pub(super) enum Difference {
     Content,
 }
 
+/// The files of a document that are not as they shall be.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// Places of those that are right.
+    pub(super) right: Vec<String>,
+    /// Which of the document's files differ, by their number in it.
+    pub(super) due: Vec<(usize, Difference)>,
+    /// What is wrong with the others.
+    pub(super) wrong: Vec<String>,
+}
+
+/// Compares all files of a document with the disk.
+pub(super) fn survey(root: &Path, document: &StateDocument) -> Survey {
+    let mut survey = Survey::default();
+    for (number, file) in document.files.iter().enumerate() {
+        match check(root, file).map(|checked| checked.difference()) {
+            Ok(Difference::None) => survey.right.push(file.path.clone()),
+            Ok(difference) => survey.due.push((number, difference)),
+            Err(error) => survey.wrong.push(Chain(&error).to_string()),
+        }
+    }
+    survey
+}
+
+/// Writes one file of a document.
+pub(super) fn write(root: &Path, file: &File) -> Result<(), FileError> {
+    check(root, file)?.write()
+}
+
 /// A file that may be written: every part of it has been checked.
 #[derive(Debug)]
-pub(super) struct Checked<'a> {
+struct Checked<'a> {
     path: PathBuf,
     content: &'a [u8],
     mode: u32,
@@ -74,7 +104,7 @@ pub(super) struct Checked<'a> {
 }
 
 /// Checks everything about a file that can be wrong before anything is written.
-pub(super) fn check<'a>(root: &Path, file: &'a File) -> Result<Checked<'a>, FileError> {
+fn check<'a>(root: &Path, file: &'a File) -> Result<Checked<'a>, FileError> {
     let below = below_root(&file.path)
         .map_err(|why| FileError::Path { path: file.path.chars().take(120).collect(), why })?;
     if Digest::of(file.content.as_bytes()) != file.digest {
@@ -95,7 +125,7 @@ pub(super) fn check<'a>(root: &Path, file: &'a File) -> Result<Checked<'a>, File
 
 impl Checked<'_> {
     /// Compares with what is on the disk. What can't be read differs: writing it tells why.
-    pub(super) fn difference(&self) -> Difference {
+    fn difference(&self) -> Difference {
         let Ok(meta) = fs::symlink_metadata(&self.path) else { return Difference::Content };
         let same_length = u64::try_from(self.content.len()).is_ok_and(|length| length == meta.len());
         if !meta.is_file() || !same_length || fs::read(&self.path).is_ok_and(|there| there != self.content) {
@@ -107,7 +137,7 @@ impl Checked<'_> {
     }
 
     /// Puts it there whole; parents are made where they are missing.
-    pub(super) fn write(&self) -> Result<(), FileError> {
+    fn write(&self) -> Result<(), FileError> {
         let write = || {
             self.path.parent().map_or(Ok(()), fs::create_dir_all)?;
             replace(&self.path, self.content, |file| {

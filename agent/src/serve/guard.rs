@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use units::{Active, UnitError, UnitName, UnitState, Watch};
 
-use super::conductor;
 use super::hands::{Hand, Left};
 use super::judge::{self, Budget, Verdict};
 use super::node::{Node, Wanted};
+use super::settle;
 use super::voice::{self, Nag};
 use crate::chain::Chain;
 
@@ -212,9 +212,9 @@ async fn correct(
     let done = match verdict {
         Verdict::Fine => return None,
         Verdict::BringBack => {
-            let started = conductor::start(node, state).await;
+            let started = settle::start(node, state).await;
             started.map(|change| {
-                hand.leave(conductor::settled(&change), wanted);
+                hand.leave(settle::settled(&change), wanted);
                 "started again"
             })
         }

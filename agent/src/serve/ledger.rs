@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use protocol::{Answer, Drift, Facts, Report, TaskReport, UnitReport};
+use protocol::{Answer, Drift, Facts, Hypervisor, Report, TaskReport, UnitReport};
 use tokio::sync::Notify;
 
 /// News kept for a controller that is away; the oldest go first.
@@ -26,12 +26,13 @@ struct Book {
     /// In the order of the document.
     order: Vec<String>,
     units: BTreeMap<String, UnitReport>,
-    /// What the last attempt on a unit failed with.
-    complaints: BTreeMap<String, String>,
+    /// What the last attempt on a unit failed with, and what the unit itself said.
+    complaints: BTreeMap<String, Vec<String>>,
     tasks: Vec<TaskReport>,
     drift: VecDeque<(u64, Drift)>,
     answers: VecDeque<(u64, Answer)>,
     done_order: u64,
+    hypervisor: Option<Hypervisor>,
     /// Number of the last entry of drift and answers.
     entries: u64,
     /// Everything up to this entry, and this order, was received.
@@ -107,10 +108,23 @@ impl Ledger {
         });
     }
 
+    /// A unit that can't be one, because of its name.
+    pub(super) fn unknown(&self, name: &str, why: String) {
+        self.unit(UnitReport {
+            name: name.to_owned(),
+            load: "bad-name".to_owned(),
+            active: "failed".to_owned(),
+            sub: "bad-name".to_owned(),
+            result: String::new(),
+            since_ms: 0,
+            log: vec![why],
+        });
+    }
+
     /// What an attempt on a unit failed with; `None` when it did not.
-    pub(super) fn complaint(&self, unit: &str, complaint: Option<String>) {
+    pub(super) fn complaint(&self, unit: &str, complaint: Option<Vec<String>>) {
         self.write(|book| match complaint {
-            Some(text) => drop(book.complaints.insert(unit.to_owned(), text)),
+            Some(lines) => drop(book.complaints.insert(unit.to_owned(), lines)),
             None => drop(book.complaints.remove(unit)),
         });
     }
@@ -138,9 +152,18 @@ impl Ledger {
         });
     }
 
-    /// Everything there is to tell.
+    /// What libvirt says; told when it changed.
+    #[cfg_attr(not(feature = "libvirt"), expect(dead_code, reason = "there is nobody to ask"))]
+    pub(super) fn hypervisor(&self, hypervisor: Option<Hypervisor>) {
+        if self.book().hypervisor != hypervisor {
+            self.write(|book| book.hypervisor = hypervisor);
+        }
+    }
+
+    /// Everything there is to tell; the facts are all but the hypervisor's.
     pub(super) fn page(&self, boot_id: &str, facts: Facts) -> Page {
         let book = self.book();
+        let facts = Facts { hypervisor: book.hypervisor.clone(), ..facts };
         let units = book.order.iter().filter_map(|name| book.units.get(name));
         let report = Report {
             generation: book.generation,
@@ -185,7 +208,7 @@ impl Book {
         if let Some(complaint) = self.complaints.get(&unit.name)
             && unit.log.is_empty()
         {
-            unit.log.push(complaint.clone());
+            unit.log.clone_from(complaint);
         }
         unit
     }

@@ -19,6 +19,7 @@ mod guard;
 mod hands;
 mod host_keys;
 mod host_name;
+mod hypervisor;
 mod judge;
 mod ledger;
 mod node;
@@ -28,6 +29,7 @@ mod path;
 mod renew;
 mod report;
 mod seed;
+mod settle;
 mod tasks;
 mod voice;
 
@@ -88,6 +90,7 @@ async fn serve(options: Options) -> Result<(), ServeError> {
         guard::follow(node.clone(), wanted),
         orders::follow(node.clone(), given),
         report::follow(node.clone()),
+        hypervisor::follow(node.clone()),
         renew::follow(node, renewed),
     );
     Ok(())

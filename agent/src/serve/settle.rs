@@ -1,0 +1,85 @@
+//! Brings one unit where it shall be, with our hand on it meanwhile.
+
+use protocol::UnitWanted;
+use tokio::time::Instant;
+use units::{Change, UnitError, UnitName, UnitState};
+
+use super::hands::Left;
+use super::judge::{self, Act};
+use super::node::Node;
+use super::voice;
+use crate::chain::Chain;
+
+/// What a unit said that did not come up, in a report.
+const LOG_LINES: usize = 20;
+
+/// Brings it there. `false` when that failed; the ledger says why.
+pub(super) async fn settle(node: &Node, wanted: &UnitWanted, again: bool) -> bool {
+    let unit = match UnitName::parse(&wanted.name) {
+        Ok(unit) => unit,
+        Err(error) => {
+            voice::say(&error.to_string());
+            node.ledger.unknown(&wanted.name, error.to_string());
+            return false;
+        }
+    };
+    let Err(why) = bring(node, &unit, wanted, again).await else {
+        node.ledger.complaint(&wanted.name, None);
+        return true;
+    };
+    voice::say(&why);
+    // A unit that ended without a failure (a condition, a program that gives up with status 0) has its reasons too.
+    let mut lines = node.systemd.journal(&unit, LOG_LINES).await.unwrap_or_default();
+    lines.push(why);
+    node.ledger.complaint(&wanted.name, Some(lines));
+    false
+}
+
+async fn bring(node: &Node, unit: &UnitName, wanted: &UnitWanted, again: bool) -> Result<(), String> {
+    let told = |error: UnitError| Chain(&error).to_string();
+    let mut hand = node.hands.take(unit).await;
+    let state = node.systemd.state(unit).await.map_err(told)?;
+    match judge::enablement(wanted, &state) {
+        Some(true) => drop(node.systemd.enable(unit).await.map_err(told)?),
+        Some(false) => drop(node.systemd.disable(unit).await.map_err(told)?),
+        None => {}
+    }
+    let left = hand.left(wanted);
+    let act = judge::act(wanted, &state, left, again);
+    if let (Act::Start, Left::Alone(until), false) = (act, left, again)
+        && until > Instant::now()
+    {
+        return Err(format!("{unit} came down too often and is left alone for a while"));
+    }
+    hand.leave(Left::Open, wanted);
+    let left = match act {
+        Act::Leave if state.active.is_up() => Left::Up,
+        Act::Leave if wanted.running => Left::Ended,
+        Act::Leave => Left::Down,
+        Act::Start => settled(&start(node, &state).await.map_err(told)?),
+        Act::Restart => {
+            let _sweep = node.hands.sweep();
+            settled(&node.systemd.restart(unit).await.map_err(told)?)
+        }
+        Act::Stop => {
+            let _sweep = node.hands.sweep();
+            drop(node.systemd.stop(unit).await.map_err(told)?);
+            Left::Down
+        }
+    };
+    hand.leave(left, wanted);
+    Ok(())
+}
+
+/// Starts a unit, whatever it failed with before and however often systemd has started it: how often is enough is
+/// decided here.
+pub(super) async fn start(node: &Node, state: &UnitState) -> Result<Change<UnitState>, UnitError> {
+    // When it can't be cleared, the start says why.
+    let _ = node.systemd.reset_failed(&state.name).await;
+    node.systemd.start(&state.name).await
+}
+
+/// What a unit was left as by a start that succeeded.
+pub(super) fn settled(change: &Change<UnitState>) -> Left {
+    if change.get().active.is_up() { Left::Up } else { Left::Ended }
+}
