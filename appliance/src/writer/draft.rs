@@ -116,7 +116,7 @@ impl<'a> Draft<'a> {
             Ok(request) => request,
             Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
         };
-        let now = pxe::Time(self.now.0 / 1000);
+        let now = pxe::Time(self.now.0);
         match pxe::dhcp::decide(self.policy, &self.world.leases, &request, packet.arrival, now) {
             Decision::Ignore(why) => {
                 self.tell(request.mac, "silence", why.to_string());
@@ -160,7 +160,7 @@ impl<'a> Draft<'a> {
     }
 
     fn address(&mut self, node: NodeId, mac: Mac, address: std::net::Ipv4Addr) -> Result<(), Refused> {
-        let now = pxe::Time(self.now.0 / 1000);
+        let now = pxe::Time(self.now.0);
         let change = self.world.leases.set_address(self.policy, mac, address, now);
         let change = change.map_err(|why| fleet::Denied::Conflict(why.to_string()))?;
         self.lease(change).map_err(fleet::Denied::Conflict)?;
