@@ -56,6 +56,8 @@ pub struct State {
     pub image: Option<(Signed, Vec<u8>)>,
     pub faults: VecDeque<Fault>,
     pub cancel: bool,
+    /// Switched off: connections end, new ones are not taken.
+    pub away: bool,
     pub witness: Option<Witness>,
     pub hellos: Vec<Hello>,
     pub asks: Vec<TaskAsk>,
@@ -93,6 +95,7 @@ impl Controller {
             image: None,
             faults: VecDeque::new(),
             cancel: false,
+            away: false,
             witness: None,
             hellos: Vec::new(),
             asks: Vec::new(),
@@ -114,6 +117,9 @@ impl Controller {
 async fn accept(listener: TcpListener, tls: TlsAcceptor, state: Arc<Mutex<State>>) {
     loop {
         let (tcp, _) = listener.accept().await.unwrap();
+        if state.lock().unwrap().away {
+            continue;
+        }
         let (tls, state) = (tls.clone(), Arc::clone(&state));
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(tcp).await else { return };
@@ -135,6 +141,9 @@ async fn answer(
     let range = request.headers().get("range").map(|r| r.to_str().unwrap().to_owned());
     let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
     let mut state = state.lock().unwrap();
+    if state.away {
+        return Err(io::Error::other("switched off"));
+    }
     if path == routes::HELLO {
         return Ok(json(&state.hello(serde_json::from_slice(&body).unwrap())));
     }

@@ -1,8 +1,10 @@
 //! Images onto real block devices, with everything going wrong that can.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use agent::deploy;
 use agent::deploy::seeds;
@@ -146,6 +148,66 @@ fn a_wire_that_tears_lies_and_stalls_costs_time_only() {
         rack.assert_is_image(&rack.image);
         assert!(rack.controller.with(|s| s.faults.is_empty()), "every fault was met");
         assert!(rack.controller.with(|s| s.progress.iter().all(|p| p.failed.is_none())));
+    });
+}
+
+#[test]
+fn a_controller_that_restarts_is_waited_for_and_nothing_begins_again() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let restart = async {
+            until("some ranges", || rack.controller.with(|s| s.ranges >= 2)).await;
+            rack.controller.with(|s| s.away = true);
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            rack.controller.with(|s| s.away = false);
+        };
+        let (console, ()) = tokio::join!(rack.boot(), restart);
+        rack.assert_is_image(&rack.image);
+        let (hellos, asks, receipts) =
+            rack.controller.with(|s| (s.hellos.len(), s.asks.len(), s.receipts.clone()));
+        assert_eq!((hellos, asks), (2, 1), "one job, never begun again: {}", console.text());
+        assert_eq!(receipts[0].fetched_bytes, rack.image.data.len() as u64, "nothing came twice");
+    });
+}
+
+#[test]
+fn the_tables_are_written_when_all_the_rest_is_there() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let file = rack.machine.disks[1].file.clone();
+        let windows = rack.image.windows.clone();
+        let (first_offset, last_offset) = (windows[0].0.offset, windows.last().unwrap().0.offset);
+        let seen = Arc::new(AtomicUsize::new(0));
+        let looks = Arc::clone(&seen);
+        let witness = move |offset: u64| {
+            let read = |at: u64, bytes: usize| {
+                let mut out = vec![0; bytes];
+                fs::File::open(&file).unwrap().read_exact_at(&mut out, at).unwrap();
+                out
+            };
+            let is_there =
+                |(chunk, raw): &(pack::Chunk, Vec<u8>)| read(chunk.disk_offset(), raw.len()) == *raw;
+            let body = &windows[1..windows.len() - 1];
+            if offset == last_offset || offset == first_offset {
+                assert!(body.iter().all(is_there), "the body before any table");
+                assert!(read(0, 1 << 20).iter().all(|b| *b == 0), "not bootable yet");
+                let seed = protocol::Seed::decode(&read(SEED_OFFSET, 68 << 10)).unwrap();
+                assert!(seed.complete, "the seed before any table");
+                looks.fetch_add(1, Ordering::Relaxed);
+            }
+            if offset == first_offset {
+                assert!(is_there(windows.last().unwrap()), "the last window before the first");
+            }
+        };
+        rack.controller.with(|s| s.witness = Some(Box::new(witness)));
+        rack.boot().await;
+        assert_eq!(seen.load(Ordering::Relaxed), 2, "both tables were fetched by themselves");
     });
 }
 
