@@ -1,7 +1,7 @@
 //! Debian packages of the target release: which versions the mirror has now, and the files themselves.
 //! Uses a private apt state, so that neither the machine's release nor its package lists matter.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +10,10 @@ use crate::files::{self, FileError};
 use crate::mirror::{self, Mirror};
 use crate::tools::{Call, ToolError};
 
-/// How long the package lists are believed before they are asked for again.
-const LISTS_GOOD_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How long the package lists are believed while nothing has to be built.
+pub const GOOD_FOR_LOOKING: Duration = Duration::from_secs(24 * 3600);
+/// How long they are believed when something is built from them: a mirror changes a few times a day.
+pub const GOOD_FOR_BUILDING: Duration = Duration::from_secs(600);
 
 /// Why packages could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -101,17 +103,26 @@ impl Archive {
         Ok(Archive { folder, config, release: release.to_owned() })
     }
 
-    /// Fetches the package lists; without `now` only when those here are older than a day.
-    pub fn refresh(&self, now: bool) -> Result<(), ArchiveError> {
+    /// Fetches the package lists when those here are older than this.
+    pub fn refresh(&self, good_for: Duration) -> Result<(), ArchiveError> {
+        let _lock = self.lock()?;
         let stamp = self.folder.join("fetched");
         let age = fs::metadata(&stamp).and_then(|meta| meta.modified()).ok();
         let age = age.and_then(|at| SystemTime::now().duration_since(at).ok());
-        if !now && age.is_some_and(|age| age < LISTS_GOOD_FOR) {
+        if age.is_some_and(|age| age < good_for) {
             return Ok(());
         }
         let update = self.apt().args(["--error-on=any", "update"]).run();
         update.map_err(|source| ArchiveError::Lists { release: self.release.clone(), source })?;
         Ok(files::write(&stamp, b"")?)
+    }
+
+    /// Two builds at once share this state; apt gives up where it could wait.
+    fn lock(&self) -> Result<File, FileError> {
+        let path = self.folder.join("lock");
+        let file = files::create(&path)?;
+        file.lock().map_err(files::named("locking", &path))?;
+        Ok(file)
     }
 
     /// The whole set that installing `packages` on nothing would bring, sorted by name. The answer is kept
@@ -129,6 +140,7 @@ impl Archive {
         if let Ok(known) = fs::read_to_string(&answer) {
             return Ok(parse_simulation(&known));
         }
+        let _lock = self.lock()?;
         let call = self.install(base, packages).arg("--simulate");
         let failed = |source| ArchiveError::Resolve { packages: packages.join(" "), source };
         let text = call.run().map_err(failed)?;
@@ -139,6 +151,7 @@ impl Archive {
     /// Downloads such a set; gives the packages with their files. apt checks each against the signed lists.
     pub fn download(&self, base: Base, packages: &[String]) -> Result<Vec<(Package, PathBuf)>, ArchiveError> {
         let set = self.resolve(base, packages)?;
+        let _lock = self.lock()?;
         let call = self.install(base, packages).args(["--download-only", "--yes"]);
         call.run().map_err(|source| ArchiveError::Download { count: set.len(), source })?;
         let archives = files::list(&self.folder.join("cache/archives"))?;
@@ -181,6 +194,19 @@ fn configuration(folder: &Path) -> String {
     )
 }
 
+/// Reads the list of a system's installed packages (`/var/lib/dpkg/status`), sorted by name.
+pub fn parse_status(text: &str) -> Vec<Package> {
+    let field = |stanza: &str, name: &str| {
+        let value = stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.map(str::to_owned)
+    };
+    let package =
+        |stanza: &str| Some(Package { name: field(stanza, "Package")?, version: field(stanza, "Version")? });
+    let mut packages: Vec<_> = text.split("\n\n").filter_map(package).collect();
+    packages.sort();
+    packages
+}
+
 /// Reads apt's dry run: `Inst NAME (VERSION ORIGIN [ARCH]) ...`.
 fn parse_simulation(text: &str) -> Vec<Package> {
     let package = |line: &str| {
@@ -204,6 +230,14 @@ mod tests {
                     Inst b (\n";
         let package = |name: &str, version: &str| Package { name: name.into(), version: version.into() };
         assert_eq!(parse_simulation(text), [package("acl", "1:2.3-1"), package("tar", "1.35")]);
+    }
+
+    #[test]
+    fn installed_packages_are_read() {
+        let text = "Package: b\nStatus: x\nVersion: 2:1\nDescription: c\n Version: no\n\nPackage: a\nVersion: 1\n\n\n\nno\n";
+        let package = |name: &str, version: &str| Package { name: name.into(), version: version.into() };
+        assert_eq!(parse_status(text), [package("a", "1"), package("b", "2:1")]);
+        assert_eq!(parse_status("Package: a\n\nVersion: 1"), []);
     }
 
     #[test]

@@ -101,6 +101,16 @@ impl Cache {
         &self.folder
     }
 
+    /// Whether there is a result for these inputs.
+    pub fn has(&self, what: &'static str, inputs: &Inputs) -> bool {
+        self.place(what, inputs).exists()
+    }
+
+    fn place(&self, what: &'static str, inputs: &Inputs) -> PathBuf {
+        let name: String = inputs.digest().chars().take(32).collect();
+        self.folder.join(what).join(name)
+    }
+
     /// The folder for these inputs: an earlier one, or one that `build` fills now. It appears whole or not
     /// at all, also when two builds run at once.
     pub fn keep<E: Error + Send + Sync + 'static>(
@@ -109,8 +119,7 @@ impl Cache {
         inputs: &Inputs,
         build: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, CacheError> {
-        let name: String = inputs.digest().chars().take(32).collect();
-        let wanted = self.folder.join(what).join(name);
+        let wanted = self.place(what, inputs);
         if wanted.exists() {
             return Ok(wanted);
         }

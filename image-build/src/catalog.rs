@@ -18,10 +18,9 @@ pub enum CatalogError {
     #[error(transparent)]
     Read(#[from] RecipeError),
     /// A folder of the catalog is missing.
-    #[error("{source}; run this from the top folder of the project, or name the catalog with --catalog")]
+    #[error("no catalog; run this from the top folder of the project, or name its folder with --catalog")]
     NoCatalog {
         /// Why not.
-        #[source]
         source: FileError,
     },
     /// There is no such role.

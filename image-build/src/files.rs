@@ -117,10 +117,13 @@ pub fn walk(path: &Path) -> Result<Vec<PathBuf>, FileError> {
 pub struct WorkFolder(PathBuf);
 
 impl WorkFolder {
-    /// Makes one inside `parent`.
+    /// Makes one inside `parent`. Those that killed processes left there are removed.
     pub fn make(parent: &Path) -> Result<WorkFolder, FileError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         make_folder(parent)?;
+        for left in list(parent)?.iter().filter(|path| owner_is_gone(path)) {
+            drop(fs::remove_dir_all(left));
+        }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("image-build.{}.{number}", std::process::id()));
         fs::create_dir(&path).map_err(named("making the folder", &path))?;
@@ -131,6 +134,14 @@ impl WorkFolder {
     pub fn path(&self) -> &Path {
         &self.0
     }
+}
+
+/// Whether this is such a folder of a process that is no more.
+fn owner_is_gone(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let process = name.strip_prefix("image-build.").and_then(|rest| rest.split_once('.'));
+    let process = process.and_then(|(process, _)| process.parse::<u32>().ok());
+    process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists())
 }
 
 impl Drop for WorkFolder {
@@ -148,6 +159,17 @@ mod tests {
     fn an_error_names_the_file() {
         let error = read(Path::new("/nonexistent/file")).unwrap_err();
         assert_eq!(error.to_string(), "reading /nonexistent/file");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let work = WorkFolder::make(&std::env::temp_dir()).unwrap();
+        let (gone, other) = (work.path().join("image-build.4194305.0"), work.path().join("image-build.x"));
+        make_folder(&gone).unwrap();
+        make_folder(&other).unwrap();
+        let mine = WorkFolder::make(work.path()).unwrap();
+        let also_mine = WorkFolder::make(work.path()).unwrap();
+        assert!(!gone.exists() && other.exists() && mine.path().exists() && also_mine.path().exists());
     }
 
     #[test]

@@ -70,6 +70,22 @@ pub fn lines(mirror: &Mirror, release: &str) -> Vec<String> {
     lines
 }
 
+/// Proxies that apt is told to use on this machine, as the variables every program understands. mmdebstrap's apt
+/// reads none of the machine's configuration, but these.
+pub fn proxies(apt_config_dump: &str) -> Vec<(&'static str, String)> {
+    let variable = |name: &str| match name {
+        "Acquire::http::Proxy" => Some("http_proxy"),
+        "Acquire::https::Proxy" => Some("https_proxy"),
+        _ => None,
+    };
+    let setting = |line: &str| {
+        let (name, value) = line.trim_end_matches(';').split_once(' ')?;
+        let value = value.trim_matches('"');
+        variable(name).filter(|_| value.contains("://")).map(|variable| (variable, value.to_owned()))
+    };
+    apt_config_dump.lines().filter_map(setting).collect()
+}
+
 /// A source is Debian's archive when it offers a release of that name in component `main`.
 fn choose(sources: &[Source]) -> Option<Mirror> {
     const RELEASES: [&str; 7] = ["bookworm", "trixie", "forky", "stable", "testing", "sid", "unstable"];
@@ -174,6 +190,13 @@ mod tests {
         assert_eq!(choose(&parse_stanzas(off)), None);
         assert_eq!(choose(&parse_stanzas("Types: deb-src\nURIs: u\nSuites: trixie\nComponents: main")), None);
         assert_eq!(choose(&parse_stanzas(":::\n\n Suites: trixie\nURIs")), None);
+    }
+
+    #[test]
+    fn proxies_are_read() {
+        let dump = "APT \"\";\nAcquire::http::Proxy \"http://p.test:3142\";\nAcquire::https::Proxy \"DIRECT\";\n\
+                    Acquire::http::Proxy::d.test \"http://x/\";\nAcquire::https::Proxy\n";
+        assert_eq!(proxies(dump), [("http_proxy", "http://p.test:3142".to_owned())]);
     }
 
     #[test]

@@ -12,12 +12,13 @@ use crate::system::System;
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
     /// It is not there.
-    #[error("{source}; run this from the top folder of the project, or name the folder with {option}")]
+    #[error("no {}; run this from the top folder of the project, or name the folder with {option}", path.display())]
     Read {
+        /// Which.
+        path: PathBuf,
         /// The option that says where such files are.
         option: &'static str,
         /// Why not.
-        #[source]
         source: FileError,
     },
     /// It says something that means nothing.
@@ -132,7 +133,8 @@ pub struct Loader {
 
 /// Reads one recipe file.
 pub fn load<T: DeserializeOwned>(path: &Path, option: &'static str) -> Result<T, RecipeError> {
-    let text = files::read_text(path).map_err(|source| RecipeError::Read { option, source })?;
+    let missing = |source| RecipeError::Read { path: path.to_owned(), option, source };
+    let text = files::read_text(path).map_err(missing)?;
     toml::from_str(&text).map_err(|source| RecipeError::Parse { path: path.to_owned(), source })
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::archive::{ArchiveError, Base, Package};
+use crate::archive::{self, ArchiveError, Base, GOOD_FOR_BUILDING, Package};
 use crate::cache::{CacheError, Inputs};
 use crate::files::{self, FileError};
 use crate::mirror;
@@ -16,6 +16,7 @@ use crate::workshop::Workshop;
 
 /// The archive's name in the cache.
 pub const ARCHIVE: &str = "system.tar";
+const WHAT: &str = "system";
 
 /// Why there is no root file system.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,16 @@ pub enum SystemError {
     /// The result could not be kept.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The mirror changed in between.
+    #[error(
+        "the mirror changed during the build ({name} {version} is new or gone); run it again with --refresh"
+    )]
+    Moved {
+        /// A package that is not what was expected.
+        name: String,
+        /// Its version.
+        version: String,
+    },
     /// The recipe asks for a user that cannot be.
     #[error("{name:?} with id {id} and home {home:?} is no user; correct the recipe")]
     User {
@@ -90,16 +101,13 @@ pub struct Built {
 /// Builds the archive, or takes it from the cache.
 pub fn build(workshop: &Workshop, system: &System) -> Result<Built, SystemError> {
     let users = user_lines(&system.users)?;
-    let packages = workshop.archive.resolve(Base::System, &system.packages)?;
-    let mut inputs = Inputs::default();
-    inputs.text("tool", env!("CARGO_PKG_VERSION"));
-    inputs.text("recipe", format_args!("{system:?}"));
-    inputs.packages(&packages);
-    for name in ["release.toml", "system", &system.files].into_iter().chain(system.finish.as_deref()) {
-        inputs.path(name, &workshop.recipe(name))?;
+    let (mut packages, mut inputs) = wanted(workshop, system)?;
+    if !workshop.cache.has(WHAT, &inputs) {
+        workshop.archive.refresh(GOOD_FOR_BUILDING)?;
+        (packages, inputs) = wanted(workshop, system)?;
     }
     let work = workshop.work()?;
-    let kept = workshop.cache.keep("system", &inputs, |folder| {
+    let kept = workshop.cache.keep(WHAT, &inputs, |folder| {
         let Workshop { archive, progress, release, .. } = workshop;
         progress.step(format_args!("downloading {} packages", packages.len()));
         let debs = work.path().join("debs");
@@ -118,9 +126,36 @@ pub fn build(workshop: &Workshop, system: &System) -> Result<Built, SystemError>
                 progress.still(|| said.to_owned());
             }
         })?;
-        Ok::<_, SystemError>(())
+        check_packages(&folder.join(ARCHIVE), &packages)
     })?;
     Ok(Built { archive: kept.join(ARCHIVE), packages, inputs: inputs.digest() })
+}
+
+/// The packages it will have, and with the recipe's files all that it depends on.
+fn wanted(workshop: &Workshop, system: &System) -> Result<(Vec<Package>, Inputs), SystemError> {
+    let packages = workshop.archive.resolve(Base::System, &system.packages)?;
+    let mut inputs = Inputs::default();
+    inputs.text("tool", env!("CARGO_PKG_VERSION"));
+    inputs.text("recipe", format_args!("{system:?}"));
+    inputs.packages(&packages);
+    for name in ["release.toml", "system", &system.files].into_iter().chain(system.finish.as_deref()) {
+        inputs.path(name, &workshop.recipe(name))?;
+    }
+    Ok((packages, inputs))
+}
+
+/// The name of a result says what is in it, so what is in it must be that.
+fn check_packages(archive: &Path, wanted: &[Package]) -> Result<(), SystemError> {
+    let call = Call::new("tar").args(["--extract", "--to-stdout", "--file"]).arg(archive);
+    let status = call.arg("./var/lib/dpkg/status").run()?;
+    let is = archive::parse_status(&String::from_utf8_lossy(&status));
+    let odd = is.iter().find(|package| !wanted.contains(package));
+    match odd.or_else(|| wanted.iter().find(|package| !is.contains(package))) {
+        Some(Package { name, version }) => {
+            Err(SystemError::Moved { name: name.clone(), version: version.clone() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The archive with one more program in it, at `target`; everything else is shared with the next build.
@@ -215,7 +250,11 @@ fn installation(
     };
     let keyring = Path::new(mirror::KEYRING);
     files::look(keyring)?;
-    let call = Call::new("mmdebstrap")
+    let dump = Call::new("apt-config").arg("dump").run()?;
+    let proxies = mirror::proxies(&String::from_utf8_lossy(&dump));
+    let call = Call::new("mmdebstrap");
+    let call = proxies.iter().fold(call, |call, (name, value)| call.env(name, value));
+    let call = call
         .env("SOURCE_DATE_EPOCH", workshop.release.epoch.to_string())
         .env("DEBIAN_FRONTEND", "noninteractive")
         // An initial ramdisk is the recipe's to make, once, when all that goes into it is there.

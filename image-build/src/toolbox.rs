@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Archive, ArchiveError, Base, Package};
+use crate::archive::{Archive, ArchiveError, Base, GOOD_FOR_BUILDING, Package};
 use crate::cache::{Cache, CacheError, Inputs};
 use crate::files::{self, FileError};
 use crate::progress::Progress;
@@ -52,10 +52,12 @@ impl Toolbox {
         cache: &Cache,
         progress: &Progress,
     ) -> Result<Toolbox, ToolboxError> {
-        let packages = archive.resolve(Base::Nothing, &release.packages)?;
-        let mut inputs = Inputs::default();
-        inputs.packages(&packages);
-        let root = cache.keep("toolbox", &inputs, |folder| {
+        let (mut packages, mut inputs) = wanted(archive, release)?;
+        if !cache.has(WHAT, &inputs) {
+            archive.refresh(GOOD_FOR_BUILDING)?;
+            (packages, inputs) = wanted(archive, release)?;
+        }
+        let root = cache.keep(WHAT, &inputs, |folder| {
             progress.step(format_args!("unpacking {} packages of the target release", packages.len()));
             unpack(archive, release, folder)
         })?;
@@ -106,8 +108,16 @@ impl Toolbox {
     }
 }
 
+const WHAT: &str = "toolbox";
 const LOADER: &str = "usr/lib64/ld-linux-x86-64.so.2";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+
+fn wanted(archive: &Archive, release: &Release) -> Result<(Vec<Package>, Inputs), ArchiveError> {
+    let packages = archive.resolve(Base::Nothing, &release.packages)?;
+    let mut inputs = Inputs::default();
+    inputs.packages(&packages);
+    Ok((packages, inputs))
+}
 
 fn unpack(archive: &Archive, release: &Release, folder: &Path) -> Result<(), ToolboxError> {
     for (_, file) in archive.download(Base::Nothing, &release.packages)? {

@@ -1,6 +1,8 @@
 //! What each verb of the command line does.
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cache::INPUTS_FILE;
@@ -70,7 +72,7 @@ fn prerequisites() {
 /// Runs one build; with `--check` twice without a cache, comparing.
 fn build(how: &How, out: &Path, make: impl Fn(&Workshop, &Path) -> Done) -> Done {
     if how.check {
-        return check(how, make);
+        return check(how, out, make);
     }
     let workshop = Workshop::open(&how.setup())?;
     make(&workshop, out)?;
@@ -78,38 +80,41 @@ fn build(how: &How, out: &Path, make: impl Fn(&Workshop, &Path) -> Done) -> Done
     Ok(())
 }
 
-fn check(how: &How, make: impl Fn(&Workshop, &Path) -> Done) -> Done {
+fn check(how: &How, out: &Path, make: impl Fn(&Workshop, &Path) -> Done) -> Done {
     let setup = Setup { cache: None, ..how.setup() };
     let work = files::WorkFolder::make(&setup.work)?;
     let mut digests = Vec::new();
     for name in ["first", "second"] {
-        let out = work.path().join(name);
+        let out = work.path().join(name).join(out.file_name().unwrap_or_default());
         let workshop = Workshop::open(&setup)?;
         make(&workshop, &out)?;
-        digests.push(digests_of(&out)?);
+        digests.push(digests_of(&work.path().join(name))?);
     }
     let [first, second] = digests.as_slice() else { return Ok(()) };
-    for (name, digest) in first {
-        println!("{digest}  {name}");
+    let differing: Vec<_> = first.iter().filter(|(name, digest)| second.get(*name) != Some(digest)).collect();
+    if differing.is_empty() && first.len() == second.len() {
+        first.iter().for_each(|(name, digest)| println!("{digest}  {name}"));
+        return Ok(());
     }
-    if first != second {
-        let differs = |(name, _): &&(String, String)| {
-            !second.iter().any(|other| first.contains(other) && other.0 == *name)
-        };
-        let names: Vec<_> = first.iter().filter(differs).map(|(name, _)| name.as_str()).collect();
-        return Err(format!("two builds of the same inputs differ in: {}", names.join(", ")).into());
-    }
-    Ok(())
+    let names: Vec<_> = differing.into_iter().map(|(name, _)| name.as_str()).take(20).collect();
+    Err(format!("two builds of the same inputs differ in: {}", names.join(", ")).into())
 }
 
-fn digests_of(out: &Path) -> Result<Vec<(String, String)>, FileError> {
-    let mut digests = Vec::new();
-    let paths = if out.is_dir() { files::walk(out)? } else { vec![out.to_owned()] };
-    for path in paths.iter().filter(|path| path.is_file()) {
+/// Content, mode and owner of every path, in one digest each.
+fn digests_of(out: &Path) -> Result<BTreeMap<String, String>, FileError> {
+    let mut digests = BTreeMap::new();
+    for path in files::walk(out)? {
+        let look = files::look(&path)?;
         let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(files::open(path)?).map_err(files::named("reading", path))?;
-        let name = path.strip_prefix(out).unwrap_or(path).display().to_string();
-        digests.push((name, hasher.finalize().to_hex().to_string()));
+        hasher.update(format!("{:o} {}:{} ", look.mode(), look.uid(), look.gid()).as_bytes());
+        if look.is_file() {
+            hasher.update_reader(files::open(&path)?).map_err(files::named("reading", &path))?;
+        } else if look.is_symlink() {
+            let target = std::fs::read_link(&path).map_err(files::named("reading the link", &path))?;
+            hasher.update(target.as_os_str().as_encoded_bytes());
+        }
+        let name = path.strip_prefix(out).unwrap_or(&path).display().to_string();
+        digests.insert(name, hasher.finalize().to_hex().to_string());
     }
     Ok(digests)
 }

@@ -2,8 +2,9 @@
 //! tell what is going on.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::{Archive, ArchiveError, GOOD_FOR_LOOKING};
 use crate::cache::Cache;
 use crate::files::{FileError, WorkFolder};
 use crate::mirror::{self, Mirror, MirrorError};
@@ -84,7 +85,7 @@ impl Workshop {
         };
         progress.step(format_args!("looking at the packages of {}", release.name));
         let archive = Archive::open(&cache.folder().join("archive"), &mirror, &release.name)?;
-        archive.refresh(setup.refresh)?;
+        archive.refresh(if setup.refresh { Duration::ZERO } else { GOOD_FOR_LOOKING })?;
         let toolbox = Toolbox::open(&archive, &release, &cache, &progress)?;
         let (recipes, work) = (setup.recipes.clone(), setup.work.clone());
         Ok(Workshop { recipes, release, mirror, archive, toolbox, cache, progress, work, _own: own })
