@@ -95,7 +95,9 @@ impl AgentRefusal {
             AgentRefusal::Body(_) | AgentRefusal::Version(_) => (400, false),
             AgentRefusal::Refused(Refused::Denied(Denied::Missing { .. })) => (404, false),
             AgentRefusal::Refused(Refused::Denied(_)) => (409, false),
-            AgentRefusal::Refused(Refused::Unsaved(_) | Refused::Stopping) | AgentRefusal::Broken(_) => (503, true),
+            AgentRefusal::Refused(Refused::Unsaved(_) | Refused::Stopping) | AgentRefusal::Broken(_) => {
+                (503, true)
+            }
         }
     }
 }

@@ -170,7 +170,13 @@ impl Daemon {
             let store = boot_store(&boot).await;
             let files = Files::new(Arc::new(store), netboot);
             tokio::join!(
-                tftp::serve(place_of_files.clone(), tftp::PORT, files.clone(), tftp_state, stop_files.clone()),
+                tftp::serve(
+                    place_of_files.clone(),
+                    tftp::PORT,
+                    files.clone(),
+                    tftp_state,
+                    stop_files.clone()
+                ),
                 http::serve(place_of_files, http_port, files, http_state, stop_files),
             );
         });
@@ -264,7 +270,8 @@ async fn told_to_stop() {
 /// sd_notify(3): one datagram to the socket that systemd named.
 fn tell_systemd(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let sent = std::os::unix::net::UnixDatagram::unbound().and_then(|s| s.send_to(state.as_bytes(), Path::new(&path)));
+    let sent = std::os::unix::net::UnixDatagram::unbound()
+        .and_then(|s| s.send_to(state.as_bytes(), Path::new(&path)));
     if let Err(error) = sent {
         tracing::warn!(%error, "systemd could not be told {state}");
     }

@@ -28,7 +28,9 @@ pub enum ImageError {
         source: io::Error,
     },
     /// No room.
-    #[error("the image needs {need} bytes and the controller's disk has {free} free: remove an image or add space")]
+    #[error(
+        "the image needs {need} bytes and the controller's disk has {free} free: remove an image or add space"
+    )]
     NoRoom {
         /// Bytes.
         need: u64,
@@ -192,8 +194,11 @@ fn trusted(folder: &Path) -> Result<Vec<PublicKey>, ImageError> {
     let mut paths = entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>();
     paths.sort();
     for path in paths.into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "pub")) {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| ImageError::File { what: "reading", path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path).map_err(|source| ImageError::File {
+            what: "reading",
+            path: path.clone(),
+            source,
+        })?;
         keys.push(text.trim().parse().map_err(|_| ImageError::Key { path })?);
     }
     Ok(keys)

@@ -93,8 +93,12 @@ impl FileService for Netboot {
             Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac)) => {
                 let Ok(address) = hardware(mac) else { return };
                 match boot_task(&world.fleet, &address) {
-                    BootTask::LocalDisk => self.record(mac, "local-disk", "told to boot its own disk".to_owned()),
-                    BootTask::Agent { why } => self.record(mac, "script", format!("told to start the agent: {why}")),
+                    BootTask::LocalDisk => {
+                        self.record(mac, "local-disk", "told to boot its own disk".to_owned())
+                    }
+                    BootTask::Agent { why } => {
+                        self.record(mac, "script", format!("told to start the agent: {why}"))
+                    }
                     BootTask::Hold { why } => self.record(mac, "script", format!("told to wait: {why}")),
                 }
             }
@@ -111,4 +115,3 @@ impl FileService for Netboot {
         }
     }
 }
-

@@ -41,7 +41,9 @@ pub enum StoreError {
         known: usize,
     },
     /// The file system has no room.
-    #[error("the controller's disk is full: free some space under its state directory (rackwright image list shows what is large)")]
+    #[error(
+        "the controller's disk is full: free some space under its state directory (rackwright image list shows what is large)"
+    )]
     Full(#[source] rusqlite::Error),
     /// A statement failed.
     #[error("{what}")]
@@ -75,7 +77,9 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn sql(what: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
         move |source| match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => StoreError::Full(source),
+            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => {
+                StoreError::Full(source)
+            }
             _ => StoreError::Sql { what, source },
         }
     }
@@ -103,7 +107,10 @@ pub struct Batch {
 impl Batch {
     /// Whether there is nothing to save.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.facts.is_empty() && self.leases.is_empty() && self.identities.is_empty()
+        self.changes.is_empty()
+            && self.facts.is_empty()
+            && self.leases.is_empty()
+            && self.identities.is_empty()
     }
 }
 
@@ -171,7 +178,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; then nothing of the batch is saved.
     pub fn save(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction().map_err(StoreError::sql("beginning a transaction"))?;
+        let transaction =
+            self.connection.transaction().map_err(StoreError::sql("beginning a transaction"))?;
         for change in &batch.changes {
             save_change(&transaction, change)?;
         }
@@ -266,11 +274,16 @@ fn put<T: Serialize>(
 ) -> Result<(), StoreError> {
     let damaged = |source| StoreError::Row { table, key: key.to_owned(), source };
     let body = serde_json::to_string(row).map_err(damaged)?;
-    let sql = format!("INSERT INTO {table} (key, body) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET body = ?2");
+    let sql =
+        format!("INSERT INTO {table} (key, body) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET body = ?2");
     execute(transaction, &sql, params![key, body])
 }
 
-fn execute(transaction: &Transaction<'_>, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
+fn execute(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> Result<(), StoreError> {
     let mut statement = transaction.prepare_cached(sql).map_err(StoreError::sql("preparing a statement"))?;
     statement.execute(values).map(drop).map_err(StoreError::sql("saving the state"))
 }

@@ -84,9 +84,21 @@ pub enum DhcpAnswer {
 enum Input {
     Event(Box<Event>, oneshot::Sender<Result<Done, Refused>>),
     Dhcp(Box<Packet>, oneshot::Sender<DhcpAnswer>),
-    Address { node: NodeId, mac: Mac, address: std::net::Ipv4Addr, done: oneshot::Sender<Result<(), Refused>> },
-    Escrow { node: NodeId, files: Vec<IdentityFile>, done: oneshot::Sender<Result<(), Refused>> },
-    Identity { node: NodeId, done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>> },
+    Address {
+        node: NodeId,
+        mac: Mac,
+        address: std::net::Ipv4Addr,
+        done: oneshot::Sender<Result<(), Refused>>,
+    },
+    Escrow {
+        node: NodeId,
+        files: Vec<IdentityFile>,
+        done: oneshot::Sender<Result<(), Refused>>,
+    },
+    Identity {
+        node: NodeId,
+        done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>>,
+    },
 }
 
 /// The way in for events, and the view of what they made.
@@ -119,7 +131,8 @@ impl Core {
         site: Site,
     ) -> Result<(Core, std::thread::JoinHandle<()>), StoreError> {
         let leases = store.leases()?;
-        let mut world = World { fleet: store.fleet()?, leases, site, unsettled: BTreeMap::new(), seq: store.last_seq()? };
+        let mut world =
+            World { fleet: store.fleet()?, leases, site, unsettled: BTreeMap::new(), seq: store.last_seq()? };
         world.site.addresses = addresses(&world.leases);
         let catalog = Arc::new(catalog);
         let (inputs, receiver) = mpsc::channel(QUEUE);

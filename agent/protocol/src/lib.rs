@@ -16,11 +16,16 @@ mod state;
 
 pub use enrol::{BootFacts, Enrol, Enrolled, Hello, HelloReply, IdentityFile, Ticket, Verdict};
 pub use identity::{
-    CaPin, Code, Epoch, HardwareAddress, IdentityError, JobId, Key, NodeId, Nonce, Signature, enrol_proof, hello_proof,
+    CaPin, Code, Epoch, HardwareAddress, IdentityError, JobId, Key, NodeId, Nonce, Signature, enrol_proof,
+    hello_proof,
 };
 pub use inventory::{Bmc, Cpu, Disk, DiskBus, DiskId, Holding, Inventory, Nic, Smbios};
-pub use job::{Envelope, Expectation, ImageJob, Phase, Progress, ProgressReply, Receipt, Target, Task, TaskAsk};
-pub use report::{Answer, Domain, Drift, Facts, Hypervisor, Report, ReportReply, TaskReport, TaskResult, UnitReport};
+pub use job::{
+    Envelope, Expectation, ImageJob, Phase, Progress, ProgressReply, Receipt, Target, Task, TaskAsk,
+};
+pub use report::{
+    Answer, Domain, Drift, Facts, Hypervisor, Report, ReportReply, TaskReport, TaskResult, UnitReport,
+};
 pub use seed::{SEED_BYTES, SEED_OFFSET, Seed, SeedError};
 pub use state::{File, Order, OrderKind, StateAsk, StateDocument, StateReply, TaskWanted, UnitWanted, When};
 

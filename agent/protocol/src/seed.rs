@@ -88,7 +88,11 @@ impl Seed {
             return Err(SeedError::Absent);
         }
         let length = u32::from_le_bytes(length.try_into().map_err(|_| SeedError::Damaged("no length"))?);
-        let end = HEAD + usize::try_from(length).ok().filter(|&n| n <= MAX).ok_or(SeedError::Damaged("a wild length"))?;
+        let end = HEAD
+            + usize::try_from(length)
+                .ok()
+                .filter(|&n| n <= MAX)
+                .ok_or(SeedError::Damaged("a wild length"))?;
         let body = bytes.get(..end).ok_or(SeedError::Damaged("it ends early"))?;
         let check = bytes.get(end..end + CHECK).ok_or(SeedError::Damaged("it has no checksum"))?;
         if blake3::hash(body).as_bytes() != check {

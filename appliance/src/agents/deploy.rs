@@ -38,7 +38,11 @@ impl Agents {
         Ok(self.envelope(&who, ProgressReply { go_on }))
     }
 
-    pub(super) async fn verified(&self, who: Authed, receipt: Receipt) -> Result<Envelope<Task>, AgentRefusal> {
+    pub(super) async fn verified(
+        &self,
+        who: Authed,
+        receipt: Receipt,
+    ) -> Result<Envelope<Task>, AgentRefusal> {
         let done = self.core.bring(Event::Verified { node: who.node, receipt }).await?;
         match done.reply {
             Reply::Task(task) => Ok(self.envelope(&who, task)),

@@ -2,7 +2,7 @@
 
 use fleet::event::Standing;
 use fleet::{Event, Fleet, Reply};
-use protocol::{Hello, HelloReply, Key, Nonce, NodeId, Verdict, hello_proof};
+use protocol::{Hello, HelloReply, Key, NodeId, Nonce, Verdict, hello_proof};
 
 use super::{AgentRefusal, Agents, proves};
 use crate::writer::now;
@@ -42,7 +42,9 @@ impl Agents {
         };
         let verdict = match (standing, certificate) {
             (Standing::Approved, Some(certificate)) => Verdict::Approved { certificate },
-            (Standing::Approved, None) => Verdict::Waiting { reason: "the certificate is being made".to_owned() },
+            (Standing::Approved, None) => {
+                Verdict::Waiting { reason: "the certificate is being made".to_owned() }
+            }
             (Standing::Waiting(reason), _) => Verdict::Waiting { reason },
             (Standing::Rejected(reason), _) => Verdict::Rejected { reason },
         };

@@ -3,7 +3,8 @@
 use fleet::certificate::{Authed, Stage};
 use fleet::{Event, Fleet, Reply};
 use protocol::{
-    Enrol, Enrolled, Envelope, IdentityFile, NodeId, Report, ReportReply, StateAsk, StateReply, Ticket, enrol_proof,
+    Enrol, Enrolled, Envelope, IdentityFile, NodeId, Report, ReportReply, StateAsk, StateReply, Ticket,
+    enrol_proof,
 };
 
 use super::{AgentRefusal, Agents, proves};
@@ -21,9 +22,11 @@ impl Agents {
             return Err(AgentRefusal::Proof);
         }
         let uptime_seconds = enrol.uptime_seconds;
-        let done = self.core.bring(Event::Enrolled { node: who.node, key: enrol.key, uptime_seconds }).await?;
+        let done =
+            self.core.bring(Event::Enrolled { node: who.node, key: enrol.key, uptime_seconds }).await?;
         let certificate = self.issue(&done).await?;
-        let certificate = certificate.ok_or_else(|| AgentRefusal::Broken("no certificate was granted".to_owned()))?;
+        let certificate =
+            certificate.ok_or_else(|| AgentRefusal::Broken("no certificate was granted".to_owned()))?;
         let world = self.core.world();
         let name = world.fleet.nodes.get(&who.node).map(|node| node.name.to_string()).unwrap_or_default();
         Ok(Enrolled {
@@ -54,7 +57,11 @@ impl Agents {
         Ok(serde_json::json!({}))
     }
 
-    pub(super) async fn state(&self, who: Authed, ask: StateAsk) -> Result<Envelope<StateReply>, AgentRefusal> {
+    pub(super) async fn state(
+        &self,
+        who: Authed,
+        ask: StateAsk,
+    ) -> Result<Envelope<StateReply>, AgentRefusal> {
         let node = who.node;
         self.wait_for(ask.wait_seconds, |world| has_news(&world.fleet, node, &ask)).await;
         let world = self.core.world();
@@ -83,7 +90,11 @@ impl Agents {
         Ok(self.envelope(&who, ReportReply { generation }))
     }
 
-    pub(super) async fn ticket(&self, who: Authed, ticket: Ticket) -> Result<serde_json::Value, AgentRefusal> {
+    pub(super) async fn ticket(
+        &self,
+        who: Authed,
+        ticket: Ticket,
+    ) -> Result<serde_json::Value, AgentRefusal> {
         self.core.bring(Event::Ticketed { node: who.node, key: ticket.key }).await?;
         Ok(serde_json::json!({}))
     }

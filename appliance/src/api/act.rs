@@ -130,7 +130,8 @@ impl Api {
         if !known {
             return Err(missing("NIC", &wanted));
         }
-        let mac = wanted.parse().map_err(|_| ApiError::Body(format!("{wanted:?} is not an Ethernet address")))?;
+        let mac =
+            wanted.parse().map_err(|_| ApiError::Body(format!("{wanted:?} is not an Ethernet address")))?;
         self.core.set_address(node, mac, address).await?;
         self.row(node)
     }
@@ -171,8 +172,10 @@ impl Api {
 
     /// Takes an image in as it streams; a client that goes away leaves nothing behind.
     pub(super) async fn import(&self, request: Request<Incoming>) -> Answer {
-        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-        let length: u64 = length.ok_or_else(|| ApiError::Body("an image needs a Content-Length".to_owned()))?;
+        let length =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+        let length: u64 =
+            length.ok_or_else(|| ApiError::Body("an image needs a Content-Length".to_owned()))?;
         let (chunks, mut incoming) = tokio::sync::mpsc::channel::<Bytes>(8);
         let images = std::sync::Arc::clone(&self.images);
         let writing = tokio::task::spawn_blocking(move || {
@@ -217,5 +220,7 @@ fn disk_id(text: &str) -> Result<DiskId, ApiError> {
         Some(("serial", serial)) => DiskId::of("", serial),
         _ => None,
     };
-    id.ok_or_else(|| ApiError::Body(format!("{text:?} is not a disk: write wwn:… or serial:…, as node show prints it")))
+    id.ok_or_else(|| {
+        ApiError::Body(format!("{text:?} is not a disk: write wwn:… or serial:…, as node show prints it"))
+    })
 }

@@ -24,7 +24,9 @@ impl Api {
                 node.and_then(|node| one(view::node_view(&world.fleet, &world.site, node, now())))
             }
             ["v1", "nodes", name, "why"] => self.why(&world, name).await,
-            ["v1", "plans"] => rows(world.fleet.plans.values().map(|p| view::plan_view(&world.fleet, p)).collect()),
+            ["v1", "plans"] => {
+                rows(world.fleet.plans.values().map(|p| view::plan_view(&world.fleet, p)).collect())
+            }
             ["v1", "plans", id] => {
                 let plan = world.fleet.plans.get(&PlanId((*id).to_owned()));
                 let plan = plan.ok_or_else(|| missing("plan", id));
@@ -35,7 +37,9 @@ impl Api {
                 let job = world.fleet.jobs.values().find(|job| job.id.to_string().starts_with(*id));
                 job.ok_or_else(|| missing("job", id)).and_then(|job| one(view::job_row(&world.fleet, job)))
             }
-            ["v1", "images"] => rows(world.fleet.images.values().map(|i| view::image_row(&world.fleet, i)).collect()),
+            ["v1", "images"] => {
+                rows(world.fleet.images.values().map(|i| view::image_row(&world.fleet, i)).collect())
+            }
             ["v1", "images", name] => {
                 let image = world.fleet.find_image(name).map_err(ApiError::from);
                 image.and_then(|image| one(view::image_row(&world.fleet, image)))

@@ -34,7 +34,9 @@ impl Own {
         for name in &self.names {
             match self.systemd.start(name).await {
                 Ok(_) => tracing::info!(unit = %name, "own unit runs"),
-                Err(error) => tracing::error!(unit = %name, why = crate::chain(&error), "own unit does not run"),
+                Err(error) => {
+                    tracing::error!(unit = %name, why = crate::chain(&error), "own unit does not run")
+                }
             }
         }
     }

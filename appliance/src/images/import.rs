@@ -44,7 +44,8 @@ impl<'a> Import<'a> {
             let path = path.clone();
             move |source| ImageError::File { what, path, source }
         };
-        let space = rustix::fs::statvfs(&images.folder).map_err(|e| failed("measuring the space for")(e.into()))?;
+        let space =
+            rustix::fs::statvfs(&images.folder).map_err(|e| failed("measuring the space for")(e.into()))?;
         let free = space.f_bavail.saturating_mul(space.f_frsize).saturating_sub(RESERVE);
         if want > free {
             return Err(ImageError::NoRoom { need: want, free });
@@ -83,7 +84,8 @@ impl<'a> Import<'a> {
 
     fn take_chunks(&mut self) -> Result<(), ImageError> {
         while let Some(chunk) = self.head.as_ref().and_then(|head| head.manifest.chunks().get(self.next)) {
-            let Some(stored) = usize::try_from(chunk.stored).ok().and_then(|bytes| self.pending.get(..bytes)) else {
+            let Some(stored) = usize::try_from(chunk.stored).ok().and_then(|bytes| self.pending.get(..bytes))
+            else {
                 break;
             };
             let bytes = stored.len();

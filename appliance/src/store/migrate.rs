@@ -32,7 +32,8 @@ const STEPS: &[&str] = &["
 /// Brings the database to the newest version.
 pub(super) fn forward(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let reading = StoreError::sql("reading the schema version");
-    let version: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(reading)?;
+    let version: usize =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(reading)?;
     if version > STEPS.len() {
         return Err(StoreError::Later { path: path.to_owned(), found: version, known: STEPS.len() });
     }

@@ -44,7 +44,8 @@ impl Log {
         );
         let reading = "reading the event log";
         let mut statement = connection.prepare(&sql).map_err(StoreError::sql(reading))?;
-        let rows = statement.query_map(params![after, limit, id, macs], line).map_err(StoreError::sql(reading))?;
+        let rows =
+            statement.query_map(params![after, limit, id, macs], line).map_err(StoreError::sql(reading))?;
         let mut lines = rows.collect::<Result<Vec<_>, _>>().map_err(StoreError::sql(reading))?;
         lines.sort_by_key(|line| line.seq);
         Ok(lines)

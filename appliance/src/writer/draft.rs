@@ -148,14 +148,16 @@ impl<'a> Draft<'a> {
 
     /// Logs what a NIC was told, unless it was told the same a moment ago.
     fn tell(&mut self, mac: Mac, kind: &str, text: String) {
-        let again = self.told.get(&mac).is_some_and(|(said, at)| *said == text && self.now.0 < at.0 + REPEAT_MS);
+        let again =
+            self.told.get(&mac).is_some_and(|(said, at)| *said == text && self.now.0 < at.0 + REPEAT_MS);
         if again {
             return;
         }
         self.told.insert(mac, (text.clone(), self.now));
         let Ok(address) = mac.to_string().parse() else { return };
         let fleet = &self.world.fleet;
-        let node = fleet.nodes.values().find(|node| node.macs().any(|own| *own == address)).map(|node| node.id);
+        let node =
+            fleet.nodes.values().find(|node| node.macs().any(|own| *own == address)).map(|node| node.id);
         self.log(Fact { node, mac: Some(address), kind: kind.to_owned(), text });
     }
 
@@ -176,7 +178,8 @@ impl<'a> Draft<'a> {
             self.world.fleet.put(change.clone());
             self.batch.changes.push(change);
         }
-        let failed = failed.into_iter().map(|(node, why)| (node.id, why.to_string())).collect::<BTreeMap<_, _>>();
+        let failed =
+            failed.into_iter().map(|(node, why)| (node.id, why.to_string())).collect::<BTreeMap<_, _>>();
         for (&node, why) in &failed {
             if self.world.unsettled.get(&node) != Some(why) {
                 let text = why.clone();
