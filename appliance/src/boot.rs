@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use pxe::files::StoreFile;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 
 /// What was put into the store, written beside the files.
 const VERSIONS: &str = "versions.json";
@@ -99,9 +99,9 @@ impl BootStore {
     fn named(&self, name: &'static str) -> Result<(File, u64), BootError> {
         let wrong = |why: String| BootError::File { path: self.path.clone(), name, why };
         // NONBLOCK: opening a pipe that somebody put here must not stop us.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let opened = rustix::fs::openat2(&self.directory, name, flags, Mode::empty(), inside);
+        // NOFOLLOW is enough, because a name is one constant component; openat2 is refused by older containers.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        let opened = rustix::fs::openat(&self.directory, name, flags, Mode::empty());
         let file = match opened {
             Ok(fd) => File::from(fd),
             Err(rustix::io::Errno::LOOP) => return Err(wrong("it is a symbolic link".into())),
