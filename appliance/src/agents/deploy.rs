@@ -22,10 +22,10 @@ impl Agents {
     async fn ask(&self, node: NodeId, ask: &TaskAsk) -> Result<Task, AgentRefusal> {
         let inventory = Box::new(ask.inventory.clone());
         let done = self.core.bring(Event::Asked { node, inventory }).await?;
-        match done.reply {
-            Reply::Task(task) => Ok(task),
-            _ => Err(AgentRefusal::Broken("asking for work was answered with something else".to_owned())),
-        }
+        let Reply::Task(task) = done.reply else {
+            return Err(AgentRefusal::Broken("asking for work was answered with something else".to_owned()));
+        };
+        Ok(task)
     }
 
     pub(super) async fn progress(
@@ -44,10 +44,10 @@ impl Agents {
         receipt: Receipt,
     ) -> Result<Envelope<Task>, AgentRefusal> {
         let done = self.core.bring(Event::Verified { node: who.node, receipt }).await?;
-        match done.reply {
-            Reply::Task(task) => Ok(self.envelope(&who, task)),
-            _ => Err(AgentRefusal::Broken("a receipt was answered with something else".to_owned())),
-        }
+        let Reply::Task(task) = done.reply else {
+            return Err(AgentRefusal::Broken("a receipt was answered with something else".to_owned()));
+        };
+        Ok(self.envelope(&who, task))
     }
 }
 

@@ -8,7 +8,7 @@ use protocol::{
 };
 
 use super::{AgentRefusal, Agents, proves};
-use crate::writer::now;
+use crate::writer::{Refused, now};
 
 /// How much one node's identity files may be together, in bytes of base64.
 const MAX_IDENTITY: usize = 64 << 10;
@@ -47,11 +47,11 @@ impl Agents {
         let foreign = files.iter().find(|file| !IdentityFile::PATHS.contains(&file.path.as_str()));
         if let Some(file) = foreign {
             let why = format!("{:?} is not an identity file", file.path.chars().take(80).collect::<String>());
-            return Err(fleet::Denied::Conflict(why)).map_err(crate::writer::Refused::from)?;
+            return Err(Refused::from(fleet::Denied::Conflict(why)).into());
         }
         if files.iter().map(|file| file.content.len()).sum::<usize>() > MAX_IDENTITY {
             let why = "the identity files are larger than 64 KiB together".to_owned();
-            return Err(fleet::Denied::Conflict(why)).map_err(crate::writer::Refused::from)?;
+            return Err(Refused::from(fleet::Denied::Conflict(why)).into());
         }
         self.core.escrow(who.node, files).await?;
         Ok(serde_json::json!({}))
