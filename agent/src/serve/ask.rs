@@ -65,13 +65,14 @@ async fn take(
 ) -> u64 {
     let Some(document) = document else { return have };
     let generation = document.generation;
+    if documents.borrow().as_deref() == Some(&document) {
+        return generation;
+    }
     let document = Arc::new(document);
-    if documents.borrow().as_deref() != Some(&*document) {
-        let (folder, copy) = (node.folder.clone(), Arc::clone(&document));
-        let kept = tokio::task::spawn_blocking(move || folder.keep_document(&copy)).await;
-        if let Ok(Err(error)) = kept {
-            voice::say(&Chain(&error).to_string());
-        }
+    let (folder, copy) = (node.folder.clone(), Arc::clone(&document));
+    let kept = tokio::task::spawn_blocking(move || folder.keep_document(&copy)).await;
+    if let Ok(Err(error)) = kept {
+        voice::say(&Chain(&error).to_string());
     }
     documents.send_replace(Some(document));
     generation

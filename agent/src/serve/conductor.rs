@@ -8,6 +8,7 @@ use protocol::{Drift, File, StateDocument, TaskReport, TaskResult, UnitWanted, W
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
+use units::UnitName;
 
 use super::files::{self, Difference, Survey};
 use super::folder::Applied;
@@ -25,7 +26,8 @@ pub(super) async fn follow(node: Arc<Node>, wanted: watch::Receiver<Wanted>) {
     let mut conductor = Conductor { node, wanted, failures: 0, right: BTreeSet::new(), said: None };
     let mut next = Instant::now();
     loop {
-        let document = conductor.wanted.borrow_and_update().clone();
+        // Not marked as seen: a document that came meanwhile is heard of below.
+        let document = conductor.wanted.borrow().clone();
         tokio::select! {
             biased;
             changed = conductor.wanted.changed() => {
@@ -88,8 +90,7 @@ impl Conductor {
 
     /// Goes through the whole document. `false` when anything failed.
     async fn pass(&mut self, document: &Arc<StateDocument>) -> bool {
-        let names = document.units.iter().map(|unit| unit.name.clone()).collect();
-        self.node.ledger.applying(document.generation, names);
+        self.node.ledger.applying(document);
         let mut reports = Vec::new();
         reports.extend(host_name::set(&self.node, &document.name));
         reports.extend(self.write_files(document).await.1);
@@ -185,8 +186,9 @@ impl Conductor {
         }
         let note = |applied: &mut Applied| {
             applied.pending.retain(|name| names.contains(name));
+            let names = names.into_iter().filter(|name| UnitName::parse(name).is_ok());
             if whole {
-                applied.owned = names;
+                applied.owned = names.collect();
             } else {
                 // What could not be stopped stays ours, and is tried again.
                 applied.owned.extend(names);

@@ -29,10 +29,23 @@ pub(super) fn act(wanted: &UnitWanted, state: &UnitState, left: Left, again: boo
         (true, false) if again => Act::Restart,
         // Already on its way up counts as down here: a start waits for its job.
         (true, false) if state.active.is_up() => Act::Leave,
+        // What we had left up is the guard's matter: somebody stops it, and that is told.
+        (true, _) if left == Left::Up && !again => Act::Leave,
         (true, true) if left == Left::Ended && !again => Act::Leave,
         (true, _) => Act::Start,
         (false, true) => Act::Leave,
+        (false, false) if left == Left::Down => Act::Leave,
         (false, false) => Act::Stop,
+    }
+}
+
+/// What a unit is left as by [`Act::Leave`].
+pub(super) fn left_alone(wanted: &UnitWanted, state: &UnitState, left: Left) -> Left {
+    match (wanted.running, state.active.is_up()) {
+        (true, true) => Left::Up,
+        (true, false) if left == Left::Up => Left::Up,
+        (true, false) => Left::Ended,
+        (false, _) => Left::Down,
     }
 }
 
@@ -148,6 +161,12 @@ mod tests {
             (true, "active", Left::Up, true, Act::Restart),
             (true, "reloading", Left::Up, false, Act::Leave),
             (true, "inactive", Left::Open, false, Act::Start),
+            (true, "inactive", Left::Up, false, Act::Leave),
+            (true, "failed", Left::Up, false, Act::Leave),
+            (true, "deactivating", Left::Up, false, Act::Leave),
+            (true, "activating", Left::Up, false, Act::Leave),
+            (true, "deactivating", Left::Up, true, Act::Restart),
+            (false, "active", Left::Down, false, Act::Leave),
             (true, "inactive", Left::Up, true, Act::Start),
             (true, "inactive", Left::Ended, false, Act::Leave),
             (true, "inactive", Left::Ended, true, Act::Start),

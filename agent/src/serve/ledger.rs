@@ -4,12 +4,17 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use protocol::{Answer, Drift, Facts, Hypervisor, Report, TaskReport, UnitReport};
+use protocol::{Answer, Drift, Facts, Hypervisor, Report, StateDocument, TaskReport, UnitReport};
 use tokio::sync::Notify;
+use units::UnitState;
 
 /// News kept for a controller that is away; the oldest go first.
 const DRIFT_MOST: usize = 100;
 const ANSWERS_MOST: usize = 16;
+/// Of what a unit or a task said.
+pub(super) const LOG_BYTES: usize = 8 << 10;
+/// Room for answers in one report; the controller takes a mebibyte in all.
+const PAGE_BYTES: usize = 200 << 10;
 
 /// The ledger. Every entry wakes the reporter.
 #[derive(Debug)]
@@ -35,20 +40,22 @@ struct Book {
     hypervisor: Option<Hypervisor>,
     /// Number of the last entry of drift and answers.
     entries: u64,
-    /// Everything up to this entry, and this order, was received.
-    received: (u64, u64),
+    /// The controller knows that this order was carried out.
+    received: u64,
 }
 
 /// A report, and how much of the ledger it covers.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) report: Report,
-    entries: u64,
+    drift: u64,
+    answers: u64,
 }
 
 impl Ledger {
-    pub(super) fn new(generation: u64, done_order: u64) -> Self {
-        let book = Book { generation, done_order, ..Book::default() };
+    /// An empty one: nothing is called true before it was looked at in this life of the agent.
+    pub(super) fn new(done_order: u64) -> Self {
+        let book = Book { done_order, received: done_order, ..Book::default() };
         Self { book: Mutex::new(book), bell: Notify::new(), acknowledged: Notify::new() }
     }
 
@@ -72,9 +79,10 @@ impl Ledger {
     }
 
     /// A document begins to be made true.
-    pub(super) fn applying(&self, generation: u64, units: Vec<String>) {
+    pub(super) fn applying(&self, document: &StateDocument) {
+        let units = document.units.iter().map(|unit| unit.name.clone()).collect::<Vec<_>>();
         self.write(|book| {
-            book.applying = (generation != book.generation).then_some(generation);
+            book.applying = (document.generation != book.generation).then_some(document.generation);
             book.units.retain(|name, _| units.contains(name));
             book.complaints.retain(|name, _| units.contains(name));
             book.order = units;
@@ -106,6 +114,13 @@ impl Ledger {
             }
             book.units.insert(unit.name.clone(), unit);
         });
+    }
+
+    /// One unit, unless its state was told by the guard, who is never behind.
+    pub(super) fn unit_unless_known(&self, state: &UnitState) {
+        if !self.book().units.contains_key(state.name.as_str()) {
+            self.unit(unit_report(state, Vec::new()));
+        }
     }
 
     /// A unit that can't be one, because of its name.
@@ -165,6 +180,8 @@ impl Ledger {
         let book = self.book();
         let facts = Facts { hypervisor: book.hypervisor.clone(), ..facts };
         let units = book.order.iter().filter_map(|name| book.units.get(name));
+        let answers = book.answers_of_a_page();
+        let answered = answers.last().map_or(0, |(entry, _)| *entry);
         let report = Report {
             generation: book.generation,
             applying: book.applying,
@@ -172,20 +189,24 @@ impl Ledger {
             units: units.map(|unit| book.with_complaint(unit)).collect(),
             tasks: book.tasks.clone(),
             drift: book.drift.iter().map(|(_, drift)| drift.clone()).collect(),
-            answers: book.answers.iter().map(|(_, answer)| answer.clone()).collect(),
+            answers: answers.into_iter().map(|(_, answer)| answer.clone()).collect(),
             done_order: book.done_order,
             facts,
         };
-        Page { report, entries: book.entries }
+        Page { report, drift: book.entries, answers: answered }
     }
 
     /// The page was received.
     pub(super) fn received(&self, page: &Page) {
         let mut book = self.book();
-        book.drift.retain(|(entry, _)| *entry > page.entries);
-        book.answers.retain(|(entry, _)| *entry > page.entries);
-        book.received = (page.entries, page.report.done_order);
+        book.drift.retain(|(entry, _)| *entry > page.drift);
+        book.answers.retain(|(entry, _)| *entry > page.answers);
+        book.received = page.report.done_order;
+        let more = !book.answers.is_empty();
         drop(book);
+        if more {
+            self.again();
+        }
         self.acknowledged.notify_waiters();
     }
 
@@ -193,7 +214,7 @@ impl Ledger {
     pub(super) async fn until_received(&self, order: u64) {
         loop {
             let told = self.acknowledged.notified();
-            if self.book().received.1 >= order {
+            if self.book().received >= order {
                 return;
             }
             told.await;
@@ -202,14 +223,152 @@ impl Ledger {
 }
 
 impl Book {
+    /// As many answers, oldest first, as a report has room for; at least one.
+    fn answers_of_a_page(&self) -> Vec<&(u64, Answer)> {
+        let mut room = PAGE_BYTES;
+        let mut page = Vec::new();
+        for entry in &self.answers {
+            let bytes = entry.1.lines.iter().map(String::len).sum::<usize>();
+            if !page.is_empty() && bytes > room {
+                break;
+            }
+            room = room.saturating_sub(bytes);
+            page.push(entry);
+        }
+        page
+    }
+
     /// A unit that is not up carries what our attempt failed with, where systemd's journal may have nothing to say.
     fn with_complaint(&self, unit: &UnitReport) -> UnitReport {
         let mut unit = unit.clone();
         if let Some(complaint) = self.complaints.get(&unit.name)
             && unit.log.is_empty()
         {
-            unit.log.clone_from(complaint);
+            unit.log = last_bytes(complaint.clone(), LOG_BYTES);
         }
         unit
+    }
+}
+
+/// What systemd says, as it is reported.
+pub(super) fn unit_report(state: &UnitState, log: Vec<String>) -> UnitReport {
+    UnitReport {
+        name: state.name.to_string(),
+        load: state.load.clone(),
+        active: state.active.to_string(),
+        sub: state.sub.clone(),
+        result: state.result.clone(),
+        since_ms: state.since_usec / 1000,
+        log: last_bytes(log, LOG_BYTES),
+    }
+}
+
+/// The last lines, as many as fit into so many bytes.
+pub(super) fn last_bytes(mut lines: Vec<String>, most: usize) -> Vec<String> {
+    let mut bytes = 0;
+    let fits = lines.iter().rev().take_while(|line| {
+        bytes += line.len() + 1;
+        bytes <= most
+    });
+    let from = lines.len() - fits.count();
+    lines.split_off(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Answer, Drift, Facts, StateDocument, UnitReport, UnitWanted};
+
+    use super::{ANSWERS_MOST, DRIFT_MOST, Ledger, PAGE_BYTES, last_bytes};
+
+    fn unit(name: &str, active: &str) -> UnitReport {
+        let word = String::new;
+        UnitReport {
+            name: name.into(),
+            load: word(),
+            active: active.into(),
+            sub: word(),
+            result: word(),
+            since_ms: 0,
+            log: Vec::new(),
+        }
+    }
+
+    fn document(generation: u64, units: &[&str]) -> StateDocument {
+        let wanted =
+            |name: &&str| UnitWanted { name: (*name).into(), enabled: true, running: true, restarts: 0 };
+        StateDocument { generation, units: units.iter().map(wanted).collect(), ..StateDocument::default() }
+    }
+
+    fn drift(what: &str) -> Drift {
+        Drift { what: what.into(), found: String::new(), done: String::new() }
+    }
+
+    #[test]
+    fn news_stay_until_they_are_received() {
+        let ledger = Ledger::new(0);
+        ledger.drift(drift("a"));
+        let first = ledger.page("boot", Facts::default());
+        ledger.drift(drift("b"));
+        assert_eq!(first.report.drift, [drift("a")]);
+        let second = ledger.page("boot", Facts::default());
+        assert_eq!(second.report.drift, [drift("a"), drift("b")], "the first was lost on the way");
+        ledger.drift(drift("c"));
+        ledger.received(&second);
+        assert_eq!(ledger.page("boot", Facts::default()).report.drift, [drift("c")]);
+        for n in 0..=DRIFT_MOST {
+            ledger.drift(drift(&n.to_string()));
+        }
+        let kept = ledger.page("boot", Facts::default()).report.drift;
+        assert_eq!((kept.len(), kept[0].what.as_str()), (DRIFT_MOST, "1"), "the oldest go first");
+    }
+
+    #[test]
+    fn answers_fill_a_report_and_wait_for_the_next() {
+        let ledger = Ledger::new(0);
+        let long = Answer { order: 0, lines: vec!["x".repeat(PAGE_BYTES * 3 / 4)], error: None };
+        for order in 1..=3 {
+            ledger.order_done(order, Some(Answer { order, ..long.clone() }));
+        }
+        for order in 1..=3 {
+            let page = ledger.page("boot", Facts::default());
+            let orders = page.report.answers.iter().map(|answer| answer.order).collect::<Vec<_>>();
+            assert_eq!((orders, page.report.done_order), (vec![order], 3));
+            ledger.received(&page);
+        }
+        assert!(ledger.page("boot", Facts::default()).report.answers.is_empty());
+        for order in 4..100 {
+            ledger.order_done(order, Some(Answer { order, lines: Vec::new(), error: None }));
+        }
+        assert_eq!(ledger.page("boot", Facts::default()).report.answers.len(), ANSWERS_MOST);
+    }
+
+    #[test]
+    fn nothing_is_true_before_it_was_gone_through() {
+        let ledger = Ledger::new(7);
+        let page = || ledger.page("boot", Facts::default()).report;
+        assert_eq!((page().generation, page().applying, page().done_order), (0, None, 7));
+        ledger.applying(&document(3, &["b.service", "a.service"]));
+        ledger.unit(unit("a.service", "active"));
+        ledger.unit(unit("b.service", "inactive"));
+        ledger.unit(unit("gone.service", "active"));
+        ledger.complaint("b.service", Some(vec!["why".into()]));
+        assert_eq!((page().generation, page().applying), (0, Some(3)));
+        let names = page().units.iter().map(|unit| unit.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names, ["b.service", "a.service"], "in the order of the document");
+        assert_eq!(page().units[0].log, ["why"]);
+        ledger.applied(3, Vec::new());
+        assert_eq!((page().generation, page().applying), (3, None));
+        ledger.unit(unit("b.service", "active"));
+        assert!(page().units[0].log.is_empty(), "it is up: nothing to complain about");
+    }
+
+    #[test]
+    fn the_last_lines_that_fit() {
+        let lines = || ["aa", "bb", "cc"].map(str::to_owned).to_vec();
+        for (most, want) in [(0, 0), (2, 0), (3, 1), (5, 1), (6, 2), (9, 3), (99, 3)] {
+            let kept = last_bytes(lines(), most);
+            assert_eq!(kept, lines()[3 - want..], "{most}");
+        }
+        assert!(last_bytes(Vec::new(), 5).is_empty());
     }
 }

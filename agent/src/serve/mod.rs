@@ -11,6 +11,7 @@
 mod accounts;
 mod ask;
 mod conductor;
+mod correct;
 mod enrol;
 mod facts;
 mod files;
@@ -81,8 +82,12 @@ async fn serve(options: Options) -> Result<(), ServeError> {
     let folder = folder::Folder::open(&options.root)?;
     let systemd = systemd().await;
     let enrolled = enrol::enrolled(&options, &folder, &systemd).await?;
-    let (node, renewed) = Node::new(options, folder, systemd, enrolled).await?;
-    let (documents, wanted) = watch::channel(node.held().await);
+    let (node, renewed) = Node::new(options, folder, systemd, enrolled)?;
+    let held = node.held();
+    if let Some(document) = &held {
+        node.ledger.applying(document);
+    }
+    let (documents, wanted) = watch::channel(held);
     let (give, given) = mpsc::channel(16);
     tokio::join!(
         ask::follow(node.clone(), documents, give),

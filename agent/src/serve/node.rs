@@ -39,7 +39,7 @@ pub(super) struct Node {
 
 impl Node {
     /// The node, and the sender that a renewed certificate goes to.
-    pub(super) async fn new(
+    pub(super) fn new(
         options: Options,
         folder: Folder,
         systemd: Systemd,
@@ -48,7 +48,7 @@ impl Node {
         let applied = folder.applied()?;
         let (renewed, controller) = watch::channel(standing.controller);
         let node = Node {
-            ledger: Ledger::new(applied.generation, applied.done_order),
+            ledger: Ledger::new(applied.done_order),
             hands: Hands::default(),
             options,
             folder,
@@ -75,7 +75,7 @@ impl Node {
     }
 
     /// The document of the last run.
-    pub(super) async fn held(&self) -> Wanted {
+    pub(super) fn held(&self) -> Wanted {
         let read = self.folder.document();
         read.inspect_err(|error| voice::say(&Chain(error).to_string())).ok().flatten().map(Arc::new)
     }

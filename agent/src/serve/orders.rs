@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use units::UnitName;
 
+use super::ledger::last_bytes;
 use super::node::Node;
 use super::seed;
 use super::voice::{self, Nag};
@@ -16,11 +17,15 @@ use crate::controller::{CallError, Line};
 use crate::keys::KeyPair;
 
 const LINES_MOST: usize = 1000;
+/// An answer must fit into a report.
+const ANSWER_BYTES: usize = 200 << 10;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How long the last report before a restart may take.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// A shutdown that has not ended us by now never will.
+/// A shutdown that has not ended us by now never will: something else that was started has cancelled it.
 const SHUTDOWN: Duration = Duration::from_secs(180);
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Carries orders out for ever.
 pub(super) async fn follow(node: Arc<Node>, mut orders: mpsc::Receiver<Order>) {
@@ -53,7 +58,8 @@ fn answer(order: u64, result: Result<Vec<String>, String>) -> Answer {
 async fn logs(node: &Node, unit: &str, lines: u32) -> Result<Vec<String>, String> {
     let unit = UnitName::parse(unit).map_err(|error| error.to_string())?;
     let lines = usize::try_from(lines).unwrap_or(LINES_MOST).min(LINES_MOST);
-    node.systemd.journal(&unit, lines).await.map_err(|error| Chain(&error).to_string())
+    let journal = node.systemd.journal(&unit, lines).await;
+    journal.map(|lines| last_bytes(lines, ANSWER_BYTES)).map_err(|error| Chain(&error).to_string())
 }
 
 /// Leaves a ticket on the disk and with the controller, then restarts the machine.
@@ -90,16 +96,19 @@ async fn restart(node: &Node) -> Result<(), String> {
     node.hands.stand_down();
     voice::milestone("restarting");
     let reboot = UnitName::parse("reboot.target").map_err(|error| error.to_string())?;
-    // The job never ends for us: either the machine goes down, or systemd says why not.
-    match timeout(SHUTDOWN, node.systemd.start(&reboot)).await {
-        Ok(Err(error)) if !error.is_uncertain() => {
-            node.hands.stand_up();
-            Err(Chain(&error).to_string())
+    let mut why = "the machine does not go down".to_owned();
+    for _ in 0..ATTEMPTS {
+        // The job never ends for us: either the machine goes down, or systemd says why not.
+        match timeout(SHUTDOWN, node.systemd.start(&reboot)).await {
+            Ok(Err(error)) if !error.is_uncertain() => {
+                why = Chain(&error).to_string();
+                sleep(PAUSE).await;
+            }
+            Ok(Ok(_) | Err(_)) => sleep(SHUTDOWN).await,
+            Err(_) => {}
         }
-        Ok(_) | Err(_) => {
-            sleep(SHUTDOWN).await;
-            node.hands.stand_up();
-            Err("the machine does not go down".to_owned())
-        }
+        voice::say(&format!("restarting: {why}"));
     }
+    node.hands.stand_up();
+    Err(why)
 }

@@ -39,12 +39,16 @@ async fn bring(node: &Node, unit: &UnitName, wanted: &UnitWanted, again: bool) -
     let told = |error: UnitError| Chain(&error).to_string();
     let mut hand = node.hands.take(unit).await;
     let state = node.systemd.state(unit).await.map_err(told)?;
-    match judge::enablement(wanted, &state) {
+    // A report must not call the document true and say nothing of a unit in it, should the guard be slow.
+    node.ledger.unit_unless_known(&state);
+    let left = hand.left(wanted);
+    // What was settled before and is not so any more is the guard's matter.
+    let open = matches!(left, Left::Open | Left::Alone(_));
+    match judge::enablement(wanted, &state).filter(|_| open) {
         Some(true) => drop(node.systemd.enable(unit).await.map_err(told)?),
         Some(false) => drop(node.systemd.disable(unit).await.map_err(told)?),
         None => {}
     }
-    let left = hand.left(wanted);
     let act = judge::act(wanted, &state, left, again);
     if let (Act::Start, Left::Alone(until), false) = (act, left, again)
         && until > Instant::now()
@@ -53,9 +57,7 @@ async fn bring(node: &Node, unit: &UnitName, wanted: &UnitWanted, again: bool) -
     }
     hand.leave(Left::Open, wanted);
     let left = match act {
-        Act::Leave if state.active.is_up() => Left::Up,
-        Act::Leave if wanted.running => Left::Ended,
-        Act::Leave => Left::Down,
+        Act::Leave => judge::left_alone(wanted, &state, left),
         Act::Start => settled(&start(node, &state).await.map_err(told)?),
         Act::Restart => {
             let _sweep = node.hands.sweep();

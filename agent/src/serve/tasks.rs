@@ -5,6 +5,7 @@ use std::time::Duration;
 use protocol::{TaskReport, TaskResult, TaskWanted};
 use units::{Exit, Task, TaskName, TaskOutcome, UnitError};
 
+use super::ledger::{LOG_BYTES, last_bytes};
 use super::node::Node;
 use crate::chain::Chain;
 use crate::tool;
@@ -80,5 +81,5 @@ fn why(outcome: &TaskOutcome, wanted: &TaskWanted) -> String {
 
 fn last(mut log: Vec<String>) -> Vec<String> {
     log.drain(..log.len().saturating_sub(LOG_LINES));
-    log
+    last_bytes(log, LOG_BYTES)
 }

@@ -105,6 +105,10 @@ async fn enrols(controller: &Controller) {
     let handed = escrows.last().unwrap().iter().map(|file| file.path.as_str()).collect::<Vec<_>>();
     assert_eq!(handed, IdentityFile::PATHS);
     assert!(std::fs::read(seed_path()).unwrap().iter().all(|&byte| byte == 0), "the seed is wiped");
+    let renewed = || std::fs::read_to_string("/var/lib/rackwright-agent/identity.json").unwrap();
+    while renewed().contains("\"renew_ms\": 0") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let mode = |path: &str| {
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777
     };
@@ -139,13 +143,12 @@ async fn stopped_behind_our_back(controller: &Controller) {
         let (seen, _) = controller.report(begun, "chrony down", |r| !is(r, CHRONY, "active")).await;
         let drift = |r: &Report| r.drift.iter().any(|drift| drift.what == CHRONY);
         let (told, report) = controller.report(begun, "chrony was stopped", drift).await;
-        let up = |r: &Report| is(r, CHRONY, "active") && drift(r);
-        let (back, _) = controller.report(begun, "chrony up again", up).await;
+        let (back, _) = controller.report(begun + seen, "chrony up again", |r| is(r, CHRONY, "active")).await;
         println!(
             "round {round}: systemctl took {stop:?}; reported after {seen:?}, drift {told:?}, up again {back:?}"
         );
-        assert!(seen <= REPORTED, "the stop was reported after {seen:?}");
-        assert_eq!(report.drift[0].done, "started again");
+        assert!(seen <= REPORTED && told <= REPORTED, "reported after {seen:?}, called drift after {told:?}");
+        assert_eq!(report.drift[0].done, "starting it again");
         assert_ne!(pid(CHRONY), before);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -182,9 +185,8 @@ async fn nothing_is_restarted_with_the_agent(controller: &Controller) {
     systemctl(&["kill", "--signal=KILL", AGENT]);
     let begun = Instant::now();
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let (_, report) = controller.report(begun, "back", |r| is(r, CHRONY, "active")).await;
+    controller.report(begun, "whole", |r| r.generation == 2 && is(r, CHRONY, "active")).await;
     assert_eq!((pid(CHRONY), pid(SSH)), (chrony, ssh));
-    assert_eq!(report.generation, 2);
     let drifts = controller.with(|s| {
         let since = s.reports.iter().filter(|(at, _)| *at >= begun);
         since.flat_map(|(_, report)| report.drift.clone()).collect::<Vec<_>>()
@@ -311,6 +313,7 @@ async fn logs_are_answered(controller: &Controller) {
 async fn a_flapping_unit_is_left_alone(controller: &Controller) {
     let alone = |r: &Report| r.drift.iter().any(|drift| drift.done.starts_with("left alone"));
     let begun = Instant::now();
+    std::fs::write("/etc/hosts", "127.0.0.1 nobody\n").unwrap();
     for _ in 0..6 {
         let since = Instant::now();
         systemctl(&["stop", CHRONY]);
@@ -325,6 +328,9 @@ async fn a_flapping_unit_is_left_alone(controller: &Controller) {
     println!("{:?}", report.drift);
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert_eq!(systemctl(&["is-active", CHRONY]), "inactive", "the retry respects it too");
+    let hosts = |r: &Report| r.drift.iter().any(|drift| drift.what == "/etc/hosts");
+    controller.report(begun, "the changed file", hosts).await;
+    assert!(std::fs::read_to_string("/etc/hosts").unwrap().contains("10.77.0.11 n1"));
     // A person who starts it has the last word.
     systemctl(&["start", CHRONY]);
     let since = Instant::now();
