@@ -1,12 +1,19 @@
 //! Where things are in the checkout.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-/// The workspace.
+/// The workspace: the one cargo runs us for. What was compiled in may be another checkout that shares the target
+/// directory.
 #[must_use]
 pub fn workspace() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().and_then(Path::parent).unwrap_or(here)
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let compiled = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let package = std::env::var_os("CARGO_MANIFEST_DIR").map_or(compiled, PathBuf::from);
+        let root = package.ancestors().find(|dir| dir.join("Cargo.lock").exists());
+        root.unwrap_or(&package).to_path_buf()
+    })
 }
 
 /// Cargo's target directory.

@@ -120,8 +120,12 @@ impl Container {
 
     /// Shuts it down in order; after `grace` it is killed.
     pub fn power_off(&mut self, grace: Duration) {
-        // systemd-nspawn passes SIGTERM on as systemd's "power off" signal.
-        self.nspawn.terminate(grace);
+        // Refused or in vain: then the kill below is what happens.
+        let _ =
+            enter(self.leader, &["systemctl", "poweroff", "--no-block"]).cleaning().deadline(grace).output();
+        if self.nspawn.wait(grace).is_none() {
+            self.nspawn.kill();
+        }
     }
 
     pub(super) fn leave(&mut self) {
@@ -150,22 +154,36 @@ pub fn enter(leader: i32, argv: &[&str]) -> Tool {
         .args(argv.iter().copied())
 }
 
-/// The child of the process `outer` that is pid 1 of a pid namespace of its own.
+/// The container's init, when the process `outer` is what [`Container::boot`] started: outer is `unshare`, its child
+/// is systemd-nspawn, and that one's child is pid 1 of a pid namespace.
 #[must_use]
 pub fn leader_of(outer: i32) -> Option<i32> {
-    let pids = fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.find(|pid| {
-        fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| is_init_under(&status, outer))
-    })
+    let entries = fs::read_dir("/proc").ok()?.flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let all: Vec<Kin> =
+        pids.filter_map(|pid| kin(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)).collect();
+    leader_among(&all, outer)
 }
 
-/// Reads proc_pid_status(5): `PPid:` is `outer`, and the innermost of `NSpid:` is 1.
-fn is_init_under(status: &str, outer: i32) -> bool {
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let parent = field("PPid:").and_then(|text| text.parse::<i32>().ok());
-    let inner = field("NSpid:").unwrap_or_default().split_ascii_whitespace().skip(1).last();
-    parent == Some(outer) && inner == Some("1")
+/// What proc_pid_status(5) says about a process's family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kin {
+    pid: i32,
+    parent: i32,
+    /// Its pid in its own, innermost pid namespace.
+    inner: i32,
+}
+
+fn kin(status: &str) -> Option<Kin> {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let number = |text: &str| text.trim().parse().ok();
+    let inner = field("NSpid:")?.split_ascii_whitespace().last()?;
+    Some(Kin { pid: number(field("Pid:")?)?, parent: number(field("PPid:")?)?, inner: number(inner)? })
+}
+
+fn leader_among(all: &[Kin], outer: i32) -> Option<i32> {
+    let children = |parent: i32| all.iter().filter(move |kin| kin.parent == parent);
+    children(outer).flat_map(|nspawn| children(nspawn.pid)).find(|kin| kin.inner == 1).map(|kin| kin.pid)
 }
 
 /// True when systemd in there listens: before that `systemctl` fails.
@@ -175,10 +193,14 @@ fn awake(leader: i32) -> bool {
 }
 
 fn argv(setup: &Setup) -> Vec<OsString> {
-    let mut words: Vec<OsString> =
+    // In a pid namespace of its own: systemd-nspawn's init outlives a killed systemd-nspawn, but nothing outlives
+    // the pid 1 of its namespace, and that one dies with unshare.
+    let outer = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"];
+    let mut words: Vec<OsString> = outer.map(OsString::from).into();
+    words.extend(
         ["env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network"]
-            .map(OsString::from)
-            .into();
+            .map(OsString::from),
+    );
     words.extend(["systemd-nspawn", "-q", "-b", "--keep-unit", "--register=no"].map(OsString::from));
     words.extend(["--capability=all", "--resolv-conf=off", "--console=pipe", "-D"].map(OsString::from));
     words.push(setup.root.clone().into());
@@ -195,12 +217,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_init_of_an_inner_namespace_is_the_leader() {
-        let status = |parent: i32, nspid: &str| format!("Name:\tsystemd\nPPid:\t{parent}\nNSpid:\t{nspid}\n");
-        assert!(is_init_under(&status(7, "900\t1"), 7));
-        assert!(!is_init_under(&status(8, "900\t1"), 7));
-        assert!(!is_init_under(&status(7, "900\t21"), 7));
-        assert!(!is_init_under(&status(7, "1"), 7));
-        assert!(!is_init_under("", 7));
+    fn the_leader_is_the_init_two_generations_down() {
+        let read = |pid: i32, parent: i32, nspid: &str| {
+            kin(&format!("Name:\tsystemd\nPid:\t{pid}\nPPid:\t{parent}\nNSpid:\t{nspid}\n")).unwrap()
+        };
+        let unshare = read(7, 1, "7");
+        let nspawn = read(8, 7, "8\t1");
+        let init = read(9, 8, "9\t3\t1");
+        let journald = read(10, 9, "10\t24\t22");
+        let all = [journald, init, nspawn, unshare];
+        assert_eq!(leader_among(&all, 7), Some(9));
+        assert_eq!(leader_among(&all, 8), None);
+        assert_eq!(leader_among(&[unshare, nspawn], 7), None);
+        for bad in ["", "Pid:\t1\n", "Pid:\t1\nPPid:\tx\nNSpid:\t1\n", "Pid:\t1\nPPid:\t0\nNSpid:\n"] {
+            assert_eq!(kin(bad), None, "{bad:?}");
+        }
     }
 }

@@ -114,8 +114,8 @@ impl Ledger {
         self.owner.is_some_and(|owner| !owner.alive())
     }
 
-    /// Ends everything in it: processes first (TERM to none, KILL to all: servers have power cuts, and the
-    /// container's init dies with its parent), then namespaces, then files. Goes on after a failure.
+    /// Ends everything in it: processes first (killed: servers know power cuts, and the container's namespace
+    /// dies with its first process), then namespaces, then files. Goes on after a failure.
     pub fn sweep(&self) {
         for (_, identity) in &self.processes {
             identity.signal(Signal::KILL);

@@ -156,16 +156,6 @@ impl Process {
         }
     }
 
-    /// Asks it to end (SIGTERM), waits up to `grace`, then kills it.
-    pub fn terminate(&mut self, grace: Duration) {
-        if let Some(identity) = self.identity {
-            identity.signal(Signal::TERM);
-        }
-        if self.wait(grace).is_none() {
-            self.kill();
-        }
-    }
-
     /// Kills it (SIGKILL) and reaps it.
     pub fn kill(&mut self) {
         // Both fail only when it is gone, which is the aim.
