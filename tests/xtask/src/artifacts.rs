@@ -122,6 +122,10 @@ pub fn build(wish: Wish) -> Result<Artifacts, ArtifactError> {
         maker.node(&recipe, &images, &key, wish.raw)?;
     }
     let root = dir.join("controller");
+    // Unpacked anew: image-build never writes into a folder that holds something, and the tar is cached.
+    if root.exists() {
+        fs::remove_dir_all(&root).map_err(|source| ArtifactError::Io { path: root.clone(), source })?;
+    }
     maker.run("the controller's root file system", &["controller"], |tool| {
         tool.arg("--appliance").arg(&programs.appliance).arg("--out").arg(&root)
     })?;
