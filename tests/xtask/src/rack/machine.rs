@@ -77,7 +77,7 @@ pub struct Files {
     pub disks: Vec<PathBuf>,
     /// UEFI variables.
     pub vars: PathBuf,
-    /// See [`BIOS_CONSOLE`].
+    /// See `BIOS_CONSOLE`.
     pub bios_console: PathBuf,
     /// All that ever came out of the serial port.
     pub serial_log: PathBuf,
