@@ -1,4 +1,4 @@
-//! The configuration, in three stages: what the file may say ([`raw`]), what the program believes ([`Config`]),
+//! The configuration, in three stages: what the file may say (`raw`), what the program believes ([`Config`]),
 //! and where things lie ([`Paths`]).
 //!
 //! Knows the file's keys and what makes a value impossible. Refuses to know the machine: whether an interface exists

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What the crate's own server does (open by the client's path, windows of any size, sleeps that the client chooses)
-//! cannot be reached from here: it gets an open file, bounds that `pxe` decided, and a [`line::Line`] to talk through.
+//! cannot be reached from here: it gets an open file, bounds that `pxe` decided, and a `Line` to talk through.
 
 mod line;
 #[cfg(test)]
