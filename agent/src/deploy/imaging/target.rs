@@ -4,8 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::OnceLock;
 
-use pack::{Chunk, Codec};
+use pack::{Chunk, Codec, Digest};
 use protocol::{Disk, DiskId, SEED_OFFSET, Seed, SeedError};
 use rustix::fs::OFlags;
 
@@ -66,6 +67,23 @@ pub struct Drive {
     id: DiskId,
     bytes: u64,
     buffers: Buffers,
+    zeros: Zeros,
+}
+
+/// The digest of a whole window of zeros: a new disk is full of them, and need not be hashed to see that it is not
+/// the image.
+#[derive(Debug, Default)]
+struct Zeros(OnceLock<Digest>);
+
+impl Zeros {
+    fn matches(&self, chunk: &Chunk) -> bool {
+        let hash = |bytes: u32| Digest::of(&vec![0; usize::try_from(bytes).unwrap_or(0)]);
+        if chunk.bytes == pack::WINDOW {
+            *self.0.get_or_init(|| hash(pack::WINDOW)) == chunk.digest
+        } else {
+            hash(chunk.bytes) == chunk.digest
+        }
+    }
 }
 
 impl Drive {
@@ -90,7 +108,7 @@ impl Drive {
         let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
         let file = file.map_err(opened)?;
         same(root, disk, &id, &file)?;
-        Ok(Self { file, id, bytes: disk.bytes, buffers: Buffers::default() })
+        Ok(Self { file, id, bytes: disk.bytes, buffers: Buffers::default(), zeros: Zeros::default() })
     }
 
     /// Whether this window of the disk holds what it should; read past the page cache.
@@ -104,6 +122,7 @@ impl Drive {
         self.file.read_exact_at(window, at).map_err(self.io("reading", at))?;
         Ok(match chunk.codec {
             Codec::Zero => is_zero(window),
+            Codec::Raw | Codec::Zstd if is_zero(window) => self.zeros.matches(chunk),
             Codec::Raw | Codec::Zstd => chunk.matches(window),
         })
     }
@@ -212,4 +231,47 @@ fn window<'a>(buffer: &'a mut Buffer, chunk: &Chunk) -> &'a mut [u8] {
 fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<32>();
     words.iter().all(|word| word == &[0; 32]) && rest.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use pack::{Chunk, Codec, Digest, WINDOW};
+
+    use super::{Zeros, is_zero};
+
+    #[test]
+    fn zeros_are_known_without_a_hash_and_never_mistaken() {
+        let zeros = Zeros::default();
+        for bytes in [WINDOW, 4096] {
+            let content = vec![0; bytes as usize];
+            let chunk = |digest| Chunk {
+                window: 1,
+                bytes,
+                digest,
+                codec: Codec::Zstd,
+                offset: 0,
+                stored: 9,
+                stored_digest: None,
+            };
+            for _ in 0..2 {
+                assert!(zeros.matches(&chunk(Digest::of(&content))));
+                assert!(!zeros.matches(&chunk(Digest::of(b"x"))));
+            }
+        }
+    }
+
+    #[test]
+    fn one_bit_anywhere_is_not_zero() {
+        for length in [0, 1, 31, 32, 33, 4096] {
+            let mut bytes = vec![0; length];
+            assert!(is_zero(&bytes));
+            for at in [0, length / 2, length.saturating_sub(1)] {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = 1;
+                    assert!(!is_zero(&bytes), "{length} {at}");
+                }
+                bytes.fill(0);
+            }
+        }
+    }
 }
