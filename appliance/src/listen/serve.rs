@@ -91,6 +91,8 @@ where
 {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(quiet).max_buf_size(HEADERS).auto_date_header(false);
+    // GRUB 2.12 knows a length only as `Content-Length`, whatever RFC 9110 §5.1 says of case; a kernel needs one.
+    http.title_case_headers(true);
     let service = service_fn(|request| {
         let called = call(request);
         async { Ok::<_, Infallible>(called.await) }
