@@ -212,6 +212,34 @@ fn the_tables_are_written_when_all_the_rest_is_there() {
 }
 
 #[test]
+fn what_does_not_read_back_right_is_written_again() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let file = rack.machine.disks[1].file.clone();
+        let (chunk, raw) = rack.image.windows[2].clone();
+        let spoilt = Arc::new(AtomicUsize::new(0));
+        let times = Arc::clone(&spoilt);
+        // Once, when that window is on the disk, the medium loses a byte of it.
+        let witness = move |_| {
+            let disk = fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
+            let mut on_disk = vec![0; raw.len()];
+            disk.read_exact_at(&mut on_disk, chunk.disk_offset()).unwrap();
+            if times.load(Ordering::Relaxed) == 0 && on_disk == raw {
+                disk.write_all_at(&[!raw[500]], chunk.disk_offset() + 500).unwrap();
+                times.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        rack.controller.with(|s| s.witness = Some(Box::new(witness)));
+        rack.boot().await;
+        assert_eq!(spoilt.load(Ordering::Relaxed), 1);
+        rack.assert_is_image(&rack.image);
+    });
+}
+
+#[test]
 fn only_what_differs_is_fetched() {
     if !is_root() {
         return;
