@@ -67,7 +67,7 @@ impl Layout {
             line(BIOS, "21686148-6449-6E6F-744E-656564454649", "rackwright-bios"),
             line(ESP, "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "rackwright-esp"),
             line(SEED, SEED_TYPE, "rackwright-seed"),
-            line(root, "4F68BCE3-E8CD-4DB1-96E7-FBCAFED984B7", ROOT_LABEL),
+            line(root, "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709", ROOT_LABEL),
         ]
         .concat()
     }

@@ -66,7 +66,8 @@ impl Lab {
         for (spec, recipe) in specs.into_iter().zip(RECIPES) {
             let roles: Vec<String> = recipe.roles.iter().map(|&role| role.to_owned()).collect();
             let image = operator.image_for(&roles).unwrap_or_else(|error| fail(&error));
-            wanted.push(Wanted { name: spec.name.clone(), mac: spec.mac.clone(), roles, image });
+            let disk = spec.system_disk();
+            wanted.push(Wanted { name: spec.name.clone(), mac: spec.mac.clone(), roles, image, disk });
             servers.push(rack.server(spec).unwrap_or_else(|error| fail(&error)));
         }
         let watch = Watch::start();

@@ -130,5 +130,6 @@ fn want(
 ) -> Result<Wanted, xtask::operator::OperatorError> {
     let roles: Vec<String> = recipe.roles.iter().map(|&role| role.to_owned()).collect();
     let image = operator.image_for(&roles)?;
-    Ok(Wanted { name: server.spec().name.clone(), mac: server.spec().mac.clone(), roles, image })
+    let spec = server.spec();
+    Ok(Wanted { name: spec.name.clone(), mac: spec.mac.clone(), roles, image, disk: spec.system_disk() })
 }

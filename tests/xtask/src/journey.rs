@@ -25,6 +25,8 @@ pub struct Wanted {
     pub roles: Vec<String>,
     /// The image, by name or digest.
     pub image: String,
+    /// The disk it is written to, as `node show` spells it: a server may have several.
+    pub disk: String,
 }
 
 /// Why the servers did not get there.
@@ -95,7 +97,7 @@ pub fn advance(operator: &Operator<'_>, wanted: &[Wanted]) -> Result<Sight, Jour
                 done.push(format!("{}: approved {} again ({code})", want.name, node.mac));
             }
             ("ready", _) => {
-                let plan = operator.plan(&want.name, &want.image)?;
+                let plan = operator.plan(&want.name, &want.image, &want.disk)?;
                 operator.apply(&plan, &want.name)?;
                 done.push(format!("{}: plan {plan} applied, image {}", want.name, want.image));
             }

@@ -277,8 +277,8 @@ impl<'a> Operator<'a> {
     ///
     /// # Errors
     /// As [`Operator::nodes`].
-    pub fn plan(&self, node: &str, image: &str) -> Result<String, OperatorError> {
-        let args = ["node", "plan", node, "--image", image, "-o", "json"];
+    pub fn plan(&self, node: &str, image: &str, disk: &str) -> Result<String, OperatorError> {
+        let args = ["node", "plan", node, "--image", image, "--disk", disk, "-o", "json"];
         let plan: One<PlanId> = parse(&args, &self.controller.rackwright(&args)?)?;
         let (One::Wrapped { item: plan } | One::Bare(plan)) = plan;
         Ok(plan.id)

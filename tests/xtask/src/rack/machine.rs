@@ -47,6 +47,13 @@ pub struct Spec {
     pub disks: Vec<Disk>,
 }
 
+impl Spec {
+    /// The system disk, the first one, as the controller's plans spell it.
+    pub fn system_disk(&self) -> String {
+        self.disks.first().map(|disk| format!("serial:{}", disk.serial)).unwrap_or_default()
+    }
+}
+
 /// What happens when the machine asks for a reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reboot {
