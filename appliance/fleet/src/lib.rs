@@ -1,9 +1,9 @@
 //! The rules of the fleet: who a server is, where it is in its life, what may happen next and what it shall become.
 //!
-//! Everything here is a function of its arguments. The daemon's writer feeds [`step`] one [`Event`] at a time, saves the
+//! Everything here is a function of its arguments. The daemon's writer feeds [`step()`] one [`Event`] at a time, saves the
 //! [`Change`]s in one transaction and lets the [`Effect`]s out after the commit. Nothing else changes a node.
 //!
-//! Where is what: [`node`] the states, [`step`] the transitions, [`mod@enroll`] hello and approval, [`mod@plan`] what may
+//! Where is what: [`node`] the states, [`mod@step`] the transitions, [`mod@enroll`] hello and approval, [`mod@plan`] what may
 //! destroy data, [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
 #![forbid(unsafe_code)]
 
