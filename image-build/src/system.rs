@@ -267,8 +267,6 @@ fn installation(
         .args(["--aptopt=APT::Install-Recommends \"false\"", "--aptopt=Acquire::Languages \"none\""])
         .args(system.leave_out.iter().map(|pattern| format!("--dpkgopt=path-exclude={pattern}")))
         .arg("--dpkgopt=path-include=/usr/share/doc/*/copyright")
-        // A build that is cut off is thrown away; the seal takes this out of the result.
-        .arg("--dpkgopt=force-unsafe-io")
         .arg(format!("--include={}", system.packages.join(",")))
         .arg(hook("setup", "mkdir -p \"$1/var/cache/apt/archives\""))
         .arg(hook("setup", &format!("sync-in {} /var/cache/apt/archives", debs.display())))

@@ -197,6 +197,11 @@ pub fn plan(
             content().ok_or_else(|| wrong_disk(node, target, "its content could not be read"))?
         }
     };
+    let erases = match &expect {
+        Expectation::Content { .. } => target.holds.clone(),
+        // The look at the disk is older than what was installed since: say what that is.
+        Expectation::Own => vec![own_system(fleet, node)],
+    };
     let others = node.inventory.disks.iter().filter(|other| other.id().as_ref() != Some(&id));
     Ok(Plan {
         id: PlanId(format!("p-{:08x}", u32::from_be_bytes(dice.draw()))),
@@ -205,11 +210,18 @@ pub fn plan(
         image: image.digest,
         image_name: image.name.clone(),
         target: Target { disk: id.clone(), model: target.model.clone(), bytes: target.bytes, expect },
-        erases: target.holds.clone(),
+        erases,
         keeps: others.map(|d| Kept { disk: d.id(), model: d.model.clone(), bytes: d.bytes }).collect(),
         made: now,
         state: PlanState::Open,
     })
+}
+
+/// The system that a node runs, as something on its disk.
+fn own_system(fleet: &Fleet, node: &Node) -> Holding {
+    let image = node.installed.as_ref().and_then(|installed| fleet.images.get(&installed.image));
+    let label = format!("{} of {}", image.map_or("system", |image| &image.name), node.name);
+    Holding { kind: "rackwright".to_owned(), partition: 0, label, bytes: None }
 }
 
 fn kind_of(node: &Node) -> Result<PlanKind, Unplannable> {

@@ -78,6 +78,7 @@ fn a_rebuild_keeps_who_the_node_is_and_voids_its_old_certificates() {
     let plan = rack.plan(node).unwrap();
     assert_eq!(plan.kind, PlanKind::Rebuild);
     assert_eq!(plan.target.expect, Expectation::Own);
+    assert_eq!(plan.erases[0].label, "control of n1", "a rebuild says what it erases");
     assert_eq!(rack.state(), "active", "a plan changes nothing");
     let job = rack.apply(&plan.id).unwrap();
     assert_eq!(rack.state(), "draining");
