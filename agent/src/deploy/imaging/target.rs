@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use pack::{Chunk, Codec, Digest};
 use protocol::{Disk, DiskId, SEED_OFFSET, Seed, SeedError};
@@ -15,6 +16,8 @@ use crate::inventory;
 use crate::sys;
 
 const WINDOW: u64 = pack::WINDOW as u64;
+const BUSY_TRIES: u32 = 10;
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What went wrong with the disk.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +108,7 @@ impl Drive {
         drop(looked_at);
         let flags = OFlags::DIRECT | OFlags::EXCL;
         let flags = i32::try_from(flags.bits()).map_err(|e| opened(io::Error::other(e)))?;
-        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path);
+        let file = patiently(|| OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path));
         let file = file.map_err(opened)?;
         same(root, disk, &id, &file)?;
         Ok(Self { file, id, bytes: disk.bytes, buffers: Buffers::default(), zeros: Zeros::default() })
@@ -205,6 +208,17 @@ impl Drive {
         let disk = self.id.clone();
         move |source| DiskError::Io { disk: disk.clone(), doing, at, source }
     }
+}
+
+/// The kernel itself claims a disk for a moment, while it looks for partitions: only one that stays busy is in use.
+fn patiently(open: impl Fn() -> io::Result<File>) -> io::Result<File> {
+    for _ in 0..BUSY_TRIES {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(BUSY_PAUSE),
+            other => return other,
+        }
+    }
+    open()
 }
 
 /// Whether the device that was opened is the one that was looked at: names move when a disk is pulled and put.

@@ -296,6 +296,7 @@ fn a_cancelled_job_stops_with_the_disk_disarmed() {
     run(async {
         let rack = Rack::new().await;
         rack.machine.write(1, 0, b"an old boot sector");
+        rack.machine.write(1, TARGET - 512, b"EFI PART of an old system");
         rack.offer(&rack.image, rack.job());
         // The wire is kept busy failing, so that the job can't end before the word to stop arrives.
         rack.controller.with(|s| {
@@ -352,6 +353,13 @@ fn a_disk_in_use_is_not_written() {
             .file("proc/self/mountinfo", &format!("29 28 {} / /mnt rw - ext4 /dev/vdb rw\n", number.trim()));
         assert_eq!(rack.failure().await, "the disk vdb is in use: it is mounted on /mnt");
         rack.machine.file("proc/self/mountinfo", "");
+        rack.controller.with(|s| s.progress.clear());
+        let claimed = rustix::fs::OFlags::EXCL | rustix::fs::OFlags::RDONLY;
+        let device = &rack.machine.disks[1].device;
+        let claim = rustix::fs::open(device, claimed, rustix::fs::Mode::empty()).unwrap();
+        let why = rack.failure().await;
+        assert!(why.starts_with("opening serial:SYSTEM for writing: Device or resource busy"), "{why}");
+        drop(claim);
         rack.machine.file("sys/block/vdb/vdb1/partition", "1");
         rack.machine.file("sys/block/vdb/vdb1/holders/md0", "");
         rack.controller.with(|s| s.progress.clear());
