@@ -15,10 +15,11 @@ use agent::screen::{Kind, Screen, Sink};
 use protocol::{CaPin, Disk};
 use tempfile::TempDir;
 
-/// A file that the kernel treats as a disk; released when dropped.
+/// A file that the kernel treats as a disk; released when dropped, or when the test is killed.
 pub struct LoopDisk {
     pub device: PathBuf,
     pub file: PathBuf,
+    _open: fs::File,
 }
 
 impl LoopDisk {
@@ -27,7 +28,13 @@ impl LoopDisk {
         let out = Command::new("losetup").args(["--find", "--show"]).arg(file).output().unwrap();
         assert!(out.status.success(), "losetup: {}", String::from_utf8_lossy(&out.stderr));
         let device = PathBuf::from(String::from_utf8(out.stdout).unwrap().trim());
-        Self { device, file: file.to_owned() }
+        // Detached while it is open, it goes when the last one closes it, whatever becomes of this process.
+        let open = fs::File::open(&device).unwrap();
+        let status = Command::new("losetup").arg("--detach").arg(&device).status().unwrap();
+        assert!(status.success(), "losetup --detach");
+        // The kernel keeps the write protection of a loop device beyond its file: a test may have been killed.
+        agent::sys::set_read_only(&open, false).unwrap();
+        Self { device, file: file.to_owned(), _open: open }
     }
 
     fn number(&self) -> String {
@@ -37,12 +44,6 @@ impl LoopDisk {
 
     pub fn is_read_only(&self) -> bool {
         agent::sys::is_read_only(&fs::File::open(&self.device).unwrap()).unwrap()
-    }
-}
-
-impl Drop for LoopDisk {
-    fn drop(&mut self) {
-        let _status = Command::new("losetup").arg("--detach").arg(&self.device).status();
     }
 }
 
