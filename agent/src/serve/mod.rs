@@ -80,6 +80,7 @@ pub fn run(options: Options) -> Result<(), ServeError> {
 
 async fn serve(options: Options) -> Result<(), ServeError> {
     let folder = folder::Folder::open(&options.root)?;
+    voice::milestone("serving");
     let systemd = systemd().await;
     let enrolled = enrol::enrolled(&options, &folder, &systemd).await?;
     let (node, renewed) = Node::new(options, folder, systemd, enrolled)?;

@@ -3,11 +3,11 @@
 //! Knows the commands that make them and where they land. Refuses to decide what is up to date: cargo and image-build
 //! each keep a cache by input digest.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cargo::cargo;
 use crate::place;
 use crate::prerequisites::{self, PrerequisiteError};
 use crate::rack::controller::Parts;
@@ -144,10 +144,10 @@ struct Programs {
 fn programs() -> Result<Programs, ArtifactError> {
     let target = place::target();
     let ship = target.join("ship");
-    cargo("rackwright, image-build and the agent with libvirt", |tool| {
+    cargo_build("rackwright, image-build and the agent with libvirt", |tool| {
         tool.args(["-p", "appliance", "-p", "image-build", "-p", "agent", "--features", "agent/libvirt"])
     })?;
-    cargo("the static agent", |tool| {
+    cargo_build("the static agent", |tool| {
         // The explicit target keeps the flag away from build scripts and procedural macros.
         tool.args(["-p", "agent", "--target", TARGET]).env("RUSTFLAGS", "-C target-feature=+crt-static")
     })?;
@@ -159,10 +159,9 @@ fn programs() -> Result<Programs, ArtifactError> {
     })
 }
 
-fn cargo(what: &str, with: impl FnOnce(Tool) -> Tool) -> Result<(), ArtifactError> {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    let tool = with(Tool::new(program).args(["build", "--profile", "ship", "--locked"]));
-    say::step(&format!("building {what}"), || tool.dir(place::workspace()).show())
+fn cargo_build(what: &str, with: impl FnOnce(Tool) -> Tool) -> Result<(), ArtifactError> {
+    let tool = with(cargo(["build", "--profile", "ship", "--locked"]));
+    say::step(&format!("building {what}"), || tool.show())
         .map_err(|source| ArtifactError::Build { what: what.to_owned(), source })
 }
 

@@ -1,12 +1,12 @@
 //! `cargo xtask test`: everything CI runs, in the order in which mistakes are cheapest.
 
-use std::ffi::OsString;
 use std::time::Instant;
 
 use xtask::artifacts::{self, Wish};
+use xtask::cargo::cargo;
+use xtask::prerequisites;
 use xtask::say;
-use xtask::tool::{self, Tool, ToolError};
-use xtask::{place, prerequisites};
+use xtask::tool::{self, ToolError};
 
 use crate::Done;
 
@@ -80,9 +80,4 @@ fn rack_tests() -> Done {
             .show()
     })?;
     Ok(())
-}
-
-fn cargo<const N: usize>(args: [&str; N]) -> Tool {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-    Tool::new(program).args(args).dir(place::workspace())
 }

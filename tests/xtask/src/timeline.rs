@@ -32,7 +32,7 @@ const STAGES: [(&str, End); 11] = [
     ("approve", End::Fact(&["approved"])),
     ("image", End::Fact(&["verifying"])),
     ("verify", End::Fact(&["verified"])),
-    ("first boot", End::Fact(&["enrolling", "claimed"])),
+    ("first boot", End::Console(&["rackwright-agent: serving"])),
     ("enrol", End::Fact(&["enrolled"])),
     ("units up", End::Fact(&["active"])),
 ];
@@ -69,6 +69,15 @@ fn line(after: SystemTime, console: &[Line], texts: &[&str]) -> Option<SystemTim
     found.filter(|line| texts.iter().any(|text| line.text.contains(text))).map(|line| line.at).next()
 }
 
+/// From the moment the firmware starts what it was served to the agent's hello.
+#[must_use]
+pub fn to_hello(stages: &[Stage]) -> Option<Duration> {
+    let between = ["loader", "kernel", "agent"];
+    let ended = |name| stages.iter().any(|stage| stage.name == name && stage.took.is_some());
+    let took = stages.iter().filter(|stage| between.contains(&stage.name)).filter_map(|stage| stage.took);
+    (ended("DHCP") && ended("agent")).then(|| took.sum())
+}
+
 /// The table for a person: one row per stage, one column per node.
 #[must_use]
 pub fn table(nodes: &[(String, Vec<Stage>)]) -> String {
@@ -82,10 +91,17 @@ pub fn table(nodes: &[(String, Vec<Stage>)]) -> String {
             text.push_str(&format!("{:>12}", cell(stages.get(row).and_then(|stage| stage.took))));
         }
     }
-    text.push_str(&format!("\n{:<12}", "in all"));
-    for (_, stages) in nodes {
-        text.push_str(&format!("{:>12}", cell(Some(stages.iter().filter_map(|stage| stage.took).sum()))));
+    let sums: [(&str, fn(&[Stage]) -> Option<Duration>); 2] = [
+        ("in all", |stages| Some(stages.iter().filter_map(|stage| stage.took).sum())),
+        ("to hello", to_hello),
+    ];
+    for (name, sum) in sums {
+        text.push_str(&format!("\n{name:<12}"));
+        nodes.iter().for_each(|(_, stages)| text.push_str(&format!("{:>12}", cell(sum(stages)))));
     }
+    text.push_str(
+        "\n\nto hello: from the firmware's hand-over (the first loader is sent) to the agent's hello",
+    );
     text
 }
 
@@ -123,7 +139,8 @@ mod tests {
         // No fact for the loader's end: the kernel's stage holds its time too.
         let wanted = [Some(5), Some(4), None, Some(11), Some(10), Some(1), None, None, None, None, Some(59)];
         assert_eq!(took, wanted);
-        let table = table(&[("n1".to_owned(), stages)]);
-        assert!(table.ends_with("90.0 s"), "{table}");
+        let table = table(&[("n1".to_owned(), stages.clone())]);
+        assert!(table.contains("in all            90.0 s\nto hello          21.0 s"), "{table}");
+        assert_eq!(to_hello(&stages[..4]), None, "no hello was seen");
     }
 }

@@ -109,6 +109,13 @@ impl Tool {
         self
     }
 
+    /// Takes one variable out of its environment.
+    #[must_use]
+    pub fn without(mut self, key: &OsStr) -> Tool {
+        self.command.env_remove(key);
+        self
+    }
+
     /// Runs it in `dir`.
     #[must_use]
     pub fn dir(mut self, dir: &Path) -> Tool {
