@@ -11,6 +11,10 @@ use crate::files::{self, FileError};
 /// The list of a result's inputs, written beside it so that a person can see why it was built again.
 pub const INPUTS_FILE: &str = "inputs.txt";
 
+/// The sources of this program, from `build.rs`: part of every result's place, so that a result of older code is never
+/// taken for one of this code; not part of its inputs, which name what is in it.
+const SOURCES: &str = env!("IMAGE_BUILD_SOURCES");
+
 /// Why a result could not be kept or found.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
@@ -107,7 +111,8 @@ impl Cache {
     }
 
     fn place(&self, what: &'static str, inputs: &Inputs) -> PathBuf {
-        let name: String = inputs.digest().chars().take(32).collect();
+        let made = blake3::hash(format!("{}{SOURCES}", inputs.lines()).as_bytes());
+        let name: String = made.to_hex().chars().take(32).collect();
         self.folder.join(what).join(name)
     }
 

@@ -87,7 +87,6 @@ pub fn build(workshop: &Workshop, order: &Order<'_>) -> Result<PathBuf, NodeErro
     let name = order.name.map_or_else(|| roles.join("-"), str::to_owned);
     let system = system::build(workshop, &recipe_of_roles)?;
     let mut inputs = Inputs::default();
-    inputs.text("tool", env!("CARGO_PKG_VERSION"));
     inputs.text("system", &system.inputs);
     inputs.bytes("agent", &agent);
     inputs.text("roles", roles.join(" "));

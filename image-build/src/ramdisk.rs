@@ -82,7 +82,6 @@ pub fn build(workshop: &Workshop, agent: &Path) -> Result<PathBuf, RamdiskError>
     let recipe: Ramdisk = recipe::load(&workshop.recipe("ramdisk.toml"), "--recipes")?;
     let program = static_program(agent)?;
     let mut inputs = Inputs::default();
-    inputs.text("tool", env!("CARGO_PKG_VERSION"));
     inputs.packages(workshop.toolbox.packages());
     for name in ["release.toml", "ramdisk.toml", "ramdisk"] {
         inputs.path(name, &workshop.recipe(name))?;

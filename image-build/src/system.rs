@@ -135,7 +135,6 @@ pub fn build(workshop: &Workshop, system: &System) -> Result<Built, SystemError>
 fn wanted(workshop: &Workshop, system: &System) -> Result<(Vec<Package>, Inputs), SystemError> {
     let packages = workshop.archive.resolve(Base::System, &system.packages)?;
     let mut inputs = Inputs::default();
-    inputs.text("tool", env!("CARGO_PKG_VERSION"));
     inputs.text("recipe", format_args!("{system:?}"));
     inputs.packages(&packages);
     for name in ["release.toml", "system", &system.files].into_iter().chain(system.finish.as_deref()) {
