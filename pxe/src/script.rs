@@ -85,12 +85,13 @@ impl fmt::Display for CaPin {
     }
 }
 
-/// The kernel command line of the ramdisk. Its agent sets the address itself: there is no DHCP client in there.
+/// The kernel command line of the ramdisk. Its agent sets the address itself: there is no DHCP client in there. Only
+/// warnings and worse reach the screen: 400 lines of the kernel's progress take three seconds on a serial line.
 #[must_use]
 pub fn kernel_line(view: &NodeView) -> String {
     let NodeView { mac, address, controller, ca, path, .. } = view;
     format!(
         "rackwright.controller={controller} rackwright.ca={ca} rackwright.mac={mac} rackwright.address={address} \
-         rackwright.path={path} console=tty0 console=ttyS0,115200n8 panic=30"
+         rackwright.path={path} console=tty0 console=ttyS0,115200n8 loglevel=4 panic=30"
     )
 }

@@ -29,7 +29,7 @@ fn hold(why: &str) -> BootTask {
 const LINE: &str = "rackwright.controller=10.77.0.1:8443 \
     rackwright.ca=sha256:abababababababababababababababababababababababababababababababab \
     rackwright.mac=52:54:00:ab:cd:05 rackwright.address=10.77.0.100/24 rackwright.path=uefi-pxe \
-    console=tty0 console=ttyS0,115200n8 panic=30";
+    console=tty0 console=ttyS0,115200n8 loglevel=4 panic=30";
 
 #[test]
 fn the_kernel_command_line() {

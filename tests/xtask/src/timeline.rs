@@ -27,7 +27,7 @@ const STAGES: [(&str, End); 11] = [
     ("firmware", End::Fact(&["seen", "address"])),
     ("DHCP", End::Fact(&["loader"])),
     ("loader", End::Fact(&["kernel", "ramdisk"])),
-    ("kernel", End::Console(&["Run /init", "rackwright-agent"])),
+    ("kernel", End::Console(&["rackwright: finding drivers"])),
     ("agent", End::Fact(&["discovered", "hello"])),
     ("approve", End::Fact(&["approved"])),
     ("image", End::Fact(&["verifying"])),
@@ -91,14 +91,12 @@ pub fn table(nodes: &[(String, Vec<Stage>)]) -> String {
             text.push_str(&format!("{:>12}", cell(stages.get(row).and_then(|stage| stage.took))));
         }
     }
-    let sums: [(&str, fn(&[Stage]) -> Option<Duration>); 2] = [
-        ("in all", |stages| Some(stages.iter().filter_map(|stage| stage.took).sum())),
-        ("to hello", to_hello),
-    ];
-    for (name, sum) in sums {
-        text.push_str(&format!("\n{name:<12}"));
-        nodes.iter().for_each(|(_, stages)| text.push_str(&format!("{:>12}", cell(sum(stages)))));
+    text.push_str(&format!("\n{:<12}", "in all"));
+    for (_, stages) in nodes {
+        text.push_str(&format!("{:>12}", cell(Some(stages.iter().filter_map(|stage| stage.took).sum()))));
     }
+    text.push_str(&format!("\n{:<12}", "to hello"));
+    nodes.iter().for_each(|(_, stages)| text.push_str(&format!("{:>12}", cell(to_hello(stages)))));
     text.push_str(
         "\n\nto hello: from the firmware's hand-over (the first loader is sent) to the agent's hello",
     );
@@ -133,7 +131,10 @@ mod tests {
             event(31, "n1", "approved"),
             event(90, "n1", "active"),
         ];
-        let console = [Line { at: at(20), text: "[    3.1] Run /init as init process".into() }];
+        let console = [Line {
+            at: at(20),
+            text: "rackwright: finding drivers (3.1 s after the kernel started)".into(),
+        }];
         let stages = stages(at(0), "n1", mac, &events, &console);
         let took: Vec<_> = stages.iter().map(|stage| stage.took.map(|took| took.as_secs())).collect();
         // No fact for the loader's end: the kernel's stage holds its time too.
