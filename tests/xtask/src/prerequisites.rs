@@ -124,12 +124,19 @@ pub fn install(wanted: &[&str]) -> Result<(), PrerequisiteError> {
         add_backports(&known)?;
         say::step("apt-get update", || apt().arg("update").read().map(drop))?;
     }
-    let mut command = apt().args(["install", "-y", "--no-install-recommends"]);
-    if backports {
-        // With -t, what QEMU depends on may come from there too; the rest is the same in both suites.
-        command = command.args(["-t", BACKPORTS]);
+    // With -t, all that an installation touches may come from the backports, systemd too: QEMU goes alone.
+    let (qemu, others): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|package| backports && *package == "qemu-system-x86");
+    for (packages, suite) in [(others, None), (qemu, Some(BACKPORTS))] {
+        if packages.is_empty() {
+            continue;
+        }
+        let command = apt().args(["install", "-y", "--no-install-recommends"]);
+        let command =
+            suite.map_or(Vec::new(), |suite| vec!["-t", suite]).into_iter().fold(command, Tool::arg);
+        say::step(&format!("apt-get install {}", packages.join(" ")), || command.args(packages).read())?;
     }
-    Ok(say::step(&format!("apt-get install {list}"), || command.args(missing).read().map(drop))?)
+    Ok(())
 }
 
 fn apt() -> Tool {
