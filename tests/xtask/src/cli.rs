@@ -8,7 +8,7 @@ Usage: cargo xtask COMMAND
                             --keep: leave it up; --fresh: build the images from nothing
   test [--fast]             everything CI runs; --fast: what needs no QEMU
   prerequisites             install the Debian packages that all of this needs
-  bench NAME [--quick]      measure ours and the peers (or `all`)
+  bench NAME [--quick]      measure; NAME is boot, or all
   iso                       build the installer
 
   rack list                 racks that are up

@@ -4,6 +4,7 @@
 //! any other crate of the workspace: the rack is used from outside, as an operator would.
 
 pub mod artifacts;
+pub mod bench;
 pub mod cargo;
 pub mod interrupt;
 pub mod journey;

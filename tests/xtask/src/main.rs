@@ -9,7 +9,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use cli::{Command, USAGE};
-use xtask::{interrupt, prerequisites, say};
+use xtask::{bench, interrupt, prerequisites, say};
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -45,8 +45,16 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::RackExec(argv) => return kept::exec(&argv),
         Command::RackConsole(server) => kept::console(&server)?,
         Command::RackDown => kept::down()?,
-        Command::Bench { name, .. } => return Ok(not_yet(&format!("bench {name}"))),
+        Command::Bench { name, quick } => return bench(&name, quick),
         Command::Iso => return Ok(not_yet("iso")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench(name: &str, quick: bool) -> Result<ExitCode, Box<dyn Error>> {
+    match name {
+        "boot" | "all" => println!("{}", bench::boot::run(quick)?),
+        other => return Ok(not_yet(&format!("bench {other}"))),
     }
     Ok(ExitCode::SUCCESS)
 }
