@@ -28,6 +28,7 @@ pub(crate) struct Lab {
     pub(crate) artifacts: Artifacts,
     pub(crate) wanted: Vec<Wanted>,
     watch: Watch,
+    approved_again: usize,
     _alone: File,
 }
 
@@ -71,7 +72,7 @@ impl Lab {
             servers.push(rack.server(spec).unwrap_or_else(|error| fail(&error)));
         }
         let watch = Watch::start();
-        Some(Lab { servers, controller, rack, artifacts, wanted, watch, _alone: alone })
+        Some(Lab { servers, controller, rack, artifacts, wanted, watch, approved_again: 0, _alone: alone })
     }
 
     pub(crate) fn operator(&self) -> Operator<'_> {
@@ -85,9 +86,12 @@ impl Lab {
     /// Does what an operator does until every server of the lab satisfies `arrived`.
     pub(crate) fn until(&mut self, goal: &str, arrived: impl Fn(&Node) -> bool) -> Sight {
         let operator = Operator::on(&self.controller);
-        let watch = &mut self.watch;
-        let sight =
-            journey::until(&operator, &self.wanted, goal, PATIENCE, arrived, |sight| watch.look(sight));
+        let (watch, again) = (&mut self.watch, &mut self.approved_again);
+        let seen = |sight: &Sight| {
+            *again += sight.approved_again;
+            watch.look(sight);
+        };
+        let sight = journey::until(&operator, &self.wanted, goal, PATIENCE, arrived, seen);
         sight.unwrap_or_else(|error| fail(&error))
     }
 
@@ -101,8 +105,14 @@ impl Lab {
     pub(crate) fn look(&mut self, server: usize) -> Option<Job> {
         let sight = journey::advance(&Operator::on(&self.controller), &self.wanted)
             .unwrap_or_else(|error| fail(&error));
+        self.approved_again += sight.approved_again;
         self.watch.look(&sight);
         sight.jobs.into_iter().rev().find(|job| job.node == self.wanted[server].name)
+    }
+
+    /// How often a server that was known already had to be approved once more.
+    pub(crate) fn approved_again(&self) -> usize {
+        self.approved_again
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {

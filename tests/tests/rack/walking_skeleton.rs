@@ -141,6 +141,7 @@ fn rebuilt(lab: &mut Lab) {
     assert_eq!((&after.id, &after.name, &after.address), (&before.id, &before.name, &before.address));
     let mut shell = Shell::open(&lab.servers[1].files().shell, Duration::from_secs(60));
     assert_eq!(shell.run(keys), identity, "the rebuilt node has other host keys or another name");
+    assert_eq!(lab.approved_again(), 0, "the rebuild needed a second approval");
     assert_marked(lab);
 }
 

@@ -69,6 +69,8 @@ pub struct Sight {
     pub jobs: Vec<Job>,
     /// What was done at this look, for a person.
     pub done: Vec<String>,
+    /// How many servers, known already, came with a new key and were approved once more.
+    pub approved_again: usize,
 }
 
 /// One look, and the next step for everyone who waits for one.
@@ -76,7 +78,7 @@ pub struct Sight {
 /// # Errors
 /// The CLI said no, or a node needs attention.
 pub fn advance(operator: &Operator<'_>, wanted: &[Wanted]) -> Result<Sight, JourneyError> {
-    let mut done = Vec::new();
+    let (mut done, mut approved_again) = (Vec::new(), 0);
     let nodes: Vec<Node> =
         operator.nodes()?.into_iter().filter(|node| whose(node, wanted).is_some()).collect();
     for node in &nodes {
@@ -91,9 +93,10 @@ pub fn advance(operator: &Operator<'_>, wanted: &[Wanted]) -> Result<Sight, Jour
                     want.roles.join(", ")
                 ));
             }
-            // A ramdisk has its key in RAM: after a power cut it is a new one.
+            // A ramdisk whose power was cut before it could leave its key on the disk has a new one.
             (_, Some(code)) => {
                 operator.approve_again(code)?;
+                approved_again += 1;
                 done.push(format!("{}: approved {} again ({code})", want.name, node.mac));
             }
             ("ready", _) => {
@@ -108,7 +111,7 @@ pub fn advance(operator: &Operator<'_>, wanted: &[Wanted]) -> Result<Sight, Jour
             _ => {}
         }
     }
-    Ok(Sight { nodes, jobs: operator.jobs()?, done })
+    Ok(Sight { nodes, jobs: operator.jobs()?, done, approved_again })
 }
 
 /// Looks and acts until all of `wanted` satisfy `arrived`; `watch` sees every look.
