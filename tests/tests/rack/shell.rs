@@ -23,12 +23,13 @@ impl Shell {
         shell
     }
 
-    /// Runs a command that has to succeed; returns what it printed.
+    /// Runs a command that has to succeed; returns what it printed, without white space around it.
     pub(crate) fn run(&mut self, command: &str) -> String {
         let (code, text) =
             self.try_run(command, Duration::from_secs(60)).unwrap_or_else(|| panic!("{command}: no end"));
         assert_eq!(code, "0", "{command}: {text}");
-        text
+        // Line ends around it are the terminal's.
+        text.trim().to_owned()
     }
 
     /// (exit code, output), or `None` when the end did not come in time.

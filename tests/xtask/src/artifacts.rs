@@ -71,9 +71,33 @@ pub const RECIPES: [Recipe; 2] = [
 pub struct Artifacts {
     /// What the controller is made from.
     pub parts: Parts,
+    programs: Programs,
 }
 
 impl Artifacts {
+    /// Builds the boot ramdisk and a node image twice from nothing, and compares them byte for byte.
+    ///
+    /// # Errors
+    /// They differ, with the names of what does.
+    pub fn reproducible(&self) -> Result<(), ArtifactError> {
+        let work = place::target().join("reproducible");
+        make_dir(&work)?;
+        let check = |what: &str, with: &dyn Fn(Tool) -> Tool| {
+            let tool = with(Tool::new(&self.programs.image_build)).arg("--check").arg("--work").arg(&work);
+            say::step(&format!("making {what} twice"), || tool.dir(place::workspace()).show())
+                .map_err(|source| ArtifactError::Build { what: what.to_owned(), source })
+        };
+        let (agent, out) = (&self.programs.static_agent, work.join("out"));
+        check("the boot ramdisk", &|tool| {
+            tool.arg("ramdisk").arg("--agent").arg(agent).arg("--out").arg(&out)
+        })?;
+        let key = place::images().join("image.key");
+        check("a node image", &|tool| {
+            let tool = tool.args(["node", "--role", "control"]).arg("--agent").arg(agent);
+            tool.arg("--key").arg(&key).arg("--out").arg(work.join("out.rwimage"))
+        })
+    }
+
     /// The node image `name` as it is, for comparing disks from outside.
     #[must_use]
     pub fn raw(&self, name: &str) -> PathBuf {
@@ -130,9 +154,10 @@ pub fn build(wish: Wish) -> Result<Artifacts, ArtifactError> {
         tool.arg("--appliance").arg(&programs.appliance).arg("--out").arg(&root)
     })?;
     let image_key = signer(&programs, &images.join(format!("{}.rwimage", RECIPES[0].name)))?;
-    Ok(Artifacts { parts: Parts { root, boot, images, image_key } })
+    Ok(Artifacts { parts: Parts { root, boot, images, image_key }, programs })
 }
 
+#[derive(Debug, Clone)]
 struct Programs {
     image_build: PathBuf,
     static_agent: PathBuf,

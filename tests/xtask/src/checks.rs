@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
-use xtask::artifacts::{self, Wish};
+use xtask::artifacts::{self, Artifacts, RECIPES, Wish};
 use xtask::cargo::cargo;
-use xtask::prerequisites;
+use xtask::mounted::Mounted;
+use xtask::rack::gpt;
 use xtask::say;
 use xtask::tool::{self, ToolError};
+use xtask::{place, prerequisites};
 
 use crate::Done;
 
@@ -72,12 +74,25 @@ fn dependencies() -> Result<(), ToolError> {
     Ok(())
 }
 
+/// What needs images: the same inputs give the same bytes, the installed agent under a real systemd, the rack.
 fn rack_tests() -> Done {
-    artifacts::build(Wish { raw: true, fresh: false })?;
+    let artifacts = artifacts::build(Wish { raw: true, fresh: false })?;
+    say::step("tests under a real systemd", || under_systemd(&artifacts))?;
+    say::step("two builds of the same inputs", || artifacts.reproducible())?;
     say::step("tests in the virtual rack", || {
         // One at a time: each has a whole rack, and two would only wait for each other's processors.
         cargo(["test", "--locked", "-p", "tests", "--test", "rack", "--", "--test-threads=1", "--nocapture"])
             .show()
     })?;
     Ok(())
+}
+
+/// The tests that boot a container bring their own agent; the root file system is a node image's.
+fn under_systemd(artifacts: &Artifacts) -> Done {
+    let disk = artifacts.raw(RECIPES[0].name);
+    let root = gpt::partition(&disk, "rackwright-root")?;
+    let mounted = Mounted::read_only(&disk, root, place::target().join("nspawn-root"))?;
+    let which = ["--ignored", "a_real_systemd", "--nocapture", "--test-threads=1"];
+    let tests = cargo(["test", "--locked", "-p", "units", "-p", "agent", "--tests", "--"]).args(which);
+    Ok(tests.env("RACKWRIGHT_NSPAWN_ROOT", mounted.place()).show()?)
 }

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod cargo;
 pub mod interrupt;
 pub mod journey;
+pub mod mounted;
 pub mod operator;
 pub mod place;
 pub mod prerequisites;

@@ -8,6 +8,7 @@ pub mod container;
 pub mod controller;
 pub mod disk;
 pub mod firmware;
+pub mod gpt;
 pub mod ledger;
 pub mod machine;
 pub mod netns;

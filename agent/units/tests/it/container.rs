@@ -21,6 +21,8 @@ impl Container {
             .arg(format!("--machine=units-{}", std::process::id()))
             .arg(format!("--directory={}", root.display()))
             .arg(format!("--bind-ro={}:{GUEST_BINARY}", binary.display()))
+            // For its init: a node image has an agent of its own, which must not interfere.
+            .arg("systemd.mask=rackwright-agent.service")
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             .stdin(Stdio::null())
@@ -94,11 +96,9 @@ impl Drop for Container {
 }
 
 #[test]
+#[ignore = "needs a root file system, in RACKWRIGHT_NSPAWN_ROOT; `cargo xtask test` brings one"]
 fn everything_holds_with_a_real_systemd() {
-    let Some(root) = std::env::var_os(ROOT) else {
-        eprintln!("not run: {ROOT} is not set");
-        return;
-    };
+    let root = std::env::var_os(ROOT).unwrap_or_else(|| panic!("{ROOT} is not set"));
     let binary = std::env::current_exe().unwrap();
     let container = Container::boot(Path::new(&root), &binary);
     container.wait_until_up();

@@ -67,35 +67,44 @@ pub struct Container {
 }
 
 impl Container {
-    /// Boots it and waits until its systemd is up to running commands.
+    /// Starts it. What it is must be written down before it is waited for: from here on it runs.
     ///
     /// # Errors
-    /// It does not start, or ends, or needs longer than two minutes.
-    pub fn boot(setup: Setup) -> Result<Container, ContainerError> {
-        let mut nspawn = Process::start(&argv(&setup), &setup.log, setup.lifetime)
+    /// It does not start.
+    pub fn start(setup: Setup) -> Result<Container, ContainerError> {
+        let nspawn = Process::start(&argv(&setup), &setup.log, setup.lifetime)
             .map_err(|source| ContainerError::Start { name: setup.name.clone(), source })?;
+        Ok(Container { setup, nspawn, leader: 0 })
+    }
+
+    /// Waits until its systemd is up to running commands.
+    ///
+    /// # Errors
+    /// It ends, or needs longer than two minutes.
+    pub fn wait_up(&mut self) -> Result<(), ContainerError> {
         let start = Instant::now();
-        let failed = |what: &str| {
-            let tail = fs::read_to_string(&setup.log).unwrap_or_default();
-            let lines: Vec<&str> = tail.lines().collect();
-            let from = lines.len().saturating_sub(20);
-            let tail = lines.get(from..).unwrap_or_default().join("\n");
-            ContainerError::Failed { name: setup.name.clone(), what: what.to_owned(), tail }
-        };
         loop {
             interrupt::check()?;
-            if let Some(status) = nspawn.ended() {
-                return Err(failed(&format!("ended with {status}")));
+            if let Some(status) = self.nspawn.ended() {
+                return Err(self.failed(&format!("ended with {status}")));
             }
-            let up = nspawn.identity().and_then(|outer| leader_of(outer.pid)).filter(|&leader| awake(leader));
-            if let Some(leader) = up {
-                return Ok(Container { setup, nspawn, leader });
+            let leader = self.nspawn.identity().and_then(|outer| leader_of(outer.pid));
+            if let Some(leader) = leader.filter(|&leader| awake(leader)) {
+                self.leader = leader;
+                return Ok(());
             }
             if start.elapsed() > Duration::from_secs(120) {
-                return Err(failed("did not come up in two minutes"));
+                return Err(self.failed("did not come up in two minutes"));
             }
             thread::sleep(TICK);
         }
+    }
+
+    fn failed(&self, what: &str) -> ContainerError {
+        let log = fs::read_to_string(&self.setup.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n");
+        ContainerError::Failed { name: self.setup.name.clone(), what: what.to_owned(), tail }
     }
 
     /// Its init, as a pid of ours.
@@ -154,7 +163,7 @@ pub fn enter(leader: i32, argv: &[&str]) -> Tool {
         .args(argv.iter().copied())
 }
 
-/// The container's init, when the process `outer` is what [`Container::boot`] started: outer is `unshare`, its child
+/// The container's init, when the process `outer` is what [`Container::start`] started: outer is `unshare`, its child
 /// is systemd-nspawn, and that one's child is pid 1 of a pid namespace.
 #[must_use]
 pub fn leader_of(outer: i32) -> Option<i32> {

@@ -131,9 +131,10 @@ impl Controller {
             log: dir.join("console.log"),
             lifetime: place.lifetime,
         };
-        let container = Container::boot(setup)?;
-        let controller = Controller { container, dir, ledger: place.ledger };
+        let container = Container::start(setup)?;
+        let mut controller = Controller { container, dir, ledger: place.ledger };
         controller.record(true)?;
+        controller.container.wait_up()?;
         Ok(controller)
     }
 
