@@ -177,7 +177,10 @@ pub(crate) fn progressed(
     } else if matches!(node.state, State::Attention { .. } | State::Draining { .. }) {
         next = moved(&next, State::Imaging { job: job.id }, now);
     }
-    job.progress = Some(progress);
+    // The report of a failure tells nothing of what is on the disk: the agent may have refused to touch it.
+    if progress.failed.is_none() {
+        job.progress = Some(progress);
+    }
     job.progressed = Some(now);
     outcome.reply = Reply::GoOn(!job.state.ended());
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);

@@ -50,6 +50,7 @@ fn a_failure_asks_for_a_person_and_retry_goes_on_with_the_same_job() {
     rack.bring(Event::Retry { node }).unwrap();
     let Task::Image(again) = task(rack.asks(node).unwrap().reply) else { panic!() };
     assert_eq!(again.job, job);
+    assert!(!again.resume, "a disk that was refused is looked at again as the plan did");
 }
 
 #[test]
