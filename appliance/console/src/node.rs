@@ -87,6 +87,7 @@ pub(crate) async fn make_plan(session: &Session, node: &str, choice: &Choice) ->
     let body = given([
         ("image", choice.image.clone().map(Value::from)),
         ("disk", choice.disk.clone().map(Value::from)),
+        ("data", choice.data_disk.clone().map(Value::from)),
         ("roles", unless_empty(&choice.role)),
     ]);
     session.client.post(&path(node, "plan"), &body).await

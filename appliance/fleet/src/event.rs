@@ -124,6 +124,8 @@ pub enum Event {
         image: Option<Digest>,
         /// To which disk; the only one that fits otherwise.
         disk: Option<DiskId>,
+        /// With the data of its roles on which disk; the only one that fits otherwise.
+        data: Option<DiskId>,
     },
     /// Do what a plan says.
     Apply {

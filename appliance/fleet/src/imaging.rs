@@ -5,7 +5,7 @@ use protocol::{ImageJob, Inventory, JobId, OrderKind, Phase, Progress, Receipt, 
 use crate::entropy::Entropy;
 use crate::job::{Job, JobState};
 use crate::node::Installed;
-use crate::plan::{PlanId, PlanKind, PlanState, still_true};
+use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, still_true};
 use crate::running::give_order;
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
@@ -126,6 +126,10 @@ fn summary(node: &Node) -> String {
 /// Hands the job to the agent, again if need be: it is the same job after a power cut.
 fn take(fleet: &Fleet, next: &mut Node, id: JobId, now: Time, outcome: &mut Outcome) -> Result<Task, Denied> {
     let job = fleet.jobs.get(&id).ok_or_else(|| Denied::Missing { kind: "job", name: id.to_string() })?;
+    let plan = fleet.plans.get(&job.plan);
+    if let Some(Err(why)) = plan.map(|plan| data_still_true(next, plan)) {
+        return Ok(withheld(next, job, why, now, outcome));
+    }
     let resume = job.progress.is_some();
     let mut job = job.clone();
     job.state = JobState::Running;
@@ -146,6 +150,21 @@ fn take(fleet: &Fleet, next: &mut Node, id: JobId, now: Time, outcome: &mut Outc
     }));
     outcome.changes.push(Change::Job(Box::new(job)));
     Ok(task)
+}
+
+/// The newest look at the node is not what was planned: the job ends before anything is written.
+fn withheld(next: &mut Node, job: &Job, why: String, now: Time, outcome: &mut Outcome) -> Task {
+    outcome.fact(next.id, "failed", format!("job {}: {why}", job.id));
+    let task = wait(&format!("needs attention: {why}"));
+    let mut job = job.clone();
+    job.state = JobState::Failed { why: why.clone() };
+    job.ended = Some(now);
+    // Whatever it was doing, the image is what it waits for.
+    *next = moved(next, State::Imaging { job: job.id }, now);
+    *next = moved(next, attention(next, why, &["plan", "retry"]), now);
+    next.orders.clear();
+    outcome.changes.push(Change::Job(Box::new(job)));
+    task
 }
 
 /// The job goes on, or can't.
@@ -225,11 +244,16 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     next.heard = now;
     next.report = None;
     next.reported = None;
-    next.installed =
-        Some(Installed { image: job.image, disk: job.target.disk.clone(), at: now, job: job.id });
+    next.installed = Some(installed(fleet, &job, now));
     job.receipt = Some(receipt);
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
+}
+
+/// What a job has put on its node.
+fn installed(fleet: &Fleet, job: &Job, now: Time) -> Installed {
+    let data = fleet.plans.get(&job.plan).and_then(|plan| plan.data.clone());
+    Installed { image: job.image, disk: job.target.disk.clone(), at: now, job: job.id, data }
 }
 
 /// Out of `Attention`, into what it was doing.

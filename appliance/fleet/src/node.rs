@@ -17,6 +17,7 @@ use pack::Digest;
 use protocol::{DiskId, HardwareAddress, Inventory, JobId, Key, NodeId, Nonce, Order, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::data_disk::DataDisk;
 use crate::plan::PlanId;
 use crate::{Name, Time};
 
@@ -111,6 +112,9 @@ pub struct Installed {
     pub at: Time,
     /// By which job.
     pub job: JobId,
+    /// The data disk that the job's plan named.
+    #[serde(default)]
+    pub data: Option<DataDisk>,
 }
 
 /// What the operator wants of single units.

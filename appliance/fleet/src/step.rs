@@ -8,7 +8,7 @@ use protocol::NodeId;
 
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
-use crate::plan::{Plan, PlanState};
+use crate::plan::{Choice, Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{enroll, imaging, patience, plan, running};
 
@@ -50,10 +50,11 @@ pub fn step(
             check_roles(catalog, Some(&roles))?;
             set_roles(fleet, fleet.node(node)?, roles, now)
         }
-        Event::Plan { node, image, disk } => {
+        Event::Plan { node, image, disk, data } => {
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
             let node = fleet.node(node)?;
-            let made = plan::plan(fleet, node, image, disk.as_ref(), now, dice)?;
+            let choice = Choice { image, disk: disk.as_ref(), data: data.as_ref() };
+            let made = plan::plan(fleet, catalog, node, choice, now, dice)?;
             Ok(planned(fleet, node, made, now))
         }
         Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),

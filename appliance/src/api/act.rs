@@ -55,6 +55,7 @@ struct Address {
 struct MakePlan {
     image: Option<String>,
     disk: Option<String>,
+    data: Option<String>,
     roles: Option<BTreeSet<String>>,
 }
 
@@ -137,14 +138,15 @@ impl Api {
     }
 
     async fn plan(&self, node: NodeId, body: &[u8]) -> Answer {
-        let MakePlan { image, disk, roles } = read(body)?;
+        let MakePlan { image, disk, data, roles } = read(body)?;
         if let Some(roles) = roles {
             self.core.bring(Event::SetRoles { node, roles }).await?;
         }
         let world = self.core.world();
         let image = image.map(|text| world.fleet.find_image(&text).map(|image| image.digest)).transpose()?;
         let disk = disk.map(|text| disk_id(&text)).transpose()?;
-        let done = self.core.bring(Event::Plan { node, image, disk }).await?;
+        let data = data.map(|text| disk_id(&text)).transpose()?;
+        let done = self.core.bring(Event::Plan { node, image, disk, data }).await?;
         let Reply::Plan(plan) = done.reply else {
             return Err(ApiError::Broken("planning was answered with something else".to_owned()));
         };

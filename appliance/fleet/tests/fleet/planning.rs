@@ -57,7 +57,7 @@ fn disks_that_are_never_chosen_unasked() {
 fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
     let (mut rack, node) = with_disks(vec![disk("A", 8), disk("B", 8)]);
     assert!(matches!(refusal(&mut rack, node), Unplannable::Ambiguous { disks, .. } if disks.len() == 2));
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "B") };
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "B"), data: None };
     rack.bring(named).unwrap();
     let plan = rack.fleet.plans.values().next().unwrap();
     assert_eq!(plan.target.disk.as_str(), "serial:B");
@@ -67,7 +67,7 @@ fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
 #[test]
 fn two_disks_of_one_name_are_never_written() {
     let (mut rack, node) = with_disks(vec![disk("A", 8), disk("A", 8)]);
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "A") };
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "A"), data: None };
     let why = rack.bring(named).unwrap_err();
     assert!(matches!(why, Denied::Unplannable(Unplannable::WrongDisk { .. })), "{why}");
 }
@@ -84,7 +84,7 @@ fn roles_and_images_must_fit() {
     rack.bring(Event::SetRoles { node, roles: ["storage".to_owned()].into() }).unwrap();
     assert!(matches!(refusal(&mut rack, node), Unplannable::NoImage { .. }));
     let control = Digest::of(b"control");
-    let wrong = rack.bring(Event::Plan { node, image: Some(control), disk: None }).unwrap_err();
+    let wrong = rack.bring(Event::Plan { node, image: Some(control), disk: None, data: None }).unwrap_err();
     assert!(matches!(wrong, Denied::Unplannable(Unplannable::WrongImage { .. })), "{wrong}");
     rack.bring(Event::SetRoles { node, roles: [].into() }).unwrap();
     assert!(matches!(refusal(&mut rack, node), Unplannable::NoRole { .. }));
