@@ -262,6 +262,7 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
         return Err(refused(node, "retrying", "; only a node that needs attention can be retried"));
     };
     let mut outcome = Outcome::default();
+    let mut next = node.clone();
     let state = match (phase.as_str(), job) {
         ("imaging" | "verifying" | "draining", Some(id)) => {
             let missing = || Denied::Missing { kind: "job", name: id.to_string() };
@@ -269,13 +270,20 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
             job.state = JobState::Waiting;
             job.ended = None;
             outcome.changes.push(Change::Job(Box::new(job)));
-            State::Imaging { job: *id }
+            if phase == "draining" {
+                // It may still run its installed system, which hands a ticket in only while it is told to go.
+                next.orders.retain(|order| order.kind != OrderKind::Redeploy);
+                give_order(&mut next, OrderKind::Redeploy);
+                State::Draining { job: *id }
+            } else {
+                State::Imaging { job: *id }
+            }
         }
         ("booting" | "enrolling", Some(id)) => State::Booting { job: *id },
         ("active", _) => State::Active,
         (_, _) => State::Inspecting,
     };
     outcome.fact(node.id, "retried", format!("from {phase}"));
-    outcome.changes.push(Change::Node(Box::new(moved(node, state, now))));
+    outcome.changes.push(Change::Node(Box::new(moved(&next, state, now))));
     Ok(outcome)
 }

@@ -104,3 +104,25 @@ fn nobody_hands_in_a_ticket_unasked() {
     let stranger = rack.hello(5, MAC, true).unwrap();
     assert!(stranger.effects.is_empty());
 }
+
+#[test]
+fn a_rebuild_that_did_not_begin_is_ordered_again() {
+    let (mut rack, node, _) = Rack::active("control");
+    let plan = rack.plan(node).unwrap();
+    let job = rack.apply(&plan.id).unwrap();
+    let first = rack.only().last_order;
+    rack.now = rack.now.plus_seconds(7200);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.only().state.phase(), "draining");
+    rack.reports(node, "active").unwrap();
+    assert!(rack.only().orders.is_empty(), "the first order is done, as far as the node knows");
+    rack.bring(Event::Retry { node }).unwrap();
+    assert_eq!(rack.only().state, State::Draining { job });
+    let orders = &rack.only().orders;
+    assert!(orders.iter().all(|order| order.id > first && order.kind == OrderKind::Redeploy));
+    assert_eq!(orders.len(), 1);
+    rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
+    rack.hello(5, MAC, true).unwrap();
+    rack.asks(node).unwrap();
+    assert_eq!(rack.state(), "imaging");
+}
