@@ -5,7 +5,7 @@ use protocol::{ImageJob, Inventory, JobId, OrderKind, Phase, Progress, Receipt, 
 use crate::entropy::Entropy;
 use crate::job::{Job, JobState};
 use crate::node::Installed;
-use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, still_true};
+use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
 use crate::running::give_order;
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
@@ -40,6 +40,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
         "applied",
         format!("{} as job {id}: {} on {}", plan.id, image.name, plan.target.disk),
     );
+    // Then it must restart into the ramdisk first.
     let runs = plan.kind == PlanKind::Rebuild && lives_on_disk(node);
     let state = if runs { State::Draining { job: id } } else { State::Imaging { job: id } };
     let mut next = moved(node, state, now);
@@ -55,11 +56,6 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     ]);
     outcome.reply = Reply::Job(id);
     Ok(outcome)
-}
-
-/// Whether the node runs its installed system now, and so must restart into the ramdisk first.
-fn lives_on_disk(node: &Node) -> bool {
-    node.installed.is_some() && ["active", "booting", "enrolling"].contains(&node.state.phase())
 }
 
 /// The ramdisk asks for work.

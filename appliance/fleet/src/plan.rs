@@ -243,7 +243,8 @@ pub fn plan(
     let id = target.id().ok_or_else(|| wrong_disk(node, target, "it has neither WWN nor serial"))?;
     let content = || target.content.map(|digest| Expectation::Content { digest });
     let expect = match kind {
-        PlanKind::Rebuild if installed == Some(&id) => Expectation::Own,
+        // Only of a whole system: what a rebuild has begun to write over is known by its content, or not at all.
+        PlanKind::Rebuild if installed == Some(&id) && lives_on_disk(node) => Expectation::Own,
         PlanKind::Install | PlanKind::Rebuild => {
             content().ok_or_else(|| wrong_disk(node, target, "its content could not be read"))?
         }
@@ -283,6 +284,11 @@ fn choose_data(
         (false, None) => Ok(None),
         (false, Some(_)) => Err(Unplannable::NoData { name: node.name.to_string() }),
     }
+}
+
+/// Whether the node's installed system is whole, and may be what it runs now.
+pub(crate) fn lives_on_disk(node: &Node) -> bool {
+    node.installed.is_some() && ["active", "booting", "enrolling", "draining"].contains(&node.state.phase())
 }
 
 /// The system that a node runs, as something on its disk.
@@ -389,7 +395,12 @@ fn unfit_or_unnamed(disk: &Disk, image: &Image) -> String {
 
 /// An image copied to one disk while another still carries one of ours: which of the two is mounted is chance.
 fn refuse_twin(node: &Node, target: &Disk) -> Result<(), Unplannable> {
-    let ours = |disk: &&Disk| disk.holds.iter().any(|h| h.label == "rackwright-root");
+    // Of a running node, the newest look at its disks is older than its system.
+    let runs_on = node.installed.as_ref().filter(|_| lives_on_disk(node)).map(|installed| &installed.disk);
+    let ours = |disk: &&Disk| {
+        disk.holds.iter().any(|h| h.label == "rackwright-root")
+            || (runs_on.is_some() && disk.id().as_ref() == runs_on)
+    };
     match node.inventory.disks.iter().filter(|disk| disk.id() != target.id()).find(ours) {
         None => Ok(()),
         Some(twin) => Err(Unplannable::Twin { name: node.name.to_string(), twin: title(twin) }),
