@@ -172,7 +172,7 @@ pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Ve
 }
 
 fn runs(node: &Node) -> bool {
-    node.run.is_some() && ["enrolling", "active"].contains(&node.state.phase())
+    node.run.is_some() && ["booting", "enrolling", "active"].contains(&node.state.phase())
 }
 
 fn fingerprint(document: &StateDocument) -> Digest {

@@ -275,6 +275,8 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
                 State::Imaging { job: *id }
             }
         }
+        // It has its certificate, and will not enrol again.
+        ("enrolling", Some(id)) if node.run.is_some() => State::Enrolling { job: *id },
         ("booting" | "enrolling", Some(id)) => State::Booting { job: *id },
         ("active", _) => State::Active,
         (_, _) => State::Inspecting,

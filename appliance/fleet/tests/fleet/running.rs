@@ -126,3 +126,24 @@ fn a_rebuild_that_did_not_begin_is_ordered_again() {
     rack.asks(node).unwrap();
     assert_eq!(rack.state(), "imaging");
 }
+
+#[test]
+fn a_node_that_is_retried_while_it_comes_up_still_gets_new_documents() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    rack.verified(node, job).unwrap();
+    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 20 }).unwrap();
+    rack.now = rack.now.plus_seconds(7200);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.only().state.phase(), "enrolling");
+    rack.bring(Event::Retry { node }).unwrap();
+    assert_eq!(rack.only().state, State::Enrolling { job });
+    for state in [State::Enrolling { job }, State::Booting { job }] {
+        rack.fleet.nodes.get_mut(&node).unwrap().state = state;
+        let before = rack.only().document.generation;
+        let stop = Event::Unit { node, unit: "db.service".to_owned(), verb: UnitVerb::Stop };
+        let start = Event::Unit { node, unit: "db.service".to_owned(), verb: UnitVerb::Start };
+        rack.bring(stop).unwrap();
+        assert!(rack.only().document.generation > before);
+        rack.bring(start).unwrap();
+    }
+}
