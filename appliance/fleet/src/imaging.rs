@@ -47,6 +47,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     if runs {
         give_order(&mut next, OrderKind::Redeploy);
     }
+    outcome.changes.extend(ended_jobs(fleet, node, &format!("replaced by job {id}"), now));
     let mut plan = plan.clone();
     plan.state = PlanState::Applied { job: id };
     outcome.changes.extend([
@@ -56,6 +57,15 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     ]);
     outcome.reply = Reply::Job(id);
     Ok(outcome)
+}
+
+/// The node's jobs in flight, at their end.
+pub(crate) fn ended_jobs(fleet: &Fleet, node: &Node, why: &str, now: Time) -> impl Iterator<Item = Change> {
+    let open = fleet.jobs.values().filter(|job| job.node == node.id && !job.state.ended());
+    open.map(move |job| {
+        let state = JobState::Failed { why: why.to_owned() };
+        Change::Job(Box::new(Job { state, ended: Some(now), ..job.clone() }))
+    })
 }
 
 /// The ramdisk asks for work.

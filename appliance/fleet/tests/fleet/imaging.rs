@@ -95,3 +95,18 @@ fn a_job_without_progress_asks_for_a_person_and_comes_back_by_itself() {
     rack.bring(Event::Progressed { node, progress: progress(job, Phase::Write, 9) }).unwrap();
     assert_eq!(rack.state(), "imaging");
 }
+
+#[test]
+fn a_job_ends_when_another_takes_its_place() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    rack.now = rack.now.plus_seconds(3600);
+    rack.bring(Event::Tick).unwrap();
+    let plan = rack.plan(node).unwrap();
+    let next = rack.apply(&plan.id).unwrap();
+    let JobState::Failed { why } = &rack.fleet.jobs[&job].state else { panic!() };
+    assert_eq!(*why, format!("replaced by job {next}"));
+    assert!(rack.fleet.jobs[&job].ended.is_some());
+    assert_eq!(rack.fleet.jobs.values().filter(|job| !job.state.ended()).count(), 1);
+    let outcome = rack.bring(Event::Progressed { node, progress: progress(job, Phase::Write, 9) }).unwrap();
+    assert_eq!(outcome.reply, Reply::GoOn(false));
+}
