@@ -92,6 +92,12 @@ pub(crate) fn asked(fleet: &Fleet, node: &Node, inventory: Inventory, now: Time)
         }
         // The receipt was taken, the answer to it lost: say it again.
         State::Booting { .. } => Task::Reboot,
+        // What it waited for has come after all.
+        State::Attention { phase, .. } if phase == "inspecting" => {
+            outcome.fact(node.id, "ready", summary(&next));
+            next = moved(&next, State::Ready, now);
+            wait("waiting for a plan")
+        }
         State::Attention { cause, .. } => wait(&format!("needs attention: {cause}")),
         State::Discovered | State::Rejected { .. } | State::Enrolling { .. } | State::Active => {
             return Err(refused(node, "asking for work", ""));

@@ -140,3 +140,17 @@ fn names_are_one_nodes_only() {
     assert!(matches!(taken, Denied::Conflict(_)), "{taken}");
     assert!(rack.fleet.nodes.values().all(|node| node.state == State::Discovered));
 }
+
+#[test]
+fn a_server_that_asks_after_its_time_is_ready_all_the_same() {
+    let mut rack = Rack::new();
+    rack.hello(1, MAC, false).unwrap();
+    let node = rack.only().id;
+    rack.bring(Event::Approve { node, name: None, roles: None }).unwrap();
+    rack.hello(1, MAC, true).unwrap();
+    rack.now = rack.now.plus_seconds(7200);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!((rack.state(), rack.only().state.phase()), ("attention", "inspecting"));
+    rack.asks(node).unwrap();
+    assert_eq!(rack.state(), "ready");
+}
