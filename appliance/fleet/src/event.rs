@@ -30,6 +30,8 @@ pub enum Event {
     Asked {
         /// Who.
         node: NodeId,
+        /// The fingerprint of the certificate it asked with.
+        certificate: String,
         /// Its hardware now.
         inventory: Box<Inventory>,
     },
@@ -51,6 +53,8 @@ pub enum Event {
     Enrolled {
         /// Who, by its deploy or run certificate.
         node: NodeId,
+        /// That certificate's fingerprint.
+        certificate: String,
         /// Its own key.
         key: Key,
         /// Seconds since its kernel started.

@@ -32,6 +32,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
         progress: None,
         progressed: None,
         takes: 0,
+        taken_with: None,
         receipt: None,
     };
     let mut outcome = Outcome::default();
@@ -69,7 +70,13 @@ pub(crate) fn ended_jobs(fleet: &Fleet, node: &Node, why: &str, now: Time) -> im
 }
 
 /// The ramdisk asks for work.
-pub(crate) fn asked(fleet: &Fleet, node: &Node, inventory: Inventory, now: Time) -> Result<Outcome, Denied> {
+pub(crate) fn asked(
+    fleet: &Fleet,
+    node: &Node,
+    certificate: &str,
+    inventory: Inventory,
+    now: Time,
+) -> Result<Outcome, Denied> {
     let mut outcome = Outcome::default();
     let mut next = node.clone();
     next.heard = now;
@@ -84,11 +91,11 @@ pub(crate) fn asked(fleet: &Fleet, node: &Node, inventory: Inventory, now: Time)
         State::Ready => wait("waiting for a plan"),
         State::Planned { plan } => wait(&format!("plan {plan} waits to be applied")),
         State::Imaging { job } | State::Verifying { job } | State::Draining { job } => {
-            take(fleet, &mut next, *job, now, &mut outcome)?
+            take(fleet, &mut next, *job, certificate, now, &mut outcome)?
         }
         State::Attention { job: Some(job), phase, .. } if redeploys(phase) && still_open(fleet, *job) => {
             outcome.fact(node.id, "returned", "the agent is back; the job goes on");
-            take(fleet, &mut next, *job, now, &mut outcome)?
+            take(fleet, &mut next, *job, certificate, now, &mut outcome)?
         }
         // The receipt was taken, the answer to it lost: say it again.
         State::Booting { .. } => Task::Reboot,
@@ -136,7 +143,14 @@ fn summary(node: &Node) -> String {
 }
 
 /// Hands the job to the agent, again if need be: it is the same job after a power cut.
-fn take(fleet: &Fleet, next: &mut Node, id: JobId, now: Time, outcome: &mut Outcome) -> Result<Task, Denied> {
+fn take(
+    fleet: &Fleet,
+    next: &mut Node,
+    id: JobId,
+    certificate: &str,
+    now: Time,
+    outcome: &mut Outcome,
+) -> Result<Task, Denied> {
     let job = fleet.jobs.get(&id).ok_or_else(|| Denied::Missing { kind: "job", name: id.to_string() })?;
     let plan = fleet.plans.get(&job.plan);
     if let Some(Err(why)) = plan.map(|plan| data_still_true(next, plan)) {
@@ -147,6 +161,7 @@ fn take(fleet: &Fleet, next: &mut Node, id: JobId, now: Time, outcome: &mut Outc
     job.state = JobState::Running;
     job.started = job.started.or(Some(now));
     job.takes += 1;
+    job.taken_with = Some(certificate.to_owned());
     let how = if resume { "goes on" } else { "begins" };
     outcome.fact(next.id, "imaging", format!("job {id} {how} on {}", job.target.disk));
     *next = moved(next, State::Imaging { job: id }, now);
@@ -263,7 +278,7 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
 }
 
 /// What a job has put on its node.
-fn installed(fleet: &Fleet, job: &Job, now: Time) -> Installed {
+pub(crate) fn installed(fleet: &Fleet, job: &Job, now: Time) -> Installed {
     let data = fleet.plans.get(&job.plan).and_then(|plan| plan.data.clone());
     Installed { image: job.image, disk: job.target.disk.clone(), at: now, job: job.id, data }
 }

@@ -30,11 +30,13 @@ pub fn step(
             enroll::approve(fleet, fleet.node(node)?, name, roles, now)
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
-        Event::Asked { node, inventory } => imaging::asked(fleet, fleet.node(node)?, *inventory, now),
+        Event::Asked { node, certificate, inventory } => {
+            imaging::asked(fleet, fleet.node(node)?, &certificate, *inventory, now)
+        }
         Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
         Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
-        Event::Enrolled { node, key, uptime_seconds } => {
-            running::enrolled(fleet.node(node)?, key, uptime_seconds, now)
+        Event::Enrolled { node, certificate, key, uptime_seconds } => {
+            running::enrolled(fleet, fleet.node(node)?, &certificate, key, uptime_seconds, now)
         }
         Event::Ticketed { node, key } => running::ticketed(fleet.node(node)?, key, dice),
         Event::Escrowed { node, files } => {

@@ -95,17 +95,17 @@ fn certificates_open_their_own_stage_of_their_own_generation_only() {
 fn a_used_deploy_certificate_does_not_enrol_a_second_key() {
     let (mut rack, node, job) = Rack::imaging("control");
     rack.verified(node, job).unwrap();
-    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 1 }).unwrap();
-    let again = rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 1 }).unwrap();
+    rack.enrols(node, 9).unwrap();
+    let again = rack.enrols(node, 9).unwrap();
     assert_eq!(again.effects.len(), 1, "the same key may ask again: the answer may have been lost");
-    let other = rack.bring(Event::Enrolled { node, key: Key([8; 32]), uptime_seconds: 1 }).unwrap_err();
+    let other = rack.enrols(node, 8).unwrap_err();
     assert!(matches!(other, Denied::Conflict(_)), "{other}");
 }
 
 #[test]
 fn nobody_enrols_before_the_disk_was_verified() {
     let (mut rack, node, _) = Rack::imaging("control");
-    let early = rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 1 }).unwrap_err();
+    let early = rack.enrols(node, 9).unwrap_err();
     assert!(matches!(early, Denied::State { state: "imaging", .. }), "{early}");
 }
 

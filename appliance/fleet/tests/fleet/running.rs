@@ -4,15 +4,15 @@ use fleet::event::UnitVerb;
 use fleet::job::JobState;
 use fleet::plan::PlanKind;
 use fleet::{Denied, Event, State};
-use protocol::{Drift, Expectation, Key, OrderKind, Report};
+use protocol::{Drift, Expectation, Key, OrderKind, Phase, Report};
 
-use crate::rack::{MAC, Rack, unit};
+use crate::rack::{MAC, Rack, progress, unit};
 
 #[test]
 fn active_means_the_whole_document_and_every_unit() {
     let (mut rack, node, job) = Rack::imaging("control");
     rack.verified(node, job).unwrap();
-    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 20 }).unwrap();
+    rack.enrols(node, 9).unwrap();
     assert_eq!(rack.state(), "enrolling");
     rack.bring(Event::Reported { node, report: Box::default() }).unwrap();
     assert_eq!(rack.state(), "enrolling", "a report without the document applied");
@@ -27,7 +27,7 @@ fn active_means_the_whole_document_and_every_unit() {
 fn a_node_that_does_not_come_up_says_which_unit() {
     let (mut rack, node, job) = Rack::imaging("control");
     rack.verified(node, job).unwrap();
-    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 20 }).unwrap();
+    rack.enrols(node, 9).unwrap();
     rack.reports(node, "failed").unwrap();
     assert!(rack.log.contains(&"unit-failed".to_owned()));
     rack.now = rack.now.plus_seconds(7200);
@@ -90,7 +90,7 @@ fn a_rebuild_keeps_who_the_node_is_and_voids_its_old_certificates() {
     rack.asks(node).unwrap();
     assert_eq!(rack.state(), "imaging");
     rack.verified(node, job).unwrap();
-    rack.bring(Event::Enrolled { node, key: Key([6; 32]), uptime_seconds: 20 }).unwrap();
+    rack.enrols(node, 6).unwrap();
     rack.reports(node, "active").unwrap();
     assert_eq!(rack.state(), "active");
     assert_eq!((rack.only().id, &rack.only().name), (node, &name));
@@ -131,7 +131,7 @@ fn a_rebuild_that_did_not_begin_is_ordered_again() {
 fn a_node_that_is_retried_while_it_comes_up_still_gets_new_documents() {
     let (mut rack, node, job) = Rack::imaging("control");
     rack.verified(node, job).unwrap();
-    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 20 }).unwrap();
+    rack.enrols(node, 9).unwrap();
     rack.now = rack.now.plus_seconds(7200);
     rack.bring(Event::Tick).unwrap();
     assert_eq!(rack.only().state.phase(), "enrolling");
@@ -145,5 +145,28 @@ fn a_node_that_is_retried_while_it_comes_up_still_gets_new_documents() {
         rack.bring(stop).unwrap();
         assert!(rack.only().document.generation > before);
         rack.bring(start).unwrap();
+    }
+}
+
+/// Power is cut between the tables and the receipt, and the firmware has the disk first.
+#[test]
+fn a_system_that_comes_up_without_a_receipt_says_the_same() {
+    for late in [false, true] {
+        let (mut rack, node, job) = Rack::imaging("control");
+        rack.enrols(node, 9).unwrap_err();
+        rack.bring(Event::Progressed { node, progress: progress(job, Phase::ReadBack, 1 << 30) }).unwrap();
+        if late {
+            rack.now = rack.now.plus_seconds(7200);
+            rack.bring(Event::Tick).unwrap();
+        }
+        let (certificate, key) = ("another job's".to_owned(), Key([9; 32]));
+        let other = Event::Enrolled { node, certificate, key, uptime_seconds: 20 };
+        let refused = rack.bring(other).unwrap_err();
+        assert!(matches!(refused, Denied::State { .. }), "{refused}");
+        assert_eq!(rack.enrols(node, 9).unwrap().effects.len(), 1);
+        assert_eq!(rack.only().state, State::Enrolling { job });
+        assert_eq!(rack.only().installed.as_ref().unwrap().job, job);
+        rack.reports(node, "active").unwrap();
+        assert_eq!((rack.state(), &rack.fleet.jobs[&job].state), ("active", &JobState::Done));
     }
 }
