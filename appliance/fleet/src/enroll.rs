@@ -159,6 +159,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         document: Document::default(),
         orders: Vec::new(),
         last_order: 0,
+        redeploy: None,
         report: None,
         reported: None,
     };

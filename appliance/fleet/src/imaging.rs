@@ -1,12 +1,12 @@
 //! From an applied plan to a verified disk.
 
-use protocol::{ImageJob, Inventory, JobId, OrderKind, Phase, Progress, Receipt, Task};
+use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task};
 
 use crate::entropy::Entropy;
 use crate::job::{Job, JobState};
 use crate::node::Installed;
 use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
-use crate::running::give_order;
+use crate::running::order_redeploy;
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 
@@ -46,7 +46,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     let state = if runs { State::Draining { job: id } } else { State::Imaging { job: id } };
     let mut next = moved(node, state, now);
     if runs {
-        give_order(&mut next, OrderKind::Redeploy);
+        order_redeploy(&mut next);
     }
     outcome.changes.extend(ended_jobs(fleet, node, &format!("replaced by job {id}"), now));
     let mut plan = plan.clone();
@@ -299,8 +299,7 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
             outcome.changes.push(Change::Job(Box::new(job)));
             if phase == "draining" {
                 // It may still run its installed system, which hands a ticket in only while it is told to go.
-                next.orders.retain(|order| order.kind != OrderKind::Redeploy);
-                give_order(&mut next, OrderKind::Redeploy);
+                order_redeploy(&mut next);
                 State::Draining { job: *id }
             } else {
                 State::Imaging { job: *id }

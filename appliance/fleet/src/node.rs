@@ -60,6 +60,9 @@ pub struct Node {
     pub orders: Vec<Order>,
     /// The last order's id.
     pub last_order: u64,
+    /// The last order to restart into the ramdisk: its answer counts even when the order itself was ticked off.
+    #[serde(default)]
+    pub redeploy: Option<u64>,
     /// The installed agent's last report.
     pub report: Option<Report>,
     /// When it arrived.

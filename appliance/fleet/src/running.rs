@@ -117,10 +117,22 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
             outcome.changes.push(Change::Job(Box::new(job)));
         }
     }
+    if let Some(why) = not_redeployed(node, &report) {
+        let cause = format!("it can't restart into the ramdisk: {why}");
+        outcome.fact(node.id, "failed", cause.clone());
+        next = moved(&next, attention(node, cause, &["retry", "plan"]), now);
+    }
     outcome.reply = Reply::Answers(report.answers.clone());
     next.report = Some(Report { answers: Vec::new(), drift: Vec::new(), ..report });
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)
+}
+
+/// Why a node that shall be rebuilt stays in its installed system, when it says so.
+fn not_redeployed(node: &Node, report: &Report) -> Option<String> {
+    let waits = matches!(node.state, State::Draining { .. });
+    let ordered = node.redeploy.filter(|_| waits)?;
+    report.answers.iter().find(|answer| answer.order == ordered)?.error.clone()
 }
 
 /// Whether the node has its whole document applied and every unit it should run is running.
@@ -191,8 +203,14 @@ pub(crate) fn logs(node: &Node, unit: &str, lines: u32) -> Result<Outcome, Denie
     Ok(Outcome { reply: Reply::Order(order), ..changes([Change::Node(Box::new(next))]) })
 }
 
+/// Orders the installed system to restart into the ramdisk, in place of an earlier such order.
+pub(crate) fn order_redeploy(node: &mut Node) {
+    node.orders.retain(|order| order.kind != OrderKind::Redeploy);
+    node.redeploy = Some(give_order(node, OrderKind::Redeploy));
+}
+
 /// Adds an order; old ones that nobody fetched are dropped.
-pub(crate) fn give_order(node: &mut Node, kind: OrderKind) -> u64 {
+fn give_order(node: &mut Node, kind: OrderKind) -> u64 {
     node.last_order += 1;
     node.orders.push(Order { id: node.last_order, kind });
     let surplus = node.orders.len().saturating_sub(16);

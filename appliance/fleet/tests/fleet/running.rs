@@ -4,7 +4,7 @@ use fleet::event::UnitVerb;
 use fleet::job::JobState;
 use fleet::plan::PlanKind;
 use fleet::{Denied, Event, State};
-use protocol::{Drift, Expectation, Key, OrderKind, Phase, Report};
+use protocol::{Answer, Drift, Expectation, Key, OrderKind, Phase, Report};
 
 use crate::rack::{MAC, Rack, progress, unit};
 
@@ -169,4 +169,28 @@ fn a_system_that_comes_up_without_a_receipt_says_the_same() {
         rack.reports(node, "active").unwrap();
         assert_eq!((rack.state(), &rack.fleet.jobs[&job].state), ("active", &JobState::Done));
     }
+}
+
+#[test]
+fn a_node_that_can_not_leave_its_system_says_why() {
+    let (mut rack, node, _) = Rack::active("control");
+    let plan = rack.plan(node).unwrap();
+    rack.apply(&plan.id).unwrap();
+    let order = rack.only().last_order;
+    // The order is ticked off before the node goes down; that it did not comes after.
+    rack.reports(node, "active").unwrap();
+    let says = |order, error: &str| {
+        let answer = Answer { order, lines: Vec::new(), error: Some(error.to_owned()) };
+        let report = Report { done_order: order, answers: vec![answer], ..Report::default() };
+        Event::Reported { node, report: Box::new(report) }
+    };
+    rack.bring(says(order - 1, "there is no such unit")).unwrap();
+    assert_eq!(rack.state(), "draining", "another order's answer");
+    rack.bring(says(order, "the seed partition is not there")).unwrap();
+    let State::Attention { cause, phase, .. } = &rack.only().state else { panic!() };
+    assert_eq!(phase, "draining");
+    assert!(cause.contains("the seed partition is not there"), "{cause}");
+    rack.bring(says(order, "the seed partition is not there")).unwrap();
+    rack.bring(Event::Retry { node }).unwrap();
+    assert_eq!(rack.state(), "draining");
 }
