@@ -273,6 +273,9 @@ pub enum Denied {
         /// What to do instead; starts with "; " or is empty.
         hint: String,
     },
+    /// The certificate would not outlive the job.
+    #[error("this certificate ends before the job may: say hello again for a new one")]
+    Expiring,
     /// Something else is in the way.
     #[error("{0}")]
     Conflict(String),

@@ -2,6 +2,7 @@
 
 use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task};
 
+use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
 use crate::job::{Job, JobState};
 use crate::node::Installed;
@@ -155,6 +156,11 @@ fn take(
     let plan = fleet.plans.get(&job.plan);
     if let Some(Err(why)) = plan.map(|plan| data_still_true(next, plan)) {
         return Ok(withheld(next, job, why, now, outcome));
+    }
+    // The agent says hello after any refusal, and gets a fresh one.
+    let ends = fleet.certificates.get(certificate).map(|row| row.until);
+    if ends.is_some_and(|until| until < now.plus_seconds(LEFT_FOR_A_JOB)) {
+        return Err(Denied::Expiring);
     }
     let resume = job.progress.is_some();
     let mut job = job.clone();

@@ -110,3 +110,16 @@ fn a_job_ends_when_another_takes_its_place() {
     let outcome = rack.bring(Event::Progressed { node, progress: progress(job, Phase::Write, 9) }).unwrap();
     assert_eq!(outcome.reply, Reply::GoOn(false));
 }
+
+/// The seed carries the certificate that the job was taken with: the first boot must still find it valid.
+#[test]
+fn no_job_begins_with_a_certificate_that_ends_before_it() {
+    let (mut rack, node) = Rack::ready("control");
+    let plan = rack.plan(node).unwrap();
+    rack.now = rack.now.plus_seconds(2 * 3600);
+    let job = rack.apply(&plan.id).unwrap();
+    assert_eq!(rack.asks(node).unwrap_err(), fleet::Denied::Expiring);
+    assert_eq!((rack.state(), rack.fleet.jobs[&job].takes), ("imaging", 0), "nothing has begun");
+    rack.hello(1, MAC, true).unwrap();
+    assert!(matches!(task(rack.asks(node).unwrap().reply), Task::Image(_)));
+}
