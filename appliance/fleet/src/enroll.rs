@@ -126,7 +126,8 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
     }
     node.heard = now;
     outcome.reply = Reply::Hello { node: node.id, nonce: claim.nonce, standing };
-    node.claim = Some(claim);
+    // Nobody is asked about one that was sent away.
+    node.claim = Some(claim).filter(|_| !matches!(node.state, State::Rejected { .. }));
     outcome.changes.push(Change::Node(Box::new(node)));
     outcome
 }
@@ -201,6 +202,14 @@ pub(crate) fn approve(
     roles: Option<BTreeSet<String>>,
     now: Time,
 ) -> Result<Outcome, Denied> {
+    if node.claim.is_none() && matches!(node.state, State::Rejected { .. }) {
+        let mut node = node.clone();
+        if let Some(name) = name {
+            refuse_taken(fleet, &node, &name)?;
+            node.name = name;
+        }
+        return Ok(readmitted(&node, roles, now));
+    }
     let claim = node.claim.clone().ok_or_else(|| Denied::State {
         name: node.name.to_string(),
         state: node.state.word(),
@@ -235,6 +244,17 @@ pub(crate) fn approve(
     outcome.fact(node.id, "approved", format!("as {} ({what})", node.name));
     outcome.changes.push(Change::Node(Box::new(node)));
     Ok(outcome)
+}
+
+/// The rejection is taken back. The key went with it: the server boots the agent again, and shows a new code.
+fn readmitted(node: &Node, roles: Option<BTreeSet<String>>, now: Time) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut node = node.clone();
+    node.roles = roles.unwrap_or(node.roles);
+    (node.state, node.since) = (State::Discovered, now);
+    outcome.fact(node.id, "readmitted", "no longer rejected: approve it when it shows a code");
+    outcome.changes.push(Change::Node(Box::new(node)));
+    outcome
 }
 
 /// Refuses a name that another node has.

@@ -222,7 +222,9 @@ pub(crate) fn progressed(
         job.state = JobState::Failed { why: why.clone() };
         job.ended = Some(now);
         let cause = format!("writing the image failed: {why}");
-        next = moved(&next, attention(node, cause, &["retry", "plan", "reject"]), now);
+        let verbs = ["retry", "plan", "reject"];
+        let verbs = verbs.get(..if is_rejectable(node) { 3 } else { 2 }).unwrap_or_default();
+        next = moved(&next, attention(node, cause, verbs), now);
     } else if progress.phase >= Phase::ReadBack && matches!(node.state, State::Imaging { .. }) {
         outcome.fact(node.id, "verifying", "everything is written; reading it back");
         next = moved(&next, State::Verifying { job: job.id }, now);
@@ -237,6 +239,11 @@ pub(crate) fn progressed(
     outcome.reply = Reply::GoOn(!job.state.ended());
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
+}
+
+/// Whether a node that needs attention may be sent away: not one that has a system here.
+pub(crate) fn is_rejectable(node: &Node) -> bool {
+    node.installed.is_none()
 }
 
 /// A state that asks for a person.

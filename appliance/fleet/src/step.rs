@@ -46,7 +46,7 @@ pub fn step(
         }
         Event::Reported { node, report } => running::reported(fleet, fleet.node(node)?, *report, now),
         Event::Served { mac, what, text } => Ok(served(fleet, &mac, &what, text)),
-        Event::Reject { node, why } => reject(fleet.node(node)?, why, now),
+        Event::Reject { node, why } => reject(fleet, fleet.node(node)?, why, now),
         Event::Rename { node, name } => rename(fleet, fleet.node(node)?, name),
         Event::SetRoles { node, roles } => {
             check_roles(catalog, Some(&roles))?;
@@ -106,17 +106,28 @@ fn served(fleet: &Fleet, mac: &protocol::HardwareAddress, what: &str, text: Stri
     Outcome { facts: vec![fact], ..Outcome::default() }
 }
 
-fn reject(node: &Node, why: String, now: Time) -> Result<Outcome, Denied> {
-    let rejectable = matches!(
-        node.state,
-        State::Discovered | State::Inspecting | State::Ready | State::Planned { .. } | State::Rejected { .. }
-    );
+fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome, Denied> {
+    let rejectable = match &node.state {
+        State::Discovered
+        | State::Inspecting
+        | State::Ready
+        | State::Planned { .. }
+        | State::Rejected { .. } => true,
+        State::Attention { .. } => imaging::is_rejectable(node),
+        State::Imaging { .. }
+        | State::Verifying { .. }
+        | State::Booting { .. }
+        | State::Enrolling { .. }
+        | State::Active
+        | State::Draining { .. } => false,
+    };
     let mut next = node.clone();
     let mut outcome = Outcome::default();
     if rejectable {
         next = moved(node, State::Rejected { why: why.clone() }, now);
         next.generation += 1;
-        next.deploy = None;
+        (next.deploy, next.claim) = (None, None);
+        outcome.changes.extend(imaging::ended_jobs(fleet, node, "its server was rejected", now));
         outcome.fact(node.id, "rejected", why);
     } else if let Some(claim) = next.claim.take() {
         // The node itself stays; only the key that came in its name is sent away.

@@ -609,7 +609,8 @@ pub fn event_row(fleet: &Fleet, logged: &Logged) -> EventRow {
 pub fn next_step(fleet: &Fleet) -> Option<String> {
     let first = |wanted: fn(&State) -> bool| fleet.nodes.values().find(|node| wanted(&node.state));
     let attention = first(|state| matches!(state, State::Attention { .. }));
-    let claim = fleet.nodes.values().find(|node| node.claim.is_some());
+    let rejected = |node: &Node| matches!(node.state, State::Rejected { .. });
+    let claim = fleet.nodes.values().find(|node| node.claim.is_some() && !rejected(node));
     let planned = first(|state| matches!(state, State::Planned { .. }));
     let ready = first(|state| matches!(state, State::Ready));
     if let Some(node) = attention {

@@ -3,9 +3,9 @@
 use fleet::certificate::{Stage, Unauthorised, authorise};
 use fleet::event::Standing;
 use fleet::{Denied, Event, Reply, State};
-use protocol::{Code, Key};
+use protocol::{Code, Key, Phase};
 
-use crate::rack::{MAC, OTHER_MAC, Rack};
+use crate::rack::{MAC, OTHER_MAC, Rack, progress};
 
 fn standing(reply: &Reply) -> &Standing {
     match reply {
@@ -153,4 +153,43 @@ fn a_server_that_asks_after_its_time_is_ready_all_the_same() {
     assert_eq!((rack.state(), rack.only().state.phase()), ("attention", "inspecting"));
     rack.asks(node).unwrap();
     assert_eq!(rack.state(), "ready");
+}
+
+#[test]
+fn nobody_is_asked_about_a_rejected_server_and_approving_lets_it_show_a_code_again() {
+    let mut rack = Rack::new();
+    rack.hello(1, MAC, false).unwrap();
+    let node = rack.only().id;
+    rack.bring(Event::Reject { node, why: "a visitor".to_owned() }).unwrap();
+    rack.hello(1, MAC, true).unwrap();
+    assert_eq!(rack.only().claim, None);
+    let next = fleet::view::next_step(&rack.fleet);
+    assert!(next.is_none_or(|next| !next.contains("approve")));
+    rack.bring(Event::Approve { node, name: None, roles: None }).unwrap();
+    assert_eq!(rack.state(), "discovered");
+    assert!(rack.hello(1, MAC, true).unwrap().effects.is_empty(), "a person compares the code first");
+    rack.bring(Event::Approve { node, name: None, roles: None }).unwrap();
+    assert_eq!(standing(&rack.hello(1, MAC, true).unwrap().reply), &Standing::Approved);
+}
+
+#[test]
+fn a_server_that_can_not_be_written_may_be_sent_away_unless_it_has_a_system_here() {
+    let fails = |rack: &mut Rack, node, job| {
+        let mut failed = progress(job, Phase::Write, 5);
+        failed.failed = Some("No space left on device".to_owned());
+        rack.bring(Event::Progressed { node, progress: failed }).unwrap();
+        let State::Attention { verbs, .. } = rack.only().state.clone() else { panic!() };
+        let listed = verbs.contains(&"reject".to_owned());
+        let done = rack.bring(Event::Reject { node, why: "broken".to_owned() }).is_ok();
+        assert_eq!(listed, done, "what is called safe is possible");
+        done
+    };
+    let (mut rack, node, job) = Rack::imaging("control");
+    assert!(fails(&mut rack, node, job));
+    assert!(rack.fleet.jobs[&job].state.ended());
+    let (mut rack, node, _) = Rack::active("control");
+    let plan = rack.plan(node).unwrap();
+    let job = rack.apply(&plan.id).unwrap();
+    rack.asks(node).unwrap();
+    assert!(!fails(&mut rack, node, job));
 }
