@@ -98,6 +98,8 @@ pub enum Event {
         name: Option<Name>,
         /// Roles, when given.
         roles: Option<BTreeSet<String>>,
+        /// The operator has moved a part of it: its key is let in although other hardware facts clash.
+        moved: bool,
     },
     /// The operator does not want it.
     Reject {

@@ -46,6 +46,9 @@ pub struct Node {
     pub claim: Option<Claim>,
     /// The ramdisk key that was approved.
     pub deploy: Option<Approved>,
+    /// The NIC from which the approved key came when a person let it in against the other hardware facts.
+    #[serde(default)]
+    pub moved_to: Option<HardwareAddress>,
     /// The installed system's key.
     pub run: Option<Key>,
     /// Certificates of earlier generations are revoked.
@@ -91,6 +94,9 @@ pub struct Claim {
     pub since: Time,
     /// Why it can't simply be approved, when another node is in the way.
     pub clash: Option<String>,
+    /// How the server that brought it has booted.
+    #[serde(default)]
+    pub boot: Option<Boot>,
 }
 
 /// A ramdisk key that was approved, by a person or by the node's own ticket.

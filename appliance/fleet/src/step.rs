@@ -25,9 +25,9 @@ pub fn step(
 ) -> Result<Outcome, Denied> {
     match event {
         Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
-        Event::Approve { node, name, roles } => {
+        Event::Approve { node, name, roles, moved } => {
             check_roles(catalog, roles.as_ref())?;
-            enroll::approve(fleet, fleet.node(node)?, name, roles, now)
+            enroll::approve(fleet, fleet.node(node)?, enroll::Terms { name, roles, moved }, now)
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
         Event::Asked { node, certificate, inventory } => {

@@ -23,6 +23,8 @@ use crate::writer::now;
 struct Approve {
     name: Option<Name>,
     roles: Option<BTreeSet<String>>,
+    #[serde(default)]
+    moved: bool,
 }
 
 #[derive(Deserialize)]
@@ -90,7 +92,9 @@ impl Api {
             Err(error) => return Some(Err(error)),
         };
         let event = match verb {
-            "approve" => read(body).map(|Approve { name, roles }| Event::Approve { node, name, roles }),
+            "approve" => {
+                read(body).map(|Approve { name, roles, moved }| Event::Approve { node, name, roles, moved })
+            }
             "reject" => read(body).map(|Reject { why }| {
                 let why = why.unwrap_or_else(|| "the operator does not want it".to_owned());
                 Event::Reject { node, why: why.chars().take(200).collect() }

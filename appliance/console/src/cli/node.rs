@@ -45,6 +45,9 @@ pub(crate) enum NodeCommand {
         /// Give it these roles
         #[arg(long, value_delimiter = ',', value_name = "ROLE,...")]
         role: Vec<String>,
+        /// It is this node with a part that you have moved or replaced
+        #[arg(long)]
+        moved: bool,
         /// Do not ask whether the code was compared
         #[arg(long)]
         yes: bool,

@@ -14,7 +14,12 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
     let job = || rack.fleet.jobs.keys().next().copied();
     Some(match kind % 12 {
         0 => Event::Hello { hello: Box::new(crate::rack::hello(pick % 3, mac)), proven: pick > 128 },
-        1 => Event::Approve { node: node?, name: None, roles: Some(["control".to_owned()].into()) },
+        1 => Event::Approve {
+            node: node?,
+            name: None,
+            roles: Some(["control".to_owned()].into()),
+            moved: false,
+        },
         2 => Event::Asked {
             node: node?,
             certificate: rack.deploy_certificate(),

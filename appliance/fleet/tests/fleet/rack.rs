@@ -126,7 +126,8 @@ impl Rack {
         rack.import(role, &[role]);
         rack.hello(1, MAC, false).unwrap();
         let node = rack.only().id;
-        rack.bring(Event::Approve { node, name: None, roles: Some([role.to_owned()].into()) }).unwrap();
+        rack.bring(Event::Approve { node, name: None, roles: Some([role.to_owned()].into()), moved: false })
+            .unwrap();
         rack.hello(1, MAC, true).unwrap();
         rack.asks(node).unwrap();
         assert_eq!(rack.state(), "ready");
