@@ -58,7 +58,8 @@ pub struct ImageJob {
     pub signer: PublicKey,
     /// The disk that the operator saw in the plan.
     pub target: Target,
-    /// The job has begun before (power cut, restart): what is on the disk is then our own half-written image.
+    /// An agent has told of progress with this job before (power cut, restart). A hint for people: the agent goes on
+    /// only with a disk whose seed names the job, and looks at any other as the plan did.
     pub resume: bool,
 }
 

@@ -26,7 +26,12 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
             Ok(exit::OK)
         }
         NodeCommand::Watch { node } => watch::nodes(session, node).await,
-        NodeCommand::Approve { node, name, role, yes } => approve(session, &node, name, role, yes).await,
+        NodeCommand::Approve { node, name, role, moved, yes } => {
+            let moved = moved.then_some(Value::Bool(true));
+            let terms =
+                given([("name", name.map(Value::from)), ("roles", unless_empty(&role)), ("moved", moved)]);
+            approve(session, &node, &terms, yes).await
+        }
         NodeCommand::Reject { node, why } => tell(session, &node, "reject", &json!({ "why": why })).await,
         NodeCommand::Rename { node, new } => tell(session, &node, "rename", &json!({ "name": new })).await,
         NodeCommand::Role(RoleCommand::Set { node, roles }) => {
@@ -87,6 +92,7 @@ pub(crate) async fn make_plan(session: &Session, node: &str, choice: &Choice) ->
     let body = given([
         ("image", choice.image.clone().map(Value::from)),
         ("disk", choice.disk.clone().map(Value::from)),
+        ("data", choice.data_disk.clone().map(Value::from)),
         ("roles", unless_empty(&choice.role)),
     ]);
     session.client.post(&path(node, "plan"), &body).await
@@ -94,13 +100,7 @@ pub(crate) async fn make_plan(session: &Session, node: &str, choice: &Choice) ->
 
 /// Approves the code that the person saw, not the node it stood beside: another key that came meanwhile has another
 /// code, and is refused.
-async fn approve(
-    session: &mut Session,
-    node: &str,
-    name: Option<String>,
-    roles: Vec<String>,
-    yes: bool,
-) -> Result<u8, Failure> {
+async fn approve(session: &mut Session, node: &str, terms: &Value, yes: bool) -> Result<u8, Failure> {
     let seen = session.client.get(&path(node, "")).await?.item::<NodeView>()?.row;
     let code = seen.code.as_ref().map(ToString::to_string);
     if let Some(code) = &code {
@@ -116,8 +116,7 @@ async fn approve(
             });
         }
     }
-    let body = given([("name", name.map(Value::from)), ("roles", unless_empty(&roles))]);
-    let answer = session.client.post(&path(code.as_deref().unwrap_or(node), "approve"), &body).await?;
+    let answer = session.client.post(&path(code.as_deref().unwrap_or(node), "approve"), terms).await?;
     show_row(session, &answer)
 }
 

@@ -1,6 +1,6 @@
 //! `rackwright plan …`: what would be written, erased and kept, said so that nobody can miss it.
 
-use fleet::view::PlanView;
+use fleet::view::{DataView, PlanView};
 
 use crate::cli::PlanCommand;
 use crate::client::segment;
@@ -65,6 +65,9 @@ pub(crate) fn render_steps(plan: &PlanView) -> String {
         disk_bytes(plan.disk_bytes)
     ));
     erased(plan).iter().for_each(|line| page.line(&format!("         {line}")));
+    if let Some(data) = &plan.data {
+        data_lines(data).iter().for_each(|line| page.line(line));
+    }
     for kept in &plan.keeps {
         let (model, size) = (or_dash(&kept.model), disk_bytes(kept.bytes));
         page.line(&format!("= disk   {}  {model}  {size}  is kept", kept.disk));
@@ -98,6 +101,19 @@ fn erased(plan: &PlanView) -> Vec<String> {
         format!("  {place}  {}{label}{size}", holding.kind.to_uppercase())
     }));
     lines
+}
+
+/// The data disk: what the node makes of it is as final as an image.
+fn data_lines(data: &DataView) -> Vec<String> {
+    let disk = format!("{}  {}  {}", data.disk, or_dash(&data.model), disk_bytes(data.bytes));
+    if data.kept {
+        return vec![format!("= data   {disk}  is kept, as {}", data.group)];
+    }
+    vec![
+        format!("- data   {disk}  WILL BE WRITTEN TO"),
+        "         NOTHING IS RECOGNISED ON IT".to_owned(),
+        format!("         it becomes the volume group {}", data.group),
+    ]
 }
 
 fn ending(plan: &PlanView) -> String {

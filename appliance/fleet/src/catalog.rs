@@ -191,6 +191,16 @@ impl Catalog {
         self.services_of(roles).into_iter().flat_map(|service| &service.units).map(|unit| unit.name.as_str())
     }
 
+    /// Whether any file or task of these roles has the placeholder `${name}`.
+    pub fn wants(&self, roles: &BTreeSet<String>, name: &str) -> bool {
+        let placeholder = format!("${{{name}}}");
+        self.services_of(roles).iter().any(|service| {
+            let templates = service.files.iter().map(|file| self.template(&file.template));
+            let tasks = service.tasks.iter().flat_map(|task| task.guard.iter().chain(&task.argv));
+            templates.chain(tasks.map(String::as_str)).any(|text| text.contains(&placeholder))
+        })
+    }
+
     /// A template's text.
     pub fn template(&self, name: &str) -> &str {
         self.templates.get(name).map_or("", String::as_str)

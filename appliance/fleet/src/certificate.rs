@@ -27,6 +27,10 @@ impl Stage {
     }
 }
 
+/// How much of a deploy certificate's life must be left when a job begins, in seconds: the seed carries it, and the
+/// first boot enrols with it after the whole image was written and read back.
+pub const LEFT_FOR_A_JOB: u64 = 3 * 3600;
+
 /// A certificate to be issued: the shell signs it, records it and only then hands it out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use pack::Digest;
-use protocol::{DiskBus, File, StateDocument, TaskWanted, UnitWanted, When};
+use protocol::{File, StateDocument, TaskWanted, UnitWanted, When};
 
 use crate::catalog::Service;
+use crate::data_disk;
 use crate::node::Document;
 use crate::{Catalog, Change, Fleet, Node, Site};
 
@@ -107,10 +108,8 @@ fn values(fleet: &Fleet, site: &Site, node: &Node) -> Values {
         ("rack.controller", text(site.controller)),
         ("rack.control", text(control.unwrap_or(site.controller))),
         ("rack.hosts", Ok(hosts(fleet, &address))),
-        (
-            "disk.data",
-            data_disk(node).ok_or("this node has no second disk that is empty or a volume group already"),
-        ),
+        ("disk.data", data_disk(node)),
+        ("disk.group", Ok(data_disk::VOLUME_GROUP.to_owned())),
     ])
 }
 
@@ -121,27 +120,13 @@ fn hosts(fleet: &Fleet, address: &dyn Fn(&Node) -> Ipv4Addr) -> String {
     lines.join("\n")
 }
 
-/// The first disk beside the system disk that holds nothing, or only an LVM volume; as the path udev gives it.
-fn data_disk(node: &Node) -> Option<String> {
-    let system = node.installed.as_ref().map(|installed| &installed.disk);
-    let free = node.inventory.disks.iter().filter(|disk| {
-        disk.id().is_some()
-            && disk.id().as_ref() != system
-            && !disk.removable
-            && disk.bus != DiskBus::Usb
-            && disk.holds.iter().all(|held| held.kind == "lvm")
-    });
-    let disk = free.min_by_key(|disk| disk.id())?;
-    let serial = disk.serial.replace(' ', "_");
-    let model = disk.model.replace(' ', "_");
-    Some(match disk.bus {
-        DiskBus::Virtio => format!("/dev/disk/by-id/virtio-{serial}"),
-        DiskBus::Nvme => format!("/dev/disk/by-id/nvme-{model}_{serial}"),
-        DiskBus::Sata => format!("/dev/disk/by-id/ata-{model}_{serial}"),
-        DiskBus::Scsi | DiskBus::Usb | DiskBus::Mmc | DiskBus::Other => {
-            format!("/dev/disk/by-id/wwn-0x{}", disk.wwn.trim_start_matches("naa."))
-        }
-    })
+/// The path of the disk that the applied plan names, as long as it is what the plan saw or what became of it.
+fn data_disk(node: &Node) -> Result<String, &'static str> {
+    let data = node.installed.as_ref().and_then(|installed| installed.data.as_ref());
+    let data = data.ok_or("no plan that was applied names a data disk of this node: rebuild it")?;
+    let disk =
+        data.find(node).ok_or("the data disk of its plan is not there, or holds something else now")?;
+    data_disk::path(disk).ok_or("its data disk has no name under /dev/disk/by-id")
 }
 
 /// Replaces every `${name}`; there is no other syntax.
@@ -187,7 +172,7 @@ pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Ve
 }
 
 fn runs(node: &Node) -> bool {
-    node.run.is_some() && ["enrolling", "active"].contains(&node.state.phase())
+    node.run.is_some() && ["booting", "enrolling", "active"].contains(&node.state.phase())
 }
 
 fn fingerprint(document: &StateDocument) -> Digest {

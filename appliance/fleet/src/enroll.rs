@@ -49,6 +49,8 @@ fn whose<'a>(fleet: &'a Fleet, hello: &Hello) -> Whose<'a> {
     let mut by_mac = fleet.nodes.values().filter(shares_mac);
     match (by_key, by_mac.next(), by_mac.next()) {
         (Some(node), Some(same), None) if same.id == node.id => Whose::Approved(node),
+        // A person has said that it is this node all the same.
+        (Some(node), _, _) if node.moved_to.as_ref() == Some(&hello.boot.mac) => Whose::Approved(node),
         // The disk with this node's ticket sits in another server, or a NIC was moved: a person decides.
         (Some(node), _, _) => Whose::Clash(
             node,
@@ -103,7 +105,7 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
     let mut outcome = Outcome::default();
     let mut node = node.clone();
     let same = node.claim.as_ref().filter(|claim| claim.key == hello.key && claim.clash == clash).cloned();
-    let claim = same.clone().unwrap_or_else(|| claim_of(hello.key, clash, now, dice));
+    let claim = same.clone().unwrap_or_else(|| claim_of(hello, clash, now, dice));
     let standing = match (&node.state, &claim.clash) {
         (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
         (_, Some(clash)) => Standing::Waiting(format!("held for the operator: {clash}")),
@@ -126,7 +128,8 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
     }
     node.heard = now;
     outcome.reply = Reply::Hello { node: node.id, nonce: claim.nonce, standing };
-    node.claim = Some(claim);
+    // Nobody is asked about one that was sent away.
+    node.claim = Some(claim).filter(|_| !matches!(node.state, State::Rejected { .. }));
     outcome.changes.push(Change::Node(Box::new(node)));
     outcome
 }
@@ -139,7 +142,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         )));
     }
     let id = NodeId(dice.draw());
-    let claim = claim_of(hello.key, None, now, dice);
+    let claim = claim_of(hello, None, now, dice);
     let node = Node {
         id,
         name: free_name(fleet)?,
@@ -152,6 +155,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         boot: boot_of(hello),
         claim: Some(claim.clone()),
         deploy: None,
+        moved_to: None,
         run: None,
         generation: 0,
         installed: None,
@@ -159,6 +163,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         document: Document::default(),
         orders: Vec::new(),
         last_order: 0,
+        redeploy: None,
         report: None,
         reported: None,
     };
@@ -184,35 +189,63 @@ fn free_name(fleet: &Fleet) -> Result<Name, Denied> {
         .ok_or_else(|| Denied::Conflict("no free name".to_owned()))
 }
 
-fn claim_of(key: Key, clash: Option<String>, now: Time, dice: &mut Entropy) -> Claim {
-    Claim { key, nonce: Nonce(dice.draw()), since: now, clash }
+fn claim_of(hello: &Hello, clash: Option<String>, now: Time, dice: &mut Entropy) -> Claim {
+    let boot = Some(boot_of(hello));
+    Claim { key: hello.key, nonce: Nonce(dice.draw()), since: now, clash, boot }
+}
+
+/// Every challenge that this key was given, and for which node. A key that is approved and came from other hardware
+/// has two; which of them its proof answers depends on what was said last.
+pub fn challenges<'a>(fleet: &'a Fleet, key: &'a Key) -> impl Iterator<Item = (NodeId, Nonce)> + 'a {
+    fleet.nodes.values().flat_map(move |node| {
+        let deploy = node.deploy.filter(|deploy| deploy.key == *key).map(|deploy| deploy.nonce);
+        let claim = node.claim.as_ref().filter(|claim| claim.key == *key).map(|claim| claim.nonce);
+        deploy.into_iter().chain(claim).map(|nonce| (node.id, nonce))
+    })
 }
 
 fn boot_of(hello: &Hello) -> Boot {
     Boot { mac: hello.boot.mac.clone(), address: hello.boot.address, path: hello.boot.path.clone() }
 }
 
+/// What a person says with an approval.
+pub(crate) struct Terms {
+    pub(crate) name: Option<Name>,
+    pub(crate) roles: Option<BTreeSet<String>>,
+    /// A clash is no reason to hold it: the person has moved the part.
+    pub(crate) moved: bool,
+}
+
 /// The operator has compared the code.
-pub(crate) fn approve(
-    fleet: &Fleet,
-    node: &Node,
-    name: Option<Name>,
-    roles: Option<BTreeSet<String>>,
-    now: Time,
-) -> Result<Outcome, Denied> {
+pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Result<Outcome, Denied> {
+    let Terms { name, roles, moved } = terms;
+    if node.claim.is_none() && matches!(node.state, State::Rejected { .. }) {
+        let mut node = node.clone();
+        if let Some(name) = name {
+            refuse_taken(fleet, &node, &name)?;
+            node.name = name;
+        }
+        return Ok(readmitted(&node, roles, now));
+    }
     let claim = node.claim.clone().ok_or_else(|| Denied::State {
         name: node.name.to_string(),
         state: node.state.word(),
         event: "approving",
         hint: "; no key of it waits for approval".to_owned(),
     })?;
-    if let Some(clash) = claim.clash {
+    if let Some(clash) = claim.clash.as_ref().filter(|_| !moved) {
         return Err(Denied::Conflict(format!(
-            "{}: {clash}; take the doubled part out, or reject the node that is gone, and let the server boot again",
+            "{0}: {clash}; put the part back and let the server boot again, or, when it is {0} with a part that you \
+             have moved or replaced: rackwright node approve {0} --moved",
             node.name
         )));
     }
     let mut node = node.clone();
+    node.moved_to = None;
+    if let (Some(_), Some(boot)) = (&claim.clash, claim.boot) {
+        node.moved_to = Some(boot.mac.clone());
+        node.boot = boot;
+    }
     if let Some(name) = name {
         refuse_taken(fleet, &node, &name)?;
         node.name = name;
@@ -234,6 +267,17 @@ pub(crate) fn approve(
     outcome.fact(node.id, "approved", format!("as {} ({what})", node.name));
     outcome.changes.push(Change::Node(Box::new(node)));
     Ok(outcome)
+}
+
+/// The rejection is taken back. The key went with it: the server boots the agent again, and shows a new code.
+fn readmitted(node: &Node, roles: Option<BTreeSet<String>>, now: Time) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut node = node.clone();
+    node.roles = roles.unwrap_or(node.roles);
+    (node.state, node.since) = (State::Discovered, now);
+    outcome.fact(node.id, "readmitted", "no longer rejected: approve it when it shows a code");
+    outcome.changes.push(Change::Node(Box::new(node)));
+    outcome
 }
 
 /// Refuses a name that another node has.

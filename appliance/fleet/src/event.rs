@@ -30,6 +30,8 @@ pub enum Event {
     Asked {
         /// Who.
         node: NodeId,
+        /// The fingerprint of the certificate it asked with.
+        certificate: String,
         /// Its hardware now.
         inventory: Box<Inventory>,
     },
@@ -51,6 +53,8 @@ pub enum Event {
     Enrolled {
         /// Who, by its deploy or run certificate.
         node: NodeId,
+        /// That certificate's fingerprint.
+        certificate: String,
         /// Its own key.
         key: Key,
         /// Seconds since its kernel started.
@@ -94,6 +98,8 @@ pub enum Event {
         name: Option<Name>,
         /// Roles, when given.
         roles: Option<BTreeSet<String>>,
+        /// The operator has moved a part of it: its key is let in although other hardware facts clash.
+        moved: bool,
     },
     /// The operator does not want it.
     Reject {
@@ -124,6 +130,8 @@ pub enum Event {
         image: Option<Digest>,
         /// To which disk; the only one that fits otherwise.
         disk: Option<DiskId>,
+        /// With the data of its roles on which disk; the only one that fits otherwise.
+        data: Option<DiskId>,
     },
     /// Do what a plan says.
     Apply {
@@ -267,6 +275,9 @@ pub enum Denied {
         /// What to do instead; starts with "; " or is empty.
         hint: String,
     },
+    /// The certificate would not outlive the job.
+    #[error("this certificate ends before the job may: say hello again for a new one")]
+    Expiring,
     /// Something else is in the way.
     #[error("{0}")]
     Conflict(String),

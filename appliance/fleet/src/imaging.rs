@@ -1,12 +1,13 @@
 //! From an applied plan to a verified disk.
 
-use protocol::{ImageJob, Inventory, JobId, OrderKind, Phase, Progress, Receipt, Task};
+use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task};
 
+use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
 use crate::job::{Job, JobState};
 use crate::node::Installed;
-use crate::plan::{PlanId, PlanKind, PlanState, still_true};
-use crate::running::give_order;
+use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
+use crate::running::order_redeploy;
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 
@@ -32,6 +33,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
         progress: None,
         progressed: None,
         takes: 0,
+        taken_with: None,
         receipt: None,
     };
     let mut outcome = Outcome::default();
@@ -40,12 +42,14 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
         "applied",
         format!("{} as job {id}: {} on {}", plan.id, image.name, plan.target.disk),
     );
+    // Then it must restart into the ramdisk first.
     let runs = plan.kind == PlanKind::Rebuild && lives_on_disk(node);
     let state = if runs { State::Draining { job: id } } else { State::Imaging { job: id } };
     let mut next = moved(node, state, now);
     if runs {
-        give_order(&mut next, OrderKind::Redeploy);
+        order_redeploy(&mut next);
     }
+    outcome.changes.extend(ended_jobs(fleet, node, &format!("replaced by job {id}"), now));
     let mut plan = plan.clone();
     plan.state = PlanState::Applied { job: id };
     outcome.changes.extend([
@@ -57,13 +61,23 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     Ok(outcome)
 }
 
-/// Whether the node runs its installed system now, and so must restart into the ramdisk first.
-fn lives_on_disk(node: &Node) -> bool {
-    node.installed.is_some() && ["active", "booting", "enrolling"].contains(&node.state.phase())
+/// The node's jobs in flight, at their end.
+pub(crate) fn ended_jobs(fleet: &Fleet, node: &Node, why: &str, now: Time) -> impl Iterator<Item = Change> {
+    let open = fleet.jobs.values().filter(|job| job.node == node.id && !job.state.ended());
+    open.map(move |job| {
+        let state = JobState::Failed { why: why.to_owned() };
+        Change::Job(Box::new(Job { state, ended: Some(now), ..job.clone() }))
+    })
 }
 
 /// The ramdisk asks for work.
-pub(crate) fn asked(fleet: &Fleet, node: &Node, inventory: Inventory, now: Time) -> Result<Outcome, Denied> {
+pub(crate) fn asked(
+    fleet: &Fleet,
+    node: &Node,
+    certificate: &str,
+    inventory: Inventory,
+    now: Time,
+) -> Result<Outcome, Denied> {
     let mut outcome = Outcome::default();
     let mut next = node.clone();
     next.heard = now;
@@ -78,14 +92,20 @@ pub(crate) fn asked(fleet: &Fleet, node: &Node, inventory: Inventory, now: Time)
         State::Ready => wait("waiting for a plan"),
         State::Planned { plan } => wait(&format!("plan {plan} waits to be applied")),
         State::Imaging { job } | State::Verifying { job } | State::Draining { job } => {
-            take(fleet, &mut next, *job, now, &mut outcome)?
+            take(fleet, &mut next, *job, certificate, now, &mut outcome)?
         }
         State::Attention { job: Some(job), phase, .. } if redeploys(phase) && still_open(fleet, *job) => {
             outcome.fact(node.id, "returned", "the agent is back; the job goes on");
-            take(fleet, &mut next, *job, now, &mut outcome)?
+            take(fleet, &mut next, *job, certificate, now, &mut outcome)?
         }
         // The receipt was taken, the answer to it lost: say it again.
         State::Booting { .. } => Task::Reboot,
+        // What it waited for has come after all.
+        State::Attention { phase, .. } if phase == "inspecting" => {
+            outcome.fact(node.id, "ready", summary(&next));
+            next = moved(&next, State::Ready, now);
+            wait("waiting for a plan")
+        }
         State::Attention { cause, .. } => wait(&format!("needs attention: {cause}")),
         State::Discovered | State::Rejected { .. } | State::Enrolling { .. } | State::Active => {
             return Err(refused(node, "asking for work", ""));
@@ -124,13 +144,30 @@ fn summary(node: &Node) -> String {
 }
 
 /// Hands the job to the agent, again if need be: it is the same job after a power cut.
-fn take(fleet: &Fleet, next: &mut Node, id: JobId, now: Time, outcome: &mut Outcome) -> Result<Task, Denied> {
+fn take(
+    fleet: &Fleet,
+    next: &mut Node,
+    id: JobId,
+    certificate: &str,
+    now: Time,
+    outcome: &mut Outcome,
+) -> Result<Task, Denied> {
     let job = fleet.jobs.get(&id).ok_or_else(|| Denied::Missing { kind: "job", name: id.to_string() })?;
+    let plan = fleet.plans.get(&job.plan);
+    if let Some(Err(why)) = plan.map(|plan| data_still_true(next, plan)) {
+        return Ok(withheld(next, job, why, now, outcome));
+    }
+    // The agent says hello after any refusal, and gets a fresh one.
+    let ends = fleet.certificates.get(certificate).map(|row| row.until);
+    if ends.is_some_and(|until| until < now.plus_seconds(LEFT_FOR_A_JOB)) {
+        return Err(Denied::Expiring);
+    }
     let resume = job.progress.is_some();
     let mut job = job.clone();
     job.state = JobState::Running;
     job.started = job.started.or(Some(now));
     job.takes += 1;
+    job.taken_with = Some(certificate.to_owned());
     let how = if resume { "goes on" } else { "begins" };
     outcome.fact(next.id, "imaging", format!("job {id} {how} on {}", job.target.disk));
     *next = moved(next, State::Imaging { job: id }, now);
@@ -146,6 +183,21 @@ fn take(fleet: &Fleet, next: &mut Node, id: JobId, now: Time, outcome: &mut Outc
     }));
     outcome.changes.push(Change::Job(Box::new(job)));
     Ok(task)
+}
+
+/// The newest look at the node is not what was planned: the job ends before anything is written.
+fn withheld(next: &mut Node, job: &Job, why: String, now: Time, outcome: &mut Outcome) -> Task {
+    outcome.fact(next.id, "failed", format!("job {}: {why}", job.id));
+    let task = wait(&format!("needs attention: {why}"));
+    let mut job = job.clone();
+    job.state = JobState::Failed { why: why.clone() };
+    job.ended = Some(now);
+    // Whatever it was doing, the image is what it waits for.
+    *next = moved(next, State::Imaging { job: job.id }, now);
+    *next = moved(next, attention(next, why, &["plan", "retry"]), now);
+    next.orders.clear();
+    outcome.changes.push(Change::Job(Box::new(job)));
+    task
 }
 
 /// The job goes on, or can't.
@@ -170,18 +222,28 @@ pub(crate) fn progressed(
         job.state = JobState::Failed { why: why.clone() };
         job.ended = Some(now);
         let cause = format!("writing the image failed: {why}");
-        next = moved(&next, attention(node, cause, &["retry", "plan", "reject"]), now);
+        let verbs = ["retry", "plan", "reject"];
+        let verbs = verbs.get(..if is_rejectable(node) { 3 } else { 2 }).unwrap_or_default();
+        next = moved(&next, attention(node, cause, verbs), now);
     } else if progress.phase >= Phase::ReadBack && matches!(node.state, State::Imaging { .. }) {
         outcome.fact(node.id, "verifying", "everything is written; reading it back");
         next = moved(&next, State::Verifying { job: job.id }, now);
     } else if matches!(node.state, State::Attention { .. } | State::Draining { .. }) {
         next = moved(&next, State::Imaging { job: job.id }, now);
     }
-    job.progress = Some(progress);
+    // The report of a failure tells nothing of what is on the disk: the agent may have refused to touch it.
+    if progress.failed.is_none() {
+        job.progress = Some(progress);
+    }
     job.progressed = Some(now);
     outcome.reply = Reply::GoOn(!job.state.ended());
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
+}
+
+/// Whether a node that needs attention may be sent away: not one that has a system here.
+pub(crate) fn is_rejectable(node: &Node) -> bool {
+    node.installed.is_none()
 }
 
 /// A state that asks for a person.
@@ -222,11 +284,16 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     next.heard = now;
     next.report = None;
     next.reported = None;
-    next.installed =
-        Some(Installed { image: job.image, disk: job.target.disk.clone(), at: now, job: job.id });
+    next.installed = Some(installed(fleet, &job, now));
     job.receipt = Some(receipt);
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
+}
+
+/// What a job has put on its node.
+pub(crate) fn installed(fleet: &Fleet, job: &Job, now: Time) -> Installed {
+    let data = fleet.plans.get(&job.plan).and_then(|plan| plan.data.clone());
+    Installed { image: job.image, disk: job.target.disk.clone(), at: now, job: job.id, data }
 }
 
 /// Out of `Attention`, into what it was doing.
@@ -235,6 +302,7 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
         return Err(refused(node, "retrying", "; only a node that needs attention can be retried"));
     };
     let mut outcome = Outcome::default();
+    let mut next = node.clone();
     let state = match (phase.as_str(), job) {
         ("imaging" | "verifying" | "draining", Some(id)) => {
             let missing = || Denied::Missing { kind: "job", name: id.to_string() };
@@ -242,13 +310,21 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
             job.state = JobState::Waiting;
             job.ended = None;
             outcome.changes.push(Change::Job(Box::new(job)));
-            State::Imaging { job: *id }
+            if phase == "draining" {
+                // It may still run its installed system, which hands a ticket in only while it is told to go.
+                order_redeploy(&mut next);
+                State::Draining { job: *id }
+            } else {
+                State::Imaging { job: *id }
+            }
         }
+        // It has its certificate, and will not enrol again.
+        ("enrolling", Some(id)) if node.run.is_some() => State::Enrolling { job: *id },
         ("booting" | "enrolling", Some(id)) => State::Booting { job: *id },
         ("active", _) => State::Active,
         (_, _) => State::Inspecting,
     };
     outcome.fact(node.id, "retried", format!("from {phase}"));
-    outcome.changes.push(Change::Node(Box::new(moved(node, state, now))));
+    outcome.changes.push(Change::Node(Box::new(moved(&next, state, now))));
     Ok(outcome)
 }

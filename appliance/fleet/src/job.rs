@@ -36,6 +36,9 @@ pub struct Job {
     pub progressed: Option<Time>,
     /// How often an agent took it: more than once means power cuts or restarts on the way.
     pub takes: u32,
+    /// The fingerprint of the certificate it was last taken with; the seed of a finished disk carries that one.
+    #[serde(default)]
+    pub taken_with: Option<String>,
     /// What was read back.
     pub receipt: Option<Receipt>,
 }

@@ -17,6 +17,7 @@ use pack::Digest;
 use protocol::{DiskId, HardwareAddress, Inventory, JobId, Key, NodeId, Nonce, Order, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::data_disk::DataDisk;
 use crate::plan::PlanId;
 use crate::{Name, Time};
 
@@ -45,6 +46,9 @@ pub struct Node {
     pub claim: Option<Claim>,
     /// The ramdisk key that was approved.
     pub deploy: Option<Approved>,
+    /// The NIC from which the approved key came when a person let it in against the other hardware facts.
+    #[serde(default)]
+    pub moved_to: Option<HardwareAddress>,
     /// The installed system's key.
     pub run: Option<Key>,
     /// Certificates of earlier generations are revoked.
@@ -59,6 +63,9 @@ pub struct Node {
     pub orders: Vec<Order>,
     /// The last order's id.
     pub last_order: u64,
+    /// The last order to restart into the ramdisk: its answer counts even when the order itself was ticked off.
+    #[serde(default)]
+    pub redeploy: Option<u64>,
     /// The installed agent's last report.
     pub report: Option<Report>,
     /// When it arrived.
@@ -87,6 +94,9 @@ pub struct Claim {
     pub since: Time,
     /// Why it can't simply be approved, when another node is in the way.
     pub clash: Option<String>,
+    /// How the server that brought it has booted.
+    #[serde(default)]
+    pub boot: Option<Boot>,
 }
 
 /// A ramdisk key that was approved, by a person or by the node's own ticket.
@@ -111,6 +121,9 @@ pub struct Installed {
     pub at: Time,
     /// By which job.
     pub job: JobId,
+    /// The data disk that the job's plan named.
+    #[serde(default)]
+    pub data: Option<DataDisk>,
 }
 
 /// What the operator wants of single units.

@@ -9,9 +9,10 @@ use pack::Digest;
 use protocol::{Disk, DiskBus, DiskId, Expectation, Holding, JobId, NodeId, Target};
 use serde::{Deserialize, Serialize};
 
+use crate::data_disk::{self, DataDisk};
 use crate::entropy::Entropy;
 use crate::image::Image;
-use crate::{Fleet, Node, State, Time};
+use crate::{Catalog, Fleet, Node, State, Time};
 
 /// A plan's id: `p-` and eight hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct Plan {
     pub erases: Vec<Holding>,
     /// The other disks, which will be set read-only: id, model, bytes.
     pub keeps: Vec<Kept>,
+    /// The disk that its roles keep their data on, where they need one. It is written by the node, not by the image.
+    #[serde(default)]
+    pub data: Option<DataDisk>,
     /// When it was made.
     pub made: Time,
     /// What became of it.
@@ -159,6 +163,38 @@ pub enum Unplannable {
         /// The other disk.
         twin: String,
     },
+    /// A role keeps data, and there is no disk for it.
+    #[error("the roles of {name} need a data disk beside the system disk: {}", or_none(.why))]
+    NoDataDisk {
+        /// The node.
+        name: String,
+        /// Why not, disk by disk.
+        why: Vec<String>,
+    },
+    /// Several disks would do for the data.
+    #[error("{name} has {} disks that can hold its data: name one with --data-disk: {}", .disks.len(), .disks.join(", "))]
+    AmbiguousData {
+        /// The node.
+        name: String,
+        /// Which.
+        disks: Vec<String>,
+    },
+    /// The data disk that was named, or that it had, will not do.
+    #[error("disk {disk} of {name} can't hold its data: {why}; another is named with --data-disk")]
+    WrongDataDisk {
+        /// The node.
+        name: String,
+        /// The disk.
+        disk: String,
+        /// Why.
+        why: String,
+    },
+    /// A data disk was named for nothing.
+    #[error("no role of {name} keeps data: plan without --data-disk")]
+    NoData {
+        /// The node.
+        name: String,
+    },
     /// The plan's time is over.
     #[error("plan {plan} can't be applied: {why}; make a new one (rackwright node plan {name})")]
     Stale {
@@ -171,28 +207,44 @@ pub enum Unplannable {
     },
 }
 
+fn or_none(why: &[String]) -> String {
+    if why.is_empty() { "it has no other disk".to_owned() } else { why.join("; ") }
+}
+
+/// What the operator has chosen for a plan; for the rest, what alone fits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// The image.
+    pub image: Option<&'a Image>,
+    /// The disk that is erased.
+    pub disk: Option<&'a DiskId>,
+    /// The disk that the roles keep their data on.
+    pub data: Option<&'a DiskId>,
+}
+
 /// Makes a plan for a node; changes nothing.
 ///
 /// # Errors
 /// [`Unplannable`]: what is missing or ambiguous, and what to do about it.
 pub fn plan(
     fleet: &Fleet,
+    catalog: &Catalog,
     node: &Node,
-    image: Option<&Image>,
-    disk: Option<&DiskId>,
+    choice: Choice<'_>,
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Plan, Unplannable> {
     let kind = kind_of(node)?;
-    let image = choose_image(fleet, node, image)?;
+    let image = choose_image(fleet, node, choice.image)?;
     let installed = node.installed.as_ref().map(|installed| &installed.disk);
-    let wanted = disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
+    let wanted = choice.disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
     let target = choose_disk(node, image, wanted)?;
     refuse_twin(node, target)?;
     let id = target.id().ok_or_else(|| wrong_disk(node, target, "it has neither WWN nor serial"))?;
     let content = || target.content.map(|digest| Expectation::Content { digest });
     let expect = match kind {
-        PlanKind::Rebuild if installed == Some(&id) => Expectation::Own,
+        // Only of a whole system: what a rebuild has begun to write over is known by its content, or not at all.
+        PlanKind::Rebuild if installed == Some(&id) && lives_on_disk(node) => Expectation::Own,
         PlanKind::Install | PlanKind::Rebuild => {
             content().ok_or_else(|| wrong_disk(node, target, "its content could not be read"))?
         }
@@ -202,7 +254,9 @@ pub fn plan(
         // The look at the disk is older than what was installed since: say what that is.
         Expectation::Own => vec![own_system(fleet, node)],
     };
-    let others = node.inventory.disks.iter().filter(|other| other.id().as_ref() != Some(&id));
+    let data = choose_data(catalog, node, &id, choice.data)?;
+    let is_data = |other: &Disk| data.as_ref().is_some_and(|data| other.id().as_ref() == Some(&data.disk));
+    let others = node.inventory.disks.iter().filter(|d| d.id().as_ref() != Some(&id) && !is_data(d));
     Ok(Plan {
         id: PlanId(format!("p-{:08x}", u32::from_be_bytes(dice.draw()))),
         node: node.id,
@@ -212,9 +266,29 @@ pub fn plan(
         target: Target { disk: id.clone(), model: target.model.clone(), bytes: target.bytes, expect },
         erases,
         keeps: others.map(|d| Kept { disk: d.id(), model: d.model.clone(), bytes: d.bytes }).collect(),
+        data,
         made: now,
         state: PlanState::Open,
     })
+}
+
+/// The data disk, where the node's roles need one.
+fn choose_data(
+    catalog: &Catalog,
+    node: &Node,
+    system: &DiskId,
+    named: Option<&DiskId>,
+) -> Result<Option<DataDisk>, Unplannable> {
+    match (catalog.wants(&node.roles, "disk.data"), named) {
+        (true, named) => data_disk::choose(node, system, named).map(Some),
+        (false, None) => Ok(None),
+        (false, Some(_)) => Err(Unplannable::NoData { name: node.name.to_string() }),
+    }
+}
+
+/// Whether the node's installed system is whole, and may be what it runs now.
+pub(crate) fn lives_on_disk(node: &Node) -> bool {
+    node.installed.is_some() && ["active", "booting", "enrolling", "draining"].contains(&node.state.phase())
 }
 
 /// The system that a node runs, as something on its disk.
@@ -321,7 +395,12 @@ fn unfit_or_unnamed(disk: &Disk, image: &Image) -> String {
 
 /// An image copied to one disk while another still carries one of ours: which of the two is mounted is chance.
 fn refuse_twin(node: &Node, target: &Disk) -> Result<(), Unplannable> {
-    let ours = |disk: &&Disk| disk.holds.iter().any(|h| h.label == "rackwright-root");
+    // Of a running node, the newest look at its disks is older than its system.
+    let runs_on = node.installed.as_ref().filter(|_| lives_on_disk(node)).map(|installed| &installed.disk);
+    let ours = |disk: &&Disk| {
+        disk.holds.iter().any(|h| h.label == "rackwright-root")
+            || (runs_on.is_some() && disk.id().as_ref() == runs_on)
+    };
     match node.inventory.disks.iter().filter(|disk| disk.id() != target.id()).find(ours) {
         None => Ok(()),
         Some(twin) => Err(Unplannable::Twin { name: node.name.to_string(), twin: title(twin) }),
@@ -333,7 +412,7 @@ fn wrong_disk(node: &Node, disk: &Disk, why: &str) -> Unplannable {
 }
 
 /// How a disk is called in a message: by what a person can type back.
-fn title(disk: &Disk) -> String {
+pub(crate) fn title(disk: &Disk) -> String {
     disk.id().map_or_else(|| format!("{} without serial", disk.model), |id| id.to_string())
 }
 
@@ -358,10 +437,24 @@ pub fn still_true(fleet: &Fleet, node: &Node, plan: &Plan) -> Result<(), Unplann
     if !plan.target.is(disk) {
         return Err(stale(format!("disk {} has another model or size now", plan.target.disk)));
     }
+    data_still_true(node, plan).map_err(stale)?;
     match &plan.target.expect {
         Expectation::Content { digest } if disk.content != Some(*digest) => {
             Err(stale(format!("what is on disk {} has changed since", plan.target.disk)))
         }
         Expectation::Content { .. } | Expectation::Own => Ok(()),
+    }
+}
+
+/// Whether the plan's data disk is still what it was, in the newest look at the node.
+///
+/// # Errors
+/// What changed, for a person.
+pub fn data_still_true(node: &Node, plan: &Plan) -> Result<(), String> {
+    match &plan.data {
+        Some(data) if data.find(node).is_none() => {
+            Err(format!("data disk {} is not there any more, or holds something else now", data.disk))
+        }
+        Some(_) | None => Ok(()),
     }
 }

@@ -5,14 +5,21 @@ use protocol::{Key, Order, OrderKind, Report, TaskResult};
 use crate::certificate::{Grant, Stage};
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
-use crate::imaging::attention;
-use crate::job::JobState;
+use crate::imaging::{attention, installed};
+use crate::job::{Job, JobState};
 use crate::node::Approved;
 use crate::step::{changes, moved, refused};
 use crate::{Catalog, Change, Denied, Effect, Fleet, Node, Outcome, Reply, State, Time};
 
 /// The installed system wants a certificate of its own.
-pub(crate) fn enrolled(node: &Node, key: Key, uptime: u32, now: Time) -> Result<Outcome, Denied> {
+pub(crate) fn enrolled(
+    fleet: &Fleet,
+    node: &Node,
+    certificate: &str,
+    key: Key,
+    uptime: u32,
+    now: Time,
+) -> Result<Outcome, Denied> {
     if node.run.is_some_and(|known| known != key) {
         return Err(Denied::Conflict(format!(
             "{} has enrolled already, with another key: its deploy certificate is used up",
@@ -32,14 +39,20 @@ pub(crate) fn enrolled(node: &Node, key: Key, uptime: u32, now: Time) -> Result<
         }
         State::Enrolling { .. } | State::Active | State::Draining { .. } => {}
         State::Attention { .. } if node.run == Some(key) => {}
-        State::Attention { .. }
-        | State::Discovered
+        State::Verifying { .. } | State::Attention { .. } => {
+            let job = written_with(fleet, node, certificate).ok_or_else(|| refused(node, "enrolling", ""))?;
+            outcome.fact(node.id, "enrolled", "its own disk came up; the receipt of it was lost");
+            next = moved(node, State::Enrolling { job: job.id }, now);
+            next.installed = Some(installed(fleet, job, now));
+            (next.report, next.reported) = (None, None);
+            outcome.changes.push(Change::Job(Box::new(Job { state: JobState::Verified, ..job.clone() })));
+        }
+        State::Discovered
         | State::Rejected { .. }
         | State::Inspecting
         | State::Ready
         | State::Planned { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. } => return Err(refused(node, "enrolling", "")),
+        | State::Imaging { .. } => return Err(refused(node, "enrolling", "")),
     }
     next.run = Some(key);
     next.heard = now;
@@ -52,6 +65,14 @@ pub(crate) fn enrolled(node: &Node, key: Key, uptime: u32, now: Time) -> Result<
     }));
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)
+}
+
+/// The node's job in flight that was taken with this certificate: a seed has it only when the whole disk was read back,
+/// so a system that shows it while the receipt is still waited for says the same as the receipt.
+fn written_with<'a>(fleet: &'a Fleet, node: &Node, certificate: &str) -> Option<&'a Job> {
+    let writes = ["imaging", "verifying"].contains(&node.state.phase());
+    let job = node.state.job().filter(|_| writes).and_then(|id| fleet.jobs.get(&id))?;
+    (!job.state.ended() && job.taken_with.as_deref() == Some(certificate)).then_some(job)
 }
 
 /// The installed system hands in the key of the ramdisk it is about to restart into.
@@ -96,10 +117,22 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
             outcome.changes.push(Change::Job(Box::new(job)));
         }
     }
+    if let Some(why) = not_redeployed(node, &report) {
+        let cause = format!("it can't restart into the ramdisk: {why}");
+        outcome.fact(node.id, "failed", cause.clone());
+        next = moved(&next, attention(node, cause, &["retry", "plan"]), now);
+    }
     outcome.reply = Reply::Answers(report.answers.clone());
     next.report = Some(Report { answers: Vec::new(), drift: Vec::new(), ..report });
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)
+}
+
+/// Why a node that shall be rebuilt stays in its installed system, when it says so.
+fn not_redeployed(node: &Node, report: &Report) -> Option<String> {
+    let waits = matches!(node.state, State::Draining { .. });
+    let ordered = node.redeploy.filter(|_| waits)?;
+    report.answers.iter().find(|answer| answer.order == ordered)?.error.clone()
 }
 
 /// Whether the node has its whole document applied and every unit it should run is running.
@@ -170,8 +203,14 @@ pub(crate) fn logs(node: &Node, unit: &str, lines: u32) -> Result<Outcome, Denie
     Ok(Outcome { reply: Reply::Order(order), ..changes([Change::Node(Box::new(next))]) })
 }
 
+/// Orders the installed system to restart into the ramdisk, in place of an earlier such order.
+pub(crate) fn order_redeploy(node: &mut Node) {
+    node.orders.retain(|order| order.kind != OrderKind::Redeploy);
+    node.redeploy = Some(give_order(node, OrderKind::Redeploy));
+}
+
 /// Adds an order; old ones that nobody fetched are dropped.
-pub(crate) fn give_order(node: &mut Node, kind: OrderKind) -> u64 {
+fn give_order(node: &mut Node, kind: OrderKind) -> u64 {
     node.last_order += 1;
     node.orders.push(Order { id: node.last_order, kind });
     let surplus = node.orders.len().saturating_sub(16);

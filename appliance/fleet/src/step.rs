@@ -8,7 +8,7 @@ use protocol::NodeId;
 
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
-use crate::plan::{Plan, PlanState};
+use crate::plan::{Choice, Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{enroll, imaging, patience, plan, running};
 
@@ -25,16 +25,18 @@ pub fn step(
 ) -> Result<Outcome, Denied> {
     match event {
         Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
-        Event::Approve { node, name, roles } => {
+        Event::Approve { node, name, roles, moved } => {
             check_roles(catalog, roles.as_ref())?;
-            enroll::approve(fleet, fleet.node(node)?, name, roles, now)
+            enroll::approve(fleet, fleet.node(node)?, enroll::Terms { name, roles, moved }, now)
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
-        Event::Asked { node, inventory } => imaging::asked(fleet, fleet.node(node)?, *inventory, now),
+        Event::Asked { node, certificate, inventory } => {
+            imaging::asked(fleet, fleet.node(node)?, &certificate, *inventory, now)
+        }
         Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
         Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
-        Event::Enrolled { node, key, uptime_seconds } => {
-            running::enrolled(fleet.node(node)?, key, uptime_seconds, now)
+        Event::Enrolled { node, certificate, key, uptime_seconds } => {
+            running::enrolled(fleet, fleet.node(node)?, &certificate, key, uptime_seconds, now)
         }
         Event::Ticketed { node, key } => running::ticketed(fleet.node(node)?, key, dice),
         Event::Escrowed { node, files } => {
@@ -44,16 +46,17 @@ pub fn step(
         }
         Event::Reported { node, report } => running::reported(fleet, fleet.node(node)?, *report, now),
         Event::Served { mac, what, text } => Ok(served(fleet, &mac, &what, text)),
-        Event::Reject { node, why } => reject(fleet.node(node)?, why, now),
+        Event::Reject { node, why } => reject(fleet, fleet.node(node)?, why, now),
         Event::Rename { node, name } => rename(fleet, fleet.node(node)?, name),
         Event::SetRoles { node, roles } => {
             check_roles(catalog, Some(&roles))?;
             set_roles(fleet, fleet.node(node)?, roles, now)
         }
-        Event::Plan { node, image, disk } => {
+        Event::Plan { node, image, disk, data } => {
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
             let node = fleet.node(node)?;
-            let made = plan::plan(fleet, node, image, disk.as_ref(), now, dice)?;
+            let choice = Choice { image, disk: disk.as_ref(), data: data.as_ref() };
+            let made = plan::plan(fleet, catalog, node, choice, now, dice)?;
             Ok(planned(fleet, node, made, now))
         }
         Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),
@@ -103,17 +106,28 @@ fn served(fleet: &Fleet, mac: &protocol::HardwareAddress, what: &str, text: Stri
     Outcome { facts: vec![fact], ..Outcome::default() }
 }
 
-fn reject(node: &Node, why: String, now: Time) -> Result<Outcome, Denied> {
-    let rejectable = matches!(
-        node.state,
-        State::Discovered | State::Inspecting | State::Ready | State::Planned { .. } | State::Rejected { .. }
-    );
+fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome, Denied> {
+    let rejectable = match &node.state {
+        State::Discovered
+        | State::Inspecting
+        | State::Ready
+        | State::Planned { .. }
+        | State::Rejected { .. } => true,
+        State::Attention { .. } => imaging::is_rejectable(node),
+        State::Imaging { .. }
+        | State::Verifying { .. }
+        | State::Booting { .. }
+        | State::Enrolling { .. }
+        | State::Active
+        | State::Draining { .. } => false,
+    };
     let mut next = node.clone();
     let mut outcome = Outcome::default();
     if rejectable {
         next = moved(node, State::Rejected { why: why.clone() }, now);
         next.generation += 1;
-        next.deploy = None;
+        (next.deploy, next.claim) = (None, None);
+        outcome.changes.extend(imaging::ended_jobs(fleet, node, "its server was rejected", now));
         outcome.fact(node.id, "rejected", why);
     } else if let Some(claim) = next.claim.take() {
         // The node itself stays; only the key that came in its name is sent away.

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use protocol::{Code, Disk, Facts, HardwareAddress, Holding, Nic, TaskReport, UnitReport};
 use serde::{Deserialize, Serialize};
 
+use crate::data_disk::VOLUME_GROUP;
 use crate::event::Logged;
 use crate::image::Image;
 use crate::job::{Job, JobState};
@@ -186,10 +187,29 @@ pub struct PlanView {
     pub erases: Vec<Holding>,
     /// Disks that are left alone: name, model, bytes.
     pub keeps: Vec<KeptView>,
+    /// The disk that the roles keep their data on.
+    #[serde(default)]
+    pub data: Option<DataView>,
     /// RFC 3339.
     pub made: String,
     /// The job, once applied; or why it was withdrawn.
     pub note: Option<String>,
+}
+
+/// A disk for data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataView {
+    /// `wwn:…` or `serial:…`.
+    pub disk: String,
+    /// Model.
+    pub model: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// The volume group that it is, or will be made by the node.
+    pub group: String,
+    /// Whether it is that already, and kept.
+    pub kept: bool,
 }
 
 /// A disk left alone.
@@ -477,6 +497,13 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
                 bytes: kept.bytes,
             })
             .collect(),
+        data: plan.data.as_ref().map(|data| DataView {
+            disk: data.disk.to_string(),
+            model: data.model.clone(),
+            bytes: data.bytes,
+            group: VOLUME_GROUP.to_owned(),
+            kept: data.kept,
+        }),
         made: plan.made.to_string(),
         note,
     }
@@ -582,7 +609,8 @@ pub fn event_row(fleet: &Fleet, logged: &Logged) -> EventRow {
 pub fn next_step(fleet: &Fleet) -> Option<String> {
     let first = |wanted: fn(&State) -> bool| fleet.nodes.values().find(|node| wanted(&node.state));
     let attention = first(|state| matches!(state, State::Attention { .. }));
-    let claim = fleet.nodes.values().find(|node| node.claim.is_some());
+    let rejected = |node: &Node| matches!(node.state, State::Rejected { .. });
+    let claim = fleet.nodes.values().find(|node| node.claim.is_some() && !rejected(node));
     let planned = first(|state| matches!(state, State::Planned { .. }));
     let ready = first(|state| matches!(state, State::Ready));
     if let Some(node) = attention {

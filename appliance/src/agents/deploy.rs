@@ -8,20 +8,21 @@ use super::{AgentRefusal, Agents};
 
 impl Agents {
     pub(super) async fn task(&self, who: Authed, ask: TaskAsk) -> Result<Envelope<Task>, AgentRefusal> {
-        let first = self.ask(who.node, &ask).await?;
+        let first = self.ask(&who, &ask).await?;
         if !matches!(first, Task::Wait { .. }) || ask.wait_seconds == 0 {
             return Ok(self.envelope(&who, first));
         }
         let node = who.node;
         let before = phase(&self.core.world().fleet, node);
         self.wait_for(ask.wait_seconds, |world| phase(&world.fleet, node) != before).await;
-        let task = self.ask(node, &ask).await?;
+        let task = self.ask(&who, &ask).await?;
         Ok(self.envelope(&who, task))
     }
 
-    async fn ask(&self, node: NodeId, ask: &TaskAsk) -> Result<Task, AgentRefusal> {
+    async fn ask(&self, who: &Authed, ask: &TaskAsk) -> Result<Task, AgentRefusal> {
         let inventory = Box::new(ask.inventory.clone());
-        let done = self.core.bring(Event::Asked { node, inventory }).await?;
+        let certificate = who.certificate.fingerprint.clone();
+        let done = self.core.bring(Event::Asked { node: who.node, certificate, inventory }).await?;
         let Reply::Task(task) = done.reply else {
             return Err(AgentRefusal::Broken("asking for work was answered with something else".to_owned()));
         };

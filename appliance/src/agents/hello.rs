@@ -1,8 +1,9 @@
 //! The ramdisk's hello.
 
+use fleet::enroll::challenges;
 use fleet::event::Standing;
 use fleet::{Event, Fleet, Reply};
-use protocol::{Hello, HelloReply, Key, NodeId, Nonce, Verdict, hello_proof};
+use protocol::{Hello, HelloReply, Key, NodeId, Signature, Verdict, hello_proof};
 
 use super::{AgentRefusal, Agents, proves};
 use crate::writer::now;
@@ -25,15 +26,16 @@ impl Agents {
 
     async fn say(&self, hello: &Hello) -> Result<HelloReply, AgentRefusal> {
         let world = self.core.world();
-        let proven = match (challenge(&world.fleet, &hello.key), &hello.proof) {
-            (Some((node, nonce)), Some(proof)) => {
-                let message = hello_proof(&self.ca.pin(), &node, &hello.key, &nonce);
-                if !proves(&hello.key, &message, proof) {
-                    return Err(AgentRefusal::Proof);
-                }
-                true
-            }
-            (Some(_), None) | (None, _) => false,
+        let given = challenges(&world.fleet, &hello.key).collect::<Vec<_>>();
+        let fits = |proof: &Signature| {
+            given.iter().any(|(node, nonce)| {
+                proves(&hello.key, &hello_proof(&self.ca.pin(), node, &hello.key, nonce), proof)
+            })
+        };
+        let proven = match &hello.proof {
+            Some(proof) if !given.is_empty() && !fits(proof) => return Err(AgentRefusal::Proof),
+            Some(_) => !given.is_empty(),
+            None => false,
         };
         let done = self.core.bring(Event::Hello { hello: Box::new(hello.clone()), proven }).await?;
         let certificate = self.issue(&done).await?;
@@ -52,15 +54,6 @@ impl Agents {
         let name = world.fleet.nodes.get(&node).map(|node| node.name.to_string()).unwrap_or_default();
         Ok(HelloReply { node, name, epoch: world.fleet.epoch, time_ms: now().0, nonce, verdict })
     }
-}
-
-/// The node and challenge that this key was given.
-fn challenge(fleet: &Fleet, key: &Key) -> Option<(NodeId, Nonce)> {
-    fleet.nodes.values().find_map(|node| {
-        let deploy = node.deploy.filter(|deploy| deploy.key == *key).map(|deploy| deploy.nonce);
-        let claim = node.claim.as_ref().filter(|claim| claim.key == *key).map(|claim| claim.nonce);
-        deploy.or(claim).map(|nonce| (node.id, nonce))
-    })
 }
 
 /// Whether this key is approved, and whether its node is rejected.

@@ -21,9 +21,9 @@ impl Agents {
         if !proves(&enrol.key, &enrol_proof(&self.ca.pin(), &who.node, &enrol.key), &enrol.proof) {
             return Err(AgentRefusal::Proof);
         }
-        let uptime_seconds = enrol.uptime_seconds;
-        let done =
-            self.core.bring(Event::Enrolled { node: who.node, key: enrol.key, uptime_seconds }).await?;
+        let (node, certificate) = (who.node, who.certificate.fingerprint);
+        let (key, uptime_seconds) = (enrol.key, enrol.uptime_seconds);
+        let done = self.core.bring(Event::Enrolled { node, certificate, key, uptime_seconds }).await?;
         let certificate = self.issue(&done).await?;
         let certificate =
             certificate.ok_or_else(|| AgentRefusal::Broken("no certificate was granted".to_owned()))?;

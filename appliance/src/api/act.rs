@@ -23,6 +23,8 @@ use crate::writer::now;
 struct Approve {
     name: Option<Name>,
     roles: Option<BTreeSet<String>>,
+    #[serde(default)]
+    moved: bool,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +57,7 @@ struct Address {
 struct MakePlan {
     image: Option<String>,
     disk: Option<String>,
+    data: Option<String>,
     roles: Option<BTreeSet<String>>,
 }
 
@@ -89,7 +92,9 @@ impl Api {
             Err(error) => return Some(Err(error)),
         };
         let event = match verb {
-            "approve" => read(body).map(|Approve { name, roles }| Event::Approve { node, name, roles }),
+            "approve" => {
+                read(body).map(|Approve { name, roles, moved }| Event::Approve { node, name, roles, moved })
+            }
             "reject" => read(body).map(|Reject { why }| {
                 let why = why.unwrap_or_else(|| "the operator does not want it".to_owned());
                 Event::Reject { node, why: why.chars().take(200).collect() }
@@ -137,14 +142,15 @@ impl Api {
     }
 
     async fn plan(&self, node: NodeId, body: &[u8]) -> Answer {
-        let MakePlan { image, disk, roles } = read(body)?;
+        let MakePlan { image, disk, data, roles } = read(body)?;
         if let Some(roles) = roles {
             self.core.bring(Event::SetRoles { node, roles }).await?;
         }
         let world = self.core.world();
         let image = image.map(|text| world.fleet.find_image(&text).map(|image| image.digest)).transpose()?;
         let disk = disk.map(|text| disk_id(&text)).transpose()?;
-        let done = self.core.bring(Event::Plan { node, image, disk }).await?;
+        let data = data.map(|text| disk_id(&text)).transpose()?;
+        let done = self.core.bring(Event::Plan { node, image, disk, data }).await?;
         let Reply::Plan(plan) = done.reply else {
             return Err(ApiError::Broken("planning was answered with something else".to_owned()));
         };

@@ -1,6 +1,6 @@
 //! Which disk is written, decided without touching one: exactly the planned one, or none.
 
-use protocol::{Disk, DiskBus, DiskId, Expectation, ImageJob, Target};
+use protocol::{CaPin, Disk, DiskBus, DiskId, Expectation, ImageJob, NodeId, Seed, Target};
 
 use crate::inventory::probe::Partition;
 
@@ -64,7 +64,14 @@ pub enum Unsafe {
     },
 }
 
-/// Finds the planned disk among these. `partitions` reads a disk's partition table.
+/// Whether a seed was left by this very job of this node: what is on its disk is then our own half-written image, and
+/// nothing that the plan saw is left. Also a complete one: the tables that come after it may be missing.
+pub fn is_of(seed: &Seed, job: &ImageJob, node: NodeId, ca: CaPin) -> bool {
+    seed.job == Some(job.job) && seed.node == node && seed.ca == ca
+}
+
+/// Finds the planned disk among these. `partitions` reads a disk's partition table, `begun` says whether a seed on it
+/// [`is_of`] this job. That alone makes a job go on: what the controller remembers of it may be about another disk.
 ///
 /// # Errors
 /// [`Unsafe`]: nothing may be written then.
@@ -72,6 +79,7 @@ pub fn choose<'a>(
     disks: &'a [Disk],
     job: &ImageJob,
     partitions: impl Fn(&Disk) -> Vec<Partition>,
+    begun: impl Fn(&Disk) -> bool,
 ) -> Result<&'a Disk, Unsafe> {
     let target = &job.target;
     let id = target.disk.clone();
@@ -90,8 +98,7 @@ pub fn choose<'a>(
     let may_come_off = disk.removable || disk.bus == DiskBus::Usb;
     match &target.expect {
         Expectation::Own if may_come_off => Err(Unsafe::Removable { id }),
-        // What is on it is our own half-written image: nothing that the plan saw is left.
-        Expectation::Own | Expectation::Content { .. } if job.resume => Ok(disk),
+        Expectation::Own | Expectation::Content { .. } if begun(disk) => Ok(disk),
         Expectation::Content { digest } if disk.content != Some(*digest) => Err(Unsafe::Content { id }),
         Expectation::Own if !partitions(disk).iter().any(|p| p.name == OWN_PARTITION) => {
             Err(Unsafe::NotOwn { id })
@@ -117,9 +124,9 @@ fn list(disks: &[Disk]) -> String {
 #[cfg(test)]
 mod tests {
     use pack::{Digest, PublicKey};
-    use protocol::{Disk, DiskBus, DiskId, Expectation, ImageJob, JobId, Target};
+    use protocol::{CaPin, Disk, DiskBus, DiskId, Expectation, ImageJob, JobId, NodeId, Seed, Target};
 
-    use super::{OWN_PARTITION, Unsafe, choose};
+    use super::{OWN_PARTITION, Unsafe, choose, is_of};
     use crate::inventory::probe::Partition;
 
     fn disk(serial: &str) -> Disk {
@@ -157,6 +164,10 @@ mod tests {
         Vec::new()
     }
 
+    fn never(_: &Disk) -> bool {
+        false
+    }
+
     fn own(_: &Disk) -> Vec<Partition> {
         vec![Partition { number: 4, name: OWN_PARTITION.to_owned(), ..Partition::default() }]
     }
@@ -166,7 +177,7 @@ mod tests {
         let mut a = disk("A");
         a.name = "vdz".to_owned();
         let disks = [disk("B"), disk("C"), a];
-        assert_eq!(choose(&disks, &job(content()), none).unwrap().serial, "A");
+        assert_eq!(choose(&disks, &job(content()), none, never).unwrap().serial, "A");
     }
 
     #[test]
@@ -176,7 +187,7 @@ mod tests {
             change(&mut disk);
             vec![disk, self::disk("B")]
         };
-        let check = |disks: &[Disk], expect| choose(disks, &job(expect), none).unwrap_err();
+        let check = |disks: &[Disk], expect| choose(disks, &job(expect), none, never).unwrap_err();
         assert!(matches!(check(&[], content()), Unsafe::Missing { .. }));
         assert!(matches!(check(&[disk("B")], content()), Unsafe::Missing { .. }));
         assert!(matches!(check(&[disk("A"), disk("A")], content()), Unsafe::Ambiguous { count: 2, .. }));
@@ -196,14 +207,44 @@ mod tests {
     }
 
     #[test]
-    fn a_rebuild_needs_a_disk_of_ours_and_a_resumed_job_neither() {
+    fn a_rebuild_needs_a_disk_of_ours_and_a_job_that_has_begun_its_own_seed() {
         let disks = [disk("A")];
-        choose(&disks, &job(Expectation::Own), own).unwrap();
+        choose(&disks, &job(Expectation::Own), own, never).unwrap();
         let mut resumed = job(Expectation::Content { digest: Digest::of(b"long gone") });
-        choose(&disks, &resumed, none).unwrap_err();
         resumed.resume = true;
-        choose(&disks, &resumed, none).unwrap();
+        let told = choose(&disks, &resumed, none, never).unwrap_err();
+        assert!(
+            matches!(told, Unsafe::Content { .. }),
+            "what the controller remembers is not enough: {told}"
+        );
+        resumed.resume = false;
+        choose(&disks, &resumed, none, |_| true).unwrap();
+        choose(&disks, &job(Expectation::Own), none, |_| true).unwrap();
         resumed.target.bytes += 1;
-        choose(&disks, &resumed, none).unwrap_err();
+        choose(&disks, &resumed, none, |_| true).unwrap_err();
+    }
+
+    #[test]
+    fn a_seed_counts_for_its_own_job_node_and_site() {
+        let seed = Seed {
+            controller: "10.0.0.1:8443".parse().unwrap(),
+            ca: CaPin([1; 32]),
+            node: NodeId([2; 16]),
+            name: "n1".to_owned(),
+            job: Some(JobId([1; 8])),
+            key: String::new(),
+            certificate: String::new(),
+            complete: false,
+        };
+        let counts = |change: fn(&mut Seed)| {
+            let mut seed = seed.clone();
+            change(&mut seed);
+            is_of(&seed, &job(content()), NodeId([2; 16]), CaPin([1; 32]))
+        };
+        assert!(counts(|_| ()) && counts(|s| s.complete = true));
+        assert!(!counts(|s| s.job = None), "a ticket for a rebuild");
+        assert!(!counts(|s| s.job = Some(JobId([9; 8]))));
+        assert!(!counts(|s| s.node = NodeId([9; 16])));
+        assert!(!counts(|s| s.ca = CaPin([9; 32])));
     }
 }

@@ -91,8 +91,10 @@ fn fits(manifest: &Manifest, bytes: u64, arch: &'static str) -> Result<(), Image
     if manifest.arch() != debian {
         return Err(ImageError::Arch { image: manifest.arch().to_owned(), server: debian });
     }
+    // The seed lies between the first and the last MiB: these are zeroed while it has to stay.
+    let is_between = manifest.disk_bytes() >= SEED_OFFSET + SEED_BYTES + u64::from(pack::WINDOW);
     match manifest.seed() {
-        Some(Span { offset: SEED_OFFSET, bytes }) if bytes >= SEED_BYTES => Ok(()),
+        Some(Span { offset: SEED_OFFSET, bytes }) if bytes >= SEED_BYTES && is_between => Ok(()),
         Some(_) | None => Err(ImageError::NoSeed),
     }
 }

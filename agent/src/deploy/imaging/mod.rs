@@ -19,7 +19,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pack::Manifest;
-use protocol::{Disk, Envelope, ImageJob, Phase, Progress, ProgressReply, Receipt, Seed, Task, routes};
+use protocol::{
+    CaPin, Disk, Envelope, ImageJob, NodeId, Phase, Progress, ProgressReply, Receipt, Seed, Task, routes,
+};
 
 use crate::chain::Chain;
 use crate::controller::{CallError, Line};
@@ -32,6 +34,7 @@ use crate::deploy::imaging::hold::{HoldError, Protected};
 use crate::deploy::imaging::image::ImageError;
 use crate::deploy::imaging::report::Reporter;
 use crate::deploy::imaging::target::{DiskError, Drive};
+use crate::deploy::seeds;
 use crate::inventory::{self, probe};
 use crate::keys::KeyPair;
 
@@ -103,7 +106,8 @@ async fn work(
         Err(why) => return Ok(Outcome::Stopped(why)),
     };
     let (root, planned) = (server.root.clone(), job.clone());
-    let ready = tokio::task::spawn_blocking(move || make_ready(&root, &planned)).await;
+    let (node, ca) = (admitted.node, server.told.ca);
+    let ready = tokio::task::spawn_blocking(move || make_ready(&root, &planned, node, ca)).await;
     let (protected, disk, drive) = ready.map_err(ImagingError::Thread)??;
     let reporter = {
         let first = nothing_yet(job, manifest.chunks().iter().map(|c| u64::from(c.bytes)).sum());
@@ -154,10 +158,19 @@ async fn manifest(
 }
 
 /// Looks at the disks once more, and has the planned one in hand and all others out of reach, or refuses.
-fn make_ready(root: &Path, job: &ImageJob) -> Result<(Protected, Disk, Drive), ImagingError> {
+fn make_ready(
+    root: &Path,
+    job: &ImageJob,
+    node: NodeId,
+    ca: CaPin,
+) -> Result<(Protected, Disk, Drive), ImagingError> {
     let disks = inventory::disks(root);
     let table = |disk: &Disk| probe::partitions_of(&inventory::device(root, &disk.name), disk);
-    let disk = guard::choose(&disks, job, table)?.clone();
+    let begun = |disk: &Disk| {
+        let seed = seeds::read(&inventory::device(root, &disk.name));
+        seed.is_ok_and(|seed| guard::is_of(&seed, job, node, ca))
+    };
+    let disk = guard::choose(&disks, job, table, begun)?.clone();
     hold::unused(root, &disk.name)?;
     let protected = Protected::all_but(root, &disk.name)?;
     let drive = Drive::open(root, &disk, job.target.disk.clone())?;

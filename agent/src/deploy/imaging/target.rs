@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pack::{Chunk, Codec, Digest};
@@ -71,6 +72,8 @@ pub struct Drive {
     bytes: u64,
     buffers: Buffers,
     zeros: Zeros,
+    /// Whether a seed of this job lies on it: from then on nothing is left that the plan saw.
+    begun: AtomicBool,
 }
 
 /// The digest of a whole window of zeros: a new disk is full of them, and need not be hashed to see that it is not
@@ -111,7 +114,8 @@ impl Drive {
         let file = patiently(|| OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path));
         let file = file.map_err(opened)?;
         same(root, disk, &id, &file)?;
-        Ok(Self { file, id, bytes: disk.bytes, buffers: Buffers::default(), zeros: Zeros::default() })
+        let (buffers, zeros, begun) = (Buffers::default(), Zeros::default(), AtomicBool::new(false));
+        Ok(Self { file, id, bytes: disk.bytes, buffers, zeros, begun })
     }
 
     /// Whether this window of the disk holds what it should; read past the page cache.
@@ -154,19 +158,26 @@ impl Drive {
         rustix::fs::fdatasync(&self.file).map_err(|e| self.io("flushing", 0)(e.into()))
     }
 
-    /// Makes the disk unbootable, durably: no first MiB, no last. Then leaves the seed of a job that has only begun,
-    /// so that the ramdisk of the next boot is known without a second approval.
+    /// Leaves the seed of a job that has only begun, durably; then makes the disk unbootable: no first MiB, no last.
+    ///
+    /// In this order a power cut leaves one of two disks, and the next boot can tell them apart: one whose ends are
+    /// what the plan saw (the seed's place is no part of what it looked at), or one whose seed names this job.
     ///
     /// # Errors
-    /// [`DiskError`].
+    /// [`DiskError`]. When the first seed can't be left, the ends have not been touched.
     pub fn disarm(&self, begun: &Seed) -> Result<(), DiskError> {
+        let left = self.write_seed(begun).and_then(|()| self.flush());
+        // A disk that is undone because its tables failed must not boot, whether or not it takes another seed.
+        if left.is_err() && !self.begun.load(Ordering::Acquire) {
+            return left;
+        }
+        self.begun.store(true, Ordering::Release);
         let end = self.bytes.saturating_sub(WINDOW);
         // The end may be unaligned to a MiB, never to a sector.
         self.zero(end, self.bytes - end)?;
         self.zero(0, WINDOW.min(self.bytes))?;
         self.flush()?;
-        self.write_seed(begun)?;
-        self.flush()
+        left
     }
 
     /// Writes a seed at its place.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use agent::deploy;
 use agent::deploy::seeds;
-use protocol::{Disk, Expectation, ImageJob, SEED_OFFSET, Task};
+use agent::keys::KeyPair;
+use protocol::{Disk, Expectation, ImageJob, JobId, SEED_OFFSET, Seed, Task};
 
 use super::controller::{Controller, Fault, State};
 use super::image::{DISK, Image, MIB};
@@ -75,6 +76,21 @@ impl Rack {
     async fn failure(&self) -> String {
         self.boot_until("a failure", |s, _| s.progress.iter().any(|p| p.failed.is_some())).await;
         self.controller.with(|s| s.progress.iter().find_map(|p| p.failed.clone()).unwrap())
+    }
+
+    /// A seed as this node's agent leaves it.
+    fn seed(&self, job: [u8; 8], complete: bool) -> Vec<u8> {
+        let seed = Seed {
+            controller: self.controller.address,
+            ca: self.site.pin(),
+            node: self.controller.with(|s| s.node),
+            name: "n1".to_owned(),
+            job: Some(JobId(job)),
+            key: KeyPair::generate().unwrap().pkcs8_base64(),
+            certificate: String::new(),
+            complete,
+        };
+        seed.encode().unwrap()
     }
 
     fn assert_is_image(&self, image: &Image) {
@@ -267,17 +283,15 @@ fn a_power_cut_leaves_a_disk_that_does_not_boot_and_the_next_boot_goes_on() {
     }
     run(async {
         let rack = Rack::new().await;
-        let ranges = Arc::new(AtomicUsize::new(0));
+        // The plan's look at the disk stays what it was, and no report need ever have arrived.
+        rack.machine.write(1, 0, b"an old boot sector");
+        rack.offer(&rack.image, rack.job());
         for cut in [1, 3, 6] {
             rack.controller.with(|s| s.ranges = 0);
             rack.boot_until("some ranges", |s, _| s.ranges >= cut).await;
-            ranges.fetch_add(1, Ordering::Relaxed);
             rack.assert_cannot_boot();
             let seed = seeds::read(&rack.machine.disks[1].device).unwrap();
             assert!(!seed.complete && seed.certificate.is_empty());
-            let mut job = rack.job();
-            job.resume = true;
-            rack.offer(&rack.image, job);
         }
         rack.boot().await;
         rack.assert_is_image(&rack.image);
@@ -285,6 +299,61 @@ fn a_power_cut_leaves_a_disk_that_does_not_boot_and_the_next_boot_goes_on() {
         assert!(keys.iter().all(|key| *key == keys[0]), "every boot said hello with the key on the disk");
         let receipt = rack.controller.with(|s| s.receipts[0].clone());
         assert!(receipt.same_bytes > 0, "something was there already: {receipt:?}");
+    });
+}
+
+/// What a cut may leave while the disk is disarmed, and between the complete seed and the tables.
+#[test]
+fn every_disk_that_a_cut_can_leave_is_gone_on_with() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let zeros = vec![0; 1 << 20];
+        let last = TARGET - MIB;
+        let (begun, complete) = (rack.seed([5; 8], false), rack.seed([5; 8], true));
+        let mut torn = begun.clone();
+        torn[40..80].fill(0xee);
+        let table: [(&str, Vec<(u64, &[u8])>); 6] = [
+            ("the ends as they were, a torn seed", vec![(SEED_OFFSET, &torn)]),
+            ("the ends as they were, the seed", vec![(SEED_OFFSET, &begun)]),
+            ("the first one gone", vec![(SEED_OFFSET, &begun), (0, &zeros)]),
+            ("the last one gone", vec![(SEED_OFFSET, &begun), (last, &zeros)]),
+            ("both gone", vec![(SEED_OFFSET, &begun), (0, &zeros), (last, &zeros)]),
+            ("half of the tables", vec![(SEED_OFFSET, &complete), (0, &zeros), (last, b"half")]),
+        ];
+        for (what, writes) in table {
+            rack.machine.write(1, 0, b"an old boot sector");
+            rack.machine.write(1, last, b"an old table");
+            rack.machine.write(1, SEED_OFFSET, &zeros);
+            rack.offer(&rack.image, rack.job());
+            writes.iter().for_each(|(at, bytes)| rack.machine.write(1, *at, bytes));
+            rack.boot().await;
+            rack.assert_is_image(&rack.image);
+            assert!(rack.controller.with(|s| s.progress.iter().all(|p| p.failed.is_none())), "{what}");
+        }
+    });
+}
+
+/// What the controller remembers of a job is about a disk that may have been swapped since.
+#[test]
+fn only_a_seed_of_this_job_makes_it_go_on() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let mut job = rack.job();
+        job.resume = true;
+        rack.offer(&rack.image, job);
+        rack.machine.write(1, 100, b"somebody was here");
+        for seed in [vec![0; 512], rack.seed([6; 8], false)] {
+            rack.controller.with(|s| s.progress.clear());
+            rack.machine.write(1, SEED_OFFSET, &seed);
+            assert_eq!(rack.failure().await, "what is on serial:SYSTEM has changed since the plan");
+            assert_eq!(rack.machine.read(1, 100, 17), b"somebody was here");
+        }
     });
 }
 

@@ -45,6 +45,9 @@ pub(crate) enum NodeCommand {
         /// Give it these roles
         #[arg(long, value_delimiter = ',', value_name = "ROLE,...")]
         role: Vec<String>,
+        /// It is this node with a part that you have moved or replaced
+        #[arg(long)]
+        moved: bool,
         /// Do not ask whether the code was compared
         #[arg(long)]
         yes: bool,
@@ -158,6 +161,9 @@ pub(crate) struct Choice {
     /// Disk as serial:X or wwn:X; usually the system disk
     #[arg(long, value_name = "DISK")]
     pub(crate) disk: Option<String>,
+    /// Disk for the data of its roles; usually the only one that is free
+    #[arg(long, value_name = "DISK")]
+    pub(crate) data_disk: Option<String>,
     /// Give it these roles
     #[arg(long, value_delimiter = ',', value_name = "ROLE,...")]
     pub(crate) role: Vec<String>,

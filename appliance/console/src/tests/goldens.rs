@@ -186,6 +186,30 @@ fn plans_that_are_over() {
         It was applied as job 5f3a. Watch: rackwright job watch 5f3a
         ",
     );
+    let data = |kept: bool| {
+        let data = json!({"disk": "wwn:0x5000", "model": "DATA", "bytes": 480_103_981_056u64,
+            "group": "cinder-volumes", "kept": kept});
+        let text = render(json!({"data": data, "keeps": []}));
+        text.lines()
+            .skip(6)
+            .take_while(|line| !line.starts_with('+'))
+            .map(|l| format!("{l}\n"))
+            .collect::<String>()
+    };
+    assert_golden(
+        &data(false),
+        "
+        - data   wwn:0x5000  DATA  480 GB  WILL BE WRITTEN TO
+                 NOTHING IS RECOGNISED ON IT
+                 it becomes the volume group cinder-volumes
+        ",
+    );
+    assert_golden(
+        &data(true),
+        "
+        = data   wwn:0x5000  DATA  480 GB  is kept, as cinder-volumes
+        ",
+    );
     let withdrawn = render(json!({"state": "withdrawn", "note": "the disk has changed"}));
     let last = withdrawn.lines().last().unwrap();
     assert_eq!(last, "It is withdrawn: the disk has changed. Plan again: rackwright node plan n1");

@@ -67,7 +67,7 @@ pub(crate) fn plan() -> Value {
         "erases": [{"kind": "gpt", "partition": 0, "label": "", "bytes": null},
                    {"kind": "ext4", "partition": 1, "label": "data", "bytes": 9_000_000_000u64}],
         "keeps": [{"disk": "wwn:0x5000", "model": "DATA", "bytes": 480_103_981_056u64}],
-        "made": "2026-11-20T14:30:02.000Z", "note": null
+        "data": null, "made": "2026-11-20T14:30:02.000Z", "note": null
     })
 }
 

@@ -2,7 +2,7 @@
 
 use fleet::{Catalog, Event, converge};
 
-use crate::rack::{Rack, disk};
+use crate::rack::Rack;
 
 #[test]
 fn a_document_changes_exactly_when_its_content_does() {
@@ -16,24 +16,6 @@ fn a_document_changes_exactly_when_its_content_does() {
     let document = converge(&rack.fleet, &rack.site(), &rack.catalog, rack.only()).unwrap();
     assert_eq!(document.name, "ctl");
     assert!(document.files[0].content.contains("10.77.0.100 ctl"), "{}", document.files[0].content);
-}
-
-#[test]
-fn the_data_disk_is_the_empty_one_and_never_the_system_disk() {
-    let (mut rack, node, _) = Rack::active("control");
-    rack.fleet.nodes.get_mut(&node).unwrap().roles = ["storage".to_owned()].into();
-    let document = |rack: &Rack| converge(&rack.fleet, &rack.site(), &rack.catalog, rack.only());
-    assert!(document(&rack).unwrap_err().to_string().contains("no second disk"));
-    let mut full = disk("AAA", 4);
-    full.holds.push(protocol::Holding {
-        kind: "ext4".to_owned(),
-        partition: 0,
-        label: "precious".to_owned(),
-        bytes: None,
-    });
-    rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks.extend([full, disk("DATA", 4)]);
-    let tasks = document(&rack).unwrap().tasks;
-    assert_eq!(tasks[0].argv, ["/bin/vg", "/dev/disk/by-id/virtio-DATA"]);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use fleet::certificate::{Stage, Unauthorised, authorise};
 use fleet::event::Standing;
 use fleet::{Denied, Event, Reply, State};
-use protocol::{Code, Key};
+use protocol::{Code, Key, Phase};
 
-use crate::rack::{MAC, OTHER_MAC, Rack};
+use crate::rack::{MAC, OTHER_MAC, Rack, hello, progress};
 
 fn standing(reply: &Reply) -> &Standing {
     match reply {
@@ -21,7 +21,8 @@ fn a_stranger_waits_until_a_person_approves_and_the_key_is_proven() {
     assert!(matches!(standing(&first.reply), Standing::Waiting(_)));
     assert!(first.effects.is_empty(), "nothing is granted to a stranger");
     let node = rack.only().id;
-    rack.bring(Event::Approve { node, name: Some("ctl".parse().unwrap()), roles: None }).unwrap();
+    rack.bring(Event::Approve { node, name: Some("ctl".parse().unwrap()), roles: None, moved: false })
+        .unwrap();
     assert_eq!(rack.state(), "inspecting");
     let unproven = rack.hello(1, MAC, false).unwrap();
     assert!(unproven.effects.is_empty(), "an approved key that was not proven gets nothing");
@@ -38,7 +39,7 @@ fn an_approved_server_with_a_new_key_must_be_approved_again_and_keeps_its_id() {
     assert!(again.effects.is_empty());
     assert_eq!(rack.only().id, node);
     assert_eq!(rack.state(), "ready", "what is known of it is not rewritten by a stranger");
-    rack.bring(Event::Approve { node, name: None, roles: None }).unwrap();
+    rack.bring(Event::Approve { node, name: None, roles: None, moved: false }).unwrap();
     assert_eq!(standing(&rack.hello(2, MAC, true).unwrap().reply), &Standing::Approved);
     let old = rack.hello(1, MAC, true).unwrap();
     assert!(old.effects.is_empty(), "the old key opens nothing any more");
@@ -51,7 +52,7 @@ fn clashes_are_held_for_a_person_and_never_merged() {
     let moved = rack.hello(1, OTHER_MAC, true).unwrap();
     assert!(matches!(standing(&moved.reply), Standing::Waiting(why) if why.contains("held")));
     assert!(moved.effects.is_empty());
-    let refused = rack.bring(Event::Approve { node, name: None, roles: None }).unwrap_err();
+    let refused = rack.bring(Event::Approve { node, name: None, roles: None, moved: false }).unwrap_err();
     assert!(matches!(refused, Denied::Conflict(_)), "{refused}");
     assert_eq!(rack.fleet.nodes.len(), 1);
 }
@@ -95,17 +96,17 @@ fn certificates_open_their_own_stage_of_their_own_generation_only() {
 fn a_used_deploy_certificate_does_not_enrol_a_second_key() {
     let (mut rack, node, job) = Rack::imaging("control");
     rack.verified(node, job).unwrap();
-    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 1 }).unwrap();
-    let again = rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 1 }).unwrap();
+    rack.enrols(node, 9).unwrap();
+    let again = rack.enrols(node, 9).unwrap();
     assert_eq!(again.effects.len(), 1, "the same key may ask again: the answer may have been lost");
-    let other = rack.bring(Event::Enrolled { node, key: Key([8; 32]), uptime_seconds: 1 }).unwrap_err();
+    let other = rack.enrols(node, 8).unwrap_err();
     assert!(matches!(other, Denied::Conflict(_)), "{other}");
 }
 
 #[test]
 fn nobody_enrols_before_the_disk_was_verified() {
     let (mut rack, node, _) = Rack::imaging("control");
-    let early = rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 1 }).unwrap_err();
+    let early = rack.enrols(node, 9).unwrap_err();
     assert!(matches!(early, Denied::State { state: "imaging", .. }), "{early}");
 }
 
@@ -139,4 +140,91 @@ fn names_are_one_nodes_only() {
     let taken = rack.bring(Event::Rename { node: one, name: "n2".parse().unwrap() }).unwrap_err();
     assert!(matches!(taken, Denied::Conflict(_)), "{taken}");
     assert!(rack.fleet.nodes.values().all(|node| node.state == State::Discovered));
+}
+
+#[test]
+fn a_server_that_asks_after_its_time_is_ready_all_the_same() {
+    let mut rack = Rack::new();
+    rack.hello(1, MAC, false).unwrap();
+    let node = rack.only().id;
+    rack.bring(Event::Approve { node, name: None, roles: None, moved: false }).unwrap();
+    rack.hello(1, MAC, true).unwrap();
+    rack.now = rack.now.plus_seconds(7200);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!((rack.state(), rack.only().state.phase()), ("attention", "inspecting"));
+    rack.asks(node).unwrap();
+    assert_eq!(rack.state(), "ready");
+}
+
+#[test]
+fn nobody_is_asked_about_a_rejected_server_and_approving_lets_it_show_a_code_again() {
+    let mut rack = Rack::new();
+    rack.hello(1, MAC, false).unwrap();
+    let node = rack.only().id;
+    rack.bring(Event::Reject { node, why: "a visitor".to_owned() }).unwrap();
+    rack.hello(1, MAC, true).unwrap();
+    assert_eq!(rack.only().claim, None);
+    let next = fleet::view::next_step(&rack.fleet);
+    assert!(next.is_none_or(|next| !next.contains("approve")));
+    rack.bring(Event::Approve { node, name: None, roles: None, moved: false }).unwrap();
+    assert_eq!(rack.state(), "discovered");
+    assert!(rack.hello(1, MAC, true).unwrap().effects.is_empty(), "a person compares the code first");
+    rack.bring(Event::Approve { node, name: None, roles: None, moved: false }).unwrap();
+    assert_eq!(standing(&rack.hello(1, MAC, true).unwrap().reply), &Standing::Approved);
+}
+
+#[test]
+fn a_server_that_can_not_be_written_may_be_sent_away_unless_it_has_a_system_here() {
+    let fails = |rack: &mut Rack, node, job| {
+        let mut failed = progress(job, Phase::Write, 5);
+        failed.failed = Some("No space left on device".to_owned());
+        rack.bring(Event::Progressed { node, progress: failed }).unwrap();
+        let State::Attention { verbs, .. } = rack.only().state.clone() else { panic!() };
+        let listed = verbs.contains(&"reject".to_owned());
+        let done = rack.bring(Event::Reject { node, why: "broken".to_owned() }).is_ok();
+        assert_eq!(listed, done, "what is called safe is possible");
+        done
+    };
+    let (mut rack, node, job) = Rack::imaging("control");
+    assert!(fails(&mut rack, node, job));
+    assert!(rack.fleet.jobs[&job].state.ended());
+    let (mut rack, node, _) = Rack::active("control");
+    let plan = rack.plan(node).unwrap();
+    let job = rack.apply(&plan.id).unwrap();
+    rack.asks(node).unwrap();
+    assert!(!fails(&mut rack, node, job));
+}
+
+#[test]
+fn a_part_that_a_person_moved_is_let_in_by_its_code() {
+    let (mut rack, node) = Rack::ready("control");
+    let nonce = |reply: &Reply| match reply {
+        Reply::Hello { nonce, .. } => *nonce,
+        other => panic!("{other:?}"),
+    };
+    let held = nonce(&rack.hello(1, OTHER_MAC, true).unwrap().reply);
+    let given = fleet::enroll::challenges(&rack.fleet, &Key([1; 32])).collect::<Vec<_>>();
+    assert!(given.len() == 2 && given.contains(&(node, held)), "a proof of either is one");
+    rack.bring(Event::Approve { node, name: None, roles: None, moved: true }).unwrap();
+    let reply = rack.hello(1, OTHER_MAC, true).unwrap();
+    assert_eq!(standing(&reply.reply), &Standing::Approved);
+    assert_eq!((rack.only().id, rack.only().boot.mac.as_str()), (node, OTHER_MAC));
+    let gone = rack.hello(1, MAC, true).unwrap();
+    assert!(gone.effects.is_empty(), "the old place is the one that is held now");
+}
+
+#[test]
+fn a_nic_that_sits_in_another_node_now_is_settled_for_both() {
+    let mut rack = Rack::new();
+    rack.hello(1, MAC, false).unwrap();
+    rack.hello(2, OTHER_MAC, false).unwrap();
+    let mut both = hello(3, MAC);
+    both.inventory.nics.extend(hello(3, OTHER_MAC).inventory.nics);
+    let says = |proven| Event::Hello { hello: Box::new(both.clone()), proven };
+    let reply = rack.bring(says(false)).unwrap().reply;
+    let Reply::Hello { node, .. } = reply else { panic!() };
+    assert!(matches!(standing(&reply), Standing::Waiting(why) if why.contains("held")));
+    rack.bring(Event::Approve { node, name: None, roles: None, moved: true }).unwrap();
+    assert_eq!(standing(&rack.bring(says(true)).unwrap().reply), &Standing::Approved);
+    assert_eq!(rack.fleet.nodes.len(), 2);
 }

@@ -50,6 +50,7 @@ fn a_failure_asks_for_a_person_and_retry_goes_on_with_the_same_job() {
     rack.bring(Event::Retry { node }).unwrap();
     let Task::Image(again) = task(rack.asks(node).unwrap().reply) else { panic!() };
     assert_eq!(again.job, job);
+    assert!(!again.resume, "a disk that was refused is looked at again as the plan did");
 }
 
 #[test]
@@ -93,4 +94,32 @@ fn a_job_without_progress_asks_for_a_person_and_comes_back_by_itself() {
     assert_eq!(rack.state(), "attention");
     rack.bring(Event::Progressed { node, progress: progress(job, Phase::Write, 9) }).unwrap();
     assert_eq!(rack.state(), "imaging");
+}
+
+#[test]
+fn a_job_ends_when_another_takes_its_place() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    rack.now = rack.now.plus_seconds(3600);
+    rack.bring(Event::Tick).unwrap();
+    let plan = rack.plan(node).unwrap();
+    let next = rack.apply(&plan.id).unwrap();
+    let JobState::Failed { why } = &rack.fleet.jobs[&job].state else { panic!() };
+    assert_eq!(*why, format!("replaced by job {next}"));
+    assert!(rack.fleet.jobs[&job].ended.is_some());
+    assert_eq!(rack.fleet.jobs.values().filter(|job| !job.state.ended()).count(), 1);
+    let outcome = rack.bring(Event::Progressed { node, progress: progress(job, Phase::Write, 9) }).unwrap();
+    assert_eq!(outcome.reply, Reply::GoOn(false));
+}
+
+/// The seed carries the certificate that the job was taken with: the first boot must still find it valid.
+#[test]
+fn no_job_begins_with_a_certificate_that_ends_before_it() {
+    let (mut rack, node) = Rack::ready("control");
+    let plan = rack.plan(node).unwrap();
+    rack.now = rack.now.plus_seconds(2 * 3600);
+    let job = rack.apply(&plan.id).unwrap();
+    assert_eq!(rack.asks(node).unwrap_err(), fleet::Denied::Expiring);
+    assert_eq!((rack.state(), rack.fleet.jobs[&job].takes), ("imaging", 0), "nothing has begun");
+    rack.hello(1, MAC, true).unwrap();
+    assert!(matches!(task(rack.asks(node).unwrap().reply), Task::Image(_)));
 }

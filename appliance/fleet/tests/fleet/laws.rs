@@ -14,13 +14,27 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
     let job = || rack.fleet.jobs.keys().next().copied();
     Some(match kind % 12 {
         0 => Event::Hello { hello: Box::new(crate::rack::hello(pick % 3, mac)), proven: pick > 128 },
-        1 => Event::Approve { node: node?, name: None, roles: Some(["control".to_owned()].into()) },
-        2 => Event::Asked { node: node?, inventory: Box::new(rack.fleet.nodes[&node?].inventory.clone()) },
-        3 => Event::Plan { node: node?, image: None, disk: None },
+        1 => Event::Approve {
+            node: node?,
+            name: None,
+            roles: Some(["control".to_owned()].into()),
+            moved: false,
+        },
+        2 => Event::Asked {
+            node: node?,
+            certificate: rack.deploy_certificate(),
+            inventory: Box::new(rack.fleet.nodes[&node?].inventory.clone()),
+        },
+        3 => Event::Plan { node: node?, image: None, disk: None, data: None },
         4 => Event::Apply { plan: rack.fleet.plans.keys().next()?.clone() },
         5 => Event::Progressed { node: node?, progress: progress(job()?, Phase::Write, u64::from(pick)) },
         6 => return None,
-        7 => Event::Enrolled { node: node?, key: Key([pick % 3; 32]), uptime_seconds: 1 },
+        7 => Event::Enrolled {
+            node: node?,
+            certificate: rack.deploy_certificate(),
+            key: Key([pick % 3; 32]),
+            uptime_seconds: 1,
+        },
         8 => Event::Ticketed { node: node?, key: Key([pick % 3; 32]) },
         9 => Event::Reject { node: node?, why: "no".to_owned() },
         10 => Event::Retry { node: node? },

@@ -3,9 +3,9 @@
 use fleet::plan::{PlanKind, Unplannable};
 use fleet::{Denied, Event};
 use pack::Digest;
-use protocol::{Disk, DiskBus, DiskId, Expectation, Holding, NodeId};
+use protocol::{Disk, DiskBus, DiskId, Expectation, Holding, Key, NodeId, Phase};
 
-use crate::rack::{Rack, disk};
+use crate::rack::{MAC, Rack, disk, progress};
 
 fn with_disks(disks: Vec<Disk>) -> (Rack, NodeId) {
     let (mut rack, node) = Rack::ready("control");
@@ -57,7 +57,7 @@ fn disks_that_are_never_chosen_unasked() {
 fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
     let (mut rack, node) = with_disks(vec![disk("A", 8), disk("B", 8)]);
     assert!(matches!(refusal(&mut rack, node), Unplannable::Ambiguous { disks, .. } if disks.len() == 2));
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "B") };
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "B"), data: None };
     rack.bring(named).unwrap();
     let plan = rack.fleet.plans.values().next().unwrap();
     assert_eq!(plan.target.disk.as_str(), "serial:B");
@@ -67,7 +67,7 @@ fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
 #[test]
 fn two_disks_of_one_name_are_never_written() {
     let (mut rack, node) = with_disks(vec![disk("A", 8), disk("A", 8)]);
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "A") };
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "A"), data: None };
     let why = rack.bring(named).unwrap_err();
     assert!(matches!(why, Denied::Unplannable(Unplannable::WrongDisk { .. })), "{why}");
 }
@@ -84,7 +84,7 @@ fn roles_and_images_must_fit() {
     rack.bring(Event::SetRoles { node, roles: ["storage".to_owned()].into() }).unwrap();
     assert!(matches!(refusal(&mut rack, node), Unplannable::NoImage { .. }));
     let control = Digest::of(b"control");
-    let wrong = rack.bring(Event::Plan { node, image: Some(control), disk: None }).unwrap_err();
+    let wrong = rack.bring(Event::Plan { node, image: Some(control), disk: None, data: None }).unwrap_err();
     assert!(matches!(wrong, Denied::Unplannable(Unplannable::WrongImage { .. })), "{wrong}");
     rack.bring(Event::SetRoles { node, roles: [].into() }).unwrap();
     assert!(matches!(refusal(&mut rack, node), Unplannable::NoRole { .. }));
@@ -128,4 +128,36 @@ fn a_plan_is_applied_once() {
     let why = rack.apply(&plan.id).unwrap_err();
     assert!(why.to_string().contains("already"), "{why}");
     assert_eq!(rack.fleet.jobs.len(), 1);
+}
+
+/// After a rebuild that failed half-way there is no system of ours left to be recognised.
+#[test]
+fn a_half_written_disk_is_planned_by_its_content() {
+    let (mut rack, node, _) = Rack::active("control");
+    let plan = rack.plan(node).unwrap();
+    assert_eq!(plan.target.expect, Expectation::Own);
+    let job = rack.apply(&plan.id).unwrap();
+    rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
+    rack.hello(5, MAC, true).unwrap();
+    rack.asks(node).unwrap();
+    let mut failed = progress(job, Phase::Write, 5);
+    failed.failed = Some("No space left on device".to_owned());
+    rack.bring(Event::Progressed { node, progress: failed }).unwrap();
+    let disarmed = Disk { content: Some(Digest::of(b"zeros")), ..disk("SYS", 8) };
+    rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks = vec![disarmed];
+    rack.asks(node).unwrap();
+    let plan = rack.plan(node).unwrap();
+    assert_eq!(plan.target.expect, Expectation::Content { digest: Digest::of(b"zeros") });
+    assert_eq!((plan.kind, plan.erases), (PlanKind::Rebuild, vec![]));
+    rack.apply(&plan.id).unwrap();
+    assert_eq!(rack.state(), "imaging");
+}
+
+#[test]
+fn the_disk_that_a_node_runs_on_is_a_twin_whatever_was_seen_on_it_before() {
+    let (mut rack, node, _) = Rack::active("control");
+    rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks.push(disk("DATA", 8));
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "DATA"), data: None };
+    let why = rack.bring(named).unwrap_err();
+    assert!(matches!(why, Denied::Unplannable(Unplannable::Twin { .. })), "{why}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fleet::certificate::{Certificate, Grant};
+use fleet::certificate::{Certificate, Grant, Stage};
 use fleet::entropy::Entropy;
 use fleet::image::Image;
 use fleet::{Catalog, Denied, Effect, Event, Fleet, Node, Outcome, Reply, Site, State, Time, converge, step};
@@ -126,7 +126,8 @@ impl Rack {
         rack.import(role, &[role]);
         rack.hello(1, MAC, false).unwrap();
         let node = rack.only().id;
-        rack.bring(Event::Approve { node, name: None, roles: Some([role.to_owned()].into()) }).unwrap();
+        rack.bring(Event::Approve { node, name: None, roles: Some([role.to_owned()].into()), moved: false })
+            .unwrap();
         rack.hello(1, MAC, true).unwrap();
         rack.asks(node).unwrap();
         assert_eq!(rack.state(), "ready");
@@ -135,11 +136,23 @@ impl Rack {
 
     pub(crate) fn asks(&mut self, node: NodeId) -> Result<Outcome, Denied> {
         let inventory = Box::new(self.fleet.nodes[&node].inventory.clone());
-        self.bring(Event::Asked { node, inventory })
+        self.bring(Event::Asked { node, certificate: self.deploy_certificate(), inventory })
+    }
+
+    /// The fingerprint of the certificate that the ramdisk was given last.
+    pub(crate) fn deploy_certificate(&self) -> String {
+        let deploy = self.fleet.certificates.values().filter(|row| row.stage == Stage::Deploy);
+        deploy.max_by_key(|row| row.until).map(|row| row.fingerprint.clone()).unwrap_or_default()
+    }
+
+    /// The installed system enrols with the certificate of the seed.
+    pub(crate) fn enrols(&mut self, node: NodeId, key: u8) -> Result<Outcome, Denied> {
+        let certificate = self.deploy_certificate();
+        self.bring(Event::Enrolled { node, certificate, key: Key([key; 32]), uptime_seconds: 20 })
     }
 
     pub(crate) fn plan(&mut self, node: NodeId) -> Result<fleet::plan::Plan, Denied> {
-        match self.bring(Event::Plan { node, image: None, disk: None })?.reply {
+        match self.bring(Event::Plan { node, image: None, disk: None, data: None })?.reply {
             Reply::Plan(plan) => Ok(*plan),
             other => panic!("{other:?}"),
         }
@@ -182,7 +195,7 @@ impl Rack {
     pub(crate) fn active(role: &str) -> (Self, NodeId, JobId) {
         let (mut rack, node, job) = Rack::imaging(role);
         rack.verified(node, job).unwrap();
-        rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 20 }).unwrap();
+        rack.enrols(node, 9).unwrap();
         rack.reports(node, "active").unwrap();
         assert_eq!(rack.only().state, State::Active);
         (rack, node, job)

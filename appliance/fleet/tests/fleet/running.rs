@@ -4,15 +4,15 @@ use fleet::event::UnitVerb;
 use fleet::job::JobState;
 use fleet::plan::PlanKind;
 use fleet::{Denied, Event, State};
-use protocol::{Drift, Expectation, Key, OrderKind, Report};
+use protocol::{Answer, Drift, Expectation, Key, OrderKind, Phase, Report};
 
-use crate::rack::{MAC, Rack, unit};
+use crate::rack::{MAC, Rack, progress, unit};
 
 #[test]
 fn active_means_the_whole_document_and_every_unit() {
     let (mut rack, node, job) = Rack::imaging("control");
     rack.verified(node, job).unwrap();
-    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 20 }).unwrap();
+    rack.enrols(node, 9).unwrap();
     assert_eq!(rack.state(), "enrolling");
     rack.bring(Event::Reported { node, report: Box::default() }).unwrap();
     assert_eq!(rack.state(), "enrolling", "a report without the document applied");
@@ -27,7 +27,7 @@ fn active_means_the_whole_document_and_every_unit() {
 fn a_node_that_does_not_come_up_says_which_unit() {
     let (mut rack, node, job) = Rack::imaging("control");
     rack.verified(node, job).unwrap();
-    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 20 }).unwrap();
+    rack.enrols(node, 9).unwrap();
     rack.reports(node, "failed").unwrap();
     assert!(rack.log.contains(&"unit-failed".to_owned()));
     rack.now = rack.now.plus_seconds(7200);
@@ -90,7 +90,7 @@ fn a_rebuild_keeps_who_the_node_is_and_voids_its_old_certificates() {
     rack.asks(node).unwrap();
     assert_eq!(rack.state(), "imaging");
     rack.verified(node, job).unwrap();
-    rack.bring(Event::Enrolled { node, key: Key([6; 32]), uptime_seconds: 20 }).unwrap();
+    rack.enrols(node, 6).unwrap();
     rack.reports(node, "active").unwrap();
     assert_eq!(rack.state(), "active");
     assert_eq!((rack.only().id, &rack.only().name), (node, &name));
@@ -103,4 +103,94 @@ fn nobody_hands_in_a_ticket_unasked() {
     assert!(matches!(refused, Denied::State { .. }), "{refused}");
     let stranger = rack.hello(5, MAC, true).unwrap();
     assert!(stranger.effects.is_empty());
+}
+
+#[test]
+fn a_rebuild_that_did_not_begin_is_ordered_again() {
+    let (mut rack, node, _) = Rack::active("control");
+    let plan = rack.plan(node).unwrap();
+    let job = rack.apply(&plan.id).unwrap();
+    let first = rack.only().last_order;
+    rack.now = rack.now.plus_seconds(7200);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.only().state.phase(), "draining");
+    rack.reports(node, "active").unwrap();
+    assert!(rack.only().orders.is_empty(), "the first order is done, as far as the node knows");
+    rack.bring(Event::Retry { node }).unwrap();
+    assert_eq!(rack.only().state, State::Draining { job });
+    let orders = &rack.only().orders;
+    assert!(orders.iter().all(|order| order.id > first && order.kind == OrderKind::Redeploy));
+    assert_eq!(orders.len(), 1);
+    rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
+    rack.hello(5, MAC, true).unwrap();
+    rack.asks(node).unwrap();
+    assert_eq!(rack.state(), "imaging");
+}
+
+#[test]
+fn a_node_that_is_retried_while_it_comes_up_still_gets_new_documents() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    rack.verified(node, job).unwrap();
+    rack.enrols(node, 9).unwrap();
+    rack.now = rack.now.plus_seconds(7200);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.only().state.phase(), "enrolling");
+    rack.bring(Event::Retry { node }).unwrap();
+    assert_eq!(rack.only().state, State::Enrolling { job });
+    for state in [State::Enrolling { job }, State::Booting { job }] {
+        rack.fleet.nodes.get_mut(&node).unwrap().state = state;
+        let before = rack.only().document.generation;
+        let stop = Event::Unit { node, unit: "db.service".to_owned(), verb: UnitVerb::Stop };
+        let start = Event::Unit { node, unit: "db.service".to_owned(), verb: UnitVerb::Start };
+        rack.bring(stop).unwrap();
+        assert!(rack.only().document.generation > before);
+        rack.bring(start).unwrap();
+    }
+}
+
+/// Power is cut between the tables and the receipt, and the firmware has the disk first.
+#[test]
+fn a_system_that_comes_up_without_a_receipt_says_the_same() {
+    for late in [false, true] {
+        let (mut rack, node, job) = Rack::imaging("control");
+        rack.enrols(node, 9).unwrap_err();
+        rack.bring(Event::Progressed { node, progress: progress(job, Phase::ReadBack, 1 << 30) }).unwrap();
+        if late {
+            rack.now = rack.now.plus_seconds(7200);
+            rack.bring(Event::Tick).unwrap();
+        }
+        let (certificate, key) = ("another job's".to_owned(), Key([9; 32]));
+        let other = Event::Enrolled { node, certificate, key, uptime_seconds: 20 };
+        let refused = rack.bring(other).unwrap_err();
+        assert!(matches!(refused, Denied::State { .. }), "{refused}");
+        assert_eq!(rack.enrols(node, 9).unwrap().effects.len(), 1);
+        assert_eq!(rack.only().state, State::Enrolling { job });
+        assert_eq!(rack.only().installed.as_ref().unwrap().job, job);
+        rack.reports(node, "active").unwrap();
+        assert_eq!((rack.state(), &rack.fleet.jobs[&job].state), ("active", &JobState::Done));
+    }
+}
+
+#[test]
+fn a_node_that_can_not_leave_its_system_says_why() {
+    let (mut rack, node, _) = Rack::active("control");
+    let plan = rack.plan(node).unwrap();
+    rack.apply(&plan.id).unwrap();
+    let order = rack.only().last_order;
+    // The order is ticked off before the node goes down; that it did not comes after.
+    rack.reports(node, "active").unwrap();
+    let says = |order, error: &str| {
+        let answer = Answer { order, lines: Vec::new(), error: Some(error.to_owned()) };
+        let report = Report { done_order: order, answers: vec![answer], ..Report::default() };
+        Event::Reported { node, report: Box::new(report) }
+    };
+    rack.bring(says(order - 1, "there is no such unit")).unwrap();
+    assert_eq!(rack.state(), "draining", "another order's answer");
+    rack.bring(says(order, "the seed partition is not there")).unwrap();
+    let State::Attention { cause, phase, .. } = &rack.only().state else { panic!() };
+    assert_eq!(phase, "draining");
+    assert!(cause.contains("the seed partition is not there"), "{cause}");
+    rack.bring(says(order, "the seed partition is not there")).unwrap();
+    rack.bring(Event::Retry { node }).unwrap();
+    assert_eq!(rack.state(), "draining");
 }
