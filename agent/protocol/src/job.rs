@@ -150,9 +150,9 @@ pub struct Receipt {
     pub image: Digest,
     /// The disk that was read.
     pub disk: DiskId,
-    /// Bytes of the image on that disk.
+    /// Bytes of the image on that disk: all of them, each either written or found right.
     pub total_bytes: u64,
-    /// Bytes written in this boot.
+    /// Bytes written in this boot, each counted once.
     pub written_bytes: u64,
     /// Bytes found right and left alone.
     pub same_bytes: u64,

@@ -205,6 +205,7 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     if job.state.ended() || receipt.image != job.image || receipt.disk != job.target.disk {
         return Err(refused(node, "a receipt", "; it names another image or disk than its job"));
     }
+    whole(fleet, &receipt).map_err(|why| refused(node, "a receipt", &why))?;
     let seconds = receipt.milliseconds / 1000;
     outcome.fact(
         node.id,
@@ -227,6 +228,21 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     job.receipt = Some(receipt);
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
+}
+
+/// Whether a receipt is about every byte of its image; else why it is not, as a hint.
+fn whole(fleet: &Fleet, receipt: &Receipt) -> Result<(), String> {
+    let image = fleet.images.get(&receipt.image).ok_or("; its image is not here any more")?;
+    let Receipt { total_bytes, written_bytes, same_bytes, .. } = *receipt;
+    let right = total_bytes == image.content_bytes
+        && written_bytes.checked_add(same_bytes).is_some_and(|sum| sum == total_bytes);
+    let want = image.content_bytes;
+    right.then_some(()).ok_or_else(|| {
+        format!(
+            "; its numbers are not the image's: {want} bytes were to be read back, it says {total_bytes}, \
+             {written_bytes} of them written and {same_bytes} right already"
+        )
+    })
 }
 
 /// Out of `Attention`, into what it was doing.

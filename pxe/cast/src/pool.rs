@@ -3,7 +3,7 @@
 //!
 //! Where the pool stands follows from its queues; there is no second variable that could disagree with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::order::{Open, Orders};
 use crate::retry::{Source, Tries, pause};
@@ -42,6 +42,8 @@ pub(crate) struct Pool {
     arrived: Queue,
     /// On the disk, to be read back.
     unread: Queue,
+    /// Found right by the compare, not written.
+    right: BTreeSet<u32>,
     /// How often pieces have failed.
     tries: BTreeMap<u32, u32>,
     /// Stored bytes being fetched, waiting, or being written.
@@ -204,6 +206,7 @@ impl Pool {
         ledger.receipt.bytes_skipped += u64::from(piece.bytes);
         ledger.receipt.pieces_skipped += 1;
         ledger.done += u64::from(piece.bytes);
+        self.right.insert(piece.id);
         self.unread.insert(piece.id, piece);
     }
 
@@ -258,7 +261,7 @@ impl Pool {
             ledger.verified += u64::from(piece.bytes);
             return Ok(());
         }
-        ledger.done = ledger.done.saturating_sub(u64::from(piece.bytes));
+        self.take_back(piece, ledger);
         let cause = match outcome {
             Outcome::Differs => "read back, it is not what was written".to_owned(),
             other @ (Outcome::Done
@@ -268,6 +271,21 @@ impl Pool {
             | Outcome::Failed(_)) => cause_of(other),
         };
         self.try_again(piece, cause, ledger)
+    }
+
+    /// A window that is not what it should be was neither written nor found right: it is counted when it is.
+    fn take_back(&mut self, piece: Piece, ledger: &mut Ledger) {
+        let bytes = u64::from(piece.bytes);
+        ledger.done = ledger.done.saturating_sub(bytes);
+        let Receipt { bytes_skipped, bytes_written, pieces_skipped, pieces_written, .. } =
+            &mut ledger.receipt;
+        let (of_bytes, of_pieces) = if self.right.remove(&piece.id) {
+            (bytes_skipped, pieces_skipped)
+        } else {
+            (bytes_written, pieces_written)
+        };
+        *of_bytes = of_bytes.saturating_sub(bytes);
+        *of_pieces = of_pieces.saturating_sub(1);
     }
 
     fn was_flushed(&mut self, outcome: Outcome, ledger: &Ledger) -> Result<(), Stuck> {

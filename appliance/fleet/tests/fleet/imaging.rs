@@ -2,7 +2,7 @@
 
 use fleet::job::JobState;
 use fleet::{Event, Reply};
-use protocol::{JobId, Phase, Task};
+use protocol::{JobId, Phase, Receipt, Task};
 
 use crate::rack::{MAC, Rack, progress};
 
@@ -71,6 +71,29 @@ fn a_receipt_for_something_else_is_refused() {
     };
     rack.bring(Event::Verified { node, receipt }).unwrap_err();
     assert_eq!(rack.state(), "imaging");
+}
+
+#[test]
+fn a_receipt_that_is_not_about_the_whole_image_is_refused() {
+    const ALL: u64 = 1 << 30;
+    let table = [
+        (0, 0, 0),
+        (ALL - 1, ALL - 1, 0),
+        (ALL + 1, ALL + 1, 0),
+        (ALL, ALL - 1, 0),
+        (ALL, ALL, 1),
+        (ALL, u64::MAX, ALL + 1),
+    ];
+    let (mut rack, node, job) = Rack::imaging("control");
+    for (total_bytes, written_bytes, same_bytes) in table {
+        let receipt = Receipt { total_bytes, written_bytes, same_bytes, ..rack.receipt(job) };
+        let why = rack.bring(Event::Verified { node, receipt }).unwrap_err().to_string();
+        assert!(why.contains(&format!("{ALL} bytes were to be read back")), "{why}");
+        assert_eq!(rack.state(), "imaging");
+    }
+    let receipt = Receipt { written_bytes: ALL / 2, same_bytes: ALL / 2, ..rack.receipt(job) };
+    rack.bring(Event::Verified { node, receipt }).unwrap();
+    assert_eq!(rack.state(), "booting");
 }
 
 #[test]
