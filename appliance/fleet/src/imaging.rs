@@ -165,6 +165,7 @@ pub(crate) fn progressed(
     let mut job = job.clone();
     let mut next = node.clone();
     next.heard = now;
+    let went_on = job.progress.as_ref().is_none_or(|last| marks(last) != marks(&progress));
     if let Some(why) = &progress.failed {
         outcome.fact(node.id, "failed", format!("job {}: {why}", job.id));
         job.state = JobState::Failed { why: why.clone() };
@@ -174,14 +175,22 @@ pub(crate) fn progressed(
     } else if progress.phase >= Phase::ReadBack && matches!(node.state, State::Imaging { .. }) {
         outcome.fact(node.id, "verifying", "everything is written; reading it back");
         next = moved(&next, State::Verifying { job: job.id }, now);
-    } else if matches!(node.state, State::Attention { .. } | State::Draining { .. }) {
+    } else if went_on && matches!(node.state, State::Attention { .. } | State::Draining { .. }) {
         next = moved(&next, State::Imaging { job: job.id }, now);
     }
     job.progress = Some(progress);
-    job.progressed = Some(now);
+    // An agent that hangs on its disk still tells every second where it is: that is a sign of life, not progress.
+    if went_on {
+        job.progressed = Some(now);
+    }
     outcome.reply = Reply::GoOn(!job.state.ended());
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
+}
+
+/// What moves when a job goes on.
+fn marks(progress: &Progress) -> (Phase, u64, u64, u64) {
+    (progress.phase, progress.done_bytes, progress.read_back_bytes, progress.fetched_bytes)
 }
 
 /// A state that asks for a person.

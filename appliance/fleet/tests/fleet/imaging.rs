@@ -117,3 +117,30 @@ fn a_job_without_progress_asks_for_a_person_and_comes_back_by_itself() {
     rack.bring(Event::Progressed { node, progress: progress(job, Phase::Write, 9) }).unwrap();
     assert_eq!(rack.state(), "imaging");
 }
+
+#[test]
+fn an_agent_that_only_repeats_itself_makes_no_progress() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    let says = |rack: &mut Rack, done| {
+        let progress = progress(job, Phase::Write, done);
+        rack.bring(Event::Progressed { node, progress }).unwrap()
+    };
+    let went_on = |rack: &Rack| rack.fleet.jobs[&job].progressed.unwrap();
+    says(&mut rack, 37);
+    let last = went_on(&rack);
+    while rack.now < last.plus_seconds(14 * 60) {
+        rack.now = rack.now.plus_seconds(30);
+        says(&mut rack, 37);
+        rack.bring(Event::Tick).unwrap();
+        assert_eq!((rack.state(), went_on(&rack)), ("imaging", last));
+    }
+    rack.now = rack.now.plus_seconds(120);
+    says(&mut rack, 37);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "attention");
+    let reply = says(&mut rack, 37).reply;
+    assert_eq!((rack.state(), reply), ("attention", Reply::GoOn(true)), "the same again is nothing new");
+    assert!(rack.now.seconds_since(rack.only().heard) < 2, "it is heard nevertheless");
+    says(&mut rack, 38);
+    assert_eq!(rack.state(), "imaging");
+}
