@@ -129,7 +129,6 @@ async fn work(
         screen: &server.screen,
     };
     let ended = delivery.run().await.map_err(|error| ImagingError::Delivery(error.to_string()))?;
-    drop(lookout);
     match ended {
         Ended::Done(progress) => {
             delivery.drive.reread_partitions();
