@@ -217,6 +217,7 @@ pub(crate) fn progressed(
     let mut job = job.clone();
     let mut next = node.clone();
     next.heard = now;
+    let went_on = job.progress.as_ref().is_none_or(|last| marks(last) != marks(&progress));
     if let Some(why) = &progress.failed {
         outcome.fact(node.id, "failed", format!("job {}: {why}", job.id));
         job.state = JobState::Failed { why: why.clone() };
@@ -228,14 +229,17 @@ pub(crate) fn progressed(
     } else if progress.phase >= Phase::ReadBack && matches!(node.state, State::Imaging { .. }) {
         outcome.fact(node.id, "verifying", "everything is written; reading it back");
         next = moved(&next, State::Verifying { job: job.id }, now);
-    } else if matches!(node.state, State::Attention { .. } | State::Draining { .. }) {
+    } else if went_on && matches!(node.state, State::Attention { .. } | State::Draining { .. }) {
         next = moved(&next, State::Imaging { job: job.id }, now);
     }
     // The report of a failure tells nothing of what is on the disk: the agent may have refused to touch it.
     if progress.failed.is_none() {
         job.progress = Some(progress);
     }
-    job.progressed = Some(now);
+    // An agent that hangs on its disk still tells every second where it is: that is a sign of life, not progress.
+    if went_on {
+        job.progressed = Some(now);
+    }
     outcome.reply = Reply::GoOn(!job.state.ended());
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
@@ -244,6 +248,11 @@ pub(crate) fn progressed(
 /// Whether a node that needs attention may be sent away: not one that has a system here.
 pub(crate) fn is_rejectable(node: &Node) -> bool {
     node.installed.is_none()
+}
+
+/// What moves when a job goes on.
+fn marks(progress: &Progress) -> (Phase, u64, u64, u64) {
+    (progress.phase, progress.done_bytes, progress.read_back_bytes, progress.fetched_bytes)
 }
 
 /// A state that asks for a person.
@@ -267,6 +276,7 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     if job.state.ended() || receipt.image != job.image || receipt.disk != job.target.disk {
         return Err(refused(node, "a receipt", "; it names another image or disk than its job"));
     }
+    whole(fleet, &receipt).map_err(|why| refused(node, "a receipt", &why))?;
     let seconds = receipt.milliseconds / 1000;
     outcome.fact(
         node.id,
@@ -294,6 +304,21 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
 pub(crate) fn installed(fleet: &Fleet, job: &Job, now: Time) -> Installed {
     let data = fleet.plans.get(&job.plan).and_then(|plan| plan.data.clone());
     Installed { image: job.image, disk: job.target.disk.clone(), at: now, job: job.id, data }
+}
+
+/// Whether a receipt is about every byte of its image; else why it is not, as a hint.
+fn whole(fleet: &Fleet, receipt: &Receipt) -> Result<(), String> {
+    let image = fleet.images.get(&receipt.image).ok_or("; its image is not here any more")?;
+    let Receipt { total_bytes, written_bytes, same_bytes, .. } = *receipt;
+    let right = total_bytes == image.content_bytes
+        && written_bytes.checked_add(same_bytes).is_some_and(|sum| sum == total_bytes);
+    let want = image.content_bytes;
+    right.then_some(()).ok_or_else(|| {
+        format!(
+            "; its numbers are not the image's: {want} bytes were to be read back, it says {total_bytes}, \
+             {written_bytes} of them written and {same_bytes} right already"
+        )
+    })
 }
 
 /// Out of `Attention`, into what it was doing.

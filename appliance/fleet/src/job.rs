@@ -32,7 +32,7 @@ pub struct Job {
     pub ended: Option<Time>,
     /// How far it is.
     pub progress: Option<Progress>,
-    /// When `progress` arrived.
+    /// When it last went on: `progress` that says the same again does not count.
     pub progressed: Option<Time>,
     /// How often an agent took it: more than once means power cuts or restarts on the way.
     pub takes: u32,

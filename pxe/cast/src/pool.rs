@@ -3,7 +3,7 @@
 //!
 //! Where the pool stands follows from its queues; there is no second variable that could disagree with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::order::{Open, Orders};
 use crate::retry::{Source, Tries, pause};
@@ -42,10 +42,14 @@ pub(crate) struct Pool {
     arrived: Queue,
     /// On the disk, to be read back.
     unread: Queue,
+    /// Found right by the compare, not written.
+    right: BTreeSet<u32>,
     /// How often pieces have failed.
     tries: BTreeMap<u32, u32>,
     /// Stored bytes being fetched, waiting, or being written.
     spool: u64,
+    /// Whether a write was ordered.
+    written: bool,
     /// Whether a flush has succeeded since the last write.
     flushed: bool,
     flush: Tries,
@@ -68,6 +72,11 @@ impl Pool {
     /// Everything is on the disk, durable and read back.
     pub(crate) fn finished(&self, orders: &Orders) -> bool {
         self.flushed && self.unread.is_empty() && self.still() && orders.is_empty()
+    }
+
+    /// Nothing of it was ordered to the disk.
+    pub(crate) fn untouched(&self) -> bool {
+        !self.written
     }
 
     pub(crate) fn phase(&self, orders: &Orders) -> Phase {
@@ -124,7 +133,7 @@ impl Pool {
     fn give_writes(&mut self, ledger: &mut Ledger, given: &mut Vec<Order>) {
         while ledger.orders.count(|open| matches!(open, Open::Write(_))) < ledger.limits.writes.max(1) {
             let Some((_, piece)) = self.arrived.pop_first() else { return };
-            self.flushed = false;
+            (self.written, self.flushed) = (true, false);
             given.push(ledger.orders.give(Open::Write(piece)));
         }
     }
@@ -204,6 +213,7 @@ impl Pool {
         ledger.receipt.bytes_skipped += u64::from(piece.bytes);
         ledger.receipt.pieces_skipped += 1;
         ledger.done += u64::from(piece.bytes);
+        self.right.insert(piece.id);
         self.unread.insert(piece.id, piece);
     }
 
@@ -258,7 +268,7 @@ impl Pool {
             ledger.verified += u64::from(piece.bytes);
             return Ok(());
         }
-        ledger.done = ledger.done.saturating_sub(u64::from(piece.bytes));
+        self.take_back(piece, ledger);
         let cause = match outcome {
             Outcome::Differs => "read back, it is not what was written".to_owned(),
             other @ (Outcome::Done
@@ -268,6 +278,21 @@ impl Pool {
             | Outcome::Failed(_)) => cause_of(other),
         };
         self.try_again(piece, cause, ledger)
+    }
+
+    /// A window that is not what it should be was neither written nor found right: it is counted when it is.
+    fn take_back(&mut self, piece: Piece, ledger: &mut Ledger) {
+        let bytes = u64::from(piece.bytes);
+        ledger.done = ledger.done.saturating_sub(bytes);
+        let Receipt { bytes_skipped, bytes_written, pieces_skipped, pieces_written, .. } =
+            &mut ledger.receipt;
+        let (of_bytes, of_pieces) = if self.right.remove(&piece.id) {
+            (bytes_skipped, pieces_skipped)
+        } else {
+            (bytes_written, pieces_written)
+        };
+        *of_bytes = of_bytes.saturating_sub(bytes);
+        *of_pieces = of_pieces.saturating_sub(1);
     }
 
     fn was_flushed(&mut self, outcome: Outcome, ledger: &Ledger) -> Result<(), Stuck> {

@@ -45,7 +45,8 @@ pub struct Progress {
     pub receipt: Receipt,
 }
 
-/// What a job did.
+/// What a job did. Every window of a finished job counts once, as skipped or as written: the bytes of both together
+/// are the image's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
@@ -53,11 +54,11 @@ pub struct Receipt {
     pub bytes_skipped: u64,
     /// Stored bytes that arrived.
     pub bytes_fetched: u64,
-    /// Bytes of disk written.
+    /// Bytes of disk written, each once, however often it took.
     pub bytes_written: u64,
     /// Windows that were right already.
     pub pieces_skipped: u64,
-    /// Windows written.
+    /// Windows written, each once.
     pub pieces_written: u64,
     /// Pieces tried again, for whatever cause.
     pub retries: u64,

@@ -2,7 +2,7 @@
 
 use fleet::job::JobState;
 use fleet::{Event, Reply};
-use protocol::{JobId, Phase, Task};
+use protocol::{JobId, Phase, Receipt, Task};
 
 use crate::rack::{MAC, Rack, progress};
 
@@ -75,6 +75,29 @@ fn a_receipt_for_something_else_is_refused() {
 }
 
 #[test]
+fn a_receipt_that_is_not_about_the_whole_image_is_refused() {
+    const ALL: u64 = 1 << 30;
+    let table = [
+        (0, 0, 0),
+        (ALL - 1, ALL - 1, 0),
+        (ALL + 1, ALL + 1, 0),
+        (ALL, ALL - 1, 0),
+        (ALL, ALL, 1),
+        (ALL, u64::MAX, ALL + 1),
+    ];
+    let (mut rack, node, job) = Rack::imaging("control");
+    for (total_bytes, written_bytes, same_bytes) in table {
+        let receipt = Receipt { total_bytes, written_bytes, same_bytes, ..rack.receipt(job) };
+        let why = rack.bring(Event::Verified { node, receipt }).unwrap_err().to_string();
+        assert!(why.contains(&format!("{ALL} bytes were to be read back")), "{why}");
+        assert_eq!(rack.state(), "imaging");
+    }
+    let receipt = Receipt { written_bytes: ALL / 2, same_bytes: ALL / 2, ..rack.receipt(job) };
+    rack.bring(Event::Verified { node, receipt }).unwrap();
+    assert_eq!(rack.state(), "booting");
+}
+
+#[test]
 fn a_repeated_receipt_is_no_error_and_the_disk_boots_from_then_on() {
     let (mut rack, node, job) = Rack::imaging("control");
     rack.bring(Event::Progressed { node, progress: progress(job, Phase::ReadBack, 1 << 30) }).unwrap();
@@ -122,4 +145,31 @@ fn no_job_begins_with_a_certificate_that_ends_before_it() {
     assert_eq!((rack.state(), rack.fleet.jobs[&job].takes), ("imaging", 0), "nothing has begun");
     rack.hello(1, MAC, true).unwrap();
     assert!(matches!(task(rack.asks(node).unwrap().reply), Task::Image(_)));
+}
+
+#[test]
+fn an_agent_that_only_repeats_itself_makes_no_progress() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    let says = |rack: &mut Rack, done| {
+        let progress = progress(job, Phase::Write, done);
+        rack.bring(Event::Progressed { node, progress }).unwrap()
+    };
+    let went_on = |rack: &Rack| rack.fleet.jobs[&job].progressed.unwrap();
+    says(&mut rack, 37);
+    let last = went_on(&rack);
+    while rack.now < last.plus_seconds(14 * 60) {
+        rack.now = rack.now.plus_seconds(30);
+        says(&mut rack, 37);
+        rack.bring(Event::Tick).unwrap();
+        assert_eq!((rack.state(), went_on(&rack)), ("imaging", last));
+    }
+    rack.now = rack.now.plus_seconds(120);
+    says(&mut rack, 37);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "attention");
+    let reply = says(&mut rack, 37).reply;
+    assert_eq!((rack.state(), reply), ("attention", Reply::GoOn(true)), "the same again is nothing new");
+    assert!(rack.now.seconds_since(rack.only().heard) < 2, "it is heard nevertheless");
+    says(&mut rack, 38);
+    assert_eq!(rack.state(), "imaging");
 }

@@ -175,19 +175,23 @@ impl Rack {
         (rack, node, job)
     }
 
-    pub(crate) fn verified(&mut self, node: NodeId, job: JobId) -> Result<Outcome, Denied> {
+    /// What the agent would hand in for this job.
+    pub(crate) fn receipt(&self, job: JobId) -> Receipt {
         let row = &self.fleet.jobs[&job];
-        let (image, disk) = (row.image, row.target.disk.clone());
-        let receipt = Receipt {
+        Receipt {
             job,
-            image,
-            disk,
+            image: row.image,
+            disk: row.target.disk.clone(),
             total_bytes: 1 << 30,
             written_bytes: 1 << 30,
             same_bytes: 0,
             fetched_bytes: 1 << 28,
             milliseconds: 60_000,
-        };
+        }
+    }
+
+    pub(crate) fn verified(&mut self, node: NodeId, job: JobId) -> Result<Outcome, Denied> {
+        let receipt = self.receipt(job);
         self.bring(Event::Verified { node, receipt })
     }
 

@@ -288,6 +288,8 @@ pub(crate) struct Story {
     pub(crate) disk: Disk,
     pub(crate) verdict: Verdict,
     pub(crate) lives: usize,
+    /// All bytes of the image.
+    pub(crate) total: u64,
 }
 
 /// Runs a job to its end, through as many power cuts as fate has in store.
@@ -321,7 +323,8 @@ pub(crate) fn live(
         assert!(again.iter().all(|id| shell.suspect.contains(id)), "{again:?} were there and were fetched");
         let verdict = shell.receiver.verdict();
         if verdict != Verdict::Working {
-            return Story { disk, verdict, lives };
+            let total = pieces.iter().map(|piece| u64::from(piece.bytes)).sum();
+            return Story { disk, verdict, lives, total };
         }
         disk.power_cut(fate);
         disk.check();
