@@ -39,6 +39,9 @@ pub struct Plan {
     pub image_name: String,
     /// The disk that will be erased.
     pub target: Target,
+    /// Its serial number, which is printed on it; may be empty.
+    #[serde(default)]
+    pub serial: String,
     /// What is on it now.
     pub erases: Vec<Holding>,
     /// The other disks, which will be set read-only: id, model, bytes.
@@ -59,6 +62,9 @@ pub struct Kept {
     pub disk: Option<DiskId>,
     /// Model.
     pub model: String,
+    /// Serial number; may be empty.
+    #[serde(default)]
+    pub serial: String,
     /// Size in bytes.
     pub bytes: u64,
 }
@@ -265,11 +271,17 @@ pub fn plan(
         image_name: image.name.clone(),
         target: Target { disk: id.clone(), model: target.model.clone(), bytes: target.bytes, expect },
         erases,
-        keeps: others.map(|d| Kept { disk: d.id(), model: d.model.clone(), bytes: d.bytes }).collect(),
+        serial: target.serial.clone(),
+        keeps: others.map(kept).collect(),
         data,
         made: now,
         state: PlanState::Open,
     })
+}
+
+fn kept(disk: &Disk) -> Kept {
+    let (model, serial) = (disk.model.clone(), disk.serial.clone());
+    Kept { disk: disk.id(), model, serial, bytes: disk.bytes }
 }
 
 /// The data disk, where the node's roles need one.
