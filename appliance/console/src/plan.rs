@@ -59,18 +59,16 @@ pub(crate) fn render_steps(plan: &PlanView) -> String {
     page.line(&format!("Plan {}: {} {}", plan.id, plan.kind, plan.node));
     page.line("");
     page.line(&format!(
-        "- disk   {}  {}  {}  WILL BE ERASED",
-        plan.disk,
-        or_dash(&plan.disk_model),
-        disk_bytes(plan.disk_bytes)
+        "- disk   {}  WILL BE ERASED",
+        disk(&plan.disk, &plan.disk_serial, &plan.disk_model, plan.disk_bytes)
     ));
     erased(plan).iter().for_each(|line| page.line(&format!("         {line}")));
     if let Some(data) = &plan.data {
         data_lines(data).iter().for_each(|line| page.line(line));
     }
     for kept in &plan.keeps {
-        let (model, size) = (or_dash(&kept.model), disk_bytes(kept.bytes));
-        page.line(&format!("= disk   {}  {model}  {size}  is kept", kept.disk));
+        let what = disk(&kept.disk, &kept.serial, &kept.model, kept.bytes);
+        page.line(&format!("= disk   {what}  is kept"));
     }
     let digest = plan.image_digest.get(..16).unwrap_or(&plan.image_digest);
     page.line(&format!(
@@ -103,9 +101,19 @@ fn erased(plan: &PlanView) -> Vec<String> {
     lines
 }
 
+/// A disk by its name and by what is printed on it: a WWN is seldom, a serial number always is.
+fn disk(id: &str, serial: &str, model: &str, count: u64) -> String {
+    let printed = if serial.is_empty() || id.strip_prefix("serial:") == Some(serial) {
+        String::new()
+    } else {
+        format!(" (serial {serial})")
+    };
+    format!("{id}{printed}  {}  {}", or_dash(model), disk_bytes(count))
+}
+
 /// The data disk: what the node makes of it is as final as an image.
 fn data_lines(data: &DataView) -> Vec<String> {
-    let disk = format!("{}  {}  {}", data.disk, or_dash(&data.model), disk_bytes(data.bytes));
+    let disk = disk(&data.disk, &data.serial, &data.model, data.bytes);
     if data.kept {
         return vec![format!("= data   {disk}  is kept, as {}", data.group)];
     }

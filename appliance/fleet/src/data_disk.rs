@@ -52,11 +52,12 @@ impl DataDisk {
     /// The disk in this node's inventory, if it is there and still what it should be.
     pub fn find<'a>(&self, node: &'a Node) -> Option<&'a Disk> {
         let mut named = named(&node.inventory.disks, &self.disk);
-        named.next().filter(|disk| named.next().is_none() && self.is(disk))
+        let disk = named.next()?;
+        (named.next().is_none() && self.is(disk)).then_some(disk)
     }
 }
 
-fn named<'a>(disks: &'a [Disk], id: &'a DiskId) -> impl Iterator<Item = &'a Disk> {
+fn named<'a>(disks: &'a [Disk], id: &DiskId) -> impl Iterator<Item = &'a Disk> {
     disks.iter().filter(move |disk| disk.id().as_ref() == Some(id))
 }
 

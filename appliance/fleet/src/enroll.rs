@@ -9,6 +9,7 @@ use protocol::{Hello, Key, NodeId, Nonce};
 
 use crate::certificate::{Grant, Stage};
 use crate::entropy::Entropy;
+use crate::identity::{self, Match};
 use crate::node::{Approved, Boot, Claim, Document, Wishes};
 use crate::{Change, Denied, Effect, Fleet, Name, Node, Outcome, Reply, State, Time, event::Standing};
 
@@ -42,25 +43,38 @@ enum Whose<'a> {
 }
 
 fn whose<'a>(fleet: &'a Fleet, hello: &Hello) -> Whose<'a> {
-    let macs =
-        hello.inventory.nics.iter().map(|nic| &nic.mac).chain([&hello.boot.mac]).collect::<BTreeSet<_>>();
-    let shares_mac = |node: &&Node| node.macs().any(|mac| macs.contains(mac));
     let by_key = fleet.nodes.values().find(|node| node.deploy.is_some_and(|deploy| deploy.key == hello.key));
-    let mut by_mac = fleet.nodes.values().filter(shares_mac);
-    match (by_key, by_mac.next(), by_mac.next()) {
-        (Some(node), Some(same), None) if same.id == node.id => Whose::Approved(node),
-        // A person has said that it is this node all the same.
-        (Some(node), _, _) if node.moved_to.as_ref() == Some(&hello.boot.mac) => Whose::Approved(node),
+    let found = identity::find(fleet, hello);
+    if let Some(node) = by_key {
+        let same = match found {
+            // The key and the NIC are enough: a board may be replaced around them.
+            Match::One(other) | Match::OtherBoard(other) | Match::Unsure(other) => other.id == node.id,
+            Match::Several(..) | Match::Nobody => false,
+        };
+        // Or a person has said that it is this node all the same.
+        if same || node.moved_to.as_ref() == Some(&hello.boot.mac) {
+            return Whose::Approved(node);
+        }
         // The disk with this node's ticket sits in another server, or a NIC was moved: a person decides.
-        (Some(node), _, _) => Whose::Clash(
+        return Whose::Clash(
             node,
             format!("the key of {} came from a server with other hardware addresses", node.name),
-        ),
-        (None, Some(a), Some(b)) => {
-            Whose::Clash(a, format!("its hardware addresses belong to {} and to {}", a.name, b.name))
+        );
+    }
+    match found {
+        Match::Nobody => Whose::Nobody,
+        Match::One(node) => Whose::Known(node),
+        Match::OtherBoard(node) => {
+            Whose::Clash(node, format!("it boots from a NIC of {}, but its board is another", node.name))
         }
-        (None, Some(node), None) => Whose::Known(node),
-        (None, None, _) => Whose::Nobody,
+        Match::Unsure(node) => {
+            let why =
+                format!("it has a NIC of {}, boots from another, and its board can't be told", node.name);
+            Whose::Clash(node, why)
+        }
+        Match::Several(one, other) => {
+            Whose::Clash(one, format!("its hardware addresses belong to {} and to {}", one.name, other.name))
+        }
     }
 }
 

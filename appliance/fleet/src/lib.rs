@@ -26,6 +26,7 @@ pub mod view;
 
 mod boot;
 mod cluster;
+mod identity;
 mod imaging;
 mod running;
 

@@ -39,6 +39,9 @@ pub struct Plan {
     pub image_name: String,
     /// The disk that will be erased.
     pub target: Target,
+    /// Its serial number, which is printed on it; may be empty.
+    #[serde(default)]
+    pub serial: String,
     /// What is on it now.
     pub erases: Vec<Holding>,
     /// The other disks, which will be set read-only: id, model, bytes.
@@ -59,6 +62,9 @@ pub struct Kept {
     pub disk: Option<DiskId>,
     /// Model.
     pub model: String,
+    /// Serial number; may be empty.
+    #[serde(default)]
+    pub serial: String,
     /// Size in bytes.
     pub bytes: u64,
 }
@@ -211,14 +217,14 @@ fn or_none(why: &[String]) -> String {
     if why.is_empty() { "it has no other disk".to_owned() } else { why.join("; ") }
 }
 
-/// What the operator has chosen for a plan; for the rest, what alone fits.
+/// What the operator said about a plan; what was not said is chosen when there is one choice.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Choice<'a> {
-    /// The image.
+pub struct Wish<'a> {
+    /// With this image.
     pub image: Option<&'a Image>,
-    /// The disk that is erased.
+    /// To this disk.
     pub disk: Option<&'a DiskId>,
-    /// The disk that the roles keep their data on.
+    /// With the data of the roles on this disk.
     pub data: Option<&'a DiskId>,
 }
 
@@ -230,14 +236,14 @@ pub fn plan(
     fleet: &Fleet,
     catalog: &Catalog,
     node: &Node,
-    choice: Choice<'_>,
+    wish: Wish<'_>,
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Plan, Unplannable> {
     let kind = kind_of(node)?;
-    let image = choose_image(fleet, node, choice.image)?;
+    let image = choose_image(fleet, node, wish.image)?;
     let installed = node.installed.as_ref().map(|installed| &installed.disk);
-    let wanted = choice.disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
+    let wanted = wish.disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
     let target = choose_disk(node, image, wanted)?;
     refuse_twin(node, target)?;
     let id = target.id().ok_or_else(|| wrong_disk(node, target, "it has neither WWN nor serial"))?;
@@ -254,7 +260,7 @@ pub fn plan(
         // The look at the disk is older than what was installed since: say what that is.
         Expectation::Own => vec![own_system(fleet, node)],
     };
-    let data = choose_data(catalog, node, &id, choice.data)?;
+    let data = choose_data(catalog, node, &id, wish.data)?;
     let is_data = |other: &Disk| data.as_ref().is_some_and(|data| other.id().as_ref() == Some(&data.disk));
     let others = node.inventory.disks.iter().filter(|d| d.id().as_ref() != Some(&id) && !is_data(d));
     Ok(Plan {
@@ -265,11 +271,17 @@ pub fn plan(
         image_name: image.name.clone(),
         target: Target { disk: id.clone(), model: target.model.clone(), bytes: target.bytes, expect },
         erases,
-        keeps: others.map(|d| Kept { disk: d.id(), model: d.model.clone(), bytes: d.bytes }).collect(),
+        serial: target.serial.clone(),
+        keeps: others.map(kept).collect(),
         data,
         made: now,
         state: PlanState::Open,
     })
+}
+
+fn kept(disk: &Disk) -> Kept {
+    let (model, serial) = (disk.model.clone(), disk.serial.clone());
+    Kept { disk: disk.id(), model, serial, bytes: disk.bytes }
 }
 
 /// The data disk, where the node's roles need one.

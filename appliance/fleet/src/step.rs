@@ -8,7 +8,7 @@ use protocol::NodeId;
 
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
-use crate::plan::{Choice, Plan, PlanState};
+use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{enroll, imaging, patience, plan, running};
 
@@ -55,8 +55,8 @@ pub fn step(
         Event::Plan { node, image, disk, data } => {
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
             let node = fleet.node(node)?;
-            let choice = Choice { image, disk: disk.as_ref(), data: data.as_ref() };
-            let made = plan::plan(fleet, catalog, node, choice, now, dice)?;
+            let wish = plan::Wish { image, disk: disk.as_ref(), data: data.as_ref() };
+            let made = plan::plan(fleet, catalog, node, wish, now, dice)?;
             Ok(planned(fleet, node, made, now))
         }
         Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),

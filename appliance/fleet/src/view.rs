@@ -181,6 +181,9 @@ pub struct PlanView {
     pub disk: String,
     /// Its model.
     pub disk_model: String,
+    /// Its serial number; may be empty.
+    #[serde(default)]
+    pub disk_serial: String,
     /// Its size in bytes.
     pub disk_bytes: u64,
     /// What is on it now.
@@ -204,6 +207,8 @@ pub struct DataView {
     pub disk: String,
     /// Model.
     pub model: String,
+    /// Serial number; may be empty.
+    pub serial: String,
     /// Size in bytes.
     pub bytes: u64,
     /// The volume group that it is, or will be made by the node.
@@ -220,6 +225,9 @@ pub struct KeptView {
     pub disk: String,
     /// Model.
     pub model: String,
+    /// Serial number; may be empty.
+    #[serde(default)]
+    pub serial: String,
     /// Size in bytes.
     pub bytes: u64,
 }
@@ -486,6 +494,7 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
         roles: node.map(|node| node.roles.iter().cloned().collect()).unwrap_or_default(),
         disk: plan.target.disk.to_string(),
         disk_model: plan.target.model.clone(),
+        disk_serial: plan.serial.clone(),
         disk_bytes: plan.target.bytes,
         erases: plan.erases.clone(),
         keeps: plan
@@ -494,12 +503,14 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
             .map(|kept| KeptView {
                 disk: kept.disk.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
                 model: kept.model.clone(),
+                serial: kept.serial.clone(),
                 bytes: kept.bytes,
             })
             .collect(),
         data: plan.data.as_ref().map(|data| DataView {
             disk: data.disk.to_string(),
             model: data.model.clone(),
+            serial: data.serial.clone(),
             bytes: data.bytes,
             group: VOLUME_GROUP.to_owned(),
             kept: data.kept,

@@ -67,7 +67,12 @@ fn ramdisk(view: &NodeView) -> String {
 
 fn local(path: BootPath) -> String {
     match path {
-        BootPath::BiosPxe => "sanboot --no-describe --drive 0x80 || goto again\n".to_owned(),
+        // Firmware counts disks as it likes, and the system need not be on the first: one that does not boot is passed.
+        BootPath::BiosPxe => "sanboot --no-describe --drive 0x80 ||\n\
+                              sanboot --no-describe --drive 0x81 ||\n\
+                              sanboot --no-describe --drive 0x82 ||\n\
+                              sanboot --no-describe --drive 0x83 || goto again\n"
+            .to_owned(),
         // The first by name, because a disk that was cloned may have no entry of its own yet.
         BootPath::UefiPxe => "sanboot --no-describe --drive 0 --filename \\EFI\\debian\\shimx64.efi ||\n\
                               sanboot --no-describe --drive 0 || goto again\n"

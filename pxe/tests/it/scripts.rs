@@ -75,7 +75,9 @@ fn golden_ipxe() {
 #[test]
 fn ipxe_starts_the_local_disk() {
     let bios = ipxe(&view(BootTask::LocalDisk, BootPath::BiosPxe));
-    assert!(bios.contains("\nsanboot --no-describe --drive 0x80 || goto again\n"), "{bios}");
+    let drives = ["0x80 ||\n", "0x81 ||\n", "0x82 ||\n", "0x83 || goto again\n"];
+    let tried = drives.map(|drive| format!("sanboot --no-describe --drive {drive}")).concat();
+    assert!(bios.contains(&format!("\n{tried}")), "{bios}");
     let uefi = ipxe(&view(BootTask::LocalDisk, BootPath::UefiPxe));
     assert!(
         uefi.contains("\nsanboot --no-describe --drive 0 --filename \\EFI\\debian\\shimx64.efi ||\n"),

@@ -158,7 +158,7 @@ fn plan_show() {
                  ON IT NOW:
                    WHOLE DISK  GPT
                    PARTITION 1  EXT4  "data"  9 GB
-        = disk   wwn:0x5000  DATA  480 GB  is kept
+        = disk   wwn:0x5000 (serial S4X1)  DATA  480 GB  is kept
         + image  base (3f9a1c0d5e6b7a88), at most 1.1 GiB are written
         + roles  compute, network
 
@@ -187,7 +187,7 @@ fn plans_that_are_over() {
         ",
     );
     let data = |kept: bool| {
-        let data = json!({"disk": "wwn:0x5000", "model": "DATA", "bytes": 480_103_981_056u64,
+        let data = json!({"disk": "wwn:0x5000", "model": "DATA", "serial": "S4X1", "bytes": 480_103_981_056u64,
             "group": "cinder-volumes", "kept": kept});
         let text = render(json!({"data": data, "keeps": []}));
         text.lines()
@@ -199,7 +199,7 @@ fn plans_that_are_over() {
     assert_golden(
         &data(false),
         "
-        - data   wwn:0x5000  DATA  480 GB  WILL BE WRITTEN TO
+        - data   wwn:0x5000 (serial S4X1)  DATA  480 GB  WILL BE WRITTEN TO
                  NOTHING IS RECOGNISED ON IT
                  it becomes the volume group cinder-volumes
         ",
@@ -207,7 +207,7 @@ fn plans_that_are_over() {
     assert_golden(
         &data(true),
         "
-        = data   wwn:0x5000  DATA  480 GB  is kept, as cinder-volumes
+        = data   wwn:0x5000 (serial S4X1)  DATA  480 GB  is kept, as cinder-volumes
         ",
     );
     let withdrawn = render(json!({"state": "withdrawn", "note": "the disk has changed"}));

@@ -63,10 +63,10 @@ pub(crate) fn plan() -> Value {
         "id": "p-8f31", "node": "n1", "kind": "install", "state": "open", "image": "base",
         "imageDigest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "imageBytes": 1_288_490_188u64,
         "roles": ["compute", "network"], "disk": "serial:QM1", "diskModel": "QEMU HARDDISK",
-        "diskBytes": 10_737_418_240u64,
+        "diskSerial": "QM1", "diskBytes": 10_737_418_240u64,
         "erases": [{"kind": "gpt", "partition": 0, "label": "", "bytes": null},
                    {"kind": "ext4", "partition": 1, "label": "data", "bytes": 9_000_000_000u64}],
-        "keeps": [{"disk": "wwn:0x5000", "model": "DATA", "bytes": 480_103_981_056u64}],
+        "keeps": [{"disk": "wwn:0x5000", "model": "DATA", "serial": "S4X1", "bytes": 480_103_981_056u64}],
         "data": null, "made": "2026-11-20T14:30:02.000Z", "note": null
     })
 }

@@ -3,7 +3,7 @@
 use fleet::certificate::{Stage, Unauthorised, authorise, authorise_enrolment};
 use fleet::event::Standing;
 use fleet::{Denied, Event, Reply, State};
-use protocol::{Code, Key, Phase};
+use protocol::{Code, Hello, Key, Nic, Phase};
 
 use crate::rack::{MAC, OTHER_MAC, Rack, hello, progress};
 
@@ -264,4 +264,69 @@ fn a_renewal_is_by_the_run_certificate_of_this_generation() {
     assert_eq!(authorise_enrolment(&rack.fleet, None, rack.now).unwrap_err(), Unauthorised::NoCertificate);
     rack.fleet.nodes.get_mut(&node).unwrap().generation += 1;
     assert_eq!(may(&rack), Err(Unauthorised::Revoked));
+}
+
+const SHARED: &str = "02:00:00:00:00:99";
+
+/// A hello of a server with this board and, beside the NIC that boots, one with an address that others have too.
+fn with_board(key: u8, mac: &str, uuid: &str, driver: &str) -> Hello {
+    let mut hello = hello(key, mac);
+    hello.inventory.smbios.uuid = uuid.to_owned();
+    let shared =
+        Nic { driver: driver.to_owned(), ..crate::rack::hello(key, SHARED).inventory.nics.remove(0) };
+    hello.inventory.nics.push(shared);
+    hello
+}
+
+#[test]
+fn servers_that_share_an_address_stay_two() {
+    let (board, other) = ("4c4c4544-0042-3510-8051-b4c04f4e4e32", "4c4c4544-0042-3510-8051-b4c04f4e4e33");
+    let made_up = "03000200-0400-0500-0006-000700080009";
+    // Boot NIC, boards of the first and the second, the shared card's driver: how many nodes, whether it is held.
+    let table = [
+        ("a card of the management controller", OTHER_MAC, board, other, "cdc_ether", 2, false),
+        ("the same without boards", OTHER_MAC, "", "", "cdc_ether", 2, false),
+        ("two boards", OTHER_MAC, board, other, "igb", 2, false),
+        ("one board, booted from another NIC", OTHER_MAC, board, board, "igb", 1, false),
+        ("no board to compare", OTHER_MAC, "", board, "igb", 1, true),
+        ("boards that are none", OTHER_MAC, made_up, made_up, "igb", 1, true),
+        ("the NIC that boots in another board", MAC, board, other, "igb", 1, true),
+        ("the same server", MAC, board, board, "igb", 1, false),
+        ("the same server, nothing known", MAC, "", "", "igb", 1, false),
+    ];
+    for (what, mac, first, second, driver, nodes, held) in table {
+        let mut rack = Rack::new();
+        let says = |hello: Hello| Event::Hello { hello: Box::new(hello), proven: false };
+        rack.bring(says(with_board(1, MAC, first, driver))).unwrap();
+        let node = rack.only().clone();
+        let reply = rack.bring(says(with_board(2, mac, second, driver))).unwrap().reply;
+        assert_eq!(rack.fleet.nodes.len(), nodes, "{what}");
+        let is_held = matches!(standing(&reply), Standing::Waiting(why) if why.contains("held"));
+        assert_eq!(is_held, held, "{what}: {reply:?}");
+        if nodes == 2 || held {
+            assert_eq!(rack.fleet.nodes[&node.id].inventory, node.inventory, "{what}: it was overwritten");
+        }
+        // And the first is still itself.
+        let again = rack.bring(says(with_board(1, MAC, first, driver))).unwrap().reply;
+        let Reply::Hello { node: id, .. } = again else { panic!() };
+        assert_eq!(id, node.id, "{what}");
+    }
+}
+
+#[test]
+fn a_node_that_was_sent_away_does_not_stand_in_anothers_way() {
+    let mut rack = Rack::new();
+    rack.hello(1, MAC, false).unwrap();
+    rack.hello(2, OTHER_MAC, false).unwrap();
+    let find = |rack: &Rack, mac: &str| {
+        rack.fleet.nodes.values().find(|node| node.boot.mac.as_str() == mac).unwrap().id
+    };
+    let (stays, gone) = (find(&rack, MAC), find(&rack, OTHER_MAC));
+    rack.bring(Event::Reject { node: gone, why: "gone".to_owned() }).unwrap();
+    let mut both = hello(3, MAC);
+    both.inventory.nics.extend(hello(3, OTHER_MAC).inventory.nics);
+    let reply = rack.bring(Event::Hello { hello: Box::new(both), proven: false }).unwrap().reply;
+    let Reply::Hello { node, .. } = reply else { panic!() };
+    assert_eq!(node, stays);
+    assert!(matches!(standing(&reply), Standing::Waiting(why) if why.contains("approval")), "{reply:?}");
 }

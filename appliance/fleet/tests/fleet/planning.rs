@@ -161,3 +161,21 @@ fn the_disk_that_a_node_runs_on_is_a_twin_whatever_was_seen_on_it_before() {
     let why = rack.bring(named).unwrap_err();
     assert!(matches!(why, Denied::Unplannable(Unplannable::Twin { .. })), "{why}");
 }
+
+#[test]
+fn a_plan_says_what_is_printed_on_its_disks() {
+    let named = |serial: &str, wwn: &str| Disk { wwn: wwn.to_owned(), ..disk(serial, 8) };
+    let (mut rack, node) =
+        with_disks(vec![named("S1", "naa.5001"), Disk { bytes: 1, ..named("S2", "naa.5002") }]);
+    let plan = rack.plan(node).unwrap();
+    let view = fleet::view::plan_view(&rack.fleet, &plan);
+    assert_eq!((view.disk.as_str(), view.disk_serial.as_str()), ("wwn:naa.5001", "S1"));
+    assert_eq!((view.keeps[0].disk.as_str(), view.keeps[0].serial.as_str()), ("wwn:naa.5002", "S2"));
+    // Plans that were made before it was written down can still be read.
+    let mut old = serde_json::to_value(&plan).unwrap();
+    for gone in ["serial", "data"] {
+        old.as_object_mut().unwrap().remove(gone);
+    }
+    old["keeps"][0].as_object_mut().unwrap().remove("serial");
+    serde_json::from_value::<fleet::plan::Plan>(old).unwrap();
+}
