@@ -22,6 +22,7 @@ use crate::images::Images;
 use crate::listen::dhcp::PORTS;
 use crate::listen::files::Files;
 use crate::listen::{ListenerState, Place, Stop, dhcp, http, https, ndp, tftp};
+use crate::lock::Lock;
 use crate::net::Net;
 use crate::netboot::Netboot;
 use crate::store::{Log, Store};
@@ -59,6 +60,8 @@ pub fn serve(root: Option<&Path>) -> Result<(), Fatal> {
 
 async fn run(paths: Paths) -> Result<(), Fatal> {
     let config = config::load(&paths.config).map_err(Fatal::of)?;
+    // Before the state is read, the interface touched or the control socket replaced: they are another's otherwise.
+    let _lock = Lock::take(&paths.state).map_err(Fatal::of)?;
     let [provision] = config.provision.as_slice() else {
         return Err(Fatal(format!(
             "{} names {} provisioning networks; this version serves one: keep one [[provision]]",
