@@ -73,6 +73,8 @@ pub struct Provision {
     pub pool: Option<Pool>,
     /// Who is answered.
     pub dhcp: Dhcp,
+    /// Whether firmware that boots from here and asks for an IPv6 router is told at once that there is none.
+    pub answer_ipv6: bool,
 }
 
 /// A range of addresses inside one network: not empty, without the network's own and the broadcast address.

@@ -21,7 +21,8 @@ use crate::config::{self, Config, Dhcp, Paths, Provision};
 use crate::images::Images;
 use crate::listen::dhcp::PORTS;
 use crate::listen::files::Files;
-use crate::listen::{ListenerState, Place, Stop, dhcp, http, https, tftp};
+use crate::listen::{ListenerState, Place, Stop, dhcp, http, https, ndp, tftp};
+use crate::lock::Lock;
 use crate::net::Net;
 use crate::netboot::Netboot;
 use crate::store::{Log, Store};
@@ -59,6 +60,8 @@ pub fn serve(root: Option<&Path>) -> Result<(), Fatal> {
 
 async fn run(paths: Paths) -> Result<(), Fatal> {
     let config = config::load(&paths.config).map_err(Fatal::of)?;
+    // Before the state is read, the interface touched or the control socket replaced: they are another's otherwise.
+    let _lock = Lock::take(&paths.state).map_err(Fatal::of)?;
     let [provision] = config.provision.as_slice() else {
         return Err(Fatal(format!(
             "{} names {} provisioning networks; this version serves one: keep one [[provision]]",
@@ -161,6 +164,12 @@ impl Daemon {
             states.push(state(kind));
             let (service, state) = (Arc::clone(&netboot), Arc::clone(states.last().unwrap_or(&state(kind))));
             tasks.spawn(dhcp::serve(place.clone(), port, service, state, stop.clone()));
+        }
+        // Only where our DHCP says what to boot does it follow that there is nothing to wait for.
+        if config.provision.iter().all(|provision| provision.answer_ipv6 && provision.dhcp != Dhcp::Off) {
+            let ndp_state = state("ndp");
+            states.push(Arc::clone(&ndp_state));
+            tasks.spawn(ndp::serve(place.clone(), Arc::clone(&netboot), ndp_state, stop.clone()));
         }
         let (tftp_state, http_state, https_state) = (state("tftp"), state("http"), state("https"));
         states.extend([Arc::clone(&tftp_state), Arc::clone(&http_state), Arc::clone(&https_state)]);

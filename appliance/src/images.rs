@@ -11,6 +11,8 @@ use fleet::image::Image;
 use pack::{Digest, Header, Manifest, Parsed, PublicKey, Signed};
 
 mod import;
+#[cfg(test)]
+mod tests;
 
 pub use import::Import;
 
@@ -128,6 +130,11 @@ impl Images {
         let stored = Arc::new(self.read(&self.path(digest))?);
         open.insert(*digest, Arc::clone(&stored));
         Ok(stored)
+    }
+
+    /// Closes an image for those who come later; who reads it now goes on with the file that it has open.
+    fn forget(&self, digest: &Digest) {
+        self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(digest);
     }
 
     /// Reads every chunk of an image and compares it with the manifest: the windows that are damaged.

@@ -4,6 +4,7 @@ pub mod boot;
 pub mod ca;
 pub mod config;
 pub mod listen;
+pub mod lock;
 pub mod net;
 pub mod tls;
 

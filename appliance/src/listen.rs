@@ -1,5 +1,5 @@
-//! The daemon's listeners: DHCP, TFTP, HTTP for boot files, HTTPS for agents. Shells: they bring bytes to the
-//! functions that decide, and carry out what those say.
+//! The daemon's listeners: DHCP, TFTP, HTTP for boot files, HTTPS for agents, router solicitations of firmware. Shells:
+//! they bring bytes to the functions that decide, and carry out what those say.
 //!
 //! Common to all: they listen on provisioning interfaces only, survive every error (an interface that goes away, no
 //! file descriptors left) and say in their [`ListenerState`] what is wrong, and stop when told to.
@@ -8,6 +8,7 @@ pub mod dhcp;
 pub mod files;
 pub mod http;
 pub mod https;
+pub mod ndp;
 pub mod stream;
 pub mod tftp;
 

@@ -8,13 +8,13 @@
 pub(crate) mod tests;
 mod watch;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use ipnet::Ipv4Net;
 use protocol::HardwareAddress;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use rtnetlink::{Handle, LinkUnspec};
 use tokio::task::JoinHandle;
@@ -195,6 +195,16 @@ impl Net {
         Ok(all.map_err(fault("reading the addresses of", &link.name))?.into_iter().filter(own).collect())
     }
 
+    /// Its IPv6 link-local address; none while the kernel still finds out whether somebody else has it (RFC 4862 §5.4).
+    ///
+    /// # Errors
+    /// [`NetError::Kernel`].
+    pub async fn link_local(&self, link: &Link) -> Result<Option<Ipv6Addr>, NetError> {
+        let all = self.handle.address().get().execute().try_collect::<Vec<_>>().await;
+        let all = all.map_err(fault("reading the addresses of", &link.name))?;
+        Ok(all.iter().filter(|message| message.header.index == link.index).find_map(usable_link_local))
+    }
+
     /// Waits for it; `say` is called with the reason each time that changes.
     ///
     /// # Errors
@@ -242,6 +252,16 @@ impl Net {
         let link = self.look(interface).await?.ok_or_else(|| overdue(interface, "it went away", patience))?;
         Ok((link, if up == Change::Made { up } else { addressed }))
     }
+}
+
+fn usable_link_local(message: &AddressMessage) -> Option<Ipv6Addr> {
+    if message.header.flags.intersects(AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed) {
+        return None;
+    }
+    message.attributes.iter().find_map(|attribute| {
+        let AddressAttribute::Address(IpAddr::V6(address)) = attribute else { return None };
+        address.is_unicast_link_local().then_some(*address)
+    })
 }
 
 fn missing(link: Option<&Link>, until: Until) -> Option<&'static str> {

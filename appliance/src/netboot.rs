@@ -1,17 +1,20 @@
 //! Network boot on the state: what the listeners for DHCP, TFTP and HTTP ask the writer and the world.
 
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet::{Event, boot_task};
 use ipnet::Ipv4Net;
 use protocol::HardwareAddress;
 use pxe::files::StoreFile;
+use pxe::ndp::{self, Booting};
 use pxe::script::{self, BootTask, CaPin, NodeView};
 use pxe::{BootPath, HttpBase, Mac};
 
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
-use crate::writer::{Core, Packet, World};
+use crate::listen::ndp::{NdpAnswer, NdpService};
+use crate::writer::{Core, Packet, World, now};
 
 /// What booting servers talk to.
 #[derive(Clone, Debug)]
@@ -19,12 +22,14 @@ pub struct Netboot {
     core: Core,
     http: HttpBase,
     agents_port: u16,
+    /// Whom DHCP has just told what to boot. Not in the state: a restart costs a boot some seconds at most.
+    booting: Arc<Mutex<Booting>>,
 }
 
 impl Netboot {
     /// On this state; the agents' port goes onto the kernel command line.
     pub fn new(core: Core, http: HttpBase, agents_port: u16) -> Self {
-        Self { core, http, agents_port }
+        Self { core, http, agents_port, booting: Arc::default() }
     }
 
     /// What a script says about one NIC, from the state its node is in.
@@ -58,12 +63,27 @@ impl DhcpService for Netboot {
     async fn answer(&self, packet: DhcpIn) -> DhcpAnswer {
         let answer = self.core.dhcp(Packet { bytes: packet.bytes, arrival: packet.arrival }).await;
         match answer {
-            crate::writer::DhcpAnswer::Send(reply) => DhcpAnswer::Send { to: reply.to, packet: reply.packet },
+            crate::writer::DhcpAnswer::Send(reply) => {
+                let mut booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
+                booting.told(&reply, pxe::Time(now().0));
+                DhcpAnswer::Send { to: reply.to, packet: reply.packet }
+            }
             crate::writer::DhcpAnswer::Silence(why) => {
                 tracing::debug!(why, "dhcp silence");
                 DhcpAnswer::Silence
             }
             crate::writer::DhcpAnswer::Malformed(why) => DhcpAnswer::Malformed(why),
+        }
+    }
+}
+
+impl NdpService for Netboot {
+    fn answer(&self, message: &[u8], source: Ipv6Addr) -> NdpAnswer {
+        let booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
+        match ndp::answer(&booting, message, source, pxe::Time(now().0)) {
+            Ok(advertisement) => NdpAnswer::Send(advertisement.to_vec()),
+            Err(why) if why.is_malformed() => NdpAnswer::Malformed(why.to_string()),
+            Err(why) => NdpAnswer::Silence(why.to_string()),
         }
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! One boot, in the order the calls come: [`dhcp::Request::parse`] and [`dhcp::decide`] (DISCOVER, REQUEST),
 //! [`tftp::decide`] (the loader), [`files::resolve`] (every name asked for, by TFTP or HTTP), [`script::grub`] or
-//! [`script::ipxe`] (what the machine does next). Every silence and refusal carries a printable reason.
+//! [`script::ipxe`] (what the machine does next); beside them [`ndp::answer`], so that iPXE does not wait for IPv6.
+//! Every silence and refusal carries a printable reason.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ pub mod boot;
 pub mod dhcp;
 pub mod files;
 pub mod mac;
+pub mod ndp;
 pub mod script;
 pub mod tftp;
 pub mod time;

@@ -112,7 +112,8 @@ fn network(text: &str, number: usize, raw: &raw::Provision) -> Result<Provision,
             &format!("pool = {}, or dhcp = \"off\"", example(address)),
         ));
     }
-    Ok(Provision { interface: interface.clone(), address, pool, dhcp })
+    let answer_ipv6 = raw.answer_ipv6.unwrap_or(true);
+    Ok(Provision { interface: interface.clone(), address, pool, dhcp, answer_ipv6 })
 }
 
 fn address(at: &At<'_>, value: &Spanned<String>) -> Result<Ipv4Net, ConfigError> {

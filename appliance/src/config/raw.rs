@@ -25,6 +25,7 @@ pub(super) struct Provision {
     pub(super) address: Spanned<String>,
     pub(super) pool: Option<Spanned<String>>,
     pub(super) dhcp: Option<Spanned<String>>,
+    pub(super) answer_ipv6: Option<bool>,
 }
 
 /// `[http]`.

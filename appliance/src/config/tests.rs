@@ -42,11 +42,12 @@ fn what_is_left_out_has_a_default() {
 #[test]
 fn every_key_can_be_set() {
     let text = format!(
-        "{GOOD}dhcp = \"known\"\n[[provision]]\ninterface = \"eth2\"\naddress = \"10.78.0.1/16\"\ndhcp = \"off\"\n\
+        "{GOOD}dhcp = \"known\"\nanswer_ipv6 = false\n[[provision]]\ninterface = \"eth2\"\naddress = \"10.78.0.1/16\"\ndhcp = \"off\"\n\
          [http]\nport = 8080\n[agents]\nport = 9443\n[trust]\nimage_keys = \"/srv/keys\"\n"
     );
     let config = good(&text);
     assert_eq!(config.provision.iter().map(|p| p.dhcp).collect::<Vec<_>>(), [Dhcp::Known, Dhcp::Off]);
+    assert_eq!(config.provision.iter().map(|p| p.answer_ipv6).collect::<Vec<_>>(), [false, true]);
     assert_eq!((config.http_port, config.agents_port), (8080, 9443));
     assert_eq!(config.provision[1].pool, None);
 }

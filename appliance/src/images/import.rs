@@ -120,6 +120,8 @@ impl<'a> Import<'a> {
         self.file.sync_all().map_err(failed("syncing"))?;
         std::fs::rename(&self.path, self.images.path(&head.digest)).map_err(failed("naming"))?;
         self.finished = true;
+        // Whoever asks from now on reads this file: the one before it under the same name may have been damaged.
+        self.images.forget(&head.digest);
         let folder = File::open(&self.images.folder).and_then(|folder| folder.sync_all());
         folder.map_err(failed("syncing the folder of"))?;
         Ok(describe(head.digest, &head.manifest, head.header.signed.key))

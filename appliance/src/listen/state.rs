@@ -38,7 +38,7 @@ pub struct Trouble {
 /// A listener at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerReport {
-    /// `dhcp`, `proxydhcp`, `tftp`, `http` or `https`.
+    /// `dhcp`, `proxydhcp`, `tftp`, `http`, `https` or `ndp`.
     pub kind: String,
     /// The interface.
     pub interface: String,
@@ -134,5 +134,17 @@ impl ListenerState {
         let new = changing.waiting.as_deref() != Some(why);
         changing.waiting = Some(why.into());
         new
+    }
+
+    /// It does not listen, and that is no fault: told once, and nothing to wait for.
+    pub(super) fn without(&self, why: &str) {
+        let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = changing.bound.is_none() && changing.last.as_ref().is_some_and(|last| last.what == why);
+        (changing.bound, changing.waiting) = (None, None);
+        drop(changing);
+        if !known {
+            self.trouble(why.into());
+            tracing::info!(kind = self.kind, interface = self.interface, why, "doing without");
+        }
     }
 }

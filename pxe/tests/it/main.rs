@@ -7,6 +7,7 @@ mod firmware;
 mod hostile;
 mod laws;
 mod names;
+mod ndp;
 mod scripts;
 mod states;
 mod tftp;

@@ -37,7 +37,7 @@ impl Netns {
     pub fn make(&self) -> Result<(), ToolError> {
         for name in [&self.lan, &self.ctl] {
             ip(["netns", "add", name])?;
-            // Router advertisements and link-local noise have no part in a boot over IPv4.
+            // Link-local noise has no part in a boot over IPv4.
             Tool::new("ip")
                 .args(["netns", "exec", name, "sysctl", "-q", "-w"])
                 .args(["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])
@@ -52,6 +52,9 @@ impl Netns {
             "-n", lan, "link", "add", UPLINK, "type", "veth", "peer", "name", PROVISION, "netns", &self.ctl,
         ])?;
         ip(["-n", lan, "link", "set", UPLINK, "master", BRIDGE, "up"])?;
+        // But for the controller's own address: it tells iPXE that there is no IPv6 router to wait for.
+        let ipv6 = format!("net.ipv6.conf.{PROVISION}.disable_ipv6=0");
+        Tool::new("ip").args(["netns", "exec", &self.ctl, "sysctl", "-q", "-w", &ipv6]).read()?;
         ip(["-n", &self.ctl, "link", "set", PROVISION, "up"])?;
         // A veth leaves UDP checksums to hardware that does not exist; network ROMs drop such packets.
         for (namespace, link) in [(&self.lan, UPLINK), (&self.ctl, PROVISION)] {
