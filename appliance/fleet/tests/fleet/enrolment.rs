@@ -246,7 +246,8 @@ fn a_verified_node_enrols_however_late_it_first_boots() {
     assert_eq!((rack.state(), may(&rack)), ("attention", Ok(node)));
     let job_calls = authorise(&rack.fleet, Some(&print), Stage::Deploy, rack.now).map(|who| who.node);
     assert_eq!(job_calls, Err(Unauthorised::Expired), "it opens nothing else");
-    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 1 }).unwrap();
+    rack.bring(Event::Enrolled { node, certificate: print.clone(), key: Key([9; 32]), uptime_seconds: 1 })
+        .unwrap();
     assert_eq!(may(&rack), Ok(node), "the answer may have been lost");
     rack.reports(node, "active").unwrap();
     assert_eq!(may(&rack), Err(Unauthorised::Expired), "used up");
