@@ -45,7 +45,7 @@ pub(crate) enum NodeCommand {
         /// Give it these roles
         #[arg(long, value_delimiter = ',', value_name = "ROLE,...")]
         role: Vec<String>,
-        /// It is this node with a part that you have moved or replaced
+        /// It is this node; you moved or replaced a part
         #[arg(long)]
         moved: bool,
         /// Do not ask whether the code was compared
@@ -161,7 +161,7 @@ pub(crate) struct Choice {
     /// Disk as serial:X or wwn:X; usually the system disk
     #[arg(long, value_name = "DISK")]
     pub(crate) disk: Option<String>,
-    /// Disk for the data of its roles; usually the only one that is free
+    /// Disk for its data; usually the only free one
     #[arg(long, value_name = "DISK")]
     pub(crate) data_disk: Option<String>,
     /// Give it these roles
