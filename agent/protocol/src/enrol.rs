@@ -40,7 +40,6 @@ pub struct BootFacts {
 
 /// The controller's answer to a [`Hello`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct HelloReply {
     /// The id this server has here.
     pub node: NodeId,
@@ -96,7 +95,6 @@ pub struct Enrol {
 
 /// The answer to [`Enrol`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Enrolled {
     /// The id this node has here.
     pub node: NodeId,
@@ -115,7 +113,6 @@ pub struct Enrolled {
 
 /// A file that makes the node who it is (SSH host keys and friends), kept by the controller across rebuilds.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct IdentityFile {
     /// Absolute path; only those of `IdentityFile::PATHS` are kept or put back.
     pub path: String,

@@ -7,7 +7,6 @@ use crate::{Disk, DiskId, Epoch, Inventory, JobId, NodeId};
 
 /// Every command to an agent. The agent refuses one for another node or with a lower epoch than it has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Envelope<T> {
     /// Whom it is for.
     pub node: NodeId,
@@ -48,7 +47,6 @@ pub enum Task {
 
 /// One disk, one image, nothing left to decide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ImageJob {
     /// The job.
     pub job: JobId,
@@ -64,7 +62,6 @@ pub struct ImageJob {
 
 /// The disk to be written: every field must match, else the agent refuses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Target {
     /// By WWN or serial.
     pub disk: DiskId,
@@ -134,7 +131,6 @@ pub struct Progress {
 
 /// The answer to [`Progress`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ProgressReply {
     /// False: the job was cancelled; stop where it is safe.
     pub go_on: bool,

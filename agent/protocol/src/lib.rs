@@ -3,6 +3,10 @@
 //! Knows the shape of every message, how a proof is signed and how the enrolment code is made.
 //! Refuses to know how a message travels, where a key is kept and what anybody does about it.
 //! Versioned: [`VERSION`] is in every first message; a side that does not speak it says so and stops.
+//!
+//! A controller is upgraded before its agents, and the ramdisk before the installed system. So what an agent reads
+//! (the controller's answers, the seed) may have fields that it does not know, and they are ignored; what the controller
+//! reads may not.
 #![forbid(unsafe_code)]
 
 mod enrol;

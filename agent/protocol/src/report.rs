@@ -28,7 +28,6 @@ pub struct Report {
 
 /// The answer to a [`Report`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ReportReply {
     /// The generation the node should have: newer than its own means ask now.
     pub generation: u64,

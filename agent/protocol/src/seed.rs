@@ -21,7 +21,6 @@ const MAX: usize = 64 << 10;
 
 /// What the ramdisk leaves behind.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Seed {
     /// Where the controller's HTTPS listens.
     pub controller: SocketAddr,

@@ -17,7 +17,6 @@ pub struct StateAsk {
 
 /// The answer to [`StateAsk`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StateReply {
     /// A newer document, when there is one.
     pub document: Option<StateDocument>,
@@ -27,7 +26,6 @@ pub struct StateReply {
 
 /// What a node shall be: the whole of it, every time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StateDocument {
     /// Grows with every change.
     pub generation: u64,
@@ -43,7 +41,6 @@ pub struct StateDocument {
 
 /// One file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct File {
     /// Absolute, without `..`.
     pub path: String,
@@ -70,7 +67,6 @@ impl std::fmt::Debug for File {
 
 /// One unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct UnitWanted {
     /// `chrony.service`.
     pub name: String,
@@ -84,7 +80,6 @@ pub struct UnitWanted {
 
 /// A command that makes something true, once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TaskWanted {
     /// Unique in the document; letters, digits and hyphens.
     pub name: String,
@@ -110,7 +105,6 @@ pub enum When {
 
 /// Something to be done once, now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Order {
     /// Ascending per node; an order is carried out once.
     pub id: u64,

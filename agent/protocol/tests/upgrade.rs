@@ -1,0 +1,193 @@
+//! The controller is a version ahead of its agents: what it says with more words is understood; what an agent says
+//! with more words is not believed.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fmt::Debug;
+
+use pack::{Digest, PublicKey};
+use protocol::{
+    Answer, BootFacts, CaPin, Disk, DiskId, Drift, Enrol, Enrolled, Envelope, Epoch, Expectation, Facts,
+    File, Hello, HelloReply, IdentityFile, ImageJob, Inventory, JobId, Key, NodeId, Nonce, Order, OrderKind,
+    Phase, Progress, ProgressReply, Receipt, Report, ReportReply, Seed, Signature, StateAsk, StateDocument,
+    StateReply, Target, Task, TaskAsk, TaskReport, TaskResult, TaskWanted, Ticket, UnitReport, UnitWanted,
+    Verdict, When,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Every object in it has one more field.
+fn grown(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(name, value)| (name, grown(value)));
+            Value::Object(fields.chain([("added_later".to_owned(), Value::from(7))]).collect())
+        }
+        Value::Array(items) => items.into_iter().map(grown).collect(),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+    }
+}
+
+fn understood<T: Serialize + DeserializeOwned + PartialEq + Debug>(said: &T) {
+    let text = serde_json::to_string(&grown(serde_json::to_value(said).unwrap())).unwrap();
+    assert!(text.contains("added_later"));
+    assert_eq!(serde_json::from_str::<T>(&text).unwrap(), *said, "{text}");
+}
+
+fn refused<T: Serialize + DeserializeOwned + Debug>(said: &T) {
+    let mut value = serde_json::to_value(said).unwrap();
+    serde_json::from_value::<T>(value.clone()).unwrap();
+    value.as_object_mut().unwrap().insert("added_later".to_owned(), Value::from(7));
+    let why = serde_json::from_value::<T>(value).unwrap_err().to_string();
+    assert!(why.contains("added_later"), "{why}");
+}
+
+fn envelope<T>(body: T) -> Envelope<T> {
+    Envelope { node: NodeId([1; 16]), generation: 1, epoch: Epoch(1), job: Some(JobId([2; 8])), body }
+}
+
+fn image_job() -> Task {
+    Task::Image(Box::new(ImageJob {
+        job: JobId([2; 8]),
+        image: Digest::of(b"image"),
+        signer: PublicKey([3; 32]),
+        target: Target {
+            disk: DiskId::of("", "A").unwrap(),
+            model: "M".to_owned(),
+            bytes: 1 << 30,
+            expect: Expectation::Content { digest: Digest::of(b"disk") },
+        },
+        resume: false,
+    }))
+}
+
+fn document() -> StateDocument {
+    let file = File {
+        path: "/etc/hosts".to_owned(),
+        mode: 0o644,
+        owner: "root".to_owned(),
+        group: "root".to_owned(),
+        digest: Digest::of(b""),
+        content: String::new(),
+        restarts: Vec::new(),
+    };
+    let unit = UnitWanted { name: "a.service".to_owned(), enabled: true, running: true, restarts: 0 };
+    let task = TaskWanted {
+        name: "t".to_owned(),
+        guard: Vec::new(),
+        argv: vec!["/bin/true".to_owned()],
+        timeout_seconds: 1,
+        when: When::AfterUnits,
+    };
+    StateDocument {
+        generation: 1,
+        name: "n1".to_owned(),
+        files: vec![file],
+        units: vec![unit],
+        tasks: vec![task],
+    }
+}
+
+fn seed() -> Seed {
+    Seed {
+        controller: "10.77.0.1:8443".parse().unwrap(),
+        ca: CaPin([1; 32]),
+        node: NodeId([1; 16]),
+        name: "n1".to_owned(),
+        job: None,
+        key: "a2V5".to_owned(),
+        certificate: String::new(),
+        complete: false,
+    }
+}
+
+#[test]
+fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
+    let reply = |verdict| HelloReply {
+        node: NodeId([1; 16]),
+        name: "n1".to_owned(),
+        epoch: Epoch(1),
+        time_ms: 1,
+        nonce: Nonce([4; 16]),
+        verdict,
+    };
+    understood(&reply(Verdict::Waiting { reason: "why".to_owned() }));
+    understood(&reply(Verdict::Approved { certificate: "PEM".to_owned() }));
+    understood(&envelope(Task::Wait { reason: "why".to_owned() }));
+    understood(&envelope(image_job()));
+    understood(&envelope(Task::Reboot));
+    understood(&envelope(ProgressReply { go_on: true }));
+    understood(&envelope(ReportReply { generation: 1 }));
+    let orders = [OrderKind::Redeploy, OrderKind::Logs { unit: "a.service".to_owned(), lines: 1 }];
+    let orders = orders.into_iter().zip(1..).map(|(kind, id)| Order { id, kind }).collect();
+    understood(&envelope(StateReply { document: Some(document()), orders }));
+    let file = IdentityFile { path: "/etc/x".to_owned(), mode: 0o600, content: String::new() };
+    understood(&Enrolled {
+        node: NodeId([1; 16]),
+        name: "n1".to_owned(),
+        epoch: Epoch(1),
+        certificate: "PEM".to_owned(),
+        renew_ms: 1,
+        identity: vec![file],
+    });
+    understood(&seed());
+}
+
+#[test]
+fn what_the_controller_reads_may_not() {
+    let boot = BootFacts {
+        mac: "52:54:00:00:00:01".parse().unwrap(),
+        address: [10, 77, 0, 9].into(),
+        path: "bios-pxe".to_owned(),
+        uptime_seconds: 1,
+    };
+    refused(&boot);
+    refused(&Inventory::default());
+    refused(&Disk::default());
+    refused(&Hello {
+        protocol: 1,
+        key: Key([1; 32]),
+        proof: None,
+        boot,
+        inventory: Inventory::default(),
+        wait_seconds: 0,
+    });
+    refused(&Enrol {
+        protocol: 1,
+        key: Key([1; 32]),
+        proof: Signature([1; 64]),
+        boot_id: String::new(),
+        uptime_seconds: 1,
+    });
+    refused(&Ticket { key: Key([1; 32]) });
+    refused(&TaskAsk { inventory: Inventory::default(), wait_seconds: 0 });
+    refused(&StateAsk { have: 1, done_order: 0, wait_seconds: 0 });
+    refused(&Progress {
+        job: JobId([2; 8]),
+        phase: Phase::Write,
+        total_bytes: 1,
+        done_bytes: 0,
+        same_bytes: 0,
+        read_back_bytes: 0,
+        fetched_bytes: 0,
+        failed: None,
+    });
+    refused(&Receipt {
+        job: JobId([2; 8]),
+        image: Digest::of(b"image"),
+        disk: DiskId::of("", "A").unwrap(),
+        total_bytes: 1,
+        written_bytes: 1,
+        same_bytes: 0,
+        fetched_bytes: 1,
+        milliseconds: 1,
+    });
+    refused(&Report::default());
+    refused(&Facts::default());
+    refused(&Drift { what: String::new(), found: String::new(), done: String::new() });
+    refused(&Answer { order: 1, lines: Vec::new(), error: None });
+    refused(&TaskReport { name: String::new(), result: TaskResult::Done, log: Vec::new() });
+    let word = String::new;
+    let (name, load, active, sub, result) = (word(), word(), word(), word(), word());
+    refused(&UnitReport { name, load, active, sub, result, since_ms: 0, log: Vec::new() });
+}
