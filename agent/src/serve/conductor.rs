@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Drift, File, StateDocument, TaskReport, TaskResult, UnitWanted, When};
-use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use units::UnitName;
 
@@ -86,6 +86,20 @@ impl Conductor {
     /// There is a newer document, or the machine goes down: what is left of this one is not begun.
     fn is_over(&self) -> bool {
         self.node.hands.is_standing_down() || self.wanted.has_changed().unwrap_or(true)
+    }
+
+    /// What `work` on a unit gives, or `None` as soon as this document is over: a unit that takes minutes must not keep
+    /// a newer one waiting.
+    async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut news = self.wanted.clone();
+        if self.is_over() {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            _ = news.changed() => None,
+            done = work => Some(done),
+        }
     }
 
     /// Goes through the whole document. `false` when anything failed.
@@ -182,7 +196,8 @@ impl Conductor {
         let gone = gone.collect::<Vec<_>>();
         let mut whole = true;
         for wanted in gone.iter().chain(document.units.iter().rev().filter(|unit| !unit.running)) {
-            whole &= !self.is_over() && settle::settle(&self.node, wanted, false).await;
+            let stop = settle::settle(&self.node, wanted, false, None);
+            whole &= self.unless_over(stop).await == Some(true);
         }
         let note = |applied: &mut Applied| {
             applied.pending.retain(|name| names.contains(name));
@@ -198,28 +213,48 @@ impl Conductor {
         whole
     }
 
-    /// Starts what shall run, one after the other: each has settled before the next begins.
+    /// Starts what shall run. The starts are begun in the order of the document and then go on together: what must wait
+    /// for something else, systemd holds back.
     async fn start_units(&self, document: &StateDocument) -> bool {
-        let mut whole = true;
+        let mut starts = JoinSet::new();
         for wanted in document.units.iter().filter(|unit| unit.running) {
-            if self.is_over() {
-                return false;
+            let (begun, has_begun) = oneshot::channel();
+            starts.spawn(start(Arc::clone(&self.node), wanted.clone(), begun));
+            // Dropped as often as sent: both say that the next one's turn has come.
+            if self.unless_over(has_begun).await.is_none() {
+                break;
             }
-            let applied = self.node.applied();
-            let counted = applied.restarts.get(&wanted.name).is_some_and(|&obeyed| wanted.restarts > obeyed);
-            let again = counted || applied.pending.contains(&wanted.name);
-            let done = settle::settle(&self.node, wanted, again).await;
-            if done {
-                let note = |applied: &mut Applied| {
-                    applied.pending.remove(&wanted.name);
-                    applied.restarts.insert(wanted.name.clone(), wanted.restarts);
-                };
-                self.node.note(note).await;
-            }
-            whole &= done;
         }
-        whole
+        let mut whole = true;
+        loop {
+            match self.unless_over(starts.join_next()).await {
+                Some(None) => return whole,
+                Some(Some(Ok(Some(wanted)))) => self.has_started(&wanted).await,
+                Some(Some(Ok(None) | Err(_))) => whole = false,
+                None => {
+                    // What systemd has begun goes on; whether it is still wanted, the newer document says.
+                    starts.shutdown().await;
+                    return false;
+                }
+            }
+        }
     }
+
+    async fn has_started(&self, wanted: &UnitWanted) {
+        let note = |applied: &mut Applied| {
+            applied.pending.remove(&wanted.name);
+            applied.restarts.insert(wanted.name.clone(), wanted.restarts);
+        };
+        self.node.note(note).await;
+    }
+}
+
+/// Starts one unit, or restarts it where that is due; gives it back when it is up.
+async fn start(node: Arc<Node>, wanted: UnitWanted, begun: oneshot::Sender<()>) -> Option<UnitWanted> {
+    let applied = node.applied();
+    let counted = applied.restarts.get(&wanted.name).is_some_and(|&obeyed| wanted.restarts > obeyed);
+    let again = counted || applied.pending.contains(&wanted.name);
+    settle::settle(&node, &wanted, again, Some(begun)).await.then_some(wanted)
 }
 
 fn announce(generation: u64, whole: bool) {

@@ -70,7 +70,7 @@ async fn correct(node: &Node, state: &UnitState, wanted: &UnitWanted, verdict: V
 }
 
 async fn bring_back(node: &Node, state: &UnitState, wanted: &UnitWanted, hand: &mut Hand) {
-    let mut start = std::pin::pin!(settle::start(node, state));
+    let mut start = std::pin::pin!(settle::start(node, state, None));
     let started = match timeout(NOTICE, &mut start).await {
         // The machine is going down: nobody is to blame, and nothing to be done.
         Ok(Err(error)) if is_shutdown(&error) => return,

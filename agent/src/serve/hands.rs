@@ -52,11 +52,17 @@ pub(super) struct Hand(OwnedMutexGuard<Entry>);
 impl Hands {
     /// Takes the unit, waiting until nobody else of us has it.
     pub(super) async fn take(&self, unit: &UnitName) -> Hand {
-        let entry = {
-            let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(units.entry(unit.clone()).or_default())
-        };
-        Hand(entry.lock_owned().await)
+        Hand(self.entry(unit).lock_owned().await)
+    }
+
+    /// Takes the unit, unless somebody else of us has it.
+    pub(super) fn take_free(&self, unit: &UnitName) -> Option<Hand> {
+        self.entry(unit).try_lock_owned().ok().map(Hand)
+    }
+
+    fn entry(&self, unit: &UnitName) -> Arc<tokio::sync::Mutex<Entry>> {
+        let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(units.entry(unit.clone()).or_default())
     }
 
     /// A stop or restart is under way until the value is dropped.

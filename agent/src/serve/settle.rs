@@ -1,10 +1,11 @@
 //! Brings one unit where it shall be, with our hand on it meanwhile.
 
 use protocol::UnitWanted;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use units::{Change, UnitError, UnitName, UnitState};
 
-use super::hands::Left;
+use super::hands::{Hand, Left};
 use super::judge::{self, Act};
 use super::node::Node;
 use super::voice;
@@ -13,8 +14,12 @@ use crate::chain::Chain;
 /// What a unit said that did not come up, in a report.
 const LOG_LINES: usize = 20;
 
-/// Brings it there. `false` when that failed; the ledger says why.
-pub(super) async fn settle(node: &Node, wanted: &UnitWanted, again: bool) -> bool {
+/// Dropped as soon as systemd has taken on what a unit is brought there by, or there is nothing for it to do.
+pub(super) type Begun = Option<oneshot::Sender<()>>;
+
+/// Brings it there. `false` when that failed; the ledger says why. Dropped on its way, it leaves the unit open, and
+/// what systemd has taken on goes on.
+pub(super) async fn settle(node: &Node, wanted: &UnitWanted, again: bool, begun: Begun) -> bool {
     let unit = match UnitName::parse(&wanted.name) {
         Ok(unit) => unit,
         Err(error) => {
@@ -23,7 +28,7 @@ pub(super) async fn settle(node: &Node, wanted: &UnitWanted, again: bool) -> boo
             return false;
         }
     };
-    let Err(why) = bring(node, &unit, wanted, again).await else {
+    let Err(why) = bring(node, &unit, wanted, again, begun).await else {
         node.ledger.complaint(&wanted.name, None);
         return true;
     };
@@ -35,9 +40,15 @@ pub(super) async fn settle(node: &Node, wanted: &UnitWanted, again: bool) -> boo
     false
 }
 
-async fn bring(node: &Node, unit: &UnitName, wanted: &UnitWanted, again: bool) -> Result<(), String> {
+async fn bring(
+    node: &Node,
+    unit: &UnitName,
+    wanted: &UnitWanted,
+    again: bool,
+    begun: Begun,
+) -> Result<(), String> {
     let told = |error: UnitError| Chain(&error).to_string();
-    let mut hand = node.hands.take(unit).await;
+    let (mut hand, begun) = take(node, unit, begun).await;
     let state = node.systemd.state(unit).await.map_err(told)?;
     // A report must not call the document true and say nothing of a unit in it, should the guard be slow.
     node.ledger.unit_unless_known(&state);
@@ -58,10 +69,10 @@ async fn bring(node: &Node, unit: &UnitName, wanted: &UnitWanted, again: bool) -
     hand.leave(Left::Open, wanted);
     let left = match act {
         Act::Leave => judge::left_alone(wanted, &state, left),
-        Act::Start => settled(&start(node, &state).await.map_err(told)?),
+        Act::Start => settled(&start(node, &state, begun).await.map_err(told)?),
         Act::Restart => {
             let _sweep = node.hands.sweep();
-            settled(&node.systemd.restart(unit).await.map_err(told)?)
+            settled(&node.systemd.restart_then(unit, || drop(begun)).await.map_err(told)?)
         }
         Act::Stop => {
             let _sweep = node.hands.sweep();
@@ -73,12 +84,28 @@ async fn bring(node: &Node, unit: &UnitName, wanted: &UnitWanted, again: bool) -
     Ok(())
 }
 
+/// The unit in our hand. The guard that has it is starting it already, and that may take minutes: nobody waits for
+/// the start to begin then.
+async fn take(node: &Node, unit: &UnitName, begun: Begun) -> (Hand, Begun) {
+    match node.hands.take_free(unit) {
+        Some(hand) => (hand, begun),
+        None => {
+            drop(begun);
+            (node.hands.take(unit).await, None)
+        }
+    }
+}
+
 /// Starts a unit, whatever it failed with before and however often systemd has started it: how often is enough is
 /// decided here.
-pub(super) async fn start(node: &Node, state: &UnitState) -> Result<Change<UnitState>, UnitError> {
+pub(super) async fn start(
+    node: &Node,
+    state: &UnitState,
+    begun: Begun,
+) -> Result<Change<UnitState>, UnitError> {
     // When it can't be cleared, the start says why.
     let _ = node.systemd.reset_failed(&state.name).await;
-    node.systemd.start(&state.name).await
+    node.systemd.start_then(&state.name, || drop(begun)).await
 }
 
 /// What a unit was left as by a start that succeeded.

@@ -102,23 +102,43 @@ impl Systemd {
     /// when systemd says so itself, [`UnitError::NotUp`] when it reports success for a unit that is not up
     /// (init scripts that exit 0, conditions that do not hold). Up does not mean ready to serve: ask the service.
     pub async fn start(&self, unit: &UnitName) -> Result<Change<UnitState>, UnitError> {
-        self.carry_out(Verb::Start, unit).await
+        self.carry_out(Verb::Start, unit, || ()).await
+    }
+
+    /// Like [`Systemd::start`]; `begun` is called as soon as systemd has taken the start on, which may be long before
+    /// its end: whoever starts several units in an order starts the next one then. Dropped where there is nothing to
+    /// begin, or systemd does not take it on.
+    pub async fn start_then(
+        &self,
+        unit: &UnitName,
+        begun: impl FnOnce() + Send,
+    ) -> Result<Change<UnitState>, UnitError> {
+        self.carry_out(Verb::Start, unit, begun).await
     }
 
     /// Stops the unit and waits for its end.
     pub async fn stop(&self, unit: &UnitName) -> Result<Change<UnitState>, UnitError> {
-        self.carry_out(Verb::Stop, unit).await
+        self.carry_out(Verb::Stop, unit, || ()).await
     }
 
     /// Stops the unit if it is up, then starts it; judged like [`Systemd::start`]. Never `Already`.
     pub async fn restart(&self, unit: &UnitName) -> Result<Change<UnitState>, UnitError> {
-        self.carry_out(Verb::Restart, unit).await
+        self.carry_out(Verb::Restart, unit, || ()).await
+    }
+
+    /// [`Systemd::restart`] that says when it has begun, as [`Systemd::start_then`] does.
+    pub async fn restart_then(
+        &self,
+        unit: &UnitName,
+        begun: impl FnOnce() + Send,
+    ) -> Result<Change<UnitState>, UnitError> {
+        self.carry_out(Verb::Restart, unit, begun).await
     }
 
     /// Asks the unit to read its own configuration again (`ExecReload=`). Never `Already`. A unit that is not up or
     /// can't reload gives an error.
     pub async fn reload(&self, unit: &UnitName) -> Result<Change<UnitState>, UnitError> {
-        self.carry_out(Verb::Reload, unit).await
+        self.carry_out(Verb::Reload, unit, || ()).await
     }
 
     /// Forgets that the unit failed, and how often it was started: the way out of `start-limit-hit`.
@@ -159,7 +179,12 @@ impl Systemd {
         Ok(link)
     }
 
-    async fn carry_out(&self, verb: Verb, unit: &UnitName) -> Result<Change<UnitState>, UnitError> {
+    async fn carry_out(
+        &self,
+        verb: Verb,
+        unit: &UnitName,
+        begun: impl FnOnce() + Send,
+    ) -> Result<Change<UnitState>, UnitError> {
         let doing = verb.doing(unit);
         let link = self.link(&doing).await?;
         let before = read::load(&link, unit, &doing).await?;
@@ -167,7 +192,7 @@ impl Systemd {
             return Ok(Change::Already(before.state));
         }
         let held = Held::new(&link, unit).await;
-        let verdict = self.judged(&link, verb, unit, doing).await;
+        let verdict = self.judged(&link, verb, unit, doing, begun).await;
         held.release().await;
         verdict
     }
@@ -178,8 +203,9 @@ impl Systemd {
         verb: Verb,
         unit: &UnitName,
         doing: String,
+        begun: impl FnOnce() + Send,
     ) -> Result<Change<UnitState>, UnitError> {
-        let outcome = self.run_job(link, verb, unit, &doing).await?;
+        let outcome = self.run_job(link, verb, unit, &doing, begun).await?;
         let after = match verb {
             Verb::Start | Verb::Restart if outcome == JobOutcome::Done => {
                 self.settled(link, unit, &doing).await?
@@ -201,6 +227,7 @@ impl Systemd {
         verb: Verb,
         unit: &UnitName,
         doing: &str,
+        begun: impl FnOnce() + Send,
     ) -> Result<JobOutcome, UnitError> {
         // Before the request: systemd may announce the end of the job ahead of its reply.
         let mut ends = link.hub.jobs();
@@ -211,7 +238,9 @@ impl Systemd {
             Verb::Restart => link.manager.restart_unit(name, mode).await,
             Verb::Reload => link.manager.reload_unit(name, mode).await,
         };
-        wait(&job.map_err(|e| UnitError::from_wire(doing, e))?, &mut ends, doing).await
+        let job = job.map_err(|e| UnitError::from_wire(doing, e))?;
+        begun();
+        wait(&job, &mut ends, doing).await
     }
 
     /// The unit after the settling time, or as soon as it is no longer up. Only services can fall over unseen.

@@ -77,6 +77,7 @@ fn a_node_from_seed_to_last_order() {
         what_fails_does_not_stop_the_rest(&controller).await;
         what_leaves_the_document_is_stopped(&controller).await;
         a_replaced_controller_is_not_obeyed(&controller).await;
+        a_slow_unit_holds_nobody_up(&controller).await;
         logs_are_answered(&controller).await;
         a_flapping_unit_is_left_alone(&controller).await;
     });
@@ -291,6 +292,47 @@ async fn a_replaced_controller_is_not_obeyed(controller: &Controller) {
     controller.report(begun, "generation 8", |r| r.generation == 8 && is(r, SSH, "active")).await;
     let applied = std::fs::read_to_string("/var/lib/rackwright-agent/applied.json").unwrap();
     assert!(applied.contains("\"epoch\": 4"), "{applied}");
+}
+
+async fn a_slow_unit_holds_nobody_up(controller: &Controller) {
+    const SLOW: &str = "slow.service";
+    const OTHERS: [&str; 3] = ["zeta.service", "eta.service", "theta.service"];
+    let oneshot = |seconds: u32| {
+        format!("[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep {seconds}\n")
+    };
+    let mut next = base(9);
+    next.files.push(file("/etc/systemd/system/slow.service", &oneshot(3600), &[]));
+    next.units.insert(0, unit(SLOW));
+    for name in OTHERS {
+        next.files.push(file(&format!("/etc/systemd/system/{name}"), &oneshot(3), &[]));
+        next.units.push(unit(name));
+    }
+    let begun = Instant::now();
+    controller.with(|s| s.document = Some(next.clone()));
+    let up = |r: &Report| OTHERS.iter().all(|name| is(r, name, "active"));
+    let (took, _) = controller.report(begun, "all but the slow one", up).await;
+    println!("three units of 3 s each were up after {took:?}, behind one of an hour");
+    assert!(took < Duration::from_secs(8), "{took:?}: one after the other");
+    let begins = [SLOW].into_iter().chain(OTHERS).map(|name| {
+        let property = "--property=InactiveExitTimestampMonotonic";
+        systemctl(&["show", property, "--value", name]).parse::<u64>().unwrap()
+    });
+    let begins = begins.collect::<Vec<_>>();
+    assert!(begins.is_sorted(), "started in the order of the document: {begins:?}");
+    assert_eq!(systemctl(&["is-active", SLOW]), "activating");
+
+    // The operator does not want it after all.
+    next.generation = 10;
+    (next.units[0].running, next.units[0].enabled) = (false, false);
+    let begun = Instant::now();
+    controller.with(|s| s.document = Some(next));
+    // systemd calls a program that it ended before it was through a failed one.
+    let down = |r: &Report| r.generation == 10 && (is(r, SLOW, "failed") || is(r, SLOW, "inactive"));
+    let (took, _) = controller.report(begun, "the slow one stopped", down).await;
+    println!("a unit that was still starting was stopped after {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    controller.with(|s| s.document = Some(base(11)));
+    controller.report(begun, "generation 11", |r| r.generation == 11).await;
 }
 
 async fn logs_are_answered(controller: &Controller) {
