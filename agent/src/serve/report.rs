@@ -11,6 +11,7 @@ use super::node::Node;
 use super::voice::Nag;
 use crate::chain::Chain;
 use crate::controller::Line;
+use crate::keys;
 
 /// A sign of life at least this often.
 const PULSE: Duration = Duration::from_secs(30);
@@ -18,6 +19,10 @@ const PULSE: Duration = Duration::from_secs(30);
 const COALESCE: Duration = Duration::from_millis(200);
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A report that was not received is repeated after half of this at the least: what has happened meanwhile is news as
+/// soon as the controller is there again, however long it was away.
+const REPEAT: Duration = Duration::from_secs(1);
 
 /// Reports for ever.
 pub(super) async fn follow(node: Arc<Node>) {
@@ -48,9 +53,27 @@ pub(super) async fn follow(node: Arc<Node>) {
             }
             Err(why) => {
                 nag.say(&why);
-                sleep(line.pause()).await;
+                sleep(repeat(keys::dice())).await;
                 node.ledger.again();
             }
         }
+    }
+}
+
+/// The wait before a report is repeated, blurred so that the nodes of a rack do not call in step.
+fn repeat(dice: u8) -> Duration {
+    REPEAT / 2 + REPEAT * u32::from(dice) / 510
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{REPEAT, repeat};
+
+    #[test]
+    fn a_report_is_repeated_within_a_second() {
+        assert_eq!((repeat(0), repeat(255)), (Duration::from_millis(500), REPEAT));
+        assert!((0..=255).all(|dice| repeat(dice) <= Duration::from_secs(1)));
     }
 }

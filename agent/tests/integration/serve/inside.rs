@@ -78,6 +78,7 @@ fn a_node_from_seed_to_last_order() {
         what_leaves_the_document_is_stopped(&controller).await;
         a_replaced_controller_is_not_obeyed(&controller).await;
         a_slow_unit_holds_nobody_up(&controller).await;
+        after_an_outage_the_first_report_comes_at_once(&controller).await;
         logs_are_answered(&controller).await;
         a_flapping_unit_is_left_alone(&controller).await;
     });
@@ -333,6 +334,17 @@ async fn a_slow_unit_holds_nobody_up(controller: &Controller) {
     assert!(took < Duration::from_secs(5), "{took:?}");
     controller.with(|s| s.document = Some(base(11)));
     controller.report(begun, "generation 11", |r| r.generation == 11).await;
+}
+
+async fn after_an_outage_the_first_report_comes_at_once(controller: &Controller) {
+    controller.with(|s| s.broken = true);
+    // Long enough for the waits to have grown to their longest.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let begun = Instant::now();
+    controller.with(|s| s.broken = false);
+    let (took, _) = controller.report(begun, "a report after the outage", |_| true).await;
+    println!("reported {took:?} after the controller was there again");
+    assert!(took <= REPORTED, "{took:?}");
 }
 
 async fn logs_are_answered(controller: &Controller) {
