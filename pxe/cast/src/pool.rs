@@ -48,6 +48,8 @@ pub(crate) struct Pool {
     tries: BTreeMap<u32, u32>,
     /// Stored bytes being fetched, waiting, or being written.
     spool: u64,
+    /// Whether a write was ordered.
+    written: bool,
     /// Whether a flush has succeeded since the last write.
     flushed: bool,
     flush: Tries,
@@ -70,6 +72,11 @@ impl Pool {
     /// Everything is on the disk, durable and read back.
     pub(crate) fn finished(&self, orders: &Orders) -> bool {
         self.flushed && self.unread.is_empty() && self.still() && orders.is_empty()
+    }
+
+    /// Nothing of it was ordered to the disk.
+    pub(crate) fn untouched(&self) -> bool {
+        !self.written
     }
 
     pub(crate) fn phase(&self, orders: &Orders) -> Phase {
@@ -126,7 +133,7 @@ impl Pool {
     fn give_writes(&mut self, ledger: &mut Ledger, given: &mut Vec<Order>) {
         while ledger.orders.count(|open| matches!(open, Open::Write(_))) < ledger.limits.writes.max(1) {
             let Some((_, piece)) = self.arrived.pop_first() else { return };
-            self.flushed = false;
+            (self.written, self.flushed) = (true, false);
             given.push(ledger.orders.give(Open::Write(piece)));
         }
     }

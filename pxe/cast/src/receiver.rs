@@ -161,6 +161,23 @@ impl Receiver {
         }
     }
 
+    /// Whether the job may be left as it is: nothing of the first window was ordered to the disk, so that it does not
+    /// boot. From then on only the end of the job makes sure what it is.
+    #[must_use]
+    pub fn may_stop(&self) -> bool {
+        match &self.stage {
+            Stage::First(pool) => pool.untouched(),
+            Stage::Undo(..) => false,
+            Stage::Disarm(_)
+            | Stage::Body(_)
+            | Stage::Seed(_)
+            | Stage::SeedFlush(_)
+            | Stage::Last(_)
+            | Stage::Done
+            | Stage::Failed(_) => true,
+        }
+    }
+
     /// Whether it has ended, and how.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

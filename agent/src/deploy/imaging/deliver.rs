@@ -96,8 +96,8 @@ impl Delivery<'_> {
                 Verdict::Done(_) => return Ended::Done(receiver.progress()),
                 Verdict::Failed(failure) => return Ended::Failed(failure),
             }
-            // While the tables are written there is nothing safer than going on.
-            let is_safe = receiver.progress().phase < Phase::Seed;
+            // While the first window is written there is nothing safer than going on.
+            let is_safe = receiver.may_stop();
             if let Some(why) = stop.clone().or_else(|| self.reporter.stop()).filter(|_| is_safe) {
                 return Ended::Stopped(why);
             }

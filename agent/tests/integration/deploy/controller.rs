@@ -55,6 +55,8 @@ pub struct State {
     pub task_epoch: Option<Epoch>,
     pub image: Option<(Signed, Vec<u8>)>,
     pub faults: VecDeque<Fault>,
+    /// The range that begins there is refused once, for good.
+    pub forbidden: Option<u64>,
     pub cancel: bool,
     /// Switched off: connections end, new ones are not taken.
     pub away: bool,
@@ -94,6 +96,7 @@ impl Controller {
             task_epoch: None,
             image: None,
             faults: VecDeque::new(),
+            forbidden: None,
             cancel: false,
             away: false,
             witness: None,
@@ -203,6 +206,9 @@ impl State {
         let (first, last) = (first.parse::<usize>().unwrap(), last.parse::<usize>().unwrap());
         if let Some(witness) = &mut self.witness {
             witness(first as u64);
+        }
+        if self.forbidden.take_if(|at| *at == first as u64).is_some() {
+            return refuse(StatusCode::FORBIDDEN, "this certificate has expired", false);
         }
         let (_, data) = self.image.as_ref().unwrap();
         let mut part = data[first..=last].to_vec();

@@ -236,6 +236,8 @@ fn what_does_not_read_back_right_is_written_again() {
         rack.boot().await;
         assert_eq!(spoilt.load(Ordering::Relaxed), 1);
         rack.assert_is_image(&rack.image);
+        let receipt = rack.controller.with(|s| s.receipts[0].clone());
+        assert_eq!(receipt.written_bytes + receipt.same_bytes, receipt.total_bytes, "{receipt:?}");
     });
 }
 
@@ -308,6 +310,27 @@ fn a_cancelled_job_stops_with_the_disk_disarmed() {
         assert!(console.text().contains("n1: stopped"), "{}", console.text());
         rack.assert_cannot_boot();
         assert_eq!(rack.controller.with(|s| s.receipts.len()), 0);
+    });
+}
+
+#[test]
+fn a_final_no_to_a_table_is_heard_and_a_new_hello_goes_on() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let tables = [rack.image.windows.last().unwrap().0.offset, rack.image.windows[0].0.offset];
+        for (offset, hellos) in tables.into_iter().zip([2, 4]) {
+            let job = ImageJob { resume: true, ..rack.job() };
+            rack.offer(&rack.image, job);
+            rack.controller.with(|s| s.forbidden = Some(offset));
+            let console = rack.boot().await;
+            assert!(console.text().contains("n1: stopped"), "{}", console.text());
+            let said = rack.controller.with(|s| s.hellos.iter().filter(|h| h.proof.is_some()).count());
+            assert!(said >= hellos, "{said} hellos: {}", console.text());
+            rack.assert_is_image(&rack.image);
+        }
     });
 }
 

@@ -186,8 +186,40 @@ fn neighbours_are_fetched_as_one_range_within_limits() {
 }
 
 #[test]
+fn a_job_may_be_left_until_the_first_window_is_written() {
+    let mut receiver =
+        Receiver::new((0..3).map(|id| piece(id, 100)).collect(), true, one_at_a_time()).unwrap();
+    let mut ordered = Vec::new();
+    while receiver.verdict() == Verdict::Working {
+        for order in receiver.poll(Millis(0)) {
+            ordered.push(order.action.clone());
+            // Once for all: what was ordered is not taken back.
+            assert_eq!(receiver.may_stop(), !ordered.contains(&Action::Write(0)), "{:?}", order.action);
+            for outcome in well(&order.action) {
+                receiver.on(order.ticket, outcome, Millis(0));
+            }
+        }
+    }
+    assert!(ordered.contains(&Action::Write(0)));
+    let mut undone = Receiver::new(vec![piece(0, 100)], false, one_at_a_time()).unwrap();
+    let mut now = Millis(0);
+    while undone.progress().phase != Phase::Undo {
+        now = undone.wake().unwrap_or(now);
+        for order in undone.poll(now) {
+            let spoils = matches!(order.action, Action::ReadBack(0));
+            let outcomes = if spoils { vec![Outcome::Differs] } else { well(&order.action) };
+            for outcome in outcomes {
+                undone.on(order.ticket, outcome, now);
+            }
+        }
+    }
+    assert!(!undone.may_stop(), "part of it may boot");
+}
+
+#[test]
 fn a_window_counts_once_however_often_it_is_written() {
-    let mut receiver = Receiver::new((0..4).map(|id| piece(id, 100)).collect(), false, one_at_a_time()).unwrap();
+    let mut receiver =
+        Receiver::new((0..4).map(|id| piece(id, 100)).collect(), false, one_at_a_time()).unwrap();
     let mut spoilt = vec![1, 2, 2, 3];
     run(&mut receiver, |action| match action {
         Action::Compare(1) => vec![Outcome::Same],
