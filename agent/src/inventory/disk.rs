@@ -20,13 +20,20 @@ pub fn disks(root: &Path) -> Vec<Disk> {
     read::names(root, "sys/block").iter().filter_map(|name| disk(root, name)).collect()
 }
 
+/// The names of [`disks`], without a look at what is on them.
+pub fn disk_names(root: &Path) -> Vec<String> {
+    let names = read::names(root, "sys/block").into_iter().filter(|name| bytes(root, name).is_some());
+    names.map(|name| crate::text::name(&name)).collect()
+}
+
 /// Where a disk of [`disks`] is opened. The name is only good until the next look.
 pub fn device(root: &Path, name: &str) -> PathBuf {
     // A slash in a device's name is written as `!` in /sys (cciss!c0d0).
     root.join("dev").join(name.replace('!', "/"))
 }
 
-fn disk(root: &Path, name: &str) -> Option<Disk> {
+/// The size of a disk; `None` for what is none, and for a drive without a medium.
+fn bytes(root: &Path, name: &str) -> Option<u64> {
     let at = |file: &str| format!("sys/block/{name}/{file}");
     let is_part_of_card = name.starts_with("mmcblk") && (name.contains("boot") || name.ends_with("rpmb"));
     if SKIPPED.iter().any(|kind| name.starts_with(kind)) || is_part_of_card {
@@ -36,7 +43,12 @@ fn disk(root: &Path, name: &str) -> Option<Disk> {
     if read::text(root, &at("hidden")) == "1" {
         return None;
     }
-    let bytes = read::number::<u64>(root, &at("size"))?.checked_mul(SYS_SECTOR).filter(|&b| b > 0)?;
+    read::number::<u64>(root, &at("size"))?.checked_mul(SYS_SECTOR).filter(|&b| b > 0)
+}
+
+fn disk(root: &Path, name: &str) -> Option<Disk> {
+    let at = |file: &str| format!("sys/block/{name}/{file}");
+    let bytes = bytes(root, name)?;
     let sector_bytes = read::number(root, &at("queue/logical_block_size")).unwrap_or(512);
     let mut disk = Disk {
         name: crate::text::name(name),

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use protocol::Inventory;
 
-pub use disk::{device, disks};
+pub use disk::{device, disk_names, disks};
 pub use nic::nics;
 
 /// Looks at everything. `root` is `/`, or a test's tree. What can't be read is left empty: a server with a dead

@@ -12,6 +12,8 @@ use tokio::time::timeout;
 
 use crate::chain::Chain;
 use crate::deploy::imaging::fetch::Fetcher;
+use crate::deploy::imaging::hold::HoldError;
+use crate::deploy::imaging::lookout::Lookout;
 use crate::deploy::imaging::report::{self, Reporter};
 use crate::deploy::imaging::target::{DiskError, Drive};
 use crate::screen::{Bar, Screen};
@@ -33,6 +35,7 @@ pub(super) struct Delivery<'a> {
     /// Left on the disk when everything but the tables is there.
     pub(super) finished: Seed,
     pub(super) rotational: bool,
+    pub(super) lookout: &'a Lookout,
     pub(super) reporter: &'a Reporter,
     pub(super) screen: &'a Screen,
 }
@@ -46,6 +49,8 @@ pub(super) enum Ended {
     Failed(cast::Failure),
     /// The controller wants no more of it; the disk does not boot.
     Stopped(String),
+    /// Another disk is not safe from us; the disk does not boot.
+    Exposed(Arc<HoldError>),
 }
 
 /// The orders under way.
@@ -100,6 +105,9 @@ impl Delivery<'_> {
             let is_safe = receiver.may_stop();
             if let Some(why) = stop.clone().or_else(|| self.reporter.stop()).filter(|_| is_safe) {
                 return Ended::Stopped(why);
+            }
+            if let Some(error) = self.lookout.alarm().filter(|_| is_safe) {
+                return Ended::Exposed(error);
             }
             let wake = receiver.wake().map_or(SHOW_EVERY, |then| Duration::from_millis(then.since(now()).0));
             match timeout(wake.min(SHOW_EVERY), told.recv()).await {

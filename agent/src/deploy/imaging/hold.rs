@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::inventory;
 use crate::sys;
 
@@ -90,16 +92,42 @@ impl Protected {
     /// are undone.
     pub fn all_but(root: &Path, target: &str) -> Result<Self, HoldError> {
         let mut protected = Self::default();
-        for disk in inventory::disks(root).into_iter().filter(|disk| disk.name != target) {
-            let wrong = |source| HoldError::Protect { disk: disk.name.clone(), source };
-            let file = File::open(inventory::device(root, &disk.name)).map_err(wrong)?;
-            if !sys::is_read_only(&file).map_err(wrong)? {
-                sys::set_read_only(&file, true).map_err(wrong)?;
-                protected.disks.push(file);
-            }
+        for disk in inventory::disk_names(root).into_iter().filter(|disk| disk != target) {
+            protected.add(root, &disk).map_err(|source| HoldError::Protect { disk, source })?;
         }
         Ok(protected)
     }
+
+    /// So do the disks that have appeared since, and those whose protection somebody took off. One that is on its way
+    /// in or out has no device to write to, and is looked at again the next time.
+    ///
+    /// # Errors
+    /// [`HoldError::Protect`]: one that can't be protected. All others are.
+    pub fn also(&mut self, root: &Path, target: &str) -> Result<(), HoldError> {
+        let mut wrong = None;
+        for disk in inventory::disk_names(root).into_iter().filter(|disk| disk != target) {
+            match self.add(root, &disk) {
+                Err(source) if !is_gone(&source) => wrong = Some(HoldError::Protect { disk, source }),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        wrong.map_or(Ok(()), Err)
+    }
+
+    fn add(&mut self, root: &Path, disk: &str) -> io::Result<()> {
+        let file = File::open(inventory::device(root, disk))?;
+        if !sys::is_read_only(&file)? {
+            sys::set_read_only(&file, true)?;
+            self.disks.push(file);
+        }
+        Ok(())
+    }
+}
+
+/// There is no such device, or none any more.
+fn is_gone(error: &io::Error) -> bool {
+    let gone = [Errno::NOENT, Errno::NXIO, Errno::NODEV].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| gone.contains(&code))
 }
 
 impl Drop for Protected {

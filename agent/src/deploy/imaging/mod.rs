@@ -1,8 +1,8 @@
 //! One image onto one disk.
 //!
 //! ```text
-//! manifest (signed, the job's) -> disks looked at -> the planned one, or none -> all others read-only
-//!   -> opened, alone -> delivered (cast decides, deliver carries out) -> receipt -> what the controller says next
+//! manifest (signed, the job's) -> disks looked at -> the planned one, or none -> all others read-only,
+//!   also those to come -> opened, alone -> delivered (cast decides, deliver carries out) -> receipt -> what the controller says next
 //! ```
 
 mod buffer;
@@ -11,6 +11,7 @@ mod fetch;
 pub mod guard;
 pub mod hold;
 pub mod image;
+mod lookout;
 mod report;
 pub mod target;
 
@@ -30,6 +31,7 @@ use crate::deploy::imaging::fetch::Fetcher;
 use crate::deploy::imaging::guard::Unsafe;
 use crate::deploy::imaging::hold::{HoldError, Protected};
 use crate::deploy::imaging::image::ImageError;
+use crate::deploy::imaging::lookout::Lookout;
 use crate::deploy::imaging::report::Reporter;
 use crate::deploy::imaging::target::{DiskError, Drive};
 use crate::inventory::{self, probe};
@@ -47,6 +49,9 @@ pub enum ImagingError {
     /// The disks' users.
     #[error(transparent)]
     Hold(#[from] HoldError),
+    /// A disk that appeared while the image was written.
+    #[error("a disk appeared that can't be protected")]
+    Appeared(#[source] Arc<HoldError>),
     /// The disk itself.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -109,6 +114,7 @@ async fn work(
         let first = nothing_yet(job, manifest.chunks().iter().map(|c| u64::from(c.bytes)).sum());
         Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first)
     };
+    let lookout = Lookout::begin(&server.root, &disk.name, protected);
     let fetcher = Fetcher::new(admitted.controller.clone(), job.image, Arc::clone(&manifest));
     let delivery = Delivery {
         job: job.job,
@@ -118,11 +124,11 @@ async fn work(
         begun: seed(server, admitted, key, job, false),
         finished: seed(server, admitted, key, job, true),
         rotational: disk.rotational,
+        lookout: &lookout,
         reporter: &reporter,
         screen: &server.screen,
     };
     let ended = delivery.run().await.map_err(|error| ImagingError::Delivery(error.to_string()))?;
-    drop(protected);
     match ended {
         Ended::Done(progress) => {
             delivery.drive.reread_partitions();
@@ -130,6 +136,7 @@ async fn work(
         }
         Ended::Failed(failure) => Err(ImagingError::Delivery(failure_words(&failure))),
         Ended::Stopped(why) => Ok(Outcome::Stopped(why)),
+        Ended::Exposed(error) => Err(ImagingError::Appeared(error)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -132,6 +133,53 @@ fn the_disk_becomes_the_image_and_nothing_else_is_touched() {
         for words in ["imaging 0%", "reading back", "rackwright-agent: verified\r\n"] {
             assert!(text.contains(words), "{words} in {text}");
         }
+    });
+}
+
+#[test]
+fn a_disk_that_appears_meanwhile_is_protected_too() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        let late = super::machine::LoopDisk::new(&rack.machine.path().join("late.img"), 8 * MIB);
+        // The wire is kept busy failing until it has been seen.
+        rack.controller.with(|s| s.faults = std::iter::repeat_n(Fault::Busy, 100_000).collect());
+        let appears = async {
+            until("some ranges", || rack.controller.with(|s| s.ranges >= 1)).await;
+            rack.machine.wire("vdc", "LATE", 8 * MIB, &late.device, &late.number());
+            until("its protection", || late.is_read_only()).await;
+            rack.controller.with(|s| s.faults.clear());
+        };
+        tokio::join!(rack.boot(), appears);
+        rack.assert_is_image(&rack.image);
+        assert!(!late.is_read_only(), "writable again");
+    });
+}
+
+#[test]
+fn a_disk_that_appears_and_can_not_be_protected_ends_the_job() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        rack.controller.with(|s| s.faults = std::iter::repeat_n(Fault::Busy, 100_000).collect());
+        let no_disk = rack.machine.path().join("no-disk");
+        fs::write(&no_disk, "").unwrap();
+        let appears = async {
+            until("some ranges", || rack.controller.with(|s| s.ranges >= 1)).await;
+            // One that is still on its way in is waited for.
+            rack.machine.wire("vdc", "HALF", 8 * MIB, Path::new("/dev/no-such-device"), "7:99");
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!(rack.controller.with(|s| s.progress.iter().all(|p| p.failed.is_none())));
+            rack.machine.wire("vdd", "LATE", 8 * MIB, &no_disk, "7:99");
+        };
+        let (why, ()) = tokio::join!(rack.failure(), appears);
+        let words = "a disk appeared that can't be protected: setting the other disk vdd read-only";
+        assert!(why.starts_with(words), "{why}");
+        rack.assert_cannot_boot();
     });
 }
 

@@ -37,7 +37,7 @@ impl LoopDisk {
         Self { device, file: file.to_owned(), _open: open }
     }
 
-    fn number(&self) -> String {
+    pub fn number(&self) -> String {
         let name = self.device.file_name().unwrap().to_str().unwrap();
         fs::read_to_string(format!("/sys/block/{name}/dev")).unwrap()
     }
@@ -110,15 +110,20 @@ impl Machine {
     }
 
     pub fn plug(&mut self, name: &str, serial: &str, bytes: u64, disk: LoopDisk) {
-        symlink(&disk.device, self.path().join("dev").join(name)).unwrap();
+        self.wire(name, serial, bytes, &disk.device, &disk.number());
+        self.disks.push(disk);
+    }
+
+    /// The same while it runs, with a device that a test may have made.
+    pub fn wire(&self, name: &str, serial: &str, bytes: u64, device: &Path, number: &str) {
+        symlink(device, self.path().join("dev").join(name)).unwrap();
         let at = |file: &str| format!("sys/block/{name}/{file}");
-        self.file(&at("dev"), &disk.number());
-        self.file(&at("size"), &format!("{}\n", bytes / 512));
+        self.file(&at("dev"), number);
         self.file(&at("queue/logical_block_size"), "512\n");
         self.file(&at("queue/rotational"), "0\n");
         self.file(&at("removable"), "0\n");
         self.file(&at("serial"), serial);
-        self.disks.push(disk);
+        self.file(&at("size"), &format!("{}\n", bytes / 512));
     }
 
     pub fn inventory(&self, serial: &str) -> Disk {
