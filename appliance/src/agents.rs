@@ -11,7 +11,7 @@ mod service;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fleet::certificate::{Authed, Certificate, Grant, Stage, Unauthorised, authorise};
+use fleet::certificate::{Authed, Certificate, Grant, Stage, Unauthorised, authorise, authorise_enrolment};
 use fleet::event::Effect;
 use fleet::{Denied, Event, Time};
 use pack::Digest;
@@ -135,7 +135,7 @@ impl Agents {
             routes::PROGRESS => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::VERIFIED => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::ENROL => {
-                let who = stage(Stage::Run).or_else(|_| stage(Stage::Deploy))?;
+                let who = authorise_enrolment(&self.core.world().fleet, asked.fingerprint, now())?;
                 json(&self.enrol(who, body(asked)?).await?)
             }
             routes::ESCROW => json(&self.escrow(stage(Stage::Run)?, body(asked)?).await?),

@@ -1,15 +1,21 @@
 //! TLS as agents meet it: version 1.3 only, ring, a client certificate optional but, when shown, of this site's CA.
 //!
-//! Knows what makes a handshake fail and says so in words for an operator. Refuses to know what a certificate allows:
-//! it hands up the fingerprint of one that is genuine and in date. Tested by `listen::https`, against real handshakes.
+//! Knows what makes a handshake fail and says so in words for an operator. Refuses to know what a certificate allows,
+//! and until when: it hands up the fingerprint of one that is genuine. In TLS 1.3 a client learns of a refused
+//! certificate only as a broken connection; that it has expired it must hear as an answer, to say hello again. Tested by
+//! `listen::https`, against real handshakes.
 
 use std::sync::Arc;
 
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{CertificateError, Error as TlsFault, RootCertStore, ServerConfig};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error as TlsFault, RootCertStore,
+    ServerConfig, SignatureScheme,
+};
 
 use crate::ca::{ServerIdentity, SiteCa};
 
@@ -46,17 +52,89 @@ pub fn server(ca: &SiteCa, identity: ServerIdentity) -> Result<Arc<ServerConfig>
     Ok(Arc::new(config))
 }
 
-/// Verifies client certificates against this CA; none at all is allowed, because the first hello has none.
+/// Verifies client certificates against this CA, whatever their dates; none at all is allowed, because the first hello
+/// has none. Whoever takes a certificate must look its end up (`fleet::certificate`).
 ///
 /// # Errors
 /// [`TlsError::Anchor`], [`TlsError::Verifier`].
 pub fn verifier(ca: &CertificateDer<'static>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.add(ca.clone()).map_err(TlsError::Anchor)?;
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+    let strict = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .allow_unauthenticated()
         .build()
-        .map_err(TlsError::Verifier)
+        .map_err(TlsError::Verifier)?;
+    Ok(Arc::new(Dateless(strict)))
+}
+
+/// A verifier to which the dates in a certificate say nothing: it is checked as of a moment when it was valid.
+#[derive(Debug)]
+struct Dateless(Arc<dyn ClientCertVerifier>);
+
+/// Leaf and, at the most, three certificates above it can be out of date one after the other.
+const MOMENTS: usize = 4;
+
+/// The nearest moment at which a certificate that was refused for its dates was valid.
+fn valid_moment(refused: &TlsFault) -> Option<UnixTime> {
+    if let TlsFault::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) = refused {
+        Some(*not_after)
+    } else if let TlsFault::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) =
+        refused
+    {
+        Some(*not_before)
+    } else {
+        None
+    }
+}
+
+impl ClientCertVerifier for Dateless {
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, TlsFault> {
+        let mut result = self.0.verify_client_cert(leaf, chain, now);
+        for _ in 0..MOMENTS {
+            let Some(at) = result.as_ref().err().and_then(valid_moment) else { break };
+            result = self.0.verify_client_cert(leaf, chain, at);
+        }
+        result
+    }
+
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsFault> {
+        self.0.verify_tls12_signature(message, leaf, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsFault> {
+        self.0.verify_tls13_signature(message, leaf, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -125,3 +125,38 @@ pub fn authorise(
     }
     Ok(Authed { node: node.id, certificate: certificate.clone() })
 }
+
+/// Who may enrol: the holder of a run certificate, to renew it, and the holder of the deploy certificate that the node
+/// was installed with. The latter may have ended meanwhile: a verified node can be switched off for a day before its
+/// first boot, and has no other way in.
+///
+/// # Errors
+/// [`Unauthorised`], with the reason.
+pub fn authorise_enrolment(
+    fleet: &Fleet,
+    fingerprint: Option<&str>,
+    now: Time,
+) -> Result<Authed, Unauthorised> {
+    if let Ok(renews) = authorise(fleet, fingerprint, Stage::Run, now) {
+        return Ok(renews);
+    }
+    match authorise(fleet, fingerprint, Stage::Deploy, now) {
+        Err(Unauthorised::Expired) => {
+            let row = fingerprint.and_then(|print| fleet.certificates.get(print));
+            let first = row.filter(|row| is_awaited(fleet, row)).cloned();
+            first
+                .map(|certificate| Authed { node: certificate.node, certificate })
+                .ok_or(Unauthorised::Expired)
+        }
+        other => other,
+    }
+}
+
+/// Whether the first boot of a node is still to enrol, or to hear that it has, with this certificate.
+pub(crate) fn is_awaited(fleet: &Fleet, certificate: &Certificate) -> bool {
+    certificate.stage == Stage::Deploy
+        && fleet.nodes.get(&certificate.node).is_some_and(|node| {
+            node.generation == certificate.generation
+                && ["booting", "enrolling"].contains(&node.state.phase())
+        })
+}

@@ -1,5 +1,6 @@
 //! How long every state may last, and what it waits for: the whole table of patience.
 
+use crate::certificate::is_awaited;
 use crate::imaging::attention;
 use crate::node::State;
 use crate::running::{not_up, stuck};
@@ -69,7 +70,8 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     }
 }
 
-/// Every node whose patience is over goes to `Attention`; certificates that ended long ago are forgotten.
+/// Every node whose patience is over goes to `Attention`; certificates that ended long ago and that no first
+/// boot may still show are forgotten.
 pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
     let mut outcome = Outcome::default();
     for node in fleet.nodes.values() {
@@ -89,6 +91,7 @@ pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
         outcome.changes.push(Change::Node(Box::new(moved(node, state, now))));
     }
     let ended = fleet.certificates.values().filter(|row| row.until.plus_seconds(86_400) < now);
+    let ended = ended.filter(|row| !is_awaited(fleet, row));
     outcome.changes.extend(ended.map(|row| Change::ForgetCertificate(row.fingerprint.clone())));
     outcome
 }

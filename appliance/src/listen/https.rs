@@ -1,7 +1,7 @@
 //! HTTPS for agents: TLS 1.3, a client certificate of this site's CA or none at all.
 //!
 //! Knows how long anything may take and how much may come. Refuses to know what a request means or who may ask it:
-//! the [`AgentService`] is given the whole body and the fingerprint of the certificate, which is genuine and in date.
+//! the [`AgentService`] is given the whole body and the fingerprint of the certificate, which is genuine, in date or not.
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Who comes in, and who does not.
 
-use fleet::certificate::{Stage, Unauthorised, authorise};
+use fleet::certificate::{Stage, Unauthorised, authorise, authorise_enrolment};
 use fleet::event::Standing;
 use fleet::{Denied, Event, Reply, State};
 use protocol::{Code, Key};
@@ -139,4 +139,41 @@ fn names_are_one_nodes_only() {
     let taken = rack.bring(Event::Rename { node: one, name: "n2".parse().unwrap() }).unwrap_err();
     assert!(matches!(taken, Denied::Conflict(_)), "{taken}");
     assert!(rack.fleet.nodes.values().all(|node| node.state == State::Discovered));
+}
+
+#[test]
+fn a_verified_node_enrols_however_late_it_first_boots() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    let print = rack.fleet.certificates.values().next().unwrap().fingerprint.clone();
+    let may = |rack: &Rack| authorise_enrolment(&rack.fleet, Some(&print), rack.now).map(|who| who.node);
+    rack.now = rack.now.plus_seconds(Stage::Deploy.seconds() + 60);
+    assert_eq!(may(&rack), Err(Unauthorised::Expired), "not before it was verified");
+    rack.verified(node, job).unwrap();
+    assert_eq!(may(&rack), Ok(node));
+    // Days later; the deadline of its first boot is long over.
+    for _ in 0..9 {
+        rack.now = rack.now.plus_seconds(86_400);
+        rack.bring(Event::Tick).unwrap();
+    }
+    assert_eq!((rack.state(), may(&rack)), ("attention", Ok(node)));
+    let job_calls = authorise(&rack.fleet, Some(&print), Stage::Deploy, rack.now).map(|who| who.node);
+    assert_eq!(job_calls, Err(Unauthorised::Expired), "it opens nothing else");
+    rack.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 1 }).unwrap();
+    assert_eq!(may(&rack), Ok(node), "the answer may have been lost");
+    rack.reports(node, "active").unwrap();
+    assert_eq!(may(&rack), Err(Unauthorised::Expired), "used up");
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(may(&rack), Err(Unauthorised::Unknown));
+}
+
+#[test]
+fn a_renewal_is_by_the_run_certificate_of_this_generation() {
+    let (mut rack, node, _) = Rack::active("control");
+    let run = rack.fleet.certificates.values().find(|c| c.stage == Stage::Run).unwrap().clone();
+    let may =
+        |rack: &Rack| authorise_enrolment(&rack.fleet, Some(&run.fingerprint), rack.now).map(|w| w.node);
+    assert_eq!(may(&rack), Ok(node));
+    assert_eq!(authorise_enrolment(&rack.fleet, None, rack.now).unwrap_err(), Unauthorised::NoCertificate);
+    rack.fleet.nodes.get_mut(&node).unwrap().generation += 1;
+    assert_eq!(may(&rack), Err(Unauthorised::Revoked));
 }
