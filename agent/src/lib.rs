@@ -4,7 +4,7 @@
 //! Refuses to decide anything: which disk, which image and when are in the task; facts go up, intent comes down.
 //!
 //! Shared by both lives: [`controller`] (TLS and calls), [`keys`], [`clock`], [`tool`] (child processes), [`sys`]
-//! (the kernel's calls that have no safe form), [`inventory`], [`text`].
+//! (the kernel's calls that have no safe form), [`inventory`], [`leave`] (a seed in its place), [`text`].
 
 pub mod chain;
 pub mod clock;
@@ -13,6 +13,7 @@ pub mod controller;
 pub mod deploy;
 pub mod inventory;
 pub mod keys;
+mod leave;
 pub mod screen;
 pub mod serve;
 pub mod sys;

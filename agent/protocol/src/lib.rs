@@ -30,7 +30,7 @@ pub use job::{
 pub use report::{
     Answer, Domain, Drift, Facts, Hypervisor, Report, ReportReply, TaskReport, TaskResult, UnitReport,
 };
-pub use seed::{SEED_BYTES, SEED_OFFSET, Seed, SeedError};
+pub use seed::{SEED_BYTES, SEED_OFFSET, SEED_SLOT_BYTES, Seed, SeedError, SeedWrite};
 pub use state::{File, Order, OrderKind, StateAsk, StateDocument, StateReply, TaskWanted, UnitWanted, When};
 
 /// The version of this protocol; the first field of [`Hello`] and [`Enrol`].

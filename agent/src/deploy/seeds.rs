@@ -5,14 +5,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use protocol::{CaPin, SEED_OFFSET, Seed, SeedError};
+use protocol::{CaPin, SEED_BYTES, SEED_OFFSET, Seed, SeedError};
 
 use crate::inventory;
 use crate::keys::KeyPair;
 use crate::screen::Screen;
-
-/// Enough for any seed: magic, length, 64 KiB of JSON, checksum; whole sectors.
-const SEED_READ: usize = 68 << 10;
 
 /// The key of the one seed that this site left on this server's disks; `None` for a server that is new here.
 ///
@@ -39,12 +36,12 @@ pub fn seeds(root: &Path) -> Vec<Seed> {
     fixed.filter_map(|disk| read(&inventory::device(root, &disk.name)).ok()).collect()
 }
 
-/// The seed at its place on a disk.
+/// The newest seed at its place on a disk.
 ///
 /// # Errors
 /// [`SeedError::Absent`] also for a disk that can't be read or is too small.
 pub fn read(device: &Path) -> Result<Seed, SeedError> {
-    let mut bytes = vec![0; SEED_READ];
+    let mut bytes = vec![0; usize::try_from(SEED_BYTES).map_err(|_| SeedError::Absent)?];
     let file = File::open(device).map_err(|_| SeedError::Absent)?;
     file.read_exact_at(&mut bytes, SEED_OFFSET).map_err(|_| SeedError::Absent)?;
     Seed::decode(&bytes)

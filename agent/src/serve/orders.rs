@@ -1,5 +1,6 @@
 //! Orders: done once, one after the other, answered.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,10 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use units::UnitName;
 
+use super::folder::Identity;
 use super::ledger::last_bytes;
 use super::node::Node;
-use super::seed;
+use super::seed::{self, PartitionError};
 use super::voice::{self, Nag};
 use crate::chain::Chain;
 use crate::controller::{CallError, Line};
@@ -62,10 +64,13 @@ async fn logs(node: &Node, unit: &str, lines: u32) -> Result<Vec<String>, String
     journal.map(|lines| last_bytes(lines, ANSWER_BYTES)).map_err(|error| Chain(&error).to_string())
 }
 
-/// Leaves a ticket on the disk and with the controller, then restarts the machine.
+/// Leaves a ticket on the disk and then with the controller, then restarts the machine. In this order: a key that is
+/// approved in advance and lost in a power cut would leave the ramdisk with nothing to say hello with.
 async fn redeploy(node: &Node, order: u64) -> Result<(), String> {
     voice::milestone("rebuild ordered: leaving a ticket and restarting");
-    let key = KeyPair::generate().map_err(|error| error.to_string())?;
+    let (path, identity) = (node.options.seed.clone(), node.identity.clone());
+    let key = tokio::task::spawn_blocking(move || ticket(&path, &identity)).await;
+    let key = key.map_err(|error| error.to_string())??;
     let mut line = Line::new(node.controller().borrow().clone());
     let mut nag = Nag::default();
     let trouble = |error: &CallError, _| nag.say(&format!("handing in a ticket: {}", Chain(error)));
@@ -73,23 +78,35 @@ async fn redeploy(node: &Node, order: u64) -> Result<(), String> {
     line.insist::<_, serde_json::Value>(routes::TICKET, &ticket, DEADLINE, trouble)
         .await
         .map_err(|error| Chain(&error).to_string())?;
+    finish(node, order, None).await;
+    // The controller sees the restart anyway; but a last word is better than none.
+    let _ = timeout(FAREWELL, node.ledger.until_received(order)).await;
+    restart(node).await
+}
+
+/// The key for the ramdisk to come, on the disk when this returns: the one that an earlier attempt at the same order
+/// left, or a new one.
+fn ticket(path: &Path, identity: &Identity) -> Result<KeyPair, String> {
+    let told = |error: PartitionError| Chain(&error).to_string();
+    // With a job in it, it is the ramdisk's own, of an image that was begun: that key is used up.
+    let left = seed::read(path).ok().filter(|seed| !seed.complete && seed.job.is_none());
+    let left = left.filter(|seed| (seed.node, seed.ca) == (identity.node, identity.ca));
+    if let Some(key) = left.and_then(|seed| KeyPair::from_base64(&seed.key).ok()) {
+        return Ok(key);
+    }
+    let key = KeyPair::generate().map_err(|error| error.to_string())?;
     let seed = Seed {
-        controller: node.identity.controller,
-        ca: node.identity.ca,
-        node: node.identity.node,
-        name: node.identity.name.clone(),
+        controller: identity.controller,
+        ca: identity.ca,
+        node: identity.node,
+        name: identity.name.clone(),
         job: None,
         key: key.pkcs8_base64(),
         certificate: String::new(),
         complete: false,
     };
-    let path = node.options.seed.clone();
-    let written = tokio::task::spawn_blocking(move || seed::write(&path, &seed)).await;
-    written.unwrap_or(Ok(())).map_err(|error| Chain(&error).to_string())?;
-    finish(node, order, None).await;
-    // The controller sees the restart anyway; but a last word is better than none.
-    let _ = timeout(FAREWELL, node.ledger.until_received(order)).await;
-    restart(node).await
+    seed::write(path, &seed).map_err(told)?;
+    Ok(key)
 }
 
 async fn restart(node: &Node) -> Result<(), String> {
@@ -111,4 +128,63 @@ async fn restart(node: &Node) -> Result<(), String> {
     }
     node.hands.stand_up();
     Err(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use protocol::{CaPin, JobId, NodeId, SEED_BYTES, Seed};
+
+    use super::super::folder::Identity;
+    use super::{seed, ticket};
+
+    fn identity() -> Identity {
+        Identity {
+            node: NodeId([1; 16]),
+            name: "n1".into(),
+            controller: "10.77.0.1:8443".parse().unwrap(),
+            ca: CaPin([7; 32]),
+            renew_ms: 0,
+        }
+    }
+
+    fn changed(path: &Path, change: impl FnOnce(&mut Seed)) {
+        let mut left = seed::read(path).unwrap();
+        change(&mut left);
+        seed::write(path, &left).unwrap();
+    }
+
+    #[test]
+    fn an_order_that_comes_again_hands_in_the_key_that_is_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seed");
+        std::fs::write(&path, vec![0; usize::try_from(SEED_BYTES).unwrap()]).unwrap();
+        let key = |path| ticket(path, &identity()).unwrap().public();
+        let first = key(&path);
+        let left = seed::read(&path).unwrap();
+        assert!(!left.complete && left.job.is_none() && left.certificate.is_empty());
+        assert_eq!(agent_key(&left), first, "left before it is handed in");
+        assert_eq!(key(&path), first, "after a power cut");
+        // A key that was used, of whatever kind, or another's, is none for a ticket.
+        let mut before = first;
+        let uses: [fn(&mut Seed); 5] = [
+            |seed| seed.complete = true,
+            |seed| seed.job = Some(JobId([1; 8])),
+            |seed| seed.node = NodeId([2; 16]),
+            |seed| seed.ca = CaPin([8; 32]),
+            |seed| seed.key = "bm8gbW9yZQ==".into(),
+        ];
+        for used in uses {
+            changed(&path, used);
+            let now = key(&path);
+            assert_ne!(now, before);
+            assert_eq!(agent_key(&seed::read(&path).unwrap()), now);
+            before = now;
+        }
+    }
+
+    fn agent_key(seed: &Seed) -> protocol::Key {
+        crate::keys::KeyPair::from_base64(&seed.key).unwrap().public()
+    }
 }

@@ -1,10 +1,13 @@
 //! The seed partition, from the installed side: read, wiped, and written again as a ticket.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use protocol::{SEED_BYTES, Seed, SeedError};
+
+use crate::leave::leave;
 
 /// Why the seed could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,30 +23,55 @@ pub(super) enum PartitionError {
     Seed(#[from] SeedError),
 }
 
-/// What lies in the partition.
+/// The newest seed in the partition.
 pub(super) fn read(path: &Path) -> Result<Seed, PartitionError> {
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(PartitionError::Read)?;
-    file.take(SEED_BYTES).read_to_end(&mut bytes).map_err(PartitionError::Read)?;
-    Ok(Seed::decode(&bytes)?)
+    let mut room = vec![0; place()];
+    read_back(&file, &mut room)?;
+    Ok(Seed::decode(&room)?)
 }
 
-/// Leaves a seed behind, on the disk when this returns.
+/// Leaves a seed behind, on the disk and read back when this returns.
 pub(super) fn write(path: &Path, seed: &Seed) -> Result<(), PartitionError> {
-    overwrite(path, &seed.encode()?)
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(PartitionError::Write)?;
+    let mut room = vec![0; place()];
+    leave(seed, &mut room, |room| read_back(&file, room), |offset, bytes| put(&file, offset, bytes))
 }
 
 /// Overwrites the whole partition: the deploy key in it is used up.
 pub(super) fn wipe(path: &Path) -> Result<(), PartitionError> {
-    overwrite(path, &vec![0; usize::try_from(SEED_BYTES).unwrap_or(0)])
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(PartitionError::Write)?;
+    let mut room = vec![0; place()];
+    // What can't be read is wiped all the more, in any order.
+    let _unreadable = read_back(&file, &mut room);
+    let zeros = vec![0; place() / 2];
+    Seed::wipe_order(&room).into_iter().try_for_each(|offset| put(&file, offset, &zeros))
 }
 
-fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), PartitionError> {
-    let written = OpenOptions::new().write(true).open(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(PartitionError::Write)
+fn place() -> usize {
+    usize::try_from(SEED_BYTES).unwrap_or(0)
+}
+
+/// Bytes at their place, on the disk when this returns.
+fn put(file: &File, offset: u64, bytes: &[u8]) -> Result<(), PartitionError> {
+    file.write_all_at(bytes, offset).and_then(|()| file.sync_all()).map_err(PartitionError::Write)
+}
+
+/// What the disk has, not what the kernel remembers; zeros where it ends early.
+fn read_back(file: &File, room: &mut [u8]) -> Result<(), PartitionError> {
+    // A file system that can't forget keeps no disk behind it.
+    let _kept = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    room.fill(0);
+    let mut done = 0;
+    while let Some(rest) = room.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, done as u64) {
+            Ok(0) => break,
+            Ok(more) => done += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(PartitionError::Read(error)),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -71,6 +99,9 @@ mod tests {
         };
         write(&path, &seed).unwrap();
         assert_eq!(read(&path).unwrap(), seed);
+        let later = Seed { complete: true, ..seed };
+        write(&path, &later).unwrap();
+        assert_eq!(read(&path).unwrap(), later, "the newest counts");
         wipe(&path).unwrap();
         assert!(matches!(read(&path), Err(PartitionError::Seed(SeedError::Absent))));
         assert!(std::fs::read(&path).unwrap().iter().all(|&byte| byte == 0));

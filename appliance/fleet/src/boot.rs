@@ -21,6 +21,9 @@ fn of_node(node: &Node) -> BootTask {
         State::Discovered => agent("waiting for approval"),
         State::Inspecting | State::Ready | State::Planned { .. } => agent("waiting for a plan"),
         State::Imaging { .. } | State::Verifying { .. } => agent("being written"),
+        // Without a ticket the ramdisk would have to be approved again: the installed system comes up once more and
+        // hands one in.
+        State::Draining { .. } if owes_ticket(node) => BootTask::LocalDisk,
         State::Draining { .. } => agent("to be rebuilt"),
         // Half-written disks must not be booted; whole ones must not be kept from booting.
         State::Attention { job: Some(_), phase, .. } if phase == "imaging" || phase == "verifying" => {
@@ -34,4 +37,10 @@ fn of_node(node: &Node) -> BootTask {
         | State::Active
         | State::Attention { .. } => BootTask::LocalDisk,
     }
+}
+
+/// Whether the installed system, which was told to, has not handed in a ticket yet. The first hello with one ends the
+/// installed system.
+fn owes_ticket(node: &Node) -> bool {
+    node.run.is_some() && node.deploy.is_none_or(|deploy| !deploy.ticket)
 }

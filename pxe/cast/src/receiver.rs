@@ -237,8 +237,8 @@ impl Receiver {
         };
     }
 
-    /// A flush that failed may have lost what it was to make durable. Windows are read back; the seed is not, so it
-    /// is written again.
+    /// A flush that failed may have lost what it was to make durable. Windows are read back after it; the seed was read
+    /// back before, so it is written again.
     fn step_back(&mut self) {
         if let Stage::SeedFlush(tries) = self.stage {
             self.stage = Stage::Seed(tries);

@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 
 use crate::deploy::imaging::buffer::{Buffer, Buffers};
 use crate::inventory;
+use crate::leave::leave;
 use crate::sys;
 
 const WINDOW: u64 = pack::WINDOW as u64;
@@ -59,7 +60,7 @@ pub enum DiskError {
         /// What is wrong with them.
         source: pack::ChunkError,
     },
-    /// The seed does not fit its place.
+    /// The seed does not fit its place, or is not what is read back from it.
     #[error("writing the seed")]
     Seed(#[from] SeedError),
 }
@@ -180,16 +181,26 @@ impl Drive {
         left
     }
 
-    /// Writes a seed at its place.
+    /// Writes a seed at its place, beside the newest one there, durably, and reads it back.
     ///
     /// # Errors
-    /// [`DiskError::Seed`], [`DiskError::Io`].
+    /// [`DiskError::Seed`] also when something else is read back; [`DiskError::Io`].
     pub fn write_seed(&self, seed: &Seed) -> Result<(), DiskError> {
-        let bytes = seed.encode()?;
-        let mut buffer = self.buffers.take();
-        let room = buffer.get_mut(..bytes.len()).ok_or(SeedError::Damaged("it is longer than a window"))?;
-        room.copy_from_slice(&bytes);
-        self.file.write_all_at(room, SEED_OFFSET).map_err(self.io("writing the seed to", SEED_OFFSET))
+        let mut place = self.buffers.take();
+        let read = |place: &mut [u8]| {
+            self.file.read_exact_at(place, SEED_OFFSET).map_err(self.io("reading the seed of", SEED_OFFSET))
+        };
+        let write = |offset: u64, bytes: &[u8]| {
+            // The bytes come from anywhere in memory; O_DIRECT wants them at the start of a page.
+            let mut buffer = self.buffers.take();
+            let aligned =
+                buffer.get_mut(..bytes.len()).ok_or(SeedError::Damaged("it is longer than a window"))?;
+            aligned.copy_from_slice(bytes);
+            let at = SEED_OFFSET + offset;
+            self.file.write_all_at(aligned, at).map_err(self.io("writing the seed to", at))?;
+            self.flush()
+        };
+        leave(seed, &mut place, read, write)
     }
 
     /// Lets the kernel see the new partitions. Nobody needs them before the restart.

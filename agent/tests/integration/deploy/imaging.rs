@@ -261,7 +261,7 @@ fn the_tables_are_written_when_all_the_rest_is_there() {
             if offset == last_offset || offset == first_offset {
                 assert!(body.iter().all(is_there), "the body before any table");
                 assert!(read(0, 1 << 20).iter().all(|b| *b == 0), "not bootable yet");
-                let seed = protocol::Seed::decode(&read(SEED_OFFSET, 68 << 10)).unwrap();
+                let seed = protocol::Seed::decode(&read(SEED_OFFSET, 1 << 20)).unwrap();
                 assert!(seed.complete, "the seed before any table");
                 looks.fetch_add(1, Ordering::Relaxed);
             }
@@ -302,6 +302,24 @@ fn what_does_not_read_back_right_is_written_again() {
         rack.assert_is_image(&rack.image);
         let receipt = rack.controller.with(|s| s.receipts[0].clone());
         assert_eq!(receipt.written_bytes + receipt.same_bytes, receipt.total_bytes, "{receipt:?}");
+    });
+}
+
+#[test]
+fn the_finished_seed_lies_beside_the_begun_one() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        rack.boot().await;
+        let place = rack.machine.read(1, SEED_OFFSET, 1 << 20);
+        let (first, second) = place.split_at(usize::try_from(protocol::SEED_SLOT_BYTES).unwrap());
+        let complete = |slot: &[u8]| protocol::Seed::decode(slot).unwrap().complete;
+        assert_eq!((complete(first), complete(second)), (false, true));
+        // Power fails while the finished one is written: the begun one is still there to say hello with.
+        rack.machine.write(1, SEED_OFFSET + protocol::SEED_SLOT_BYTES + 30, b"torn");
+        assert!(!seeds::read(&rack.machine.disks[1].device).unwrap().complete);
     });
 }
 
@@ -551,7 +569,7 @@ fn a_seed_of_another_site_is_not_ours_and_two_nodes_seeds_are_nobodys() {
         let rack = Rack::new().await;
         rack.boot().await;
         let key = rack.controller.with(|s| s.hellos[0].key);
-        let seed = rack.machine.read(1, SEED_OFFSET, 68 << 10);
+        let seed = rack.machine.read(1, SEED_OFFSET, 1 << 20);
         let chosen = async |root, ca| {
             seeds::key(root, ca, &agent::screen::Screen::default()).await.map(|k| k.public())
         };
@@ -567,7 +585,7 @@ fn a_seed_of_another_site_is_not_ours_and_two_nodes_seeds_are_nobodys() {
         other.node = protocol::NodeId([1; 16]);
         more.write(1, SEED_OFFSET, &other.encode().unwrap());
         assert_eq!(chosen(more.path(), rack.site.pin()).await, None, "a disk was moved here");
-        more.write(1, SEED_OFFSET + 20, b"\xff\xff");
+        more.write(1, SEED_OFFSET + 30, b"\xff\xff");
         assert_eq!(chosen(more.path(), rack.site.pin()).await, Some(key), "a damaged one does not count");
     });
 }

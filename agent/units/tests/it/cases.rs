@@ -115,6 +115,25 @@ async fn the_end_of_a_job_may_come_before_the_reply() {
 }
 
 #[tokio::test]
+async fn a_start_says_that_it_has_begun_long_before_its_end_and_not_when_it_is_refused() {
+    for (act, begins) in [(Act::Hang, true), (Act::Deny, false)] {
+        let bus = Bus::start();
+        let fake = Fake::on(&bus, &[(A, unit("inactive", "dead"))]).await;
+        fake.will(act);
+        let systemd = connected(&bus).await;
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let unit = name(A);
+        let start = systemd.start_then(&unit, || drop(begun.send(())));
+        tokio::select! {
+            biased;
+            told = has_begun => assert_eq!(told.is_ok(), begins),
+            ended = start => assert!(!begins && matches!(ended, Err(UnitError::Denied { .. }))),
+        }
+        assert_eq!(fake.starts(), 1);
+    }
+}
+
+#[tokio::test]
 async fn only_systemd_is_believed() {
     let bus = Bus::start();
     let fake = Fake::on(&bus, &[(A, unit("inactive", "dead"))]).await;

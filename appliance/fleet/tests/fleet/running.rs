@@ -5,6 +5,7 @@ use fleet::job::JobState;
 use fleet::plan::PlanKind;
 use fleet::{Denied, Event, State};
 use protocol::{Answer, Drift, Expectation, Key, OrderKind, Phase, Report};
+use pxe::script::BootTask;
 
 use crate::rack::{MAC, Rack, progress, unit};
 
@@ -94,6 +95,34 @@ fn a_rebuild_keeps_who_the_node_is_and_voids_its_old_certificates() {
     rack.reports(node, "active").unwrap();
     assert_eq!(rack.state(), "active");
     assert_eq!((rack.only().id, &rack.only().name), (node, &name));
+}
+
+#[test]
+fn a_power_cut_while_a_rebuild_is_ordered_needs_no_second_approval() {
+    let (mut rack, node, _) = Rack::active("control");
+    let boots = |rack: &Rack| fleet::boot_task(&rack.fleet, &MAC.parse().unwrap());
+    let plan = rack.plan(node).unwrap();
+    rack.apply(&plan.id).unwrap();
+    assert_eq!(boots(&rack), BootTask::LocalDisk, "its ticket has not come yet");
+    rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
+    assert_ne!(boots(&rack), BootTask::LocalDisk);
+    rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
+    // The ramdisk has said hello, and loses power before it asks for its job.
+    rack.hello(5, MAC, true).unwrap();
+    assert_eq!(rack.state(), "draining");
+    assert_ne!(boots(&rack), BootTask::LocalDisk);
+    assert_eq!(rack.hello(5, MAC, true).unwrap().effects.len(), 1, "the ticket is good for it again");
+}
+
+#[test]
+fn a_node_that_hands_in_no_ticket_comes_into_the_ramdisk_when_its_time_is_over() {
+    let (mut rack, node, _) = Rack::active("control");
+    let plan = rack.plan(node).unwrap();
+    rack.apply(&plan.id).unwrap();
+    rack.now = rack.now.plus_seconds(7200);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "attention");
+    assert_ne!(fleet::boot_task(&rack.fleet, &MAC.parse().unwrap()), BootTask::LocalDisk);
 }
 
 #[test]
