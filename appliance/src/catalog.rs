@@ -20,7 +20,9 @@ mod tests {
         let catalog = super::embedded().unwrap();
         for role in ["control", "compute", "network", "storage"] {
             assert!(catalog.has_role(role), "{role}");
-            assert!(catalog.units_of(&[role.to_owned()].into()).next().is_some(), "{role} runs nothing");
+            let roles = [role.to_owned()].into();
+            assert!(catalog.units_of(&roles).next().is_some(), "{role} runs nothing");
+            assert_eq!(catalog.wants(&roles, "disk.data"), role == "storage", "{role}");
         }
     }
 }

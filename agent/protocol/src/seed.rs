@@ -46,7 +46,7 @@ pub struct Seed {
     pub node: NodeId,
     /// Its host name.
     pub name: String,
-    /// The job that wrote it.
+    /// The job that wrote it; none: a ticket for a rebuild. Only this job goes on with what it finds on the disk.
     pub job: Option<JobId>,
     /// The deploy key, PKCS#8, base64. Good for one enrolment and for this job.
     pub key: String,

@@ -79,7 +79,7 @@ pub(crate) fn find<'a>(fleet: &'a Fleet, hello: &Hello) -> Match<'a> {
 }
 
 /// The first two that fit; those that were sent away count only when no other does.
-fn pair<'a>(fleet: &'a Fleet, fits: impl Fn(&&Node) -> bool) -> (Option<&'a Node>, Option<&'a Node>) {
+fn pair(fleet: &Fleet, fits: impl Fn(&&Node) -> bool) -> (Option<&Node>, Option<&Node>) {
     let rejected = |node: &&Node| matches!(node.state, State::Rejected { .. });
     let mut wanted = fleet.nodes.values().filter(|node| !rejected(node)).filter(&fits);
     match wanted.next() {

@@ -616,3 +616,35 @@ fn a_failing_disk_is_named_with_place_and_cause() {
         assert!(rack.machine.read(0, 0, 1 << 20).iter().all(|b| *b == 0), "disarmed");
     });
 }
+
+/// The seed comes first: without it, a disk whose ends are gone could not be told from anybody's.
+#[test]
+fn a_disk_that_takes_no_seed_stays_as_it_was() {
+    if !is_root() {
+        return;
+    }
+    // Room for both ends and for nothing between them.
+    let full = super::machine::SmallSpace::new("2m");
+    run(async {
+        let site = Arc::new(Site::new());
+        let controller = Controller::start(&site).await;
+        let mut machine = Machine::new();
+        let disk = super::machine::LoopDisk::new(&full.path().join("disk.img"), TARGET);
+        machine.plug("vda", "SYSTEM", TARGET, disk);
+        let end = vec![7; 1 << 20];
+        machine.write(0, 0, &end);
+        machine.write(0, TARGET - MIB, &end);
+        let image = Image::new(1);
+        let job = image.job(&machine.inventory("SYSTEM"));
+        controller.with(|s| {
+            s.image = Some((image.signed.clone(), image.data.clone()));
+            s.task = Task::Image(Box::new(job));
+        });
+        let rack = Rack { site, controller, machine, image };
+        let why = rack.failure().await;
+        assert!(why.contains("writing the seed"), "{why}");
+        for at in [0, TARGET - MIB] {
+            assert!(rack.machine.read(0, at, 1 << 20) == end, "the end at {at}");
+        }
+    });
+}

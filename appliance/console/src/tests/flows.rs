@@ -82,6 +82,8 @@ fn approval_is_of_a_code() {
         fake.body("POST /v1/nodes/X7K2QD/approve"),
         json!({"name": "db1", "roles": ["control", "network"]})
     );
+    run(&fake, "node approve n1 --moved");
+    assert_eq!(fake.body("POST /v1/nodes/X7K2QD/approve"), json!({"moved": true}));
 }
 
 #[test]
@@ -104,10 +106,10 @@ fn a_person_is_asked_for_the_code() {
 #[test]
 fn a_plan_changes_nothing_and_says_so() {
     let fake = Fake::start(|_| item(samples::plan()));
-    let ran = run(&fake, "node plan n1 --image base --disk serial:QM1 --role compute");
+    let ran = run(&fake, "node plan n1 --image base --disk serial:QM1 --data-disk serial:D1 --role compute");
     assert_eq!(ran.code, 0);
     assert!(ran.out.ends_with("Nothing has been changed. Apply: rackwright apply p-8f31\n"), "{}", ran.out);
-    let body = json!({"image": "base", "disk": "serial:QM1", "roles": ["compute"]});
+    let body = json!({"image": "base", "disk": "serial:QM1", "data": "serial:D1", "roles": ["compute"]});
     assert_eq!(fake.body("POST /v1/nodes/n1/plan"), body);
     run(&fake, "node plan n1");
     assert_eq!(fake.body("POST /v1/nodes/n1/plan"), json!({}));
