@@ -7,6 +7,8 @@ mod deploy;
 mod hello;
 mod run;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

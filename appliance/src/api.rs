@@ -4,6 +4,8 @@
 
 mod act;
 mod look;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::convert::Infallible;

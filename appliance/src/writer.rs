@@ -4,6 +4,8 @@
 //! the world stays as it was.
 
 mod draft;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,14 +1,14 @@
 //! Stage *run*: enrolment, identity, state documents, reports.
 
 use fleet::certificate::{Authed, Stage};
-use fleet::{Event, Fleet, Reply};
+use fleet::{Event, Node, Reply};
 use protocol::{
-    Enrol, Enrolled, Envelope, IdentityFile, NodeId, Report, ReportReply, StateAsk, StateReply, Ticket,
-    enrol_proof,
+    Enrol, Enrolled, Envelope, IdentityFile, Order, Report, ReportReply, StateAsk, StateDocument, StateReply,
+    Ticket, enrol_proof,
 };
 
 use super::{AgentRefusal, Agents, proves};
-use crate::writer::{Refused, now};
+use crate::writer::{Refused, World, now};
 
 /// How much one node's identity files may be together, in bytes of base64.
 const MAX_IDENTITY: usize = 64 << 10;
@@ -62,18 +62,25 @@ impl Agents {
         who: Authed,
         ask: StateAsk,
     ) -> Result<Envelope<StateReply>, AgentRefusal> {
-        let node = who.node;
-        self.wait_for(ask.wait_seconds, |world| has_news(&world.fleet, node, &ask)).await;
+        let news = |world: &World| match world.fleet.nodes.get(&who.node) {
+            None => true,
+            Some(node) => orders(node, &ask).next().is_some() || self.document(world, node, &ask).is_some(),
+        };
+        self.wait_for(ask.wait_seconds, news).await;
         let world = self.core.world();
         let Some(node) = world.fleet.nodes.get(&who.node) else {
             return Err(AgentRefusal::Unauthorised(fleet::certificate::Unauthorised::NoNode));
         };
-        let document = (node.document.generation != ask.have && node.document.generation > 0)
-            .then(|| fleet::converge(&world.fleet, &world.site, &self.core.catalog, node))
-            .transpose()
-            .map_err(|why| AgentRefusal::Broken(why.to_string()))?;
-        let orders = node.orders.iter().filter(|order| order.id > ask.done_order).cloned().collect();
+        let document = self.document(&world, node, &ask);
+        let orders = orders(node, &ask).cloned().collect();
         Ok(self.envelope(&who, StateReply { document, orders }))
+    }
+
+    /// The document that is news to this node. One that can't be made is none: the node keeps what it has, its orders
+    /// reach it all the same, and `node why` says what is missing.
+    fn document(&self, world: &World, node: &Node, ask: &StateAsk) -> Option<StateDocument> {
+        let due = node.document.generation != ask.have && node.document.generation > 0;
+        due.then(|| fleet::converge(&world.fleet, &world.site, &self.core.catalog, node).ok()).flatten()
     }
 
     pub(super) async fn report(
@@ -100,9 +107,8 @@ impl Agents {
     }
 }
 
-fn has_news(fleet: &Fleet, node: NodeId, ask: &StateAsk) -> bool {
-    fleet.nodes.get(&node).is_none_or(|node| {
-        (node.document.generation != ask.have && node.document.generation > 0)
-            || node.orders.iter().any(|order| order.id > ask.done_order)
-    })
+/// The orders that this node has not carried out.
+fn orders<'a>(node: &'a Node, ask: &StateAsk) -> impl Iterator<Item = &'a Order> + use<'a> {
+    let done = ask.done_order;
+    node.orders.iter().filter(move |order| order.id > done)
 }

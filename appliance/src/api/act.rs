@@ -14,9 +14,8 @@ use hyper::{Request, header};
 use protocol::{DiskId, NodeId};
 use serde::Deserialize;
 
-use super::look::missing;
+use super::look::{missing, row};
 use super::{Answer, Api, ApiError, one, read};
-use crate::writer::now;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,7 +116,7 @@ impl Api {
     fn row(&self, node: NodeId) -> Answer {
         let world = self.core.world();
         let node = world.fleet.node(node)?;
-        one(view::node_row(&world.fleet, &world.site, node, now()))
+        one(row(&world, node))
     }
 
     pub(super) fn node(&self, name: &str) -> Result<NodeId, ApiError> {

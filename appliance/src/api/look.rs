@@ -21,7 +21,10 @@ impl Api {
             ["v1", "nodes"] => rows(self.nodes(&world)),
             ["v1", "nodes", name] => {
                 let node = world.fleet.find(name, &world.site.ca).map_err(ApiError::from);
-                node.and_then(|node| one(view::node_view(&world.fleet, &world.site, node, now())))
+                node.and_then(|node| {
+                    let view = view::node_view(&world.fleet, &world.site, node, now());
+                    one(view::NodeView { row: row(&world, node), ..view })
+                })
             }
             ["v1", "nodes", name, "why"] => self.why(&world, name).await,
             ["v1", "plans"] => {
@@ -53,8 +56,7 @@ impl Api {
     }
 
     fn nodes(&self, world: &World) -> Vec<view::NodeRow> {
-        let row = |node| view::node_row(&world.fleet, &world.site, node, now());
-        let mut rows = world.fleet.nodes.values().map(row).collect::<Vec<_>>();
+        let mut rows = world.fleet.nodes.values().map(|node| row(world, node)).collect::<Vec<_>>();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
     }
@@ -88,11 +90,10 @@ impl Api {
         let node = world.fleet.find(name, &world.site.ca)?;
         let wait = fleet::patience::wait(&world.fleet, node);
         let facts = self.lines(0, WHY_LINES, Some(node)).await?;
-        let unsettled = world.unsettled.get(&node.id);
-        let waiting = wait.as_ref().map(|wait| wait.reason.clone()).or_else(|| unsettled.cloned());
+        let node = row(world, node);
         one(Why {
-            node: view::node_row(&world.fleet, &world.site, node, now()),
-            waiting,
+            waiting: node.waiting.clone(),
+            node,
             until: wait.and_then(|wait| wait.until).map(|at| at.to_string()),
             facts,
         })
@@ -139,6 +140,15 @@ impl Api {
         let text = ansible_compat::inventory(&hosts);
         Ok(hyper::Response::new(http_body_util::Full::new(text.into())))
     }
+}
+
+/// A node as people see it: what keeps its document from being made comes first, because all else waits for that.
+pub(super) fn row(world: &World, node: &Node) -> view::NodeRow {
+    let mut row = view::node_row(&world.fleet, &world.site, node, now());
+    let unsettled = world.unsettled.get(&node.id).map(|why| format!("what its roles need: {why}"));
+    let reasons = unsettled.into_iter().chain(row.waiting).collect::<Vec<_>>();
+    row.waiting = (!reasons.is_empty()).then(|| reasons.join("; and for "));
+    row
 }
 
 fn jobs(world: &World, wanted: impl Fn(&fleet::job::Job) -> bool) -> Vec<view::JobRow> {

@@ -1,0 +1,51 @@
+//! Agents' calls on a whole state.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use fleet::Event;
+use fleet::certificate::{Authed, Certificate, Stage};
+use protocol::{Key, NodeId, StateAsk};
+
+use super::Agents;
+use crate::answers::Answers;
+use crate::ca::{SiteCa, Start};
+use crate::config::Site;
+use crate::images::Images;
+use crate::writer::now;
+use crate::writer::tests::{State, state};
+
+fn agents(state: &State) -> Agents {
+    let folder = state.folder.path();
+    let ca = SiteCa::open(&folder.join("ca"), &Site::parse("lab").unwrap(), Start::First, SystemTime::now());
+    let images = Images::open(&folder.join("images"), &folder.join("keys")).unwrap();
+    Agents::new(state.core.clone(), ca.unwrap().into(), images.into(), Answers::default())
+}
+
+fn authed(state: &State, node: NodeId) -> Authed {
+    let generation = state.core.world().fleet.nodes[&node].generation;
+    let (fingerprint, until) = (String::new(), now().plus_seconds(60));
+    let key = Key([9; 32]);
+    Authed { node, certificate: Certificate { fingerprint, node, key, stage: Stage::Run, generation, until } }
+}
+
+#[tokio::test]
+async fn orders_reach_a_node_whose_document_cannot_be_made() {
+    let state = state();
+    let node = state.enrolled("control").await;
+    let agents = agents(&state);
+    let ask = StateAsk { have: 0, done_order: 0, wait_seconds: 0 };
+    let reply = agents.state(authed(&state, node), ask).await.unwrap().body;
+    assert!(reply.document.is_some() && reply.orders.is_empty());
+    // Storage wants a second disk, which this server has not.
+    state.bring(Event::SetRoles { node, roles: ["storage".to_owned()].into() }).await.unwrap();
+    assert!(state.core.world().unsettled[&node].contains("no second disk"));
+    state.bring(Event::Logs { node, unit: "ssh.service".to_owned(), lines: 5 }).await.unwrap();
+    let reply = agents.state(authed(&state, node), ask).await.unwrap().body;
+    assert!(reply.document.is_none());
+    assert_eq!(reply.orders.len(), 1);
+    // Nothing is news any more: the answer is held back, or the agent would ask without a pause.
+    let (begun, ask) = (Instant::now(), StateAsk { done_order: 1, wait_seconds: 1, ..ask });
+    let reply = agents.state(authed(&state, node), ask).await.unwrap().body;
+    assert!(reply.document.is_none() && reply.orders.is_empty());
+    assert!(begun.elapsed() >= Duration::from_millis(900));
+}

@@ -1,0 +1,148 @@
+//! A whole writer on a state in a folder of its own, and the way of a server through it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use fleet::image::Image;
+use fleet::{Event, Reply, Site};
+use pack::{Digest, PublicKey};
+use protocol::{BootFacts, CaPin, Disk, DiskBus, Hello, Inventory, Key, Nic, NodeId, Receipt};
+use pxe::dhcp::{Mode, Policy, Pool};
+use pxe::{HttpBase, Mac};
+
+use super::{Core, Done, Refused, now};
+use crate::store::{Log, Store};
+
+pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub(crate) const MAC: [u8; 6] = [0x52, 0x54, 0, 0x77, 0, 1];
+
+/// A controller's state, with a pool of ten addresses, .100 to .109.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) core: Core,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+pub(crate) fn state() -> State {
+    opened(tempfile::tempdir().unwrap())
+}
+
+/// The state in this folder, as a daemon finds it when it starts.
+pub(crate) fn opened(folder: tempfile::TempDir) -> State {
+    let path = folder.path().join("state.db");
+    let site = Site {
+        name: "lab".to_owned(),
+        subnet: "10.77.0.1/24".parse().unwrap(),
+        controller: OURS,
+        ca: CaPin([1; 32]),
+        addresses: BTreeMap::new(),
+    };
+    let policy = Policy {
+        server: site.subnet,
+        pools: vec![Pool { first: ip(100), last: ip(109) }],
+        reserved: BTreeMap::new(),
+        known: BTreeSet::new(),
+        lease_seconds: 3600,
+        router: None,
+        dns: vec![],
+        mode: Mode::Full,
+        http: HttpBase::at(OURS),
+    };
+    let catalog = crate::catalog::embedded().unwrap();
+    let store = Store::open(&path).unwrap();
+    let (core, _) = Core::start(store, Log::new(&path), catalog, policy, site).unwrap();
+    State { core, folder }
+}
+
+pub(crate) fn ip(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, last)
+}
+
+pub(crate) fn mac(octets: [u8; 6]) -> Mac {
+    Mac::new(octets).unwrap()
+}
+
+impl State {
+    pub(crate) async fn bring(&self, event: Event) -> Result<Done, Refused> {
+        self.core.bring(event).await
+    }
+
+    pub(crate) async fn hello(&self, key: u8, mac: [u8; 6]) -> Result<NodeId, Refused> {
+        let hello = Box::new(hello(key, mac));
+        let reply = self.bring(Event::Hello { hello, proven: false }).await?.reply;
+        let Reply::Hello { node, .. } = reply else { panic!("{reply:?}") };
+        Ok(node)
+    }
+
+    /// A server that has enrolled with this role; its image carries every role.
+    pub(crate) async fn enrolled(&self, role: &str) -> NodeId {
+        let node = self.hello(1, MAC).await.unwrap();
+        let roles = ["control", "compute", "network", "storage"].map(str::to_owned).into();
+        let image = Image {
+            digest: Digest::of(b"image"),
+            name: "node".to_owned(),
+            roles,
+            arch: "amd64".to_owned(),
+            disk_bytes: 2 << 30,
+            content_bytes: 1 << 30,
+            stored_bytes: 1 << 28,
+            signer: PublicKey([3; 32]),
+            imported: now(),
+        };
+        let digest = image.digest;
+        self.bring(Event::Imported(image)).await.unwrap();
+        let roles = Some([role.to_owned()].into());
+        self.bring(Event::Approve { node, name: None, roles }).await.unwrap();
+        let again = Event::Hello { hello: Box::new(hello(1, MAC)), proven: true };
+        self.bring(again).await.unwrap();
+        let asked = || Event::Asked { node, inventory: Box::new(hello(1, MAC).inventory) };
+        self.bring(asked()).await.unwrap();
+        let Reply::Plan(plan) =
+            self.bring(Event::Plan { node, image: None, disk: None }).await.unwrap().reply
+        else {
+            panic!("no plan")
+        };
+        let Reply::Job(job) = self.bring(Event::Apply { plan: plan.id.clone() }).await.unwrap().reply else {
+            panic!("no job")
+        };
+        self.bring(asked()).await.unwrap();
+        let receipt = Receipt {
+            job,
+            image: digest,
+            disk: plan.target.disk.clone(),
+            total_bytes: 1 << 30,
+            written_bytes: 1 << 30,
+            same_bytes: 0,
+            fetched_bytes: 1 << 28,
+            milliseconds: 60_000,
+        };
+        self.bring(Event::Verified { node, receipt }).await.unwrap();
+        self.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 20 }).await.unwrap();
+        node
+    }
+}
+
+pub(crate) fn hello(key: u8, mac: [u8; 6]) -> Hello {
+    let mac: protocol::HardwareAddress = self::mac(mac).to_string().parse().unwrap();
+    let nic = Nic {
+        name: "eth0".to_owned(),
+        mac: mac.clone(),
+        speed_mbps: Some(1000),
+        carrier: true,
+        driver: "virtio_net".to_owned(),
+    };
+    let disk = Disk {
+        name: "vda".to_owned(),
+        model: "QEMU".to_owned(),
+        serial: "SYS".to_owned(),
+        bytes: 8 << 30,
+        sector_bytes: 512,
+        bus: DiskBus::Virtio,
+        content: Some(Digest::of(b"SYS")),
+        ..Disk::default()
+    };
+    let inventory =
+        Inventory { nics: vec![nic], disks: vec![disk], firmware: "bios".to_owned(), ..Inventory::default() };
+    let boot = BootFacts { mac, address: ip(100), path: "bios-pxe".to_owned(), uptime_seconds: 4 };
+    Hello { protocol: protocol::VERSION, key: Key([key; 32]), proof: None, boot, inventory, wait_seconds: 0 }
+}
