@@ -176,7 +176,7 @@ impl Daemon {
         let (boot, place_of_files, stop_files) = (paths.boot.clone(), place.clone(), stop.clone());
         let http_port = config.http_port;
         tasks.spawn(async move {
-            let store = boot_store(&boot).await;
+            let store = boot_store(&boot, [&tftp_state, &http_state]).await;
             let files = Files::new(Arc::new(store), netboot);
             tokio::join!(
                 tftp::serve(
@@ -238,12 +238,17 @@ fn policy(config: &Config, provision: &Provision) -> Policy {
     }
 }
 
-/// The boot store, as soon as there is one: a controller without it still answers everything else.
-async fn boot_store(path: &Path) -> BootStore {
+/// The boot store, as soon as there is one: a controller without it still answers everything else. Those that would
+/// serve from it say why they do not listen.
+async fn boot_store(path: &Path, waiting: [&ListenerState; 2]) -> BootStore {
     loop {
-        match BootStore::open(path) {
+        let why = match BootStore::open(path) {
             Ok(store) => return store,
-            Err(error) => tracing::error!(why = chain(&error), "no server can boot from the network"),
+            Err(error) => chain(&error),
+        };
+        tracing::error!(why, "no server can boot from the network");
+        for state in waiting {
+            let _ = state.waiting(&why);
         }
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
@@ -283,5 +288,28 @@ fn tell_systemd(state: &str) {
         .and_then(|s| s.send_to(state.as_bytes(), Path::new(&path)));
     if let Err(error) = sent {
         tracing::warn!(%error, "systemd could not be told {state}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ListenerState, boot_store};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_missing_boot_store_is_the_reason_why_its_listeners_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let states = [ListenerState::new("tftp", "rw0"), ListenerState::new("http", "rw0")];
+        let open = boot_store(folder.path(), [&states[0], &states[1]]);
+        assert!(tokio::time::timeout(Duration::from_millis(50), open).await.is_err());
+        for state in states {
+            let why = state.report().waiting.expect("a reason");
+            assert!(why.contains("image-build ramdisk"), "{why}");
+        }
+        let none = folder.path().join("none");
+        let state = ListenerState::new("tftp", "rw0");
+        let open = boot_store(&none, [&state, &state]);
+        assert!(tokio::time::timeout(Duration::from_millis(50), open).await.is_err());
+        assert!(state.report().waiting.is_some_and(|why| why.contains("opening the boot store")));
     }
 }

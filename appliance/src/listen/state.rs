@@ -128,7 +128,7 @@ impl ListenerState {
     }
 
     /// It does not listen; true when the reason is a new one.
-    pub(super) fn waiting(&self, why: &str) -> bool {
+    pub(crate) fn waiting(&self, why: &str) -> bool {
         let mut changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         changing.bound = None;
         let new = changing.waiting.as_deref() != Some(why);
