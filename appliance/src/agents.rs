@@ -17,7 +17,7 @@ use fleet::certificate::{Authed, Certificate, Grant, Stage, Unauthorised, author
 use fleet::event::Effect;
 use fleet::{Denied, Event, Time};
 use pack::Digest;
-use protocol::{Envelope, Key, Signature, routes};
+use protocol::{Envelope, Key, Signature, TooMuch, routes};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,6 +76,9 @@ pub enum AgentRefusal {
     /// Another protocol.
     #[error("this agent speaks protocol {0}, this controller {ours}: build the image and the ramdisk again", ours = protocol::VERSION)]
     Version(u32),
+    /// More than a server has to say.
+    #[error(transparent)]
+    TooMuch(#[from] TooMuch),
     /// The key's proof does not fit.
     #[error("the proof does not fit the key")]
     Proof,
@@ -94,7 +97,7 @@ impl AgentRefusal {
             AgentRefusal::NoRoute(_) => (404, false),
             AgentRefusal::Unauthorised(Unauthorised::NoCertificate) => (401, false),
             AgentRefusal::Unauthorised(_) | AgentRefusal::Proof => (403, false),
-            AgentRefusal::Body(_) | AgentRefusal::Version(_) => (400, false),
+            AgentRefusal::Body(_) | AgentRefusal::Version(_) | AgentRefusal::TooMuch(_) => (400, false),
             AgentRefusal::Refused(Refused::Denied(Denied::Missing { .. })) => (404, false),
             AgentRefusal::Refused(Refused::Denied(_)) => (409, false),
             AgentRefusal::Refused(Refused::Unsaved(_) | Refused::Stopping) | AgentRefusal::Broken(_) => {

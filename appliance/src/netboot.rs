@@ -50,8 +50,7 @@ impl Netboot {
     /// Logs what a NIC was served; nobody waits for it.
     fn record(&self, mac: Mac, what: &str, text: String) {
         let Ok(mac) = hardware(mac) else { return };
-        let (core, what) = (self.core.clone(), what.to_owned());
-        tokio::spawn(async move { core.bring(Event::Served { mac, what, text }).await });
+        self.core.mention(Event::Served { mac, what: what.to_owned(), text });
     }
 }
 

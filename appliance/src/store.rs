@@ -4,6 +4,8 @@
 
 mod migrate;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -85,10 +87,24 @@ impl StoreError {
     }
 }
 
+/// How much of the event log is kept.
+#[derive(Clone, Copy, Debug)]
+struct Retention {
+    /// Lines in all: months of a rack, some 20 MB.
+    lines: u64,
+    /// Of these, lines about machines that are no node: whoever makes up addresses pushes only such lines out.
+    strangers: u32,
+    /// After so many new lines the old ones are looked for.
+    every: u64,
+}
+
+const RETENTION: Retention = Retention { lines: 100_000, strangers: 20_000, every: 1000 };
+
 /// The writer's connection.
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    retention: Retention,
 }
 
 /// What one batch saves.
@@ -127,7 +143,7 @@ impl Store {
             .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;")
             .map_err(opening)?;
         migrate::forward(&mut connection, path)?;
-        Ok(Self { connection })
+        Ok(Self { connection, retention: RETENTION })
     }
 
     /// Everything the fleet's decisions are made of.
@@ -194,6 +210,11 @@ impl Store {
                 "INSERT INTO event (seq, time, node, mac, kind, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![seq, time.0, node, mac, fact.kind, fact.text],
             )?;
+        }
+        if let Some((seq, ..)) =
+            batch.facts.iter().rfind(|(seq, ..)| seq.is_multiple_of(self.retention.every))
+        {
+            prune(&transaction, *seq, self.retention)?;
         }
         for (node, files) in &batch.identities {
             put(&transaction, "identity", &node.to_string(), files)?;
@@ -264,6 +285,16 @@ fn save_lease(transaction: &Transaction<'_>, change: &LeaseChange) -> Result<(),
         Some(lease) => put(transaction, "lease", &key, &(change.mac, lease)),
         None => execute(transaction, "DELETE FROM lease WHERE key = ?1", params![key]),
     }
+}
+
+/// Drops the oldest lines. The numbers of the others stay, and the newest line is never dropped, so that numbers ascend
+/// over restarts too.
+fn prune(transaction: &Transaction<'_>, seq: u64, keep: Retention) -> Result<(), StoreError> {
+    let oldest = seq.saturating_sub(keep.lines);
+    execute(transaction, "DELETE FROM event WHERE seq <= ?1", params![oldest])?;
+    let strangers = "DELETE FROM event WHERE node IS NULL AND seq <=
+        (SELECT seq FROM event WHERE node IS NULL ORDER BY seq DESC LIMIT 1 OFFSET ?1)";
+    execute(transaction, strangers, params![keep.strangers])
 }
 
 fn put<T: Serialize>(

@@ -6,6 +6,7 @@
 mod draft;
 #[cfg(test)]
 pub(crate) mod tests;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::{Log, Store, StoreError};
 use draft::Draft;
+use told::Told;
 
 /// How many events one transaction takes at most: a boot storm shares its syncs.
 const BATCH: usize = 128;
@@ -139,7 +141,7 @@ impl Core {
         let catalog = Arc::new(catalog);
         let (inputs, receiver) = mpsc::channel(QUEUE);
         let (publish, view) = watch::channel(Arc::new(world));
-        let writer = Writer { store, publish, catalog: Arc::clone(&catalog), policy, told: BTreeMap::new() };
+        let writer = Writer { store, publish, catalog: Arc::clone(&catalog), policy, told: Told::default() };
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let thread = thread.spawn(move || writer.run(receiver));
         let thread = thread.map_err(|source| StoreError::Thread { source })?;
@@ -164,6 +166,15 @@ impl Core {
         let (done, answer) = oneshot::channel();
         self.send(Input::Event(Box::new(event), done)).await?;
         answer.await.map_err(|_| Refused::Stopping)?
+    }
+
+    /// Brings an event that nobody waits for, and that is no loss when the writer has too much to do already.
+    pub fn mention(&self, event: Event) {
+        let name = event.name();
+        let (done, _) = oneshot::channel();
+        if self.inputs.try_send(Input::Event(Box::new(event), done)).is_err() {
+            tracing::debug!(event = name, "not recorded: the writer is behind");
+        }
     }
 
     /// Brings a DHCP packet; the lease is durable when this returns.
@@ -232,8 +243,8 @@ struct Writer {
     publish: watch::Sender<Arc<World>>,
     catalog: Arc<Catalog>,
     policy: Policy,
-    /// What was last logged about a NIC's requests: firmware repeats itself.
-    told: BTreeMap<Mac, (String, Time)>,
+    /// What was logged about each machine a moment ago.
+    told: Told,
 }
 
 impl Writer {

@@ -9,6 +9,7 @@
 //! reads may not.
 #![forbid(unsafe_code)]
 
+mod bounds;
 mod enrol;
 mod identity;
 mod inventory;
@@ -18,6 +19,7 @@ pub mod routes;
 mod seed;
 mod state;
 
+pub use bounds::{DISKS_MAX, HOLDINGS_MAX, NICS_MAX, TEXT_BYTES_MAX, TooMuch};
 pub use enrol::{BootFacts, Enrol, Enrolled, Hello, HelloReply, IdentityFile, Ticket, Verdict};
 pub use identity::{
     CaPin, Code, Epoch, HardwareAddress, IdentityError, JobId, Key, NodeId, Nonce, Signature, enrol_proof,

@@ -12,7 +12,7 @@ use crate::certificate::Certificate;
 use crate::image::Image;
 use crate::job::Job;
 use crate::plan::{Plan, PlanId};
-use crate::{Denied, Name, Node};
+use crate::{Denied, Name, Node, Nodes};
 
 /// Everything that lifecycle decisions are made of.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub struct Fleet {
     /// The controller's reign.
     pub epoch: Epoch,
     /// By id.
-    pub nodes: BTreeMap<NodeId, Node>,
+    pub nodes: Nodes,
     /// By digest.
     pub images: BTreeMap<Digest, Image>,
     /// By id.
@@ -68,7 +68,7 @@ impl Fleet {
     /// Puts a change in.
     pub fn put(&mut self, change: Change) {
         match change {
-            Change::Node(node) => drop(self.nodes.insert(node.id, *node)),
+            Change::Node(node) => self.nodes.insert(node.id, *node),
             Change::Image(image) => drop(self.images.insert(image.digest, *image)),
             Change::Plan(plan) => drop(self.plans.insert(plan.id.clone(), *plan)),
             Change::Job(job) => drop(self.jobs.insert(job.id, *job)),

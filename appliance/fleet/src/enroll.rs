@@ -13,8 +13,9 @@ use crate::identity::{self, Match};
 use crate::node::{Approved, Boot, Claim, Document, Wishes};
 use crate::{Change, Denied, Effect, Fleet, Name, Node, Outcome, Reply, State, Time, event::Standing};
 
-/// How many servers may wait for approval at once: a stranger on the wire can't fill the controller's memory.
-pub const MAX_PENDING: usize = 4096;
+/// How many servers may wait for approval at once: a stranger on the wire can't fill the controller's memory. A thousand
+/// are more than anybody compares codes of; with 128 KiB each, the longest hello that is read, they are 128 MiB.
+pub const MAX_PENDING: usize = 1024;
 
 /// Takes a hello in: finds or makes the node, answers the challenge and where the key stands.
 ///

@@ -326,7 +326,7 @@ impl Event {
 /// A logged fact with its place in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logged {
-    /// Ascending without gaps.
+    /// Ascending; lines that were dropped for their age leave gaps.
     pub seq: u64,
     /// When.
     pub time: Time,

@@ -28,6 +28,7 @@ mod boot;
 mod cluster;
 mod identity;
 mod imaging;
+mod nodes;
 mod running;
 
 pub use boot::boot_task;
@@ -38,6 +39,7 @@ pub use enroll::enroll;
 pub use event::{Denied, Effect, Event, Fact, Outcome, Reply};
 pub use name::Name;
 pub use node::{Node, State};
+pub use nodes::Nodes;
 pub use plan::plan;
 pub use step::step;
 pub use time::Time;

@@ -8,6 +8,7 @@ use super::{AgentRefusal, Agents};
 
 impl Agents {
     pub(super) async fn task(&self, who: Authed, ask: TaskAsk) -> Result<Envelope<Task>, AgentRefusal> {
+        ask.inventory.check()?;
         let first = self.ask(&who, &ask).await?;
         if !matches!(first, Task::Wait { .. }) || ask.wait_seconds == 0 {
             return Ok(self.envelope(&who, first));

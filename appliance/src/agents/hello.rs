@@ -13,6 +13,7 @@ impl Agents {
         if hello.protocol != protocol::VERSION {
             return Err(AgentRefusal::Version(hello.protocol));
         }
+        hello.check()?;
         let reply = self.say(&hello).await?;
         if !matches!(reply.verdict, Verdict::Waiting { .. }) || hello.wait_seconds == 0 {
             return Ok(reply);

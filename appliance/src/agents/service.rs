@@ -6,10 +6,17 @@ use bytes::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::{AgentRefusal, Agents, Answer, Asked};
-use crate::listen::https::{AgentService, Caller, IMAGE_BLOCK, refusal};
+use crate::listen::https::{AgentService, BODY_LIMIT, Caller, IMAGE_BLOCK, refusal};
 use crate::listen::stream::{Stream, json, ranged};
 
+/// The longest hello, in bytes: nobody has let its sender in. A server with a hundred disks says 40 KiB.
+const HELLO_LIMIT: usize = 128 << 10;
+
 impl AgentService for Agents {
+    fn body_limit(&self, path: &str) -> usize {
+        if path == protocol::routes::HELLO { HELLO_LIMIT } else { BODY_LIMIT }
+    }
+
     async fn call(&self, caller: &Caller, request: Request<Bytes>) -> Response<Stream> {
         let (head, body) = request.into_parts();
         let post = head.method == Method::POST;

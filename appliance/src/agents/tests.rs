@@ -4,15 +4,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use fleet::Event;
 use fleet::certificate::{Authed, Certificate, Stage};
-use protocol::{Key, NodeId, StateAsk};
+use protocol::{Key, NodeId, StateAsk, routes};
 
-use super::Agents;
+use super::{AgentRefusal, Agents, Asked};
 use crate::answers::Answers;
 use crate::ca::{SiteCa, Start};
 use crate::config::Site;
 use crate::images::Images;
+use crate::listen::https::{AgentService, BODY_LIMIT};
 use crate::writer::now;
-use crate::writer::tests::{State, state};
+use crate::writer::tests::{MAC, State, hello, state};
 
 fn agents(state: &State) -> Agents {
     let folder = state.folder.path();
@@ -48,4 +49,26 @@ async fn orders_reach_a_node_whose_document_cannot_be_made() {
     let reply = agents.state(authed(&state, node), ask).await.unwrap().body;
     assert!(reply.document.is_none() && reply.orders.is_empty());
     assert!(begun.elapsed() >= Duration::from_millis(900));
+}
+
+#[tokio::test]
+async fn a_hello_that_says_too_much_is_refused_before_anything_is_kept() {
+    let state = state();
+    let agents = agents(&state);
+    assert!(agents.body_limit(routes::HELLO) <= BODY_LIMIT / 8);
+    let say = async |hello: protocol::Hello| {
+        let body = serde_json::to_vec(&hello).unwrap();
+        agents.answer(&Asked { fingerprint: None, post: true, path: routes::HELLO, body: &body }).await
+    };
+    let mut long = hello(1, MAC);
+    long.inventory.disks[0].model = "x".repeat(600);
+    let refused = say(long).await.unwrap_err();
+    assert!(matches!(refused, AgentRefusal::TooMuch(_)), "{refused}");
+    assert_eq!(refused.status(), (400, false));
+    let mut many = hello(1, MAC);
+    many.inventory.nics = vec![many.inventory.nics[0].clone(); 200];
+    assert!(say(many).await.unwrap_err().to_string().contains("200 NICs"));
+    assert!(state.core.world().fleet.nodes.is_empty());
+    say(hello(1, MAC)).await.unwrap();
+    assert_eq!(state.core.world().fleet.nodes.len(), 1);
 }

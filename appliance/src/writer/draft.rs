@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 
 use fleet::event::Fact;
-use fleet::{Catalog, Event, Time, converge};
-use protocol::NodeId;
+use fleet::{Catalog, Event, Node, State, Time, converge};
+use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
 use pxe::dhcp::{Decision, LeaseChange, Policy, Request};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::told::Told;
 use super::{DhcpAnswer, Done, Input, Packet, Refused, World, addresses};
 use crate::store::{Batch, Store};
 
 /// An answer that waits for the commit; it is given the reason when there was none.
 type Answer = Box<dyn FnOnce(Option<&str>) + Send>;
 
-/// How long the same fact about a NIC is not logged again, in milliseconds.
-const REPEAT_MS: u64 = 60_000;
+/// Facts that anybody on the wire can bring about with a key of its own making.
+const OF_STRANGERS: [&str; 2] = ["claimed", "conflict"];
 
 pub(super) struct Draft<'a> {
     world: World,
@@ -24,7 +25,7 @@ pub(super) struct Draft<'a> {
     answers: Vec<Answer>,
     catalog: &'a Catalog,
     policy: &'a Policy,
-    told: &'a mut BTreeMap<Mac, (String, Time)>,
+    told: &'a mut Told,
     now: Time,
     /// Whether state documents may have changed.
     pub(super) settle: bool,
@@ -35,7 +36,7 @@ impl<'a> Draft<'a> {
         world: World,
         catalog: &'a Catalog,
         policy: &'a Policy,
-        told: &'a mut BTreeMap<Mac, (String, Time)>,
+        told: &'a mut Told,
         now: Time,
     ) -> Self {
         let (batch, answers) = (Batch::default(), Vec::new());
@@ -90,6 +91,11 @@ impl<'a> Draft<'a> {
         SystemRandom::new().fill(&mut seed).map_err(|_| Refused::Unsaved("no randomness".to_owned()))?;
         let mut dice = fleet::entropy::Entropy::new(&seed);
         let name = event.name();
+        if let Event::Served { mac, text, .. } = &event
+            && !self.worth(mac, text)
+        {
+            return Ok(Done { reply: fleet::Reply::Done, effects: Vec::new() });
+        }
         let settles = settles(&event);
         let outcome = fleet::step(&self.world.fleet, self.catalog, event, self.now, &mut dice);
         let outcome = outcome.inspect_err(|why| tracing::warn!(event = name, %why, "refused"))?;
@@ -99,7 +105,11 @@ impl<'a> Draft<'a> {
             self.batch.changes.push(change);
         }
         for fact in outcome.facts {
-            self.log(fact);
+            let of_stranger = OF_STRANGERS.contains(&fact.kind.as_str()).then_some(fact.node).flatten();
+            let node = of_stranger.map(|id| id.to_string());
+            if node.is_none_or(|node| self.told.worth(&node, true, &fact.text, self.now)) {
+                self.log(fact);
+            }
         }
         Ok(Done { reply: outcome.reply, effects: outcome.effects })
     }
@@ -148,17 +158,22 @@ impl<'a> Draft<'a> {
 
     /// Logs what a NIC was told, unless it was told the same a moment ago.
     fn tell(&mut self, mac: Mac, kind: &str, text: String) {
-        let again =
-            self.told.get(&mac).is_some_and(|(said, at)| *said == text && self.now.0 < at.0 + REPEAT_MS);
-        if again {
-            return;
-        }
-        self.told.insert(mac, (text.clone(), self.now));
         let Ok(address) = mac.to_string().parse() else { return };
-        let fleet = &self.world.fleet;
-        let node =
-            fleet.nodes.values().find(|node| node.macs().any(|own| *own == address)).map(|node| node.id);
-        self.log(Fact { node, mac: Some(address), kind: kind.to_owned(), text });
+        if self.worth(&address, &text) {
+            let node = self.node_of(&address).map(|node| node.id);
+            self.log(Fact { node, mac: Some(address), kind: kind.to_owned(), text });
+        }
+    }
+
+    /// Whether a line about this NIC says something new, and there are not too many.
+    fn worth(&mut self, address: &HardwareAddress, text: &str) -> bool {
+        let stranger = |node: &Node| matches!(node.state, State::Discovered | State::Rejected { .. });
+        let ours = self.node_of(address).is_some_and(|node| !stranger(node));
+        self.told.worth(address.as_str(), ours, text, self.now)
+    }
+
+    fn node_of(&self, address: &HardwareAddress) -> Option<&Node> {
+        self.world.fleet.nodes.values().find(|node| node.macs().any(|own| own == address))
     }
 
     fn address(&mut self, node: NodeId, mac: Mac, address: std::net::Ipv4Addr) -> Result<(), Refused> {

@@ -146,3 +146,30 @@ pub(crate) fn hello(key: u8, mac: [u8; 6]) -> Hello {
     let boot = BootFacts { mac, address: ip(100), path: "bios-pxe".to_owned(), uptime_seconds: 4 };
     Hello { protocol: protocol::VERSION, key: Key([key; 32]), proof: None, boot, inventory, wait_seconds: 0 }
 }
+
+#[tokio::test]
+async fn a_stranger_fills_neither_the_log_nor_the_memory() {
+    let state = state();
+    let node = state.hello(1, MAC).await.unwrap();
+    let lines = || state.core.world().seq;
+    let before = lines();
+    // A key of its own for every hello, in the name of a server that is known.
+    for key in 2..100 {
+        state.hello(key, MAC).await.unwrap();
+    }
+    assert_eq!(lines() - before, 1, "one line for all of them");
+    let served = |text: String| {
+        let mac = mac(MAC).to_string().parse().unwrap();
+        state.core.mention(Event::Served { mac, what: "script".to_owned(), text });
+    };
+    for _ in 0..100 {
+        served("told to wait".to_owned());
+    }
+    for i in 0..100 {
+        served(format!("told to wait {i}"));
+    }
+    state.bring(Event::Tick).await.unwrap();
+    assert!((2..=33).contains(&(lines() - before)), "{}", lines() - before);
+    assert_eq!(state.core.world().fleet.nodes.len(), 1);
+    assert_eq!(state.core.world().fleet.nodes[&node].claim.as_ref().unwrap().key, Key([99; 32]));
+}

@@ -88,7 +88,7 @@ fn certificates_open_their_own_stage_of_their_own_generation_only() {
     assert_eq!(authorise(&rack.fleet, Some(&run), Stage::Run, late).unwrap_err(), Unauthorised::Expired);
     rack.fleet.nodes.get_mut(&node).unwrap().generation += 1;
     assert_eq!(may(&rack, Some(&run), Stage::Run), Err(Unauthorised::Revoked));
-    rack.fleet.nodes.clear();
+    rack.fleet.nodes = fleet::Nodes::default();
     assert_eq!(may(&rack, Some(&run), Stage::Run), Err(Unauthorised::NoNode));
 }
 
@@ -330,4 +330,13 @@ fn a_node_that_was_sent_away_does_not_stand_in_anothers_way() {
     let Reply::Hello { node, .. } = reply else { panic!() };
     assert_eq!(node, stays);
     assert!(matches!(standing(&reply), Standing::Waiting(why) if why.contains("approval")), "{reply:?}");
+}
+
+#[test]
+fn a_copy_of_the_fleet_shares_its_nodes_until_one_changes() {
+    let (mut rack, node) = Rack::ready("control");
+    let before = rack.fleet.clone();
+    assert!(std::ptr::eq(&before.nodes[&node], &rack.fleet.nodes[&node]));
+    rack.bring(Event::Rename { node, name: "ctl".parse().unwrap() }).unwrap();
+    assert_eq!((before.nodes[&node].name.as_str(), rack.only().name.as_str()), ("n1", "ctl"));
 }

@@ -1,0 +1,39 @@
+//! A data base in a folder of its own.
+
+use fleet::Time;
+use fleet::event::Fact;
+use protocol::NodeId;
+
+use super::{Batch, Log, Retention, Store};
+
+fn batch(seqs: std::ops::RangeInclusive<u64>, node: Option<NodeId>) -> Batch {
+    let fact = || Fact { node, mac: None, kind: "address".to_owned(), text: "offer".to_owned() };
+    Batch { facts: seqs.map(|seq| (seq, Time(seq), fact())).collect(), ..Batch::default() }
+}
+
+#[test]
+fn the_log_keeps_its_newest_lines_and_its_numbers_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let mut store = Store::open(&path).unwrap();
+    store.retention = Retention { lines: 50, strangers: 10, every: 10 };
+    let node = NodeId([7; 16]);
+    store.save(&batch(1..=30, Some(node))).unwrap();
+    // A flood of strangers pushes its own lines out, and no others.
+    for first in (31..=1000).step_by(10) {
+        store.save(&batch(first..=first + 9, None)).unwrap();
+        if first == 31 {
+            assert_eq!(Log::new(&path).lines(0, 1000, Some((node, vec![]))).unwrap().len(), 30);
+        }
+    }
+    store.save(&batch(1001..=1040, Some(node))).unwrap();
+    let seqs = |after| {
+        let lines = Log::new(&path).lines(after, 1000, None).unwrap();
+        lines.iter().map(|line| line.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs(0), (991..=1040).collect::<Vec<_>>());
+    assert_eq!(seqs(1038), [1039, 1040]);
+    assert!(seqs(0).is_sorted());
+    drop(store);
+    assert_eq!(Store::open(&path).unwrap().last_seq().unwrap(), 1040);
+}
