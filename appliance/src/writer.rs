@@ -15,7 +15,7 @@ use fleet::event::Effect;
 use fleet::{Catalog, Denied, Event, Fleet, Reply, Site, Time};
 use protocol::{HardwareAddress, IdentityFile, NodeId};
 use pxe::Mac;
-use pxe::dhcp::{Arrival, Leases, Policy};
+use pxe::dhcp::{Arrival, LeaseChange, Leases, Policy};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::{Log, Store, StoreError};
@@ -93,6 +93,10 @@ enum Input {
         mac: Mac,
         address: std::net::Ipv4Addr,
         done: oneshot::Sender<Result<(), Refused>>,
+    },
+    Release {
+        mac: Mac,
+        done: oneshot::Sender<Result<LeaseChange, Refused>>,
     },
     Escrow {
         node: NodeId,
@@ -199,6 +203,16 @@ impl Core {
     ) -> Result<(), Refused> {
         let (done, answer) = oneshot::channel();
         self.send(Input::Address { node, mac, address, done }).await?;
+        answer.await.map_err(|_| Refused::Stopping)?
+    }
+
+    /// Gives a NIC's address back; what was changed, with the address's quarantine where its client may still use it.
+    ///
+    /// # Errors
+    /// [`Refused`]: it is a node's, or there is none.
+    pub async fn release(&self, mac: Mac) -> Result<LeaseChange, Refused> {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Release { mac, done }).await?;
         answer.await.map_err(|_| Refused::Stopping)?
     }
 

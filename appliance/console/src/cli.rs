@@ -2,6 +2,7 @@
 
 mod image;
 mod job;
+mod network;
 mod node;
 mod plan;
 mod service;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use image::ImageCommand;
 pub(crate) use job::{EventCommand, JobCommand};
+pub(crate) use network::NetworkCommand;
 pub(crate) use node::{Choice, NodeCommand, RoleCommand};
 pub(crate) use plan::{ApplyArgs, PlanCommand, Waiting};
 pub(crate) use service::{AnsibleCommand, ServiceCommand};
@@ -132,6 +134,14 @@ With --check the exit code is 9 when something needs attention.")]
   rackwright image import compute.rwimage"
     )]
     Image(ImageCommand),
+    /// Addresses on the provisioning network
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright network leases
+  rackwright network release 52:54:00:12:34:56"
+    )]
+    Network(NetworkCommand),
     /// Units on the nodes and on the controller
     #[command(
         subcommand,

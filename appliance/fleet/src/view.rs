@@ -1,5 +1,7 @@
 //! The read model: what people and scripts see. The keys of these structures are the `-o json` contract.
 
+mod lease;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -13,6 +15,8 @@ use crate::job::{Job, JobState};
 use crate::patience::{self, SILENT_SECONDS};
 use crate::plan::{Plan, PlanKind, PlanState};
 use crate::{Catalog, Fleet, Node, Site, State, Time};
+
+pub use lease::{LeaseRow, Released, lease_rows};
 
 /// The version word of every answer.
 pub const API_VERSION: &str = "rackwright/v1";

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use fleet::event::UnitVerb;
 use fleet::plan::{PlanId, PlanState};
 use fleet::view;
-use fleet::{Event, Name, Reply};
+use fleet::{Event, Name, Reply, Time};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Request, header};
 use protocol::{DiskId, NodeId};
+use pxe::Mac;
 use serde::Deserialize;
 
 use super::look::{missing, row};
@@ -71,6 +72,7 @@ impl Api {
         Some(match path {
             ["v1", "nodes", name, verb] => self.act_on(name, verb, body).await?,
             ["v1", "plans", id, "apply"] => self.apply(id, body).await,
+            ["v1", "leases", lease, "release"] => self.release(lease).await,
             ["v1", "images", name, "verify"] => self.scrub(name).await,
             ["v1", "services", node, unit, verb] => {
                 let verb = match *verb {
@@ -138,6 +140,18 @@ impl Api {
             wanted.parse().map_err(|_| ApiError::Body(format!("{wanted:?} is not an Ethernet address")))?;
         self.core.set_address(node, mac, address).await?;
         self.row(node)
+    }
+
+    /// Gives back the address of a machine, named by its MAC or by the address.
+    async fn release(&self, lease: &str) -> Answer {
+        let world = self.core.world();
+        let by_address = |ip: Ipv4Addr| world.leases.holder(ip);
+        let mac = lease.parse::<Mac>().ok().or_else(|| lease.parse().ok().and_then(by_address));
+        let mac = mac.ok_or_else(|| missing("lease", lease))?;
+        let address = world.leases.get(mac).ok_or_else(|| missing("lease", lease))?.ip;
+        let change = self.core.release(mac).await?;
+        let free_from = change.quarantine.map(|(_, until)| Time(until.0).to_string());
+        one(view::Released { address, mac, free_from })
     }
 
     async fn plan(&self, node: NodeId, body: &[u8]) -> Answer {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Answer, Api, Query};
 use crate::answers::Answers;
 use crate::images::Images;
-use crate::writer::tests::{State, state};
+use crate::writer::tests::{MAC, State, state};
 
 pub(super) fn api(state: &State) -> Api {
     let folder = state.folder.path();
@@ -49,4 +49,29 @@ async fn what_keeps_a_document_from_being_made_comes_before_every_other_reason()
     }
     let rows = get(&api, "v1/nodes").await;
     assert!(rows["items"][0]["waiting"].as_str().unwrap().starts_with("what its roles need"), "{rows}");
+}
+
+#[tokio::test]
+async fn leases_are_listed_and_released_by_mac_or_address() {
+    let state = state();
+    let api = api(&state);
+    state.takes(MAC).await.unwrap();
+    state.hello(1, MAC).await.unwrap();
+    let stranger = [2, 0, 0, 0, 0, 1];
+    state.takes(stranger).await.unwrap();
+    let rows = get(&api, "v1/leases").await["items"].clone();
+    assert_eq!((&rows[0]["address"], &rows[0]["node"]), (&"10.77.0.100".into(), &"n1".into()));
+    assert_eq!((&rows[1]["address"], &rows[1]["node"]), (&"10.77.0.101".into(), &Value::Null));
+    let release =
+        async |which: &str| api.act(&["v1", "leases", which, "release"], b"").await.expect("a route");
+    let refused = release("10.77.0.100").await.unwrap_err();
+    assert_eq!(refused.codes().1, 4, "{refused}");
+    assert_eq!(release("10.77.0.200").await.unwrap_err().codes().1, 3);
+    let released = read(release("10.77.0.101").await).await;
+    assert_eq!(released["item"]["mac"], "02:00:00:00:00:01");
+    assert!(released["item"]["freeFrom"].is_string());
+    let rows = get(&api, "v1/leases").await["items"].clone();
+    assert_eq!((&rows[1]["state"], &rows[1]["mac"]), (&"quarantine".into(), &Value::Null));
+    state.takes(stranger).await.unwrap();
+    assert_eq!(read(release("02-00-00-00-00-01").await).await["item"]["address"], "10.77.0.102");
 }

@@ -1,12 +1,12 @@
 //! One batch in the making: the world as it would be, and what must be saved to make it so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleet::event::Fact;
 use fleet::{Catalog, Event, Node, State, Time, converge};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
-use pxe::dhcp::{Decision, LeaseChange, Policy, Request};
+use pxe::dhcp::{Arrival, Decision, LeaseChange, Policy, Request, Why};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::told::Told;
@@ -58,6 +58,10 @@ impl<'a> Draft<'a> {
             }
             Input::Address { node, mac, address, done } => {
                 let result = self.address(node, mac, address);
+                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+            }
+            Input::Release { mac, done } => {
+                let result = self.release(mac);
                 self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
             }
             Input::Escrow { node, files, done } => {
@@ -126,8 +130,7 @@ impl<'a> Draft<'a> {
             Ok(request) => request,
             Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
         };
-        let now = pxe::Time(self.now.0);
-        match pxe::dhcp::decide(self.policy, &self.world.leases, &request, packet.arrival, now) {
+        match self.decide(&request, packet.arrival) {
             Decision::Ignore(why) => {
                 self.tell(request.mac, "silence", why.to_string());
                 silent(why.to_string())
@@ -147,6 +150,62 @@ impl<'a> Draft<'a> {
                 DhcpAnswer::Send(reply)
             }
         }
+    }
+
+    /// Decides; with an empty pool once more, after an address was taken back from a machine that is no node.
+    fn decide(&mut self, request: &Request, arrival: Arrival) -> Decision {
+        let now = pxe::Time(self.now.0);
+        let decided = pxe::dhcp::decide(self.policy, &self.world.leases, request, arrival, now);
+        let exhausted = matches!(decided, Decision::Ignore(Why::PoolExhausted { .. }));
+        if exhausted && self.reclaim(now) {
+            return pxe::dhcp::decide(self.policy, &self.world.leases, request, arrival, now);
+        }
+        decided
+    }
+
+    fn reclaim(&mut self, now: pxe::Time) -> bool {
+        let macs = self.world.fleet.nodes.values().flat_map(Node::macs).map(HardwareAddress::as_str);
+        let macs = macs.collect::<BTreeSet<_>>();
+        let kept = |mac: Mac| macs.contains(mac.to_string().as_str());
+        let Some(change) = self.world.leases.reclaim(self.policy, kept, now) else { return false };
+        let (mac, lease) = (change.mac, self.world.leases.get(change.mac).cloned());
+        if let Some(lease) = lease
+            && self.lease(change).is_ok()
+        {
+            let until = Time(lease.expires.0);
+            let text = format!(
+                "{} taken back: no node's, its lease ended at {until}, and no other was free",
+                lease.ip
+            );
+            self.log(Fact {
+                node: None,
+                mac: mac.to_string().parse().ok(),
+                kind: "address".to_owned(),
+                text,
+            });
+            return true;
+        }
+        false
+    }
+
+    fn release(&mut self, mac: Mac) -> Result<LeaseChange, Refused> {
+        let now = pxe::Time(self.now.0);
+        let missing = || fleet::Denied::Missing { kind: "lease", name: mac.to_string() };
+        let address = self.world.leases.get(mac).ok_or_else(missing)?.ip;
+        let hardware = mac.to_string().parse::<HardwareAddress>().ok();
+        if let Some(node) = hardware.as_ref().and_then(|hardware| self.node_of(hardware)) {
+            let name = &node.name;
+            return Err(fleet::Denied::Conflict(format!(
+                "{address} is {name}'s, and a node keeps its address for good: give {name} another one, and this one \
+                 is free when its lease is over (rackwright node set-address {name} ADDRESS)"
+            ))
+            .into());
+        }
+        let change = self.world.leases.release(mac, now).ok_or_else(missing)?;
+        self.lease(change.clone()).map_err(fleet::Denied::Conflict)?;
+        let text = format!("{address} released by the operator");
+        self.log(Fact { node: None, mac: hardware, kind: "address".to_owned(), text });
+        Ok(change)
     }
 
     fn lease(&mut self, change: LeaseChange) -> Result<(), String> {

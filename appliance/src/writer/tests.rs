@@ -1,17 +1,17 @@
 //! A whole writer on a state in a folder of its own, and the way of a server through it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use fleet::image::Image;
 use fleet::{Event, Reply, Site};
 use pack::{Digest, PublicKey};
 use protocol::{BootFacts, CaPin, Disk, DiskBus, Hello, Inventory, Key, Nic, NodeId, Receipt};
-use pxe::dhcp::{Mode, Policy, Pool};
+use pxe::dhcp::{Arrival, Door, Lease, LeaseChange, Mode, Policy, Pool};
 use pxe::{HttpBase, Mac};
 
-use super::{Core, Done, Refused, now};
-use crate::store::{Log, Store};
+use super::{Core, DhcpAnswer, Done, Packet, Refused, now};
+use crate::store::{Batch, Log, Store};
 
 pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub(crate) const MAC: [u8; 6] = [0x52, 0x54, 0, 0x77, 0, 1];
@@ -54,6 +54,30 @@ pub(crate) fn opened(folder: tempfile::TempDir) -> State {
     State { core, folder }
 }
 
+impl State {
+    /// The same state a year later: every lease has run out, in the order they were taken in.
+    pub(crate) fn much_later(self) -> State {
+        let path = self.folder.path().join("state.db");
+        let world = self.core.world();
+        drop(self.core);
+        let mut store = Store::open(&path).unwrap();
+        let ago = now().0 - 365 * 86_400_000;
+        let change = |(mac, lease): (Mac, &Lease)| {
+            let expires = pxe::Time(ago + u64::from(lease.ip.octets()[3]));
+            LeaseChange {
+                mac,
+                lease: Some(Lease { expires, ..lease.clone() }),
+                evicts: None,
+                quarantine: None,
+            }
+        };
+        let leases = world.leases.iter().map(change).collect();
+        store.save(&Batch { leases, ..Batch::default() }).unwrap();
+        drop(store);
+        opened(self.folder)
+    }
+}
+
 pub(crate) fn ip(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, last)
 }
@@ -65,6 +89,30 @@ pub(crate) fn mac(octets: [u8; 6]) -> Mac {
 impl State {
     pub(crate) async fn bring(&self, event: Event) -> Result<Done, Refused> {
         self.core.bring(event).await
+    }
+
+    /// A DHCP message of this kind (option 53), with these options beside it.
+    pub(crate) async fn dhcp(&self, mac: [u8; 6], kind: u8, options: &[(u8, &[u8])]) -> DhcpAnswer {
+        let mut bytes = vec![0; 236];
+        bytes[..3].copy_from_slice(&[1, 1, 6]);
+        bytes[28..34].copy_from_slice(&mac);
+        bytes.extend([99, 130, 83, 99, 53, 1, kind]);
+        for (code, value) in options {
+            bytes.extend([*code, u8::try_from(value.len()).unwrap()]);
+            bytes.extend(*value);
+        }
+        bytes.push(255);
+        let arrival = Arrival { door: Door::Lan, source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68) };
+        self.core.dhcp(Packet { bytes, arrival }).await
+    }
+
+    /// The address that this NIC takes, if it is given one.
+    pub(crate) async fn takes(&self, mac: [u8; 6]) -> Option<Ipv4Addr> {
+        let DhcpAnswer::Send(offer) = self.dhcp(mac, 1, &[]).await else { return None };
+        let wish = offer.address.unwrap().octets();
+        let answer = self.dhcp(mac, 3, &[(50, &wish), (54, &OURS.octets())]).await;
+        let DhcpAnswer::Send(ack) = answer else { panic!("{answer:?}") };
+        ack.address
     }
 
     pub(crate) async fn hello(&self, key: u8, mac: [u8; 6]) -> Result<NodeId, Refused> {
@@ -172,4 +220,44 @@ async fn a_stranger_fills_neither_the_log_nor_the_memory() {
     assert!((2..=33).contains(&(lines() - before)), "{}", lines() - before);
     assert_eq!(state.core.world().fleet.nodes.len(), 1);
     assert_eq!(state.core.world().fleet.nodes[&node].claim.as_ref().unwrap().key, Key([99; 32]));
+}
+
+#[tokio::test]
+async fn a_full_pool_takes_back_what_strangers_left_and_never_what_nodes_have() {
+    let state = state();
+    // A pool of ten: one node, nine machines that were here once.
+    assert_eq!(state.takes(MAC).await, Some(ip(100)));
+    state.hello(1, MAC).await.unwrap();
+    for last in 1..10 {
+        assert!(state.takes([2, 0, 0, 0, 0, last]).await.is_some());
+    }
+    assert_eq!(state.takes([2, 0, 0, 0, 0, 99]).await, None, "all leases run");
+    let state = state.much_later();
+    assert_eq!(state.takes([2, 0, 0, 0, 0, 99]).await, Some(ip(101)), "the one that ran out longest ago");
+    for last in 100..108 {
+        assert!(state.takes([2, 0, 0, 0, 0, last]).await.is_some());
+    }
+    assert_eq!(state.takes([2, 0, 0, 0, 0, 108]).await, None, "the last one is the node's");
+    assert_eq!(state.core.world().leases.holder(ip(100)), Some(mac(MAC)));
+    assert_eq!(state.core.world().leases.get(mac([2, 0, 0, 0, 0, 1])), None);
+}
+
+#[tokio::test]
+async fn an_address_is_released_unless_it_is_a_nodes() {
+    let state = state();
+    let stranger = [2, 0, 0, 0, 0, 1];
+    assert_eq!(state.takes(MAC).await, Some(ip(100)));
+    state.hello(1, MAC).await.unwrap();
+    assert_eq!(state.takes(stranger).await, Some(ip(101)));
+    let refused = state.core.release(mac(MAC)).await.unwrap_err().to_string();
+    assert!(refused.contains("10.77.0.100 is n1's") && refused.contains("node set-address n1"), "{refused}");
+    let change = state.core.release(mac(stranger)).await.unwrap();
+    assert_eq!(change.quarantine.map(|(ip, _)| ip), Some(ip(101)), "its client may still use it");
+    assert!(
+        matches!(state.core.release(mac(stranger)).await, Err(Refused::Denied(_))),
+        "there is none any more"
+    );
+    let state = opened(state.folder);
+    assert_eq!(state.core.world().leases.get(mac(stranger)), None, "it is durable");
+    assert_eq!(state.core.world().leases.holder(ip(100)), Some(mac(MAC)));
 }

@@ -1,9 +1,11 @@
 //! Who holds which address.
 //!
 //! The first address a machine is given is its for good: it is given to no other until the operator releases it,
-//! whether the lease ran out or not. Two exceptions, both from the wire. An address that was offered and never
-//! taken may go to another machine, but only when no other is left. And an address that its client found in use by
-//! somebody else (DECLINE) is in quarantine for a day, and the machine is given another, unless a person fixed it.
+//! whether the lease ran out or not. Three exceptions. An address that was offered and never taken may go to another
+//! machine, but only when no other is left. When even then there is none, the shell may take back the lease that ran
+//! out longest ago ([`Leases::reclaim`]); it says which machines keep theirs all the same. And an address that its
+//! client found in use by somebody else (DECLINE) is in quarantine for a day, and the machine is given another, unless a
+//! person fixed it.
 //!
 //! `by_ip` is the inverse of `by_mac` at all times; that is the proof that no two machines share an address.
 
@@ -234,6 +236,22 @@ impl Leases {
     pub fn release(&self, mac: Mac, now: Time) -> Option<LeaseChange> {
         self.get(mac)?;
         Some(LeaseChange { mac, lease: None, evicts: None, quarantine: self.left_behind(mac, None, now) })
+    }
+
+    /// The change that takes an address back when the pools are empty: the lease that ran out longest ago, if there is
+    /// one. Never an address that is reserved or that a person set, never one of a machine that is `kept`.
+    #[must_use]
+    pub fn reclaim(&self, policy: &Policy, kept: impl Fn(Mac) -> bool, now: Time) -> Option<LeaseChange> {
+        let over = |(mac, lease): &(Mac, &Lease)| {
+            lease.expires <= now
+                && !lease.pinned
+                && policy.is_pooled(lease.ip)
+                && policy.reserved_for(lease.ip).is_none()
+                && !policy.reserved.contains_key(mac)
+                && !kept(*mac)
+        };
+        let (mac, _) = self.iter().filter(over).min_by_key(|(_, lease)| lease.expires)?;
+        self.release(mac, now)
     }
 
     pub(super) fn is_offered(&self, mac: Mac) -> bool {

@@ -27,7 +27,9 @@ pub enum Why {
     #[error("the client chose another DHCP server, {0}")]
     OtherServer(Ipv4Addr),
     /// Every address of the pools is somebody's.
-    #[error("no free address: of {size} in the pools, {held} are held and {quarantined} are in quarantine")]
+    #[error(
+        "no free address: of {size} in the pools, {held} are held and {quarantined} are in quarantine (rackwright network leases)"
+    )]
     PoolExhausted {
         /// Addresses in the pools that could be a client's.
         size: u64,
@@ -56,7 +58,9 @@ pub enum Why {
         mac: Mac,
     },
     /// The address reserved for the machine is held by another.
-    #[error("{address} is reserved for this machine and held by {by}; release it or reserve another")]
+    #[error(
+        "{address} is reserved for this machine and held by {by}; release it (rackwright network release {by}) or reserve another"
+    )]
     ReservedIsHeld {
         /// The address.
         address: Ipv4Addr,

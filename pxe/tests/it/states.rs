@@ -393,3 +393,25 @@ fn leases_survive_a_store() {
     assert_eq!(&serde_json::from_str::<Lease>(&text).unwrap(), lease, "{text}");
     assert_eq!(Time(1_500).seconds_since(Time(400)), 1);
 }
+
+#[test]
+fn an_empty_pool_takes_back_the_lease_that_ran_out_first_unless_it_is_kept() {
+    let mut server = Server::new();
+    for last in 0..10 {
+        server.address_of(mac(last));
+        server.now = server.now.plus_seconds(1);
+    }
+    let none = |_| false;
+    assert_eq!(server.leases.reclaim(&server.policy, none, server.now), None, "all run");
+    server.now = server.now.plus_seconds(3600);
+    let change = server.leases.reclaim(&server.policy, none, server.now).unwrap();
+    assert_eq!((change.mac, &change.lease, change.quarantine), (mac(0), &None, None));
+    let kept = |machine| machine == mac(0);
+    assert_eq!(server.leases.reclaim(&server.policy, kept, server.now).unwrap().mac, mac(1));
+    // Neither what a person set, nor what is reserved.
+    let set = server.leases.set_address(&server.policy, mac(1), ip(101), server.now).unwrap();
+    server.leases.apply(&set).unwrap();
+    server.policy.reserved = [(mac(2), ip(102)), (mac(77), ip(103))].into();
+    assert_eq!(server.leases.reclaim(&server.policy, kept, server.now).unwrap().mac, mac(4));
+    assert_eq!(server.leases.reclaim(&server.policy, |_| true, server.now), None);
+}

@@ -49,6 +49,19 @@ fn verbs_of_a_node() {
 }
 
 #[test]
+fn a_lease_is_named_by_mac_or_by_address() {
+    for word in ["52:54:00:12:34:56", "10.77.0.10"] {
+        let row = json!({"address": "10.77.0.10", "mac": "52:54:00:12:34:56", "freeFrom": null});
+        let fake = Fake::start(move |_| item(row.clone()));
+        let ran = run(&fake, &format!("network release {word}"));
+        assert_eq!((ran.code, ran.out.as_str()), (0, "10.77.0.10 of 52:54:00:12:34:56 is free\n"));
+        assert_eq!(fake.lines(), [format!("POST /v1/leases/{word}/release")]);
+    }
+    let fake = Fake::start(|_| problem(409, "10.77.0.10 is n1's", 4));
+    assert_eq!(run(&fake, "network release 10.77.0.10").code, 4);
+}
+
+#[test]
 fn verbs_of_a_unit() {
     for verb in ["start", "stop", "restart"] {
         let fake = Fake::start(|_| item(samples::service()));

@@ -6,7 +6,7 @@ use super::PIPE;
 use super::samples::{self, NOW, but, read};
 use crate::terminal::Look;
 use crate::text::width;
-use crate::{event, image, job, node, plan, service, status, why};
+use crate::{event, image, job, network, node, plan, service, status, why};
 
 /// The page without the margin that keeps it readable here.
 fn golden(text: &str) -> String {
@@ -369,5 +369,39 @@ fn a_full_rack_is_one_screen() {
         everything.lines().filter(|line| line.starts_with('a')).count(),
         40 + 2,
         "a pipe is as long as it needs"
+    );
+}
+
+#[test]
+fn network_leases() {
+    let stranger = json!({"node": null, "state": "expired", "mac": "52:54:00:aa:00:01", "hostname": null});
+    let alone = json!({"node": null, "state": "quarantine", "mac": null, "hostname": null});
+    let rows = [
+        but(samples::lease("10.77.0.10"), json!({"fixed": true})),
+        but(samples::lease("10.77.0.104"), stranger),
+        but(samples::lease("10.77.0.105"), alone),
+    ];
+    assert_golden(
+        &network::render_leases(&rows.map(read), &PIPE),
+        "
+        ADDRESS      MAC                NODE  STATE         UNTIL
+        10.77.0.10   52:54:00:12:34:56  n1    bound, fixed  2026-11-20 15:28:02 UTC
+        10.77.0.104  52:54:00:aa:00:01  -     expired       2026-11-20 15:28:02 UTC
+        10.77.0.105  -                  -     quarantine    2026-11-20 15:28:02 UTC
+        ",
+    );
+}
+
+#[test]
+fn network_release() {
+    let released = |from: Value| {
+        let row = json!({"address": "10.77.0.104", "mac": "52:54:00:aa:00:01", "freeFrom": from});
+        network::render_released(&read(row))
+    };
+    assert_golden(&released(Value::Null), "10.77.0.104 of 52:54:00:aa:00:01 is free");
+    assert_golden(
+        &released("2026-11-20T15:28:02.000Z".into()),
+        "10.77.0.104 is no longer 52:54:00:aa:00:01's; free from 2026-11-20 15:28:02 UTC,
+        when its lease is over",
     );
 }

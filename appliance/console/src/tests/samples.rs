@@ -95,6 +95,13 @@ pub(crate) fn service() -> Value {
     })
 }
 
+pub(crate) fn lease(address: &str) -> Value {
+    json!({
+        "address": address, "mac": "52:54:00:12:34:56", "node": "n1", "state": "bound", "fixed": false,
+        "until": "2026-11-20T15:28:02.000Z", "hostname": "n1"
+    })
+}
+
 pub(crate) fn event(seq: u64) -> Value {
     json!({
         "seq": seq, "time": format!("2026-11-20T14:30:{:02}.000Z", seq % 60), "node": "n1", "kind": "approved",
