@@ -247,9 +247,9 @@ pub fn now() -> Time {
     Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Every NIC's fixed address.
+/// The address every NIC has: one that was set for it counts from when it has taken it.
 fn addresses(leases: &Leases) -> BTreeMap<HardwareAddress, std::net::Ipv4Addr> {
-    leases.iter().filter_map(|(mac, lease)| Some((mac.to_string().parse().ok()?, lease.ip))).collect()
+    leases.iter().filter_map(|(mac, lease)| Some((mac.to_string().parse().ok()?, lease.in_use()))).collect()
 }
 
 struct Writer {

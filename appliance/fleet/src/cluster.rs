@@ -42,7 +42,7 @@ pub struct Site {
     pub controller: Ipv4Addr,
     /// The site CA.
     pub ca: CaPin,
-    /// The fixed address of every NIC that ever had one.
+    /// The address of every NIC that ever had one from us: the one it has, not one that it has yet to take.
     pub addresses: BTreeMap<HardwareAddress, Ipv4Addr>,
 }
 

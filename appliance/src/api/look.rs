@@ -147,7 +147,12 @@ impl Api {
 pub(super) fn row(world: &World, node: &Node) -> view::NodeRow {
     let mut row = view::node_row(&world.fleet, &world.site, node, now());
     let unsettled = world.unsettled.get(&node.id).map(|why| format!("what its roles need: {why}"));
-    let reasons = unsettled.into_iter().chain(row.waiting).collect::<Vec<_>>();
+    let address = node.macs().find_map(|mac| {
+        let lease = world.leases.get(mac.as_str().parse().ok()?)?;
+        let (next, now) = (lease.ip, lease.leaving?);
+        Some(format!("its next DHCP request, as after a restart, to have {next} instead of {now}"))
+    });
+    let reasons = unsettled.into_iter().chain(row.waiting).chain(address).collect::<Vec<_>>();
     row.waiting = (!reasons.is_empty()).then(|| reasons.join("; and for "));
     row
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Answer, Api, Query};
 use crate::answers::Answers;
 use crate::images::Images;
-use crate::writer::tests::{MAC, State, state};
+use crate::writer::tests::{MAC, State, ip, mac, state};
 
 pub(super) fn api(state: &State) -> Api {
     let folder = state.folder.path();
@@ -49,6 +49,23 @@ async fn what_keeps_a_document_from_being_made_comes_before_every_other_reason()
     }
     let rows = get(&api, "v1/nodes").await;
     assert!(rows["items"][0]["waiting"].as_str().unwrap().starts_with("what its roles need"), "{rows}");
+}
+
+#[tokio::test]
+async fn an_address_that_was_set_is_said_to_be_awaited() {
+    let state = state();
+    state.takes(MAC).await.unwrap();
+    let node = state.enrolled("control").await;
+    let api = api(&state);
+    state.core.set_address(node, mac(MAC), ip(50)).await.unwrap();
+    let why = get(&api, "v1/nodes/n1/why").await;
+    assert_eq!(why["item"]["node"]["address"], "10.77.0.100");
+    let waiting = why["item"]["waiting"].as_str().unwrap();
+    assert!(waiting.contains("to have 10.77.0.50 instead of 10.77.0.100"), "{waiting}");
+    state.takes(MAC).await.unwrap();
+    let why = get(&api, "v1/nodes/n1/why").await;
+    assert_eq!(why["item"]["node"]["address"], "10.77.0.50");
+    assert!(!why["item"]["waiting"].as_str().unwrap().contains("DHCP"));
 }
 
 #[tokio::test]

@@ -210,7 +210,11 @@ impl<'a> Draft<'a> {
 
     fn lease(&mut self, change: LeaseChange) -> Result<(), String> {
         self.world.leases.apply(&change).map_err(|why| why.to_string())?;
-        self.world.site.addresses = addresses(&self.world.leases);
+        let mac = change.mac.to_string().parse::<HardwareAddress>().ok();
+        let before = std::mem::replace(&mut self.world.site.addresses, addresses(&self.world.leases));
+        // The documents name the addresses that nodes have.
+        let moved = mac.filter(|mac| before.get(mac) != self.world.site.addresses.get(mac));
+        self.settle |= moved.is_some_and(|mac| self.node_of(&mac).is_some());
         self.batch.leases.push(change);
         Ok(())
     }
@@ -240,7 +244,6 @@ impl<'a> Draft<'a> {
         let change = self.world.leases.set_address(self.policy, mac, address, now);
         let change = change.map_err(|why| fleet::Denied::Conflict(why.to_string()))?;
         self.lease(change).map_err(fleet::Denied::Conflict)?;
-        self.settle = true;
         let text = format!("{mac} has {address} from its next request on");
         self.log(Fact { node: Some(node), mac: None, kind: "address".to_owned(), text });
         Ok(())

@@ -261,3 +261,20 @@ async fn an_address_is_released_unless_it_is_a_nodes() {
     assert_eq!(state.core.world().leases.get(mac(stranger)), None, "it is durable");
     assert_eq!(state.core.world().leases.holder(ip(100)), Some(mac(MAC)));
 }
+
+#[tokio::test]
+async fn a_document_names_the_address_that_the_node_has() {
+    let state = state();
+    assert_eq!(state.takes(MAC).await, Some(ip(100)));
+    let node = state.enrolled("control").await;
+    let generation = |state: &State| state.core.world().fleet.nodes[&node].document.generation;
+    let address = |state: &State| state.core.world().site.addresses.values().copied().collect::<Vec<_>>();
+    let before = generation(&state);
+    state.core.set_address(node, mac(MAC), ip(50)).await.unwrap();
+    state.bring(Event::Rename { node, name: "n1".parse().unwrap() }).await.unwrap();
+    assert_eq!((generation(&state), address(&state)), (before, vec![ip(100)]));
+    let state = opened(state.folder);
+    assert_eq!((generation(&state), address(&state)), (before, vec![ip(100)]), "after a restart too");
+    assert_eq!(state.takes(MAC).await, Some(ip(50)));
+    assert_eq!((generation(&state), address(&state)), (before + 1, vec![ip(50)]));
+}

@@ -217,6 +217,7 @@ impl Case<'_> {
             hostname: request.hostname.clone().or(base.hostname),
             arch: request.arch.or(base.arch),
             path: boot.map(|(_, path)| path).or(base.path),
+            leaving: None,
             ..base
         };
         let draft = Draft {

@@ -54,6 +54,9 @@ pub struct Lease {
     pub arch: Option<Arch>,
     /// The path of its last network boot.
     pub path: Option<BootPath>,
+    /// The address that the client still has, while it has not taken the one that the operator has set since.
+    #[serde(default)]
+    pub leaving: Option<Ipv4Addr>,
 }
 
 /// What must be durable before a reply leaves. Rows of three kinds, to be changed in one transaction.
@@ -296,9 +299,21 @@ impl Leases {
 }
 
 impl Lease {
+    /// The address the machine can be reached at: the one it leaves, until it has taken the other.
+    #[must_use]
+    pub fn in_use(&self) -> Ipv4Addr {
+        self.leaving.unwrap_or(self.ip)
+    }
+
     /// A lease that no client has taken, with what is known of the machine from the lease before.
     pub(super) fn new(ip: Ipv4Addr, before: Option<&Lease>, now: Time) -> Lease {
+        let leaving = before.and_then(|lease| match lease.state {
+            LeaseState::Bound => Some(lease.ip),
+            LeaseState::Offered => lease.leaving,
+            LeaseState::Released => None,
+        });
         Lease {
+            leaving: leaving.filter(|leaving| *leaving != ip),
             ip,
             state: LeaseState::Offered,
             pinned: false,

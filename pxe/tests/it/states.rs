@@ -415,3 +415,24 @@ fn an_empty_pool_takes_back_the_lease_that_ran_out_first_unless_it_is_kept() {
     assert_eq!(server.leases.reclaim(&server.policy, kept, server.now).unwrap().mac, mac(4));
     assert_eq!(server.leases.reclaim(&server.policy, |_| true, server.now), None);
 }
+
+#[test]
+fn a_machine_has_its_old_address_until_it_has_taken_the_new_one() {
+    let mut server = Server::new();
+    let first = server.address_of(mac(1));
+    let in_use = |server: &Server| server.leases.get(mac(1)).unwrap().in_use();
+    for next in [ip(50), ip(51)] {
+        let change = server.leases.set_address(&server.policy, mac(1), next, server.now).unwrap();
+        server.leases.apply(&change).unwrap();
+        assert_eq!(in_use(&server), first);
+    }
+    // Offered is not taken.
+    assert_eq!(replied(server.hear(&Packet::of(mac(1), 1))).address, Some(ip(51)));
+    assert_eq!(in_use(&server), first);
+    assert_eq!(server.address_of(mac(1)), ip(51));
+    assert_eq!(in_use(&server), ip(51));
+    // A machine that has never taken one has none to leave.
+    server.hear(&Packet::of(mac(2), 1));
+    let change = server.leases.set_address(&server.policy, mac(2), ip(60), server.now).unwrap();
+    assert_eq!(change.lease.unwrap().in_use(), ip(60));
+}
