@@ -140,13 +140,17 @@ impl State {
         let digest = image.digest;
         self.bring(Event::Imported(image)).await.unwrap();
         let roles = Some([role.to_owned()].into());
-        self.bring(Event::Approve { node, name: None, roles }).await.unwrap();
+        self.bring(Event::Approve { node, name: None, roles, moved: false }).await.unwrap();
         let again = Event::Hello { hello: Box::new(hello(1, MAC)), proven: true };
         self.bring(again).await.unwrap();
-        let asked = || Event::Asked { node, inventory: Box::new(hello(1, MAC).inventory) };
+        let asked = || Event::Asked {
+            node,
+            certificate: String::new(),
+            inventory: Box::new(hello(1, MAC).inventory),
+        };
         self.bring(asked()).await.unwrap();
         let Reply::Plan(plan) =
-            self.bring(Event::Plan { node, image: None, disk: None }).await.unwrap().reply
+            self.bring(Event::Plan { node, image: None, disk: None, data: None }).await.unwrap().reply
         else {
             panic!("no plan")
         };
@@ -165,7 +169,14 @@ impl State {
             milliseconds: 60_000,
         };
         self.bring(Event::Verified { node, receipt }).await.unwrap();
-        self.bring(Event::Enrolled { node, key: Key([9; 32]), uptime_seconds: 20 }).await.unwrap();
+        self.bring(Event::Enrolled {
+            node,
+            certificate: String::new(),
+            key: Key([9; 32]),
+            uptime_seconds: 20,
+        })
+        .await
+        .unwrap();
         node
     }
 }
