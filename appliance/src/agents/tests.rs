@@ -39,7 +39,7 @@ async fn orders_reach_a_node_whose_document_cannot_be_made() {
     assert!(reply.document.is_some() && reply.orders.is_empty());
     // Storage wants a second disk, which this server has not.
     state.bring(Event::SetRoles { node, roles: ["storage".to_owned()].into() }).await.unwrap();
-    assert!(state.core.world().unsettled[&node].contains("no second disk"));
+    assert!(state.core.world().unsettled[&node].contains("data disk"));
     state.bring(Event::Logs { node, unit: "ssh.service".to_owned(), lines: 5 }).await.unwrap();
     let reply = agents.state(authed(&state, node), ask).await.unwrap().body;
     assert!(reply.document.is_none());
