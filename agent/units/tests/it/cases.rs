@@ -31,6 +31,21 @@ async fn words_of_a_newer_systemd_are_told_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_restart_of_the_machine_is_accepted_not_waited_for_and_nothing_calls_it_off() {
+    let bus = Bus::start();
+    let fake = Fake::on(&bus, &[("reboot.target", unit("inactive", "dead"))]).await;
+    let systemd = connected(&bus).await;
+    // Of a machine that goes down, nobody hears that it is down.
+    fake.will(Act::Hang);
+    systemd.reboot().await.unwrap();
+    let asked = fake.world.modes.lock().unwrap().clone();
+    assert_eq!(asked, [("reboot.target".to_owned(), "replace-irreversibly".to_owned())]);
+    fake.will(Act::Deny);
+    let denied = systemd.reboot().await.unwrap_err();
+    assert!(matches!(denied, UnitError::Denied { .. }) && !denied.is_uncertain(), "{denied}");
+}
+
+#[tokio::test]
 async fn a_start_tells_the_state_it_led_to() {
     let bus = Bus::start();
     let fake = Fake::on(&bus, &[(A, unit("inactive", "dead"))]).await;
