@@ -8,6 +8,7 @@ mod hostile;
 mod laws;
 mod names;
 mod scripts;
+mod standing;
 mod states;
 mod tftp;
 mod wire;
