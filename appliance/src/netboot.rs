@@ -4,14 +4,13 @@ use std::net::{IpAddr, SocketAddrV4};
 
 use fleet::{Event, boot_task};
 use ipnet::Ipv4Net;
-use protocol::HardwareAddress;
 use pxe::files::StoreFile;
 use pxe::script::{self, BootTask, CaPin, NodeView};
 use pxe::{BootPath, HttpBase, Mac};
 
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
-use crate::writer::{Core, Packet, World};
+use crate::writer::{Core, Packet, World, hardware};
 
 /// What booting servers talk to.
 #[derive(Clone, Debug)]
@@ -37,21 +36,20 @@ impl Netboot {
             controller: SocketAddrV4::new(world.site.controller, self.agents_port),
             ca: CaPin(world.site.ca.0),
             http: self.http,
-            task: boot_task(&world.fleet, &hardware(mac)?),
+            task: boot_task(
+                &world.fleet,
+                &hardware(mac).ok_or_else(|| format!("{mac} is not an Ethernet address"))?,
+            ),
             path,
         })
     }
 
     /// Logs what a NIC was served; nobody waits for it.
     fn record(&self, mac: Mac, what: &str, text: String) {
-        let Ok(mac) = hardware(mac) else { return };
+        let Some(mac) = hardware(mac) else { return };
         let (core, what) = (self.core.clone(), what.to_owned());
         tokio::spawn(async move { core.bring(Event::Served { mac, what, text }).await });
     }
-}
-
-fn hardware(mac: Mac) -> Result<HardwareAddress, String> {
-    mac.to_string().parse().map_err(|error: protocol::IdentityError| error.to_string())
 }
 
 impl DhcpService for Netboot {
@@ -91,7 +89,7 @@ impl FileService for Netboot {
         let holder = by_address(asker.peer.ip());
         match what {
             Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac)) => {
-                let Ok(address) = hardware(mac) else { return };
+                let Some(address) = hardware(mac) else { return };
                 match boot_task(&world.fleet, &address) {
                     BootTask::LocalDisk => {
                         self.record(mac, "local-disk", "told to boot its own disk".to_owned())

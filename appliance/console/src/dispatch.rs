@@ -3,7 +3,7 @@
 use crate::cli::{AnsibleCommand, Command};
 use crate::failure::{Failure, exit};
 use crate::session::Session;
-use crate::{ansible, apply, event, image, job, node, plan, service, status};
+use crate::{ansible, apply, event, image, job, network, node, plan, service, status};
 
 /// Does it; tells what went wrong and gives the exit code.
 pub(crate) async fn dispatch(session: &mut Session, command: Command) -> u8 {
@@ -17,6 +17,7 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
     match command {
         Command::Status { watch, check } => status::status(session, watch, check).await,
         Command::Node(verb) => node::node(session, verb).await,
+        Command::Network(verb) => network::network(session, verb).await,
         Command::Plan(verb) => plan::plan(session, verb).await,
         Command::Apply(arguments) => apply::apply(session, arguments).await,
         Command::Image(verb) => image::image(session, verb).await,

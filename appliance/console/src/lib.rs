@@ -19,6 +19,7 @@ mod follow;
 mod image;
 mod job;
 mod last_words;
+mod network;
 mod node;
 mod paths;
 mod plan;

@@ -12,7 +12,7 @@ use crate::certificate::Certificate;
 use crate::image::Image;
 use crate::job::Job;
 use crate::plan::{Plan, PlanId};
-use crate::{Denied, Name, Node};
+use crate::{Denied, Name, Node, State};
 
 /// Everything that lifecycle decisions are made of.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +83,17 @@ impl Fleet {
     /// [`Denied::Missing`].
     pub fn node(&self, id: NodeId) -> Result<&Node, Denied> {
         self.nodes.get(&id).ok_or_else(|| Denied::Missing { kind: "node", name: id.short() })
+    }
+
+    /// The node that this NIC is of.
+    pub fn owner(&self, mac: &HardwareAddress) -> Option<&Node> {
+        self.nodes.values().find(|node| node.macs().any(|own| own == mac))
+    }
+
+    /// Whether an operator has let the server with this NIC in.
+    pub fn knows(&self, mac: &HardwareAddress) -> bool {
+        let let_in = |node: &Node| !matches!(node.state, State::Discovered | State::Rejected { .. });
+        self.nodes.values().any(|node| let_in(node) && node.macs().any(|own| own == mac))
     }
 
     /// The node that a person means: by name, id, MAC or enrolment code.

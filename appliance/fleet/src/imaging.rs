@@ -43,6 +43,9 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     let runs = plan.kind == PlanKind::Rebuild && lives_on_disk(node);
     let state = if runs { State::Draining { job: id } } else { State::Imaging { job: id } };
     let mut next = moved(node, state, now);
+    if let Some(roles) = &plan.roles {
+        next.roles.clone_from(roles);
+    }
     if runs {
         give_order(&mut next, OrderKind::Redeploy);
     }

@@ -3,6 +3,7 @@
 //! Ambiguity is a refusal, never a guess. A plan names one disk by WWN or serial, says what is on it, and holds only as
 //! long as the disk is what the plan saw.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use pack::Digest;
@@ -42,6 +43,9 @@ pub struct Plan {
     pub erases: Vec<Holding>,
     /// The other disks, which will be set read-only: id, model, bytes.
     pub keeps: Vec<Kept>,
+    /// The roles that the node gets when this is applied; none: it keeps those it has.
+    #[serde(default)]
+    pub roles: Option<BTreeSet<String>>,
     /// When it was made.
     pub made: Time,
     /// What became of it.
@@ -171,6 +175,17 @@ pub enum Unplannable {
     },
 }
 
+/// What the operator said about a plan; what was not said is chosen when there is one choice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish<'a> {
+    /// With this image.
+    pub image: Option<&'a Image>,
+    /// To this disk.
+    pub disk: Option<&'a DiskId>,
+    /// With these roles, instead of those the node has.
+    pub roles: Option<&'a BTreeSet<String>>,
+}
+
 /// Makes a plan for a node; changes nothing.
 ///
 /// # Errors
@@ -178,15 +193,14 @@ pub enum Unplannable {
 pub fn plan(
     fleet: &Fleet,
     node: &Node,
-    image: Option<&Image>,
-    disk: Option<&DiskId>,
+    wish: Wish<'_>,
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Plan, Unplannable> {
     let kind = kind_of(node)?;
-    let image = choose_image(fleet, node, image)?;
+    let image = choose_image(fleet, node, wish)?;
     let installed = node.installed.as_ref().map(|installed| &installed.disk);
-    let wanted = disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
+    let wanted = wish.disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
     let target = choose_disk(node, image, wanted)?;
     refuse_twin(node, target)?;
     let id = target.id().ok_or_else(|| wrong_disk(node, target, "it has neither WWN nor serial"))?;
@@ -212,6 +226,7 @@ pub fn plan(
         target: Target { disk: id.clone(), model: target.model.clone(), bytes: target.bytes, expect },
         erases,
         keeps: others.map(|d| Kept { disk: d.id(), model: d.model.clone(), bytes: d.bytes }).collect(),
+        roles: wish.roles.cloned(),
         made: now,
         state: PlanState::Open,
     })
@@ -242,16 +257,13 @@ fn kind_of(node: &Node) -> Result<PlanKind, Unplannable> {
     }
 }
 
-fn choose_image<'a>(
-    fleet: &'a Fleet,
-    node: &Node,
-    image: Option<&'a Image>,
-) -> Result<&'a Image, Unplannable> {
-    if node.roles.is_empty() {
+fn choose_image<'a>(fleet: &'a Fleet, node: &Node, wish: Wish<'a>) -> Result<&'a Image, Unplannable> {
+    let roles = wish.roles.unwrap_or(&node.roles);
+    if roles.is_empty() {
         return Err(Unplannable::NoRole { name: node.name.to_string() });
     }
-    let lacks = |image: &Image| node.roles.difference(&image.roles).cloned().collect::<Vec<_>>();
-    if let Some(image) = image {
+    let lacks = |image: &Image| roles.difference(&image.roles).cloned().collect::<Vec<_>>();
+    if let Some(image) = wish.image {
         let missing = lacks(image);
         return if missing.is_empty() {
             Ok(image)
@@ -261,9 +273,8 @@ fn choose_image<'a>(
     }
     // The one that carries least beside what is wanted; of equals the newest.
     let fits = fleet.images.values().filter(|image| lacks(image).is_empty());
-    fits.min_by_key(|image| (image.roles.len(), std::cmp::Reverse(image.imported))).ok_or_else(|| {
-        Unplannable::NoImage { roles: node.roles.iter().cloned().collect::<Vec<_>>().join(", ") }
-    })
+    fits.min_by_key(|image| (image.roles.len(), std::cmp::Reverse(image.imported)))
+        .ok_or_else(|| Unplannable::NoImage { roles: roles.iter().cloned().collect::<Vec<_>>().join(", ") })
 }
 
 fn choose_disk<'a>(node: &'a Node, image: &Image, named: Option<&DiskId>) -> Result<&'a Disk, Unplannable> {

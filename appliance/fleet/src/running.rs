@@ -104,10 +104,9 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
 
 /// Whether the node has its whole document applied and every unit it should run is running.
 fn all_up(node: &Node, report: &Report) -> bool {
-    let wanted_down = |name: &String| node.wishes.stopped.contains(name);
     node.document.generation > 0
         && report.generation == node.document.generation
-        && report.units.iter().all(|unit| unit.active == "active" || wanted_down(&unit.name))
+        && report.units.iter().all(|unit| unit.active == "active" || !node.should_run(&unit.name))
         && report.tasks.iter().all(|task| !matches!(task.result, TaskResult::Failed { .. }))
 }
 
@@ -192,8 +191,7 @@ pub(crate) fn not_up(node: &Node) -> Option<String> {
         TaskResult::Failed { why } => Some(format!("task {} failed: {why}", task.name)),
         TaskResult::Already | TaskResult::Done => None,
     });
-    let down =
-        |unit: &&protocol::UnitReport| unit.active != "active" && !node.wishes.stopped.contains(&unit.name);
+    let down = |unit: &&protocol::UnitReport| unit.active != "active" && node.should_run(&unit.name);
     let unit = report.units.iter().find(down).map(|unit| {
         let last = unit.log.last().map(|line| format!(": {line}")).unwrap_or_default();
         format!("{} is {} ({}){last}", unit.name, unit.active, unit.sub)

@@ -3,15 +3,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use fleet::image::Image;
 use pack::{Chunk, ChunkError, Digest, Header, Manifest, Parsed};
 
 use super::{ImageError, Images, describe};
-
-/// Bytes that must stay free for the database and the log.
-const RESERVE: u64 = 64 << 20;
+use crate::space::{RESERVE, Room};
 
 /// An image on its way in; dropped before [`Import::finish`], it leaves nothing.
 #[derive(Debug)]
@@ -44,11 +43,9 @@ impl<'a> Import<'a> {
             let path = path.clone();
             move |source| ImageError::File { what, path, source }
         };
-        let space =
-            rustix::fs::statvfs(&images.folder).map_err(|e| failed("measuring the space for")(e.into()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize).saturating_sub(RESERVE);
-        if want > free {
-            return Err(ImageError::NoRoom { need: want, free });
+        let room = Room::of(&images.folder).map_err(failed("measuring the space for"))?;
+        if want > room.free.saturating_sub(RESERVE) {
+            return Err(ImageError::NoRoom { need: want, free: room.free, reserve: RESERVE });
         }
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
         let file = file.map_err(failed("making"))?;
@@ -120,6 +117,8 @@ impl<'a> Import<'a> {
         self.file.sync_all().map_err(failed("syncing"))?;
         std::fs::rename(&self.path, self.images.path(&head.digest)).map_err(failed("naming"))?;
         self.finished = true;
+        // What was imported before under this digest is open perhaps, and may be what had to be mended.
+        self.images.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&head.digest);
         let folder = File::open(&self.images.folder).and_then(|folder| folder.sync_all());
         folder.map_err(failed("syncing the folder of"))?;
         Ok(describe(head.digest, &head.manifest, head.header.signed.key))

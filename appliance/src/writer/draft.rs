@@ -4,28 +4,26 @@ use std::collections::BTreeMap;
 
 use fleet::event::Fact;
 use fleet::{Catalog, Event, Time, converge};
-use protocol::NodeId;
 use pxe::Mac;
-use pxe::dhcp::{Decision, LeaseChange, Policy, Request};
+use pxe::dhcp::Policy;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{DhcpAnswer, Done, Input, Packet, Refused, World, addresses};
+use super::addresses::Unsaved;
+use super::{Done, Input, Refused, World};
+use crate::space::Trouble;
 use crate::store::{Batch, Store};
 
-/// An answer that waits for the commit; it is given the reason when there was none.
-type Answer = Box<dyn FnOnce(Option<&str>) + Send>;
-
-/// How long the same fact about a NIC is not logged again, in milliseconds.
-const REPEAT_MS: u64 = 60_000;
+/// An answer that waits for the commit; it is told why when there was none.
+type Answer = Box<dyn FnOnce(Option<&Unsaved<'_>>) + Send>;
 
 pub(super) struct Draft<'a> {
-    world: World,
-    batch: Batch,
+    pub(super) world: World,
+    pub(super) batch: Batch,
     answers: Vec<Answer>,
     catalog: &'a Catalog,
-    policy: &'a Policy,
-    told: &'a mut BTreeMap<Mac, (String, Time)>,
-    now: Time,
+    pub(super) policy: &'a Policy,
+    pub(super) told: &'a mut BTreeMap<Mac, (String, Time)>,
+    pub(super) now: Time,
     /// Whether state documents may have changed.
     pub(super) settle: bool,
 }
@@ -51,12 +49,11 @@ impl<'a> Draft<'a> {
             Input::Dhcp(packet, done) => {
                 let result = self.dhcp(&packet);
                 self.answer(move |unsaved| {
-                    let silent = |why: &str| DhcpAnswer::Silence(why.to_owned());
-                    drop(done.send(unsaved.map_or(result, silent)));
+                    drop(done.send(unsaved.map_or(result, |unsaved| unsaved.dhcp(&packet))));
                 });
             }
-            Input::Address { node, mac, address, done } => {
-                let result = self.address(node, mac, address);
+            Input::Address(wish, done) => {
+                let result = self.address(wish);
                 self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
             }
             Input::Escrow { node, files, done } => {
@@ -67,8 +64,9 @@ impl<'a> Draft<'a> {
                 self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
             }
             Input::Identity { node, done } => {
+                // Only read: whether the rest of the batch can be saved makes no difference.
                 let result = store.identity(node).map_err(|error| Refused::Unsaved(crate::chain(&error)));
-                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+                self.answer(move |_| drop(done.send(result)));
             }
         }
     }
@@ -81,7 +79,15 @@ impl<'a> Draft<'a> {
         (self.world, self.batch, self.answers)
     }
 
-    fn answer(&mut self, answer: impl FnOnce(Option<&str>) + Send + 'static) {
+    /// The state can be saved again; if it can't, neither is this.
+    pub(super) fn recovered(&mut self, trouble: &Trouble) {
+        let Trouble { since, why, refused, .. } = trouble;
+        let text =
+            format!("the state can be saved again; since {since}, {refused} requests were refused: {why}");
+        self.log(Fact { node: None, mac: None, kind: "storage".to_owned(), text });
+    }
+
+    fn answer(&mut self, answer: impl FnOnce(Option<&Unsaved<'_>>) + Send + 'static) {
         self.answers.push(Box::new(answer));
     }
 
@@ -104,72 +110,10 @@ impl<'a> Draft<'a> {
         Ok(Done { reply: outcome.reply, effects: outcome.effects })
     }
 
-    fn log(&mut self, fact: Fact) {
+    pub(super) fn log(&mut self, fact: Fact) {
         tracing::info!(kind = fact.kind, node = fact.node.map(|id| id.short()), text = fact.text);
         self.world.seq += 1;
         self.batch.facts.push((self.world.seq, self.now, fact));
-    }
-
-    fn dhcp(&mut self, packet: &Packet) -> DhcpAnswer {
-        let silent = DhcpAnswer::Silence;
-        let request = match Request::parse(&packet.bytes) {
-            Ok(request) => request,
-            Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
-        };
-        let now = pxe::Time(self.now.0);
-        match pxe::dhcp::decide(self.policy, &self.world.leases, &request, packet.arrival, now) {
-            Decision::Ignore(why) => {
-                self.tell(request.mac, "silence", why.to_string());
-                silent(why.to_string())
-            }
-            Decision::Record { lease, what } => match self.lease(*lease) {
-                Ok(()) => {
-                    self.tell(request.mac, "address", what.clone());
-                    silent(what)
-                }
-                Err(why) => silent(why),
-            },
-            Decision::Reply(reply) => {
-                if let Some(Err(why)) = reply.lease.clone().map(|lease| self.lease(lease)) {
-                    return silent(why);
-                }
-                self.tell(request.mac, "address", reply.what.clone());
-                DhcpAnswer::Send(reply)
-            }
-        }
-    }
-
-    fn lease(&mut self, change: LeaseChange) -> Result<(), String> {
-        self.world.leases.apply(&change).map_err(|why| why.to_string())?;
-        self.world.site.addresses = addresses(&self.world.leases);
-        self.batch.leases.push(change);
-        Ok(())
-    }
-
-    /// Logs what a NIC was told, unless it was told the same a moment ago.
-    fn tell(&mut self, mac: Mac, kind: &str, text: String) {
-        let again =
-            self.told.get(&mac).is_some_and(|(said, at)| *said == text && self.now.0 < at.0 + REPEAT_MS);
-        if again {
-            return;
-        }
-        self.told.insert(mac, (text.clone(), self.now));
-        let Ok(address) = mac.to_string().parse() else { return };
-        let fleet = &self.world.fleet;
-        let node =
-            fleet.nodes.values().find(|node| node.macs().any(|own| *own == address)).map(|node| node.id);
-        self.log(Fact { node, mac: Some(address), kind: kind.to_owned(), text });
-    }
-
-    fn address(&mut self, node: NodeId, mac: Mac, address: std::net::Ipv4Addr) -> Result<(), Refused> {
-        let now = pxe::Time(self.now.0);
-        let change = self.world.leases.set_address(self.policy, mac, address, now);
-        let change = change.map_err(|why| fleet::Denied::Conflict(why.to_string()))?;
-        self.lease(change).map_err(fleet::Denied::Conflict)?;
-        self.settle = true;
-        let text = format!("{mac} has {address} from its next request on");
-        self.log(Fact { node: Some(node), mac: None, kind: "address".to_owned(), text });
-        Ok(())
     }
 
     fn settle_documents(&mut self) {
@@ -191,8 +135,8 @@ impl<'a> Draft<'a> {
 }
 
 /// The result, unless the batch could not be saved.
-fn unless<T>(unsaved: Option<&str>, result: Result<T, Refused>) -> Result<T, Refused> {
-    unsaved.map_or(result, |why| Err(Refused::Unsaved(why.to_owned())))
+fn unless<T>(unsaved: Option<&Unsaved<'_>>, result: Result<T, Refused>) -> Result<T, Refused> {
+    unsaved.map_or(result, |unsaved| Err(Refused::Unsaved(unsaved.why.to_owned())))
 }
 
 /// Whether an event can change what a node should be.

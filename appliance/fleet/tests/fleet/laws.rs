@@ -16,7 +16,7 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
         0 => Event::Hello { hello: Box::new(crate::rack::hello(pick % 3, mac)), proven: pick > 128 },
         1 => Event::Approve { node: node?, name: None, roles: Some(["control".to_owned()].into()) },
         2 => Event::Asked { node: node?, inventory: Box::new(rack.fleet.nodes[&node?].inventory.clone()) },
-        3 => Event::Plan { node: node?, image: None, disk: None },
+        3 => Event::Plan { node: node?, image: None, disk: None, roles: None },
         4 => Event::Apply { plan: rack.fleet.plans.keys().next()?.clone() },
         5 => Event::Progressed { node: node?, progress: progress(job()?, Phase::Write, u64::from(pick)) },
         6 => return None,
