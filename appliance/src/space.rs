@@ -65,20 +65,26 @@ impl Space {
         self.lock().clone()
     }
 
-    /// A batch could not be saved, and so many requests were refused; true when that is worth a line in the log.
-    pub(crate) fn unsaved(&self, why: &str, refused: usize, now: Time) -> bool {
+    /// A batch could not be saved; true when that is worth a line in the log.
+    pub(crate) fn unsaved(&self, why: &str, now: Time) -> bool {
         let mut trouble = self.lock();
         let before = trouble.take();
         let news =
             before.as_ref().is_none_or(|t| t.why != why || now.seconds_since(t.logged) >= REPEAT_SECONDS);
-        let earlier = before.as_ref().map_or(0, |trouble| trouble.refused);
         *trouble = Some(Trouble {
             since: before.as_ref().map_or(now, |trouble| trouble.since),
             why: why.to_owned(),
-            refused: earlier.saturating_add(u64::try_from(refused).unwrap_or(u64::MAX)),
+            refused: before.as_ref().map_or(0, |trouble| trouble.refused),
             logged: if news { now } else { before.map_or(now, |trouble| trouble.logged) },
         });
         news
+    }
+
+    /// So many of a batch's requests were refused for it.
+    pub(crate) fn refused(&self, requests: u64) {
+        if let Some(trouble) = self.lock().as_mut() {
+            trouble.refused = trouble.refused.saturating_add(requests);
+        }
     }
 
     /// A batch was saved: the trouble is over.
@@ -121,10 +127,14 @@ mod tests {
     #[test]
     fn trouble_is_counted_logged_now_and_then_and_over_with_the_first_save() {
         let space = Space::new(std::path::Path::new("/"));
-        assert!(space.unsaved("full", 3, Time(1000)), "the first time");
-        assert!(!space.unsaved("full", 2, Time(2000)), "the same again");
-        assert!(space.unsaved("broken", 0, Time(3000)), "another reason");
-        assert!(space.unsaved("broken", 0, Time(63_000)), "a minute later");
+        space.refused(7);
+        assert_eq!(space.trouble(), None, "nothing is refused without trouble");
+        assert!(space.unsaved("full", Time(1000)), "the first time");
+        space.refused(3);
+        assert!(!space.unsaved("full", Time(2000)), "the same again");
+        space.refused(2);
+        assert!(space.unsaved("broken", Time(3000)), "another reason");
+        assert!(space.unsaved("broken", Time(63_000)), "a minute later");
         let trouble = space.trouble().unwrap();
         assert_eq!((trouble.since, trouble.refused, trouble.why.as_str()), (Time(1000), 5, "broken"));
         let told = space.row().problem.unwrap();

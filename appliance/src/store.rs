@@ -116,7 +116,16 @@ impl Store {
         // A power cut must not lose what was acknowledged: FULL syncs the WAL at every commit.
         connection
             .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;")
-            .map_err(StoreError::sql("opening the data base"))?;
+            .map_err(|source| match StoreError::sql("opening the data base")(source) {
+                StoreError::Sql { source, .. } => opening(source),
+                of_the_disk @ (StoreError::Full(_)
+                | StoreError::Disk { .. }
+                | StoreError::Open { .. }
+                | StoreError::Later { .. }
+                | StoreError::Row { .. }
+                | StoreError::Thread { .. }
+                | StoreError::Leases(_)) => of_the_disk,
+            })?;
         migrate::forward(&mut connection, path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         Ok(Self { connection, folder: folder.unwrap_or(Path::new(".")).to_owned() })
@@ -215,4 +224,32 @@ impl Store {
 
 fn decode<T: DeserializeOwned>(table: &'static str, key: &str, body: &str) -> Result<T, StoreError> {
     serde_json::from_str(body).map_err(|source| StoreError::Row { table, key: key.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Store;
+
+    #[test]
+    fn every_commit_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("state.db")).unwrap();
+        let setting = |name: &str| {
+            let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+            store.connection.query_row(&format!("PRAGMA {name}"), [], read).unwrap()
+        };
+        // FULL: the log is synced at every commit (sqlite.org/pragma.html#pragma_synchronous).
+        assert_eq!(setting("synchronous"), rusqlite::types::Value::Integer(2));
+        assert_eq!(setting("journal_mode"), rusqlite::types::Value::Text("wal".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_data_base_is_refused_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        std::fs::write(&path, "not a data base, but long enough to look like a file of one ".repeat(99))
+            .unwrap();
+        let refused = crate::chain(&Store::open(&path).unwrap_err());
+        assert!(refused.contains("state.db") && refused.contains("not a database"), "{refused}");
+    }
 }

@@ -15,6 +15,8 @@ use crate::reservation::Reservation;
 
 /// How long the same fact about a NIC is not logged again, in milliseconds.
 const REPEAT_MS: u64 = 60_000;
+/// Of how many NICs it is remembered at once what was logged.
+const TOLD: usize = 65_536;
 
 impl World {
     /// The policy for one NIC: what the configuration says, and whether it is a server that an operator has made
@@ -77,6 +79,10 @@ impl Draft<'_> {
             self.told.get(&mac).is_some_and(|(said, at)| *said == text && self.now.0 < at.0 + REPEAT_MS);
         if again {
             return;
+        }
+        if self.told.len() >= TOLD {
+            // Nobody has so many NICs: somebody makes addresses up.
+            self.told.clear();
         }
         self.told.insert(mac, (text.clone(), self.now));
         let Some(address) = hardware(mac) else { return };

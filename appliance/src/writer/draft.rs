@@ -7,14 +7,15 @@ use fleet::{Catalog, Event, Time, converge};
 use pxe::Mac;
 use pxe::dhcp::Policy;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::oneshot;
 
 use super::addresses::Unsaved;
-use super::{Done, Input, Refused, World};
+use super::{DhcpAnswer, Done, Input, Refused, World};
 use crate::space::Trouble;
 use crate::store::{Batch, Store};
 
-/// An answer that waits for the commit; it is told why when there was none.
-type Answer = Box<dyn FnOnce(Option<&Unsaved<'_>>) + Send>;
+/// An answer that waits for the commit; it is told why when there was none, and says whether somebody was refused then.
+type Answer = Box<dyn FnOnce(Option<&Unsaved<'_>>) -> bool + Send>;
 
 pub(super) struct Draft<'a> {
     pub(super) world: World,
@@ -43,30 +44,34 @@ impl<'a> Draft<'a> {
     pub(super) fn take(&mut self, input: Input, store: &Store) {
         match input {
             Input::Event(event, done) => {
+                // Nobody asked for the clock to be told.
+                let asked = !matches!(*event, Event::Tick);
                 let result = self.event(*event);
-                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+                self.answer(move |unsaved| tell(done, unless(unsaved, result), asked && unsaved.is_some()));
             }
             Input::Dhcp(packet, done) => {
                 let result = self.dhcp(&packet);
                 self.answer(move |unsaved| {
-                    drop(done.send(unsaved.map_or(result, |unsaved| unsaved.dhcp(&packet))));
+                    let answer = unsaved.map_or(result, |unsaved| unsaved.dhcp(&packet));
+                    let refused = unsaved.is_some() && !matches!(answer, DhcpAnswer::Send(_));
+                    tell(done, answer, refused)
                 });
             }
             Input::Address(wish, done) => {
                 let result = self.address(wish);
-                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+                self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
             }
             Input::Escrow { node, files, done } => {
                 let result = self.event(Event::Escrowed { node, files: files.len() }).map(drop);
                 if result.is_ok() {
                     self.batch.identities.push((node, files));
                 }
-                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+                self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
             }
             Input::Identity { node, done } => {
                 // Only read: whether the rest of the batch can be saved makes no difference.
                 let result = store.identity(node).map_err(|error| Refused::Unsaved(crate::chain(&error)));
-                self.answer(move |_| drop(done.send(result)));
+                self.answer(move |_| tell(done, result, false));
             }
         }
     }
@@ -87,7 +92,7 @@ impl<'a> Draft<'a> {
         self.log(Fact { node: None, mac: None, kind: "storage".to_owned(), text });
     }
 
-    fn answer(&mut self, answer: impl FnOnce(Option<&Unsaved<'_>>) + Send + 'static) {
+    fn answer(&mut self, answer: impl FnOnce(Option<&Unsaved<'_>>) -> bool + Send + 'static) {
         self.answers.push(Box::new(answer));
     }
 
@@ -132,6 +137,12 @@ impl<'a> Draft<'a> {
         }
         self.world.unsettled = failed;
     }
+}
+
+/// Gives an answer to whoever waits, if somebody still does; hands on whether it was refused.
+fn tell<T>(done: oneshot::Sender<T>, answer: T, refused: bool) -> bool {
+    drop(done.send(answer));
+    refused
 }
 
 /// The result, unless the batch could not be saved.

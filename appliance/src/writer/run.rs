@@ -61,7 +61,7 @@ impl Writer {
                     self.publish.send_replace(Arc::new(world));
                     self.space.saved();
                 }
-                answers.into_iter().for_each(|answer| answer(None));
+                answers.into_iter().for_each(|answer| _ = answer(None));
             }
             Err(error) => {
                 let why = crate::chain(&error);
@@ -69,11 +69,12 @@ impl Writer {
                 self.told.clear();
                 let cause =
                     std::error::Error::source(&error).map_or_else(|| why.clone(), ToString::to_string);
-                if self.space.unsaved(&cause, answers.len(), now) {
+                if self.space.unsaved(&cause, now) {
                     tracing::error!(%why, "the state could not be saved; nothing was changed");
                 }
                 let unsaved = Unsaved { why: &why, world: &committed, policy: &self.policy, now };
-                answers.into_iter().for_each(|answer| answer(Some(&unsaved)));
+                let refused = answers.into_iter().map(|answer| answer(Some(&unsaved))).map(u64::from).sum();
+                self.space.refused(refused);
             }
         }
     }

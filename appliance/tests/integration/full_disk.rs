@@ -105,6 +105,10 @@ fn a_full_disk_refuses_promises_nothing_and_goes_on_by_itself() {
         assert_eq!(everything(&controller.folder), before, "nothing of it happened");
         assert_eq!(witness::integrity(&controller.folder), "ok");
 
+        let counted = controller.core.space.trouble().unwrap().refused;
+        controller.core.bring(Event::Tick).await.unwrap_err();
+        let trouble = controller.core.space.trouble().unwrap();
+        assert_eq!(trouble.refused, counted, "nobody asked for the clock");
         std::fs::remove_file(folder.join("filler")).unwrap();
         controller.core.bring(Event::Tick).await.expect("the clock finds out by itself");
         let ran = rackwright(&controller, "status --check").await;
