@@ -3,7 +3,9 @@
 //! Whoever may open the socket may do everything: its mode and group are the permission.
 
 mod act;
+mod image;
 mod look;
+mod network;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet::Denied;
 use fleet::view::{API_VERSION, Problem, item, list};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -58,6 +60,9 @@ pub enum ApiError {
     /// The body or query is not what the route takes.
     #[error("the request is not understood: {0}")]
     Body(String),
+    /// More than any request needs.
+    #[error("the request is longer than {MAX_BODY} bytes")]
+    TooLong,
     /// The typed name is not the node's.
     #[error("this erases {disk} on {node}: confirm it with the node's name (--confirm={node})")]
     Unconfirmed {
@@ -94,6 +99,7 @@ impl ApiError {
                 (StatusCode::NOT_FOUND, 3)
             }
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, 2),
+            ApiError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, 2),
             ApiError::Unconfirmed { .. } => (StatusCode::CONFLICT, 5),
             ApiError::Refused(Refused::Denied(_)) => (StatusCode::CONFLICT, 4),
             ApiError::Refused(Refused::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, 6),
@@ -171,7 +177,11 @@ impl Api {
             return self.import(request).await;
         }
         let limited = Limited::new(request.into_body(), MAX_BODY).collect().await;
-        let body = limited.map_err(|error| ApiError::Body(error.to_string()))?.to_bytes();
+        let body = limited.map_err(|error| match error.is::<LengthLimitError>() {
+            true => ApiError::TooLong,
+            false => ApiError::Body(error.to_string()),
+        })?;
+        let body = body.to_bytes();
         self.act(&parts, &body).await.ok_or_else(no_route)?
     }
 }

@@ -31,13 +31,16 @@ pub enum ImageError {
     },
     /// No room.
     #[error(
-        "the image needs {need} bytes and the controller's disk has {free} free: remove an image or add space"
+        "the image needs {need} bytes; the controller's disk has {free} free, of which {reserve} are kept for the data \
+         base: free some space (rackwright status says where), then import it again"
     )]
     NoRoom {
         /// Bytes.
         need: u64,
         /// Bytes.
         free: u64,
+        /// Bytes.
+        reserve: u64,
     },
     /// Not an image file.
     #[error("this is not an image: {0}")]
@@ -154,6 +157,16 @@ impl Images {
             }
         }
         Ok(bad)
+    }
+
+    /// Removes an image that was taken in and then could not be recorded.
+    ///
+    /// # Errors
+    /// [`ImageError::File`].
+    pub fn discard(&self, digest: &Digest) -> Result<(), ImageError> {
+        self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(digest);
+        let path = self.path(digest);
+        std::fs::remove_file(&path).map_err(|source| ImageError::File { what: "removing", path, source })
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {

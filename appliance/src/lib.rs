@@ -15,6 +15,8 @@ pub mod catalog;
 pub mod daemon;
 pub mod images;
 pub mod netboot;
+pub mod reservation;
+pub mod space;
 pub mod store;
 pub mod writer;
 

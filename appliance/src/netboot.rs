@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet::{Event, boot_task};
 use ipnet::Ipv4Net;
-use protocol::HardwareAddress;
 use pxe::files::StoreFile;
 use pxe::ndp::{self, Booting};
 use pxe::script::{self, BootTask, CaPin, NodeView};
@@ -14,7 +13,7 @@ use pxe::{BootPath, HttpBase, Mac};
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
 use crate::listen::ndp::{NdpAnswer, NdpService};
-use crate::writer::{Core, Packet, World, now};
+use crate::writer::{Core, Packet, World, hardware, now};
 
 /// What booting servers talk to.
 #[derive(Clone, Debug)]
@@ -42,20 +41,19 @@ impl Netboot {
             controller: SocketAddrV4::new(world.site.controller, self.agents_port),
             ca: CaPin(world.site.ca.0),
             http: self.http,
-            task: boot_task(&world.fleet, &hardware(mac)?),
+            task: boot_task(
+                &world.fleet,
+                &hardware(mac).ok_or_else(|| format!("{mac} is not an Ethernet address"))?,
+            ),
             path,
         })
     }
 
     /// Logs what a NIC was served; nobody waits for it.
     fn record(&self, mac: Mac, what: &str, text: String) {
-        let Ok(mac) = hardware(mac) else { return };
+        let Some(mac) = hardware(mac) else { return };
         self.core.mention(Event::Served { mac, what: what.to_owned(), text });
     }
-}
-
-fn hardware(mac: Mac) -> Result<HardwareAddress, String> {
-    mac.to_string().parse().map_err(|error: protocol::IdentityError| error.to_string())
 }
 
 impl DhcpService for Netboot {
@@ -110,7 +108,7 @@ impl FileService for Netboot {
         let holder = by_address(asker.peer.ip());
         match what {
             Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac)) => {
-                let Ok(address) = hardware(mac) else { return };
+                let Some(address) = hardware(mac) else { return };
                 match boot_task(&world.fleet, &address) {
                     BootTask::LocalDisk => {
                         self.record(mac, "local-disk", "told to boot its own disk".to_owned())

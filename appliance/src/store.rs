@@ -4,22 +4,24 @@
 
 mod migrate;
 mod read;
+mod save;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use fleet::event::Fact;
-use fleet::{Change, Fleet, Time};
+use fleet::{Change, Fleet};
 use protocol::{Epoch, IdentityFile, NodeId};
 use pxe::Mac;
-use pxe::dhcp::{Lease, LeaseChange, Leases};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use serde::Serialize;
+use pxe::dhcp::{Lease, Leases};
+use rusqlite::{Connection, OptionalExtension};
 use serde::de::DeserializeOwned;
 
+use crate::reservation::Reservation;
 pub use read::Log;
+pub use save::Batch;
 
 /// Why state could not be read or saved.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +46,21 @@ pub enum StoreError {
     },
     /// The file system has no room.
     #[error(
-        "the controller's disk is full: free some space under its state directory (rackwright image list shows what is large)"
+        "the controller's disk is full; free space under its state directory (rackwright status says where), then ask \
+         again"
     )]
     Full(#[source] rusqlite::Error),
+    /// The file system fails.
+    #[error(
+        "the controller's disk fails while {what}; see whether it is full (rackwright status) and what the kernel says \
+         of it (journalctl -k)"
+    )]
+    Disk {
+        /// Gerund.
+        what: &'static str,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
     /// A statement failed.
     #[error("{what}")]
     Sql {
@@ -79,9 +93,8 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn sql(what: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
         move |source| match source.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => {
-                StoreError::Full(source)
-            }
+            Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full(source),
+            Some(rusqlite::ErrorCode::SystemIoFailure) => StoreError::Disk { what, source },
             _ => StoreError::Sql { what, source },
         }
     }
@@ -105,29 +118,7 @@ const RETENTION: Retention = Retention { lines: 100_000, strangers: 20_000, ever
 pub struct Store {
     connection: Connection,
     retention: Retention,
-}
-
-/// What one batch saves.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Rows of the fleet.
-    pub changes: Vec<Change>,
-    /// Lines of the log, each with its number.
-    pub facts: Vec<(u64, Time, Fact)>,
-    /// Leases.
-    pub leases: Vec<LeaseChange>,
-    /// Identity files of nodes: each node's whole set.
-    pub identities: Vec<(NodeId, Vec<IdentityFile>)>,
-}
-
-impl Batch {
-    /// Whether there is nothing to save.
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-            && self.facts.is_empty()
-            && self.leases.is_empty()
-            && self.identities.is_empty()
-    }
+    folder: PathBuf,
 }
 
 impl Store {
@@ -141,9 +132,25 @@ impl Store {
         // A power cut must not lose what was acknowledged: FULL syncs the WAL at every commit.
         connection
             .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;")
-            .map_err(opening)?;
+            .map_err(|source| match StoreError::sql("opening the data base")(source) {
+                StoreError::Sql { source, .. } => opening(source),
+                of_the_disk @ (StoreError::Full(_)
+                | StoreError::Disk { .. }
+                | StoreError::Open { .. }
+                | StoreError::Later { .. }
+                | StoreError::Row { .. }
+                | StoreError::Thread { .. }
+                | StoreError::Leases(_)) => of_the_disk,
+            })?;
         migrate::forward(&mut connection, path)?;
-        Ok(Self { connection, retention: RETENTION })
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).to_owned();
+        Ok(Self { connection, retention: RETENTION, folder })
+    }
+
+    /// The directory that the data base is in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Everything the fleet's decisions are made of.
@@ -180,6 +187,15 @@ impl Store {
         Leases::from_rows(leases, quarantine).map_err(|why| StoreError::Leases(why.to_string()))
     }
 
+    /// Servers that were made known before they came.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn reservations(&self) -> Result<BTreeMap<Mac, Reservation>, StoreError> {
+        let rows: Vec<(Mac, Reservation)> = self.rows("reservation")?;
+        Ok(rows.into_iter().collect())
+    }
+
     /// The number of the last line of the log; 0 when it is empty.
     ///
     /// # Errors
@@ -187,39 +203,6 @@ impl Store {
     pub fn last_seq(&self) -> Result<u64, StoreError> {
         let last = self.connection.query_row("SELECT coalesce(max(seq), 0) FROM event", [], |row| row.get(0));
         last.map_err(StoreError::sql("reading the event log"))
-    }
-
-    /// Saves a batch whole or not at all; durable when it returns.
-    ///
-    /// # Errors
-    /// [`StoreError`]; then nothing of the batch is saved.
-    pub fn save(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let transaction =
-            self.connection.transaction().map_err(StoreError::sql("beginning a transaction"))?;
-        for change in &batch.changes {
-            save_change(&transaction, change)?;
-        }
-        for lease in &batch.leases {
-            save_lease(&transaction, lease)?;
-        }
-        for (seq, time, fact) in &batch.facts {
-            let node = fact.node.map(|id| id.to_string());
-            let mac = fact.mac.as_ref().map(|mac| mac.as_str());
-            execute(
-                &transaction,
-                "INSERT INTO event (seq, time, node, mac, kind, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![seq, time.0, node, mac, fact.kind, fact.text],
-            )?;
-        }
-        if let Some((seq, ..)) =
-            batch.facts.iter().rfind(|(seq, ..)| seq.is_multiple_of(self.retention.every))
-        {
-            prune(&transaction, *seq, self.retention)?;
-        }
-        for (node, files) in &batch.identities {
-            put(&transaction, "identity", &node.to_string(), files)?;
-        }
-        transaction.commit().map_err(StoreError::sql("committing"))
     }
 
     /// The identity files that are kept for a node.
@@ -258,63 +241,4 @@ impl Store {
 
 fn decode<T: DeserializeOwned>(table: &'static str, key: &str, body: &str) -> Result<T, StoreError> {
     serde_json::from_str(body).map_err(|source| StoreError::Row { table, key: key.to_owned(), source })
-}
-
-fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), StoreError> {
-    match change {
-        Change::Node(node) => put(transaction, "node", &node.id.to_string(), node),
-        Change::Image(image) => put(transaction, "image", &image.digest.to_string(), image),
-        Change::Plan(plan) => put(transaction, "plan", &plan.id.to_string(), plan),
-        Change::Job(job) => put(transaction, "job", &job.id.to_string(), job),
-        Change::Certificate(row) => put(transaction, "certificate", &row.fingerprint, row),
-        Change::ForgetCertificate(key) => {
-            execute(transaction, "DELETE FROM certificate WHERE key = ?1", params![key])
-        }
-    }
-}
-
-fn save_lease(transaction: &Transaction<'_>, change: &LeaseChange) -> Result<(), StoreError> {
-    if let Some(evicted) = &change.evicts {
-        execute(transaction, "DELETE FROM lease WHERE key = ?1", params![evicted.to_string()])?;
-    }
-    if let Some((ip, until)) = &change.quarantine {
-        put(transaction, "quarantine", &ip.to_string(), &(ip, until))?;
-    }
-    let key = change.mac.to_string();
-    match &change.lease {
-        Some(lease) => put(transaction, "lease", &key, &(change.mac, lease)),
-        None => execute(transaction, "DELETE FROM lease WHERE key = ?1", params![key]),
-    }
-}
-
-/// Drops the oldest lines. The numbers of the others stay, and the newest line is never dropped, so that numbers ascend
-/// over restarts too.
-fn prune(transaction: &Transaction<'_>, seq: u64, keep: Retention) -> Result<(), StoreError> {
-    let oldest = seq.saturating_sub(keep.lines);
-    execute(transaction, "DELETE FROM event WHERE seq <= ?1", params![oldest])?;
-    let strangers = "DELETE FROM event WHERE node IS NULL AND seq <=
-        (SELECT seq FROM event WHERE node IS NULL ORDER BY seq DESC LIMIT 1 OFFSET ?1)";
-    execute(transaction, strangers, params![keep.strangers])
-}
-
-fn put<T: Serialize>(
-    transaction: &Transaction<'_>,
-    table: &'static str,
-    key: &str,
-    row: &T,
-) -> Result<(), StoreError> {
-    let damaged = |source| StoreError::Row { table, key: key.to_owned(), source };
-    let body = serde_json::to_string(row).map_err(damaged)?;
-    let sql =
-        format!("INSERT INTO {table} (key, body) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET body = ?2");
-    execute(transaction, &sql, params![key, body])
-}
-
-fn execute(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    values: impl rusqlite::Params,
-) -> Result<(), StoreError> {
-    let mut statement = transaction.prepare_cached(sql).map_err(StoreError::sql("preparing a statement"))?;
-    statement.execute(values).map(drop).map_err(StoreError::sql("saving the state"))
 }

@@ -1,9 +1,11 @@
 //! The one loop that changes anything: events in, one transaction per batch, effects and answers out after the commit.
 //!
 //! Everybody else reads an immutable [`World`]. A batch that can't be saved never happened: its answers are refusals and
-//! the world stays as it was.
+//! the world stays as it was. Only a DHCP client whose lease runs is still answered then, with the rest of it.
 
+mod addresses;
 mod draft;
+mod run;
 #[cfg(test)]
 pub(crate) mod tests;
 mod told;
@@ -18,12 +20,12 @@ use pxe::Mac;
 use pxe::dhcp::{Arrival, LeaseChange, Leases, Policy};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::reservation::Reservation;
+use crate::space::Space;
 use crate::store::{Log, Store, StoreError};
-use draft::Draft;
+use run::Writer;
 use told::Told;
 
-/// How many events one transaction takes at most: a boot storm shares its syncs.
-const BATCH: usize = 128;
 /// How many events may wait; beyond, whoever brings one waits too.
 const QUEUE: usize = 4096;
 
@@ -34,6 +36,8 @@ pub struct World {
     pub fleet: Fleet,
     /// Addresses.
     pub leases: Leases,
+    /// Servers that were made known before they came.
+    pub reservations: BTreeMap<Mac, Reservation>,
     /// The site, with the fixed addresses.
     pub site: Site,
     /// Nodes whose state document can't be made, and why.
@@ -49,6 +53,32 @@ pub struct Packet {
     pub bytes: Vec<u8>,
     /// Port and source.
     pub arrival: Arrival,
+}
+
+/// What an operator wants of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressWish {
+    /// A NIC of a node shall have this address.
+    Fix {
+        /// The node.
+        node: NodeId,
+        /// The NIC.
+        mac: Mac,
+        /// The address.
+        address: std::net::Ipv4Addr,
+    },
+    /// A server that is still to come shall be answered.
+    Reserve {
+        /// The NIC that will ask.
+        mac: Mac,
+        /// With this address; otherwise with the next that is free.
+        address: Option<std::net::Ipv4Addr>,
+    },
+    /// What was reserved or fixed for a NIC shall not be any more.
+    Unreserve {
+        /// The NIC.
+        mac: Mac,
+    },
 }
 
 /// Why an event changed nothing.
@@ -88,25 +118,10 @@ pub enum DhcpAnswer {
 enum Input {
     Event(Box<Event>, oneshot::Sender<Result<Done, Refused>>),
     Dhcp(Box<Packet>, oneshot::Sender<DhcpAnswer>),
-    Address {
-        node: NodeId,
-        mac: Mac,
-        address: std::net::Ipv4Addr,
-        done: oneshot::Sender<Result<(), Refused>>,
-    },
-    Release {
-        mac: Mac,
-        done: oneshot::Sender<Result<LeaseChange, Refused>>,
-    },
-    Escrow {
-        node: NodeId,
-        files: Vec<IdentityFile>,
-        done: oneshot::Sender<Result<(), Refused>>,
-    },
-    Identity {
-        node: NodeId,
-        done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>>,
-    },
+    Address(AddressWish, oneshot::Sender<Result<(), Refused>>),
+    Release { mac: Mac, done: oneshot::Sender<Result<LeaseChange, Refused>> },
+    Escrow { node: NodeId, files: Vec<IdentityFile>, done: oneshot::Sender<Result<(), Refused>> },
+    Identity { node: NodeId, done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>> },
 }
 
 /// The way in for events, and the view of what they made.
@@ -116,6 +131,8 @@ pub struct Core {
     world: watch::Receiver<Arc<World>>,
     /// The event log.
     pub log: Log,
+    /// The disk that the state is on.
+    pub space: Space,
     /// Roles and services.
     pub catalog: Arc<Catalog>,
 }
@@ -139,17 +156,25 @@ impl Core {
         site: Site,
     ) -> Result<(Core, std::thread::JoinHandle<()>), StoreError> {
         let leases = store.leases()?;
-        let mut world =
-            World { fleet: store.fleet()?, leases, site, unsettled: BTreeMap::new(), seq: store.last_seq()? };
+        let mut world = World {
+            fleet: store.fleet()?,
+            leases,
+            reservations: store.reservations()?,
+            site,
+            unsettled: BTreeMap::new(),
+            seq: store.last_seq()?,
+        };
         world.site.addresses = addresses(&world.leases);
         let catalog = Arc::new(catalog);
         let (inputs, receiver) = mpsc::channel(QUEUE);
         let (publish, view) = watch::channel(Arc::new(world));
-        let writer = Writer { store, publish, catalog: Arc::clone(&catalog), policy, told: Told::default() };
+        let space = Space::new(store.folder());
+        let (shared, told) = (Arc::clone(&catalog), Told::default());
+        let writer = Writer { store, publish, catalog: shared, policy, space: space.clone(), told };
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let thread = thread.spawn(move || writer.run(receiver));
         let thread = thread.map_err(|source| StoreError::Thread { source })?;
-        Ok((Core { inputs, world: view, log, catalog }, thread))
+        Ok((Core { inputs, world: view, log, space, catalog }, thread))
     }
 
     /// What is, as of the last commit.
@@ -191,18 +216,13 @@ impl Core {
         }
     }
 
-    /// Sets the fixed address of a NIC.
+    /// Fixes or reserves an address, or takes that back.
     ///
     /// # Errors
-    /// [`Refused`]: taken, outside the subnet, ….
-    pub async fn set_address(
-        &self,
-        node: NodeId,
-        mac: Mac,
-        address: std::net::Ipv4Addr,
-    ) -> Result<(), Refused> {
+    /// [`Refused`]: taken, outside the subnet, nothing reserved, ….
+    pub async fn address(&self, wish: AddressWish) -> Result<(), Refused> {
         let (done, answer) = oneshot::channel();
-        self.send(Input::Address { node, mac, address, done }).await?;
+        self.send(Input::Address(wish, done)).await?;
         answer.await.map_err(|_| Refused::Stopping)?
     }
 
@@ -249,52 +269,10 @@ pub fn now() -> Time {
 
 /// The address every NIC has: one that was set for it counts from when it has taken it.
 fn addresses(leases: &Leases) -> BTreeMap<HardwareAddress, std::net::Ipv4Addr> {
-    leases.iter().filter_map(|(mac, lease)| Some((mac.to_string().parse().ok()?, lease.in_use()))).collect()
+    leases.iter().filter_map(|(mac, lease)| Some((hardware(mac)?, lease.in_use()))).collect()
 }
 
-struct Writer {
-    store: Store,
-    publish: watch::Sender<Arc<World>>,
-    catalog: Arc<Catalog>,
-    policy: Policy,
-    /// What was logged about each machine a moment ago.
-    told: Told,
-}
-
-impl Writer {
-    fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
-        self.commit(Vec::new(), true);
-        while let Some(first) = inputs.blocking_recv() {
-            let mut batch = vec![first];
-            while let Some(more) = (batch.len() < BATCH).then(|| inputs.try_recv().ok()).flatten() {
-                batch.push(more);
-            }
-            self.commit(batch, false);
-        }
-    }
-
-    /// Decides a batch on a copy of the world, saves it, and only then shows the copy and answers.
-    fn commit(&mut self, inputs: Vec<Input>, settle: bool) {
-        let world = World::clone(&self.publish.borrow());
-        let mut draft = Draft::new(world, &self.catalog, &self.policy, &mut self.told, now());
-        draft.settle |= settle;
-        for input in inputs {
-            draft.take(input, &self.store);
-        }
-        let (world, batch, answers) = draft.finish();
-        let saved = if batch.is_empty() { Ok(()) } else { self.store.save(&batch) };
-        match saved {
-            Ok(()) => {
-                if !batch.is_empty() {
-                    self.publish.send_replace(Arc::new(world));
-                }
-                answers.into_iter().for_each(|answer| answer(None));
-            }
-            Err(error) => {
-                let why = crate::chain(&error);
-                tracing::error!(%why, "the state could not be saved; nothing was changed");
-                answers.into_iter().for_each(|answer| answer(Some(&why)));
-            }
-        }
-    }
+/// The same address in the words of the agents' protocol.
+pub(crate) fn hardware(mac: Mac) -> Option<HardwareAddress> {
+    mac.to_string().parse().ok()
 }

@@ -21,6 +21,7 @@ mod options;
 mod policy;
 mod reply;
 mod request;
+mod standing;
 mod why;
 
 pub use client::{Arch, Hostname, Ipxe, Uuid, VendorClass};
@@ -29,4 +30,5 @@ pub use lease::{AddressError, BadLeases, Lease, LeaseChange, LeaseState, Leases,
 pub use loader::BootFile;
 pub use policy::{BadPolicy, Mode, Policy, Pool};
 pub use request::{Kind, Malformed, Request};
+pub use standing::standing;
 pub use why::Why;

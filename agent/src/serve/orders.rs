@@ -24,7 +24,7 @@ const ANSWER_BYTES: usize = 200 << 10;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How long the last report before a restart may take.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// A shutdown that has not ended us by now never will: something else that was started has cancelled it.
+/// A shutdown that has not ended us by now never will.
 const SHUTDOWN: Duration = Duration::from_secs(180);
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(5);
@@ -112,17 +112,15 @@ fn ticket(path: &Path, identity: &Identity) -> Result<KeyPair, String> {
 async fn restart(node: &Node) -> Result<(), String> {
     node.hands.stand_down();
     voice::milestone("restarting");
-    let reboot = UnitName::parse("reboot.target").map_err(|error| error.to_string())?;
     let mut why = "the machine does not go down".to_owned();
     for _ in 0..ATTEMPTS {
-        // The job never ends for us: either the machine goes down, or systemd says why not.
-        match timeout(SHUTDOWN, node.systemd.start(&reboot)).await {
-            Ok(Err(error)) if !error.is_uncertain() => {
+        match node.systemd.reboot().await {
+            Err(error) if !error.is_uncertain() => {
                 why = Chain(&error).to_string();
                 sleep(PAUSE).await;
             }
-            Ok(Ok(_) | Err(_)) => sleep(SHUTDOWN).await,
-            Err(_) => {}
+            // Accepted, or perhaps: we are stopped with everything else, before this is over.
+            Ok(()) | Err(_) => sleep(SHUTDOWN).await,
         }
         voice::say(&format!("restarting: {why}"));
     }

@@ -13,6 +13,7 @@ mod hub;
 mod journal;
 mod link;
 mod name;
+mod power;
 mod read;
 mod state;
 mod systemd;

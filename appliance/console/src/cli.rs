@@ -17,7 +17,7 @@ pub(crate) use image::ImageCommand;
 pub(crate) use job::{EventCommand, JobCommand};
 pub(crate) use network::NetworkCommand;
 pub(crate) use node::{Choice, NodeCommand, RoleCommand};
-pub(crate) use plan::{ApplyArgs, PlanCommand, Waiting};
+pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting};
 pub(crate) use service::{AnsibleCommand, ServiceCommand};
 
 /// A rack of bare servers, as a cloud that can be repaired.
@@ -35,7 +35,7 @@ pub(crate) use service::{AnsibleCommand, ServiceCommand};
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict,
 5 not confirmed, 6 no daemon, 7 time is over (the job goes on),
-9 unhealthy, 11 not permitted, 130 interrupted"
+9 unhealthy, 10 plans wait (plan --exit-code), 11 not permitted, 130 interrupted"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -115,14 +115,24 @@ With --check the exit code is 9 when something needs attention.")]
   rackwright node show n1"
     )]
     Node(NodeCommand),
-    /// Plans: what would be written, and erased
+    /// The provisioning network: who is known there, with which address
     #[command(
         subcommand,
         after_help = "Examples:
-  rackwright plan list
-  rackwright plan show p-8f31"
+  rackwright network leases
+  rackwright network release 10.77.0.104
+  rackwright network reserve 52:54:00:12:34:56 10.77.0.21"
     )]
-    Plan(PlanCommand),
+    Network(NetworkCommand),
+    /// Plans: what would be written, and erased
+    #[command(after_help = "Examples:
+  rackwright plan
+  rackwright plan --exit-code
+  rackwright plan show p-8f31
+
+Without a command: every plan that waits to be applied, in full. Plans are made
+by node plan and node rebuild.")]
+    Plan(PlanArgs),
     /// Carry out a plan; erases the disk that the plan names
     #[command(after_help = plan::APPLY_EXAMPLES)]
     Apply(ApplyArgs),
@@ -134,14 +144,6 @@ With --check the exit code is 9 when something needs attention.")]
   rackwright image import compute.rwimage"
     )]
     Image(ImageCommand),
-    /// Addresses on the provisioning network
-    #[command(
-        subcommand,
-        after_help = "Examples:
-  rackwright network leases
-  rackwright network release 52:54:00:12:34:56"
-    )]
-    Network(NetworkCommand),
     /// Units on the nodes and on the controller
     #[command(
         subcommand,

@@ -17,10 +17,10 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
     match command {
         Command::Status { watch, check } => status::status(session, watch, check).await,
         Command::Node(verb) => node::node(session, verb).await,
+        Command::Network(verb) => network::network(session, verb).await,
         Command::Plan(verb) => plan::plan(session, verb).await,
         Command::Apply(arguments) => apply::apply(session, arguments).await,
         Command::Image(verb) => image::image(session, verb).await,
-        Command::Network(verb) => network::network(session, verb).await,
         Command::Service(verb) => service::service(session, verb).await,
         Command::Job(verb) => job::job(session, verb).await,
         Command::Event(verb) => event::event(session, verb).await,

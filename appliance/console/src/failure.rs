@@ -17,6 +17,7 @@ pub(crate) mod exit {
     pub(crate) const UNREACHABLE: u8 = 6;
     pub(crate) const TIMEOUT: u8 = 7;
     pub(crate) const UNHEALTHY: u8 = 9;
+    pub(crate) const PENDING: u8 = 10;
     pub(crate) const PERMISSION: u8 = 11;
     pub(crate) const INTERRUPTED: u8 = 130;
 }

@@ -2,7 +2,7 @@
 
 use fleet::view::{DataView, PlanView};
 
-use crate::cli::PlanCommand;
+use crate::cli::{PlanArgs, PlanCommand};
 use crate::client::segment;
 use crate::failure::{Failure, exit};
 use crate::session::Session;
@@ -11,19 +11,35 @@ use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{ago, bytes, disk_bytes, or_dash};
 
-pub(crate) async fn plan(session: &mut Session, verb: PlanCommand) -> Result<u8, Failure> {
-    match verb {
-        PlanCommand::List => {
+pub(crate) async fn plan(session: &mut Session, arguments: PlanArgs) -> Result<u8, Failure> {
+    match arguments.verb {
+        None => return waiting(session, arguments.exit_code).await,
+        Some(PlanCommand::List) => {
             let answer = session.client.get("/v1/plans").await?;
             let now = session.now();
             session.show(&answer, |answer, look| Ok(render_plans(&answer.items()?, look, now)))?;
         }
-        PlanCommand::Show { plan } => {
+        Some(PlanCommand::Show { plan }) => {
             let answer = session.client.get(&path(&plan)).await?;
             session.show(&answer, |answer, _| Ok(render_plan(&answer.item()?)))?;
         }
     }
     Ok(exit::OK)
+}
+
+/// Every plan that waits to be applied, in full; whether there is one is the exit code, where that is wanted.
+async fn waiting(session: &mut Session, exit_code: bool) -> Result<u8, Failure> {
+    let answer = session.client.get("/v1/plans?state=open").await?;
+    let plans = answer.items::<PlanView>()?;
+    session.show(&answer, |_, _| {
+        let pages = plans.iter().map(render_plan).collect::<Vec<_>>();
+        Ok(if pages.is_empty() {
+            "No plan waits to be applied. Make one: rackwright node plan NODE\n".to_owned()
+        } else {
+            pages.join("\n")
+        })
+    })?;
+    Ok(if exit_code && !plans.is_empty() { exit::PENDING } else { exit::OK })
 }
 
 /// The path of a plan.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet::view::{ListenerRow, NodeRow, Status};
+use fleet::view::{ListenerRow, NodeRow, Status, StorageRow};
 
 use crate::event::event_table;
 use crate::failure::{Failure, exit};
@@ -12,7 +12,7 @@ use crate::node::node_table;
 use crate::session::Session;
 use crate::show::Page;
 use crate::terminal::{Look, Tone};
-use crate::text::{date_and_clock, fit, or_dash, seconds};
+use crate::text::{date_and_clock, fit, or_dash, seconds, width};
 
 /// Between two drawings.
 const REDRAW: Duration = Duration::from_secs(2);
@@ -67,6 +67,7 @@ pub(crate) fn render_status(status: &Status, look: &Look) -> String {
     page.line(&format!("{}  {health}  {time}  rackwright {version}", or_dash(&status.site)));
     page.line(&cut(listeners(&status.listeners)));
     problems(&status.listeners).for_each(|line| page.line(&cut(line)));
+    storage(status.storage.as_ref(), look).iter().for_each(|line| page.line(line));
 
     let tail = tail(status, look);
     let used = page.height() + tail.lines().count() + 1;
@@ -111,6 +112,24 @@ fn listeners(rows: &[ListenerRow]) -> String {
 
 fn problems(rows: &[ListenerRow]) -> impl Iterator<Item = String> {
     rows.iter().filter_map(|row| Some(format!("  {} {}: {}", row.name, row.address, row.problem.as_ref()?)))
+}
+
+/// The disk, when something is wrong with it; in several lines rather than cut, for it stops everything else.
+fn storage(disk: Option<&StorageRow>, look: &Look) -> Vec<String> {
+    let Some((path, problem)) = disk.and_then(|disk| Some((&disk.path, disk.problem.as_ref()?))) else {
+        return Vec::new();
+    };
+    let mut lines = Vec::<String>::new();
+    for word in format!("disk {path}: {problem}").split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if look.columns.is_none_or(|columns| width(line) + width(word) < columns) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(format!("  {word}")),
+        }
+    }
+    lines
 }
 
 fn nodes(status: &Status, now: u64, room: Option<usize>, look: &Look) -> String {

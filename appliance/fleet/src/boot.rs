@@ -7,9 +7,7 @@ use crate::{Fleet, Node, State};
 
 /// The boot answer for a NIC, from the state its node is in: a server with no task boots its own disk.
 pub fn boot_task(fleet: &Fleet, mac: &HardwareAddress) -> BootTask {
-    // A part may have been moved: whose NIC boots comes before who has one like it.
-    let boots = fleet.nodes.values().find(|node| node.boot.mac == *mac);
-    match boots.or_else(|| fleet.nodes.values().find(|node| node.macs().any(|own| own == mac))) {
+    match fleet.owner(mac) {
         None => BootTask::Agent { why: Reason::new("new here: the agent will show a code") },
         Some(node) => of_node(node),
     }

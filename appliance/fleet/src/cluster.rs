@@ -12,7 +12,7 @@ use crate::certificate::Certificate;
 use crate::image::Image;
 use crate::job::Job;
 use crate::plan::{Plan, PlanId};
-use crate::{Denied, Name, Node, Nodes};
+use crate::{Denied, Name, Node, Nodes, State};
 
 /// Everything that lifecycle decisions are made of.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +83,18 @@ impl Fleet {
     /// [`Denied::Missing`].
     pub fn node(&self, id: NodeId) -> Result<&Node, Denied> {
         self.nodes.get(&id).ok_or_else(|| Denied::Missing { kind: "node", name: id.short() })
+    }
+
+    /// The node that this NIC is of. A part may have been moved: whose NIC boots comes before who has one like it.
+    pub fn owner(&self, mac: &HardwareAddress) -> Option<&Node> {
+        let boots = self.nodes.values().find(|node| node.boot.mac == *mac);
+        boots.or_else(|| self.nodes.values().find(|node| node.macs().any(|own| own == mac)))
+    }
+
+    /// Whether an operator has let the server with this NIC in.
+    pub fn knows(&self, mac: &HardwareAddress) -> bool {
+        let let_in = |node: &Node| !matches!(node.state, State::Discovered | State::Rejected { .. });
+        self.nodes.values().any(|node| let_in(node) && node.macs().any(|own| own == mac))
     }
 
     /// The node that a person means: by name, id, MAC or enrolment code.

@@ -1,6 +1,6 @@
 //! The state document of every node: roles and services as data in, files, units and tasks out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use pack::Digest;
@@ -158,17 +158,24 @@ pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Ve
         match converge(fleet, site, catalog, node) {
             Err(why) => failed.push((node.clone(), why)),
             Ok(document) => {
-                let digest = fingerprint(&document);
-                if node.document.digest != Some(digest) {
-                    let mut next = node.clone();
-                    next.document =
-                        Document { generation: node.document.generation + 1, digest: Some(digest) };
+                let digest = Some(fingerprint(&document));
+                let grows = u64::from(node.document.digest != digest);
+                let generation = node.document.generation + grows;
+                let mut next = node.clone();
+                next.document = Document { generation, digest, resting: resting(&document) };
+                if next.document != node.document {
                     changes.push(Change::Node(Box::new(next)));
                 }
             }
         }
     }
     (changes, failed)
+}
+
+/// Units that the document wants stopped.
+fn resting(document: &StateDocument) -> BTreeSet<String> {
+    let stopped = document.units.iter().filter(|unit| !unit.running);
+    stopped.map(|unit| unit.name.clone()).collect()
 }
 
 fn runs(node: &Node) -> bool {

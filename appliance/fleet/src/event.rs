@@ -132,6 +132,8 @@ pub enum Event {
         disk: Option<DiskId>,
         /// With the data of its roles on which disk; the only one that fits otherwise.
         data: Option<DiskId>,
+        /// With these roles, which the node gets when the plan is applied; its own otherwise.
+        roles: Option<BTreeSet<String>>,
     },
     /// Do what a plan says.
     Apply {
@@ -256,7 +258,7 @@ pub enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// No such node, plan, job, image or unit.
-    #[error("there is no {kind} {name:?}")]
+    #[error("there is no {kind} {name:?}{}", listed(kind))]
     Missing {
         /// `node`, `plan`, ….
         kind: &'static str,
@@ -284,6 +286,21 @@ pub enum Denied {
     /// No plan can be made.
     #[error(transparent)]
     Unplannable(#[from] Unplannable),
+}
+
+/// Where those are listed that there are, as the end of a refusal.
+fn listed(kind: &str) -> String {
+    let command = match kind {
+        "node" => "node list",
+        "plan" => "plan list",
+        "job" => "job list",
+        "image" => "image list",
+        "unit" => "service list",
+        "reservation" => "network reservations",
+        "role" => "node role set --help",
+        _ => return String::new(),
+    };
+    format!(": see rackwright {command}")
 }
 
 impl Outcome {

@@ -46,6 +46,9 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     let runs = plan.kind == PlanKind::Rebuild && lives_on_disk(node);
     let state = if runs { State::Draining { job: id } } else { State::Imaging { job: id } };
     let mut next = moved(node, state, now);
+    if let Some(roles) = &plan.roles {
+        next.roles.clone_from(roles);
+    }
     if runs {
         order_redeploy(&mut next);
     }

@@ -136,12 +136,15 @@ pub struct Wishes {
 }
 
 /// Which state document a node should have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// Grows with every change of content; 0: none yet.
     pub generation: u64,
     /// The content, without the generation.
     pub digest: Option<Digest>,
+    /// Units of it that shall not run: nobody waits for them to be up.
+    #[serde(default)]
+    pub resting: BTreeSet<String>,
 }
 
 /// Where a node is in its life; data lives in the state it is true in.
@@ -248,6 +251,11 @@ impl State {
 }
 
 impl Node {
+    /// Whether this unit shall run, by the document and by what the operator has wished since.
+    pub fn should_run(&self, unit: &str) -> bool {
+        !self.wishes.stopped.contains(unit) && !self.document.resting.contains(unit)
+    }
+
     /// All hardware addresses it is known by.
     pub fn macs(&self) -> impl Iterator<Item = &HardwareAddress> {
         std::iter::once(&self.boot.mac).chain(self.inventory.nics.iter().map(|nic| &nic.mac))

@@ -3,6 +3,7 @@
 //! Ambiguity is a refusal, never a guess. A plan names one disk by WWN or serial, says what is on it, and holds only as
 //! long as the disk is what the plan saw.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use pack::Digest;
@@ -49,6 +50,9 @@ pub struct Plan {
     /// The disk that its roles keep their data on, where they need one. It is written by the node, not by the image.
     #[serde(default)]
     pub data: Option<DataDisk>,
+    /// The roles that the node gets when this is applied; none: it keeps those it has.
+    #[serde(default)]
+    pub roles: Option<BTreeSet<String>>,
     /// When it was made.
     pub made: Time,
     /// What became of it.
@@ -226,6 +230,8 @@ pub struct Wish<'a> {
     pub disk: Option<&'a DiskId>,
     /// With the data of the roles on this disk.
     pub data: Option<&'a DiskId>,
+    /// With these roles, instead of those the node has.
+    pub roles: Option<&'a BTreeSet<String>>,
 }
 
 /// Makes a plan for a node; changes nothing.
@@ -241,7 +247,7 @@ pub fn plan(
     dice: &mut Entropy,
 ) -> Result<Plan, Unplannable> {
     let kind = kind_of(node)?;
-    let image = choose_image(fleet, node, wish.image)?;
+    let image = choose_image(fleet, node, wish)?;
     let installed = node.installed.as_ref().map(|installed| &installed.disk);
     let wanted = wish.disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
     let target = choose_disk(node, image, wanted)?;
@@ -260,7 +266,7 @@ pub fn plan(
         // The look at the disk is older than what was installed since: say what that is.
         Expectation::Own => vec![own_system(fleet, node)],
     };
-    let data = choose_data(catalog, node, &id, wish.data)?;
+    let data = choose_data(catalog, node, wish, &id)?;
     let is_data = |other: &Disk| data.as_ref().is_some_and(|data| other.id().as_ref() == Some(&data.disk));
     let others = node.inventory.disks.iter().filter(|d| d.id().as_ref() != Some(&id) && !is_data(d));
     Ok(Plan {
@@ -274,6 +280,7 @@ pub fn plan(
         serial: target.serial.clone(),
         keeps: others.map(kept).collect(),
         data,
+        roles: wish.roles.cloned(),
         made: now,
         state: PlanState::Open,
     })
@@ -284,14 +291,14 @@ fn kept(disk: &Disk) -> Kept {
     Kept { disk: disk.id(), model, serial, bytes: disk.bytes }
 }
 
-/// The data disk, where the node's roles need one.
+/// The data disk, where the roles need one.
 fn choose_data(
     catalog: &Catalog,
     node: &Node,
+    wish: Wish<'_>,
     system: &DiskId,
-    named: Option<&DiskId>,
 ) -> Result<Option<DataDisk>, Unplannable> {
-    match (catalog.wants(&node.roles, "disk.data"), named) {
+    match (catalog.wants(wish.roles.unwrap_or(&node.roles), "disk.data"), wish.data) {
         (true, named) => data_disk::choose(node, system, named).map(Some),
         (false, None) => Ok(None),
         (false, Some(_)) => Err(Unplannable::NoData { name: node.name.to_string() }),
@@ -328,16 +335,13 @@ fn kind_of(node: &Node) -> Result<PlanKind, Unplannable> {
     }
 }
 
-fn choose_image<'a>(
-    fleet: &'a Fleet,
-    node: &Node,
-    image: Option<&'a Image>,
-) -> Result<&'a Image, Unplannable> {
-    if node.roles.is_empty() {
+fn choose_image<'a>(fleet: &'a Fleet, node: &Node, wish: Wish<'a>) -> Result<&'a Image, Unplannable> {
+    let roles = wish.roles.unwrap_or(&node.roles);
+    if roles.is_empty() {
         return Err(Unplannable::NoRole { name: node.name.to_string() });
     }
-    let lacks = |image: &Image| node.roles.difference(&image.roles).cloned().collect::<Vec<_>>();
-    if let Some(image) = image {
+    let lacks = |image: &Image| roles.difference(&image.roles).cloned().collect::<Vec<_>>();
+    if let Some(image) = wish.image {
         let missing = lacks(image);
         return if missing.is_empty() {
             Ok(image)
@@ -347,9 +351,8 @@ fn choose_image<'a>(
     }
     // The one that carries least beside what is wanted; of equals the newest.
     let fits = fleet.images.values().filter(|image| lacks(image).is_empty());
-    fits.min_by_key(|image| (image.roles.len(), std::cmp::Reverse(image.imported))).ok_or_else(|| {
-        Unplannable::NoImage { roles: node.roles.iter().cloned().collect::<Vec<_>>().join(", ") }
-    })
+    fits.min_by_key(|image| (image.roles.len(), std::cmp::Reverse(image.imported)))
+        .ok_or_else(|| Unplannable::NoImage { roles: roles.iter().cloned().collect::<Vec<_>>().join(", ") })
 }
 
 fn choose_disk<'a>(node: &'a Node, image: &Image, named: Option<&DiskId>) -> Result<&'a Disk, Unplannable> {

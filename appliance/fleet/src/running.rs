@@ -137,10 +137,9 @@ fn not_redeployed(node: &Node, report: &Report) -> Option<String> {
 
 /// Whether the node has its whole document applied and every unit it should run is running.
 fn all_up(node: &Node, report: &Report) -> bool {
-    let wanted_down = |name: &String| node.wishes.stopped.contains(name);
     node.document.generation > 0
         && report.generation == node.document.generation
-        && report.units.iter().all(|unit| unit.active == "active" || wanted_down(&unit.name))
+        && report.units.iter().all(|unit| unit.active == "active" || !node.should_run(&unit.name))
         && report.tasks.iter().all(|task| !matches!(task.result, TaskResult::Failed { .. }))
 }
 
@@ -231,8 +230,7 @@ pub(crate) fn not_up(node: &Node) -> Option<String> {
         TaskResult::Failed { why } => Some(format!("task {} failed: {why}", task.name)),
         TaskResult::Already | TaskResult::Done => None,
     });
-    let down =
-        |unit: &&protocol::UnitReport| unit.active != "active" && !node.wishes.stopped.contains(&unit.name);
+    let down = |unit: &&protocol::UnitReport| unit.active != "active" && node.should_run(&unit.name);
     let unit = report.units.iter().find(down).map(|unit| {
         let last = unit.log.last().map(|line| format!(": {line}")).unwrap_or_default();
         format!("{} is {} ({}){last}", unit.name, unit.active, unit.sub)

@@ -52,10 +52,11 @@ pub fn step(
             check_roles(catalog, Some(&roles))?;
             set_roles(fleet, fleet.node(node)?, roles, now)
         }
-        Event::Plan { node, image, disk, data } => {
+        Event::Plan { node, image, disk, data, roles } => {
+            check_roles(catalog, roles.as_ref())?;
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
             let node = fleet.node(node)?;
-            let wish = plan::Wish { image, disk: disk.as_ref(), data: data.as_ref() };
+            let wish = plan::Wish { image, disk: disk.as_ref(), data: data.as_ref(), roles: roles.as_ref() };
             let made = plan::plan(fleet, catalog, node, wish, now, dice)?;
             Ok(planned(fleet, node, made, now))
         }
@@ -101,7 +102,7 @@ fn check_roles(catalog: &Catalog, roles: Option<&BTreeSet<String>>) -> Result<()
 }
 
 fn served(fleet: &Fleet, mac: &protocol::HardwareAddress, what: &str, text: String) -> Outcome {
-    let node = fleet.nodes.values().find(|node| node.macs().any(|own| own == mac)).map(|node| node.id);
+    let node = fleet.owner(mac).map(|node| node.id);
     let fact = Fact { node, mac: Some(mac.clone()), kind: what.to_owned(), text };
     Outcome { facts: vec![fact], ..Outcome::default() }
 }

@@ -352,6 +352,9 @@ pub struct Status {
     pub time: String,
     /// Version of the daemon.
     pub version: String,
+    /// The disk that the state is on; absent in answers of daemons that did not look at it yet.
+    #[serde(default)]
+    pub storage: Option<StorageRow>,
     /// Provisioning interfaces and listeners, each with its last problem.
     pub listeners: Vec<ListenerRow>,
     /// Nodes.
@@ -376,6 +379,34 @@ pub struct ListenerRow {
     pub answered: u64,
     /// The last thing it refused or that went wrong.
     pub problem: Option<String>,
+}
+
+/// The disk that the controller's state is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageRow {
+    /// The state directory.
+    pub path: String,
+    /// Size of its file system in bytes.
+    pub total_bytes: u64,
+    /// Bytes of it that are free.
+    pub free_bytes: u64,
+    /// What is wrong, why, and what to do; absent while all is well.
+    pub problem: Option<String>,
+}
+
+/// A server that is known before it comes, or whose address an operator has fixed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationRow {
+    /// The NIC.
+    pub mac: String,
+    /// The address that is fixed for it; none: the one it has, or the next that is free.
+    pub address: Option<Ipv4Addr>,
+    /// The node that the NIC is of, by name, once there is one.
+    pub node: Option<String>,
+    /// RFC 3339; none when only the address was fixed.
+    pub made: Option<String>,
 }
 
 /// Wraps rows.
@@ -418,7 +449,11 @@ fn hardware(node: &Node) -> String {
 pub fn node_row(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeRow {
     let report = node.report.as_ref();
     let count = |n: usize| u32::try_from(n).ok();
-    let up = |r: &protocol::Report| r.units.iter().filter(|unit| unit.active == "active").count();
+    // A unit that shall not run is not missed: it counts neither as up nor as wanted.
+    let wanted = |r: &protocol::Report| {
+        let wanted = r.units.iter().filter(|unit| node.should_run(&unit.name));
+        wanted.map(|unit| unit.active == "active").collect::<Vec<_>>()
+    };
     let job = node.state.job().and_then(|id| fleet.jobs.get(&id));
     NodeRow {
         name: node.name.to_string(),
@@ -431,8 +466,8 @@ pub fn node_row(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeRow {
         code: node.claim.as_ref().map(|claim| Code::of(&site.ca, &claim.key, &claim.nonce)),
         waiting: patience::wait(fleet, node).map(|wait| wait.reason),
         health: health(node, now).to_owned(),
-        units_up: report.and_then(|r| count(up(r))),
-        units: report.and_then(|r| count(r.units.len())),
+        units_up: report.and_then(|r| count(wanted(r).into_iter().filter(|up| *up).count())),
+        units: report.and_then(|r| count(wanted(r).len())),
         percent: job.filter(|job| !job.state.ended()).map(percent),
         hardware: hardware(node),
     }
@@ -495,7 +530,12 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
         image: plan.image_name.clone(),
         image_digest: plan.image.to_string(),
         image_bytes: fleet.images.get(&plan.image).map_or(0, |image| image.content_bytes),
-        roles: node.map(|node| node.roles.iter().cloned().collect()).unwrap_or_default(),
+        roles: plan
+            .roles
+            .as_ref()
+            .or(node.map(|node| &node.roles))
+            .map(|roles| roles.iter().cloned().collect())
+            .unwrap_or_default(),
         disk: plan.target.disk.to_string(),
         disk_model: plan.target.model.clone(),
         disk_serial: plan.serial.clone(),

@@ -3,20 +3,17 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use bytes::Bytes;
 use fleet::event::UnitVerb;
 use fleet::plan::{PlanId, PlanState};
 use fleet::view;
 use fleet::{Event, Name, Reply, Time};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::{Request, header};
 use protocol::{DiskId, NodeId};
 use pxe::Mac;
 use serde::Deserialize;
 
 use super::look::{missing, row};
 use super::{Answer, Api, ApiError, one, read};
+use crate::writer::AddressWish;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +71,8 @@ impl Api {
             ["v1", "plans", id, "apply"] => self.apply(id, body).await,
             ["v1", "leases", lease, "release"] => self.release(lease).await,
             ["v1", "images", name, "verify"] => self.scrub(name).await,
+            ["v1", "network", "reservations"] => self.reserve(body).await,
+            ["v1", "network", "reservations", mac, "release"] => self.unreserve(mac).await,
             ["v1", "services", node, unit, verb] => {
                 let verb = match *verb {
                     "start" => UnitVerb::Start,
@@ -138,7 +137,7 @@ impl Api {
         }
         let mac =
             wanted.parse().map_err(|_| ApiError::Body(format!("{wanted:?} is not an Ethernet address")))?;
-        self.core.set_address(node, mac, address).await?;
+        self.core.address(AddressWish::Fix { node, mac, address }).await?;
         self.row(node)
     }
 
@@ -156,14 +155,11 @@ impl Api {
 
     async fn plan(&self, node: NodeId, body: &[u8]) -> Answer {
         let MakePlan { image, disk, data, roles } = read(body)?;
-        if let Some(roles) = roles {
-            self.core.bring(Event::SetRoles { node, roles }).await?;
-        }
         let world = self.core.world();
         let image = image.map(|text| world.fleet.find_image(&text).map(|image| image.digest)).transpose()?;
         let disk = disk.map(|text| disk_id(&text)).transpose()?;
         let data = data.map(|text| disk_id(&text)).transpose()?;
-        let done = self.core.bring(Event::Plan { node, image, disk, data }).await?;
+        let done = self.core.bring(Event::Plan { node, image, disk, data, roles }).await?;
         let Reply::Plan(plan) = done.reply else {
             return Err(ApiError::Broken("planning was answered with something else".to_owned()));
         };
@@ -187,48 +183,6 @@ impl Api {
         };
         let job = world.fleet.jobs.get(&job).ok_or_else(|| missing("job", &job.to_string()))?;
         one(view::job_row(&world.fleet, job))
-    }
-
-    /// Takes an image in as it streams; a client that goes away leaves nothing behind.
-    pub(super) async fn import(&self, request: Request<Incoming>) -> Answer {
-        let length =
-            request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-        let length: u64 =
-            length.ok_or_else(|| ApiError::Body("an image needs a Content-Length".to_owned()))?;
-        let (chunks, mut incoming) = tokio::sync::mpsc::channel::<Bytes>(8);
-        let images = std::sync::Arc::clone(&self.images);
-        let writing = tokio::task::spawn_blocking(move || {
-            let mut import = images.import(length)?;
-            while let Some(bytes) = incoming.blocking_recv() {
-                import.push(&bytes)?;
-            }
-            import.finish()
-        });
-        let mut body = request.into_body();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| ApiError::Body(error.to_string()))?;
-            let Ok(bytes) = frame.into_data() else { continue };
-            if chunks.send(bytes).await.is_err() {
-                break;
-            }
-        }
-        drop(chunks);
-        let image = writing.await.map_err(|error| ApiError::Broken(error.to_string()))??;
-        self.core.bring(Event::Imported(image.clone())).await?;
-        one(view::image_row(&self.core.world().fleet, &image))
-    }
-
-    async fn scrub(&self, name: &str) -> Answer {
-        let world = self.core.world();
-        let image = world.fleet.find_image(name)?.clone();
-        let (images, digest) = (std::sync::Arc::clone(&self.images), image.digest);
-        let scrubbed = tokio::task::spawn_blocking(move || images.scrub(&digest)).await;
-        let bad = scrubbed.map_err(|error| ApiError::Broken(error.to_string()))??;
-        one(serde_json::json!({
-            "digest": image.digest.to_string(),
-            "bytes": image.content_bytes,
-            "bad": bad,
-        }))
     }
 }
 

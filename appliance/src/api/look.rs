@@ -6,7 +6,7 @@ use fleet::plan::PlanId;
 use fleet::view::{self, ListenerRow, Status, Why};
 use fleet::{Denied, Node, State};
 
-use super::{Answer, Api, ApiError, Query, one, rows};
+use super::{Answer, Api, ApiError, Query, network, one, rows};
 use crate::listen::ListenerReport;
 use crate::writer::{World, now};
 
@@ -28,7 +28,9 @@ impl Api {
             }
             ["v1", "nodes", name, "why"] => self.why(&world, name).await,
             ["v1", "plans"] => {
-                rows(world.fleet.plans.values().map(|p| view::plan_view(&world.fleet, p)).collect())
+                let plans = world.fleet.plans.values().map(|plan| view::plan_view(&world.fleet, plan));
+                let wanted = query.text("state");
+                rows(plans.filter(|plan| wanted.is_none_or(|state| plan.state == state)).collect())
             }
             ["v1", "plans", id] => {
                 let plan = world.fleet.plans.get(&PlanId((*id).to_owned()));
@@ -51,6 +53,7 @@ impl Api {
             ["v1", "services"] => self.services(&world, query.text("node")).await,
             ["v1", "services", node, unit, "logs"] => self.logs(node, unit, query.number("lines", 50)).await,
             ["v1", "events"] => self.events(query).await,
+            ["v1", "network", "reservations"] => rows(network::reservations(&world)),
             ["v1", "ansible", "inventory"] => self.inventory(&world),
             _ => return None,
         })
@@ -67,23 +70,27 @@ impl Api {
         let troubled = nodes.iter().any(|n| ["attention", "degraded", "silent"].contains(&n.health.as_str()));
         let listeners = self.listeners.iter().map(|l| listener(&l.report())).collect::<Vec<_>>();
         let deaf = self.listeners.iter().any(|listener| listener.report().waiting.is_some());
+        let storage = self.core.space.row();
         let jobs = jobs(world, |job| !job.state.ended());
-        let health = match (troubled || deaf, jobs.is_empty()) {
+        let health = match (troubled || deaf || storage.problem.is_some(), jobs.is_empty()) {
             (true, _) => "attention",
             (false, false) => "busy",
             (false, true) => "ok",
         };
         let events = self.lines(0, 5, None).await?;
+        // Nothing else can be done while nothing can be saved.
+        let full = storage.problem.as_ref().map(|_| self.core.space.next_step());
         one(Status {
             site: world.site.name.clone(),
             health: health.to_owned(),
             time: now().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            storage: Some(storage),
             listeners,
             nodes,
             jobs,
             events,
-            next: view::next_step(&world.fleet),
+            next: full.or_else(|| view::next_step(&world.fleet)),
         })
     }
 

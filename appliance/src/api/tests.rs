@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Answer, Api, Query};
 use crate::answers::Answers;
 use crate::images::Images;
+use crate::writer::AddressWish;
 use crate::writer::tests::{MAC, State, ip, mac, state};
 
 pub(super) fn api(state: &State) -> Api {
@@ -57,7 +58,7 @@ async fn an_address_that_was_set_is_said_to_be_awaited() {
     state.takes(MAC).await.unwrap();
     let node = state.enrolled("control").await;
     let api = api(&state);
-    state.core.set_address(node, mac(MAC), ip(50)).await.unwrap();
+    state.core.address(AddressWish::Fix { node, mac: mac(MAC), address: ip(50) }).await.unwrap();
     let why = get(&api, "v1/nodes/n1/why").await;
     assert_eq!(why["item"]["node"]["address"], "10.77.0.100");
     let waiting = why["item"]["waiting"].as_str().unwrap();

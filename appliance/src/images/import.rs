@@ -9,9 +9,7 @@ use fleet::image::Image;
 use pack::{Chunk, ChunkError, Digest, Header, Manifest, Parsed};
 
 use super::{ImageError, Images, describe};
-
-/// Bytes that must stay free for the database and the log.
-const RESERVE: u64 = 64 << 20;
+use crate::space::{RESERVE, Room};
 
 /// An image on its way in; dropped before [`Import::finish`], it leaves nothing.
 #[derive(Debug)]
@@ -44,11 +42,9 @@ impl<'a> Import<'a> {
             let path = path.clone();
             move |source| ImageError::File { what, path, source }
         };
-        let space =
-            rustix::fs::statvfs(&images.folder).map_err(|e| failed("measuring the space for")(e.into()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize).saturating_sub(RESERVE);
-        if want > free {
-            return Err(ImageError::NoRoom { need: want, free });
+        let room = Room::of(&images.folder).map_err(failed("measuring the space for"))?;
+        if want > room.free.saturating_sub(RESERVE) {
+            return Err(ImageError::NoRoom { need: want, free: room.free, reserve: RESERVE });
         }
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
         let file = file.map_err(failed("making"))?;

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` brings a database from version `n` to `n + 1`. Steps that were released are never edited.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
     INSERT INTO meta (key, value) VALUES ('epoch', 1);
     CREATE TABLE node (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
@@ -27,7 +28,11 @@ const STEPS: &[&str] = &["
         text TEXT NOT NULL
     ) STRICT;
     CREATE INDEX event_node ON event (node, seq);
-"];
+",
+    "
+    CREATE TABLE reservation (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+",
+];
 
 /// Brings the database to the newest version.
 pub(super) fn forward(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

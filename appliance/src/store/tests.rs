@@ -37,3 +37,25 @@ fn the_log_keeps_its_newest_lines_and_its_numbers_go_on() {
     drop(store);
     assert_eq!(Store::open(&path).unwrap().last_seq().unwrap(), 1040);
 }
+
+#[test]
+fn every_commit_waits_for_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("state.db")).unwrap();
+    let setting = |name: &str| {
+        let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+        store.connection.query_row(&format!("PRAGMA {name}"), [], read).unwrap()
+    };
+    // FULL: the log is synced at every commit (sqlite.org/pragma.html#pragma_synchronous).
+    assert_eq!(setting("synchronous"), rusqlite::types::Value::Integer(2));
+    assert_eq!(setting("journal_mode"), rusqlite::types::Value::Text("wal".to_owned()));
+}
+
+#[test]
+fn what_is_no_data_base_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    std::fs::write(&path, "not a data base, but long enough to look like a file of one ".repeat(99)).unwrap();
+    let refused = crate::chain(&Store::open(&path).unwrap_err());
+    assert!(refused.contains("state.db") && refused.contains("not a database"), "{refused}");
+}

@@ -1,32 +1,33 @@
 //! One batch in the making: the world as it would be, and what must be saved to make it so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use fleet::event::Fact;
-use fleet::{Catalog, Event, Node, State, Time, converge};
-use protocol::{HardwareAddress, NodeId};
-use pxe::Mac;
-use pxe::dhcp::{Arrival, Decision, LeaseChange, Policy, Request, Why};
+use fleet::{Catalog, Event, Time, converge};
+use pxe::dhcp::Policy;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::oneshot;
 
+use super::addresses::Unsaved;
 use super::told::Told;
-use super::{DhcpAnswer, Done, Input, Packet, Refused, World, addresses};
+use super::{DhcpAnswer, Done, Input, Refused, World};
+use crate::space::Trouble;
 use crate::store::{Batch, Store};
 
-/// An answer that waits for the commit; it is given the reason when there was none.
-type Answer = Box<dyn FnOnce(Option<&str>) + Send>;
+/// An answer that waits for the commit; it is told why when there was none, and says whether somebody was refused then.
+type Answer = Box<dyn FnOnce(Option<&Unsaved<'_>>) -> bool + Send>;
 
 /// Facts that anybody on the wire can bring about with a key of its own making.
 const OF_STRANGERS: [&str; 2] = ["claimed", "conflict"];
 
 pub(super) struct Draft<'a> {
-    world: World,
-    batch: Batch,
+    pub(super) world: World,
+    pub(super) batch: Batch,
     answers: Vec<Answer>,
     catalog: &'a Catalog,
-    policy: &'a Policy,
-    told: &'a mut Told,
-    now: Time,
+    pub(super) policy: &'a Policy,
+    pub(super) told: &'a mut Told,
+    pub(super) now: Time,
     /// Whether state documents may have changed.
     pub(super) settle: bool,
 }
@@ -46,34 +47,38 @@ impl<'a> Draft<'a> {
     pub(super) fn take(&mut self, input: Input, store: &Store) {
         match input {
             Input::Event(event, done) => {
+                // Nobody asked for the clock to be told.
+                let asked = !matches!(*event, Event::Tick);
                 let result = self.event(*event);
-                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+                self.answer(move |unsaved| tell(done, unless(unsaved, result), asked && unsaved.is_some()));
             }
             Input::Dhcp(packet, done) => {
                 let result = self.dhcp(&packet);
                 self.answer(move |unsaved| {
-                    let silent = |why: &str| DhcpAnswer::Silence(why.to_owned());
-                    drop(done.send(unsaved.map_or(result, silent)));
+                    let answer = unsaved.map_or(result, |unsaved| unsaved.dhcp(&packet));
+                    let refused = unsaved.is_some() && !matches!(answer, DhcpAnswer::Send(_));
+                    tell(done, answer, refused)
                 });
             }
-            Input::Address { node, mac, address, done } => {
-                let result = self.address(node, mac, address);
-                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+            Input::Address(wish, done) => {
+                let result = self.address(wish);
+                self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
             }
             Input::Release { mac, done } => {
                 let result = self.release(mac);
-                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+                self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
             }
             Input::Escrow { node, files, done } => {
                 let result = self.event(Event::Escrowed { node, files: files.len() }).map(drop);
                 if result.is_ok() {
                     self.batch.identities.push((node, files));
                 }
-                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+                self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
             }
             Input::Identity { node, done } => {
+                // Only read: whether the rest of the batch can be saved makes no difference.
                 let result = store.identity(node).map_err(|error| Refused::Unsaved(crate::chain(&error)));
-                self.answer(move |unsaved| drop(done.send(unless(unsaved, result))));
+                self.answer(move |_| tell(done, result, false));
             }
         }
     }
@@ -86,7 +91,15 @@ impl<'a> Draft<'a> {
         (self.world, self.batch, self.answers)
     }
 
-    fn answer(&mut self, answer: impl FnOnce(Option<&str>) + Send + 'static) {
+    /// The state can be saved again; if it can't, neither is this.
+    pub(super) fn recovered(&mut self, trouble: &Trouble) {
+        let Trouble { since, why, refused, .. } = trouble;
+        let text =
+            format!("the state can be saved again; since {since}, {refused} requests were refused: {why}");
+        self.log(Fact { node: None, mac: None, kind: "storage".to_owned(), text });
+    }
+
+    fn answer(&mut self, answer: impl FnOnce(Option<&Unsaved<'_>>) -> bool + Send + 'static) {
         self.answers.push(Box::new(answer));
     }
 
@@ -118,135 +131,10 @@ impl<'a> Draft<'a> {
         Ok(Done { reply: outcome.reply, effects: outcome.effects })
     }
 
-    fn log(&mut self, fact: Fact) {
+    pub(super) fn log(&mut self, fact: Fact) {
         tracing::info!(kind = fact.kind, node = fact.node.map(|id| id.short()), text = fact.text);
         self.world.seq += 1;
         self.batch.facts.push((self.world.seq, self.now, fact));
-    }
-
-    fn dhcp(&mut self, packet: &Packet) -> DhcpAnswer {
-        let silent = DhcpAnswer::Silence;
-        let request = match Request::parse(&packet.bytes) {
-            Ok(request) => request,
-            Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
-        };
-        match self.decide(&request, packet.arrival) {
-            Decision::Ignore(why) => {
-                self.tell(request.mac, "silence", why.to_string());
-                silent(why.to_string())
-            }
-            Decision::Record { lease, what } => match self.lease(*lease) {
-                Ok(()) => {
-                    self.tell(request.mac, "address", what.clone());
-                    silent(what)
-                }
-                Err(why) => silent(why),
-            },
-            Decision::Reply(reply) => {
-                if let Some(Err(why)) = reply.lease.clone().map(|lease| self.lease(lease)) {
-                    return silent(why);
-                }
-                self.tell(request.mac, "address", reply.what.clone());
-                DhcpAnswer::Send(reply)
-            }
-        }
-    }
-
-    /// Decides; with an empty pool once more, after an address was taken back from a machine that is no node.
-    fn decide(&mut self, request: &Request, arrival: Arrival) -> Decision {
-        let now = pxe::Time(self.now.0);
-        let decided = pxe::dhcp::decide(self.policy, &self.world.leases, request, arrival, now);
-        let exhausted = matches!(decided, Decision::Ignore(Why::PoolExhausted { .. }));
-        if exhausted && self.reclaim(now) {
-            return pxe::dhcp::decide(self.policy, &self.world.leases, request, arrival, now);
-        }
-        decided
-    }
-
-    fn reclaim(&mut self, now: pxe::Time) -> bool {
-        let macs = self.world.fleet.nodes.values().flat_map(Node::macs).map(HardwareAddress::as_str);
-        let macs = macs.collect::<BTreeSet<_>>();
-        let kept = |mac: Mac| macs.contains(mac.to_string().as_str());
-        let Some(change) = self.world.leases.reclaim(self.policy, kept, now) else { return false };
-        let (mac, lease) = (change.mac, self.world.leases.get(change.mac).cloned());
-        if let Some(lease) = lease
-            && self.lease(change).is_ok()
-        {
-            let until = Time(lease.expires.0);
-            let text = format!(
-                "{} taken back: no node's, its lease ended at {until}, and no other was free",
-                lease.ip
-            );
-            self.log(Fact {
-                node: None,
-                mac: mac.to_string().parse().ok(),
-                kind: "address".to_owned(),
-                text,
-            });
-            return true;
-        }
-        false
-    }
-
-    fn release(&mut self, mac: Mac) -> Result<LeaseChange, Refused> {
-        let now = pxe::Time(self.now.0);
-        let missing = || fleet::Denied::Missing { kind: "lease", name: mac.to_string() };
-        let address = self.world.leases.get(mac).ok_or_else(missing)?.ip;
-        let hardware = mac.to_string().parse::<HardwareAddress>().ok();
-        if let Some(node) = hardware.as_ref().and_then(|hardware| self.node_of(hardware)) {
-            let name = &node.name;
-            return Err(fleet::Denied::Conflict(format!(
-                "{address} is {name}'s, and a node keeps its address for good: give {name} another one, and this one \
-                 is free when its lease is over (rackwright node set-address {name} ADDRESS)"
-            ))
-            .into());
-        }
-        let change = self.world.leases.release(mac, now).ok_or_else(missing)?;
-        self.lease(change.clone()).map_err(fleet::Denied::Conflict)?;
-        let text = format!("{address} released by the operator");
-        self.log(Fact { node: None, mac: hardware, kind: "address".to_owned(), text });
-        Ok(change)
-    }
-
-    fn lease(&mut self, change: LeaseChange) -> Result<(), String> {
-        self.world.leases.apply(&change).map_err(|why| why.to_string())?;
-        let mac = change.mac.to_string().parse::<HardwareAddress>().ok();
-        let before = std::mem::replace(&mut self.world.site.addresses, addresses(&self.world.leases));
-        // The documents name the addresses that nodes have.
-        let moved = mac.filter(|mac| before.get(mac) != self.world.site.addresses.get(mac));
-        self.settle |= moved.is_some_and(|mac| self.node_of(&mac).is_some());
-        self.batch.leases.push(change);
-        Ok(())
-    }
-
-    /// Logs what a NIC was told, unless it was told the same a moment ago.
-    fn tell(&mut self, mac: Mac, kind: &str, text: String) {
-        let Ok(address) = mac.to_string().parse() else { return };
-        if self.worth(&address, &text) {
-            let node = self.node_of(&address).map(|node| node.id);
-            self.log(Fact { node, mac: Some(address), kind: kind.to_owned(), text });
-        }
-    }
-
-    /// Whether a line about this NIC says something new, and there are not too many.
-    fn worth(&mut self, address: &HardwareAddress, text: &str) -> bool {
-        let stranger = |node: &Node| matches!(node.state, State::Discovered | State::Rejected { .. });
-        let ours = self.node_of(address).is_some_and(|node| !stranger(node));
-        self.told.worth(address.as_str(), ours, text, self.now)
-    }
-
-    fn node_of(&self, address: &HardwareAddress) -> Option<&Node> {
-        self.world.fleet.nodes.values().find(|node| node.macs().any(|own| own == address))
-    }
-
-    fn address(&mut self, node: NodeId, mac: Mac, address: std::net::Ipv4Addr) -> Result<(), Refused> {
-        let now = pxe::Time(self.now.0);
-        let change = self.world.leases.set_address(self.policy, mac, address, now);
-        let change = change.map_err(|why| fleet::Denied::Conflict(why.to_string()))?;
-        self.lease(change).map_err(fleet::Denied::Conflict)?;
-        let text = format!("{mac} has {address} from its next request on");
-        self.log(Fact { node: Some(node), mac: None, kind: "address".to_owned(), text });
-        Ok(())
     }
 
     fn settle_documents(&mut self) {
@@ -267,9 +155,15 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Gives an answer to whoever waits, if somebody still does; hands on whether it was refused.
+fn tell<T>(done: oneshot::Sender<T>, answer: T, refused: bool) -> bool {
+    drop(done.send(answer));
+    refused
+}
+
 /// The result, unless the batch could not be saved.
-fn unless<T>(unsaved: Option<&str>, result: Result<T, Refused>) -> Result<T, Refused> {
-    unsaved.map_or(result, |why| Err(Refused::Unsaved(why.to_owned())))
+fn unless<T>(unsaved: Option<&Unsaved<'_>>, result: Result<T, Refused>) -> Result<T, Refused> {
+    unsaved.map_or(result, |unsaved| Err(Refused::Unsaved(unsaved.why.to_owned())))
 }
 
 /// Whether an event can change what a node should be.

@@ -10,7 +10,7 @@ use protocol::{BootFacts, CaPin, Disk, DiskBus, Hello, Inventory, Key, Nic, Node
 use pxe::dhcp::{Arrival, Door, Lease, LeaseChange, Mode, Policy, Pool};
 use pxe::{HttpBase, Mac};
 
-use super::{Core, DhcpAnswer, Done, Packet, Refused, now};
+use super::{AddressWish, Core, DhcpAnswer, Done, Packet, Refused, now};
 use crate::store::{Batch, Log, Store};
 
 pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -149,8 +149,11 @@ impl State {
             inventory: Box::new(hello(1, MAC).inventory),
         };
         self.bring(asked()).await.unwrap();
-        let Reply::Plan(plan) =
-            self.bring(Event::Plan { node, image: None, disk: None, data: None }).await.unwrap().reply
+        let Reply::Plan(plan) = self
+            .bring(Event::Plan { node, image: None, disk: None, data: None, roles: None })
+            .await
+            .unwrap()
+            .reply
         else {
             panic!("no plan")
         };
@@ -281,7 +284,7 @@ async fn a_document_names_the_address_that_the_node_has() {
     let generation = |state: &State| state.core.world().fleet.nodes[&node].document.generation;
     let address = |state: &State| state.core.world().site.addresses.values().copied().collect::<Vec<_>>();
     let before = generation(&state);
-    state.core.set_address(node, mac(MAC), ip(50)).await.unwrap();
+    state.core.address(AddressWish::Fix { node, mac: mac(MAC), address: ip(50) }).await.unwrap();
     state.bring(Event::Rename { node, name: "n1".parse().unwrap() }).await.unwrap();
     assert_eq!((generation(&state), address(&state)), (before, vec![ip(100)]));
     let state = opened(state.folder);

@@ -109,16 +109,16 @@ pub enum AddressError {
         /// Who holds it.
         by: Mac,
     },
-    /// The configuration reserves it for another machine.
-    #[error("{ip} is reserved for {by} in the configuration")]
+    /// The policy reserves it for another machine.
+    #[error("{ip} is reserved for {by}")]
     Reserved {
         /// The address.
         ip: Ipv4Addr,
         /// For whom.
         by: Mac,
     },
-    /// The configuration reserves another address for this machine, and the configuration wins.
-    #[error("the configuration reserves {0} for this machine; change it there")]
+    /// The policy reserves another address for this machine, and the policy wins.
+    #[error("{0} is reserved for this machine; release that first")]
     ReservedElsewhere(Ipv4Addr),
     /// A client found somebody else using it, or its last holder may still be.
     #[error("{0} is in quarantine: another host was found using it, or the last holder's lease still runs")]
@@ -255,6 +255,16 @@ impl Leases {
         };
         let (mac, _) = self.iter().filter(over).min_by_key(|(_, lease)| lease.expires)?;
         self.release(mac, now)
+    }
+
+    /// The change that takes back what the operator fixed. A machine that has used its address keeps it as its own;
+    /// one that never came gives it back. None when nothing was fixed for it.
+    #[must_use]
+    pub fn unpin(&self, mac: Mac) -> Option<LeaseChange> {
+        let held = self.get(mac).filter(|lease| lease.pinned)?;
+        let used = held.state != LeaseState::Offered;
+        let lease = used.then(|| Lease { pinned: false, ..held.clone() });
+        Some(LeaseChange { mac, lease, evicts: None, quarantine: None })
     }
 
     pub(super) fn is_offered(&self, mac: Mac) -> bool {

@@ -9,6 +9,7 @@ mod laws;
 mod names;
 mod ndp;
 mod scripts;
+mod standing;
 mod states;
 mod tftp;
 mod wire;

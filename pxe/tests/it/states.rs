@@ -307,6 +307,26 @@ fn the_operator_sets_an_address() {
 }
 
 #[test]
+fn what_the_operator_fixed_is_taken_back() {
+    let mut server = Server::new();
+    assert_eq!(server.leases.unpin(mac(1)), None, "nothing was fixed");
+    let fix = |server: &mut Server, last: u8| {
+        let change = server.leases.set_address(&server.policy, mac(1), ip(last), server.now).unwrap();
+        server.leases.apply(&change).unwrap();
+    };
+    fix(&mut server, 42);
+    let change = server.leases.unpin(mac(1)).unwrap();
+    server.leases.apply(&change).unwrap();
+    assert_eq!(server.leases.holder(ip(42)), None, "it never came for it");
+    fix(&mut server, 43);
+    server.address_of(mac(1));
+    let change = server.leases.unpin(mac(1)).unwrap();
+    server.leases.apply(&change).unwrap();
+    let lease = server.leases.get(mac(1)).unwrap();
+    assert_eq!((lease.ip, lease.pinned), (ip(43), false), "what it uses stays its own");
+}
+
+#[test]
 fn the_operator_releases_an_address() {
     let mut server = Server::new();
     assert_eq!(server.leases.release(mac(1), server.now), None);

@@ -31,6 +31,21 @@ async fn words_of_a_newer_systemd_are_told_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_restart_of_the_machine_is_accepted_not_waited_for_and_nothing_calls_it_off() {
+    let bus = Bus::start();
+    let fake = Fake::on(&bus, &[("reboot.target", unit("inactive", "dead"))]).await;
+    let systemd = connected(&bus).await;
+    // Of a machine that goes down, nobody hears that it is down.
+    fake.will(Act::Hang);
+    systemd.reboot().await.unwrap();
+    let asked = fake.world.modes.lock().unwrap().clone();
+    assert_eq!(asked, [("reboot.target".to_owned(), "replace-irreversibly".to_owned())]);
+    fake.will(Act::Deny);
+    let denied = systemd.reboot().await.unwrap_err();
+    assert!(matches!(denied, UnitError::Denied { .. }) && !denied.is_uncertain(), "{denied}");
+}
+
+#[tokio::test]
 async fn a_start_tells_the_state_it_led_to() {
     let bus = Bus::start();
     let fake = Fake::on(&bus, &[(A, unit("inactive", "dead"))]).await;
@@ -123,7 +138,7 @@ async fn a_start_says_that_it_has_begun_long_before_its_end_and_not_when_it_is_r
         let systemd = connected(&bus).await;
         let (begun, has_begun) = tokio::sync::oneshot::channel();
         let unit = name(A);
-        let start = systemd.start_then(&unit, || drop(begun.send(())));
+        let start = systemd.start_then(&unit, || assert!(begun.send(()).is_ok()));
         tokio::select! {
             biased;
             told = has_begun => assert_eq!(told.is_ok(), begins),

@@ -116,6 +116,8 @@ pub(crate) struct World {
     pub(crate) act: Mutex<Act>,
     pub(crate) loads: AtomicUsize,
     pub(crate) starts: AtomicUsize,
+    /// Units that were started, each with the job's mode.
+    pub(crate) modes: Mutex<Vec<(String, String)>>,
     /// A reading takes one permit; plenty unless a test takes them away.
     pub(crate) readings: Semaphore,
     pub(crate) readings_begun: Semaphore,
@@ -134,6 +136,7 @@ impl Fake {
             act: Mutex::new(end),
             loads: AtomicUsize::new(0),
             starts: AtomicUsize::new(0),
+            modes: Mutex::default(),
             readings: Semaphore::new(1 << 20),
             readings_begun: Semaphore::new(0),
         });
@@ -322,10 +325,11 @@ impl FakeManager {
     async fn start_unit(
         &self,
         name: &str,
-        _mode: &str,
+        mode: &str,
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: zbus::message::Header<'_>,
     ) -> zbus::fdo::Result<OwnedObjectPath> {
+        self.world.modes.lock().unwrap().push((name.to_owned(), mode.to_owned()));
         self.job(name, connection, header.sender().unwrap().as_str()).await
     }
 

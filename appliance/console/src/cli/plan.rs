@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+/// Without a verb: what would be done now.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct PlanArgs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<PlanCommand>,
+    /// End with 10 when a plan waits to be applied
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
     /// All plans

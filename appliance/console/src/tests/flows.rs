@@ -62,6 +62,42 @@ fn a_lease_is_named_by_mac_or_by_address() {
 }
 
 #[test]
+fn plans_that_wait_are_shown_in_full_and_may_be_the_exit_code() {
+    let fake = Fake::start(|_| list(&[samples::plan(), but(samples::plan(), json!({"id": "p-9"}))]));
+    let ran = run(&fake, "plan");
+    assert_eq!((ran.code, fake.lines()), (0, vec!["GET /v1/plans?state=open".to_owned()]));
+    assert!(
+        ran.out.contains("serial:QM1  QEMU HARDDISK") && ran.out.contains("WILL BE ERASED"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.out.contains("rackwright apply p-8f31") && ran.out.contains("rackwright apply p-9"));
+    assert_eq!(run(&fake, "plan --exit-code").code, 10);
+    let none = Fake::start(|_| list(&[]));
+    let ran = run(&none, "plan --exit-code");
+    assert!(ran.code == 0 && ran.out.contains("rackwright node plan NODE"), "{ran:?}");
+}
+
+#[test]
+fn verbs_of_the_network() {
+    let mac = "52:54:00:12:34:56";
+    let fake = Fake::start(|_| item(samples::reservation()));
+    let ran = run(&fake, &format!("network reserve {mac} 10.77.0.21"));
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("52:54:00:12:34:56  10.77.0.21  n1"), "{}", ran.out);
+    let reserved = "POST /v1/network/reservations";
+    assert_eq!(fake.body(reserved), json!({"mac": mac, "address": "10.77.0.21"}));
+    assert_eq!(run(&fake, &format!("network reserve {mac}")).code, 0);
+    assert_eq!(fake.body(reserved), json!({ "mac": mac }));
+    assert_eq!(run(&fake, &format!("network unreserve {mac}")).code, 0);
+    assert_eq!(fake.body(&format!("{reserved}/{mac}/release")), json!({}));
+    let bare = but(samples::reservation(), json!({"address": null, "node": null, "made": null}));
+    let fake = Fake::start(move |_| list(std::slice::from_ref(&bare)));
+    let ran = run(&fake, "network reservations --no-header");
+    assert_eq!(ran.out.split_whitespace().collect::<Vec<_>>(), [mac, "-", "-", "-"]);
+}
+
+#[test]
 fn verbs_of_a_unit() {
     for verb in ["start", "stop", "restart"] {
         let fake = Fake::start(|_| item(samples::service()));

@@ -345,6 +345,31 @@ fn status_screen() {
     );
 }
 
+#[test]
+fn a_full_disk_is_told_in_full() {
+    let full = json!({"nodes": [], "jobs": [], "events": [], "listeners": [], "health": "attention",
+        "storage": {"path": "/var/lib/rackwright", "totalBytes": 1000, "freeBytes": 0, "problem": "nothing can be \
+            saved since 2026-11-20T14:28:02.000Z, 12 requests were refused: database or disk is full; 0 bytes are \
+            free"},
+        "next": "free space, and all goes on by itself: du -xh /var/lib/rackwright"});
+    assert_golden(
+        &status::render_status(&read(but(samples::status(), full)), &SCREEN),
+        "
+        school  ATTENTION  2026-11-20 14:31:02 UTC  rackwright 0.1.0
+        no listeners
+          disk /var/lib/rackwright: nothing can be saved since 2026-11-20T14:28:02.000Z,
+          12 requests were refused: database or disk is full; 0 bytes are free
+
+        no nodes yet
+
+        Next: free space, and all goes on by itself: du -xh /var/lib/rackwright",
+    );
+    // A daemon of before this line was there.
+    let mut older = samples::status();
+    older.as_object_mut().unwrap().remove("storage");
+    assert!(!status::render_status(&read(older), &SCREEN).contains("disk"));
+}
+
 /// Forty nodes, nine jobs, twenty events: still one screen, and whoever needs a person is on it.
 #[test]
 fn a_full_rack_is_one_screen() {

@@ -51,6 +51,7 @@ fn answer(line: &str, hostile: &str) -> Reply {
         ),
         "GET /v1/services" => many(samples::service()),
         "GET /v1/services/n1/a.service/logs" => one(json!({"lines": ["a", "b"]})),
+        "GET /v1/network/reservations" => many(samples::reservation()),
         "GET /v1/events" => many(samples::event(1)),
         "GET /v1/ansible/inventory" => {
             Reply::Http(200, poisoned(json!({"all": {"hosts": ["n1"]}}), hostile).to_string())
@@ -81,6 +82,7 @@ const COMMANDS: &[&str] = &[
     "service list",
     "service logs n1 a.service",
     "event list",
+    "network reservations",
     "ansible inventory",
     "node retry n1",
 ];

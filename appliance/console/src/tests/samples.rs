@@ -102,6 +102,12 @@ pub(crate) fn lease(address: &str) -> Value {
     })
 }
 
+pub(crate) fn reservation() -> Value {
+    json!({
+        "mac": "52:54:00:12:34:56", "address": "10.77.0.21", "node": "n1", "made": "2026-11-20T14:28:02.000Z"
+    })
+}
+
 pub(crate) fn event(seq: u64) -> Value {
     json!({
         "seq": seq, "time": format!("2026-11-20T14:30:{:02}.000Z", seq % 60), "node": "n1", "kind": "approved",
@@ -124,6 +130,8 @@ pub(crate) fn status() -> Value {
             {"name": "tftp", "address": "10.77.0.1:69", "answered": 3, "problem": "refused ../etc/passwd"}
         ],
         "nodes": [node("n1")], "jobs": [job()], "events": [event(1), event(2)],
+        "storage": {"path": "/var/lib/rackwright", "totalBytes": 64_000_000_000u64,
+                    "freeBytes": 9_000_000_000u64, "problem": null},
         "next": "compare the code of n2 with its screen: rackwright node approve n2"
     })
 }

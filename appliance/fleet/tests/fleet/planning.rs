@@ -57,7 +57,7 @@ fn disks_that_are_never_chosen_unasked() {
 fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
     let (mut rack, node) = with_disks(vec![disk("A", 8), disk("B", 8)]);
     assert!(matches!(refusal(&mut rack, node), Unplannable::Ambiguous { disks, .. } if disks.len() == 2));
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "B"), data: None };
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "B"), data: None, roles: None };
     rack.bring(named).unwrap();
     let plan = rack.fleet.plans.values().next().unwrap();
     assert_eq!(plan.target.disk.as_str(), "serial:B");
@@ -67,7 +67,7 @@ fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
 #[test]
 fn two_disks_of_one_name_are_never_written() {
     let (mut rack, node) = with_disks(vec![disk("A", 8), disk("A", 8)]);
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "A"), data: None };
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "A"), data: None, roles: None };
     let why = rack.bring(named).unwrap_err();
     assert!(matches!(why, Denied::Unplannable(Unplannable::WrongDisk { .. })), "{why}");
 }
@@ -84,7 +84,9 @@ fn roles_and_images_must_fit() {
     rack.bring(Event::SetRoles { node, roles: ["storage".to_owned()].into() }).unwrap();
     assert!(matches!(refusal(&mut rack, node), Unplannable::NoImage { .. }));
     let control = Digest::of(b"control");
-    let wrong = rack.bring(Event::Plan { node, image: Some(control), disk: None, data: None }).unwrap_err();
+    let wrong = rack
+        .bring(Event::Plan { node, image: Some(control), disk: None, data: None, roles: None })
+        .unwrap_err();
     assert!(matches!(wrong, Denied::Unplannable(Unplannable::WrongImage { .. })), "{wrong}");
     rack.bring(Event::SetRoles { node, roles: [].into() }).unwrap();
     assert!(matches!(refusal(&mut rack, node), Unplannable::NoRole { .. }));
@@ -157,7 +159,7 @@ fn a_half_written_disk_is_planned_by_its_content() {
 fn the_disk_that_a_node_runs_on_is_a_twin_whatever_was_seen_on_it_before() {
     let (mut rack, node, _) = Rack::active("control");
     rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks.push(disk("DATA", 8));
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "DATA"), data: None };
+    let named = Event::Plan { node, image: None, disk: DiskId::of("", "DATA"), data: None, roles: None };
     let why = rack.bring(named).unwrap_err();
     assert!(matches!(why, Denied::Unplannable(Unplannable::Twin { .. })), "{why}");
 }
@@ -178,4 +180,41 @@ fn a_plan_says_what_is_printed_on_its_disks() {
     }
     old["keeps"][0].as_object_mut().unwrap().remove("serial");
     serde_json::from_value::<fleet::plan::Plan>(old).unwrap();
+}
+
+#[test]
+fn a_plan_that_is_refused_leaves_the_roles_as_they_were() {
+    let (mut rack, node) = Rack::ready("control");
+    let before = rack.only().clone();
+    let wish = |role: &str| Event::Plan {
+        node,
+        image: None,
+        disk: None,
+        data: None,
+        roles: Some([role.to_owned()].into()),
+    };
+    let refused = rack.bring(wish("storage")).unwrap_err();
+    assert!(matches!(refused, Denied::Unplannable(Unplannable::NoImage { .. })), "{refused}");
+    let unknown = rack.bring(wish("kitchen")).unwrap_err();
+    assert!(matches!(unknown, Denied::Missing { kind: "role", .. }), "{unknown}");
+    assert_eq!(rack.only(), &before);
+    assert!(rack.fleet.plans.is_empty());
+}
+
+#[test]
+fn the_roles_of_a_plan_are_the_nodes_when_it_is_applied_and_not_before() {
+    let (mut rack, node, _) = Rack::active("control");
+    rack.import("storage", &["storage"]);
+    let (roles, document) = (rack.only().roles.clone(), rack.only().document.clone());
+    let storage = std::collections::BTreeSet::from(["storage".to_owned()]);
+    rack.bring(Event::Plan { node, image: None, disk: None, data: None, roles: Some(storage.clone()) })
+        .unwrap();
+    let plan = rack.fleet.plans.values().find(|plan| plan.roles.is_some()).unwrap().clone();
+    assert_eq!(plan.image_name, "storage", "the image carries the roles to come, not those of today");
+    assert_eq!(fleet::view::plan_view(&rack.fleet, &plan).roles, ["storage"]);
+    assert_eq!((&rack.only().roles, &rack.only().document), (&roles, &document));
+    rack.apply(&plan.id).unwrap();
+    assert_eq!(rack.state(), "draining");
+    assert_eq!(rack.only().roles, storage);
+    assert_eq!(rack.only().document, document, "the system that still runs is not told to be another one");
 }

@@ -152,7 +152,7 @@ impl Rack {
     }
 
     pub(crate) fn plan(&mut self, node: NodeId) -> Result<fleet::plan::Plan, Denied> {
-        match self.bring(Event::Plan { node, image: None, disk: None, data: None })?.reply {
+        match self.bring(Event::Plan { node, image: None, disk: None, data: None, roles: None })?.reply {
             Reply::Plan(plan) => Ok(*plan),
             other => panic!("{other:?}"),
         }

@@ -3,7 +3,7 @@
 use fleet::event::UnitVerb;
 use fleet::job::JobState;
 use fleet::plan::PlanKind;
-use fleet::{Denied, Event, State};
+use fleet::{Catalog, Denied, Event, State};
 use protocol::{Answer, Drift, Expectation, Key, OrderKind, Phase, Report};
 use pxe::script::BootTask;
 
@@ -222,4 +222,32 @@ fn a_node_that_can_not_leave_its_system_says_why() {
     rack.bring(says(order, "the seed partition is not there")).unwrap();
     rack.bring(Event::Retry { node }).unwrap();
     assert_eq!(rack.state(), "draining");
+}
+
+#[test]
+fn a_unit_that_shall_not_run_keeps_nobody_from_being_active() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    let db = "name='db'\nsummary=''\n[[units]]\nname='db.service'\nenabled=true\nrunning=true\n\
+              [[units]]\nname='trial.service'\nenabled=false\nrunning=false";
+    let files = [
+        ("roles/base.toml", "name='base'\nsummary=''\nservices=[]"),
+        ("roles/control.toml", "name='control'\nsummary=''\nservices=['db']"),
+        ("services/db.toml", db),
+    ];
+    rack.catalog = Catalog::parse(files).unwrap();
+    rack.verified(node, job).unwrap();
+    rack.enrols(node, 9).unwrap();
+    let tells = |rack: &mut Rack, active: &str| {
+        let generation = rack.only().document.generation;
+        let units = vec![unit("db.service", active), unit("trial.service", "inactive")];
+        let report = Report { generation, units, ..Report::default() };
+        rack.bring(Event::Reported { node, report: Box::new(report) }).unwrap();
+    };
+    tells(&mut rack, "activating");
+    assert_eq!(rack.state(), "enrolling", "the unit that shall run does not run yet");
+    tells(&mut rack, "active");
+    assert_eq!(rack.state(), "active");
+    assert_eq!(fleet::patience::wait(&rack.fleet, rack.only()), None);
+    let row = fleet::view::node_row(&rack.fleet, &rack.site(), rack.only(), rack.now);
+    assert_eq!((row.health.as_str(), row.units_up, row.units), ("ok", Some(1), Some(1)));
 }

@@ -1,0 +1,215 @@
+//! Who gets which address: DHCP packets, and what the operator fixes.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use fleet::event::Fact;
+use fleet::{Denied, Node, State, Time};
+use protocol::{HardwareAddress, NodeId};
+use pxe::Mac;
+use pxe::dhcp::{Arrival, Decision, LeaseChange, Mode, Policy, Request, Why};
+
+use super::draft::Draft;
+use super::{AddressWish, DhcpAnswer, Packet, Refused, World, addresses, hardware};
+use crate::reservation::Reservation;
+
+impl World {
+    /// The policy for one NIC: what the configuration says, and whether it is a server that an operator has made
+    /// known, by approving it or by reserving its hardware address.
+    pub(super) fn policy<'a>(&self, base: &'a Policy, mac: Mac) -> Cow<'a, Policy> {
+        let known = || {
+            let approved = hardware(mac).is_some_and(|mac| self.fleet.knows(&mac));
+            approved || self.reservations.contains_key(&mac)
+        };
+        if base.mode == Mode::KnownOnly && known() {
+            let mut policy = base.clone();
+            policy.known.insert(mac);
+            return Cow::Owned(policy);
+        }
+        Cow::Borrowed(base)
+    }
+}
+
+impl Draft<'_> {
+    pub(super) fn dhcp(&mut self, packet: &Packet) -> DhcpAnswer {
+        let silent = DhcpAnswer::Silence;
+        let request = match Request::parse(&packet.bytes) {
+            Ok(request) => request,
+            Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
+        };
+        match self.decide(&request, packet.arrival) {
+            Decision::Ignore(why) => {
+                self.tell(request.mac, "silence", why.to_string());
+                silent(why.to_string())
+            }
+            Decision::Record { lease, what } => match self.lease(*lease) {
+                Ok(()) => {
+                    self.tell(request.mac, "address", what.clone());
+                    silent(what)
+                }
+                Err(why) => silent(why),
+            },
+            Decision::Reply(reply) => {
+                if let Some(Err(why)) = reply.lease.clone().map(|lease| self.lease(lease)) {
+                    return silent(why);
+                }
+                self.tell(request.mac, "address", reply.what.clone());
+                DhcpAnswer::Send(reply)
+            }
+        }
+    }
+
+    /// Decides; with an empty pool once more, after an address was taken back from a machine that is no node.
+    fn decide(&mut self, request: &Request, arrival: Arrival) -> Decision {
+        let now = pxe::Time(self.now.0);
+        let policy = self.world.policy(self.policy, request.mac);
+        let decided = pxe::dhcp::decide(&policy, &self.world.leases, request, arrival, now);
+        let exhausted = matches!(decided, Decision::Ignore(Why::PoolExhausted { .. }));
+        if exhausted && self.reclaim(now) {
+            return pxe::dhcp::decide(&policy, &self.world.leases, request, arrival, now);
+        }
+        decided
+    }
+
+    fn reclaim(&mut self, now: pxe::Time) -> bool {
+        let macs = self.world.fleet.nodes.values().flat_map(Node::macs).map(HardwareAddress::as_str);
+        let macs = macs.collect::<BTreeSet<_>>();
+        let kept =
+            |mac: Mac| macs.contains(mac.to_string().as_str()) || self.world.reservations.contains_key(&mac);
+        let Some(change) = self.world.leases.reclaim(self.policy, kept, now) else { return false };
+        let (mac, lease) = (change.mac, self.world.leases.get(change.mac).cloned());
+        if let Some(lease) = lease
+            && self.lease(change).is_ok()
+        {
+            let (ip, until) = (lease.ip, Time(lease.expires.0));
+            self.remark(
+                mac,
+                "address",
+                format!("{ip} taken back: no node's, its lease ended at {until}, and no other was free"),
+            );
+            return true;
+        }
+        false
+    }
+
+    fn lease(&mut self, change: LeaseChange) -> Result<(), String> {
+        self.world.leases.apply(&change).map_err(|why| why.to_string())?;
+        let mac = hardware(change.mac);
+        let before = std::mem::replace(&mut self.world.site.addresses, addresses(&self.world.leases));
+        // The documents name the addresses that nodes have.
+        let moved = mac.filter(|mac| before.get(mac) != self.world.site.addresses.get(mac));
+        self.settle |= moved.is_some_and(|mac| self.world.fleet.owner(&mac).is_some());
+        self.batch.leases.push(change);
+        Ok(())
+    }
+
+    /// Logs what a NIC was told, unless it was told the same a moment ago.
+    fn tell(&mut self, mac: Mac, kind: &str, text: String) {
+        if hardware(mac).is_some_and(|address| self.worth(&address, &text)) {
+            self.remark(mac, kind, text);
+        }
+    }
+
+    /// Whether a line about this NIC says something new, and there are not too many.
+    pub(super) fn worth(&mut self, address: &HardwareAddress, text: &str) -> bool {
+        let stranger = |node: &Node| matches!(node.state, State::Discovered | State::Rejected { .. });
+        let ours = self.world.fleet.owner(address).is_some_and(|node| !stranger(node));
+        self.told.worth(address.as_str(), ours, text, self.now)
+    }
+
+    /// Gives back the address of a machine that is no node.
+    pub(super) fn release(&mut self, mac: Mac) -> Result<LeaseChange, Refused> {
+        let missing = || Denied::Missing { kind: "lease", name: mac.to_string() };
+        let address = self.world.leases.get(mac).ok_or_else(missing)?.ip;
+        if let Some(node) = hardware(mac).and_then(|mac| self.world.fleet.owner(&mac)) {
+            let name = &node.name;
+            return Err(Denied::Conflict(format!(
+                "{address} is {name}'s, and a node keeps its address for good: give {name} another one, and this one \
+                 is free when its lease is over (rackwright node set-address {name} ADDRESS)"
+            ))
+            .into());
+        }
+        let change = self.world.leases.release(mac, pxe::Time(self.now.0)).ok_or_else(missing)?;
+        self.lease(change.clone()).map_err(Denied::Conflict)?;
+        self.remark(mac, "address", format!("{address} released by the operator"));
+        Ok(change)
+    }
+
+    /// What the operator wants of addresses.
+    pub(super) fn address(&mut self, wish: AddressWish) -> Result<(), Refused> {
+        match wish {
+            AddressWish::Fix { node, mac, address } => self.fix(node, mac, address),
+            AddressWish::Reserve { mac, address } => self.reserve(mac, address),
+            AddressWish::Unreserve { mac } => self.unreserve(mac),
+        }
+    }
+
+    fn fix(&mut self, node: NodeId, mac: Mac, address: Ipv4Addr) -> Result<(), Refused> {
+        self.pin(mac, address)?;
+        let text = format!("{mac} has {address} from its next request on");
+        self.log(Fact { node: Some(node), mac: None, kind: "address".to_owned(), text });
+        Ok(())
+    }
+
+    fn pin(&mut self, mac: Mac, address: Ipv4Addr) -> Result<(), Denied> {
+        let now = pxe::Time(self.now.0);
+        let change = self.world.leases.set_address(self.policy, mac, address, now);
+        let change = change.map_err(|why| Denied::Conflict(why.to_string()))?;
+        Ok(self.lease(change).map_err(Denied::Conflict)?)
+    }
+
+    fn reserve(&mut self, mac: Mac, address: Option<Ipv4Addr>) -> Result<(), Refused> {
+        if let Some(address) = address {
+            self.pin(mac, address)?;
+        }
+        let made = self.world.reservations.get(&mac).map_or(self.now, |reservation| reservation.made);
+        self.world.reservations.insert(mac, Reservation { made });
+        self.batch.reservations.push((mac, Some(Reservation { made })));
+        let with = address.map_or_else(String::new, |address| format!(", with {address}"));
+        self.remark(mac, "reserved", format!("{mac} is known here from now on{with}"));
+        Ok(())
+    }
+
+    fn unreserve(&mut self, mac: Mac) -> Result<(), Refused> {
+        let reserved = self.world.reservations.remove(&mac).is_some();
+        let unpinned = self.world.leases.unpin(mac);
+        if !reserved && unpinned.is_none() {
+            return Err(Denied::Missing { kind: "reservation", name: mac.to_string() }.into());
+        }
+        self.batch.reservations.push((mac, None));
+        if let Some(change) = unpinned {
+            self.lease(change).map_err(Denied::Conflict)?;
+        }
+        self.remark(mac, "released", format!("nothing is reserved for {mac} any more"));
+        Ok(())
+    }
+
+    fn remark(&mut self, mac: Mac, kind: &str, text: String) {
+        let mac = hardware(mac);
+        let node = mac.as_ref().and_then(|mac| self.world.fleet.owner(mac)).map(|node| node.id);
+        self.log(Fact { node, mac, kind: kind.to_owned(), text });
+    }
+}
+
+/// Why a batch was not saved, and the world in which it never happened.
+pub(super) struct Unsaved<'a> {
+    pub(super) why: &'a str,
+    pub(super) world: &'a World,
+    pub(super) policy: &'a Policy,
+    pub(super) now: Time,
+}
+
+impl Unsaved<'_> {
+    /// What a client may be told all the same: only what is durable already.
+    pub(super) fn dhcp(&self, packet: &Packet) -> DhcpAnswer {
+        let request = match Request::parse(&packet.bytes) {
+            Ok(request) => request,
+            Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
+        };
+        let policy = self.world.policy(self.policy, request.mac);
+        let now = pxe::Time(self.now.0);
+        let standing = pxe::dhcp::standing(&policy, &self.world.leases, &request, packet.arrival, now);
+        standing.map_or_else(|| DhcpAnswer::Silence(self.why.to_owned()), DhcpAnswer::Send)
+    }
+}

@@ -1,0 +1,145 @@
+//! A controller in a directory: everything that `rackwright serve` puts together but the provisioning interface.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use appliance::agents::Agents;
+use appliance::answers::Answers;
+use appliance::api::Api;
+use appliance::ca::{SiteCa, Start};
+use appliance::images::Images;
+use appliance::listen::{ListenerState, Place, https};
+use appliance::net::{Link, Presence};
+use appliance::store::{Log, Store};
+use appliance::writer::Core;
+use appliance::{catalog, config, tls};
+use fleet::Site;
+use pxe::HttpBase;
+use pxe::dhcp::{Mode, Policy, Pool};
+use tokio::sync::watch;
+use tokio::task::JoinHandle as Task;
+
+/// Where it listens; loopback is the only network these tests touch.
+const WHERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// How long its leases are, in seconds.
+pub(crate) const LEASE_SECONDS: u32 = 3600;
+
+pub(crate) struct Controller {
+    pub(crate) core: Core,
+    pub(crate) ca: Arc<SiteCa>,
+    pub(crate) agents: SocketAddr,
+    pub(crate) state: Arc<ListenerState>,
+    pub(crate) folder: PathBuf,
+    writer: JoinHandle<()>,
+    stopper: watch::Sender<bool>,
+    _presence: watch::Sender<Presence>,
+    tasks: Vec<Task<()>>,
+}
+
+impl Controller {
+    /// In this directory: anew when it is empty, as it was otherwise.
+    pub(crate) async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, Mode::Full).await
+    }
+
+    /// The same, with this way of answering DHCP.
+    pub(crate) async fn start_with(folder: &Path, mode: Mode) -> Self {
+        let db = folder.join("state.db");
+        let start = if db.exists() { Start::Later } else { Start::First };
+        let name = config::Site::parse("lab").unwrap();
+        let ca = Arc::new(SiteCa::open(&folder.join("ca"), &name, start, SystemTime::now()).unwrap());
+        let store = Store::open(&db).unwrap();
+        std::fs::create_dir_all(folder.join("keys")).unwrap();
+        let key = crate::image::key().public().to_string();
+        std::fs::write(folder.join("keys/build.pub"), key).unwrap();
+        let images = Arc::new(Images::open(&folder.join("images"), &folder.join("keys")).unwrap());
+        let log = Log::new(&db);
+        let catalog = catalog::embedded().unwrap();
+        let (core, writer) = Core::start(store, log, catalog, policy(mode), site(&ca)).unwrap();
+        let (stopper, stop) = watch::channel(false);
+        let link = Link { name: "lo".into(), index: 1, mac: None, mtu: 65_536, up: true, carrier: true };
+        let (presence, seen) = watch::channel(Presence::Ready(link));
+        let place = Place { interface: "lo".into(), address: WHERE, presence: seen };
+        let answers = Answers::default();
+        let service = Agents::new(core.clone(), Arc::clone(&ca), Arc::clone(&images), answers.clone());
+        let identity = ca.server(&[WHERE.into()], SystemTime::now()).unwrap();
+        let tls = tls::server(&ca, identity).unwrap();
+        let state = ListenerState::new("https", "lo");
+        let https = https::serve(place, 0, tls, Arc::new(service), Arc::clone(&state), stop);
+        let listeners = vec![Arc::clone(&state)];
+        let api = Api { core: core.clone(), images, answers, listeners, own: None };
+        let socket = folder.join("control.sock");
+        let tasks = vec![tokio::spawn(https), tokio::spawn(async move { api.serve(&socket).await.unwrap() })];
+        let agents = bound(&state).await;
+        let folder = folder.to_owned();
+        let controller =
+            Self { core, ca, agents, state, folder, writer, stopper, _presence: presence, tasks };
+        controller.until(|controller| controller.socket().exists()).await;
+        controller
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join("control.sock")
+    }
+
+    /// Everything of it ends, between two transactions; returns when the data base is closed.
+    pub(crate) async fn stop(self) {
+        let Self { core, writer, stopper, tasks, .. } = self;
+        stopper.send_replace(true);
+        for task in tasks {
+            task.abort();
+            drop(task.await);
+        }
+        drop(core);
+        // The writer ends when the last connection of a client has let its way in go.
+        tokio::task::spawn_blocking(|| writer.join()).await.unwrap().unwrap();
+        drop(stopper);
+    }
+
+    /// Waits for something to be so. The bound is only there so that a hang is a failure with a name.
+    pub(crate) async fn until(&self, so: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !so(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it never came to be so");
+    }
+}
+
+async fn bound(state: &ListenerState) -> SocketAddr {
+    loop {
+        if let Some(address) = state.report().bound {
+            return address;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn site(ca: &SiteCa) -> Site {
+    Site {
+        name: "lab".to_owned(),
+        subnet: "10.77.0.1/24".parse().unwrap(),
+        controller: "10.77.0.1".parse().unwrap(),
+        ca: ca.pin(),
+        addresses: BTreeMap::new(),
+    }
+}
+
+fn policy(mode: Mode) -> Policy {
+    Policy {
+        server: "10.77.0.1/24".parse().unwrap(),
+        pools: vec![Pool { first: Ipv4Addr::new(10, 77, 0, 100), last: Ipv4Addr::new(10, 77, 0, 199) }],
+        reserved: BTreeMap::new(),
+        known: std::collections::BTreeSet::new(),
+        lease_seconds: LEASE_SECONDS,
+        router: None,
+        dns: Vec::new(),
+        mode,
+        http: HttpBase("10.77.0.1:80".parse().unwrap()),
+    }
+}
