@@ -75,9 +75,9 @@ async fn a_plan_with_roles_that_is_refused_leaves_everything_as_it_was() {
     let ran = operator::rackwright(&controller, "node plan n1 --role kitchen").await;
     assert!(ran.code == Some(3) && ran.err.contains("kitchen"), "{ran:?}");
     assert_eq!(everything(&controller.folder), before);
-    let bytes = crate::image::small("both", &["control", "storage"]).1;
+    let bytes = crate::image::small("both", &["control", "network"]).1;
     operator::import(&controller, bytes).await.unwrap();
-    let both = json!({"roles": ["control", "storage"]});
+    let both = json!({"roles": ["control", "network"]});
     let plan = operator::post(&controller, "/v1/nodes/n1/plan", both.clone()).await.unwrap();
     assert_eq!((&plan["roles"], &plan["image"]), (&both["roles"], &json!("both")));
     assert_eq!(only(&controller.folder, "node")["roles"], json!(["control"]), "a plan changes nothing");

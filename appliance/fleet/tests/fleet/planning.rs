@@ -205,6 +205,7 @@ fn a_plan_that_is_refused_leaves_the_roles_as_they_were() {
 fn the_roles_of_a_plan_are_the_nodes_when_it_is_applied_and_not_before() {
     let (mut rack, node, _) = Rack::active("control");
     rack.import("storage", &["storage"]);
+    rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks.push(disk("DATA", 4));
     let (roles, document) = (rack.only().roles.clone(), rack.only().document.clone());
     let storage = std::collections::BTreeSet::from(["storage".to_owned()]);
     rack.bring(Event::Plan { node, image: None, disk: None, data: None, roles: Some(storage.clone()) })
