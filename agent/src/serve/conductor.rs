@@ -219,18 +219,20 @@ impl Conductor {
         let mut starts = JoinSet::new();
         for wanted in document.units.iter().filter(|unit| unit.running) {
             let (begun, has_begun) = oneshot::channel();
-            starts.spawn(start(Arc::clone(&self.node), wanted.clone(), begun));
-            // Dropped as often as sent: both say that the next one's turn has come.
-            if self.unless_over(has_begun).await.is_none() {
-                break;
+            starts.spawn(settle::begin(Arc::clone(&self.node), wanted.clone(), begun));
+            match self.unless_over(has_begun).await {
+                // It is on its way with the files of now: a newer document must not have it begin once more.
+                Some(Ok(())) => self.node.note(|applied| applied.obeyed(wanted)).await,
+                Some(Err(_)) => {}
+                None => break,
             }
         }
         let mut whole = true;
         loop {
             match self.unless_over(starts.join_next()).await {
                 Some(None) => return whole,
-                Some(Some(Ok(Some(wanted)))) => self.has_started(&wanted).await,
-                Some(Some(Ok(None) | Err(_))) => whole = false,
+                Some(Some(Ok(started))) => whole &= self.has_ended(&started).await,
+                Some(Some(Err(_))) => whole = false,
                 None => {
                     // What systemd has begun goes on; whether it is still wanted, the newer document says.
                     starts.shutdown().await;
@@ -240,21 +242,19 @@ impl Conductor {
         }
     }
 
-    async fn has_started(&self, wanted: &UnitWanted) {
+    async fn has_ended(&self, started: &settle::Started) -> bool {
+        let settle::Started { wanted, again, up } = started;
         let note = |applied: &mut Applied| {
-            applied.pending.remove(&wanted.name);
-            applied.restarts.insert(wanted.name.clone(), wanted.restarts);
+            if *up {
+                applied.obeyed(wanted);
+            } else if *again {
+                // Whatever it still runs on, it is not what it should.
+                applied.pending.insert(wanted.name.clone());
+            }
         };
         self.node.note(note).await;
+        *up
     }
-}
-
-/// Starts one unit, or restarts it where that is due; gives it back when it is up.
-async fn start(node: Arc<Node>, wanted: UnitWanted, begun: oneshot::Sender<()>) -> Option<UnitWanted> {
-    let applied = node.applied();
-    let counted = applied.restarts.get(&wanted.name).is_some_and(|&obeyed| wanted.restarts > obeyed);
-    let again = counted || applied.pending.contains(&wanted.name);
-    settle::settle(&node, &wanted, again, Some(begun)).await.then_some(wanted)
 }
 
 fn announce(generation: u64, whole: bool) {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use protocol::{CaPin, Epoch, NodeId, StateDocument};
+use protocol::{CaPin, Epoch, NodeId, StateDocument, UnitWanted};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,14 @@ pub(super) struct Applied {
     pub(super) done_order: u64,
     /// The highest epoch that was seen.
     pub(super) epoch: Epoch,
+}
+
+impl Applied {
+    /// No restart of this unit is due any more.
+    pub(super) fn obeyed(&mut self, wanted: &UnitWanted) {
+        self.pending.remove(&wanted.name);
+        self.restarts.insert(wanted.name.clone(), wanted.restarts);
+    }
 }
 
 /// The folder.

@@ -1,5 +1,7 @@
 //! Brings one unit where it shall be, with our hand on it meanwhile.
 
+use std::sync::Arc;
+
 use protocol::UnitWanted;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -14,8 +16,26 @@ use crate::chain::Chain;
 /// What a unit said that did not come up, in a report.
 const LOG_LINES: usize = 20;
 
-/// Dropped as soon as systemd has taken on what a unit is brought there by, or there is nothing for it to do.
+/// Told as soon as systemd has taken on what a unit is brought there by; dropped where there is nothing to wait for.
 pub(super) type Begun = Option<oneshot::Sender<()>>;
+
+/// How a start went.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) wanted: UnitWanted,
+    /// A restart was due.
+    pub(super) again: bool,
+    pub(super) up: bool,
+}
+
+/// Starts one unit, or restarts it where that is due.
+pub(super) async fn begin(node: Arc<Node>, wanted: UnitWanted, begun: oneshot::Sender<()>) -> Started {
+    let applied = node.applied();
+    let counted = applied.restarts.get(&wanted.name).is_some_and(|&obeyed| wanted.restarts > obeyed);
+    let again = counted || applied.pending.contains(&wanted.name);
+    let up = settle(&node, &wanted, again, Some(begun)).await;
+    Started { wanted, again, up }
+}
 
 /// Brings it there. `false` when that failed; the ledger says why. Dropped on its way, it leaves the unit open, and
 /// what systemd has taken on goes on.
@@ -72,7 +92,7 @@ async fn bring(
         Act::Start => settled(&start(node, &state, begun).await.map_err(told)?),
         Act::Restart => {
             let _sweep = node.hands.sweep();
-            settled(&node.systemd.restart_then(unit, || drop(begun)).await.map_err(told)?)
+            settled(&node.systemd.restart_then(unit, || tell(begun)).await.map_err(told)?)
         }
         Act::Stop => {
             let _sweep = node.hands.sweep();
@@ -82,6 +102,13 @@ async fn bring(
     };
     hand.leave(left, wanted);
     Ok(())
+}
+
+fn tell(begun: Begun) {
+    if let Some(begun) = begun {
+        // A newer document has come: nobody waits any more.
+        let _over = begun.send(());
+    }
 }
 
 /// The unit in our hand. The guard that has it is starting it already, and that may take minutes: nobody waits for
@@ -105,7 +132,7 @@ pub(super) async fn start(
 ) -> Result<Change<UnitState>, UnitError> {
     // When it can't be cleared, the start says why.
     let _ = node.systemd.reset_failed(&state.name).await;
-    node.systemd.start_then(&state.name, || drop(begun)).await
+    node.systemd.start_then(&state.name, || tell(begun)).await
 }
 
 /// What a unit was left as by a start that succeeded.

@@ -383,7 +383,8 @@ fn every_disk_that_a_cut_can_leave_is_gone_on_with() {
         let (begun, complete) = (rack.seed([5; 8], false), rack.seed([5; 8], true));
         let mut torn = begun.clone();
         torn[40..80].fill(0xee);
-        let table: [(&str, Vec<(u64, &[u8])>); 6] = [
+        type Writes<'a> = Vec<(u64, &'a [u8])>;
+        let table: [(&str, Writes<'_>); 6] = [
             ("the ends as they were, a torn seed", vec![(SEED_OFFSET, &torn)]),
             ("the ends as they were, the seed", vec![(SEED_OFFSET, &begun)]),
             ("the first one gone", vec![(SEED_OFFSET, &begun), (0, &zeros)]),

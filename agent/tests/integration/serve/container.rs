@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::{SEED_BYTES, Seed};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 const ROOT: &str = "RACKWRIGHT_NSPAWN_ROOT";
@@ -98,7 +99,16 @@ impl Container {
     fn run(&self, test: &str) -> bool {
         let mut command = self.command(GUEST_BINARY);
         command.args([test, "--exact", "--ignored", "--nocapture"]);
-        command.status().unwrap().success()
+        let mut entered = command.spawn().unwrap();
+        loop {
+            if let Some(status) = entered.try_wait().unwrap() {
+                return status.success();
+            }
+            // A shutdown stops all processes for a moment. nsenter, outside, stops with its child, and then nobody wakes
+            // it to see the child's end, for which the shutdown waits.
+            let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&entered), Signal::CONT);
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

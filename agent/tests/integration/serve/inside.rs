@@ -302,7 +302,7 @@ async fn a_slow_unit_holds_nobody_up(controller: &Controller) {
         format!("[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep {seconds}\n")
     };
     let mut next = base(9);
-    next.files.push(file("/etc/systemd/system/slow.service", &oneshot(3600), &[]));
+    next.files.push(file("/etc/systemd/system/slow.service", &oneshot(3600), &[SLOW]));
     next.units.insert(0, unit(SLOW));
     for name in OTHERS {
         next.files.push(file(&format!("/etc/systemd/system/{name}"), &oneshot(3), &[]));
@@ -322,18 +322,30 @@ async fn a_slow_unit_holds_nobody_up(controller: &Controller) {
     assert!(begins.is_sorted(), "started in the order of the document: {begins:?}");
     assert_eq!(systemctl(&["is-active", SLOW]), "activating");
 
-    // The operator does not want it after all.
+    // Something else changes: what is on its way does not begin once more.
+    let run = || systemctl(&["show", "--property=InvocationID", "--value", SLOW]);
+    let first = run();
     next.generation = 10;
+    next.files[2] = file("/etc/hosts", "127.0.0.1 localhost\n10.77.0.11 n1\n10.77.0.12 n2\n", &[]);
+    let begun = Instant::now();
+    controller.with(|s| s.document = Some(next.clone()));
+    controller.report(begun, "generation 10 begun", |r| r.applying == Some(10)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(std::fs::read_to_string("/etc/hosts").unwrap().contains("n2"));
+    assert_eq!((run(), systemctl(&["is-active", SLOW])), (first, "activating".to_owned()));
+
+    // The operator does not want it after all.
+    next.generation = 11;
     (next.units[0].running, next.units[0].enabled) = (false, false);
     let begun = Instant::now();
     controller.with(|s| s.document = Some(next));
     // systemd calls a program that it ended before it was through a failed one.
-    let down = |r: &Report| r.generation == 10 && (is(r, SLOW, "failed") || is(r, SLOW, "inactive"));
+    let down = |r: &Report| r.generation == 11 && (is(r, SLOW, "failed") || is(r, SLOW, "inactive"));
     let (took, _) = controller.report(begun, "the slow one stopped", down).await;
     println!("a unit that was still starting was stopped after {took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
-    controller.with(|s| s.document = Some(base(11)));
-    controller.report(begun, "generation 11", |r| r.generation == 11).await;
+    controller.with(|s| s.document = Some(base(12)));
+    controller.report(begun, "generation 12", |r| r.generation == 12).await;
 }
 
 async fn after_an_outage_the_first_report_comes_at_once(controller: &Controller) {
