@@ -8,12 +8,12 @@ pub mod dhcp;
 pub mod files;
 pub mod http;
 pub mod https;
+pub mod range;
 pub mod stream;
 pub mod tftp;
 
 mod gate;
 mod patient;
-mod range;
 mod serve;
 mod state;
 mod supervise;
