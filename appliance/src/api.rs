@@ -6,6 +6,7 @@ mod act;
 mod image;
 mod look;
 mod network;
+pub mod query;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -30,6 +31,7 @@ use crate::answers::Answers;
 use crate::images::{ImageError, Images};
 use crate::listen::ListenerState;
 use crate::writer::{Core, Refused};
+use query::{Query, decode};
 
 /// Most bytes of a request that is not an image.
 const MAX_BODY: usize = 1 << 20;
@@ -184,44 +186,6 @@ impl Api {
         let body = body.to_bytes();
         self.act(&parts, &body).await.ok_or_else(no_route)?
     }
-}
-
-/// A request's query.
-#[derive(Debug, Default)]
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(text: &str) -> Self {
-        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-        Self(pairs.map(|(key, value)| (key.to_owned(), decode(value))).collect())
-    }
-
-    fn text(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str()).filter(|v| !v.is_empty())
-    }
-
-    fn number(&self, key: &str, otherwise: u64) -> u64 {
-        self.text(key).and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-    }
-}
-
-/// Percent-decoding, for names with a colon or a slash in them.
-fn decode(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let hex = (byte == b'%').then(|| [bytes.next(), bytes.next()]);
-        match hex {
-            Some([Some(high), Some(low)]) => {
-                let digits = [high, low];
-                let value = std::str::from_utf8(&digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok());
-                out.push(value.unwrap_or(b'?'));
-            }
-            Some(_) => out.push(b'?'),
-            None => out.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn write<T: Serialize>(status: StatusCode, value: &T) -> Response<Full<Bytes>> {

@@ -27,6 +27,12 @@ use crate::config::Site;
 
 pub use issue::{Issued, Leaf, ServerIdentity};
 
+/// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::file::parse as file;
+}
+
 /// The file in the CA directory: PKCS#8 key and certificate, PEM.
 const FILE: &str = "site-ca.pem";
 /// The CA's subject. Always the same, so that the issuer's name is known without reading the certificate.

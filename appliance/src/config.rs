@@ -155,7 +155,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let raw: raw::Raw = toml::from_str(text).map_err(|e| ConfigError::Form {
         line: e.span().map_or(1, |span| line_of(text, span.start)),
         at: e.span().and_then(|span| text.get(span)).map_or_else(String::new, place),
-        why: e.message().split_whitespace().collect::<Vec<_>>().join(" "),
+        why: printable(e.message()),
     })?;
     check::believe(text, &raw)
 }
@@ -171,6 +171,13 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
         return Err(read(io::Error::other(format!("{length} bytes are more than {MAX_BYTES}"))));
     }
     parse(&std::fs::read_to_string(path).map_err(read)?)
+}
+
+/// On one line, without what a terminal would obey: the message quotes keys, and a key may hold any character.
+fn printable(message: &str) -> String {
+    let shown = |c: char| if c.is_control() && !c.is_whitespace() { '?' } else { c };
+    let words: String = message.chars().map(shown).collect();
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What stands at a place, when it is short enough to help.

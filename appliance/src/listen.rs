@@ -9,12 +9,12 @@ pub mod files;
 pub mod http;
 pub mod https;
 pub mod ndp;
+pub mod range;
 pub mod stream;
 pub mod tftp;
 
 mod gate;
 mod patient;
-mod range;
 mod serve;
 mod state;
 mod supervise;

@@ -208,7 +208,7 @@ pub fn parse_status(text: &str) -> Vec<Package> {
 }
 
 /// Reads apt's dry run: `Inst NAME (VERSION ORIGIN [ARCH]) ...`.
-fn parse_simulation(text: &str) -> Vec<Package> {
+pub fn parse_simulation(text: &str) -> Vec<Package> {
     let package = |line: &str| {
         let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
         let version = rest.split_once('(')?.1.split_whitespace().next()?;

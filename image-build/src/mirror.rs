@@ -86,6 +86,12 @@ pub fn proxies(apt_config_dump: &str) -> Vec<(&'static str, String)> {
     apt_config_dump.lines().filter_map(setting).collect()
 }
 
+/// The mirror that a text names, in either form.
+#[doc(hidden)]
+pub fn fuzzing(text: &str) -> [Option<Mirror>; 2] {
+    [choose(&parse_lines(text)), choose(&parse_stanzas(text))]
+}
+
 /// A source is Debian's archive when it offers a release of that name in component `main`.
 fn choose(sources: &[Source]) -> Option<Mirror> {
     const RELEASES: [&str; 7] = ["bookworm", "trixie", "forky", "stable", "testing", "sid", "unstable"];

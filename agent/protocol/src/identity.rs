@@ -22,6 +22,9 @@ pub enum IdentityError {
     /// Not a hardware address as the kernel prints it.
     #[error("{0:?} is not a hardware address (pairs of hexadecimal digits with colons)")]
     HardwareAddress(String),
+    /// Not a disk's name.
+    #[error("{0:?} is not the name of a disk (wwn: or serial:, then 1 to 128 printable ASCII characters)")]
+    Disk(String),
     /// Not an enrolment code.
     #[error("{0:?} is not an enrolment code (six letters and digits)")]
     Code(String),

@@ -1,11 +1,12 @@
 //! What a server is made of: attributes, never its identity.
 
 use std::fmt;
+use std::str::FromStr;
 
 use pack::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::HardwareAddress;
+use crate::{HardwareAddress, IdentityError};
 
 /// The hardware as the agent read it from `/sys` and `/proc`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,15 +58,20 @@ pub struct Nic {
     pub driver: String,
 }
 
-/// How a disk is named in every contract: by what is printed on it, never by the order it was found in.
+/// How a disk is named in every contract: by what is printed on it, never by the order it was found in. `wwn:` or
+/// `serial:`, then 1 to 128 printable ASCII characters without blanks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct DiskId(String);
 
 impl DiskId {
+    const LONGEST: usize = 128;
+
     /// By World Wide Name where there is one, else by serial number; none of both means the disk can't be named,
     /// and so can't be written.
     pub fn of(wwn: &str, serial: &str) -> Option<Self> {
-        let clean = |s: &str| s.chars().filter(|c| c.is_ascii_graphic()).take(128).collect::<String>();
+        let clean =
+            |s: &str| s.chars().filter(|c| c.is_ascii_graphic()).take(Self::LONGEST).collect::<String>();
         match (clean(wwn), clean(serial)) {
             (wwn, _) if !wwn.is_empty() => Some(Self(format!("wwn:{wwn}"))),
             (_, serial) if !serial.is_empty() => Some(Self(format!("serial:{serial}"))),
@@ -76,6 +82,34 @@ impl DiskId {
     /// `wwn:…` or `serial:…`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for DiskId {
+    type Err = IdentityError;
+    /// Reads what [`DiskId::as_str`] wrote; nothing is cleaned here.
+    fn from_str(text: &str) -> Result<Self, IdentityError> {
+        let name = text.strip_prefix("wwn:").or_else(|| text.strip_prefix("serial:"));
+        let is_name =
+            |n: &str| (1..=Self::LONGEST).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_graphic());
+        if name.is_some_and(is_name) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(IdentityError::Disk(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl TryFrom<String> for DiskId {
+    type Error = IdentityError;
+    fn try_from(text: String) -> Result<Self, IdentityError> {
+        text.parse()
+    }
+}
+
+impl From<DiskId> for String {
+    fn from(id: DiskId) -> String {
+        id.0
     }
 }
 
@@ -179,4 +213,24 @@ pub struct Smbios {
 pub struct Bmc {
     /// `ipmi` where the kernel has an IPMI device.
     pub kind: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DiskId;
+
+    #[test]
+    fn a_disk_from_a_wire_is_called_as_one_that_was_looked_at() {
+        let seen =
+            [DiskId::of("naa.5000c500a1b2c3d4", ""), DiskId::of("", "QM 0001"), DiskId::of("\u{1b}[2J", "x")];
+        for id in seen.map(Option::unwrap) {
+            let json = serde_json::to_string(&id).unwrap();
+            assert_eq!(serde_json::from_str::<DiskId>(&json).unwrap(), id);
+        }
+        let long = format!("serial:{}", "x".repeat(129));
+        for text in ["", "QM0001", "wwn:", "serial:a b", "serial:\u{1b}[2J", "serial:ä", "Serial:x", &long] {
+            assert!(text.parse::<DiskId>().is_err(), "{text:?}");
+            assert!(serde_json::from_value::<DiskId>(text.into()).is_err(), "{text:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use protocol::Cpu;
 
 /// `/proc/cpuinfo` of x86-64 or arm64.
-pub(super) fn cpu(text: &str) -> Cpu {
+pub fn cpu(text: &str) -> Cpu {
     let value = |key: &str| {
         text.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
@@ -21,7 +21,7 @@ pub(super) fn cpu(text: &str) -> Cpu {
 }
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.
-pub(super) fn memory_bytes(text: &str) -> u64 {
+pub fn memory_bytes(text: &str) -> u64 {
     text.lines()
         .find_map(|line| {
             let kib =

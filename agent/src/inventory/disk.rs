@@ -92,18 +92,18 @@ fn serial(root: &Path, name: &str) -> String {
 }
 
 /// The Unit Serial Number page (SPC-4, 7.8.14): page code at 1, length at 2, then ASCII.
-fn vpd_serial(page: &[u8]) -> String {
+pub fn vpd_serial(page: &[u8]) -> String {
     let Some(([_, 0x80, high, low], rest)) = page.split_first_chunk::<4>() else { return String::new() };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     crate::text::name_of_bytes(rest.get(..length).unwrap_or(rest))
 }
 
 /// Words of the ATA IDENTIFY data (ACS-4, 7.13.6) that hold the model: the kernel's own `model` is cut to 16 letters.
-const ATA_MODEL: std::ops::Range<usize> = 27..47;
+pub const ATA_MODEL: std::ops::Range<usize> = 27..47;
 
 /// A text of the ATA Information page (SAT-4, 12.4.2), whose IDENTIFY data begins at byte 60: two letters to a word,
 /// the second one first.
-fn ata_text(page: &[u8], words: std::ops::Range<usize>) -> String {
+pub fn ata_text(page: &[u8], words: std::ops::Range<usize>) -> String {
     let data = if page.get(1) == Some(&0x89) { page.get(60..) } else { None };
     let (pairs, _) = data.unwrap_or_default().as_chunks::<2>();
     let letters = pairs.get(words).unwrap_or_default().iter().flat_map(|[second, first]| [*first, *second]);
@@ -112,7 +112,7 @@ fn ata_text(page: &[u8], words: std::ops::Range<usize>) -> String {
 
 /// A World Wide Name: the kernel also makes ids up out of vendor and model (`t10.`, `nvme.`), and some drives carry
 /// an all-zero one; none of these names a disk.
-fn wwn(wwid: &str) -> String {
+pub fn wwn(wwid: &str) -> String {
     let digits =
         ["naa.", "eui.", "uuid."].iter().find_map(|kind| wwid.strip_prefix(kind)).unwrap_or_default();
     let is_one = digits.bytes().any(|b| b.is_ascii_hexdigit() && b != b'0');

@@ -19,6 +19,13 @@ use protocol::Inventory;
 pub use disk::{device, disk_names, disks};
 pub use nic::nics;
 
+/// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::cpu::{cpu, memory_bytes};
+    pub use super::disk::{ATA_MODEL, ata_text, vpd_serial, wwn};
+}
+
 /// Looks at everything. `root` is `/`, or a test's tree. What can't be read is left empty: a server with a dead
 /// sensor still has to enrol.
 pub fn take(root: &Path) -> Inventory {

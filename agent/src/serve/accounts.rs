@@ -4,7 +4,7 @@
 use std::path::Path;
 
 /// The number in the third field of the line that begins with `name`.
-pub(super) fn number(text: &str, name: &str) -> Option<u32> {
+pub fn number(text: &str, name: &str) -> Option<u32> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()

@@ -26,7 +26,7 @@ pub(super) fn set(node: &Node, name: &str) -> Option<TaskReport> {
 }
 
 /// RFC 1123, one label.
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         && !name.starts_with('-')

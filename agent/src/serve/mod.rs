@@ -46,6 +46,14 @@ use crate::chain::Chain;
 use node::Node;
 use voice::Nag;
 
+/// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::accounts::number as account;
+    pub use super::host_name::is_name as is_host_name;
+    pub use super::path::{PathError, below_root};
+}
+
 /// Why the agent can't even begin.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {

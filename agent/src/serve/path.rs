@@ -2,7 +2,7 @@
 
 /// Why a path is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PathError {
+pub enum PathError {
     /// Not below one of the two trees.
     #[error("it is not below /etc/ or /var/lib/")]
     Place,
@@ -21,7 +21,7 @@ pub(super) enum PathError {
 }
 
 /// The path below the root, without the leading slash.
-pub(super) fn below_root(path: &str) -> Result<&str, PathError> {
+pub fn below_root(path: &str) -> Result<&str, PathError> {
     if path.len() > 1024 {
         return Err(PathError::Length);
     }

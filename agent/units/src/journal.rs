@@ -99,7 +99,7 @@ async fn tail(pipe: Option<&mut (impl tokio::io::AsyncRead + Unpin)>) -> std::io
 }
 
 /// The last lines of a text, clean, within the limits.
-fn last(text: &[u8], lines: usize) -> Vec<String> {
+pub fn last(text: &[u8], lines: usize) -> Vec<String> {
     let text = String::from_utf8_lossy(text);
     let mut room = MOST_BYTES;
     let mut kept = Vec::new();

@@ -20,6 +20,12 @@ mod systemd;
 mod task;
 mod watch;
 
+/// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::journal::last as journal;
+}
+
 pub use error::{Cause, UnitError};
 pub use name::{UnitKind, UnitName, UnitNameError};
 pub use state::{Active, Change, JobOutcome, Listed, UnitState};

@@ -48,6 +48,12 @@ use std::process::ExitCode;
 
 pub use cli::Cli;
 
+/// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::text::{ago, clean, clean_value, date_and_clock, fit, is_hostile, quiet_json, width};
+}
+
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Invocation {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Whether a terminal would obey this character, or draw nothing for it, or turn the line around.
-pub(crate) fn is_hostile(c: char) -> bool {
+pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -15,7 +15,7 @@ pub(crate) fn is_hostile(c: char) -> bool {
 }
 
 /// One line that a terminal only shows: white space becomes a space, everything hostile a visible `?`.
-pub(crate) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' | '\r' | '\t' => ' ',
         c if is_hostile(c) => '?',
@@ -25,7 +25,7 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// Cleans every string of an answer, names of fields too: what is read from it needs no second thought.
-pub(crate) fn clean_value(value: Value) -> Value {
+pub fn clean_value(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(clean(&text)),
         Value::Array(items) => items.into_iter().map(clean_value).collect(),
@@ -37,7 +37,7 @@ pub(crate) fn clean_value(value: Value) -> Value {
 /// The same JSON with everything hostile written as `\uXXXX`: a parser reads the same, a terminal obeys nothing.
 ///
 /// The line breaks of pretty printing stay: inside strings JSON has escaped them already.
-pub(crate) fn quiet_json(text: &str) -> String {
+pub fn quiet_json(text: &str) -> String {
     let mut quiet = String::with_capacity(text.len());
     for c in text.chars() {
         if c == '\n' || !is_hostile(c) {
@@ -53,12 +53,12 @@ pub(crate) fn quiet_json(text: &str) -> String {
 }
 
 /// Cells of a terminal that the text takes.
-pub(crate) fn width(text: &str) -> usize {
+pub fn width(text: &str) -> usize {
     text.width()
 }
 
 /// The text in at most so many cells, with `...` where something is missing.
-pub(crate) fn fit(text: &str, cells: usize) -> String {
+pub fn fit(text: &str, cells: usize) -> String {
     if width(text) <= cells {
         return text.to_owned();
     }
@@ -138,7 +138,7 @@ pub(crate) fn seconds(rfc3339: &str) -> Option<u64> {
 }
 
 /// How long ago that was, in a narrow column; `-` when it can't be told.
-pub(crate) fn ago(rfc3339: &str, now: u64) -> String {
+pub fn ago(rfc3339: &str, now: u64) -> String {
     seconds(rfc3339).map_or_else(|| "-".to_owned(), |at| age(now.saturating_sub(at)))
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn clock(rfc3339: &str) -> String {
 }
 
 /// `2026-11-20 14:31:02 UTC` of an RFC 3339 time.
-pub(crate) fn date_and_clock(rfc3339: &str) -> String {
+pub fn date_and_clock(rfc3339: &str) -> String {
     match (rfc3339.get(..10), rfc3339.get(11..19)) {
         (Some(date), Some(clock)) => format!("{date} {clock} UTC"),
         _ => rfc3339.to_owned(),

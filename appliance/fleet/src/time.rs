@@ -23,9 +23,26 @@ impl Time {
     }
 }
 
+/// 9999-12-31T23:59:59.999Z: RFC 3339 has no later moment.
+const LAST_MS: u64 = 253_402_300_799_999;
+
 impl fmt::Display for Time {
-    /// RFC 3339, UTC, to the millisecond.
+    /// RFC 3339, UTC, to the millisecond; a moment after the year 9999 (a damaged row) as the last one of it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(self.0)))
+        let shown = Duration::from_millis(self.0.min(LAST_MS));
+        write!(f, "{}", humantime::format_rfc3339_millis(UNIX_EPOCH + shown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LAST_MS, Time};
+
+    #[test]
+    fn every_time_can_be_shown() {
+        assert_eq!(Time(0).to_string(), "1970-01-01T00:00:00.000Z");
+        for late in [LAST_MS, LAST_MS + 1, u64::MAX] {
+            assert_eq!(Time(late).to_string(), "9999-12-31T23:59:59.999Z");
+        }
     }
 }

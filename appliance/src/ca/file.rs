@@ -62,7 +62,7 @@ pub(super) fn replace(directory: &Path, name: &str, content: &[u8]) -> Result<()
 }
 
 /// The key and the certificate of the file's text. Whether they belong together is proved by using them.
-pub(super) fn parse(text: &str) -> Result<(KeyPair, CertificateDer<'static>), String> {
+pub fn parse(text: &str) -> Result<(KeyPair, CertificateDer<'static>), String> {
     let (mut keys, mut certificates) = (Vec::new(), Vec::new());
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
         match section.map_err(|e| format!("not PEM ({e})"))? {

@@ -171,6 +171,12 @@ fn a_file_that_cannot_be_is_refused_with_line_key_and_cure() {
 }
 
 #[test]
+fn a_key_that_a_terminal_would_obey_is_only_shown() {
+    let said = parse("site = \"x\"\nprovision = []\n\"\\u001b[2J\" = 1\n").unwrap_err().to_string();
+    assert!(said.contains("unknown field `?[2J`") && !said.contains(char::is_control), "{said:?}");
+}
+
+#[test]
 fn a_huge_or_absent_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rackwright.toml");

@@ -4,7 +4,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, IF_RANGE, RANGE};
 
 /// The part to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
     /// All: no range was asked for, or one that may be ignored (several at once, another unit, nonsense).
     Whole,
     /// These bytes; at least one.
@@ -19,7 +19,7 @@ pub(super) enum Part {
 }
 
 /// The part of a file of `length` bytes that these headers ask for. Total.
-pub(super) fn part(headers: &HeaderMap, length: u64) -> Part {
+pub fn part(headers: &HeaderMap, length: u64) -> Part {
     // We give no validator, so the condition of If-Range cannot hold (RFC 9110 §13.1.5).
     if headers.contains_key(IF_RANGE) || headers.get_all(RANGE).iter().count() != 1 {
         return Part::Whole;

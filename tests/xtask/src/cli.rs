@@ -7,6 +7,9 @@ Usage: cargo xtask COMMAND
   demo [--keep] [--fresh]   build everything, boot a virtual rack, bring two servers up to Active
                             --keep: leave it up; --fresh: build the images from nothing
   test [--fast]             everything CI runs; --fast: what needs no QEMU
+  fuzz TARGET|all [--seconds N]
+                            look for inputs that break a parser, a minute each by default
+  fuzz TARGET FILE          run a target on one input
   prerequisites             install the Debian packages that all of this needs
   bench NAME [--quick]      measure; NAME is boot, or all
   iso                       build the installer
@@ -27,6 +30,7 @@ pub(crate) enum Command {
     Prerequisites,
     Demo(Demo),
     Test { fast: bool },
+    Fuzz(Fuzz),
     Bench { name: String, quick: bool },
     Iso,
     RackList,
@@ -40,6 +44,26 @@ pub(crate) enum Command {
 pub(crate) struct Demo {
     pub(crate) keep: bool,
     pub(crate) fresh: bool,
+}
+
+/// What is fuzzed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fuzz {
+    /// A target's name, or `all`.
+    pub(crate) target: String,
+    /// Only this file is run.
+    pub(crate) input: Option<String>,
+    /// How long to look for inputs, for each target.
+    pub(crate) seconds: u32,
+}
+
+impl Fuzz {
+    /// A minute finds what is shallow; what is deep needs a night.
+    const SECONDS: u32 = 60;
+
+    fn of(target: &str) -> Fuzz {
+        Fuzz { target: target.to_owned(), input: None, seconds: Fuzz::SECONDS }
+    }
 }
 
 /// Reads the words after `xtask`; the error is for a person.
@@ -56,6 +80,15 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
         ["test", flags @ ..] => {
             let [fast] = flags_of(flags, ["--fast"])?;
             Ok(Command::Test { fast })
+        }
+        ["fuzz", target] if !target.starts_with('-') => Ok(Command::Fuzz(Fuzz::of(target))),
+        ["fuzz", target, "--seconds", number] if !target.starts_with('-') => {
+            let seconds = number.parse().ok().filter(|seconds| *seconds > 0);
+            let seconds = seconds.ok_or_else(|| format!("{number} is no number of seconds"))?;
+            Ok(Command::Fuzz(Fuzz { seconds, ..Fuzz::of(target) }))
+        }
+        ["fuzz", target, file] if *target != "all" && !target.starts_with('-') && !file.starts_with('-') => {
+            Ok(Command::Fuzz(Fuzz { input: Some((*file).to_owned()), ..Fuzz::of(target) }))
         }
         ["bench", name, flags @ ..] if !name.starts_with('-') => {
             let [quick] = flags_of(flags, ["--quick"])?;
@@ -94,6 +127,12 @@ mod tests {
             ("demo", Command::Demo(Demo::default())),
             ("demo --fresh --keep", Command::Demo(Demo { keep: true, fresh: true })),
             ("test --fast", Command::Test { fast: true }),
+            ("fuzz all", Command::Fuzz(Fuzz::of("all"))),
+            ("fuzz dhcp-request --seconds 9", Command::Fuzz(Fuzz { seconds: 9, ..Fuzz::of("dhcp-request") })),
+            (
+                "fuzz catalog a/file",
+                Command::Fuzz(Fuzz { input: Some("a/file".into()), ..Fuzz::of("catalog") }),
+            ),
             ("bench cast --quick", Command::Bench { name: "cast".into(), quick: true }),
             ("rack exec -- rackwright status", Command::RackExec(vec!["rackwright".into(), "status".into()])),
             ("rack console n1", Command::RackConsole("n1".into())),
@@ -109,6 +148,10 @@ mod tests {
             "",
             "demo --kep",
             "test fast",
+            "fuzz",
+            "fuzz --seconds 9",
+            "fuzz all file",
+            "fuzz catalog --seconds 0",
             "bench",
             "bench --quick",
             "rack",

@@ -3,6 +3,7 @@
 mod checks;
 mod cli;
 mod demo;
+mod fuzz;
 mod kept;
 
 use std::error::Error;
@@ -41,6 +42,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         }
         Command::Demo(options) => demo::run(options)?,
         Command::Test { fast } => checks::run(fast)?,
+        Command::Fuzz(wish) => fuzz::run(&wish)?,
         Command::RackList => kept::list()?,
         Command::RackExec(argv) => return kept::exec(&argv),
         Command::RackConsole(server) => kept::console(&server)?,

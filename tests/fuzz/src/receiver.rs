@@ -1,0 +1,165 @@
+//! The delivery of an image, with a disk and a source that answer anything, in any order.
+
+use std::collections::BTreeSet;
+
+use cast::{Action, Heard, Limits, Millis, Order, Outcome, Piece, Receiver, Ticket, Verdict};
+
+use crate::Reached;
+use crate::input::Input;
+
+/// Longer deliveries find nothing that shorter ones do not.
+const STEPS: usize = 512;
+
+/// A delivery and what its shell has reported: the disk, as far as the receiver can know it.
+struct Delivery {
+    receiver: Receiver,
+    ids: Vec<u32>,
+    open: Vec<Order>,
+    closed: Vec<Ticket>,
+    /// Windows last reported to hold what they should, and not written since.
+    right: BTreeSet<u32>,
+    now: u64,
+}
+
+/// The first window is written last, and a job is done only when every window was read back right.
+pub(crate) fn run(data: &[u8]) -> Reached {
+    let mut input = Input::new(data);
+    let pieces = pieces(&mut input);
+    let ids: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
+    let seed = input.byte() & 1 == 1;
+    let limits = Limits {
+        spool_bytes: u64::from(input.byte()) << 8,
+        range_bytes: u64::from(input.byte()) << 8,
+        patience: Millis(u64::from(input.byte()) * 1000),
+        ..Limits::default()
+    };
+    let Ok(receiver) = Receiver::new(pieces, seed, limits) else { return Reached::Refusal };
+    let (open, closed, right) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let mut delivery = Delivery { receiver, ids, open, closed, right, now: 0 };
+    for _ in 0..STEPS {
+        delivery.poll();
+        if input.is_empty() || delivery.receiver.verdict() != Verdict::Working {
+            break;
+        }
+        delivery.answer(&mut input);
+    }
+    delivery.ended()
+}
+
+/// Up to eight pieces; mostly ascending.
+fn pieces(input: &mut Input<'_>) -> Vec<Piece> {
+    let count = input.byte() % 9;
+    let (mut id, mut offset) = (0, 0);
+    let mut pieces = Vec::new();
+    for _ in 0..count {
+        let (gap, stored, bytes) = (input.byte(), u32::from(input.byte()), u32::from(input.byte()));
+        pieces.push(Piece { id, offset, stored, bytes: bytes << 4 });
+        id += u32::from(gap % 4);
+        offset += u64::from(stored);
+    }
+    pieces
+}
+
+impl Delivery {
+    fn poll(&mut self) {
+        let orders = self.receiver.poll(Millis(self.now));
+        for order in &orders {
+            assert!(self.open.iter().all(|open| open.ticket != order.ticket), "a ticket twice");
+            if let Action::Write(id) = order.action {
+                self.right.remove(&id);
+                if self.ids.first() == Some(&id) {
+                    let missing = self.ids.iter().skip(1).find(|id| !self.right.contains(id));
+                    assert_eq!(missing, None, "the first window, and not everything else is right");
+                }
+            }
+            if let Action::Fetch { ids, .. } = &order.action {
+                assert!(!ids.is_empty());
+            }
+        }
+        self.open.extend(orders);
+    }
+
+    fn answer(&mut self, input: &mut Input<'_>) {
+        let (what, which) = (input.byte(), usize::from(input.byte()));
+        self.now += u64::from(what >> 4) * u64::from(what >> 4) * 16;
+        if what & 0xf == 15 {
+            // A late answer, to an order that is closed.
+            let Some(ticket) = self.closed.get(which.checked_rem(self.closed.len()).unwrap_or(0)) else {
+                return;
+            };
+            let heard = self.receiver.on(*ticket, Outcome::Done, Millis(self.now));
+            assert!(matches!(heard, Heard::Ignored(_)), "a closed order was heard");
+            return;
+        }
+        let Some(at) = which.checked_rem(self.open.len()) else { return };
+        let Some(order) = self.open.get(at).cloned() else { return };
+        let outcome = outcome(&order.action, what & 0xf);
+        let of_fetch = matches!(outcome, Outcome::Arrived(_) | Outcome::Spoilt { .. });
+        let rest = match &order.action {
+            Action::Fetch { ids, .. } if of_fetch => ids.get(1..).unwrap_or_default().to_vec(),
+            _ => Vec::new(),
+        };
+        self.note(&order.action, &outcome);
+        self.receiver.on(order.ticket, outcome, Millis(self.now));
+        match self.open.get_mut(at) {
+            Some(Order { action: Action::Fetch { ids, .. }, .. }) if !rest.is_empty() => *ids = rest,
+            _ => self.closed.push(self.open.remove(at).ticket),
+        }
+    }
+
+    fn note(&mut self, action: &Action, outcome: &Outcome) {
+        if let (Action::Compare(id) | Action::ReadBack(id), Outcome::Same) = (action, outcome) {
+            self.right.insert(*id);
+        }
+    }
+
+    fn ended(&mut self) -> Reached {
+        let progress = self.receiver.progress();
+        assert!(
+            progress.bytes_done <= progress.bytes_total && progress.bytes_verified <= progress.bytes_total
+        );
+        match self.receiver.verdict() {
+            Verdict::Working => Reached::Refusal,
+            Verdict::Failed(failure) => {
+                assert!(!failure.cause.is_empty());
+                assert!(self.receiver.poll(Millis(self.now)).is_empty(), "orders after the end");
+                Reached::Inside
+            }
+            Verdict::Done(_) => {
+                assert!(self.ids.iter().all(|id| self.right.contains(id)), "done, and not read back");
+                assert!(self.receiver.poll(Millis(self.now)).is_empty(), "orders after the end");
+                Reached::Inside
+            }
+        }
+    }
+}
+
+/// An outcome that belongs to the action, most often the good one.
+fn outcome(action: &Action, choice: u8) -> Outcome {
+    if choice == 14 {
+        return Outcome::Failed("it failed".to_owned());
+    }
+    match action {
+        Action::Compare(_) | Action::ReadBack(_) if choice >= 10 => Outcome::Differs,
+        Action::Compare(_) | Action::ReadBack(_) => Outcome::Same,
+        Action::Fetch { ids, .. } => {
+            let id = ids.first().copied().unwrap_or(0);
+            if choice >= 11 { Outcome::Spoilt { id, cause: "bent".to_owned() } } else { Outcome::Arrived(id) }
+        }
+        Action::Disarm | Action::Write(_) | Action::Flush | Action::WriteSeed => Outcome::Done,
+    }
+}
+
+/// All goes well; everything differs first; a source that fails; one window; no window.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let disk = vec![4, 1, 9, 1, 1, 9, 1, 1, 0, 1, 1, 9, 1, 1, 64, 64, 60];
+    let goes = |answers: &[u8], times: usize| [disk.clone(), answers.repeat(times)].concat();
+    vec![
+        goes(&[0, 0], 60),
+        [disk.clone(), vec![0, 0, 10, 0, 10, 0, 10, 0], [0, 0].repeat(60)].concat(),
+        goes(&[0, 0, 14, 1, 0xfa, 0, 0x1f, 2], 60),
+        goes(&[0xfe, 0], 40),
+        [vec![1, 1, 1, 1, 0, 1, 1, 1], [0, 0].repeat(12)].concat(),
+        vec![0],
+    ]
+}

@@ -1,0 +1,110 @@
+//! The table of targets.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    ansible, chunk, configuration, dhcp, disk, document, exchange, hardware, http, identity, image, journal,
+    loader, message, receiver, recipe, row, screen, script, terminal,
+};
+
+/// How far an input came. A target whose seeds never get past the first check tests nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    /// It was refused.
+    Refusal,
+    /// It was parsed, or decided about.
+    Inside,
+}
+
+impl Reached {
+    /// [`Reached::Inside`] when something was accepted.
+    pub(crate) fn when(accepted: bool) -> Reached {
+        if accepted { Reached::Inside } else { Reached::Refusal }
+    }
+}
+
+/// One parser or decision, and inputs to begin with.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: on the command line and as a folder's.
+    pub name: &'static str,
+    /// Runs it on any bytes; panics when something does not hold that must.
+    pub run: fn(&[u8]) -> Reached,
+    /// Small inputs that are well-formed, or nearly so.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+impl Target {
+    /// The target of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Target> {
+        TARGETS.iter().find(|target| target.name == name)
+    }
+
+    /// The folder of inputs that were bugs once; there is none while there were none.
+    #[must_use]
+    pub fn regressions(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions").join(self.name)
+    }
+}
+
+macro_rules! targets {
+    ($($name:literal: $run:path, $seeds:path;)*) => {
+        &[$(Target { name: $name, run: $run, seeds: $seeds }),*]
+    };
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = targets! {
+    // Network boot, before anybody is known.
+    "dhcp-request": dhcp::request::run, dhcp::request::seeds;
+    "dhcp-exchange": dhcp::exchange::run, dhcp::exchange::seeds;
+    "tftp-request": loader::tftp, loader::tftp_seeds;
+    "boot-name": loader::name, loader::name_seeds;
+    "boot-script": script::run, script::seeds;
+    "http-path": http::path, http::path_seeds;
+    "http-range": http::range, http::range_seeds;
+    // Images.
+    "image-header": image::header, image::header_seeds;
+    "image-manifest": image::manifest, image::manifest_seeds;
+    "image-signed": image::signed, image::signed_seeds;
+    "image-chunk": chunk::run, chunk::seeds;
+    "image-receiver": receiver::run, receiver::seeds;
+    // What a server says of itself, and what is found on it.
+    "kernel-command-line": hardware::command_line, hardware::command_line_seeds;
+    "hardware-text": hardware::texts, hardware::texts_seeds;
+    "disk-signatures": disk::signatures, disk::signatures_seeds;
+    "disk-gpt": disk::gpt, disk::gpt_seeds;
+    "disk-mbr": disk::mbr, disk::mbr_seeds;
+    "server-screen": screen::run, screen::seeds;
+    // Messages between node and controller.
+    "message-hello": message::hello, message::hello_seeds;
+    "message-enrol": message::enrol, message::enrol_seeds;
+    "message-job": message::job, message::job_seeds;
+    "message-state": message::state, message::state_seeds;
+    "message-report": message::report, message::report_seeds;
+    "seed-partition": message::seed, message::seed_seeds;
+    "identity": identity::run, identity::seeds;
+    "fleet-exchange": exchange::run, exchange::seeds;
+    // On the installed node.
+    "unit-name": document::unit_name, document::unit_name_seeds;
+    "document-path": document::path, document::path_seeds;
+    "host-name": document::host_name, document::host_name_seeds;
+    "journal": journal::run, journal::seeds;
+    // On the controller.
+    "api-query": http::query, http::query_seeds;
+    "stored-row": row::run, row::seeds;
+    "ca-file": configuration::ca_file, configuration::ca_file_seeds;
+    "configuration": configuration::run, configuration::seeds;
+    "catalog": configuration::catalog, configuration::catalog_seeds;
+    "catalog-template": configuration::template, configuration::template_seeds;
+    // What people and other programs read.
+    "terminal-text": terminal::run, terminal::seeds;
+    "ansible-inventory": ansible::run, ansible::seeds;
+    // Building images.
+    "recipe": recipe::recipe, recipe::recipe_seeds;
+    "ramdisk-archive": recipe::ramdisk, recipe::ramdisk_seeds;
+    "tar-archive": recipe::tar, recipe::tar_seeds;
+    "program-file": recipe::program, recipe::program_seeds;
+    "package-lists": recipe::packages, recipe::packages_seeds;
+};
