@@ -156,7 +156,7 @@ impl Draft<'_> {
         let now = pxe::Time(self.now.0);
         let change = self.world.leases.set_address(self.policy, mac, address, now);
         let change = change.map_err(|why| Denied::Conflict(why.to_string()))?;
-        Ok(self.lease(change).map_err(Denied::Conflict)?)
+        self.lease(change).map_err(Denied::Conflict)
     }
 
     fn reserve(&mut self, mac: Mac, address: Option<Ipv4Addr>) -> Result<(), Refused> {

@@ -177,12 +177,12 @@ impl Rack {
 
     fn of_agent(&self, what: u8, node: NodeId, input: &mut Input<'_>) -> Option<Event> {
         Some(match what {
-            4 => Event::Asked { node, inventory: Box::new(inventory(input)) },
+            4 => Event::Asked { node, certificate: text(input), inventory: Box::new(inventory(input)) },
             5 => Event::Progressed { node, progress: progress(self.job(node, input), input) },
             6 => Event::Verified { node, receipt: self.receipt(node, input)? },
             7 => {
-                let uptime_seconds = input.u32();
-                Event::Enrolled { node, key: Key([input.byte(); 32]), uptime_seconds }
+                let (certificate, uptime_seconds) = (text(input), input.u32());
+                Event::Enrolled { node, certificate, key: Key([input.byte(); 32]), uptime_seconds }
             }
             _ => Event::Reported { node, report: Box::new(self.report(node, input)) },
         })
@@ -195,11 +195,15 @@ impl Rack {
             named.iter().filter(|(bit, _)| choice & bit != 0).map(|(_, role)| (*role).to_owned()).collect()
         };
         Some(match what {
-            9 => Event::Approve { node, name: text(input).parse().ok(), roles: Some(roles(input)) },
+            9 => {
+                let (name, roles, moved) =
+                    (text(input).parse().ok(), Some(roles(input)), input.byte() & 1 == 1);
+                Event::Approve { node, name, roles, moved }
+            }
             10 => Event::Reject { node, why: text(input) },
             11 => Event::Rename { node, name: text(input).parse().ok()? },
             12 => Event::SetRoles { node, roles: roles(input) },
-            13 => Event::Plan { node, image: None, disk: None },
+            13 => Event::Plan { node, image: None, disk: None, data: None, roles: Some(roles(input)) },
             14 => Event::Retry { node },
             15 => Event::Ticketed { node, key: Key([input.byte(); 32]) },
             16 => {

@@ -95,9 +95,12 @@ impl Delivery {
         let Some(order) = self.open.get(at).cloned() else { return };
         let outcome = outcome(&order.action, what & 0xf);
         let of_fetch = matches!(outcome, Outcome::Arrived(_) | Outcome::Spoilt { .. });
-        let rest = match &order.action {
-            Action::Fetch { ids, .. } if of_fetch => ids.get(1..).unwrap_or_default().to_vec(),
-            _ => Vec::new(),
+        let rest = if let Action::Fetch { ids, .. } = &order.action
+            && of_fetch
+        {
+            ids.get(1..).unwrap_or_default().to_vec()
+        } else {
+            Vec::new()
         };
         self.note(&order.action, &outcome);
         self.receiver.on(order.ticket, outcome, Millis(self.now));

@@ -107,7 +107,7 @@ fn cut(lab: &mut Lab, server: usize, job: &Job, first: bool) {
 /// The proof for those who don't trust our idea of what a firmware looks at: without a network, it finds nothing.
 fn does_not_boot(lab: &mut Lab, server: usize) {
     let machine = &mut lab.servers[server];
-    machine.cable(false).unwrap_or_else(|error| fail(&error));
+    machine.fit_card(false);
     let mark = machine.serial().mark();
     machine.start(Reboot::Off).unwrap_or_else(|error| fail(&error));
     let nothing = [
@@ -124,7 +124,7 @@ fn does_not_boot(lab: &mut Lab, server: usize) {
     );
     say::line(&format!("    {} without its network: {}", machine.spec().name, line.text.trim()));
     machine.kill().unwrap_or_else(|error| fail(&error));
-    machine.cable(true).unwrap_or_else(|error| fail(&error));
+    machine.fit_card(true);
 }
 
 /// The next boot took the same job and kept what was right on the disk already.

@@ -123,7 +123,7 @@ impl Files {
 }
 
 /// The words that are this machine.
-pub(super) fn argv(spec: &Spec, files: &Files, accel: Accel, reboot: Reboot) -> Vec<OsString> {
+pub(super) fn argv(spec: &Spec, files: &Files, accel: Accel, reboot: Reboot, card: bool) -> Vec<OsString> {
     let mut words = Words(vec!["qemu-system-x86_64".into()]);
     words.pair("-name", &spec.name);
     words.pair("-machine", "q35");
@@ -140,7 +140,9 @@ pub(super) fn argv(spec: &Spec, files: &Files, accel: Accel, reboot: Reboot) -> 
     words.pair("-object", "rng-random,id=random,filename=/dev/urandom");
     words.pair("-device", "virtio-rng-pci,rng=random");
     firmware_words(&mut words, spec, files);
-    network_words(&mut words, spec, files);
+    if card {
+        network_words(&mut words, spec, files);
+    }
     for (number, (disk, path)) in spec.disks.iter().zip(&files.disks).enumerate() {
         disk_words(&mut words, number, disk, path);
     }
@@ -218,7 +220,7 @@ mod tests {
             disks: vec![disk("SYS1", Bus::Virtio), disk("DATA1", Bus::Nvme)],
         };
         let files = Files::new(&spec, Path::new("/d"), Path::new("/s"), "tap-n1".into());
-        let words = argv(&spec, &files, accel, Reboot::Off);
+        let words = argv(&spec, &files, accel, Reboot::Off, true);
         words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
     }
 

@@ -75,14 +75,6 @@ impl Netns {
         Ok(tap)
     }
 
-    /// Pulls the cable of a server, or puts it back.
-    ///
-    /// # Errors
-    /// As [`Netns::make`].
-    pub fn set_link(&self, tap: &str, up: bool) -> Result<(), ToolError> {
-        ip(["-n", &self.lan, "link", "set", tap, if up { "up" } else { "down" }])
-    }
-
     /// The words before a command that is to run in `namespace`.
     #[must_use]
     pub fn exec(namespace: &str) -> Vec<OsString> {

@@ -90,6 +90,7 @@ pub struct Server {
     lifetime: Lifetime,
     ledger: Arc<Mutex<Ledger>>,
     serial: Serial,
+    card: bool,
     qemu: Option<Process>,
     powered: Vec<SystemTime>,
 }
@@ -124,7 +125,8 @@ impl Server {
         prepare(&files.bios_console, fs::write(&files.bios_console, machine::BIOS_CONSOLE))?;
         let serial = Serial::follow(&spec.name, &files.serial_log, &files.stamped_log);
         let Place { netns, accel, lifetime, ledger, .. } = place;
-        Ok(Server { spec, files, netns, accel, lifetime, ledger, serial, qemu: None, powered: Vec::new() })
+        let (card, qemu, powered) = (true, None, Vec::new());
+        Ok(Server { spec, files, netns, accel, lifetime, ledger, serial, card, qemu, powered })
     }
 
     /// What it was built as.
@@ -160,7 +162,7 @@ impl Server {
             return Ok(());
         }
         let mut argv = Netns::exec(&self.netns.lan);
-        argv.extend(machine::argv(&self.spec, &self.files, self.accel, reboot));
+        argv.extend(machine::argv(&self.spec, &self.files, self.accel, reboot, self.card));
         for socket in [&self.files.qmp, &self.files.console, &self.files.shell] {
             // Left by the last power cycle; QEMU would not bind over it.
             let _ = fs::remove_file(socket);
@@ -258,12 +260,10 @@ impl Server {
         }
     }
 
-    /// Pulls its network cable, or puts it back.
-    ///
-    /// # Errors
-    /// `ip` said no.
-    pub fn cable(&self, plugged: bool) -> Result<(), crate::tool::ToolError> {
-        self.netns.set_link(&self.files.tap, plugged)
+    /// Takes its network card out, or puts it back, before it is next switched on. A cable that is only pulled has the
+    /// firmware try every protocol for minutes.
+    pub fn fit_card(&mut self, fitted: bool) {
+        self.card = fitted;
     }
 
     pub(super) fn leave(&mut self) {
