@@ -95,10 +95,12 @@ impl Delivery {
         let Some(order) = self.open.get(at).cloned() else { return };
         let outcome = outcome(&order.action, what & 0xf);
         let of_fetch = matches!(outcome, Outcome::Arrived(_) | Outcome::Spoilt { .. });
-        let rest = match &order.action {
-            Action::Fetch { ids, .. } if of_fetch => ids.get(1..).unwrap_or_default().to_vec(),
-            _ => Vec::new(),
-        };
+        let mut rest = Vec::new();
+        if let Action::Fetch { ids, .. } = &order.action
+            && of_fetch
+        {
+            rest.extend_from_slice(ids.get(1..).unwrap_or_default());
+        }
         self.note(&order.action, &outcome);
         self.receiver.on(order.ticket, outcome, Millis(self.now));
         match self.open.get_mut(at) {
