@@ -72,6 +72,10 @@ pub fn fit(text: &str, cells: usize) -> String {
         }
         kept.push(c);
     }
+    // A selector makes the character before it wider (1 and U+FE0F take two cells), which no character alone tells.
+    while width(&kept) > room {
+        kept.pop();
+    }
     kept.truncate(kept.trim_end().len());
     kept.extend(std::iter::repeat_n('.', cells.min(3)));
     kept

@@ -34,6 +34,7 @@ fn texts_fit() {
         ("教室教室", 6, "教..."),
         ("abcdef", 2, ".."),
         ("abcdef", 0, ""),
+        ("1\u{fe0f}1\u{fe0f}1\u{fe0f}x", 5, "1\u{fe0f}..."),
     ];
     for (text, cells, fitted) in table {
         assert_eq!(fit(text, cells), fitted);

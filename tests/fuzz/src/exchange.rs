@@ -29,7 +29,7 @@ const GIB: u64 = 1 << 30;
 
 struct Rack {
     fleet: Fleet,
-    catalog: Catalog,
+    catalog: &'static Catalog,
     now: Time,
     dice: u8,
     approved: BTreeSet<NodeId>,
@@ -87,7 +87,7 @@ impl Rack {
         self.dice = self.dice.wrapping_add(1);
         let approves = if let Event::Approve { node, .. } = &event { Some(*node) } else { None };
         let mut dice = Entropy::new(&[self.dice; 32]);
-        let Outcome { changes, effects, .. } = step(&self.fleet, &self.catalog, event, self.now, &mut dice)?;
+        let Outcome { changes, effects, .. } = step(&self.fleet, self.catalog, event, self.now, &mut dice)?;
         self.approved.extend(approves);
         self.save(changes);
         for effect in effects {
@@ -105,7 +105,7 @@ impl Rack {
                 until,
             })]);
         }
-        let (changes, _) = converge::settle(&self.fleet, &site(), &self.catalog);
+        let (changes, _) = converge::settle(&self.fleet, &site(), self.catalog);
         self.save(changes);
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Rack {
             let known = matches!(node.state, State::Discovered | State::Rejected { .. });
             assert!(known || self.approved.contains(&node.id), "{} came in by itself", node.name);
             assert!(node.orders.len() <= 16);
-            if let Ok(document) = fleet::converge(&self.fleet, &site(), &self.catalog, node) {
+            if let Ok(document) = fleet::converge(&self.fleet, &site(), self.catalog, node) {
                 assert!(document.files.iter().all(|file| file.digest == Digest::of(file.content.as_bytes())));
             }
         }

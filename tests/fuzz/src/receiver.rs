@@ -95,13 +95,12 @@ impl Delivery {
         let Some(order) = self.open.get(at).cloned() else { return };
         let outcome = outcome(&order.action, what & 0xf);
         let of_fetch = matches!(outcome, Outcome::Arrived(_) | Outcome::Spoilt { .. });
-        let rest = if let Action::Fetch { ids, .. } = &order.action
+        let mut rest = Vec::new();
+        if let Action::Fetch { ids, .. } = &order.action
             && of_fetch
         {
-            ids.get(1..).unwrap_or_default().to_vec()
-        } else {
-            Vec::new()
-        };
+            rest.extend_from_slice(ids.get(1..).unwrap_or_default());
+        }
         self.note(&order.action, &outcome);
         self.receiver.on(order.ticket, outcome, Millis(self.now));
         match self.open.get_mut(at) {

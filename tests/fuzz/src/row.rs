@@ -1,5 +1,7 @@
 //! Rows of the database: written by us, and read as if by a stranger, for disks fail and people edit.
 
+use std::sync::OnceLock;
+
 use fleet::view;
 use fleet::{Catalog, Change, Fleet, Site, Time};
 use protocol::CaPin;
@@ -52,7 +54,7 @@ pub(crate) fn show(fleet: &Fleet, now: Time) {
         json(serde_json::to_string(&row));
     }
     fleet.images.values().for_each(|image| json(serde_json::to_string(&view::image_row(fleet, image))));
-    json(serde_json::to_string(&view::service_rows(fleet, &catalog())));
+    json(serde_json::to_string(&view::service_rows(fleet, catalog())));
     view::next_step(fleet);
     fleet::patience::overdue(fleet, now);
 }
@@ -68,29 +70,28 @@ pub(crate) fn site() -> Site {
     }
 }
 
-/// A catalog with a file, a unit and a task.
-pub(crate) fn catalog() -> Catalog {
-    let files = [
-        ("roles/base.toml", "name='base'\nsummary=''\nservices=['names']"),
-        ("roles/control.toml", "name='control'\nsummary=''\nservices=['db']"),
-        ("roles/storage.toml", "name='storage'\nsummary=''\nservices=['volumes']"),
-        (
-            "services/names.toml",
-            "name='names'\nsummary=''\n[[files]]\npath='/etc/hosts'\nmode='0644'\nowner='root:root'\ntemplate='hosts'",
-        ),
-        (
-            "services/db.toml",
-            "name='db'\nsummary=''\n[[units]]\nname='a.service'\nenabled=true\nrunning=true",
-        ),
-        (
-            "services/volumes.toml",
-            "name='volumes'\nsummary=''\n[[tasks]]\nname='vg'\nguard=['/bin/false']\nargv=['/bin/vg','${disk.data}']\n\
-             timeout_seconds=5\nbefore_units=true",
-        ),
-        ("templates/hosts", "${node.address} ${node.name}\n${rack.hosts}\n"),
-    ];
-    Catalog::parse(files).expect("a catalog")
+/// A catalog with a file, a unit and a task; read once.
+pub(crate) fn catalog() -> &'static Catalog {
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    CATALOG.get_or_init(|| Catalog::parse(FILES.iter().copied()).expect("a catalog"))
 }
+
+const FILES: &[(&str, &str)] = &[
+    ("roles/base.toml", "name='base'\nsummary=''\nservices=['names']"),
+    ("roles/control.toml", "name='control'\nsummary=''\nservices=['db']"),
+    ("roles/storage.toml", "name='storage'\nsummary=''\nservices=['volumes']"),
+    (
+        "services/names.toml",
+        "name='names'\nsummary=''\n[[files]]\npath='/etc/hosts'\nmode='0644'\nowner='root:root'\ntemplate='hosts'",
+    ),
+    ("services/db.toml", "name='db'\nsummary=''\n[[units]]\nname='a.service'\nenabled=true\nrunning=true"),
+    (
+        "services/volumes.toml",
+        "name='volumes'\nsummary=''\n[[tasks]]\nname='vg'\nguard=['/bin/false']\nargv=['/bin/vg','${disk.data}']\n\
+         timeout_seconds=5\nbefore_units=true",
+    ),
+    ("templates/hosts", "${node.address} ${node.name}\n${rack.hosts}\n"),
+];
 
 /// Rows of each table, as the exchange makes them.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {

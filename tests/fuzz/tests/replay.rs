@@ -18,7 +18,7 @@ fn run(target: &Target, what: &str, input: &[u8]) -> Result<Reached, String> {
     catch_unwind(AssertUnwindSafe(|| (target.run)(input))).map_err(|_| {
         let name = target.name;
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-failed"));
-        std::fs::write(&file, input).unwrap();
+        std::fs::write(&file, input).expect("the target directory can be written");
         format!("{name} fails on {what}: cargo xtask fuzz {name} {}", file.display())
     })
 }
@@ -31,7 +31,8 @@ fn each(check: impl Fn(&Target) -> Result<(), String>) {
 
 fn regressions(target: &Target) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(target.regressions()) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("a folder of ours can be listed").path()).collect();
     paths.sort();
     paths
 }
