@@ -84,9 +84,12 @@ fn power_cuts(lab: &mut Lab) {
     say::line(&format!("    {cuts} power cuts"));
 }
 
-/// Whether a job, taken anew since the last cut, has come to the next moment.
+/// Whether a job, taken anew since the last cut, has come to the next moment. Until its new agent says where it is,
+/// what the one before said stands.
 fn there(job: &Job, before: Option<&Job>, at: u8) -> bool {
-    before.is_none_or(|before| job.takes > before.takes) && job.percent >= at || job.state != "running"
+    let says = |job: &Job| (job.done_bytes, job.fetched_bytes, job.read_back_bytes);
+    let anew = before.is_none_or(|before| job.takes > before.takes && says(job) != says(before));
+    anew && job.percent >= at || job.state != "running"
 }
 
 /// Cuts the power, looks at the disk, and switches on again.
