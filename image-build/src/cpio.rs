@@ -46,6 +46,9 @@ pub enum CpioError {
     },
 }
 
+/// The name that ends an archive: as a path it would hide everything behind it from the kernel.
+const END: &str = "TRAILER!!!";
+
 /// A tree being put together; paths have no leading slash.
 #[derive(Debug, Default)]
 pub struct Tree(BTreeMap<String, Entry>);
@@ -54,7 +57,7 @@ impl Tree {
     /// Puts `entry` at `path`, making the folders above it. A later one replaces an earlier one.
     pub fn put(&mut self, path: &str, entry: Entry) -> Result<(), CpioError> {
         let bad = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains('\0');
-        if path.split('/').any(bad) {
+        if path.split('/').next() == Some(END) || path.split('/').any(bad) {
             return Err(CpioError::BadPath { path: path.to_owned() });
         }
         for (at, _) in path.match_indices('/') {
@@ -82,7 +85,7 @@ impl Tree {
             encode_entry(&mut out, inode, time, path, entry)?;
         }
         let end = Header { inode: 0, mode: 0, links: 1, time: 0, size: 0, device: (0, 0) };
-        end.encode(&mut out, "TRAILER!!!");
+        end.encode(&mut out, END);
         while !out.len().is_multiple_of(512) {
             out.push(0);
         }
@@ -185,7 +188,7 @@ mod tests {
 
     #[test]
     fn paths_that_leave_the_tree_are_refused() {
-        for path in ["", "/etc/passwd", "a/../b", "a//b", "a/", ".", "a\0b"] {
+        for path in ["", "/etc/passwd", "a/../b", "a//b", "a/", ".", "a\0b", END, "TRAILER!!!/x"] {
             let refused = Tree::default().put(path, Entry::Folder);
             assert_eq!(refused, Err(CpioError::BadPath { path: path.into() }), "{path:?}");
         }
