@@ -175,13 +175,20 @@ impl Rack {
         if what < 9 { self.of_agent(what, node, input) } else { self.of_operator(what, node, input) }
     }
 
+    /// The fingerprint of a certificate that was issued.
+    fn certificate(&self) -> String {
+        self.fleet.certificates.keys().last().cloned().unwrap_or_default()
+    }
+
     fn of_agent(&self, what: u8, node: NodeId, input: &mut Input<'_>) -> Option<Event> {
         Some(match what {
-            4 => Event::Asked { node, certificate: text(input), inventory: Box::new(inventory(input)) },
+            4 => {
+                Event::Asked { node, certificate: self.certificate(), inventory: Box::new(inventory(input)) }
+            }
             5 => Event::Progressed { node, progress: progress(self.job(node, input), input) },
             6 => Event::Verified { node, receipt: self.receipt(node, input)? },
             7 => {
-                let (certificate, uptime_seconds) = (text(input), input.u32());
+                let (certificate, uptime_seconds) = (self.certificate(), input.u32());
                 Event::Enrolled { node, certificate, key: Key([input.byte(); 32]), uptime_seconds }
             }
             _ => Event::Reported { node, report: Box::new(self.report(node, input)) },
@@ -196,14 +203,13 @@ impl Rack {
         };
         Some(match what {
             9 => {
-                let (name, roles, moved) =
-                    (text(input).parse().ok(), Some(roles(input)), input.byte() & 1 == 1);
-                Event::Approve { node, name, roles, moved }
+                let (name, roles) = (text(input).parse().ok(), Some(roles(input)));
+                Event::Approve { node, moved: name.is_none(), name, roles }
             }
             10 => Event::Reject { node, why: text(input) },
             11 => Event::Rename { node, name: text(input).parse().ok()? },
             12 => Event::SetRoles { node, roles: roles(input) },
-            13 => Event::Plan { node, image: None, disk: None, data: None, roles: Some(roles(input)) },
+            13 => Event::Plan { node, image: None, disk: None, data: None, roles: None },
             14 => Event::Retry { node },
             15 => Event::Ticketed { node, key: Key([input.byte(); 32]) },
             16 => {
