@@ -34,8 +34,6 @@ impl Container {
             .arg(bind(&test, GUEST_BINARY))
             .arg(bind(Path::new(env!("CARGO_BIN_EXE_rackwright-agent")), "/usr/bin/rackwright-agent"))
             .arg(format!("--bind={}:{SHARED}", shared.display()))
-            // For its init: a node image has an agent of its own, which must not interfere.
-            .arg("systemd.mask=rackwright-agent.service")
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             .stdin(Stdio::null())

@@ -62,6 +62,9 @@ fn base(generation: u64) -> StateDocument {
 fn a_node_from_seed_to_last_order() {
     run(async {
         let controller = Controller::start().await;
+        // A node image starts its agent by itself; without a seed that one has only waited.
+        let _ = Command::new("systemctl").args(["stop", AGENT]).status();
+        let _ = std::fs::remove_dir_all("/var/lib/rackwright-agent");
         systemctl(&["stop", CHRONY, SSH]);
         for name in IdentityFile::PATHS {
             let _ = std::fs::remove_file(name);

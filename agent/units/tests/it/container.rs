@@ -21,8 +21,6 @@ impl Container {
             .arg(format!("--machine=units-{}", std::process::id()))
             .arg(format!("--directory={}", root.display()))
             .arg(format!("--bind-ro={}:{GUEST_BINARY}", binary.display()))
-            // For its init: a node image has an agent of its own, which must not interfere.
-            .arg("systemd.mask=rackwright-agent.service")
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .env("SYSTEMD_NSPAWN_API_VFS_WRITABLE", "network")
             .stdin(Stdio::null())
