@@ -70,10 +70,13 @@ impl Draft {
         if packet.last() == Some(&END) {
             packet.pop();
         }
-        for part in request.relay82.iter().flat_map(|whole| whole.chunks(255)) {
-            packet.push(RELAY_AGENT);
-            packet.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
-            packet.extend_from_slice(part);
+        for whole in &request.relay82 {
+            // One without content has no chunk, and goes back all the same.
+            for part in whole.chunks(255).chain(whole.is_empty().then_some(whole.as_slice())) {
+                packet.push(RELAY_AGENT);
+                packet.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
+                packet.extend_from_slice(part);
+            }
         }
         packet.push(END);
         if packet.len() > LONGEST {

@@ -227,6 +227,14 @@ fn relay_information_longer_than_one_option_comes_back_whole() {
 }
 
 #[test]
+fn relay_information_without_content_comes_back_too() {
+    let mut packet = Packet::of(mac(5), 1).with(82, []);
+    packet.giaddr = ip(2);
+    let reply = replied(Server::new().hear(&packet));
+    assert_eq!(Answer::of(&reply).options.last(), Some(&(82, vec![])));
+}
+
+#[test]
 fn relays_that_are_not_ours_are_not_believed() {
     let relayed = |giaddr: Ipv4Addr| {
         let mut packet = ovmf_pxe(mac(5), 1);
