@@ -70,7 +70,7 @@ impl Draft {
         if packet.last() == Some(&END) {
             packet.pop();
         }
-        for whole in &request.relay82 {
+        if let Some(whole) = &request.relay82 {
             // One without content has no chunk, and goes back all the same.
             for part in whole.chunks(255).chain(whole.is_empty().then_some(whole.as_slice())) {
                 packet.push(RELAY_AGENT);
