@@ -164,9 +164,13 @@ impl Images {
     /// # Errors
     /// [`ImageError::File`].
     pub fn discard(&self, digest: &Digest) -> Result<(), ImageError> {
-        self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(digest);
+        self.forget(digest);
         let path = self.path(digest);
-        std::fs::remove_file(&path).map_err(|source| ImageError::File { what: "removing", path, source })
+        match std::fs::remove_file(&path) {
+            // Somebody else's import of the same image was refused too.
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            done => done.map_err(|source| ImageError::File { what: "removing", path, source }),
+        }
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {

@@ -11,16 +11,17 @@ use crate::table::Table;
 use crate::terminal::Look;
 use crate::text::{ago, date_and_clock, or_dash};
 
+const LEASES: &str = "/v1/network/leases";
 const RESERVATIONS: &str = "/v1/network/reservations";
 
 pub(crate) async fn network(session: &mut Session, verb: NetworkCommand) -> Result<u8, Failure> {
     match verb {
         NetworkCommand::Leases => {
-            let answer = session.client.get("/v1/leases").await?;
+            let answer = session.client.get(LEASES).await?;
             session.show(&answer, |answer, look| Ok(render_leases(&answer.items()?, look)))?;
         }
         NetworkCommand::Release { lease } => {
-            let path = format!("/v1/leases/{}/release", segment(&lease));
+            let path = format!("{LEASES}/{}/release", segment(&lease));
             let answer = session.client.post(&path, &json!({})).await?;
             session.show(&answer, |answer, _| Ok(render_released(&answer.item()?)))?;
         }
@@ -37,7 +38,7 @@ pub(crate) async fn network(session: &mut Session, verb: NetworkCommand) -> Resu
             show(session, &answer, one)?;
         }
         NetworkCommand::Unreserve { mac } => {
-            let path = format!("{RESERVATIONS}/{}/release", segment(&mac));
+            let path = format!("{RESERVATIONS}/{}/unreserve", segment(&mac));
             let answer = session.client.post(&path, &json!({})).await?;
             show(session, &answer, one)?;
         }

@@ -5,7 +5,8 @@ use std::fmt;
 use protocol::{Key, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fleet, Node, Time};
+use crate::running::written_with;
+use crate::{Fleet, Node, State, Time};
 
 /// What a certificate lets its holder do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -141,18 +142,13 @@ pub fn authorise_enrolment(
     fingerprint: Option<&str>,
     now: Time,
 ) -> Result<Authed, Unauthorised> {
-    if let Ok(renews) = authorise(fleet, fingerprint, Stage::Run, now) {
-        return Ok(renews);
-    }
-    match authorise(fleet, fingerprint, Stage::Deploy, now) {
-        Err(Unauthorised::Expired) => {
-            let row = fingerprint.and_then(|print| fleet.certificates.get(print));
-            let first = row.filter(|row| is_awaited(fleet, row)).cloned();
-            first
-                .map(|certificate| Authed { node: certificate.node, certificate })
-                .ok_or(Unauthorised::Expired)
+    let row = fingerprint.and_then(|print| fleet.certificates.get(print));
+    let stage = row.map_or(Stage::Deploy, |row| row.stage);
+    match (authorise(fleet, fingerprint, stage, now), row) {
+        (Err(Unauthorised::Expired), Some(row)) if is_awaited(fleet, row) => {
+            Ok(Authed { node: row.node, certificate: row.clone() })
         }
-        other => other,
+        (other, _) => other,
     }
 }
 
@@ -161,6 +157,8 @@ pub(crate) fn is_awaited(fleet: &Fleet, certificate: &Certificate) -> bool {
     certificate.stage == Stage::Deploy
         && fleet.nodes.get(&certificate.node).is_some_and(|node| {
             node.generation == certificate.generation
-                && ["booting", "enrolling"].contains(&node.state.phase())
+                && (["booting", "enrolling"].contains(&node.state.phase())
+                    || (!matches!(node.state, State::Imaging { .. })
+                        && written_with(fleet, node, &certificate.fingerprint).is_some()))
         })
 }

@@ -297,6 +297,7 @@ fn listed(kind: &str) -> String {
         "image" => "image list",
         "unit" => "service list",
         "reservation" => "network reservations",
+        "lease" => "network leases",
         "role" => "node role set --help",
         _ => return String::new(),
     };

@@ -69,7 +69,7 @@ pub(crate) fn enrolled(
 
 /// The node's job in flight that was taken with this certificate: a seed has it only when the whole disk was read back,
 /// so a system that shows it while the receipt is still waited for says the same as the receipt.
-fn written_with<'a>(fleet: &'a Fleet, node: &Node, certificate: &str) -> Option<&'a Job> {
+pub(crate) fn written_with<'a>(fleet: &'a Fleet, node: &Node, certificate: &str) -> Option<&'a Job> {
     let writes = ["imaging", "verifying"].contains(&node.state.phase());
     let job = node.state.job().filter(|_| writes).and_then(|id| fleet.jobs.get(&id))?;
     (!job.state.ended() && job.taken_with.as_deref() == Some(certificate)).then_some(job)

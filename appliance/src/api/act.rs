@@ -69,10 +69,10 @@ impl Api {
         Some(match path {
             ["v1", "nodes", name, verb] => self.act_on(name, verb, body).await?,
             ["v1", "plans", id, "apply"] => self.apply(id, body).await,
-            ["v1", "leases", lease, "release"] => self.release(lease).await,
+            ["v1", "network", "leases", lease, "release"] => self.release(lease).await,
             ["v1", "images", name, "verify"] => self.scrub(name).await,
             ["v1", "network", "reservations"] => self.reserve(body).await,
-            ["v1", "network", "reservations", mac, "release"] => self.unreserve(mac).await,
+            ["v1", "network", "reservations", mac, "unreserve"] => self.unreserve(mac).await,
             ["v1", "services", node, unit, verb] => {
                 let verb = match *verb {
                     "start" => UnitVerb::Start,
@@ -188,12 +188,7 @@ impl Api {
 
 /// A disk as plans and `node show` spell it.
 fn disk_id(text: &str) -> Result<DiskId, ApiError> {
-    let id = match text.split_once(':') {
-        Some(("wwn", wwn)) => DiskId::of(wwn, ""),
-        Some(("serial", serial)) => DiskId::of("", serial),
-        _ => None,
-    };
-    id.ok_or_else(|| {
-        ApiError::Body(format!("{text:?} is not a disk: write wwn:… or serial:…, as node show prints it"))
+    text.parse().map_err(|error: protocol::IdentityError| {
+        ApiError::Body(format!("{error}: write wwn:… or serial:…, as node show prints it"))
     })
 }

@@ -43,8 +43,13 @@ impl Api {
         let image = written.map_err(broken)??;
         if let Err(refused) = self.core.bring(Event::Imported(image.clone())).await {
             // A file that nobody knows of would only take the room that is missing.
-            if !self.core.world().fleet.images.contains_key(&image.digest) {
-                self.images.discard(&image.digest)?;
+            if !self.core.world().fleet.images.contains_key(&image.digest)
+                && let Err(error) = self.images.discard(&image.digest)
+            {
+                tracing::warn!(
+                    why = crate::chain(&error),
+                    "an image that is in no list is still in the store"
+                );
             }
             return Err(refused.into());
         }

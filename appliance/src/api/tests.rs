@@ -77,18 +77,19 @@ async fn leases_are_listed_and_released_by_mac_or_address() {
     state.hello(1, MAC).await.unwrap();
     let stranger = [2, 0, 0, 0, 0, 1];
     state.takes(stranger).await.unwrap();
-    let rows = get(&api, "v1/leases").await["items"].clone();
+    let rows = get(&api, "v1/network/leases").await["items"].clone();
     assert_eq!((&rows[0]["address"], &rows[0]["node"]), (&"10.77.0.100".into(), &"n1".into()));
     assert_eq!((&rows[1]["address"], &rows[1]["node"]), (&"10.77.0.101".into(), &Value::Null));
-    let release =
-        async |which: &str| api.act(&["v1", "leases", which, "release"], b"").await.expect("a route");
+    let release = async |which: &str| {
+        api.act(&["v1", "network", "leases", which, "release"], b"").await.expect("a route")
+    };
     let refused = release("10.77.0.100").await.unwrap_err();
     assert_eq!(refused.codes().1, 4, "{refused}");
     assert_eq!(release("10.77.0.200").await.unwrap_err().codes().1, 3);
     let released = read(release("10.77.0.101").await).await;
     assert_eq!(released["item"]["mac"], "02:00:00:00:00:01");
     assert!(released["item"]["freeFrom"].is_string());
-    let rows = get(&api, "v1/leases").await["items"].clone();
+    let rows = get(&api, "v1/network/leases").await["items"].clone();
     assert_eq!((&rows[1]["state"], &rows[1]["mac"]), (&"quarantine".into(), &Value::Null));
     state.takes(stranger).await.unwrap();
     assert_eq!(read(release("02-00-00-00-00-01").await).await["item"]["address"], "10.77.0.102");

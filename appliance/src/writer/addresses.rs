@@ -132,7 +132,7 @@ impl Draft<'_> {
         }
         let change = self.world.leases.release(mac, pxe::Time(self.now.0)).ok_or_else(missing)?;
         self.lease(change.clone()).map_err(Denied::Conflict)?;
-        self.remark(mac, "address", format!("{address} released by the operator"));
+        self.remark(mac, "released", format!("{address} released by the operator"));
         Ok(change)
     }
 
@@ -172,16 +172,16 @@ impl Draft<'_> {
     }
 
     fn unreserve(&mut self, mac: Mac) -> Result<(), Refused> {
-        let reserved = self.world.reservations.remove(&mac).is_some();
         let unpinned = self.world.leases.unpin(mac);
-        if !reserved && unpinned.is_none() {
+        if !self.world.reservations.contains_key(&mac) && unpinned.is_none() {
             return Err(Denied::Missing { kind: "reservation", name: mac.to_string() }.into());
         }
-        self.batch.reservations.push((mac, None));
         if let Some(change) = unpinned {
             self.lease(change).map_err(Denied::Conflict)?;
         }
-        self.remark(mac, "released", format!("nothing is reserved for {mac} any more"));
+        self.world.reservations.remove(&mac);
+        self.batch.reservations.push((mac, None));
+        self.remark(mac, "unreserved", format!("nothing is reserved for {mac} any more"));
         Ok(())
     }
 

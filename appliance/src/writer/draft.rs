@@ -132,7 +132,6 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn log(&mut self, fact: Fact) {
-        tracing::info!(kind = fact.kind, node = fact.node.map(|id| id.short()), text = fact.text);
         self.world.seq += 1;
         self.batch.facts.push((self.world.seq, self.now, fact));
     }

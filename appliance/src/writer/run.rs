@@ -60,6 +60,9 @@ impl Writer {
                     self.publish.send_replace(Arc::new(world));
                     self.space.saved();
                 }
+                for (_, _, fact) in &batch.facts {
+                    tracing::info!(kind = fact.kind, node = fact.node.map(|id| id.short()), text = fact.text);
+                }
                 answers.into_iter().for_each(|answer| _ = answer(None));
             }
             Err(error) => {

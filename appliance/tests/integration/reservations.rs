@@ -35,7 +35,7 @@ async fn a_server_is_answered_once_it_is_reserved_and_no_longer_when_that_is_tak
 
     let controller = Controller::start_with(folder.path(), Mode::KnownOnly).await;
     assert_eq!(boot(&controller, 1).await.unwrap().address, ip(100), "it outlives a restart");
-    let path = format!("/v1/network/reservations/{}/release", mac(1));
+    let path = format!("/v1/network/reservations/{}/unreserve", mac(1));
     operator::post(&controller, &path, json!({})).await.unwrap();
     discover(&controller, 1).await.unwrap_err();
     assert!(rows(&controller.folder, "reservation").is_empty());

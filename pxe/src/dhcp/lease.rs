@@ -223,6 +223,17 @@ impl Leases {
             Some(by) if !self.was_never_taken(by, now) => return Err(AddressError::Held { ip, by }),
             other => other,
         };
+        if self.get(mac).and_then(|held| held.leaving) == Some(ip) && evicts.is_none() {
+            // Back to the address it still has: nobody else can be using it, and the wait for it is over.
+            let back = self.get(mac).map(|held| Lease {
+                ip,
+                state: LeaseState::Bound,
+                pinned: true,
+                leaving: None,
+                ..held.clone()
+            });
+            return Ok(LeaseChange { mac, lease: back, evicts, quarantine: Some((ip, now)) });
+        }
         if self.quarantine_of(ip, now).is_some() {
             return Err(AddressError::InUse(ip));
         }
@@ -262,9 +273,19 @@ impl Leases {
     #[must_use]
     pub fn unpin(&self, mac: Mac) -> Option<LeaseChange> {
         let held = self.get(mac).filter(|lease| lease.pinned)?;
-        let used = held.state != LeaseState::Offered;
-        let lease = used.then(|| Lease { pinned: false, ..held.clone() });
-        Some(LeaseChange { mac, lease, evicts: None, quarantine: None })
+        let gone = LeaseChange { mac, lease: None, evicts: None, quarantine: None };
+        let (ip, state) = match held.state {
+            // It has not taken the address yet, and goes on with the one it was to leave.
+            LeaseState::Offered => {
+                match held.leaving.filter(|ip| self.holder(*ip).is_none_or(|by| by == mac)) {
+                    None => return Some(gone),
+                    Some(ip) => (ip, LeaseState::Bound),
+                }
+            }
+            state @ (LeaseState::Bound | LeaseState::Released) => (held.ip, state),
+        };
+        let lease = Some(Lease { ip, state, pinned: false, leaving: None, ..held.clone() });
+        Some(LeaseChange { lease, ..gone })
     }
 
     pub(super) fn is_offered(&self, mac: Mac) -> bool {

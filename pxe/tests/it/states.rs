@@ -327,6 +327,29 @@ fn what_the_operator_fixed_is_taken_back() {
 }
 
 #[test]
+fn an_address_that_was_set_and_not_yet_taken_can_be_taken_back() {
+    for back in [true, false] {
+        let mut server = Server::new();
+        let first = server.address_of(mac(1));
+        let set = |server: &mut Server, address| {
+            let change = server.leases.set_address(&server.policy, mac(1), address, server.now).unwrap();
+            server.leases.apply(&change).unwrap();
+        };
+        set(&mut server, ip(42));
+        if back {
+            set(&mut server, first);
+        } else {
+            let change = server.leases.unpin(mac(1)).unwrap();
+            server.leases.apply(&change).unwrap();
+        }
+        let lease = server.leases.get(mac(1)).unwrap().clone();
+        assert_eq!((lease.ip, lease.in_use(), lease.pinned), (first, first, back));
+        assert_eq!(server.address_of(mac(1)), first, "it goes on with the address it has");
+        assert_eq!(server.leases.holder(ip(42)), None);
+    }
+}
+
+#[test]
 fn the_operator_releases_an_address() {
     let mut server = Server::new();
     assert_eq!(server.leases.release(mac(1), server.now), None);

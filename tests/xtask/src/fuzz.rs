@@ -3,10 +3,10 @@
 //! Knows how the program of `tests/fuzz` is compiled so that libFuzzer sees which branches an input took, and where its
 //! inputs are kept. Refuses to know what the targets are: the program says.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use xtask::cargo::cargo;
 use xtask::tool::{Output, Tool, ToolError};
 use xtask::{place, prerequisites, say};
 
@@ -61,13 +61,10 @@ pub(crate) fn run(wish: &Fuzz) -> Done {
 
 /// Compiles the program with its instrumentation; it has a folder of its own, so nothing else is compiled anew.
 fn build() -> Result<PathBuf, ToolError> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     say::step("the fuzz targets, instrumented", || {
-        Tool::new(cargo)
-            .args(["build", "--locked", "-p", "fuzz", "--features", "libfuzzer", "--profile", PROFILE])
+        cargo(["build", "--locked", "-p", "fuzz", "--features", "libfuzzer", "--profile", PROFILE])
             .args(["--target", PLATFORM])
             .env("RUSTFLAGS", INSTRUMENTATION.join(" "))
-            .dir(place::workspace())
             .show()
     })?;
     Ok(place::target().join(PLATFORM).join(PROFILE).join("fuzz"))

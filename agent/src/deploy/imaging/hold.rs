@@ -93,7 +93,10 @@ impl Protected {
     pub fn all_but(root: &Path, target: &str) -> Result<Self, HoldError> {
         let mut protected = Self::default();
         for disk in inventory::disk_names(root).into_iter().filter(|disk| disk != target) {
-            protected.add(root, &disk).map_err(|source| HoldError::Protect { disk, source })?;
+            match protected.add(root, &disk) {
+                Err(source) if !is_gone(&source) => return Err(HoldError::Protect { disk, source }),
+                Ok(()) | Err(_) => {}
+            }
         }
         Ok(protected)
     }
@@ -124,9 +127,9 @@ impl Protected {
     }
 }
 
-/// There is no such device, or none any more.
+/// There is no such device, or none any more, or no medium in it: nothing that could be written to.
 fn is_gone(error: &io::Error) -> bool {
-    let gone = [Errno::NOENT, Errno::NXIO, Errno::NODEV].map(Errno::raw_os_error);
+    let gone = [Errno::NOENT, Errno::NXIO, Errno::NODEV, Errno::NOMEDIUM].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| gone.contains(&code))
 }
 

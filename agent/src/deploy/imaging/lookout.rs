@@ -27,13 +27,17 @@ impl Lookout {
         let protected = Arc::new(Mutex::new(protected));
         let shared = Arc::clone(&protected);
         let task = tokio::spawn(async move {
+            // A device on its way in or out may be in nobody's reach for a moment: twice in a row is no moment.
+            let mut failed_before = false;
             loop {
                 tokio::time::sleep(EVERY).await;
                 let (root, target, shared) = (root.clone(), target.clone(), Arc::clone(&shared));
                 let looked = spawn_blocking(move || lock(&shared).also(&root, &target));
-                if let Ok(Err(error)) = looked.await {
-                    raise.send_replace(Some(Arc::new(error)));
-                }
+                let Ok(looked) = looked.await else { continue };
+                let failed = looked.err().map(Arc::new);
+                let is_failing = failed.is_some();
+                raise.send_replace(failed.filter(|_| failed_before));
+                failed_before = is_failing;
             }
         });
         Self { alarm, protected, task }

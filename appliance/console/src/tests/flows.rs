@@ -55,7 +55,7 @@ fn a_lease_is_named_by_mac_or_by_address() {
         let fake = Fake::start(move |_| item(row.clone()));
         let ran = run(&fake, &format!("network release {word}"));
         assert_eq!((ran.code, ran.out.as_str()), (0, "10.77.0.10 of 52:54:00:12:34:56 is free\n"));
-        assert_eq!(fake.lines(), [format!("POST /v1/leases/{word}/release")]);
+        assert_eq!(fake.lines(), [format!("POST /v1/network/leases/{word}/release")]);
     }
     let fake = Fake::start(|_| problem(409, "10.77.0.10 is n1's", 4));
     assert_eq!(run(&fake, "network release 10.77.0.10").code, 4);
@@ -90,7 +90,7 @@ fn verbs_of_the_network() {
     assert_eq!(run(&fake, &format!("network reserve {mac}")).code, 0);
     assert_eq!(fake.body(reserved), json!({ "mac": mac }));
     assert_eq!(run(&fake, &format!("network unreserve {mac}")).code, 0);
-    assert_eq!(fake.body(&format!("{reserved}/{mac}/release")), json!({}));
+    assert_eq!(fake.body(&format!("{reserved}/{mac}/unreserve")), json!({}));
     let bare = but(samples::reservation(), json!({"address": null, "node": null, "made": null}));
     let fake = Fake::start(move |_| list(std::slice::from_ref(&bare)));
     let ran = run(&fake, "network reservations --no-header");

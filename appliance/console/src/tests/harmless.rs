@@ -45,8 +45,8 @@ fn answer(line: &str, hostile: &str) -> Reply {
         "GET /v1/images" => many(samples::image()),
         "GET /v1/images/i" => one(samples::image()),
         "POST /v1/images/i/verify" => one(json!({"digest": "3f", "bytes": 1, "bad": ["7"]})),
-        "GET /v1/leases" => many(samples::lease("10.77.0.10")),
-        "POST /v1/leases/10.77.0.10/release" => one(
+        "GET /v1/network/leases" => many(samples::lease("10.77.0.10")),
+        "POST /v1/network/leases/10.77.0.10/release" => one(
             json!({"address": "10.77.0.10", "mac": "52:54:00:12:34:56", "freeFrom": "2026-11-20T15:28:02.000Z"}),
         ),
         "GET /v1/services" => many(samples::service()),
