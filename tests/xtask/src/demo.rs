@@ -68,8 +68,12 @@ fn boot_controller(rack: &Rack, artifacts: &Artifacts) -> Result<Controller, Box
 
 /// The demo's servers: one per firmware.
 fn specs() -> [Spec; 2] {
-    let disk =
-        |serial: &str, gib: u64| Disk { serial: serial.to_owned(), bytes: gib << 30, bus: Bus::Virtio };
+    let disk = |serial: &str, gib: u64| Disk {
+        serial: serial.to_owned(),
+        bytes: gib << 30,
+        bus: Bus::Virtio,
+        speed: None,
+    };
     [
         Spec {
             name: "n1".to_owned(),

@@ -94,7 +94,7 @@ fn first_loader(firmware: Firmware) -> &'static str {
 }
 
 fn spec(firmware: Firmware, number: usize) -> Spec {
-    let disk = Disk { serial: format!("SYS-B{number}"), bytes: 8 << 30, bus: Bus::Virtio };
+    let disk = Disk { serial: format!("SYS-B{number}"), bytes: 8 << 30, bus: Bus::Virtio, speed: None };
     let mac = format!("52:54:00:77:02:{number:02x}");
     Spec { name: format!("b{number}"), firmware, mac, memory_mib: 2048, cpus: 2, disks: vec![disk] }
 }

@@ -28,6 +28,8 @@ pub struct Disk {
     pub bytes: u64,
     /// Where it is plugged in.
     pub bus: Bus,
+    /// How fast it is at the most, in bytes a second; as fast as the machine under it when there is no limit.
+    pub speed: Option<u64>,
 }
 
 /// What a server is made of.
@@ -186,7 +188,8 @@ fn network_words(words: &mut Words, spec: &Spec, files: &Files) {
 fn disk_words(words: &mut Words, number: usize, disk: &Disk, path: &Path) {
     let drive =
         format!("if=none,id=disk{number},format=raw,cache=writeback,discard=unmap,file={}", path.display());
-    words.pair("-drive", &drive);
+    let limit = disk.speed.map(|speed| format!(",throttling.bps-total={speed}")).unwrap_or_default();
+    words.pair("-drive", &(drive + &limit));
     let (device, serial, index) = (format!("drive=disk{number}"), &disk.serial, number + 1);
     let device = match disk.bus {
         Bus::Virtio => format!("virtio-blk-pci,{device}"),
@@ -210,7 +213,7 @@ mod tests {
     use super::*;
 
     fn text(firmware: Firmware, accel: Accel) -> String {
-        let disk = |serial: &str, bus| Disk { serial: serial.into(), bytes: 1 << 30, bus };
+        let disk = |serial: &str, bus| Disk { serial: serial.into(), bytes: 1 << 30, bus, speed: None };
         let spec = Spec {
             name: "n1".into(),
             firmware,
