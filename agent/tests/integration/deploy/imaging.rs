@@ -7,105 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use agent::deploy;
 use agent::deploy::seeds;
-use agent::keys::KeyPair;
-use protocol::{Disk, Expectation, ImageJob, JobId, SEED_OFFSET, Seed, Task};
+use protocol::{Expectation, ImageJob, SEED_OFFSET, Task};
 
-use super::controller::{Controller, Fault, State};
-use super::image::{DISK, Image, MIB};
-use super::machine::{Console, Machine};
-use super::site::Site;
+use super::controller::Fault;
+use super::image::{Image, MIB};
+use super::machine::SmallSpace;
+use super::rack::{Rack, TARGET};
 use super::{is_root, run, until};
-
-/// The target, somewhat bigger than the image, and a data disk.
-const TARGET: u64 = DISK + 8 * MIB;
-
-struct Rack {
-    site: Arc<Site>,
-    controller: Controller,
-    machine: Machine,
-    image: Image,
-}
-
-impl Rack {
-    async fn new() -> Self {
-        let site = Arc::new(Site::new());
-        let controller = Controller::start(&site).await;
-        let mut machine = Machine::new();
-        machine.add_disk("vda", "DATA", 16 * MIB);
-        machine.add_disk("vdb", "SYSTEM", TARGET);
-        let image = Image::new(1);
-        let rack = Self { site, controller, machine, image };
-        rack.offer(&rack.image, rack.job());
-        rack
-    }
-
-    fn target(&self) -> Disk {
-        self.machine.inventory("SYSTEM")
-    }
-
-    fn job(&self) -> ImageJob {
-        self.image.job(&self.target())
-    }
-
-    fn offer(&self, image: &Image, job: ImageJob) {
-        self.controller.with(|s| {
-            s.image = Some((image.signed.clone(), image.data.clone()));
-            s.task = Task::Image(Box::new(job));
-        });
-    }
-
-    /// Powers the machine on and lets it work until the controller sends it off.
-    async fn boot(&self) -> Console {
-        let (mut server, console) = self.machine.boot(self.controller.address, self.site.pin());
-        deploy::follow(&mut server).await.unwrap();
-        console
-    }
-
-    /// The same, with the power cut when `so`.
-    async fn boot_until(&self, what: &str, so: impl Fn(&State, &str) -> bool) -> Console {
-        let (mut server, console) = self.machine.boot(self.controller.address, self.site.pin());
-        let text = console.clone();
-        tokio::select! {
-            ended = deploy::follow(&mut server) => panic!("{what}: ended with {ended:?}: {}", console.text()),
-            () = until(what, || self.controller.with(|s| so(s, &text.text()))) => console,
-        }
-    }
-
-    /// The first disk error or refusal that the controller was told.
-    async fn failure(&self) -> String {
-        self.boot_until("a failure", |s, _| s.progress.iter().any(|p| p.failed.is_some())).await;
-        self.controller.with(|s| s.progress.iter().find_map(|p| p.failed.clone()).unwrap())
-    }
-
-    /// A seed as this node's agent leaves it.
-    fn seed(&self, job: [u8; 8], complete: bool) -> Vec<u8> {
-        let seed = Seed {
-            controller: self.controller.address,
-            ca: self.site.pin(),
-            node: self.controller.with(|s| s.node),
-            name: "n1".to_owned(),
-            job: Some(JobId(job)),
-            key: KeyPair::generate().unwrap().pkcs8_base64(),
-            certificate: String::new(),
-            complete,
-        };
-        seed.encode().unwrap()
-    }
-
-    fn assert_is_image(&self, image: &Image) {
-        for (chunk, raw) in &image.windows {
-            let on_disk = self.machine.read(1, chunk.disk_offset(), raw.len());
-            assert!(on_disk == *raw, "window {} is not the image's", chunk.window);
-        }
-    }
-
-    fn assert_cannot_boot(&self) {
-        assert!(self.machine.read(1, 0, 1 << 20).iter().all(|b| *b == 0), "the first MiB");
-        assert!(self.machine.read(1, TARGET - MIB, 1 << 20).iter().all(|b| *b == 0), "the last MiB");
-    }
-}
 
 #[test]
 fn the_disk_becomes_the_image_and_nothing_else_is_touched() {
@@ -306,24 +215,6 @@ fn what_does_not_read_back_right_is_written_again() {
 }
 
 #[test]
-fn the_finished_seed_lies_beside_the_begun_one() {
-    if !is_root() {
-        return;
-    }
-    run(async {
-        let rack = Rack::new().await;
-        rack.boot().await;
-        let place = rack.machine.read(1, SEED_OFFSET, 1 << 20);
-        let (first, second) = place.split_at(usize::try_from(protocol::SEED_SLOT_BYTES).unwrap());
-        let complete = |slot: &[u8]| protocol::Seed::decode(slot).unwrap().complete;
-        assert_eq!((complete(first), complete(second)), (false, true));
-        // Power fails while the finished one is written: the begun one is still there to say hello with.
-        rack.machine.write(1, SEED_OFFSET + protocol::SEED_SLOT_BYTES + 30, b"torn");
-        assert!(!seeds::read(&rack.machine.disks[1].device).unwrap().complete);
-    });
-}
-
-#[test]
 fn only_what_differs_is_fetched() {
     if !is_root() {
         return;
@@ -341,88 +232,6 @@ fn only_what_differs_is_fetched() {
         // That window, and the two with the tables.
         let table_end = u64::from(rack.image.windows.last().unwrap().0.bytes);
         assert_eq!(receipt.written_bytes, 2 * MIB + table_end);
-    });
-}
-
-#[test]
-fn a_power_cut_leaves_a_disk_that_does_not_boot_and_the_next_boot_goes_on() {
-    if !is_root() {
-        return;
-    }
-    run(async {
-        let rack = Rack::new().await;
-        // The plan's look at the disk stays what it was, and no report need ever have arrived.
-        rack.machine.write(1, 0, b"an old boot sector");
-        rack.offer(&rack.image, rack.job());
-        for cut in [1, 3, 6] {
-            rack.controller.with(|s| s.ranges = 0);
-            rack.boot_until("some ranges", |s, _| s.ranges >= cut).await;
-            rack.assert_cannot_boot();
-            let seed = seeds::read(&rack.machine.disks[1].device).unwrap();
-            assert!(!seed.complete && seed.certificate.is_empty());
-        }
-        rack.boot().await;
-        rack.assert_is_image(&rack.image);
-        let keys = rack.controller.with(|s| s.hellos.iter().map(|h| h.key).collect::<Vec<_>>());
-        assert!(keys.iter().all(|key| *key == keys[0]), "every boot said hello with the key on the disk");
-        let receipt = rack.controller.with(|s| s.receipts[0].clone());
-        assert!(receipt.same_bytes > 0, "something was there already: {receipt:?}");
-    });
-}
-
-/// What a cut may leave while the disk is disarmed, and between the complete seed and the tables.
-#[test]
-fn every_disk_that_a_cut_can_leave_is_gone_on_with() {
-    if !is_root() {
-        return;
-    }
-    run(async {
-        let rack = Rack::new().await;
-        let zeros = vec![0; 1 << 20];
-        let last = TARGET - MIB;
-        let (begun, complete) = (rack.seed([5; 8], false), rack.seed([5; 8], true));
-        let mut torn = begun.clone();
-        torn[40..80].fill(0xee);
-        type Writes<'a> = Vec<(u64, &'a [u8])>;
-        let table: [(&str, Writes<'_>); 6] = [
-            ("the ends as they were, a torn seed", vec![(SEED_OFFSET, &torn)]),
-            ("the ends as they were, the seed", vec![(SEED_OFFSET, &begun)]),
-            ("the first one gone", vec![(SEED_OFFSET, &begun), (0, &zeros)]),
-            ("the last one gone", vec![(SEED_OFFSET, &begun), (last, &zeros)]),
-            ("both gone", vec![(SEED_OFFSET, &begun), (0, &zeros), (last, &zeros)]),
-            ("half of the tables", vec![(SEED_OFFSET, &complete), (0, &zeros), (last, b"half")]),
-        ];
-        for (what, writes) in table {
-            rack.machine.write(1, 0, b"an old boot sector");
-            rack.machine.write(1, last, b"an old table");
-            rack.machine.write(1, SEED_OFFSET, &zeros);
-            rack.offer(&rack.image, rack.job());
-            writes.iter().for_each(|(at, bytes)| rack.machine.write(1, *at, bytes));
-            rack.boot().await;
-            rack.assert_is_image(&rack.image);
-            assert!(rack.controller.with(|s| s.progress.iter().all(|p| p.failed.is_none())), "{what}");
-        }
-    });
-}
-
-/// What the controller remembers of a job is about a disk that may have been swapped since.
-#[test]
-fn only_a_seed_of_this_job_makes_it_go_on() {
-    if !is_root() {
-        return;
-    }
-    run(async {
-        let rack = Rack::new().await;
-        let mut job = rack.job();
-        job.resume = true;
-        rack.offer(&rack.image, job);
-        rack.machine.write(1, 100, b"somebody was here");
-        for seed in [vec![0; 512], rack.seed([6; 8], false)] {
-            rack.controller.with(|s| s.progress.clear());
-            rack.machine.write(1, SEED_OFFSET, &seed);
-            assert_eq!(rack.failure().await, "what is on serial:SYSTEM has changed since the plan");
-            assert_eq!(rack.machine.read(1, 100, 17), b"somebody was here");
-        }
     });
 }
 
@@ -562,90 +371,17 @@ fn flipped(image: &Image) -> pack::Signed {
 }
 
 #[test]
-fn a_seed_of_another_site_is_not_ours_and_two_nodes_seeds_are_nobodys() {
-    if !is_root() {
-        return;
-    }
-    run(async {
-        let rack = Rack::new().await;
-        rack.boot().await;
-        let key = rack.controller.with(|s| s.hellos[0].key);
-        let seed = rack.machine.read(1, SEED_OFFSET, 1 << 20);
-        let chosen = async |root, ca| {
-            seeds::key(root, ca, &agent::screen::Screen::default()).await.map(|k| k.public())
-        };
-        let root = rack.machine.path();
-        assert_eq!(chosen(root, rack.site.pin()).await, Some(key));
-        assert_eq!(chosen(root, Site::new().pin()).await, None);
-        let mut more = Machine::new();
-        more.add_disk("vda", "A", TARGET);
-        more.add_disk("vdb", "B", TARGET);
-        let mut other = protocol::Seed::decode(&seed).unwrap();
-        more.write(0, SEED_OFFSET, &seed);
-        assert_eq!(chosen(more.path(), rack.site.pin()).await, Some(key));
-        other.node = protocol::NodeId([1; 16]);
-        more.write(1, SEED_OFFSET, &other.encode().unwrap());
-        assert_eq!(chosen(more.path(), rack.site.pin()).await, None, "a disk was moved here");
-        more.write(1, SEED_OFFSET + 30, b"\xff\xff");
-        assert_eq!(chosen(more.path(), rack.site.pin()).await, Some(key), "a damaged one does not count");
-    });
-}
-
-#[test]
 fn a_failing_disk_is_named_with_place_and_cause() {
     if !is_root() {
         return;
     }
-    let full = super::machine::SmallSpace::new("24m");
+    let full = SmallSpace::new("24m");
     run(async {
-        let site = Arc::new(Site::new());
-        let controller = Controller::start(&site).await;
-        let mut machine = Machine::new();
-        // A disk whose medium gives out: its file lies where there is room for a quarter of it.
-        let disk = super::machine::LoopDisk::new(&full.path().join("disk.img"), TARGET);
-        machine.plug("vda", "SYSTEM", TARGET, disk);
-        let image = Image::new(1);
-        let job = image.job(&machine.inventory("SYSTEM"));
-        controller.with(|s| {
-            s.image = Some((image.signed.clone(), image.data.clone()));
-            s.task = Task::Image(Box::new(job));
-        });
-        let rack = Rack { site, controller, machine, image };
+        // A disk whose medium gives out.
+        let rack = Rack::of(Rack::on_small(&full)).await;
         let why = rack.failure().await;
         assert!(why.contains("serial:SYSTEM at byte ") && why.contains("os error"), "{why}");
         assert!(!why.contains("vda"), "{why}");
         assert!(rack.machine.read(0, 0, 1 << 20).iter().all(|b| *b == 0), "disarmed");
-    });
-}
-
-/// The seed comes first: without it, a disk whose ends are gone could not be told from anybody's.
-#[test]
-fn a_disk_that_takes_no_seed_stays_as_it_was() {
-    if !is_root() {
-        return;
-    }
-    // Room for both ends and for nothing between them.
-    let full = super::machine::SmallSpace::new("2m");
-    run(async {
-        let site = Arc::new(Site::new());
-        let controller = Controller::start(&site).await;
-        let mut machine = Machine::new();
-        let disk = super::machine::LoopDisk::new(&full.path().join("disk.img"), TARGET);
-        machine.plug("vda", "SYSTEM", TARGET, disk);
-        let end = vec![7; 1 << 20];
-        machine.write(0, 0, &end);
-        machine.write(0, TARGET - MIB, &end);
-        let image = Image::new(1);
-        let job = image.job(&machine.inventory("SYSTEM"));
-        controller.with(|s| {
-            s.image = Some((image.signed.clone(), image.data.clone()));
-            s.task = Task::Image(Box::new(job));
-        });
-        let rack = Rack { site, controller, machine, image };
-        let why = rack.failure().await;
-        assert!(why.contains("writing the seed"), "{why}");
-        for at in [0, TARGET - MIB] {
-            assert!(rack.machine.read(0, at, 1 << 20) == end, "the end at {at}");
-        }
     });
 }

@@ -5,6 +5,8 @@ mod enrolling;
 mod image;
 mod imaging;
 mod machine;
+mod rack;
+mod resume;
 pub mod site;
 mod trust;
 
