@@ -190,28 +190,43 @@ fn what_does_not_read_back_right_is_written_again() {
         return;
     }
     run(async {
-        let rack = Rack::new().await;
-        let file = rack.machine.disks[1].file.clone();
-        let (chunk, raw) = rack.image.windows[2].clone();
-        let spoilt = Arc::new(AtomicUsize::new(0));
-        let times = Arc::clone(&spoilt);
-        // Once, when that window is on the disk, the medium loses a byte of it.
-        let witness = move |_| {
-            let disk = fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
-            let mut on_disk = vec![0; raw.len()];
-            disk.read_exact_at(&mut on_disk, chunk.disk_offset()).unwrap();
-            if times.load(Ordering::Relaxed) == 0 && on_disk == raw {
-                disk.write_all_at(&[!raw[500]], chunk.disk_offset() + 500).unwrap();
-                times.fetch_add(1, Ordering::Relaxed);
+        // A boot that asks for the whole body before that window is written says nothing: there is another.
+        for _ in 0..20 {
+            if spoilt_once_and_mended().await {
+                return;
             }
-        };
-        rack.controller.with(|s| s.witness = Some(Box::new(witness)));
-        rack.boot().await;
-        assert_eq!(spoilt.load(Ordering::Relaxed), 1);
-        rack.assert_is_image(&rack.image);
-        let receipt = rack.controller.with(|s| s.receipts[0].clone());
-        assert_eq!(receipt.written_bytes + receipt.same_bytes, receipt.total_bytes, "{receipt:?}");
+        }
+        panic!("the window was never there before the last request of the body");
     });
+}
+
+/// Lets the medium lose a byte of a window between its writing and its reading back. `false`: there was no such moment.
+async fn spoilt_once_and_mended() -> bool {
+    let rack = Rack::new().await;
+    let file = rack.machine.disks[1].file.clone();
+    let (chunk, raw) = rack.image.windows[2].clone();
+    let tables = [0, rack.image.windows.len() - 1].map(|at| rack.image.windows[at].0.offset);
+    let spoilt = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&spoilt);
+    let witness = move |offset| {
+        // The tables are asked for after the read-back; whatever else is, before it.
+        if tables.contains(&offset) || done.load(Ordering::Relaxed) {
+            return;
+        }
+        let disk = fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
+        let mut on_disk = vec![0; raw.len()];
+        disk.read_exact_at(&mut on_disk, chunk.disk_offset()).unwrap();
+        if on_disk == raw {
+            disk.write_all_at(&[!raw[500]], chunk.disk_offset() + 500).unwrap();
+            done.store(true, Ordering::Relaxed);
+        }
+    };
+    rack.controller.with(|s| s.witness = Some(Box::new(witness)));
+    rack.boot().await;
+    rack.assert_is_image(&rack.image);
+    let receipt = rack.controller.with(|s| s.receipts[0].clone());
+    assert_eq!(receipt.written_bytes + receipt.same_bytes, receipt.total_bytes, "{receipt:?}");
+    spoilt.load(Ordering::Relaxed)
 }
 
 #[test]
