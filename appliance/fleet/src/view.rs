@@ -1,22 +1,26 @@
 //! The read model: what people and scripts see. The keys of these structures are the `-o json` contract.
 
+mod job;
 mod lease;
+mod plan;
+mod status;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use protocol::{Code, Disk, Facts, HardwareAddress, Holding, Nic, TaskReport, UnitReport};
+use protocol::{Code, Disk, Facts, HardwareAddress, Nic, TaskReport, UnitReport};
 use serde::{Deserialize, Serialize};
 
-use crate::data_disk::VOLUME_GROUP;
 use crate::event::Logged;
 use crate::image::Image;
-use crate::job::{Job, JobState};
 use crate::patience::{self, SILENT_SECONDS};
-use crate::plan::{Plan, PlanKind, PlanState};
 use crate::{Catalog, Fleet, Node, Site, State, Time};
 
-pub use lease::{LeaseRow, Released, lease_rows};
+use job::percent;
+pub use job::{JobRow, job_row};
+pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
+pub use plan::{DataView, KeptView, PlanView, plan_view};
+pub use status::{ListenerRow, Status, StorageRow, next_step};
 
 /// The version word of every answer.
 pub const API_VERSION: &str = "rackwright/v1";
@@ -161,125 +165,6 @@ pub struct Why {
     pub facts: Vec<EventRow>,
 }
 
-/// A plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PlanView {
-    /// Its id.
-    pub id: String,
-    /// The node's name.
-    pub node: String,
-    /// `install` or `rebuild`.
-    pub kind: String,
-    /// `open`, `applied`, `withdrawn`.
-    pub state: String,
-    /// The image's name.
-    pub image: String,
-    /// Its digest.
-    pub image_digest: String,
-    /// Bytes that will be written at most.
-    pub image_bytes: u64,
-    /// Roles the node will have.
-    pub roles: Vec<String>,
-    /// The disk that will be erased, by WWN or serial.
-    pub disk: String,
-    /// Its model.
-    pub disk_model: String,
-    /// Its serial number; may be empty.
-    #[serde(default)]
-    pub disk_serial: String,
-    /// Its size in bytes.
-    pub disk_bytes: u64,
-    /// What is on it now.
-    pub erases: Vec<Holding>,
-    /// Disks that are left alone: name, model, bytes.
-    pub keeps: Vec<KeptView>,
-    /// The disk that the roles keep their data on.
-    #[serde(default)]
-    pub data: Option<DataView>,
-    /// RFC 3339.
-    pub made: String,
-    /// The job, once applied; or why it was withdrawn.
-    pub note: Option<String>,
-}
-
-/// A disk for data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DataView {
-    /// `wwn:…` or `serial:…`.
-    pub disk: String,
-    /// Model.
-    pub model: String,
-    /// Serial number; may be empty.
-    pub serial: String,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// The volume group that it is, or will be made by the node.
-    pub group: String,
-    /// Whether it is that already, and kept.
-    pub kept: bool,
-}
-
-/// A disk left alone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KeptView {
-    /// `wwn:…`, `serial:…`, or `-`.
-    pub disk: String,
-    /// Model.
-    pub model: String,
-    /// Serial number; may be empty.
-    #[serde(default)]
-    pub serial: String,
-    /// Size in bytes.
-    pub bytes: u64,
-}
-
-/// A job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JobRow {
-    /// Its id.
-    pub id: String,
-    /// The node's name.
-    pub node: String,
-    /// The node's state now.
-    pub node_state: String,
-    /// The plan.
-    pub plan: String,
-    /// The image's name.
-    pub image: String,
-    /// The disk.
-    pub disk: String,
-    /// `waiting`, `running`, `verified`, `done`, `failed`.
-    pub state: String,
-    /// `disarm`, `write`, `read_back`, `arm`; none before the agent took it.
-    pub phase: Option<String>,
-    /// Bytes of the image on the disk.
-    pub done_bytes: u64,
-    /// Of these, right already.
-    pub same_bytes: u64,
-    /// Bytes read back.
-    pub read_back_bytes: u64,
-    /// All bytes.
-    pub total_bytes: u64,
-    /// Compressed bytes fetched.
-    pub fetched_bytes: u64,
-    /// Percent of writing and reading back together.
-    pub percent: u8,
-    /// How often an agent took it.
-    pub takes: u32,
-    /// RFC 3339.
-    pub created: String,
-    /// RFC 3339.
-    pub started: Option<String>,
-    /// RFC 3339.
-    pub ended: Option<String>,
-    /// Why it failed.
-    pub why: Option<String>,
-}
-
 /// An image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -338,75 +223,6 @@ pub struct EventRow {
     pub kind: String,
     /// For a person.
     pub text: String,
-}
-
-/// Everything on one screen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Status {
-    /// The site.
-    pub site: String,
-    /// `ok`, `busy`, `attention`.
-    pub health: String,
-    /// RFC 3339.
-    pub time: String,
-    /// Version of the daemon.
-    pub version: String,
-    /// The disk that the state is on; absent in answers of daemons that did not look at it yet.
-    #[serde(default)]
-    pub storage: Option<StorageRow>,
-    /// Provisioning interfaces and listeners, each with its last problem.
-    pub listeners: Vec<ListenerRow>,
-    /// Nodes.
-    pub nodes: Vec<NodeRow>,
-    /// Jobs that have not ended.
-    pub jobs: Vec<JobRow>,
-    /// The last events.
-    pub events: Vec<EventRow>,
-    /// The first thing to do now: what and the command.
-    pub next: Option<String>,
-}
-
-/// A listener of the controller.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ListenerRow {
-    /// `dhcp`, `tftp`, `http`, `agents`.
-    pub name: String,
-    /// Where.
-    pub address: String,
-    /// How many it has answered.
-    pub answered: u64,
-    /// The last thing it refused or that went wrong.
-    pub problem: Option<String>,
-}
-
-/// The disk that the controller's state is on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StorageRow {
-    /// The state directory.
-    pub path: String,
-    /// Size of its file system in bytes.
-    pub total_bytes: u64,
-    /// Bytes of it that are free.
-    pub free_bytes: u64,
-    /// What is wrong, why, and what to do; absent while all is well.
-    pub problem: Option<String>,
-}
-
-/// A server that is known before it comes, or whose address an operator has fixed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ReservationRow {
-    /// The NIC.
-    pub mac: String,
-    /// The address that is fixed for it; none: the one it has, or the next that is free.
-    pub address: Option<Ipv4Addr>,
-    /// The node that the NIC is of, by name, once there is one.
-    pub node: Option<String>,
-    /// RFC 3339; none when only the address was fixed.
-    pub made: Option<String>,
 }
 
 /// Wraps rows.
@@ -510,100 +326,6 @@ fn disk_view(disk: &Disk) -> DiskView {
     DiskView { disk: disk.id().map(|id| id.to_string()), facts: disk.clone() }
 }
 
-/// A plan.
-pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
-    let node = fleet.nodes.get(&plan.node);
-    let (state, note) = match &plan.state {
-        PlanState::Open => ("open", None),
-        PlanState::Applied { job } => ("applied", Some(format!("job {job}"))),
-        PlanState::Withdrawn { why } => ("withdrawn", Some(why.clone())),
-    };
-    PlanView {
-        id: plan.id.to_string(),
-        node: node.map_or_else(|| plan.node.short(), |node| node.name.to_string()),
-        kind: match plan.kind {
-            PlanKind::Install => "install",
-            PlanKind::Rebuild => "rebuild",
-        }
-        .to_owned(),
-        state: state.to_owned(),
-        image: plan.image_name.clone(),
-        image_digest: plan.image.to_string(),
-        image_bytes: fleet.images.get(&plan.image).map_or(0, |image| image.content_bytes),
-        roles: plan
-            .roles
-            .as_ref()
-            .or(node.map(|node| &node.roles))
-            .map(|roles| roles.iter().cloned().collect())
-            .unwrap_or_default(),
-        disk: plan.target.disk.to_string(),
-        disk_model: plan.target.model.clone(),
-        disk_serial: plan.serial.clone(),
-        disk_bytes: plan.target.bytes,
-        erases: plan.erases.clone(),
-        keeps: plan
-            .keeps
-            .iter()
-            .map(|kept| KeptView {
-                disk: kept.disk.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-                model: kept.model.clone(),
-                serial: kept.serial.clone(),
-                bytes: kept.bytes,
-            })
-            .collect(),
-        data: plan.data.as_ref().map(|data| DataView {
-            disk: data.disk.to_string(),
-            model: data.model.clone(),
-            serial: data.serial.clone(),
-            bytes: data.bytes,
-            group: VOLUME_GROUP.to_owned(),
-            kept: data.kept,
-        }),
-        made: plan.made.to_string(),
-        note,
-    }
-}
-
-/// Percent of a job: writing and reading back count alike.
-fn percent(job: &Job) -> u8 {
-    let Some(progress) = &job.progress else { return 0 };
-    let done = progress.done_bytes.saturating_add(progress.read_back_bytes);
-    let all = progress.total_bytes.saturating_mul(2).max(1);
-    let cap = if matches!(job.state, JobState::Verified | JobState::Done) { 100 } else { 99 };
-    u8::try_from(done.saturating_mul(100) / all).unwrap_or(100).min(cap)
-}
-
-/// A job.
-pub fn job_row(fleet: &Fleet, job: &Job) -> JobRow {
-    let node = fleet.nodes.get(&job.node);
-    let progress = job.progress.as_ref();
-    let bytes = |field: fn(&protocol::Progress) -> u64| progress.map_or(0, field);
-    JobRow {
-        id: job.id.to_string(),
-        node: node.map_or_else(|| job.node.short(), |node| node.name.to_string()),
-        node_state: node.map_or("", |node| node.state.word()).to_owned(),
-        plan: job.plan.to_string(),
-        image: fleet.images.get(&job.image).map_or_else(|| job.image.short(), |image| image.name.clone()),
-        disk: job.target.disk.to_string(),
-        state: job.state.word().to_owned(),
-        phase: progress.and_then(|p| serde_json::to_value(p.phase).ok()?.as_str().map(str::to_owned)),
-        done_bytes: bytes(|p| p.done_bytes),
-        same_bytes: bytes(|p| p.same_bytes),
-        read_back_bytes: bytes(|p| p.read_back_bytes),
-        total_bytes: bytes(|p| p.total_bytes),
-        fetched_bytes: bytes(|p| p.fetched_bytes),
-        percent: if matches!(job.state, JobState::Verified | JobState::Done) { 100 } else { percent(job) },
-        takes: job.takes,
-        created: job.created.to_string(),
-        started: job.started.map(|at| at.to_string()),
-        ended: job.ended.map(|at| at.to_string()),
-        why: match &job.state {
-            JobState::Failed { why } => Some(why.clone()),
-            JobState::Waiting | JobState::Running | JobState::Verified | JobState::Done => None,
-        },
-    }
-}
-
 /// An image.
 pub fn image_row(fleet: &Fleet, image: &Image) -> ImageRow {
     let runs = |node: &&Node| node.installed.as_ref().is_some_and(|i| i.image == image.digest);
@@ -657,38 +379,5 @@ pub fn event_row(fleet: &Fleet, logged: &Logged) -> EventRow {
         node: name.or(mac).unwrap_or_default(),
         kind: fact.kind.clone(),
         text: fact.text.clone(),
-    }
-}
-
-/// The first thing to do now.
-pub fn next_step(fleet: &Fleet) -> Option<String> {
-    let first = |wanted: fn(&State) -> bool| fleet.nodes.values().find(|node| wanted(&node.state));
-    let attention = first(|state| matches!(state, State::Attention { .. }));
-    let rejected = |node: &Node| matches!(node.state, State::Rejected { .. });
-    let claim = fleet.nodes.values().find(|node| node.claim.is_some() && !rejected(node));
-    let planned = first(|state| matches!(state, State::Planned { .. }));
-    let ready = first(|state| matches!(state, State::Ready));
-    if let Some(node) = attention {
-        return Some(format!("see why {} needs attention: rackwright node why {}", node.name, node.name));
-    }
-    if let Some(node) = claim {
-        return Some(format!(
-            "compare the code of {} with its screen: rackwright node approve {}",
-            node.name, node.name
-        ));
-    }
-    match (planned, ready) {
-        (Some(node), _) => {
-            let State::Planned { plan } = &node.state else { return None };
-            Some(format!("look at plan {plan} and apply it: rackwright apply {plan}"))
-        }
-        (None, Some(node)) => Some(format!("plan {}: rackwright node plan {}", node.name, node.name)),
-        (None, None) if fleet.nodes.is_empty() && fleet.images.is_empty() => {
-            Some("import an image: rackwright image import FILE".to_owned())
-        }
-        (None, None) if fleet.nodes.is_empty() => {
-            Some("power a server on: it boots from the network".to_owned())
-        }
-        (None, None) => None,
     }
 }

@@ -74,3 +74,17 @@ pub fn lease_rows(fleet: &Fleet, leases: &Leases, now: Time) -> Vec<LeaseRow> {
     rows.sort_by_key(|row| row.address);
     rows
 }
+
+/// A server that is known before it comes, or whose address an operator has fixed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservationRow {
+    /// The NIC.
+    pub mac: String,
+    /// The address that is fixed for it; none: the one it has, or the next that is free.
+    pub address: Option<Ipv4Addr>,
+    /// The node that the NIC is of, by name, once there is one.
+    pub node: Option<String>,
+    /// RFC 3339; none when only the address was fixed.
+    pub made: Option<String>,
+}
