@@ -6,8 +6,9 @@ use crate::{Hello, Inventory};
 pub const NICS_MAX: usize = 128;
 /// Disks of one server: two shelves of a hundred, and some.
 pub const DISKS_MAX: usize = 256;
-/// What is recognised on one disk: a GPT has 128 partitions, and the whole disk and its table come on top.
-pub const HOLDINGS_MAX: usize = 160;
+/// What is recognised on one disk: a GPT has 128 partitions, each with something in it, and the whole disk and its table
+/// come on top. Agents tell no more.
+pub const HOLDINGS_MAX: usize = 264;
 /// One text, in bytes. The longest that is known is a label of NTFS: 128 UTF-16 units, up to 384 bytes.
 pub const TEXT_BYTES_MAX: usize = 512;
 
@@ -46,6 +47,17 @@ impl Hello {
 }
 
 impl Inventory {
+    /// The same with as much of every list as may be told. A server with more than that still has to enrol.
+    #[must_use]
+    pub fn within_bounds(mut self) -> Self {
+        self.nics.truncate(NICS_MAX);
+        self.disks.truncate(DISKS_MAX);
+        for disk in &mut self.disks {
+            disk.holds.truncate(HOLDINGS_MAX);
+        }
+        self
+    }
+
     /// Whether every list and every text stays within bounds.
     ///
     /// # Errors
@@ -103,6 +115,11 @@ mod tests {
     #[test]
     fn everything_that_a_server_can_make_long_is_bounded() {
         assert_eq!(full().check(), Ok(()));
+        let mut more = full();
+        more.nics.push(nic());
+        more.disks[9].holds.push(holding());
+        more.disks.push(Disk::default());
+        assert_eq!(more.within_bounds(), full(), "what an agent tells of a larger server");
         let long = || "x".repeat(TEXT_BYTES_MAX + 1);
         let table: [(&str, Change); 16] = [
             ("NICs", |i, _| i.nics.push(nic())),

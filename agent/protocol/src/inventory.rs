@@ -181,7 +181,8 @@ impl Disk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Holding {
-    /// `gpt`, `mbr`, `ext4`, `xfs`, `btrfs`, `ntfs`, `vfat`, `swap`, `lvm`, `luks`, `mdraid`, `zfs`, `ceph`, ….
+    /// `gpt`, `mbr`, `ext4`, `xfs`, `btrfs`, `ntfs`, `vfat`, `swap`, `lvm`, `luks`, `mdraid`, `zfs`, `ceph`, …;
+    /// `unknown`: something is on it that none of these is.
     pub kind: String,
     /// Partition number; 0 is the whole disk.
     pub partition: u32,

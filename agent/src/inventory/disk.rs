@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use pack::Digest;
-use protocol::{Disk, DiskBus};
+use protocol::{Disk, DiskBus, Holding};
 
 use crate::inventory::{probe, read};
 
@@ -73,7 +73,14 @@ fn disk(root: &Path, name: &str) -> Option<Disk> {
             file.read_exact_at(&mut out, offset).ok().map(|()| out)
         };
         disk.holds = probe::holds(&reader, bytes, sector_bytes);
-        disk.content = content(&reader, bytes);
+        if let Some(ends) = ends(&reader, bytes) {
+            disk.content = Some(Digest::of(&ends));
+            // What nothing here knows may be somebody's all the same: such a disk is not an empty one.
+            let (kind, label) = ("unknown".to_owned(), String::new());
+            let unknown = Holding { kind, partition: 0, label, bytes: Some(bytes) };
+            let is_unknown = disk.holds.is_empty() && ends.iter().any(|byte| *byte != 0);
+            disk.holds.extend(is_unknown.then_some(unknown));
+        }
     }
     Some(disk)
 }
@@ -137,13 +144,13 @@ fn bus(name: &str, path: &Path) -> DiskBus {
     }
 }
 
-/// BLAKE3 over the first and the last MiB; of a smaller disk, over what there is.
-fn content(read: &probe::Reader<'_>, bytes: u64) -> Option<Digest> {
+/// The first and the last MiB, one after the other; of a smaller disk, what there is.
+fn ends(read: &probe::Reader<'_>, bytes: u64) -> Option<Vec<u8>> {
     let length = bytes.min(MIB);
     let size = usize::try_from(length).ok()?;
     let mut ends = read(0, size)?;
     ends.extend(read(bytes - length, size)?);
-    Some(Digest::of(&ends))
+    Some(ends)
 }
 
 #[cfg(test)]

@@ -38,4 +38,5 @@ pub fn take(root: &Path) -> Inventory {
         firmware: smbios::firmware(root).to_owned(),
         bmc: smbios::bmc(root),
     }
+    .within_bounds()
 }

@@ -137,3 +137,19 @@ fn board_firmware_and_management_controller() {
     assert_eq!(found.smbios.vendor, "To Be Filled By O.E.M.");
     assert_eq!(found.smbios.uuid, "4c4c4544-0042-3510-8051-b4c04f4e4e32");
 }
+
+#[test]
+fn a_disk_with_something_unknown_on_it_is_not_an_empty_one() {
+    let temp = TempDir::new().unwrap();
+    let root = temp.path();
+    disk(root, "pci0/virtio1/block/vda", &[("serial", b"VD-1\n"), ("size", b"8192\n")]);
+    let size = 4 << 20;
+    for (at, kinds) in [(None, &[][..]), (Some(17), &["unknown"]), (Some(size - 1), &["unknown"])] {
+        let mut content = vec![0; size];
+        at.into_iter().for_each(|at: usize| content[at] = 1);
+        put(root, "dev/vda", &content);
+        let found = take(root).disks.remove(0);
+        assert_eq!(found.holds.iter().map(|held| held.kind.as_str()).collect::<Vec<_>>(), kinds, "{at:?}");
+        assert!(found.content.is_some());
+    }
+}

@@ -16,13 +16,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use protocol::{Disk, Holding};
+use protocol::{Disk, HOLDINGS_MAX, Holding};
 
 /// Reads exactly so many bytes at an offset, or nothing.
 pub type Reader<'a> = dyn Fn(u64, usize) -> Option<Vec<u8>> + 'a;
-
-/// More holdings than this are not told: a hostile table can claim thousands.
-const HOLDINGS_MAX: usize = 256;
 
 /// One partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,6 +62,7 @@ pub fn holds(read: &Reader<'_>, bytes: u64, sector: u32) -> Vec<Holding> {
             if end > *bytes { None } else { read(offset.checked_add(at)?, length) }
         };
         out.extend(volume(&within, *number, *bytes));
+        // A hostile table can claim thousands.
         if out.len() >= HOLDINGS_MAX {
             out.truncate(HOLDINGS_MAX);
             break;
