@@ -56,9 +56,6 @@ pub struct ImageJob {
     pub signer: PublicKey,
     /// The disk that the operator saw in the plan.
     pub target: Target,
-    /// An agent has told of progress with this job before (power cut, restart). A hint for people: the agent goes on
-    /// only with a disk whose seed names the job, and looks at any other as the plan did.
-    pub resume: bool,
 }
 
 /// The disk to be written: every field must match, else the agent refuses.

@@ -165,13 +165,12 @@ fn take(
     if ends.is_some_and(|until| until < now.plus_seconds(LEFT_FOR_A_JOB)) {
         return Err(Denied::Expiring);
     }
-    let resume = job.progress.is_some();
+    let how = if job.progress.is_some() { "goes on" } else { "begins" };
     let mut job = job.clone();
     job.state = JobState::Running;
     job.started = job.started.or(Some(now));
     job.takes += 1;
     job.taken_with = Some(certificate.to_owned());
-    let how = if resume { "goes on" } else { "begins" };
     outcome.fact(next.id, "imaging", format!("job {id} {how} on {}", job.target.disk));
     *next = moved(next, State::Imaging { job: id }, now);
     // A deadline counts from here, not from the first take.
@@ -182,7 +181,6 @@ fn take(
         image: job.image,
         signer: job.signer,
         target: job.target.clone(),
-        resume,
     }));
     outcome.changes.push(Change::Job(Box::new(job)));
     Ok(task)

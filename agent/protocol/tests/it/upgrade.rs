@@ -57,7 +57,6 @@ fn image_job() -> Task {
             bytes: 1 << 30,
             expect: Expectation::Content { digest: Digest::of(b"disk") },
         },
-        resume: false,
     }))
 }
 

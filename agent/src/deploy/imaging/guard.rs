@@ -152,7 +152,6 @@ mod tests {
                 bytes: 1 << 30,
                 expect,
             },
-            resume: false,
         }
     }
 
@@ -211,13 +210,8 @@ mod tests {
         let disks = [disk("A")];
         choose(&disks, &job(Expectation::Own), own, never).unwrap();
         let mut resumed = job(Expectation::Content { digest: Digest::of(b"long gone") });
-        resumed.resume = true;
         let told = choose(&disks, &resumed, none, never).unwrap_err();
-        assert!(
-            matches!(told, Unsafe::Content { .. }),
-            "what the controller remembers is not enough: {told}"
-        );
-        resumed.resume = false;
+        assert!(matches!(told, Unsafe::Content { .. }), "{told}");
         choose(&disks, &resumed, none, |_| true).unwrap();
         choose(&disks, &job(Expectation::Own), none, |_| true).unwrap();
         resumed.target.bytes += 1;

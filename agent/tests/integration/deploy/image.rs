@@ -56,7 +56,6 @@ impl Image {
                 bytes: disk.bytes,
                 expect: Expectation::Content { digest: disk.content.unwrap() },
             },
-            resume: false,
         }
     }
 

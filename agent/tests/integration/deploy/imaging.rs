@@ -282,8 +282,7 @@ fn a_final_no_to_a_table_is_heard_and_a_new_hello_goes_on() {
         let rack = Rack::new().await;
         let tables = [rack.image.windows.last().unwrap().0.offset, rack.image.windows[0].0.offset];
         for (offset, hellos) in tables.into_iter().zip([2, 4]) {
-            let job = ImageJob { resume: true, ..rack.job() };
-            rack.offer(&rack.image, job);
+            rack.offer(&rack.image, rack.job());
             rack.controller.with(|s| s.forbidden = Some(offset));
             let console = rack.boot().await;
             assert!(console.text().contains("n1: stopped"), "{}", console.text());
