@@ -72,11 +72,12 @@ fn leave(folder: &Path, free: u64) {
     file.set_len(length - free).unwrap();
 }
 
-/// Events until one can't be saved: the log that SQLite keeps beside the data base may have some room in itself.
+/// Events until one can't be saved: the log that SQLite keeps beside the data base may have some room in itself. Each
+/// writes a line, however often the same was said.
 async fn until_refused(controller: &Controller) -> String {
+    let node = controller.core.world().fleet.nodes.keys().next().copied().expect("a node");
     for _ in 0..4096 {
-        let (mac, what) = (agent::mac(9), "script".to_owned());
-        let event = Event::Served { mac, what, text: "told to wait".to_owned() };
+        let event = Event::Escrowed { node, files: 0 };
         if let Err(refused) = controller.core.bring(event).await {
             return refused.to_string();
         }

@@ -79,8 +79,10 @@ pub struct Sight {
 /// The CLI said no, or a node needs attention.
 pub fn advance(operator: &Operator<'_>, wanted: &[Wanted]) -> Result<Sight, JourneyError> {
     let (mut done, mut approved_again) = (Vec::new(), 0);
-    let nodes: Vec<Node> =
-        operator.nodes()?.into_iter().filter(|node| whose(node, wanted).is_some()).collect();
+    let ours = || -> Result<Vec<Node>, JourneyError> {
+        Ok(operator.nodes()?.into_iter().filter(|node| whose(node, wanted).is_some()).collect())
+    };
+    let mut nodes = ours()?;
     for node in &nodes {
         let Some(want) = whose(node, wanted) else { continue };
         match (node.state.as_str(), &node.code) {
@@ -110,6 +112,10 @@ pub fn advance(operator: &Operator<'_>, wanted: &[Wanted]) -> Result<Sight, Jour
             }
             _ => {}
         }
+    }
+    if !done.is_empty() {
+        // What was done has changed what there is to see.
+        nodes = ours()?;
     }
     Ok(Sight { nodes, jobs: operator.jobs()?, done, approved_again })
 }
