@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use pxe::dhcp::Stance;
+use pxe::dhcp::{Mode, Stance};
 use serde::{Deserialize, Serialize};
 
 use crate::job::Job;
@@ -91,6 +91,8 @@ pub struct Network {
     pub own: Ipv4Addr,
     /// Its subnets, those behind relays too.
     pub subnets: Vec<Ipv4Net>,
+    /// Whom DHCP answers here, as configured.
+    pub mode: Mode,
     /// What is done beside another server.
     pub rule: Rule,
     /// Other servers, by what they call themselves.
@@ -103,9 +105,17 @@ pub struct Network {
 
 impl Network {
     /// A network that was not looked at yet.
-    pub fn new(interface: &str, own: Ipv4Addr, subnets: Vec<Ipv4Net>, rule: Rule) -> Self {
-        let (interface, servers) = (interface.to_owned(), BTreeMap::new());
-        Self { interface, own, subnets, rule, servers, looked: None, wanted: None }
+    pub fn new(dhcp: &pxe::dhcp::Network, rule: Rule) -> Self {
+        Self {
+            interface: dhcp.interface.clone(),
+            own: dhcp.local.server,
+            subnets: dhcp.subnets().map(|policy| policy.subnet).collect(),
+            mode: dhcp.local.mode,
+            rule,
+            servers: BTreeMap::new(),
+            looked: None,
+            wanted: None,
+        }
     }
 
     /// What DHCP does here now.
