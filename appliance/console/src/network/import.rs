@@ -38,7 +38,9 @@ struct Columns {
 /// # Errors
 /// What is wrong, a line each, with its place in the file; at most ten.
 pub(super) fn parse(text: &str) -> Result<Vec<Row>, Vec<String>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // A record's place would be that of the line feed before it otherwise.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+    let text = text.as_str();
     let mut reader = csv::ReaderBuilder::new();
     reader.has_headers(false).flexible(true).comment(Some(b'#')).trim(csv::Trim::All);
     let reader = reader.delimiter(delimiter(text)).from_reader(text.as_bytes());
