@@ -125,7 +125,7 @@ mod tests {
             (format!("\u{feff}MAC,IP\n{one},10.77.0.21\n{two},\n"), both(2)),
             (format!("name;IP address;MAC address\nn1;10.77.0.21;{one}\nn2;;{two}\n"), both(2)),
             (format!("# the rack\nhwaddr\taddress\n{one}\t 10.77.0.21\n{two}\t\n"), both(3)),
-            (format!("\"{one}\" , \"10.77.0.21\"\n \"{two}\"\n"), both(1)),
+            (format!("\"{one}\",\"10.77.0.21\"\n\"{two}\"\n"), both(1)),
             (format!("MAC,rack\n{one},A3\n"), vec![row(2, one, None)]),
         ];
         for (text, wanted) in table {
