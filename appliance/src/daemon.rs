@@ -129,7 +129,11 @@ impl Daemon {
         for policy in networks.iter().flat_map(Network::subnets) {
             policy.check().map_err(Fatal::of)?;
         }
-        let subnet = |policy: &Policy| Subnet { net: policy.subnet, controller: policy.server };
+        let subnet = |policy: &Policy| Subnet {
+            net: policy.subnet,
+            controller: policy.server,
+            gateway: policy.gateway(),
+        };
         let site = Site {
             name: config.site.as_str().to_owned(),
             subnets: networks.iter().flat_map(Network::subnets).map(subnet).collect(),
@@ -247,6 +251,7 @@ fn network(config: &Config, provision: &Provision) -> Network {
             Dhcp::Known => Mode::KnownOnly,
             Dhcp::Off => Mode::Off,
         },
+        proxy: false,
         http: HttpBase(SocketAddrV4::new(provision.address.addr(), config.http_port)),
     };
     Network::single(&provision.interface, local)
