@@ -66,7 +66,7 @@ async fn check(session: &mut Session, interface: Option<String>) -> Result<u8, F
     let now = session.now();
     session.show(&answer, |answer, look| Ok(render_networks(&answer.items()?, look, now)))?;
     let rows: Vec<NetworkRow> = answer.items()?;
-    let fine = rows.iter().all(|row| row.others.is_empty() || row.state == "serving");
+    let fine = rows.iter().all(|row| row.advice.is_none());
     Ok(if fine { exit::OK } else { exit::UNHEALTHY })
 }
 

@@ -99,13 +99,14 @@ fn verbs_of_the_network() {
 
 #[test]
 fn a_check_of_the_networks_is_its_exit_code() {
-    for (state, code) in [("paused", 9), ("proxy", 9), ("serving", 0)] {
-        let fake = Fake::start(move |_| list(&[but(samples::network("eno2"), json!({ "state": state }))]));
-        assert_eq!(run(&fake, "network check eno2").code, code, "{state}");
+    for (advice, code) in [(json!("Switch it off."), 9), (Value::Null, 0)] {
+        let fake = Fake::start(move |_| list(&[but(samples::network("eno2"), json!({ "advice": advice }))]));
+        assert_eq!(run(&fake, "network check eno2").code, code);
         assert_eq!(fake.body("POST /v1/networks/check"), json!({"interface": "eno2"}));
     }
-    let fake =
-        Fake::start(|_| list(&[but(samples::network("eno2"), json!({"state": "listening", "others": []}))]));
+    let fake = Fake::start(|_| {
+        list(&[but(samples::network("eno2"), json!({"state": "listening", "others": [], "advice": null}))])
+    });
     assert_eq!(run(&fake, "network check").code, 0);
     assert_eq!(fake.body("POST /v1/networks/check"), json!({}));
 }

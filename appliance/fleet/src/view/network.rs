@@ -59,8 +59,9 @@ fn row(network: &Network) -> NetworkRow {
         interface: network.interface.clone(),
         address: network.own,
         subnets: network.subnets.iter().map(ToString::to_string).collect(),
-        dhcp: mode(network.mode).to_owned(),
+        dhcp: if network.proxy { "proxy" } else { mode(network.mode) }.to_owned(),
         state: match stance {
+            Stance::Serve if network.proxy => "proxy",
             Stance::Serve => "serving",
             Stance::Listening => "listening",
             Stance::Paused(_) => "paused",

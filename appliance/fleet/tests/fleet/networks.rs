@@ -24,6 +24,7 @@ fn wire(rack: &mut Rack, rule: Rule) {
         router: None,
         dns: vec![],
         mode: Mode::Full,
+        proxy: false,
         http: HttpBase::at(OWN),
     };
     let network = Network::new(&pxe::dhcp::Network::single("prov0", local), rule);
