@@ -22,6 +22,7 @@ mod policy;
 mod reply;
 mod request;
 mod standing;
+mod taken;
 mod why;
 
 pub use client::{Arch, Hostname, Ipxe, Uuid, VendorClass};
