@@ -7,6 +7,7 @@ mod clients;
 mod firmware;
 mod hostile;
 mod laws;
+mod model;
 mod names;
 mod ndp;
 mod probe;
