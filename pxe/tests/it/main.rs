@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic; that is how it fails")]
 
 mod clients;
+mod corpus;
+mod diagnoses;
 mod firmware;
 mod hostile;
 mod laws;
 mod names;
 mod ndp;
+mod packets;
 mod scripts;
 mod standing;
 mod states;
