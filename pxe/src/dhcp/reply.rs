@@ -12,6 +12,7 @@ use super::client::VendorClass;
 use super::decide::ReplyKind;
 use super::loader::BootFile;
 use super::policy::Policy;
+use super::probe;
 use super::request::Request;
 use super::why::Why;
 use crate::BootPath;
@@ -40,17 +41,30 @@ pub(super) struct Draft {
     pub(super) boot: Option<(BootFile, BootPath)>,
     /// The client has its network settings from elsewhere.
     pub(super) boot_only: bool,
+    /// The answer to another controller's question: who we are, and nothing else.
+    pub(super) site: Option<String>,
 }
 
 impl Draft {
     /// A reply that gives nothing yet.
     pub(super) fn of(kind: ReplyKind) -> Draft {
         let none = Ipv4Addr::UNSPECIFIED;
-        Draft { kind, yiaddr: none, ciaddr: none, lease_seconds: None, boot: None, boot_only: false }
+        Draft {
+            kind,
+            yiaddr: none,
+            ciaddr: none,
+            lease_seconds: None,
+            boot: None,
+            boot_only: false,
+            site: None,
+        }
     }
 
     /// In a few words.
     pub(super) fn what(&self, policy: &Policy) -> String {
+        if let Some(site) = &self.site {
+            return format!("another controller looks for DHCP servers: told that this is {site}");
+        }
         let kind = match self.kind {
             ReplyKind::Offer => "offer",
             ReplyKind::Ack => "ack",
@@ -87,7 +101,7 @@ impl Draft {
     }
 
     fn message(&self, policy: &Policy, request: &Request) -> Message {
-        let us = policy.server.addr();
+        let us = policy.server;
         let next = if self.boot.is_some() { us } else { Ipv4Addr::UNSPECIFIED };
         let mut message = Message::new_with_id(
             request.xid,
@@ -111,7 +125,11 @@ impl Draft {
         if let Some(id) = &request.client_id {
             give(DhcpOption::ClientIdentifier(id.clone()));
         }
-        if self.kind != ReplyKind::Nak {
+        if let Some(site) = &self.site {
+            give(DhcpOption::ClassIdentifier(probe::VENDOR.as_bytes().to_vec()));
+            let code = OptionCode::from(probe::SITE);
+            give(DhcpOption::Unknown(UnknownOption::new(code, site.as_bytes().to_vec())));
+        } else if self.kind != ReplyKind::Nak {
             self.settings(policy, &mut message);
             self.boot_fields(policy, request, &mut message);
         }
@@ -129,8 +147,8 @@ impl Draft {
         if self.boot_only {
             return;
         }
-        give(DhcpOption::SubnetMask(policy.server.netmask()));
-        give(DhcpOption::BroadcastAddr(policy.server.broadcast()));
+        give(DhcpOption::SubnetMask(policy.subnet.netmask()));
+        give(DhcpOption::BroadcastAddr(policy.subnet.broadcast()));
         if let Some(router) = policy.router {
             give(DhcpOption::Router(vec![router]));
         }
@@ -142,7 +160,7 @@ impl Draft {
     /// Header fields and options for firmware. shim reads the header only, others the options only: both are given.
     fn boot_fields(&self, policy: &Policy, request: &Request, message: &mut Message) {
         let Some((file, _)) = self.boot else { return };
-        let (server, name) = (policy.server.addr().to_string(), file.name(policy));
+        let (server, name) = (policy.server.to_string(), file.name(policy));
         message.set_sname(server.as_bytes()).set_fname(name.as_bytes());
         let mut give = |option| message.opts_mut().insert(option);
         // With a NUL: edk2 writes one over the next option's code otherwise, and some ROMs need it.

@@ -11,6 +11,7 @@ mod laws;
 mod names;
 mod ndp;
 mod packets;
+mod probe;
 mod scripts;
 mod standing;
 mod states;
