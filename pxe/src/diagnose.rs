@@ -14,11 +14,8 @@ mod http;
 mod loader;
 mod offer;
 
-use std::net::Ipv4Addr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::dhcp::Mode;
 use crate::trace::{Stage, Trace};
 use crate::{Mac, Time};
 use case::Case;
@@ -37,10 +34,6 @@ pub struct Facts {
     pub memory_mib: Option<u64>,
     /// When the system installed on it was heard last.
     pub heard: Option<Time>,
-    /// Whom DHCP answers on its network.
-    pub mode: Option<Mode>,
-    /// Our address there.
-    pub server: Option<Ipv4Addr>,
     /// Names of the files that the boot store lacks.
     pub missing: Vec<String>,
     /// Listeners that do not listen, each with its reason.
@@ -137,11 +130,10 @@ pub const RULES: &[Rule] = &[
     rule("stranger-not-answered", address::stranger),
     rule("pool-exhausted", address::pool_exhausted),
     rule("relay-not-ours", address::relay_not_ours),
-    rule("reserved-address-held", address::reserved_held),
+    rule("fixed-elsewhere", address::fixed_elsewhere),
     rule("address-in-use", address::in_use),
     rule("arch-unsupported", firmware::arch_unsupported),
     rule("arch-missing", firmware::arch_missing),
-    rule("http-boot-not-served", firmware::http_not_served),
     rule("boot-service-silent", offer::boot_service_silent),
     // Somebody else answers.
     rule("took-other-offer", offer::took_other).over(&["foreign-server", "another-rackwright"]),

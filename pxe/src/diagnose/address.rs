@@ -23,9 +23,10 @@ pub(super) fn dhcp_off(case: &Case<'_>) -> Option<Hint> {
 pub(super) fn stood_back(case: &Case<'_>) -> Option<Hint> {
     let (step, dhcp) = case.silence(Silence::StoodBack)?;
     let hint = Hint::certain(step.at, format!("it asks on {}, where we stay silent", dhcp.interface));
-    Some(hint.why(format!("Another DHCP server answers on that network: {}.", said(&dhcp.answer))).fix(
-        "turn the other server off, or serve beside it (proxyDHCP); what is there: rackwright network check",
-    ))
+    Some(
+        hint.why(format!("Another DHCP server answers on that network: {}.", said(&dhcp.answer)))
+            .fix("turn the other server off, or set dhcp = \"proxy\" to serve beside it"),
+    )
 }
 
 pub(super) fn stranger(case: &Case<'_>) -> Option<Hint> {
@@ -60,13 +61,16 @@ pub(super) fn relay_not_ours(case: &Case<'_>) -> Option<Hint> {
     )
 }
 
-pub(super) fn reserved_held(case: &Case<'_>) -> Option<Hint> {
-    let (step, dhcp) = case.silence(Silence::Held)?;
-    let hint = Hint::certain(step.at, "its reserved address is held by another machine");
-    Some(
-        hint.why(format!("{}.", said(&dhcp.answer)))
-            .fix("see who has it: rackwright network leases; release it there, or reserve another"),
-    )
+pub(super) fn fixed_elsewhere(case: &Case<'_>) -> Option<Hint> {
+    let (step, dhcp) = case.silence(Silence::Elsewhere)?;
+    let hint = Hint::certain(
+        step.at,
+        format!("it asks on {}, and its address is fixed in another network", dhcp.interface),
+    );
+    Some(hint.why(format!("{}.", said(&dhcp.answer))).fix(format!(
+        "plug it where it belongs; or, if it shall stay here: rackwright network unreserve {}",
+        case.trace.mac
+    )))
 }
 
 pub(super) fn in_use(case: &Case<'_>) -> Option<Hint> {

@@ -30,12 +30,13 @@ pub(super) fn arch_unsupported(case: &Case<'_>) -> Option<Hint> {
         format!("it is {} (option 93 says {arch}), and there is no loader for that", arch_name(arch)),
     );
     let fix = match arch {
-        6 | 15 => {
+        15..=19 => "in its firmware setup, put \"PXE over IPv4\" before \"HTTP boot\", if it has both",
+        6 => {
             "switch its firmware to 64-bit UEFI or to BIOS (legacy) mode, if it has them; else it cannot be used"
         }
         _ => "use another server: this kind has no boot files here",
     };
-    Some(hint.why("Boot loaders exist here for 64-bit x86 and ARM UEFI and for x86 BIOS.").fix(fix))
+    Some(hint.why("There are boot loaders here for 64-bit x86 with UEFI and for x86 with BIOS.").fix(fix))
 }
 
 pub(super) fn arch_missing(case: &Case<'_>) -> Option<Hint> {
@@ -44,15 +45,6 @@ pub(super) fn arch_missing(case: &Case<'_>) -> Option<Hint> {
     Some(hint.why("Very old PXE ROMs leave it out; some relays and firewalls strip it.").fix(
         "update the network card's boot ROM; if a relay is in between, look there for a DHCP option filter",
     ))
-}
-
-pub(super) fn http_not_served(case: &Case<'_>) -> Option<Hint> {
-    let (step, _) = case.silence(Silence::HttpBoot)?;
-    let hint = Hint::certain(step.at, "it tries UEFI HTTP boot, which it is not served");
-    Some(
-        hint.why("The same machine can boot by PXE over IPv4; only its order of boot entries is wrong.")
-            .fix("in its firmware setup, put \"PXE over IPv4\" before \"HTTP boot\""),
-    )
 }
 
 /// The last acknowledgement of a firmware, when no file was asked for and it had time to.

@@ -37,7 +37,7 @@ pub(super) fn took_other(case: &Case<'_>) -> Option<Hint> {
     Some(
         hint.why("Two servers answer on this network, and firmware takes whichever offer it likes better.").fix(
             format!(
-                "find {other} (rackwright network check tells its MAC) and turn its DHCP off there, or serve beside it"
+                "find {other} and turn its DHCP off for this network, or set dhcp = \"proxy\" here to serve beside it"
             ),
         ),
     )
@@ -72,7 +72,9 @@ pub(super) fn foreign(case: &Case<'_>) -> Option<Hint> {
     let hint = Hint::likely(step.at, format!("another DHCP server, {server}, answers on this network"));
     Some(
         hint.why("The machine asked and never came back to us: most likely it took that server's offer.")
-            .fix(format!("turn DHCP off on {server} for this network, or serve beside it; see: rackwright network check")),
+            .fix(format!(
+                "turn DHCP off on {server} for this network, or set dhcp = \"proxy\" here to serve beside it"
+            )),
     )
 }
 

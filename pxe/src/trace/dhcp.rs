@@ -128,8 +128,6 @@ pub enum Silence {
     Arch,
     /// It does not say its architecture.
     NoArch,
-    /// HTTP boot is not served to it.
-    HttpBoot,
     /// It chose another server.
     OtherServer,
     /// No address is free.
@@ -140,8 +138,8 @@ pub enum Silence {
     Subnet,
     /// Its address was found in use.
     InUse,
-    /// Its reserved address is another's.
-    Held,
+    /// Its fixed address is in another network than the one it asks on.
+    Elsewhere,
     /// Any other reason.
     Other,
 }
@@ -154,7 +152,9 @@ impl Dhcp {
         let (class, vendor) = match &request.vendor {
             VendorClass::Pxe => (Class::Pxe, None),
             VendorClass::Http => (Class::Http, None),
-            VendorClass::Other(text) => (Class::Other, Some(Plain::new(text))),
+            other @ (VendorClass::Probe | VendorClass::Other(_)) => {
+                (Class::Other, Some(Plain::new(&other.to_string())))
+            }
             VendorClass::Absent => (Class::Absent, None),
         };
         Dhcp {
@@ -223,7 +223,13 @@ impl Answer {
     /// A silence that has a reason.
     #[must_use]
     pub fn silence(why: &Why) -> Answer {
-        Answer::Silence { cause: why.into(), why: why.to_string().into() }
+        Answer::Silence { cause: why.into(), why: why.to_string().replace('…', "...").into() }
+    }
+
+    /// A silence whose reason is not in the protocol: nothing can be saved, we are stopping.
+    #[must_use]
+    pub fn unable(why: &str) -> Answer {
+        Answer::Silence { cause: Silence::Other, why: why.into() }
     }
 
     /// What the client was told to boot.
@@ -273,19 +279,19 @@ impl From<&Why> for Silence {
         match why {
             Why::Off => Silence::Off,
             Why::UnknownMachine(_) => Silence::Stranger,
-            Why::ArchUnsupported(_) => Silence::Arch,
+            Why::ArchUnsupported(_) | Why::HttpBoot => Silence::Arch,
             Why::ArchMissing => Silence::NoArch,
-            Why::HttpBoot => Silence::HttpBoot,
             Why::OtherServer(_) => Silence::OtherServer,
             Why::PoolExhausted { .. } => Silence::PoolExhausted,
             Why::RelayNotOurs(_) => Silence::Relay,
             Why::SubnetNotOurs(_) | Why::SourceNotOurs(_) => Silence::Subnet,
             Why::FixedIsInUse { .. } => Silence::InUse,
-            Why::ReservedIsHeld { .. } => Silence::Held,
+            Why::FixedElsewhere(_) => Silence::Elsewhere,
             Why::NoAddress(_)
             | Why::NotItsAddress { .. }
             | Why::NotPxe
             | Why::NotOnPxePort(_)
+            | Why::NotAProbe(_)
             | Why::ReplyTooLong(_) => Silence::Other,
         }
     }

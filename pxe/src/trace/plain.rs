@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Longest text kept, in characters.
-const LONGEST: usize = 120;
+const LONGEST: usize = 160;
 
 /// A text that somebody sent, cut to [`LONGEST`] printable ASCII characters; every other one is a question mark.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

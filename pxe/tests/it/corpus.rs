@@ -153,8 +153,8 @@ fn taken_apart(words: &[String]) -> (Vec<&str>, BTreeMap<&str, &str>) {
     let (mut plain, mut pairs) = (Vec::new(), BTreeMap::new());
     for word in words {
         match word.split_once('=') {
-            Some((name, value)) => drop(pairs.insert(name, value)),
-            None => plain.push(word.as_str()),
+            Some((name, value)) if !name.contains(' ') => drop(pairs.insert(name, value)),
+            _ => plain.push(word.as_str()),
         }
     }
     (plain, pairs)
