@@ -5,15 +5,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet::{Event, boot_task};
 use ipnet::Ipv4Net;
+use pxe::dhcp::Door;
 use pxe::files::StoreFile;
 use pxe::ndp::{self, Booting};
 use pxe::script::{self, BootTask, CaPin, NodeView};
+use pxe::trace::{Answer, Fetch, What};
 use pxe::{BootPath, HttpBase, Mac};
 
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
 use crate::listen::ndp::{NdpAnswer, NdpService};
+use crate::trace::told;
 use crate::writer::{Core, Packet, World, hardware, now};
+
+/// The ports of RFC 2131 §4.1 and of PXE 2.1 §2.2.
+const DHCP_PORT: u16 = 67;
+const PXE_PORT: u16 = 4011;
 
 /// What booting servers talk to.
 #[derive(Clone, Debug)]
@@ -63,18 +70,23 @@ impl Netboot {
 
 impl DhcpService for Netboot {
     async fn answer(&self, packet: DhcpIn) -> DhcpAnswer {
-        let answer = self
-            .core
-            .dhcp(Packet { interface: packet.interface.into(), bytes: packet.bytes, arrival: packet.arrival })
-            .await;
+        let DhcpIn { interface, arrival, bytes, .. } = packet;
+        let asked = bytes.clone();
+        let answer = self.core.dhcp(Packet { interface: interface.as_str().into(), bytes, arrival }).await;
+        let record = |answer| {
+            let port = if arrival.door == Door::Proxy { PXE_PORT } else { DHCP_PORT };
+            self.core.boots.dhcp(&self.core.world(), &asked, port, &interface, answer);
+        };
         match answer {
             crate::writer::DhcpAnswer::Send(reply) => {
+                record(Answer::sent(reply.kind, reply.address, &reply.packet));
                 let mut booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
                 booting.told(&reply, pxe::Time(now().0));
                 DhcpAnswer::Send { to: reply.to, packet: reply.packet }
             }
             crate::writer::DhcpAnswer::Silence(why) => {
-                tracing::debug!(why, "dhcp silence");
+                tracing::debug!(?why, "dhcp silence");
+                record(why);
                 DhcpAnswer::Silence
             }
             crate::writer::DhcpAnswer::Malformed(why) => DhcpAnswer::Malformed(why),
@@ -86,7 +98,12 @@ impl NdpService for Netboot {
     fn answer(&self, message: &[u8], source: Ipv6Addr) -> NdpAnswer {
         let booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
         match ndp::answer(&booting, message, source, pxe::Time(now().0)) {
-            Ok(advertisement) => NdpAnswer::Send(advertisement.to_vec()),
+            Ok(advertisement) => {
+                if let Some(mac) = ndp::sender_of(source) {
+                    self.core.boots.card(&self.core.world(), mac, What::Router);
+                }
+                NdpAnswer::Send(advertisement.to_vec())
+            }
             Err(why) if why.is_malformed() => NdpAnswer::Malformed(why.to_string()),
             Err(why) => NdpAnswer::Silence(why.to_string()),
         }
@@ -138,5 +155,17 @@ impl FileService for Netboot {
             }
             Served::Script(Script::GrubConfig | Script::Autoexec) => {}
         }
+    }
+
+    fn asked(&self, fetch: Fetch, what: Option<Served>, asker: &Asker) {
+        let world = self.core.world();
+        let own = match what {
+            Some(Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac))) => Some(mac),
+            Some(Served::Script(Script::GrubConfig | Script::Autoexec) | Served::File(_)) | None => None,
+        };
+        let task =
+            own.filter(|_| fetch.is_whole()).and_then(hardware).map(|mac| boot_task(&world.fleet, &mac));
+        let told = task.as_ref().map(told);
+        self.core.boots.fetch(&world, asker.peer.ip(), own, Fetch { told, ..fetch });
     }
 }

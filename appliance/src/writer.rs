@@ -18,11 +18,13 @@ use fleet::{Catalog, Denied, Event, Fleet, Reply, Site, Time};
 use protocol::{HardwareAddress, IdentityFile, NodeId};
 use pxe::Mac;
 use pxe::dhcp::{Arrival, LeaseChange, Leases, Network};
+use pxe::trace::Answer;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::reservation::Reservation;
 use crate::space::Space;
 use crate::store::{Log, Store, StoreError};
+use crate::trace::Recorder;
 use run::Writer;
 use told::Told;
 
@@ -111,8 +113,8 @@ pub struct Done {
 pub enum DhcpAnswer {
     /// Send this; what it promises is durable.
     Send(Box<pxe::dhcp::Reply>),
-    /// Say nothing, for this reason.
-    Silence(String),
+    /// Say nothing: for this reason, or because the client expects nothing.
+    Silence(Answer),
     /// Say nothing: it was not DHCP as a client speaks it.
     Malformed(String),
 }
@@ -137,6 +139,10 @@ pub struct Core {
     pub space: Space,
     /// Roles and services.
     pub catalog: Arc<Catalog>,
+    /// The networks, as configured.
+    pub networks: Arc<[Network]>,
+    /// What booting machines sent and were answered; in memory only.
+    pub boots: Recorder,
 }
 
 impl std::fmt::Debug for Input {
@@ -172,11 +178,13 @@ impl Core {
         let (publish, view) = watch::channel(Arc::new(world));
         let space = Space::new(store.folder());
         let (shared, told) = (Arc::clone(&catalog), Told::default());
+        let known = networks.clone().into();
         let writer = Writer { store, publish, catalog: shared, networks, space: space.clone(), told };
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let thread = thread.spawn(move || writer.run(receiver));
         let thread = thread.map_err(|source| StoreError::Thread { source })?;
-        Ok((Core { inputs, world: view, log, space, catalog }, thread))
+        let boots = Recorder::default();
+        Ok((Core { inputs, world: view, log, space, catalog, networks: known, boots }, thread))
     }
 
     /// What is, as of the last commit.
@@ -211,7 +219,7 @@ impl Core {
     /// Brings a DHCP packet; the lease is durable when this returns.
     pub async fn dhcp(&self, packet: Packet) -> DhcpAnswer {
         let (done, answer) = oneshot::channel();
-        let stopping = || DhcpAnswer::Silence(Refused::Stopping.to_string());
+        let stopping = || DhcpAnswer::Silence(Answer::unable(&Refused::Stopping.to_string()));
         match self.send(Input::Dhcp(Box::new(packet), done)).await {
             Ok(()) => answer.await.unwrap_or_else(|_| stopping()),
             Err(_) => stopping(),

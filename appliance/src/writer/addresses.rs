@@ -8,6 +8,7 @@ use fleet::{Denied, Node, State, Time};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
 use pxe::dhcp::{AddressError, Arrival, Decision, LeaseChange, Machine, Network, Policy, Request, Why};
+use pxe::trace::Answer;
 
 use super::draft::Draft;
 use super::{AddressWish, DhcpAnswer, Packet, Refused, World, addresses, hardware};
@@ -29,12 +30,12 @@ fn network<'a>(networks: &'a [Network], interface: &str) -> Option<&'a Network> 
 
 /// The silence on an interface that is none of ours.
 fn nobody(interface: &str) -> DhcpAnswer {
-    DhcpAnswer::Silence(format!("{interface} is no provisioning network"))
+    DhcpAnswer::Silence(Answer::unable(&format!("{interface} is no provisioning network")))
 }
 
 impl Draft<'_> {
     pub(super) fn dhcp(&mut self, packet: &Packet) -> DhcpAnswer {
-        let silent = DhcpAnswer::Silence;
+        let unable = |why: String| DhcpAnswer::Silence(Answer::unable(&why));
         let request = match Request::parse(&packet.bytes) {
             Ok(request) => request,
             Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
@@ -45,18 +46,18 @@ impl Draft<'_> {
         match self.decide(network, &request, packet.arrival) {
             Decision::Ignore(why) => {
                 self.tell(request.mac, "silence", why.to_string());
-                silent(why.to_string())
+                DhcpAnswer::Silence(Answer::silence(&why))
             }
             Decision::Record { lease, what } => match self.lease(*lease) {
                 Ok(()) => {
-                    self.tell(request.mac, "address", what.clone());
-                    silent(what)
+                    self.tell(request.mac, "address", what);
+                    DhcpAnswer::Silence(Answer::Noted)
                 }
-                Err(why) => silent(why),
+                Err(why) => unable(why),
             },
             Decision::Reply(reply) => {
                 if let Some(Err(why)) = reply.lease.clone().map(|lease| self.lease(lease)) {
-                    return silent(why);
+                    return unable(why);
                 }
                 self.tell(request.mac, "address", reply.what.clone());
                 DhcpAnswer::Send(reply)
@@ -220,6 +221,6 @@ impl Unsaved<'_> {
         let (now, machine) = (pxe::Time(self.now.0), self.world.machine(request.mac));
         let (leases, arrival) = (&self.world.leases, packet.arrival);
         let standing = pxe::dhcp::standing(network, leases, machine, &request, arrival, now);
-        standing.map_or_else(|| DhcpAnswer::Silence(self.why.to_owned()), DhcpAnswer::Send)
+        standing.map_or_else(|| DhcpAnswer::Silence(Answer::unable(self.why)), DhcpAnswer::Send)
     }
 }

@@ -35,23 +35,43 @@ struct Card {
     address: Option<Ipv4Addr>,
 }
 
+impl Card {
+    fn new(mac: Mac, node: bool) -> Card {
+        Card { trace: Trace::new(mac), node, address: None }
+    }
+}
+
 impl Book {
-    /// Takes note of what a card did; `node` says whether it is a node's.
-    pub fn note(&mut self, mac: Mac, node: bool, step: Step) {
-        if let Some(address) = step.what.dhcp().and_then(super::Dhcp::address) {
-            self.has(mac, node, address);
-        }
-        let card = self.card(mac, node);
+    /// Takes note of what a card did; of one that is new here, `node` says whether it is a node's.
+    pub fn note(&mut self, mac: Mac, node: impl FnOnce() -> bool, step: Step) {
+        let address = step.what.dhcp().and_then(super::Dhcp::address);
+        let card = self.cards.entry(mac).or_insert_with(|| Card::new(mac, node()));
         let before = card.trace.len();
         card.trace.push(step);
         let after = card.trace.len();
         self.steps = (self.steps + after).saturating_sub(before);
+        if let Some(address) = address {
+            self.settle(mac, address);
+        }
         self.keep_small(mac);
     }
 
+    /// Whether anything is remembered of a card.
+    #[must_use]
+    pub fn knows(&self, mac: Mac) -> bool {
+        self.cards.contains_key(&mac)
+    }
+
+    /// The card is a node's from now on, and kept before those of strangers.
+    pub fn adopt(&mut self, mac: Mac) {
+        if let Some(card) = self.cards.get_mut(&mac) {
+            card.node = true;
+        }
+    }
+
     /// Takes note that a card has this address: a later step may name only that.
-    pub fn has(&mut self, mac: Mac, node: bool, address: Ipv4Addr) {
-        let card = self.card(mac, node);
+    fn settle(&mut self, mac: Mac, address: Ipv4Addr) {
+        let Some(card) = self.cards.get_mut(&mac) else { return };
         if let Some(old) = card.address.replace(address).filter(|old| *old != address)
             && self.addresses.get(&old) == Some(&mac)
         {
@@ -62,7 +82,6 @@ impl Book {
         {
             other.address = None;
         }
-        self.keep_small(mac);
     }
 
     /// Who has this address, as far as was seen.
@@ -103,6 +122,11 @@ impl Book {
         Some(trace)
     }
 
+    /// What happened to our networks, oldest first.
+    pub fn around(&self) -> impl DoubleEndedIterator<Item = &Step> {
+        self.around.iter()
+    }
+
     /// Every card, by its address.
     pub fn cards(&self) -> impl Iterator<Item = Mac> {
         self.cards.keys().copied()
@@ -132,13 +156,6 @@ impl Book {
         });
         let best = twins.max_by_key(|(_, stage)| *stage)?;
         (best.1 >= Stage::Script && best.1 > own.reached()).then_some(best)
-    }
-
-    fn card(&mut self, mac: Mac, node: bool) -> &mut Card {
-        let fresh = || Card { trace: Trace::new(mac), node, address: None };
-        let card = self.cards.entry(mac).or_insert_with(fresh);
-        card.node = node;
-        card
     }
 
     /// Forgets until it fits: strangers before nodes, those that never booted before others, and of these whoever was

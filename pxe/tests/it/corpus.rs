@@ -59,7 +59,7 @@ pub(crate) fn trace(steps: &[Step]) -> Trace {
     for step in steps {
         match &step.what {
             What::Link { .. } | What::Foreign { .. } => book.note_around(step.clone()),
-            _ => book.note(mac(), true, step.clone()),
+            _ => book.note(mac(), || true, step.clone()),
         }
     }
     book.trace(mac()).unwrap_or_else(|| Trace::new(mac()))

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic; that is how it fails")]
 
+mod books;
 mod clients;
 mod corpus;
 mod diagnoses;

@@ -52,7 +52,7 @@ pub(crate) fn run(data: &[u8]) -> Reached {
         let step = Step::new(now, what(&mut input));
         match step.what {
             What::Link { .. } | What::Foreign { .. } => book.note_around(step),
-            _ => book.note(mac, last & 4 == 0, step),
+            _ => book.note(mac, || last & 4 == 0, step),
         }
         steps += 1;
     }
