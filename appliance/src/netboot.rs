@@ -10,13 +10,15 @@ use pxe::dhcp::Lease;
 use pxe::files::StoreFile;
 use pxe::ndp::{self, Booting};
 use pxe::script::{self, BootTask, CaPin, NodeView};
+use pxe::trace::{Answer, Fetch, What};
 use pxe::{BootPath, HttpBase, Mac};
 
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
 use crate::listen::foreign::{self, ForeignService};
 use crate::listen::ndp::{NdpAnswer, NdpService};
-use crate::writer::{Answers, Core, Packet, Question, Urgency, World, hardware, now};
+use crate::trace::told;
+use crate::writer::{Answered, Answers, Core, Packet, Question, Urgency, World, hardware, now};
 
 /// What booting servers talk to.
 #[derive(Clone, Debug)]
@@ -95,7 +97,7 @@ fn address(lease: Option<&Lease>, peer: IpAddr, site: &Site) -> Option<Ipv4Addr>
 
 impl DhcpService for Netboot {
     type Question = Question;
-    type Decided = crate::writer::DhcpAnswer;
+    type Decided = Answered;
 
     fn read(&self, packet: DhcpIn) -> Result<(Urgency, Question), String> {
         let DhcpIn { interface, bytes, arrival, .. } = packet;
@@ -107,14 +109,21 @@ impl DhcpService for Netboot {
         self.core.ask(questions, answers).await;
     }
 
-    fn say(&self, decided: crate::writer::DhcpAnswer) -> DhcpAnswer {
-        match decided {
+    fn say(&self, Answered { question, answer }: Answered) -> DhcpAnswer {
+        let record = |answer| self.core.boots.dhcp(&self.core.world(), &question, answer);
+        match answer {
             crate::writer::DhcpAnswer::Send(reply) => {
+                record(Answer::sent(reply.kind, reply.address, &reply.packet));
                 let mut booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
                 booting.told(&reply, pxe::Time(now().0));
                 DhcpAnswer::Send { to: reply.to, packet: reply.packet }
             }
-            crate::writer::DhcpAnswer::Silence(why) | crate::writer::DhcpAnswer::Malformed(why) => {
+            crate::writer::DhcpAnswer::Silence(why) => {
+                tracing::debug!(?why, "dhcp silence");
+                record(why);
+                DhcpAnswer::Silence
+            }
+            crate::writer::DhcpAnswer::Malformed(why) => {
                 tracing::debug!(why, "dhcp silence");
                 DhcpAnswer::Silence
             }
@@ -158,7 +167,12 @@ impl NdpService for Netboot {
     fn answer(&self, message: &[u8], source: Ipv6Addr) -> NdpAnswer {
         let booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
         match ndp::answer(&booting, message, source, pxe::Time(now().0)) {
-            Ok(advertisement) => NdpAnswer::Send(advertisement.to_vec()),
+            Ok(advertisement) => {
+                if let Some(mac) = ndp::sender_of(source) {
+                    self.core.boots.card(&self.core.world(), mac, What::Router);
+                }
+                NdpAnswer::Send(advertisement.to_vec())
+            }
             Err(why) if why.is_malformed() => NdpAnswer::Malformed(why.to_string()),
             Err(why) => NdpAnswer::Silence(why.to_string()),
         }
@@ -214,5 +228,17 @@ impl FileService for Netboot {
             }
             Served::Script(Script::GrubConfig | Script::Autoexec) => {}
         }
+    }
+
+    fn asked(&self, fetch: Fetch, what: Option<Served>, asker: &Asker) {
+        let world = self.core.world();
+        let own = match what {
+            Some(Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac))) => Some(mac),
+            Some(Served::Script(Script::GrubConfig | Script::Autoexec) | Served::File(_)) | None => None,
+        };
+        let task =
+            own.filter(|_| fetch.is_whole()).and_then(hardware).map(|mac| boot_task(&world.fleet, &mac));
+        let told = task.as_ref().map(told);
+        self.core.boots.fetch(&world, asker.peer.ip(), own, Fetch { told, ..fetch });
     }
 }

@@ -23,11 +23,13 @@ use fleet::{Catalog, Change, Denied, Event, Fleet, Reply, Site, Time};
 use protocol::{HardwareAddress, IdentityFile, NodeId};
 use pxe::Mac;
 use pxe::dhcp::{Arrival, LeaseChange, Leases, Malformed, Network, Request};
+use pxe::trace::Answer;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::reservation::Reservation;
 use crate::space::Space;
 use crate::store::{Log, Store, StoreError};
+use crate::trace::Recorder;
 pub use addresses::Urgency;
 use nics::Nics;
 use run::Writer;
@@ -97,8 +99,17 @@ impl Packet {
     }
 }
 
+/// A question with its answer.
+#[derive(Debug)]
+pub struct Answered {
+    /// What was asked.
+    pub question: Question,
+    /// What to do about it.
+    pub answer: DhcpAnswer,
+}
+
 /// Answers to questions, in as many parts as there are moments at which they may leave.
-pub type Answers = mpsc::UnboundedSender<Vec<DhcpAnswer>>;
+pub type Answers = mpsc::UnboundedSender<Vec<Answered>>;
 
 /// What an operator wants of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,8 +172,8 @@ pub struct Done {
 pub enum DhcpAnswer {
     /// Send this; what it promises is durable.
     Send(Box<pxe::dhcp::Reply>),
-    /// Say nothing, for this reason.
-    Silence(String),
+    /// Say nothing: for this reason, or because the client expects nothing.
+    Silence(Answer),
     /// Say nothing: it was not DHCP as a client speaks it.
     Malformed(String),
 }
@@ -187,6 +198,10 @@ pub struct Core {
     pub space: Space,
     /// Roles and services.
     pub catalog: Arc<Catalog>,
+    /// The networks, as configured.
+    pub networks: Arc<[Network]>,
+    /// What booting machines sent and were answered; in memory only.
+    pub boots: Recorder,
 }
 
 impl Input {
@@ -225,7 +240,7 @@ impl Core {
         for Wired { dhcp, rule } in &networks {
             fleet.put(Change::Network(Box::new(fleet::network::Network::new(dhcp, *rule))));
         }
-        let networks = networks.into_iter().map(|wired| wired.dhcp).collect();
+        let networks: Vec<_> = networks.into_iter().map(|wired| wired.dhcp).collect();
         let nics = Nics::of(&fleet);
         let site = Site { addresses: nics.addresses(&leases), ..site };
         let world = World {
@@ -242,12 +257,13 @@ impl Core {
         let (publish, view) = watch::channel(Arc::new(world));
         let space = Space::new(store.folder());
         let (shared, told) = (Arc::clone(&catalog), Told::default());
-        let (space_too, held) = (space.clone(), Vec::new());
+        let (space_too, held, known) = (space.clone(), Vec::new(), networks.clone().into());
         let writer = Writer { store, publish, catalog: shared, networks, space: space_too, told, held };
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let thread = thread.spawn(move || writer.run(receiver));
         let thread = thread.map_err(|source| StoreError::Thread { source })?;
-        Ok((Core { inputs, world: view, log, space, catalog }, thread))
+        let boots = Recorder::default();
+        Ok((Core { inputs, world: view, log, space, catalog, networks: known, boots }, thread))
     }
 
     /// What is, as of the last commit.
@@ -288,7 +304,8 @@ impl Core {
         }
         drop(answers);
         let answered = answer.recv().await.and_then(|mut answers| answers.pop());
-        answered.unwrap_or_else(|| DhcpAnswer::Silence(Refused::Stopping.to_string()))
+        let stopping = || DhcpAnswer::Silence(Answer::unable(&Refused::Stopping.to_string()));
+        answered.map_or_else(stopping, |answered| answered.answer)
     }
 
     /// Brings DHCP packets. There is one answer for each, unless the daemon is stopping; what it promises is durable

@@ -12,6 +12,7 @@ use pxe::dhcp::{
     AddressError, Arrival, Decision, Kind, LeaseChange, LeaseState, Machine, Network, Policy, ReplyKind,
     Request, Why,
 };
+use pxe::trace::Answer;
 
 use super::draft::{Draft, Promise};
 use super::{AddressWish, DhcpAnswer, Question, Refused, World, hardware};
@@ -53,7 +54,7 @@ fn network<'a>(networks: &'a [Network], interface: &str) -> Option<&'a Network> 
 
 /// The silence on an interface that is none of ours.
 fn nobody(interface: &str) -> DhcpAnswer {
-    DhcpAnswer::Silence(format!("{interface} is no provisioning network"))
+    DhcpAnswer::Silence(Answer::unable(&format!("{interface} is no provisioning network")))
 }
 
 impl Draft<'_> {
@@ -63,24 +64,23 @@ impl Draft<'_> {
         let Some(network) = network(self.networks, interface) else {
             return (nobody(interface), Promise::Something);
         };
-        let silent = |why| (DhcpAnswer::Silence(why), Promise::Something);
+        let unable = |why: String| (DhcpAnswer::Silence(Answer::unable(&why)), Promise::Something);
         match self.decide(network, request, *arrival) {
             Decision::Ignore(why) => {
                 self.notice(network, request, why);
-                let why = why.to_string();
-                self.tell(request.mac, "silence", &why);
-                silent(why)
+                self.tell(request.mac, "silence", &why.to_string());
+                (DhcpAnswer::Silence(Answer::silence(&why)), Promise::Something)
             }
             Decision::Record { lease, what } => match self.lease(*lease) {
                 Ok(_) => {
                     self.tell(request.mac, "address", &what);
-                    silent(what)
+                    (DhcpAnswer::Silence(Answer::Noted), Promise::Something)
                 }
-                Err(why) => silent(why),
+                Err(why) => unable(why),
             },
             Decision::Reply(reply) => {
                 let promise = match reply.lease.clone().map(|lease| self.lease(lease)) {
-                    Some(Err(why)) => return silent(why),
+                    Some(Err(why)) => return unable(why),
                     Some(Ok(promise)) => promise,
                     None if reply.kind == ReplyKind::Offer => Promise::Nothing,
                     None => Promise::Something,
@@ -293,6 +293,6 @@ impl Unsaved<'_> {
         let Some(network) = network(self.networks, interface) else { return nobody(interface) };
         let (now, machine) = (pxe::Time(self.now.0), self.world.machine(request.mac));
         let standing = pxe::dhcp::standing(network, &self.world.leases, machine, request, *arrival, now);
-        standing.map_or_else(|| DhcpAnswer::Silence(self.why.to_owned()), DhcpAnswer::Send)
+        standing.map_or_else(|| DhcpAnswer::Silence(Answer::unable(self.why)), DhcpAnswer::Send)
     }
 }

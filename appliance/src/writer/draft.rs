@@ -13,7 +13,7 @@ use super::addresses::Unsaved;
 use super::nics::Nics;
 use super::run::Writer;
 use super::told::Told;
-use super::{Answers, DhcpAnswer, Done, Input, Question, Refused, World};
+use super::{Answered, Answers, DhcpAnswer, Done, Input, Question, Refused, World};
 use crate::space::Trouble;
 use crate::store::{Batch, Store};
 
@@ -32,7 +32,7 @@ pub(super) struct Decided {
     /// To be given after that.
     pub(super) answers: Vec<Answer>,
     /// What promises nothing, and may be said before.
-    early: Vec<(Answers, Vec<DhcpAnswer>)>,
+    early: Vec<(Answers, Vec<Answered>)>,
     /// The offers, of which nothing is saved.
     pub(super) offers: Vec<LeaseChange>,
     /// Whether it was known that nothing can be saved; then nothing is said before.
@@ -53,7 +53,7 @@ pub(super) struct Draft<'a> {
     pub(super) world: World,
     pub(super) batch: Batch,
     answers: Vec<Answer>,
-    early: Vec<(Answers, Vec<DhcpAnswer>)>,
+    early: Vec<(Answers, Vec<Answered>)>,
     pub(super) offers: Vec<LeaseChange>,
     troubled: bool,
     /// Whether the index of NICs is older than the fleet.
@@ -139,7 +139,7 @@ impl<'a> Draft<'a> {
         let (mut early, mut late) = (Vec::new(), Vec::new());
         for question in questions {
             match self.dhcp(&question) {
-                (answer, Promise::Nothing) if !self.troubled => early.push(answer),
+                (answer, Promise::Nothing) if !self.troubled => early.push(Answered { question, answer }),
                 (answer, Promise::Nothing | Promise::Something) => late.push((question, answer)),
             }
         }
@@ -288,10 +288,10 @@ pub(super) enum Promise {
 fn hand_over(late: Vec<(Question, DhcpAnswer)>, answers: &Answers, unsaved: Option<&Unsaved<'_>>) -> u64 {
     let mut refused = 0;
     let said = late.into_iter().map(|(question, answer)| {
-        let Some(unsaved) = unsaved else { return answer };
+        let Some(unsaved) = unsaved else { return Answered { question, answer } };
         let answer = unsaved.dhcp(&question);
         refused += u64::from(!matches!(answer, DhcpAnswer::Send(_)));
-        answer
+        Answered { question, answer }
     });
     let said = said.collect();
     drop(answers.send(said));
