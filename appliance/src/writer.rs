@@ -188,7 +188,7 @@ impl Core {
             let watched = fleet::network::Network::new(&dhcp.interface, dhcp.local.server, subnets, *rule);
             world.fleet.put(Change::Network(Box::new(watched)));
         }
-        let networks = networks.into_iter().map(|wired| wired.dhcp).collect();
+        let networks = networks.into_iter().map(|wired| wired.dhcp).collect::<Vec<_>>();
         let catalog = Arc::new(catalog);
         let (inputs, receiver) = mpsc::channel(QUEUE);
         let (publish, view) = watch::channel(Arc::new(world));

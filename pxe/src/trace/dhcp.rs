@@ -120,6 +120,8 @@ pub enum Answer {
 pub enum Silence {
     /// DHCP is off on that network.
     Off,
+    /// It is not known yet whether another DHCP server is there.
+    Listening,
     /// Another DHCP server is there, and so we say nothing.
     StoodBack,
     /// Nobody has made the machine known.
@@ -278,6 +280,8 @@ impl From<&Why> for Silence {
     fn from(why: &Why) -> Silence {
         match why {
             Why::Off => Silence::Off,
+            Why::Listening => Silence::Listening,
+            Why::Foreign(_) => Silence::StoodBack,
             Why::UnknownMachine(_) => Silence::Stranger,
             Why::ArchUnsupported(_) | Why::HttpBoot => Silence::Arch,
             Why::ArchMissing => Silence::NoArch,
