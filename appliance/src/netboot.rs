@@ -134,6 +134,7 @@ impl DhcpService for Netboot {
 impl ForeignService for Netboot {
     async fn heard(&self, interface: &str, sighting: foreign::Sighting) {
         let foreign::Sighting { server, answers, heard } = sighting;
+        self.core.boots.foreign(interface, server, heard.site.is_some());
         let noticed = if answers { Noticed::Answered } else { Noticed::Heard };
         let sighting = Sighting { server, noticed, boots: heard.boots, site: heard.site };
         self.tell(Event::Foreign { interface: interface.to_owned(), sighting }).await;

@@ -112,11 +112,6 @@ impl Recorder {
         }
     }
 
-    /// What happened to our networks, oldest first.
-    pub fn around(&self) -> Vec<Step> {
-        self.book().around().cloned().collect()
-    }
-
     /// What a card did.
     pub fn trace(&self, mac: Mac) -> Option<Trace> {
         self.book().trace(mac)

@@ -126,6 +126,7 @@ pub const RULES: &[Rule] = &[
     rule("boot-store-incomplete", loader::boot_store_incomplete).over(&["grub-bad-signature"]),
     // Nobody answers, on purpose.
     rule("dhcp-off", address::dhcp_off),
+    rule("asked-too-early", address::too_early),
     rule("stood-back", address::stood_back).over(&["foreign-server"]),
     rule("stranger-not-answered", address::stranger),
     rule("pool-exhausted", address::pool_exhausted),

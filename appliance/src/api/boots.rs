@@ -3,19 +3,18 @@
 use std::net::Ipv4Addr;
 
 use fleet::Node;
+use fleet::network::Rule;
 use fleet::view::{self, BootView, CheckRow, DoctorView};
 use pxe::Mac;
 use pxe::dhcp::{Mode, Policy};
 use pxe::diagnose::{Certainty, Finding};
-use pxe::trace::{Trace, What};
+use pxe::trace::Trace;
 
 use super::look::missing;
 use super::{Answer, Api, ApiError, one, rows};
 use crate::boot::BootStore;
 use crate::writer::{World, hardware, now};
 
-/// How long ago another DHCP server may have been heard to be there still, in seconds.
-const LATELY: u64 = 3600;
 /// Of so many addresses less than this share free is worth a word, in percent.
 const SCARCE: u64 = 10;
 
@@ -83,7 +82,7 @@ impl Api {
         checks.push(match store {
             Ok(_) => check("boot-store", "ok", "every boot file is there"),
             Err(why) => CheckRow {
-                fix: format!("image-build ramdisk --out {}", self.boot.display()),
+                fix: Some(format!("image-build ramdisk --out {}", self.boot.display())),
                 ..check("boot-store", "fail", &why)
             },
         });
@@ -91,7 +90,7 @@ impl Api {
             checks.push(mode(policy));
             checks.extend(pool(world, policy));
         }
-        checks.push(self.others());
+        checks.extend(world.fleet.networks.values().map(others));
         let cards = self.cards(world);
         let cards = cards.iter().filter(|(.., found)| !found.is_empty());
         let mut failed = checks.iter().any(|check| check.result == "fail");
@@ -118,26 +117,34 @@ impl Api {
             let what = format!("{} listeners listen", self.listeners.len());
             return check("listeners", "ok", &what);
         }
-        CheckRow { fix: "rackwright status".to_owned(), ..check("listeners", "fail", &deaf.join("; ")) }
+        CheckRow { fix: Some("rackwright status".to_owned()), ..check("listeners", "fail", &deaf.join("; ")) }
     }
+}
 
-    /// Other DHCP servers that were heard lately.
-    fn others(&self) -> CheckRow {
-        let now = pxe::Time(now().0);
-        let heard = self.core.boots.around().into_iter().filter_map(|step| {
-            let What::Foreign { interface, server, rackwright } = step.what else { return None };
-            let kind = if rackwright { "Rackwright controller" } else { "DHCP server" };
-            (now.seconds_since(step.at) <= LATELY).then(|| format!("{kind} {server} on {interface}"))
-        });
-        let heard: std::collections::BTreeSet<String> = heard.collect();
-        if heard.is_empty() {
-            return check("other-servers", "ok", "no other DHCP server was heard within the hour");
+/// Other DHCP servers on a network, and what is done beside them.
+fn others(network: &fleet::network::Network) -> CheckRow {
+    let name = &network.interface;
+    let kind = |server: &fleet::network::Server| {
+        if server.site.is_some() { "Rackwright controller" } else { "DHCP server" }
+    };
+    let heard = network.servers.iter().map(|(address, server)| format!("{} {address}", kind(server)));
+    let heard = heard.collect::<Vec<_>>().join(", ");
+    match (heard.is_empty(), network.looked, network.rule) {
+        (true, None, _) => check("other-servers", "warn", &format!("{name}: not looked for yet")),
+        (true, Some(_), _) => check("other-servers", "ok", &format!("{name}: no other DHCP server")),
+        (false, _, Rule::Ignore) => {
+            check("other-servers", "ok", &format!("{name}: beside {heard}, as configured"))
         }
-        let all = heard.into_iter().collect::<Vec<_>>().join(", ");
-        CheckRow {
-            fix: "turn it off for that network, or set dhcp = \"proxy\" to serve beside it".to_owned(),
-            ..check("other-servers", "fail", &format!("somebody else answers: {all}"))
+        (false, _, Rule::Proxy) => {
+            let what = format!("{name}: addresses are left to {heard}, as configured");
+            check("other-servers", "ok", &what)
         }
+        (false, _, Rule::Pause) => CheckRow {
+            fix: Some(
+                "turn it off; or, to serve beside it, set foreign = \"proxy\" for that network".to_owned(),
+            ),
+            ..check("other-servers", "fail", &format!("{name}: nobody is answered, because of {heard}"))
+        },
     }
 }
 
@@ -148,7 +155,7 @@ fn owner(world: &World, mac: Mac) -> Option<String> {
 
 fn check(check: &str, result: &str, what: &str) -> CheckRow {
     let [check, result, what] = [check, result, what].map(str::to_owned);
-    CheckRow { check, result, what, fix: String::new() }
+    CheckRow { check, result, what, fix: None }
 }
 
 fn mode(policy: &Policy) -> CheckRow {
@@ -159,7 +166,7 @@ fn mode(policy: &Policy) -> CheckRow {
             check("dhcp", "ok", &format!("{subnet}: only servers that were made known are answered"))
         }
         Mode::Off => CheckRow {
-            fix: "if servers shall boot there, set dhcp to \"full\", \"known\" or \"proxy\"".to_owned(),
+            fix: Some("if servers shall boot there, set dhcp to \"full\", \"known\" or \"proxy\"".to_owned()),
             ..check("dhcp", "warn", &format!("{subnet}: DHCP is off, nobody is answered"))
         },
     }
@@ -179,7 +186,8 @@ fn pool(world: &World, policy: &Policy) -> Option<CheckRow> {
     if size == 0 || policy.mode == Mode::Off {
         return None;
     }
-    let fix = "release what is not needed (rackwright network leases), or make the pool larger".to_owned();
+    let fix =
+        Some("release what is not needed (rackwright network leases), or make the pool larger".to_owned());
     Some(match free {
         0 => CheckRow { fix, ..check("pool", "fail", &what) },
         free if free * 100 < size * SCARCE => CheckRow { fix, ..check("pool", "warn", &what) },

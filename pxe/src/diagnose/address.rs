@@ -20,12 +20,22 @@ pub(super) fn dhcp_off(case: &Case<'_>) -> Option<Hint> {
     )
 }
 
+pub(super) fn too_early(case: &Case<'_>) -> Option<Hint> {
+    let (step, _) = case.silence(Silence::Listening).filter(|(step, _)| case.since(step) >= 30)?;
+    let hint = Hint::certain(step.at, "it asked while we were still looking for other DHCP servers");
+    Some(
+        hint.why("After a start, and when a cable was put in, nobody is answered for some seconds until that is known.")
+            .fix("restart the server; if this goes on, see what is being looked for: rackwright network list"),
+    )
+}
+
 pub(super) fn stood_back(case: &Case<'_>) -> Option<Hint> {
     let (step, dhcp) = case.silence(Silence::StoodBack)?;
     let hint = Hint::certain(step.at, format!("it asks on {}, where we stay silent", dhcp.interface));
     Some(
-        hint.why(format!("Another DHCP server answers on that network: {}.", said(&dhcp.answer)))
-            .fix("turn the other server off, or set dhcp = \"proxy\" to serve beside it"),
+        hint.why(format!("On purpose: {}.", said(&dhcp.answer))).fix(
+            "turn the other server off; or, to serve beside it, set foreign = \"proxy\" for that network",
+        ),
     )
 }
 

@@ -110,7 +110,7 @@ impl<'a> Case<'a> {
     /// What happened to the network since shortly before the last attempt.
     pub(super) fn around(&self) -> impl DoubleEndedIterator<Item = &'a Step> {
         let began = self.last.began();
-        self.trace.around().iter().filter(move |step| step.at.plus_seconds(LATELY) >= began)
+        self.trace.around().iter().filter(move |step| step.last().plus_seconds(LATELY) >= began)
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn took_other(case: &Case<'_>) -> Option<Hint> {
     Some(
         hint.why("Two servers answer on this network, and firmware takes whichever offer it likes better.").fix(
             format!(
-                "find {other} and turn its DHCP off for this network, or set dhcp = \"proxy\" here to serve beside it"
+                "find {other} and turn its DHCP off for this network, or set foreign = \"proxy\" here to serve beside it"
             ),
         ),
     )
@@ -73,7 +73,7 @@ pub(super) fn foreign(case: &Case<'_>) -> Option<Hint> {
     Some(
         hint.why("The machine asked and never came back to us: most likely it took that server's offer.")
             .fix(format!(
-                "turn DHCP off on {server} for this network, or set dhcp = \"proxy\" here to serve beside it"
+                "turn DHCP off on {server} for this network, or set foreign = \"proxy\" here to serve beside it"
             )),
     )
 }

@@ -92,7 +92,16 @@ impl Book {
 
     /// Takes note of what happened to a network of ours.
     pub fn note_around(&mut self, step: Step) {
-        if self.around.back_mut().is_some_and(|last| last.what == step.what) {
+        let again = |known: &&mut Step| known.what == step.what;
+        // A server that is heard every hour is one fact.
+        let known = if matches!(step.what, What::Foreign { .. }) {
+            self.around.iter_mut().find(again)
+        } else {
+            self.around.back_mut().filter(again)
+        };
+        if let Some(known) = known {
+            known.until = Some(step.last().max(known.last()));
+            known.times = known.times.saturating_add(1);
             return;
         }
         if self.around.len() >= MOST_AROUND {
@@ -115,16 +124,11 @@ impl Book {
                     continue;
                 }
             };
-            if interfaces.contains(interface) && step.at.plus_seconds(BEFORE) >= began {
+            if interfaces.contains(interface) && step.last().plus_seconds(BEFORE) >= began {
                 trace.push_around(step.clone());
             }
         }
         Some(trace)
-    }
-
-    /// What happened to our networks, oldest first.
-    pub fn around(&self) -> impl DoubleEndedIterator<Item = &Step> {
-        self.around.iter()
     }
 
     /// Every card, by its address.

@@ -120,6 +120,8 @@ pub enum Answer {
 pub enum Silence {
     /// DHCP is off on that network.
     Off,
+    /// It is not known yet whether another DHCP server is there.
+    Listening,
     /// Another DHCP server is there, and so we say nothing.
     StoodBack,
     /// Nobody has made the machine known.
@@ -278,8 +280,9 @@ impl From<&Why> for Silence {
     fn from(why: &Why) -> Silence {
         match why {
             Why::Off => Silence::Off,
-            Why::UnknownMachine(_) => Silence::Stranger,
+            Why::Listening => Silence::Listening,
             Why::Foreign(_) => Silence::StoodBack,
+            Why::UnknownMachine(_) => Silence::Stranger,
             Why::ArchUnsupported(_) => Silence::Arch,
             Why::ArchMissing => Silence::NoArch,
             Why::OtherServer(_) => Silence::OtherServer,
@@ -288,8 +291,7 @@ impl From<&Why> for Silence {
             Why::SubnetNotOurs(_) | Why::SourceNotOurs(_) => Silence::Subnet,
             Why::FixedIsInUse { .. } => Silence::InUse,
             Why::FixedElsewhere(_) => Silence::Elsewhere,
-            Why::Listening
-            | Why::NotBooting
+            Why::NotBooting
             | Why::AddressesElsewhere(_)
             | Why::NoAddress(_)
             | Why::NotItsAddress { .. }

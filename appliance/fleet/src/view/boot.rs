@@ -55,8 +55,9 @@ pub struct StepView {
     pub arrived: String,
     /// What was answered, for a person.
     pub answered: String,
-    /// Both, for a program.
-    pub what: What,
+    /// Both, for a program. Not read back: a daemon may know kinds that this program does not.
+    #[serde(skip_deserializing)]
+    pub what: Option<What>,
 }
 
 /// What is likely wrong.
@@ -117,8 +118,8 @@ pub struct CheckRow {
     pub result: String,
     /// What is so.
     pub what: String,
-    /// What to do; empty when nothing is.
-    pub fix: String,
+    /// What to do, when something is.
+    pub fix: Option<String>,
 }
 
 /// The last boots of a card.
@@ -169,7 +170,7 @@ fn step_view(step: &Step, began: pxe::Time) -> StepView {
         stage: step.what.stage().map(|stage| stage.word().to_owned()),
         arrived: step.what.arrived(),
         answered: step.what.answered(),
-        what: step.what.clone(),
+        what: Some(step.what.clone()),
     }
 }
 
