@@ -13,7 +13,7 @@ use pxe::{BootPath, HttpBase, Mac};
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
 use crate::listen::ndp::{NdpAnswer, NdpService};
-use crate::writer::{Core, Packet, World, hardware, now};
+use crate::writer::{Answers, Core, Packet, Question, Urgency, World, hardware, now};
 
 /// What booting servers talk to.
 #[derive(Clone, Debug)]
@@ -62,22 +62,30 @@ impl Netboot {
 }
 
 impl DhcpService for Netboot {
-    async fn answer(&self, packet: DhcpIn) -> DhcpAnswer {
-        let answer = self
-            .core
-            .dhcp(Packet { interface: packet.interface.into(), bytes: packet.bytes, arrival: packet.arrival })
-            .await;
-        match answer {
+    type Question = Question;
+    type Decided = crate::writer::DhcpAnswer;
+
+    fn read(&self, packet: DhcpIn) -> Result<(Urgency, Question), String> {
+        let DhcpIn { interface, bytes, arrival, .. } = packet;
+        let question = Packet { interface, bytes, arrival }.read().map_err(|why| why.to_string())?;
+        Ok((self.core.world().urgency(&question.request), question))
+    }
+
+    async fn ask(&self, questions: Vec<Question>, answers: &Answers) {
+        self.core.ask(questions, answers).await;
+    }
+
+    fn say(&self, decided: crate::writer::DhcpAnswer) -> DhcpAnswer {
+        match decided {
             crate::writer::DhcpAnswer::Send(reply) => {
                 let mut booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
                 booting.told(&reply, pxe::Time(now().0));
                 DhcpAnswer::Send { to: reply.to, packet: reply.packet }
             }
-            crate::writer::DhcpAnswer::Silence(why) => {
+            crate::writer::DhcpAnswer::Silence(why) | crate::writer::DhcpAnswer::Malformed(why) => {
                 tracing::debug!(why, "dhcp silence");
                 DhcpAnswer::Silence
             }
-            crate::writer::DhcpAnswer::Malformed(why) => DhcpAnswer::Malformed(why),
         }
     }
 }
