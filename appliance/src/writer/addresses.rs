@@ -18,7 +18,7 @@ impl World {
     /// reserving its hardware address.
     pub(super) fn machine(&self, mac: Mac) -> Machine {
         let approved = || hardware(mac).is_some_and(|mac| self.fleet.knows(&mac));
-        Machine { admitted: self.reservations.contains_key(&mac) || approved() }
+        Machine { admitted: self.reservations.contains_key(&mac) || approved(), ..Machine::default() }
     }
 }
 

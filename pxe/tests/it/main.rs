@@ -5,6 +5,7 @@
 mod beside;
 mod clients;
 mod firmware;
+mod history;
 mod hostile;
 mod laws;
 mod names;
