@@ -120,7 +120,7 @@ impl<S: FileService> Counter<S> {
 
     fn refuse(&self, resolved: Resolved, path: &str, peer: SocketAddr) -> Response<Stream> {
         match resolved {
-            Resolved::NotFound(NotFound::Probe) => {
+            Resolved::NotFound(NotFound::Probe | NotFound::OnPurpose) => {
                 tracing::debug!(%peer, path, "http: an optional file we do not have");
                 self.state.answered();
                 text(StatusCode::NOT_FOUND, "no such file")
@@ -191,7 +191,7 @@ fn fetch<B>(request: &Request<B>, end: End) -> Fetch {
 /// How a request for nothing of ours ends.
 fn unserved(resolved: Resolved) -> End {
     match resolved {
-        Resolved::NotFound(NotFound::Probe) => End::Optional,
+        Resolved::NotFound(NotFound::Probe | NotFound::OnPurpose) => End::Optional,
         Resolved::Refused(why) => End::Refused { why: why.to_string().into() },
         Resolved::NotFound(NotFound::Unknown)
         | Resolved::Static(_)

@@ -115,14 +115,14 @@ impl<S: FileService> Shelf<S> {
     /// One ERROR, from a port of its own as every answer (RFC 1350 §4).
     fn refuse(&self, error: &TftpError, peer: SocketAddr) {
         let end = match error.why {
-            TftpWhy::NotFound(NotFound::Probe) => End::Optional,
+            TftpWhy::NotFound(NotFound::Probe | NotFound::OnPurpose) => End::Optional,
             TftpWhy::NotFound(NotFound::Unknown) => End::NotFound,
             why @ (TftpWhy::Refused(_) | TftpWhy::ReadOnly | TftpWhy::Mode | TftpWhy::Malformed) => {
                 End::Refused { why: why.to_string().into() }
             }
         };
         self.files.asked(Fetch::tftp(error.name.as_str(), end), None, &self.asker(peer));
-        if error.why == TftpWhy::NotFound(NotFound::Probe) {
+        if matches!(error.why, TftpWhy::NotFound(NotFound::Probe | NotFound::OnPurpose)) {
             tracing::debug!(%peer, name = %error.name, "tftp: an optional file we do not have");
             self.state.answered();
         } else {

@@ -8,6 +8,7 @@ mod clients;
 mod corpus;
 mod diagnoses;
 mod firmware;
+mod history;
 mod hostile;
 mod laws;
 mod model;
