@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use super::files::{Asker, Content, FileService, Files, Served};
 use super::serve::{accept, converse, drain, listen};
+use super::straight::{Parts, Straight};
 use super::stream::{Stream, ranged, text};
 use super::supervise::supervise;
 use super::{Gate, ListenerState, Place, Seat, Stop};
@@ -27,7 +28,7 @@ const CONNECTIONS: usize = 1024;
 const CONNECTIONS_EACH: usize = 16;
 /// How long a request's headers, and the pause before them, may take. GRUB keeps a connection between two files.
 const QUIET: Duration = Duration::from_secs(30);
-/// How much of a file is read at a time, in bytes.
+/// How much of a file is read at a time, in bytes, where the kernel cannot send it.
 const BLOCK: usize = 256 << 10;
 
 /// Serves boot files on one interface until told to stop.
@@ -80,7 +81,9 @@ impl<S: FileService> Counter<S> {
     fn talk(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
         let counter = Arc::clone(self);
         tokio::spawn(async move {
-            let call = |request: Request<_>| counter.answer(request, peer);
+            let parts = Arc::new(Parts::default());
+            let call = |request: Request<_>| counter.answer(request, peer, &parts);
+            let stream = Straight::new(stream, Arc::clone(&parts));
             if let Err(error) = converse(stream, QUIET, counter.stop.clone(), call).await {
                 tracing::debug!(%peer, %error, "http connection ended badly");
             }
@@ -88,7 +91,7 @@ impl<S: FileService> Counter<S> {
         });
     }
 
-    async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Stream> {
+    async fn answer<B>(&self, request: Request<B>, peer: SocketAddr, parts: &Arc<Parts>) -> Response<Stream> {
         self.state.received();
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -106,7 +109,7 @@ impl<S: FileService> Counter<S> {
             transport: Transport::Http,
         };
         match self.files.open(what, &asker).await {
-            Ok(content) => self.send(content, what, asker, &request),
+            Ok(content) => self.send(content, what, asker, &request).map(|stream| stream.straight(parts)),
             Err(why) => {
                 tracing::error!(%peer, path, %why, "boot file not there; GRUB will call it a bad shim signature");
                 self.state.refused(format!("{peer}: {path}: {why}"));

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::say;
 use crate::tool::{Tool, ToolError};
@@ -53,6 +54,14 @@ pub enum PrerequisiteError {
     Io {
         /// The file.
         path: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A package could not be put where it belongs.
+    #[error("unpacking into {}", path.display())]
+    Place {
+        /// The folder.
+        path: PathBuf,
         /// What the kernel said.
         source: io::Error,
     },
@@ -137,6 +146,29 @@ pub fn install(wanted: &[&str]) -> Result<(), PrerequisiteError> {
         say::step(&format!("apt-get install {}", packages.join(" ")), || command.args(packages).read())?;
     }
     Ok(())
+}
+
+/// Unpacks a package into `dir` without installing it: a daemon's package would start it on this machine.
+///
+/// # Errors
+/// apt has no such package, or it cannot be unpacked.
+pub fn unpack(package: &str, dir: &Path) -> Result<(), PrerequisiteError> {
+    let done = dir.join(format!("{package}.unpacked"));
+    if done.exists() {
+        return Ok(());
+    }
+    let fetched = dir.join(format!("{package}.deb"));
+    let at = |source| PrerequisiteError::Place { path: dir.to_path_buf(), source };
+    let work = dir.join(package);
+    fs::create_dir_all(&work).map_err(at)?;
+    say::step(&format!("apt-get download {package}"), || {
+        apt().args(["download", package]).dir(&work).read()
+    })?;
+    // apt names it by its version, which it alone knows.
+    let file = fs::read_dir(&work).map_err(at)?.next().ok_or(io::ErrorKind::NotFound.into()).flatten();
+    fs::rename(file.map_err(at)?.path(), &fetched).map_err(at)?;
+    Tool::new("dpkg-deb").arg("-x").arg(&fetched).arg(dir).read()?;
+    fs::write(done, "").map_err(at)
 }
 
 fn apt() -> Tool {
