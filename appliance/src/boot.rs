@@ -7,13 +7,14 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use pxe::files::StoreFile;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 /// What was put into the store, written beside the files.
 const VERSIONS: &str = "versions.json";
@@ -21,6 +22,16 @@ const VERSIONS: &str = "versions.json";
 const MAX_VERSIONS: u64 = 1 << 20;
 /// No file of a boot store is larger, in bytes: firmware would run out of memory.
 const MAX_FILE: u64 = 1 << 30;
+
+/// Without these no server of the kind that everybody has boots. What else there may be is served when it is there.
+const REQUIRED: &[StoreFile] = &[
+    StoreFile::Kernel,
+    StoreFile::Ramdisk,
+    StoreFile::Shim,
+    StoreFile::Grub,
+    StoreFile::Undionly,
+    StoreFile::Snponly,
+];
 
 /// Why there is no boot store.
 #[derive(Debug, thiserror::Error)]
@@ -45,35 +56,56 @@ pub enum BootError {
     },
 }
 
-/// A boot store whose files were all there when it was opened.
+/// A boot store that had what no boot can do without when it was opened.
 #[derive(Debug)]
 pub struct BootStore {
     path: PathBuf,
     directory: OwnedFd,
+    /// What it had.
+    there: BTreeSet<StoreFile>,
     versions: serde_json::Value,
 }
 
 impl BootStore {
-    /// Opens a store and looks at every file.
+    /// Opens a store and looks at every file. One that is not required may be missing; one that is there must be usable.
     ///
     /// # Errors
     /// [`BootError`], naming the step that makes what is missing.
     pub fn open(path: &Path) -> Result<Self, BootError> {
+        Self::requiring(REQUIRED, path)
+    }
+
+    fn requiring(required: &[StoreFile], path: &Path) -> Result<Self, BootError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|e| BootError::Directory { path: path.into(), source: e.into() })?;
-        let mut store = Self { path: path.into(), directory, versions: serde_json::Value::Null };
+        let (there, versions) = (BTreeSet::new(), serde_json::Value::Null);
+        let mut store = Self { path: path.into(), directory, there, versions };
         for file in StoreFile::ALL {
-            store.file(file)?;
+            if required.contains(&file) || store.is_named(file) {
+                store.file(file)?;
+                store.there.insert(file);
+            }
         }
         store.versions = store.read_versions()?;
         Ok(store)
     }
 
+    /// Whether the store had this file when it was opened: what it has not, no server should be told to ask for.
+    pub fn has(&self, file: StoreFile) -> bool {
+        self.there.contains(&file)
+    }
+
+    /// Whether there is anything under its name; what it is, is seen when it is opened.
+    fn is_named(&self, file: StoreFile) -> bool {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::statat(&self.directory, file.store_name(), flags).err() != Some(rustix::io::Errno::NOENT)
+    }
+
     /// A file, opened for this reader alone, and its length in bytes.
     ///
     /// # Errors
-    /// [`BootError::File`]: it was there when the store was opened, and is gone or was changed into something else.
+    /// [`BootError::File`]: the store never had it, or it is gone since, or was changed into something else.
     pub fn file(&self, file: StoreFile) -> Result<(File, u64), BootError> {
         self.named(file.store_name())
     }

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 use super::files::{Asker, Content, FileService, Files, Served};
 use super::serve::{accept, converse, drain, listen};
-use super::straight::{Parts, Straight};
+use super::straight::{LONGEST, Parts, Straight};
 use super::stream::{Stream, ranged, text};
 use super::supervise::supervise;
 use super::{Gate, ListenerState, Place, Seat, Stop};
@@ -28,8 +28,6 @@ const CONNECTIONS: usize = 1024;
 const CONNECTIONS_EACH: usize = 16;
 /// How long a request's headers, and the pause before them, may take. GRUB keeps a connection between two files.
 const QUIET: Duration = Duration::from_secs(30);
-/// How much of a file is read at a time, in bytes, where the kernel cannot send it.
-const BLOCK: usize = 256 << 10;
 
 /// Serves boot files on one interface until told to stop.
 pub async fn serve<S: FileService>(
@@ -156,7 +154,7 @@ impl<S: FileService> Counter<S> {
         let none = HeaderMap::new();
         let headers = if request.method() == Method::GET { request.headers() } else { &none };
         let response = match content {
-            Content::File(file, length) => ranged(Arc::new(file), 0, length, headers, BLOCK),
+            Content::File(file, length) => ranged(Arc::new(file), 0, length, headers, LONGEST),
             Content::Text(bytes) => {
                 let mut response = Response::new(Stream::bytes(bytes));
                 let plain = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -65,11 +65,10 @@ impl Stream {
         Self { source, left: length, sent: None }
     }
 
-    /// Has what is of a file sent by the kernel, in longer blocks. These are the parts of the connection that carries the
-    /// answer.
+    /// Has what is of a file sent by the kernel. These are the parts of the connection that carries the answer.
     pub(super) fn straight(mut self, parts: &Arc<Parts>) -> Self {
         if let Source::File { block, straight, .. } = &mut self.source {
-            *block = LONGEST;
+            *block = LONGEST.min(*block);
             *straight = Some(Arc::clone(parts));
         }
         self

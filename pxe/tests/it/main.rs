@@ -12,4 +12,5 @@ mod scripts;
 mod standing;
 mod states;
 mod tftp;
+mod transfer;
 mod wire;

@@ -32,6 +32,7 @@ mod screen;
 mod script;
 mod target;
 mod terminal;
+mod transfer;
 
 pub use mutation::Mutations;
 pub use target::{Reached, TARGETS, Target};

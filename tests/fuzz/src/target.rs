@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     ansible, chunk, configuration, dhcp, disk, document, exchange, hardware, http, identity, image, journal,
-    loader, message, receiver, recipe, row, screen, script, terminal,
+    loader, message, receiver, recipe, row, screen, script, terminal, transfer,
 };
 
 /// How far an input came. A target whose seeds never get past the first check tests nothing.
@@ -60,6 +60,7 @@ pub const TARGETS: &[Target] = targets! {
     "dhcp-request": dhcp::request::run, dhcp::request::seeds;
     "dhcp-exchange": dhcp::exchange::run, dhcp::exchange::seeds;
     "tftp-request": loader::tftp, loader::tftp_seeds;
+    "tftp-transfer": transfer::run, transfer::seeds;
     "boot-name": loader::name, loader::name_seeds;
     "boot-script": script::run, script::seeds;
     "http-path": http::path, http::path_seeds;

@@ -26,6 +26,9 @@ const RACK: &[&str] = &[
     "util-linux",
 ];
 
+/// The programs that tests without QEMU ask our listeners with, and make networks of their own with.
+const CLIENTS: &[&str] = &["atftp", "curl", "iproute2", "tftp-hpa", "util-linux"];
+
 /// The oldest QEMU that will do: earlier ones translate guests with several processors wrongly or slowly.
 const QEMU_MAJOR: u32 = 10;
 /// The suite that has such a QEMU for Debian 12.
@@ -87,12 +90,20 @@ pub fn for_building() -> Result<(), PrerequisiteError> {
     install(BUILD)
 }
 
-/// Installs what building and the rack need.
+/// Installs what building and tests without QEMU need.
+///
+/// # Errors
+/// Something is missing and can't be installed.
+pub fn for_tests() -> Result<(), PrerequisiteError> {
+    install(&[BUILD, CLIENTS].concat())
+}
+
+/// Installs what building, tests and the rack need.
 ///
 /// # Errors
 /// Something is missing and can't be installed.
 pub fn ensure() -> Result<(), PrerequisiteError> {
-    let wanted: Vec<&str> = BUILD.iter().chain(RACK).copied().collect();
+    let wanted: Vec<&str> = [BUILD, CLIENTS, RACK].concat();
     install(&wanted)?;
     match installed_version("qemu-system-x86")? {
         Some(version) if major(&version).is_some_and(|major| major >= QEMU_MAJOR) => Ok(()),

@@ -23,6 +23,10 @@ const PREFIX: &str = "rackwright-bench-";
 pub const SERVERS: &str = "bench0";
 /// The other end.
 const CLIENTS: &str = "bench1";
+/// Where the kernel keeps how nice a session is to others; absent where it does not group by session (sched(7)).
+const SESSION: &str = "/proc/self/autogroup";
+/// How nice we are while we measure; nice(2).
+const FIRST: i32 = -15;
 /// Where servers listen.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
@@ -92,6 +96,38 @@ impl Drop for Wire {
         for name in [&self.servers, &self.clients] {
             // It may not have been made; nothing else can be done about one that stays, and the next run sweeps.
             let _ = Tool::new("ip").args(["netns", "delete", name]).cleaning().output();
+        }
+    }
+}
+
+/// While it lives, servers and clients go before whatever else this machine does: a server of one thread gets a smaller
+/// share of a busy machine than one of 64 processes, and that is not what is measured.
+#[derive(Debug)]
+pub struct Precedence {
+    before: Option<String>,
+}
+
+impl Precedence {
+    /// Takes it for this thread and what it starts, and for the session.
+    ///
+    /// # Errors
+    /// Not root.
+    pub fn take() -> io::Result<Precedence> {
+        rustix::process::nice(FIRST)?;
+        let before = fs::read_to_string(SESSION).ok();
+        let before = before.as_deref().and_then(|text| Some(text.trim().rsplit_once("nice ")?.1.to_owned()));
+        if before.is_some() {
+            fs::write(SESSION, FIRST.to_string())?;
+        }
+        Ok(Precedence { before })
+    }
+}
+
+impl Drop for Precedence {
+    fn drop(&mut self) {
+        let _ = rustix::process::nice(-FIRST);
+        if let Some(before) = &self.before {
+            let _ = fs::write(SESSION, before);
         }
     }
 }
