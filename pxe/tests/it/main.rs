@@ -21,4 +21,5 @@ mod scripts;
 mod standing;
 mod states;
 mod tftp;
+mod transfer;
 mod wire;
