@@ -10,6 +10,7 @@ mod hostile;
 mod laws;
 mod names;
 mod ndp;
+mod networks;
 mod probe;
 mod relays;
 mod scripts;
