@@ -1,5 +1,8 @@
 //! Network boot on the state: what the listeners for DHCP, TFTP and HTTP ask the writer and the world.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -15,6 +15,7 @@ mod model;
 mod names;
 mod ndp;
 mod packets;
+mod networks;
 mod probe;
 mod relays;
 mod scripts;
