@@ -1,12 +1,12 @@
 //! Network boot on the state: what the listeners for DHCP, TFTP and HTTP ask the writer and the world.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet::network::{Noticed, Sighting};
-use fleet::{Event, boot_task};
+use fleet::{Event, Site, boot_task};
 use ipnet::Ipv4Net;
-use pxe::dhcp::Door;
+use pxe::dhcp::Lease;
 use pxe::files::StoreFile;
 use pxe::ndp::{self, Booting};
 use pxe::script::{self, BootTask, CaPin, NodeView};
@@ -18,11 +18,7 @@ use crate::listen::files::{Asker, FileService, Script, Served};
 use crate::listen::foreign::{self, ForeignService};
 use crate::listen::ndp::{NdpAnswer, NdpService};
 use crate::trace::told;
-use crate::writer::{Core, Packet, World, hardware, now};
-
-/// The ports of RFC 2131 §4.1 and of PXE 2.1 §2.2.
-const DHCP_PORT: u16 = 67;
-const PXE_PORT: u16 = 4011;
+use crate::writer::{Answered, Answers, Core, Packet, Question, Urgency, World, hardware, now};
 
 /// What booting servers talk to.
 #[derive(Clone, Debug)]
@@ -46,12 +42,15 @@ impl Netboot {
 
     /// What a script says about one NIC, from the state its node is in.
     fn view(&self, world: &World, mac: Mac, path: BootPath, asker: &Asker) -> Result<NodeView, String> {
-        let lease = world.leases.get(mac).ok_or_else(|| format!("{mac} has no address from here"))?;
-        let subnet = world.site.subnet_of(lease.ip).ok_or("there is no provisioning network")?;
-        let address = Ipv4Net::new(lease.ip, subnet.net.prefix_len()).map_err(|e| e.to_string())?;
+        let lease = world.leases.get(mac);
+        let own = address(lease, asker.peer.ip(), &world.site)
+            .ok_or_else(|| format!("{mac} has no address from here and asks from {}", asker.peer.ip()))?;
+        let subnet = world.site.subnet_of(own).ok_or("there is no provisioning network")?;
+        let address = Ipv4Net::new(own, subnet.net.prefix_len()).map_err(|e| e.to_string())?;
         Ok(NodeView {
             mac,
             address,
+            gateway: subnet.gateway.filter(|gateway| subnet.net.contains(gateway) && *gateway != own),
             controller: SocketAddrV4::new(asker.address, self.agents_port),
             ca: CaPin(world.site.ca.0),
             http: self.http(asker),
@@ -77,15 +76,41 @@ impl Netboot {
     }
 }
 
+/// The way a machine was last told to boot by.
+fn path(world: &World, mac: Mac) -> Option<BootPath> {
+    world.leases.get(mac).and_then(|lease| lease.path)
+}
+
+/// The address of a machine that asks for its script. The one we gave it, when it asks from there or from nowhere that
+/// we know; else the one it asks from, in one of our subnets: another DHCP server has given it that.
+fn address(lease: Option<&Lease>, peer: IpAddr, site: &Site) -> Option<Ipv4Addr> {
+    let near = match peer {
+        IpAddr::V4(peer) => Some(peer).filter(|peer| site.subnets.iter().any(|s| s.net.contains(peer))),
+        IpAddr::V6(_) => None,
+    };
+    match (lease, near) {
+        (Some(lease), Some(peer)) if ![lease.ip, lease.in_use()].contains(&peer) => Some(peer),
+        (Some(lease), _) => Some(lease.ip),
+        (None, near) => near,
+    }
+}
+
 impl DhcpService for Netboot {
-    async fn answer(&self, packet: DhcpIn) -> DhcpAnswer {
-        let DhcpIn { interface, arrival, bytes, .. } = packet;
-        let asked = bytes.clone();
-        let answer = self.core.dhcp(Packet { interface: interface.as_str().into(), bytes, arrival }).await;
-        let record = |answer| {
-            let port = if arrival.door == Door::Proxy { PXE_PORT } else { DHCP_PORT };
-            self.core.boots.dhcp(&self.core.world(), &asked, port, &interface, answer);
-        };
+    type Question = Question;
+    type Decided = Answered;
+
+    fn read(&self, packet: DhcpIn) -> Result<(Urgency, Question), String> {
+        let DhcpIn { interface, bytes, arrival, .. } = packet;
+        let question = Packet { interface, bytes, arrival }.read().map_err(|why| why.to_string())?;
+        Ok((self.core.world().urgency(&question.request), question))
+    }
+
+    async fn ask(&self, questions: Vec<Question>, answers: &Answers) {
+        self.core.ask(questions, answers).await;
+    }
+
+    fn say(&self, Answered { question, answer }: Answered) -> DhcpAnswer {
+        let record = |answer| self.core.boots.dhcp(&self.core.world(), &question, answer);
         match answer {
             crate::writer::DhcpAnswer::Send(reply) => {
                 record(Answer::sent(reply.kind, reply.address, &reply.packet));
@@ -98,7 +123,10 @@ impl DhcpService for Netboot {
                 record(why);
                 DhcpAnswer::Silence
             }
-            crate::writer::DhcpAnswer::Malformed(why) => DhcpAnswer::Malformed(why),
+            crate::writer::DhcpAnswer::Malformed(why) => {
+                tracing::debug!(why, "dhcp silence");
+                DhcpAnswer::Silence
+            }
         }
     }
 }
@@ -158,9 +186,13 @@ impl FileService for Netboot {
         match script {
             Script::GrubConfig => Ok(script::grub_entry(self.http(asker))),
             Script::Autoexec => Ok(script::autoexec(self.http(asker))),
-            Script::NodeGrub(mac) => Ok(script::grub(&self.view(&world, mac, BootPath::UefiPxe, asker)?)),
+            Script::NodeGrub(mac) => {
+                // GRUB runs under UEFI only, whatever the record says.
+                let path = path(&world, mac).filter(|path| path.is_uefi()).unwrap_or(BootPath::UefiPxe);
+                Ok(script::grub(&self.view(&world, mac, path, asker)?))
+            }
             Script::NodeScript(mac) => {
-                let path = world.leases.get(mac).and_then(|lease| lease.path).unwrap_or(BootPath::BiosPxe);
+                let path = path(&world, mac).unwrap_or(BootPath::BiosPxe);
                 Ok(script::ipxe(&self.view(&world, mac, path, asker)?))
             }
         }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pxe::dhcp::Request;
+use pxe::dhcp::Door;
 use pxe::diagnose::{Facts, Finding, diagnose};
 use pxe::trace::{Answer, Book, Dhcp, Fetch, Step, Task, Trace, What};
 use pxe::{Mac, Time};
@@ -14,7 +14,11 @@ use tokio::sync::watch;
 
 use crate::listen::Stop;
 use crate::net::Presence;
-use crate::writer::{World, hardware, now};
+use crate::writer::{Question, World, hardware, now};
+
+/// The ports of RFC 2131 §4.1, and of PXE 2.1 §2.2.
+const DHCP_PORT: u16 = 67;
+const PXE_PORT: u16 = 4011;
 
 /// What booting machines sent and were answered.
 #[derive(Clone, Debug, Default)]
@@ -36,13 +40,14 @@ impl Recorder {
 
     /// A DHCP message and its answer. Of machines that never booted from here nothing is kept: every telephone on the
     /// network asks for an address.
-    pub fn dhcp(&self, world: &World, bytes: &[u8], port: u16, interface: &str, answer: Answer) {
-        let Ok(request) = Request::parse(bytes) else { return };
+    pub fn dhcp(&self, world: &World, question: &Question, answer: Answer) {
+        let Question { interface, request, arrival } = question;
+        let port = if arrival.door == Door::Proxy { PXE_PORT } else { DHCP_PORT };
         let mut book = self.book();
         if !request.boots() && !book.knows(request.mac) {
             return;
         }
-        let what = What::Dhcp(Box::new(Dhcp::new(&request, port, interface, answer)));
+        let what = What::Dhcp(Box::new(Dhcp::new(request, port, interface, answer)));
         book.note(request.mac, || is_node(world, request.mac), Step::new(time(), what));
     }
 

@@ -15,6 +15,7 @@
 mod allocate;
 mod client;
 mod decide;
+mod given;
 mod lease;
 mod loader;
 mod options;
@@ -23,6 +24,7 @@ pub mod probe;
 mod reply;
 mod request;
 mod standing;
+mod taken;
 mod why;
 
 pub use client::{Arch, Hostname, Ipxe, Uuid, VendorClass};

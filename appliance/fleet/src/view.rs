@@ -3,6 +3,7 @@
 mod boot;
 mod job;
 mod lease;
+mod network;
 mod plan;
 mod status;
 
@@ -23,6 +24,7 @@ pub use boot::{
 use job::percent;
 pub use job::{JobRow, job_row};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
+pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use status::{ListenerRow, Status, StorageRow, next_step};
 

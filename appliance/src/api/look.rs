@@ -49,6 +49,7 @@ impl Api {
                 let image = world.fleet.find_image(name).map_err(ApiError::from);
                 image.and_then(|image| one(view::image_row(&world.fleet, image)))
             }
+            ["v1", "networks"] => rows(view::network_rows(&world.fleet)),
             ["v1", "network", "leases"] => rows(view::lease_rows(&world.fleet, &world.leases, now())),
             ["v1", "network", "trace"] => self.traces(&world),
             ["v1", "network", "trace", mac] => self.trace(&world, mac),

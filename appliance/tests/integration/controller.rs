@@ -79,7 +79,8 @@ impl Controller {
         let state = ListenerState::new("https", "lo");
         let https = https::serve(place, 0, tls, Arc::new(service), Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
-        let api = Api { core: core.clone(), images, answers, listeners, own: None };
+        let boot = folder.join("boot");
+        let api = Api { core: core.clone(), images, answers, listeners, own: None, boot };
         let socket = folder.join("control.sock");
         let tasks = vec![tokio::spawn(https), tokio::spawn(async move { api.serve(&socket).await.unwrap() })];
         let agents = bound(&state).await;
@@ -134,6 +135,7 @@ fn site(ca: &SiteCa) -> Site {
         subnets: vec![Subnet {
             net: "10.77.0.0/24".parse().unwrap(),
             controller: "10.77.0.1".parse().unwrap(),
+            gateway: None,
         }],
         ca: ca.pin(),
         addresses: BTreeMap::new(),
@@ -150,6 +152,7 @@ fn network(mode: Mode) -> Network {
         router: None,
         dns: Vec::new(),
         mode,
+        proxy: false,
         http: HttpBase("10.77.0.1:80".parse().unwrap()),
     };
     Network::single("lo", local)

@@ -283,7 +283,7 @@ impl From<&Why> for Silence {
             Why::Listening => Silence::Listening,
             Why::Foreign(_) => Silence::StoodBack,
             Why::UnknownMachine(_) => Silence::Stranger,
-            Why::ArchUnsupported(_) | Why::HttpBoot => Silence::Arch,
+            Why::ArchUnsupported(_) => Silence::Arch,
             Why::ArchMissing => Silence::NoArch,
             Why::OtherServer(_) => Silence::OtherServer,
             Why::PoolExhausted { .. } => Silence::PoolExhausted,
@@ -291,7 +291,9 @@ impl From<&Why> for Silence {
             Why::SubnetNotOurs(_) | Why::SourceNotOurs(_) => Silence::Subnet,
             Why::FixedIsInUse { .. } => Silence::InUse,
             Why::FixedElsewhere(_) => Silence::Elsewhere,
-            Why::NoAddress(_)
+            Why::NotBooting
+            | Why::AddressesElsewhere(_)
+            | Why::NoAddress(_)
             | Why::NotItsAddress { .. }
             | Why::NotPxe
             | Why::NotOnPxePort(_)

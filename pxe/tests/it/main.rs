@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic; that is how it fails")]
 
+mod beside;
 mod books;
 mod clients;
 mod corpus;
@@ -9,10 +10,12 @@ mod diagnoses;
 mod firmware;
 mod hostile;
 mod laws;
+mod model;
 mod names;
 mod ndp;
 mod packets;
 mod probe;
+mod relays;
 mod scripts;
 mod standing;
 mod states;
