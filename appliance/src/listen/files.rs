@@ -3,6 +3,9 @@
 //!
 //! Refuses to know what the texts say: the [`FileService`] makes them from the state, and is told what was served.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;

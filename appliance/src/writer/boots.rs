@@ -46,7 +46,9 @@ impl Draft<'_> {
             Event::Enrolled { node, .. } | Event::Reported { node, .. } => (by_node(node), "hello"),
             _ => return,
         };
-        let Some(mac) = mac.filter(|mac| what == "local-disk" || self.world.history.awaits(*mac)) else { return };
+        let Some(mac) = mac.filter(|mac| what == "local-disk" || self.world.history.awaits(*mac)) else {
+            return;
+        };
         match what {
             "loader" => self.remember(|history| history.fetched(mac, now)),
             "script" => self.remember(|history| history.scripted(mac, now)),
