@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fleet::network::{Noticed, Sighting};
 use fleet::{Event, Site, boot_task};
 use ipnet::Ipv4Net;
+use pxe::boot::LocalBoot;
 use pxe::dhcp::Lease;
 use pxe::files::StoreFile;
 use pxe::ndp::{self, Booting};
@@ -50,6 +51,7 @@ impl Netboot {
         Ok(NodeView {
             mac,
             address,
+            local: LocalBoot::default(),
             gateway: subnet.gateway.filter(|gateway| subnet.net.contains(gateway) && *gateway != own),
             controller: SocketAddrV4::new(asker.address, self.agents_port),
             ca: CaPin(world.site.ca.0),
@@ -221,9 +223,15 @@ impl FileService for Netboot {
             Served::File(file) => {
                 let Some(mac) = holder else { return };
                 let kind = match file {
-                    StoreFile::Kernel => "kernel",
-                    StoreFile::Ramdisk => "ramdisk",
-                    StoreFile::Shim | StoreFile::Grub | StoreFile::Undionly | StoreFile::Snponly => "loader",
+                    StoreFile::Kernel | StoreFile::KernelArm64 => "kernel",
+                    StoreFile::Ramdisk | StoreFile::RamdiskArm64 => "ramdisk",
+                    StoreFile::Shim
+                    | StoreFile::Grub
+                    | StoreFile::Undionly
+                    | StoreFile::Snponly
+                    | StoreFile::ShimArm64
+                    | StoreFile::GrubArm64
+                    | StoreFile::IpxeArm64 => "loader",
                 };
                 self.record(mac, kind, format!("{} sent", file.client_name()));
             }

@@ -22,7 +22,8 @@ impl World {
     /// What is known of a machine beside its lease: whether an operator has admitted it, by approving the server or by
     /// reserving its hardware address.
     pub(super) fn machine(&self, mac: Mac) -> Machine {
-        Machine { admitted: self.reservations.contains_key(&mac) || self.nics.knows(mac) }
+        let admitted = self.reservations.contains_key(&mac) || self.nics.knows(mac);
+        Machine { admitted, ..Machine::default() }
     }
 
     /// How much is lost when a question is not answered: which to drop when there are too many.

@@ -283,7 +283,7 @@ impl From<&Why> for Silence {
             Why::Listening => Silence::Listening,
             Why::Foreign(_) => Silence::StoodBack,
             Why::UnknownMachine(_) => Silence::Stranger,
-            Why::ArchUnsupported(_) => Silence::Arch,
+            Why::ArchUnsupported(_) | Why::NoArm64Files => Silence::Arch,
             Why::ArchMissing => Silence::NoArch,
             Why::OtherServer(_) => Silence::OtherServer,
             Why::PoolExhausted { .. } => Silence::PoolExhausted,
