@@ -3,6 +3,7 @@
 //! Whoever may open the socket may do everything: its mode and group are the permission.
 
 mod act;
+mod boots;
 mod image;
 mod look;
 mod network;
@@ -12,7 +13,7 @@ mod tests;
 mod units;
 
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct Api {
     pub answers: Answers,
     /// The listeners, for `status`.
     pub listeners: Vec<Arc<ListenerState>>,
+    /// Where the boot files are, for `doctor`.
+    pub boot: PathBuf,
     /// Our own units; absent where there is no systemd (tests).
     pub own: Option<Arc<units::Own>>,
 }
@@ -82,6 +85,12 @@ pub enum ApiError {
     /// A node did not answer in time.
     #[error("{0} did not answer within {1} s: see rackwright node why {0}")]
     Silent(String, u64),
+    /// A look for other DHCP servers did not end.
+    #[error(
+        "nothing can be seen on {0} within {1} s: is a cable in, and the switch on? (rackwright status shows what is \
+         listened on)"
+    )]
+    Unlooked(String, u64),
     /// Something of ours is broken.
     #[error("{0}")]
     Broken(String),
@@ -112,7 +121,7 @@ impl ApiError {
                 (StatusCode::INSUFFICIENT_STORAGE, 1)
             }
             ApiError::Image(_) => (StatusCode::CONFLICT, 4),
-            ApiError::Silent(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
+            ApiError::Silent(..) | ApiError::Unlooked(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
         }
     }
 }

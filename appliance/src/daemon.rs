@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use fleet::network::Rule;
 use fleet::{Event, Site, Subnet};
 use pxe::HttpBase;
 use pxe::dhcp::{Mode, Network, Policy, Pool};
@@ -17,16 +18,16 @@ use crate::answers::Answers;
 use crate::api::{Api, Own};
 use crate::boot::BootStore;
 use crate::ca::{SiteCa, Start};
-use crate::config::{self, Config, Dhcp, Paths, Provision};
+use crate::config::{self, Config, Dhcp, Foreign, Paths, Provision, Relayed};
 use crate::images::Images;
 use crate::listen::dhcp::PORTS;
 use crate::listen::files::Files;
-use crate::listen::{ListenerState, Place, Stop, dhcp, http, https, ndp, tftp};
+use crate::listen::{ListenerState, Place, Stop, dhcp, foreign, http, https, ndp, tftp};
 use crate::lock::Lock;
 use crate::net::Net;
 use crate::netboot::Netboot;
 use crate::store::{Log, Store};
-use crate::writer::Core;
+use crate::writer::{Core, Wired};
 use crate::{catalog, chain};
 
 /// Our own units beside the daemon itself.
@@ -80,6 +81,7 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
         images: Arc::clone(&daemon.images),
         answers: daemon.answers.clone(),
         listeners,
+        boot: paths.boot.clone(),
         own,
     };
     let socket = paths.socket.clone();
@@ -104,11 +106,20 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
 async fn prepare(provision: &Provision) -> Result<Place, Fatal> {
     let net = Net::open().map_err(Fatal::of)?;
     let patience = Duration::from_secs(INTERFACE_SECONDS);
-    let name = provision.interface.as_str();
+    let interface = provision.name();
+    let name = interface.as_str();
     let say = |why: &str| tracing::warn!(interface = name, why, "waiting for the provisioning interface");
-    net.prepare(name, provision.address, patience, say).await.map_err(Fatal::of)?;
+    if let Some(vlan) = provision.vlan {
+        net.ensure_vlan(&provision.interface, vlan, name, patience, say).await.map_err(Fatal::of)?;
+    }
+    let (link, _) = net.prepare(name, provision.address, patience, say).await.map_err(Fatal::of)?;
+    for Relayed { subnet, via, .. } in &provision.relayed {
+        if let Some(via) = via {
+            net.ensure_route(&link, *subnet, *via).await.map_err(Fatal::of)?;
+        }
+    }
     let presence = crate::net::watch(name, provision.address).await.map_err(Fatal::of)?;
-    Ok(Place { interface: provision.interface.clone(), address: provision.address.addr(), presence })
+    Ok(Place { interface, address: provision.address.addr(), presence })
 }
 
 struct Daemon {
@@ -126,7 +137,7 @@ impl Daemon {
         let images = Images::open(&paths.images, &paths.resolve(&config.image_keys)).map_err(Fatal::of)?;
         let networks =
             config.provision.iter().map(|provision| network(config, provision)).collect::<Vec<_>>();
-        for policy in networks.iter().flat_map(Network::subnets) {
+        for policy in networks.iter().flat_map(|wired| wired.dhcp.subnets()) {
             policy.check().map_err(Fatal::of)?;
         }
         let subnet = |policy: &Policy| Subnet {
@@ -136,7 +147,7 @@ impl Daemon {
         };
         let site = Site {
             name: config.site.as_str().to_owned(),
-            subnets: networks.iter().flat_map(Network::subnets).map(subnet).collect(),
+            subnets: networks.iter().flat_map(|wired| wired.dhcp.subnets()).map(subnet).collect(),
             ca: ca.pin(),
             addresses: std::collections::BTreeMap::new(),
         };
@@ -173,11 +184,15 @@ impl Daemon {
                 states.push(Arc::clone(&state));
                 state
             };
+            let boots = self.core.boots.clone();
+            tasks.spawn(boots.watch(place.interface.clone(), place.presence.clone(), stop.clone()));
             let netboot = Arc::new(Netboot::new(self.core.clone(), config.http_port, config.agents_port));
             for (port, kind) in PORTS.into_iter().zip(["dhcp", "proxydhcp"]) {
                 let service = Arc::clone(&netboot);
                 tasks.spawn(dhcp::serve(place.clone(), port, service, state(kind), stop.clone()));
             }
+            let service = Arc::clone(&netboot);
+            tasks.spawn(foreign::serve(place.clone(), service, state("foreign"), stop.clone()));
             // Only where our DHCP says what to boot does it follow that there is nothing to wait for.
             if provision.answer_ipv6 && provision.dhcp != Dhcp::Off {
                 let service = Arc::clone(&netboot);
@@ -236,25 +251,46 @@ async fn serve_files(boot: PathBuf, http_port: u16, counters: Vec<Counter>, stop
     tasks.join_all().await;
 }
 
-fn network(config: &Config, provision: &Provision) -> Network {
-    let pools = provision.pool.iter().map(|pool| Pool { first: pool.first(), last: pool.last() });
+fn network(config: &Config, provision: &Provision) -> Wired {
+    let pools = |pools: &[config::Pool]| {
+        pools.iter().map(|pool| Pool { first: pool.first(), last: pool.last() }).collect::<Vec<_>>()
+    };
     let local = Policy {
         server: provision.address.addr(),
         subnet: provision.address.trunc(),
         relay: None,
-        pools: pools.collect(),
+        pools: pools(&provision.pools),
         lease_seconds: LEASE_SECONDS,
-        router: None,
-        dns: Vec::new(),
+        router: provision.router,
+        dns: provision.dns.clone(),
         mode: match provision.dhcp {
-            Dhcp::Full => Mode::Full,
+            Dhcp::Full | Dhcp::Proxy => Mode::Full,
             Dhcp::Known => Mode::KnownOnly,
             Dhcp::Off => Mode::Off,
         },
-        proxy: false,
+        proxy: provision.dhcp == Dhcp::Proxy,
         http: HttpBase(SocketAddrV4::new(provision.address.addr(), config.http_port)),
     };
-    Network::single(&provision.interface, local)
+    let relayed = provision.relayed.iter().map(|relayed| Policy {
+        subnet: relayed.subnet,
+        relay: Some(relayed.relay),
+        router: Some(relayed.router),
+        proxy: false,
+        pools: pools(&relayed.pools),
+        ..local.clone()
+    });
+    let dhcp = Network {
+        site: config.site.as_str().to_owned(),
+        relayed: relayed.collect(),
+        ..Network::single(&provision.name(), local.clone())
+    };
+    // Where we give no addresses ourselves, somebody else must.
+    let rule = match (provision.dhcp, provision.foreign) {
+        (Dhcp::Proxy | Dhcp::Off, _) | (_, Foreign::Ignore) => Rule::Ignore,
+        (_, Foreign::Pause) => Rule::Pause,
+        (_, Foreign::Proxy) => Rule::Proxy,
+    };
+    Wired { dhcp, rule }
 }
 
 /// The boot store, as soon as there is one: a controller without it still answers everything else. Those that would

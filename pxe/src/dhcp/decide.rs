@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::client::VendorClass;
 use super::lease::{Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
 use super::loader::{Boot, BootFile, boot};
-use super::policy::{Machine, Mode, Network, Policy};
+use super::policy::{Machine, Mode, Network, Policy, Stance};
 use super::probe::site_text;
 use super::reply::Draft;
 use super::request::{Kind, Request};
@@ -96,6 +96,13 @@ pub fn decide(
     now: Time,
 ) -> Decision {
     let decided = network.policy(request, *arrival.source.ip()).and_then(|policy| {
+        // Neither are other controllers answered then: who does not serve is in nobody's way. What a relay brings
+        // comes from another network.
+        match network.stance {
+            Stance::Listening if policy.relay.is_none() => return Err(Why::Listening),
+            Stance::Paused(server) if policy.relay.is_none() => return Err(Why::Foreign(server)),
+            Stance::Serve | Stance::Proxy | Stance::Listening | Stance::Paused(_) => {}
+        }
         let case = Case { network, policy, leases, machine, request, source: arrival.source, now };
         if request.vendor == VendorClass::Probe && arrival.door == Door::Lan {
             return case.probe(&network.site);

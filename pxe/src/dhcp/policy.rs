@@ -62,6 +62,21 @@ pub struct Policy {
     pub http: HttpBase,
 }
 
+/// What other DHCP servers on a network mean for ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stance {
+    /// There is none, or it does not matter.
+    #[default]
+    Serve,
+    /// It is not known yet: nobody is answered before that.
+    Listening,
+    /// There is one, and so nobody is answered.
+    Paused(Ipv4Addr),
+    /// There is one, and addresses are left to it: [`Policy::proxy`] is set.
+    Proxy,
+}
+
 /// All that is answered on one provisioning interface: its own subnet, and those behind relays on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -70,6 +85,9 @@ pub struct Network {
     /// The name of the site, for other controllers ([`super::probe`]).
     #[serde(default)]
     pub site: String,
+    /// What other DHCP servers on it mean.
+    #[serde(default)]
+    pub stance: Stance,
     /// What the boot store has beyond [`StoreFile::REQUIRED`].
     #[serde(default)]
     pub extras: BTreeSet<StoreFile>,
@@ -98,6 +116,7 @@ impl Network {
         Network {
             interface: interface.to_owned(),
             site: String::new(),
+            stance: Stance::Serve,
             extras: BTreeSet::new(),
             local,
             relayed: Vec::new(),
