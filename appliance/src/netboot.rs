@@ -54,7 +54,7 @@ impl Netboot {
         Ok(NodeView {
             mac,
             address,
-            local: LocalBoot::default(),
+            local: world.history.local_by_script(mac),
             gateway: subnet.gateway.filter(|gateway| subnet.net.contains(gateway) && *gateway != own),
             controller: SocketAddrV4::new(asker.address, self.agents_port),
             ca: CaPin(world.site.ca.0),
@@ -83,7 +83,7 @@ impl Netboot {
 
 /// The way a machine was last told to boot by.
 fn path(world: &World, mac: Mac) -> Option<BootPath> {
-    world.leases.get(mac).and_then(|lease| lease.path)
+    world.history.path(mac).or(world.leases.get(mac).and_then(|lease| lease.path))
 }
 
 /// The address of a machine that asks for its script. The one we gave it, when it asks from there or from nowhere that
@@ -209,7 +209,8 @@ impl FileService for Netboot {
             IpAddr::V4(ip) => world.leases.holder(ip),
             IpAddr::V6(_) => None,
         };
-        let holder = by_address(asker.peer.ip());
+        // Beside another DHCP server the address is none that we gave: then it is of whom was last seen with it.
+        let holder = by_address(asker.peer.ip()).or_else(|| self.core.boots.holder(asker.peer.ip()));
         match what {
             Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac)) => {
                 let Some(address) = hardware(mac) else { return };
@@ -220,7 +221,7 @@ impl FileService for Netboot {
                     BootTask::Agent { why } => {
                         self.record(mac, "script", format!("told to start the agent: {why}"))
                     }
-                    BootTask::Hold { why } => self.record(mac, "script", format!("told to wait: {why}")),
+                    BootTask::Hold { why } => self.record(mac, "hold", format!("told to wait: {why}")),
                 }
             }
             Served::File(file) => {

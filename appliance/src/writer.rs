@@ -6,6 +6,7 @@
 //! sent before the commit, unless it is known that nothing can be saved.
 
 mod addresses;
+mod boots;
 mod draft;
 mod import;
 mod nics;
@@ -22,6 +23,7 @@ use fleet::network::Rule;
 use fleet::{Catalog, Change, Denied, Event, Fleet, Reply, Site, Time};
 use protocol::{HardwareAddress, IdentityFile, NodeId};
 use pxe::Mac;
+use pxe::boot::History;
 use pxe::dhcp::{Arrival, LeaseChange, Leases, Malformed, Network, Request};
 use pxe::trace::Answer;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -45,6 +47,8 @@ pub struct World {
     pub fleet: Arc<Fleet>,
     /// Addresses.
     pub leases: Leases,
+    /// What became of earlier boots.
+    pub history: Arc<History>,
     /// Servers that were made known before they came.
     pub reservations: Arc<BTreeMap<Mac, Reservation>>,
     /// The site, with the addresses that nodes have.
@@ -246,6 +250,7 @@ impl Core {
         let world = World {
             fleet: Arc::new(fleet),
             leases,
+            history: Arc::new(store.boots()?),
             reservations: Arc::new(store.reservations()?),
             site: Arc::new(site),
             unsettled: Arc::default(),

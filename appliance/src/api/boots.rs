@@ -194,3 +194,7 @@ fn pool(world: &World, policy: &Policy) -> Option<CheckRow> {
         _ => check("pool", "ok", &what),
     })
 }
+
+#[cfg(test)]
+#[path = "boots_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ use fleet::event::Fact;
 use fleet::{Change, Time};
 use protocol::{IdentityFile, NodeId};
 use pxe::Mac;
+use pxe::boot::Rows;
 use pxe::dhcp::LeaseChange;
 use rusqlite::{Transaction, params};
 use serde::Serialize;
@@ -22,6 +23,8 @@ pub struct Batch {
     pub leases: Vec<LeaseChange>,
     /// Identity files of nodes: each node's whole set.
     pub identities: Vec<(NodeId, Vec<IdentityFile>)>,
+    /// What became of machines' boots; None: forgotten.
+    pub boots: Rows,
     /// Servers that are known before they come, or no longer.
     pub reservations: Vec<(Mac, Option<Reservation>)>,
 }
@@ -34,6 +37,7 @@ impl Batch {
             && self.leases.is_empty()
             && self.identities.is_empty()
             && self.reservations.is_empty()
+            && self.boots.is_empty()
     }
 }
 
@@ -67,6 +71,12 @@ impl Store {
         }
         for (node, files) in &batch.identities {
             put(&transaction, "identity", &node.to_string(), files)?;
+        }
+        for (mac, past) in &batch.boots {
+            match past {
+                Some(past) => put(&transaction, "boot", &mac.to_string(), &(mac, past))?,
+                None => execute(&transaction, "DELETE FROM boot WHERE key = ?1", params![mac.to_string()])?,
+            }
         }
         for (mac, reservation) in &batch.reservations {
             let key = mac.to_string();

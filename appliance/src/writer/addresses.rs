@@ -86,6 +86,7 @@ impl Draft<'_> {
                     None if reply.kind == ReplyKind::Offer => Promise::Nothing,
                     None => Promise::Something,
                 };
+                self.handed(request, &reply);
                 if promise == Promise::Nothing {
                     self.tell_with_the_next(request.mac, "address", &reply.what);
                 } else {
@@ -111,7 +112,7 @@ impl Draft<'_> {
     /// Decides; with an empty pool once more, after an address was taken back from a machine that is no node.
     fn decide(&mut self, network: &Network, request: &Request, arrival: Arrival) -> Decision {
         let now = pxe::Time(self.now.0);
-        let machine = self.world.machine(request.mac);
+        let machine = self.machine(network, request, arrival);
         let decided = pxe::dhcp::decide(network, &self.world.leases, machine, request, arrival, now);
         let exhausted = matches!(decided, Decision::Ignore(Why::PoolExhausted { .. }));
         let policy = network.policy(request, *arrival.source.ip());

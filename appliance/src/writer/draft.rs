@@ -226,6 +226,7 @@ impl<'a> Draft<'a> {
         SystemRandom::new().fill(&mut seed).map_err(|_| Refused::Unsaved("no randomness".to_owned()))?;
         let mut dice = fleet::entropy::Entropy::new(&seed);
         let name = event.name();
+        self.came(&event);
         if let Event::Served { mac, text, .. } = &event
             && !self.worth(mac, text)
         {

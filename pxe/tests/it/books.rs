@@ -69,15 +69,12 @@ fn all_cards_together_are_bounded_in_steps() {
             let name = format!("file-{step}");
             book.note(card(number), || true, Step::new(at(u64::from(number)), whole(&name)));
         }
-        let counted: usize =
-            book.cards().map(|mac| book.trace(mac).unwrap().len()).sum::<usize>().min(book.len());
-        assert_eq!(counted, book.len());
         assert!(book.len() <= MOST_STEPS);
-        if number % 500 != 499 {
-            continue;
-        }
         assert!(book.knows(card(number)));
     }
+    let counted: usize = book.cards().map(|mac| book.trace(mac).unwrap().len()).sum();
+    assert_eq!(counted, book.len());
+    assert!(book.len() > MOST_STEPS / 2 && !book.knows(card(0)));
 }
 
 #[test]

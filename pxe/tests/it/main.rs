@@ -22,4 +22,5 @@ mod scripts;
 mod standing;
 mod states;
 mod tftp;
+mod transfer;
 mod wire;
