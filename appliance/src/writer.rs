@@ -1,4 +1,5 @@
-//! The one loop that changes anything: events in, one transaction per batch, effects and answers out after the commit.
+//! The one loop that changes anything: events in, decided one after the other, saved together, effects and answers out
+//! after the commit.
 //!
 //! Everybody else reads an immutable [`World`], which shares with the next one all that did not change. A batch that
 //! can't be saved never happened: its answers are refusals and the world stays as it was. Only a DHCP client whose lease
@@ -9,6 +10,7 @@ mod addresses;
 mod draft;
 mod nics;
 mod run;
+mod saver;
 #[cfg(test)]
 pub(crate) mod tests;
 mod told;
@@ -29,7 +31,7 @@ use crate::store::{Log, Store, StoreError};
 pub use addresses::Urgency;
 use nics::Nics;
 use run::Writer;
-use told::Told;
+use saver::Saver;
 
 /// How many events may wait; beyond, whoever brings one waits too.
 const QUEUE: usize = 4096;
@@ -217,14 +219,21 @@ impl Core {
         };
         let catalog = Arc::new(catalog);
         let (inputs, receiver) = mpsc::channel(QUEUE);
-        let (publish, view) = watch::channel(Arc::new(world));
         let space = Space::new(store.folder());
-        let (shared, told) = (Arc::clone(&catalog), Told::default());
-        let (space_too, held) = (space.clone(), Vec::new());
-        let writer = Writer { store, publish, catalog: shared, networks, space: space_too, told, held };
-        let thread = std::thread::Builder::new().name("writer".to_owned());
-        let thread = thread.spawn(move || writer.run(receiver));
-        let thread = thread.map_err(|source| StoreError::Thread { source })?;
+        let networks: Arc<[Network]> = networks.into();
+        let (shared, nets) = (Arc::clone(&catalog), Arc::clone(&networks));
+        let (writer, work, failed) = Writer::new(world.clone(), shared, nets, space.clone());
+        let (publish, view) = watch::channel(Arc::new(world));
+        let saver = Saver { store, publish, networks, space: space.clone(), refusing: None, failed };
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let unstarted = |source| StoreError::Thread { source };
+        let saving = thread("saver").spawn(move || saver.run(&work)).map_err(unstarted)?;
+        let writing = thread("writer").spawn(move || {
+            writer.run(receiver);
+            // The writer is gone now: the saver ends when all is saved.
+            drop(saving.join());
+        });
+        let thread = writing.map_err(unstarted)?;
         Ok((Core { inputs, world: view, log, space, catalog }, thread))
     }
 

@@ -17,8 +17,15 @@ use super::{Answers, DhcpAnswer, Done, Input, Question, Refused, World};
 use crate::space::Trouble;
 use crate::store::{Batch, Store};
 
-/// An answer that waits for the commit; it is told why when there was none, and says how many were refused then.
-pub(super) type Answer = Box<dyn FnOnce(Option<&Unsaved<'_>>) -> u64 + Send>;
+/// An answer that waits for the commit; it says how many were refused when there was none.
+pub(super) type Answer = Box<dyn FnOnce(&Ended<'_>) -> u64 + Send>;
+
+/// How a commit ended.
+pub(super) struct Ended<'a> {
+    pub(super) store: &'a Store,
+    /// Why there was none.
+    pub(super) unsaved: Option<&'a Unsaved<'a>>,
+}
 
 /// Facts that anybody on the wire can bring about with a key of its own making.
 const OF_STRANGERS: [&str; 2] = ["claimed", "conflict"];
@@ -37,9 +44,18 @@ pub(super) struct Decided {
     pub(super) offers: Vec<LeaseChange>,
     /// Whether it was known that nothing can be saved; then nothing is said before.
     pub(super) troubled: bool,
+    /// Dropped when all of this is over.
+    over: Option<std::sync::mpsc::Sender<()>>,
 }
 
 impl Decided {
+    /// Fails to receive, when all of this is over.
+    pub(super) fn wait(&mut self) -> std::sync::mpsc::Receiver<()> {
+        let (over, wait) = std::sync::mpsc::channel();
+        self.over = Some(over);
+        wait
+    }
+
     /// Says what may be said before the commit.
     pub(super) fn speak(&mut self) {
         for (answers, early) in self.early.drain(..) {
@@ -69,9 +85,9 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(world: World, writer: &'a mut Writer, now: Time) -> (Self, &'a Store) {
-        let Writer { store, catalog, networks, told, held, .. } = writer;
-        let draft = Self {
+    pub(super) fn new(world: World, writer: &'a mut Writer, now: Time) -> Self {
+        let Writer { catalog, networks, told, held, .. } = writer;
+        Self {
             world,
             batch: Batch::default(),
             answers: Vec::new(),
@@ -85,11 +101,10 @@ impl<'a> Draft<'a> {
             held,
             now,
             settle: false,
-        };
-        (draft, store)
+        }
     }
 
-    pub(super) fn take(&mut self, input: Input, store: &Store) {
+    pub(super) fn take(&mut self, input: Input) {
         self.refresh();
         match input {
             Input::Event(event, done) => {
@@ -119,8 +134,10 @@ impl<'a> Draft<'a> {
             }
             Input::Identity { node, done } => {
                 // Only read: whether the rest of the batch can be saved makes no difference.
-                let result = store.identity(node).map_err(|error| Refused::Unsaved(crate::chain(&error)));
-                self.answer(move |_| tell(done, result, false));
+                self.answers.push(Box::new(move |ended| {
+                    let result = ended.store.identity(node);
+                    tell(done, result.map_err(|error| Refused::Unsaved(crate::chain(&error))), false)
+                }));
             }
         }
     }
@@ -153,7 +170,7 @@ impl<'a> Draft<'a> {
             self.log_held();
         }
         let Self { world, batch, answers, early, offers, troubled, .. } = self;
-        Decided { world, batch, answers, early, offers, troubled }
+        Decided { world, batch, answers, early, offers, troubled, over: None }
     }
 
     /// The state could not be saved last time. If it can be now, the log says so; if it can't, neither is this.
@@ -188,7 +205,7 @@ impl<'a> Draft<'a> {
     }
 
     fn answer(&mut self, answer: impl FnOnce(Option<&Unsaved<'_>>) -> u64 + Send + 'static) {
-        self.answers.push(Box::new(answer));
+        self.answers.push(Box::new(move |ended| answer(ended.unsaved)));
     }
 
     fn event(&mut self, event: Event) -> Result<Done, Refused> {
