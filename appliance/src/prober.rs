@@ -63,7 +63,7 @@ async fn round(place: &Place, core: &Core) -> Result<bool, NetError> {
 fn wanted(place: &Place, core: &Core) -> BTreeSet<Ipv4Addr> {
     let world = core.world();
     let watched = world.fleet.networks.get(&place.interface);
-    let network = core.networks.iter().find(|network| network.interface == place.interface);
+    let network = world.networks.iter().find(|network| network.interface == place.interface);
     let Some(policy) = network.map(|network| &network.local) else { return BTreeSet::new() };
     let serves = watched.is_none_or(|watched| watched.stance() == Stance::Serve);
     if !serves || policy.proxy || policy.mode == Mode::Off {
