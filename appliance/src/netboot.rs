@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fleet::network::{Noticed, Sighting};
 use fleet::{Event, Site, boot_task};
 use ipnet::Ipv4Net;
-use pxe::boot::LocalBoot;
 use pxe::dhcp::Lease;
 use pxe::files::StoreFile;
 use pxe::ndp::{self, Booting};

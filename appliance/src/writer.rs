@@ -15,7 +15,7 @@ mod run;
 pub(crate) mod tests;
 mod told;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fleet::event::Effect;
@@ -25,6 +25,7 @@ use protocol::{HardwareAddress, IdentityFile, NodeId};
 use pxe::Mac;
 use pxe::boot::History;
 use pxe::dhcp::{Arrival, LeaseChange, Leases, Malformed, Network, Request};
+use pxe::files::StoreFile;
 use pxe::trace::Answer;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -186,9 +187,25 @@ enum Input {
     Event(Box<Event>, oneshot::Sender<Result<Done, Refused>>),
     Dhcp(Vec<Question>, Answers),
     Address(AddressWish, oneshot::Sender<Result<(), Refused>>),
-    Release { mac: Mac, done: oneshot::Sender<Result<LeaseChange, Refused>> },
-    Escrow { node: NodeId, files: Vec<IdentityFile>, done: oneshot::Sender<Result<(), Refused>> },
-    Identity { node: NodeId, done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>> },
+    Release {
+        mac: Mac,
+        done: oneshot::Sender<Result<LeaseChange, Refused>>,
+    },
+    Escrow {
+        node: NodeId,
+        files: Vec<IdentityFile>,
+        done: oneshot::Sender<Result<(), Refused>>,
+    },
+    Identity {
+        node: NodeId,
+        done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>>,
+    },
+    Probed {
+        free: BTreeSet<std::net::Ipv4Addr>,
+        used: BTreeMap<std::net::Ipv4Addr, HardwareAddress>,
+        done: oneshot::Sender<()>,
+    },
+    Extras(BTreeSet<StoreFile>),
 }
 
 /// The way in for events, and the view of what they made.
@@ -217,7 +234,9 @@ impl Input {
             | Input::Address(..)
             | Input::Release { .. }
             | Input::Escrow { .. }
-            | Input::Identity { .. } => 1,
+            | Input::Identity { .. }
+            | Input::Probed { .. }
+            | Input::Extras(_) => 1,
         }
     }
 }
@@ -318,6 +337,23 @@ impl Core {
     pub async fn ask(&self, questions: Vec<Question>, answers: &Answers) {
         // Not taken: the daemon is stopping, and nobody hears the silence.
         drop(self.send(Input::Dhcp(questions, answers.clone())).await);
+    }
+
+    /// Tells which free addresses were found to be used by nobody, and which by whom.
+    pub async fn probed(
+        &self,
+        free: BTreeSet<std::net::Ipv4Addr>,
+        used: BTreeMap<std::net::Ipv4Addr, HardwareAddress>,
+    ) {
+        let (done, answer) = oneshot::channel();
+        if self.send(Input::Probed { free, used, done }).await.is_ok() {
+            drop(answer.await);
+        }
+    }
+
+    /// Tells what the boot store has beyond what it must have.
+    pub async fn boot_store_has(&self, extras: BTreeSet<StoreFile>) {
+        drop(self.send(Input::Extras(extras)).await);
     }
 
     /// Fixes or reserves an address, or takes that back.

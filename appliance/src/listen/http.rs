@@ -192,9 +192,9 @@ fn fetch<B>(request: &Request<B>, end: End) -> Fetch {
 /// How a request for nothing of ours ends.
 fn unserved(resolved: Resolved) -> End {
     match resolved {
-        Resolved::NotFound(NotFound::Probe | NotFound::OnPurpose) => End::Optional,
+        Resolved::NotFound(NotFound::Probe) => End::Optional,
         Resolved::Refused(why) => End::Refused { why: why.to_string().into() },
-        Resolved::NotFound(NotFound::Unknown)
+        Resolved::NotFound(NotFound::OnPurpose | NotFound::Unknown)
         | Resolved::Static(_)
         | Resolved::GrubConfig
         | Resolved::Autoexec

@@ -134,8 +134,8 @@ impl<S: FileService> Shelf<S> {
     /// One ERROR, from a port of its own as every answer (RFC 1350 §4).
     fn refuse(&self, error: &TftpError, peer: SocketAddr) {
         let end = match error.why {
-            TftpWhy::NotFound(NotFound::Probe | NotFound::OnPurpose) => trace::End::Optional,
-            TftpWhy::NotFound(NotFound::Unknown) => trace::End::NotFound,
+            TftpWhy::NotFound(NotFound::Probe) => trace::End::Optional,
+            TftpWhy::NotFound(NotFound::OnPurpose | NotFound::Unknown) => trace::End::NotFound,
             why @ (TftpWhy::Refused(_) | TftpWhy::ReadOnly | TftpWhy::Mode | TftpWhy::Malformed) => {
                 trace::End::Refused { why: why.to_string().into() }
             }

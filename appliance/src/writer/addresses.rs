@@ -1,5 +1,6 @@
 //! Who gets which address: DHCP packets, and what the operator fixes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use fleet::{Denied, Event, Node, State, Time};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
 use pxe::dhcp::{
-    AddressError, Arrival, Decision, Kind, LeaseChange, LeaseState, Machine, Network, Policy, ReplyKind,
-    Request, Why,
+    AddressError, Arrival, Decision, Kind, LeaseChange, LeaseState, Machine, Network, Policy,
+    QUARANTINE_SECONDS, ReplyKind, Request, Why,
 };
 use pxe::trace::Answer;
 
@@ -198,6 +199,30 @@ impl Draft<'_> {
         let stranger = |node: &Node| matches!(node.state, State::Discovered | State::Rejected { .. });
         let ours = self.world.fleet.owner(address).is_some_and(|node| !stranger(node));
         self.told.worth(address.as_str(), ours, text, self.now)
+    }
+
+    /// Addresses that the network was asked for. What somebody uses although nobody was given it is given to nobody.
+    pub(super) fn probed(&mut self, free: &BTreeSet<Ipv4Addr>, used: &BTreeMap<Ipv4Addr, HardwareAddress>) {
+        let now = pxe::Time(self.now.0);
+        for address in free {
+            self.world.leases.probed(*address, now);
+            self.noted = true;
+        }
+        for (address, by) in used {
+            let Ok(mac) = by.as_str().parse::<Mac>() else { continue };
+            // It was given to somebody meanwhile: who has it is asked for an address of its own, not for this one.
+            if self.world.leases.holder(*address).is_some() {
+                continue;
+            }
+            let until = now.plus_seconds(QUARANTINE_SECONDS);
+            let lease = self.world.leases.get(mac).cloned();
+            let change = LeaseChange { mac, lease, evicts: None, quarantine: Some((*address, until)) };
+            if self.lease(change).is_ok() {
+                let text =
+                    format!("{address} is used by {mac}, and was given to nobody: in quarantine for a day");
+                self.remark(mac, "address-in-use", text);
+            }
+        }
     }
 
     /// Gives back the address of a machine that is no node.

@@ -35,6 +35,8 @@ pub(super) struct Decided {
     early: Vec<(Answers, Vec<Answered>)>,
     /// The offers, of which nothing is saved.
     pub(super) offers: Vec<LeaseChange>,
+    /// Whether something else was noted that is not saved.
+    pub(super) noted: bool,
     /// Whether it was known that nothing can be saved; then nothing is said before.
     pub(super) troubled: bool,
 }
@@ -55,6 +57,8 @@ pub(super) struct Draft<'a> {
     answers: Vec<Answer>,
     early: Vec<(Answers, Vec<Answered>)>,
     pub(super) offers: Vec<LeaseChange>,
+    /// Whether something was noted in the world that is not saved.
+    pub(super) noted: bool,
     troubled: bool,
     /// Whether the index of NICs is older than the fleet.
     stale: bool,
@@ -86,6 +90,7 @@ impl<'a> Draft<'a> {
             answers: Vec::new(),
             early: Vec::new(),
             offers: Vec::new(),
+            noted: false,
             troubled: false,
             stale: false,
             catalog,
@@ -126,6 +131,12 @@ impl<'a> Draft<'a> {
                 }
                 self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
             }
+            Input::Probed { free, used, done } => {
+                self.probed(&free, &used);
+                self.answer(move |unsaved| tell(done, (), unsaved.is_some()));
+            }
+            // Taken before the batch is decided.
+            Input::Extras(_) => {}
             Input::Identity { node, done } => {
                 // Only read: whether the rest of the batch can be saved makes no difference.
                 let result = store.identity(node).map_err(|error| Refused::Unsaved(crate::chain(&error)));
@@ -182,8 +193,8 @@ impl<'a> Draft<'a> {
         if !self.batch.is_empty() {
             self.log_held();
         }
-        let Self { world, batch, answers, early, offers, troubled, .. } = self;
-        Decided { world, batch, answers, early, offers, troubled }
+        let Self { world, batch, answers, early, offers, noted, troubled, .. } = self;
+        Decided { world, batch, answers, early, offers, noted, troubled }
     }
 
     /// The state could not be saved last time. If it can be now, the log says so; if it can't, neither is this.

@@ -45,11 +45,12 @@ impl Writer {
 
     /// Decides a batch on a copy of the world, saves it, and only then shows the copy and answers.
     fn commit(&mut self, inputs: Vec<Input>, settle: bool) {
+        self.equip(&inputs);
         let committed = Arc::clone(&self.publish.borrow());
         let now = now();
         let mut decided = self.decide(World::clone(&committed), inputs, settle, now);
         if decided.batch.is_empty() {
-            if !decided.offers.is_empty() {
+            if !decided.offers.is_empty() || decided.noted {
                 self.publish.send_replace(Arc::new(decided.world.clone()));
             }
             decided.speak();
@@ -67,6 +68,14 @@ impl Writer {
                 decided.answers.into_iter().for_each(|answer| _ = answer(None));
             }
             Err(error) => self.refuse(&committed, decided, &error, now),
+        }
+    }
+
+    /// What the boot store has says which loaders may be handed out.
+    fn equip(&mut self, inputs: &[Input]) {
+        for input in inputs {
+            let Input::Extras(extras) = input else { continue };
+            self.networks.iter_mut().for_each(|network| network.extras.clone_from(extras));
         }
     }
 
