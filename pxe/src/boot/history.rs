@@ -14,7 +14,7 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::past::{BACK_SECONDS, Came, Past, Trail};
 use super::{BootPath, Choice, LocalBoot, Stage};
-use crate::dhcp::{Arrival, BootFile, Network, Reply, ReplyKind, Request};
+use crate::dhcp::{Arrival, BootFile, Door, Network, Reply, ReplyKind, Request};
 use crate::{Mac, Time};
 
 /// Machines remembered; a thousand servers four times over.
@@ -64,7 +64,7 @@ impl History {
         let chain = network.choices(policy, request, stage);
         let trail = self.machines.get(&request.mac).and_then(|past| past.trail(stage));
         let remembered = match trail {
-            Some(trail) => trail.next(&chain, request.xid, now),
+            Some(trail) => trail.next(&chain, request.xid, arrival.door == Door::Proxy, now),
             None => self.makers.get(&(maker(request.mac), stage)).map(|(_, choice)| *choice),
         };
         // What is no longer in the boot store, or was meant for a network of another mode.
