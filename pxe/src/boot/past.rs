@@ -141,8 +141,8 @@ impl Trail {
     }
 
     /// What is handed out next.
-    pub(super) fn next(&self, chain: &[Choice], xid: u32, now: Time) -> Option<Choice> {
-        if self.is_same(xid, false, now) || self.failures_by(now) < self.patience() {
+    pub(super) fn next(&self, chain: &[Choice], xid: u32, follows: bool, now: Time) -> Option<Choice> {
+        if self.is_same(xid, follows, now) || self.failures_by(now) < self.patience() {
             return Some(self.choice);
         }
         let at = chain.iter().position(|choice| *choice == self.choice)?;

@@ -176,7 +176,11 @@ impl Case<'_> {
         };
         // A lease that was taken once stays as it is; an offer that still stands is not written again.
         let standing = held.is_some_and(|lease| lease.state != LeaseState::Offered || lease.expires > now);
-        let lease = (!standing).then(|| self.change(offered, evicts));
+        // A card that asks on two networks, one of them tagged, loses its address here only when it takes the one there.
+        let runs_elsewhere = self.leases.get(request.mac).is_some_and(|lease| {
+            lease.state == LeaseState::Bound && lease.expires > now && !self.policy.subnet.contains(&lease.ip)
+        });
+        let lease = (!standing && !runs_elsewhere).then(|| self.change(offered, evicts));
         let draft = Draft {
             yiaddr: address,
             lease_seconds: Some(self.policy.lease_seconds),
