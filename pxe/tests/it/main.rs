@@ -14,6 +14,7 @@ mod laws;
 mod model;
 mod names;
 mod ndp;
+mod networks;
 mod packets;
 mod probe;
 mod relays;

@@ -13,17 +13,11 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use pxe::tftp::{Ended, Sender, Transfer};
-use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::oneshot;
 
 use super::line::{Line, Outcome};
 
-/// Our own wake-up among the events; transfers count from 1.
-const WAKE: u64 = 0;
-/// Events taken at a time.
-const EVENTS: usize = 64;
 /// How long to wait when the kernel has no room for a packet.
 const BREATH: Duration = Duration::from_millis(2);
 
@@ -71,11 +65,8 @@ impl Engine {
     /// Starts it.
     pub(super) fn start(interface: &str) -> io::Result<Self> {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &wake, EventData::new_u64(WAKE), EventFlags::IN)?;
         let (orders, taken) = channel();
         let hall = Hall {
-            epoll,
             wake: Arc::clone(&wake),
             orders: taken,
             lines: BTreeMap::new(),
@@ -118,9 +109,16 @@ fn ring(wake: &OwnedFd) {
     let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
 }
 
+/// What has come.
+struct Heard {
+    /// Orders.
+    rung: bool,
+    /// Packets for these transfers.
+    numbers: Vec<u64>,
+}
+
 /// What the thread has.
 struct Hall {
-    epoll: OwnedFd,
     wake: Arc<OwnedFd>,
     orders: Receiver<Order>,
     lines: BTreeMap<u64, (Line, oneshot::Sender<End>)>,
@@ -131,31 +129,39 @@ struct Hall {
 
 impl Hall {
     fn run(mut self) {
-        let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         loop {
-            let wait = self.look.checked_sub(self.start.elapsed()).unwrap_or_default();
-            let wait = Timespec::try_from(wait).ok();
-            events.clear();
-            match epoll::wait(&self.epoll, spare_capacity(&mut events), wait.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            let heard = match self.wait() {
+                Ok(heard) => heard,
                 // Nothing that we hand over can make it fail.
                 Err(error) => return tracing::error!(%error, "tftp: waiting for packets"),
-            }
+            };
             let now = self.start.elapsed();
-            for event in &events {
-                match { event.data }.u64() {
-                    WAKE => {
-                        if !self.take_orders(now) {
-                            return;
-                        }
-                    }
-                    number => self.serve(number, now, Line::hear),
-                }
+            if heard.rung && !self.take_orders(now) {
+                return;
+            }
+            for number in heard.numbers {
+                self.serve(number, now, Line::hear);
             }
             if now >= self.look {
                 self.look_at_all(now);
             }
         }
+    }
+
+    /// Waits until something is heard, or the next deadline. poll(2), and not epoll(7): there are never many sockets, and
+    /// when there is much to do, most of them are ready; then a packet that comes in costs less.
+    fn wait(&self) -> io::Result<Heard> {
+        let mut polled = vec![PollFd::new(&self.wake, PollFlags::IN)];
+        polled.extend(self.lines.values().map(|(line, _)| PollFd::new(line.socket(), PollFlags::IN)));
+        let wait = self.look.checked_sub(self.start.elapsed()).unwrap_or_default();
+        match poll(&mut polled, Timespec::try_from(wait).ok().as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut ready = polled.iter().map(|polled| !polled.revents().is_empty());
+        let rung = ready.next().unwrap_or(false);
+        let numbers = self.lines.keys().zip(ready).filter(|(_, ready)| *ready);
+        Ok(Heard { rung, numbers: numbers.map(|(number, _)| *number).collect() })
     }
 
     /// False when nobody is left who could give any.
@@ -175,12 +181,6 @@ impl Hall {
 
     fn begin(&mut self, number: u64, job: Job, ended: oneshot::Sender<End>, now: Duration) {
         let sender = Sender::new(job.transfer, u64::try_from(job.content.len()).unwrap_or(u64::MAX), now);
-        let added = epoll::add(&self.epoll, &job.socket, EventData::new_u64(number), EventFlags::IN);
-        if let Err(error) = added {
-            let outcome = Outcome::Failed(format!("waiting for its client: {error}"));
-            let _ = ended.send(End { outcome, answered: 0 });
-            return;
-        }
         self.lines.insert(number, (Line::new(job, sender), ended));
         self.serve(number, now, |_, _| {});
     }
@@ -196,7 +196,6 @@ impl Hall {
                 self.look = self.look.min(soon);
             }
             Some(end) => {
-                // Closing the socket takes it out of the epoll set.
                 if let Some((_, ended)) = self.lines.remove(&number) {
                     let _ = ended.send(end);
                 }

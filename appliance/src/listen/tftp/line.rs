@@ -43,6 +43,10 @@ impl Line {
         Self { content, transfer, socket, sender, failed: None, answered: 0 }
     }
 
+    pub(super) fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
     /// The kernel has a packet. One is taken: if there are more, it says so again.
     pub(super) fn hear(&mut self, now: Duration) {
         self.take(now);

@@ -13,6 +13,8 @@ use crate::bench::wire::{SERVER, Wire};
 
 /// After so much silence a client says again what it said last.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often clients are looked at that hear nothing.
+const TICK: Duration = Duration::from_millis(100);
 /// Nothing new for so long: it will not come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -49,15 +51,25 @@ pub(super) fn load(wish: Wish<'_>, clients: u8, times: u32) -> io::Result<Took> 
     let mut all = (0..clients).map(|number| Client::new(wish, number)).collect::<io::Result<Vec<_>>>()?;
     let mut left: Vec<u32> = vec![times; all.len()];
     let mut again = 0;
+    let mut looked = start;
     while left.iter().any(|left| *left > 0) {
-        wait(&all)?;
-        for (client, left) in all.iter_mut().zip(&mut left).filter(|(_, left)| **left > 0) {
-            if client.take()? {
+        let ready = wait(&all)?;
+        let now = Instant::now();
+        let look = now.duration_since(looked) > TICK;
+        if look {
+            looked = now;
+        }
+        for ((client, left), ready) in
+            all.iter_mut().zip(&mut left).zip(ready).filter(|((_, left), _)| **left > 0)
+        {
+            if ready && client.take(now)? {
                 *left -= 1;
                 again += client.again;
                 if *left > 0 {
                     client.begin()?;
                 }
+            } else if look {
+                client.late(now)?;
             }
         }
     }
@@ -65,12 +77,13 @@ pub(super) fn load(wish: Wish<'_>, clients: u8, times: u32) -> io::Result<Took> 
     Ok(Took { time: start.elapsed(), again, window })
 }
 
-fn wait(all: &[Client<'_>]) -> io::Result<()> {
+/// Which of them have something to take; none after a tick.
+fn wait(all: &[Client<'_>]) -> io::Result<Vec<bool>> {
     let mut polled: Vec<PollFd<'_>> =
         all.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)).collect();
-    let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-    match poll(&mut polled, Some(&tick)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+    match poll(&mut polled, Timespec::try_from(TICK).ok().as_ref()) {
+        Ok(_) => Ok(polled.iter().map(|polled| !polled.revents().is_empty()).collect()),
+        Err(rustix::io::Errno::INTR) => Ok(vec![false; all.len()]),
         Err(error) => Err(error.into()),
     }
 }
@@ -136,21 +149,21 @@ impl<'a> Client<'a> {
         self.socket.send_to(packet.as_bytes(), (SERVER, 69)).map(drop)
     }
 
-    fn acknowledge(&mut self) -> io::Result<()> {
+    fn acknowledge(&mut self, now: Instant) -> io::Result<()> {
         let Some(server) = self.server else { return self.ask() };
         let [high, low] = self.last.to_be_bytes();
-        (self.unsaid, self.said) = (0, Instant::now());
+        (self.unsaid, self.said) = (0, now);
         self.socket.send_to(&[0, 4, high, low], server).map(drop)
     }
 
-    /// Takes what has come; true when the file is whole.
-    fn take(&mut self) -> io::Result<bool> {
+    /// Takes what has come: a window at most, so that others have their turn. True when the file is whole.
+    fn take(&mut self, now: Instant) -> io::Result<bool> {
         let mut buffer = [0; 2048];
-        loop {
+        for _ in 0..self.window {
             match self.socket.recv_from(&mut buffer) {
                 Ok((length, from)) => {
                     if *self.server.get_or_insert(from) == from
-                        && self.packet(buffer.get(..length).unwrap_or_default())?
+                        && self.packet(buffer.get(..length).unwrap_or_default(), now)?
                     {
                         return Ok(true);
                     }
@@ -159,23 +172,28 @@ impl<'a> Client<'a> {
                 Err(error) => return Err(error),
             }
         }
-        if self.heard.elapsed() > PATIENCE {
-            return Err(io::Error::other(format!("stands still after {} octets", self.got)));
-        }
-        if self.said.elapsed() > AGAIN && self.heard.elapsed() > AGAIN {
-            self.again += 1;
-            self.acknowledge()?;
-        }
         Ok(false)
     }
 
-    fn packet(&mut self, packet: &[u8]) -> io::Result<bool> {
+    /// Nothing has come for a while.
+    fn late(&mut self, now: Instant) -> io::Result<()> {
+        if now.duration_since(self.heard) > PATIENCE {
+            return Err(io::Error::other(format!("stands still after {} octets", self.got)));
+        }
+        if now.duration_since(self.said) > AGAIN && now.duration_since(self.heard) > AGAIN {
+            self.again += 1;
+            self.acknowledge(now)?;
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, packet: &[u8], now: Instant) -> io::Result<bool> {
         match packet {
-            [0, 3, high, low, data @ ..] => self.data(u16::from_be_bytes([*high, *low]), data),
+            [0, 3, high, low, data @ ..] => self.data(u16::from_be_bytes([*high, *low]), data, now),
             [0, 6, options @ ..] if self.got == 0 => {
                 self.agree(options);
-                self.heard = Instant::now();
-                self.acknowledge()?;
+                self.heard = now;
+                self.acknowledge(now)?;
                 Ok(false)
             }
             [0, 5, text @ ..] => Err(io::Error::other(String::from_utf8_lossy(text).into_owned())),
@@ -199,12 +217,12 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn data(&mut self, block: u16, data: &[u8]) -> io::Result<bool> {
+    fn data(&mut self, block: u16, data: &[u8], now: Instant) -> io::Result<bool> {
         if block != self.last.wrapping_add(1) {
             // A gap: the server shall go on after what came in order (RFC 7440 §4). A repetition says nothing.
             let ahead = block.wrapping_sub(self.last);
             if (2..=self.window).contains(&ahead) && self.unsaid > 0 {
-                self.acknowledge()?;
+                self.acknowledge(now)?;
             }
             return Ok(false);
         }
@@ -213,14 +231,14 @@ impl<'a> Client<'a> {
             return Err(io::Error::other(format!("block {block} is not what the file has there")));
         }
         self.got += data.len();
-        (self.last, self.heard) = (block, Instant::now());
+        (self.last, self.heard) = (block, now);
         self.unsaid += 1;
         let end = data.len() < usize::from(self.block);
         if end && self.got != self.wish.content.len() {
             return Err(io::Error::other(format!("ended after {} octets", self.got)));
         }
         if end || self.unsaid >= self.window {
-            self.acknowledge()?;
+            self.acknowledge(now)?;
         }
         Ok(end)
     }
