@@ -10,3 +10,4 @@ mod offline;
 mod power_cuts;
 mod shell;
 mod walking_skeleton;
+mod ways_in;
