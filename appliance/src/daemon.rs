@@ -1,13 +1,13 @@
 //! `rackwright serve`: the shells put together around the writer.
 
-use std::net::IpAddr;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fleet::{Event, Site};
+use fleet::{Event, Site, Subnet};
 use pxe::HttpBase;
-use pxe::dhcp::{Mode, Policy, Pool};
+use pxe::dhcp::{Mode, Network, Policy, Pool};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use units::{Systemd, UnitName};
@@ -62,18 +62,14 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
     let config = config::load(&paths.config).map_err(Fatal::of)?;
     // Before the state is read, the interface touched or the control socket replaced: they are another's otherwise.
     let _lock = Lock::take(&paths.state).map_err(Fatal::of)?;
-    let [provision] = config.provision.as_slice() else {
-        return Err(Fatal(format!(
-            "{} names {} provisioning networks; this version serves one: keep one [[provision]]",
-            paths.config.display(),
-            config.provision.len()
-        )));
-    };
     let (stopper, stop) = watch::channel(false);
-    let place = prepare(provision).await?;
-    let (daemon, writer) = Daemon::build(&paths, &config, provision)?;
+    let mut places = Vec::new();
+    for provision in &config.provision {
+        places.push(prepare(provision).await?);
+    }
+    let (daemon, writer) = Daemon::build(&paths, &config)?;
     let mut tasks = JoinSet::new();
-    let listeners = daemon.listen(&paths, &config, &place, &stop, &mut tasks).await?;
+    let listeners = daemon.listen(&paths, &config, &places, &stop, &mut tasks)?;
     daemon.keep_time(stop.clone(), &mut tasks);
     let own = own_units().await;
     if let Some(own) = own.clone() {
@@ -89,7 +85,8 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
     let socket = paths.socket.clone();
     let serving = tokio::spawn(async move { api.serve(&socket).await });
     tell_systemd("READY=1");
-    tracing::info!(site = config.site.as_str(), address = %provision.address, "the controller is up");
+    let interfaces = places.iter().map(|place| place.interface.as_str()).collect::<Vec<_>>().join(" ");
+    tracing::info!(site = config.site.as_str(), interfaces, "the controller is up");
     let ended = tokio::select! {
         () = told_to_stop() => Ok(()),
         failed = serving => Err(Fatal(format!("the control socket {} failed: {failed:?}", paths.socket.display()))),
@@ -122,83 +119,78 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn build(
-        paths: &Paths,
-        config: &Config,
-        provision: &Provision,
-    ) -> Result<(Self, std::thread::JoinHandle<()>), Fatal> {
+    fn build(paths: &Paths, config: &Config) -> Result<(Self, std::thread::JoinHandle<()>), Fatal> {
         let start = if paths.state_db.exists() { Start::Later } else { Start::First };
         let ca = SiteCa::open(&paths.ca, &config.site, start, SystemTime::now()).map_err(Fatal::of)?;
         let store = Store::open(&paths.state_db).map_err(Fatal::of)?;
         let images = Images::open(&paths.images, &paths.resolve(&config.image_keys)).map_err(Fatal::of)?;
-        let policy = policy(config, provision);
-        policy.check().map_err(Fatal::of)?;
+        let networks =
+            config.provision.iter().map(|provision| network(config, provision)).collect::<Vec<_>>();
+        for policy in networks.iter().flat_map(Network::subnets) {
+            policy.check().map_err(Fatal::of)?;
+        }
+        let subnet = |policy: &Policy| Subnet { net: policy.subnet, controller: policy.server };
         let site = Site {
             name: config.site.as_str().to_owned(),
-            subnet: provision.address,
-            controller: provision.address.addr(),
+            subnets: networks.iter().flat_map(Network::subnets).map(subnet).collect(),
             ca: ca.pin(),
             addresses: std::collections::BTreeMap::new(),
         };
         let catalog = catalog::embedded().map_err(Fatal::of)?;
         let log = Log::new(&paths.state_db);
-        let (core, writer) = Core::start(store, log, catalog, policy, site).map_err(Fatal::of)?;
+        let (core, writer) = Core::start(store, log, catalog, networks, site).map_err(Fatal::of)?;
         let daemon = Self { core, ca: Arc::new(ca), images: Arc::new(images), answers: Answers::default() };
         Ok((daemon, writer))
     }
 
     /// Starts every listener; each keeps itself going.
-    async fn listen(
+    fn listen(
         &self,
         paths: &Paths,
         config: &Config,
-        place: &Place,
+        places: &[Place],
         stop: &Stop,
         tasks: &mut JoinSet<()>,
     ) -> Result<Vec<Arc<ListenerState>>, Fatal> {
-        let http_base = HttpBase(std::net::SocketAddrV4::new(place.address, config.http_port));
-        let netboot = Arc::new(Netboot::new(self.core.clone(), http_base, config.agents_port));
-        let state = |kind| ListenerState::new(kind, &place.interface);
-        let mut states = Vec::new();
-        for (port, kind) in PORTS.into_iter().zip(["dhcp", "proxydhcp"]) {
-            states.push(state(kind));
-            let (service, state) = (Arc::clone(&netboot), Arc::clone(states.last().unwrap_or(&state(kind))));
-            tasks.spawn(dhcp::serve(place.clone(), port, service, state, stop.clone()));
-        }
-        // Only where our DHCP says what to boot does it follow that there is nothing to wait for.
-        if config.provision.iter().all(|provision| provision.answer_ipv6 && provision.dhcp != Dhcp::Off) {
-            let ndp_state = state("ndp");
-            states.push(Arc::clone(&ndp_state));
-            tasks.spawn(ndp::serve(place.clone(), Arc::clone(&netboot), ndp_state, stop.clone()));
-        }
-        let (tftp_state, http_state, https_state) = (state("tftp"), state("http"), state("https"));
-        states.extend([Arc::clone(&tftp_state), Arc::clone(&http_state), Arc::clone(&https_state)]);
-        let (boot, place_of_files, stop_files) = (paths.boot.clone(), place.clone(), stop.clone());
-        let http_port = config.http_port;
-        tasks.spawn(async move {
-            let store = boot_store(&boot, [&tftp_state, &http_state]).await;
-            let files = Files::new(Arc::new(store), netboot);
-            tokio::join!(
-                tftp::serve(
-                    place_of_files.clone(),
-                    tftp::PORT,
-                    files.clone(),
-                    tftp_state,
-                    stop_files.clone()
-                ),
-                http::serve(place_of_files, http_port, files, http_state, stop_files),
-            );
-        });
-        let identity = self.ca.server(&[IpAddr::V4(place.address)], SystemTime::now()).map_err(Fatal::of)?;
+        let addresses = places.iter().map(|place| IpAddr::V4(place.address)).collect::<Vec<_>>();
+        let identity = self.ca.server(&addresses, SystemTime::now()).map_err(Fatal::of)?;
         let tls = crate::tls::server(&self.ca, identity).map_err(Fatal::of)?;
-        let agents = Agents::new(
+        let agents = Arc::new(Agents::new(
             self.core.clone(),
             Arc::clone(&self.ca),
             Arc::clone(&self.images),
             self.answers.clone(),
-        );
-        let agents = Arc::new(agents);
-        tasks.spawn(https::serve(place.clone(), config.agents_port, tls, agents, https_state, stop.clone()));
+        ));
+        let mut states = Vec::new();
+        let mut waiting = Vec::new();
+        for (place, provision) in places.iter().zip(&config.provision) {
+            let mut state = |kind| {
+                let state = ListenerState::new(kind, &place.interface);
+                states.push(Arc::clone(&state));
+                state
+            };
+            let netboot = Arc::new(Netboot::new(self.core.clone(), config.http_port, config.agents_port));
+            for (port, kind) in PORTS.into_iter().zip(["dhcp", "proxydhcp"]) {
+                let service = Arc::clone(&netboot);
+                tasks.spawn(dhcp::serve(place.clone(), port, service, state(kind), stop.clone()));
+            }
+            // Only where our DHCP says what to boot does it follow that there is nothing to wait for.
+            if provision.answer_ipv6 && provision.dhcp != Dhcp::Off {
+                let service = Arc::clone(&netboot);
+                tasks.spawn(ndp::serve(place.clone(), service, state("ndp"), stop.clone()));
+            }
+            waiting.push(Counter { place: place.clone(), netboot, tftp: state("tftp"), http: state("http") });
+            let (agents, tls) = (Arc::clone(&agents), Arc::clone(&tls));
+            tasks.spawn(https::serve(
+                place.clone(),
+                config.agents_port,
+                tls,
+                agents,
+                state("https"),
+                stop.clone(),
+            ));
+        }
+        tasks.spawn(serve_files(paths.boot.clone(), config.http_port, waiting, stop.clone()));
         Ok(states)
     }
 
@@ -219,13 +211,34 @@ impl Daemon {
     }
 }
 
-fn policy(config: &Config, provision: &Provision) -> Policy {
+/// Where the boot files of one interface are served.
+struct Counter {
+    place: Place,
+    netboot: Arc<Netboot>,
+    tftp: Arc<ListenerState>,
+    http: Arc<ListenerState>,
+}
+
+/// Serves the boot files on every interface, as soon as there are any.
+async fn serve_files(boot: PathBuf, http_port: u16, counters: Vec<Counter>, stop: Stop) {
+    let states = counters.iter().flat_map(|counter| [&*counter.tftp, &*counter.http]).collect::<Vec<_>>();
+    let store = Arc::new(boot_store(&boot, &states).await);
+    let mut tasks = JoinSet::new();
+    for Counter { place, netboot, tftp: tftp_state, http: http_state } in counters {
+        let files = Files::new(Arc::clone(&store), netboot);
+        tasks.spawn(tftp::serve(place.clone(), tftp::PORT, files.clone(), tftp_state, stop.clone()));
+        tasks.spawn(http::serve(place, http_port, files, http_state, stop.clone()));
+    }
+    tasks.join_all().await;
+}
+
+fn network(config: &Config, provision: &Provision) -> Network {
     let pools = provision.pool.iter().map(|pool| Pool { first: pool.first(), last: pool.last() });
-    Policy {
-        server: provision.address,
+    let local = Policy {
+        server: provision.address.addr(),
+        subnet: provision.address.trunc(),
+        relay: None,
         pools: pools.collect(),
-        reserved: std::collections::BTreeMap::new(),
-        known: std::collections::BTreeSet::new(),
         lease_seconds: LEASE_SECONDS,
         router: None,
         dns: Vec::new(),
@@ -234,13 +247,14 @@ fn policy(config: &Config, provision: &Provision) -> Policy {
             Dhcp::Known => Mode::KnownOnly,
             Dhcp::Off => Mode::Off,
         },
-        http: HttpBase(std::net::SocketAddrV4::new(provision.address.addr(), config.http_port)),
-    }
+        http: HttpBase(SocketAddrV4::new(provision.address.addr(), config.http_port)),
+    };
+    Network::single(&provision.interface, local)
 }
 
 /// The boot store, as soon as there is one: a controller without it still answers everything else. Those that would
 /// serve from it say why they do not listen.
-async fn boot_store(path: &Path, waiting: [&ListenerState; 2]) -> BootStore {
+async fn boot_store(path: &Path, waiting: &[&ListenerState]) -> BootStore {
     loop {
         let why = match BootStore::open(path) {
             Ok(store) => return store,
@@ -300,7 +314,8 @@ mod tests {
     async fn a_missing_boot_store_is_the_reason_why_its_listeners_wait() {
         let folder = tempfile::tempdir().unwrap();
         let states = [ListenerState::new("tftp", "rw0"), ListenerState::new("http", "rw0")];
-        let open = boot_store(folder.path(), [&states[0], &states[1]]);
+        let each = [&*states[0], &*states[1]];
+        let open = boot_store(folder.path(), &each);
         assert!(tokio::time::timeout(Duration::from_millis(50), open).await.is_err());
         for state in states {
             let why = state.report().waiting.expect("a reason");
@@ -308,7 +323,8 @@ mod tests {
         }
         let none = folder.path().join("none");
         let state = ListenerState::new("tftp", "rw0");
-        let open = boot_store(&none, [&state, &state]);
+        let each = [&*state];
+        let open = boot_store(&none, &each);
         assert!(tokio::time::timeout(Duration::from_millis(50), open).await.is_err());
         assert!(state.report().waiting.is_some_and(|why| why.contains("opening the boot store")));
     }

@@ -19,28 +19,33 @@ use crate::writer::{Core, Packet, World, hardware, now};
 #[derive(Clone, Debug)]
 pub struct Netboot {
     core: Core,
-    http: HttpBase,
+    http_port: u16,
     agents_port: u16,
     /// Whom DHCP has just told what to boot. Not in the state: a restart costs a boot some seconds at most.
     booting: Arc<Mutex<Booting>>,
 }
 
 impl Netboot {
-    /// On this state; the agents' port goes onto the kernel command line.
-    pub fn new(core: Core, http: HttpBase, agents_port: u16) -> Self {
-        Self { core, http, agents_port, booting: Arc::default() }
+    /// On this state, of one provisioning interface; the ports go into scripts and onto the kernel command line.
+    pub fn new(core: Core, http_port: u16, agents_port: u16) -> Self {
+        Self { core, http_port, agents_port, booting: Arc::default() }
+    }
+
+    fn http(&self, asker: &Asker) -> HttpBase {
+        HttpBase(SocketAddrV4::new(asker.address, self.http_port))
     }
 
     /// What a script says about one NIC, from the state its node is in.
-    fn view(&self, world: &World, mac: Mac, path: BootPath) -> Result<NodeView, String> {
+    fn view(&self, world: &World, mac: Mac, path: BootPath, asker: &Asker) -> Result<NodeView, String> {
         let lease = world.leases.get(mac).ok_or_else(|| format!("{mac} has no address from here"))?;
-        let address = Ipv4Net::new(lease.ip, world.site.subnet.prefix_len()).map_err(|e| e.to_string())?;
+        let subnet = world.site.subnet_of(lease.ip).ok_or("there is no provisioning network")?;
+        let address = Ipv4Net::new(lease.ip, subnet.net.prefix_len()).map_err(|e| e.to_string())?;
         Ok(NodeView {
             mac,
             address,
-            controller: SocketAddrV4::new(world.site.controller, self.agents_port),
+            controller: SocketAddrV4::new(asker.address, self.agents_port),
             ca: CaPin(world.site.ca.0),
-            http: self.http,
+            http: self.http(asker),
             task: boot_task(
                 &world.fleet,
                 &hardware(mac).ok_or_else(|| format!("{mac} is not an Ethernet address"))?,
@@ -58,7 +63,10 @@ impl Netboot {
 
 impl DhcpService for Netboot {
     async fn answer(&self, packet: DhcpIn) -> DhcpAnswer {
-        let answer = self.core.dhcp(Packet { bytes: packet.bytes, arrival: packet.arrival }).await;
+        let answer = self
+            .core
+            .dhcp(Packet { interface: packet.interface.into(), bytes: packet.bytes, arrival: packet.arrival })
+            .await;
         match answer {
             crate::writer::DhcpAnswer::Send(reply) => {
                 let mut booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,15 +94,15 @@ impl NdpService for Netboot {
 }
 
 impl FileService for Netboot {
-    async fn script(&self, script: Script, _asker: &Asker) -> Result<String, String> {
+    async fn script(&self, script: Script, asker: &Asker) -> Result<String, String> {
         let world = self.core.world();
         match script {
-            Script::GrubConfig => Ok(script::grub_entry(self.http)),
-            Script::Autoexec => Ok(script::autoexec(self.http)),
-            Script::NodeGrub(mac) => Ok(script::grub(&self.view(&world, mac, BootPath::UefiPxe)?)),
+            Script::GrubConfig => Ok(script::grub_entry(self.http(asker))),
+            Script::Autoexec => Ok(script::autoexec(self.http(asker))),
+            Script::NodeGrub(mac) => Ok(script::grub(&self.view(&world, mac, BootPath::UefiPxe, asker)?)),
             Script::NodeScript(mac) => {
                 let path = world.leases.get(mac).and_then(|lease| lease.path).unwrap_or(BootPath::BiosPxe);
-                Ok(script::ipxe(&self.view(&world, mac, path)?))
+                Ok(script::ipxe(&self.view(&world, mac, path, asker)?))
             }
         }
     }

@@ -17,7 +17,7 @@ use fleet::event::Effect;
 use fleet::{Catalog, Denied, Event, Fleet, Reply, Site, Time};
 use protocol::{HardwareAddress, IdentityFile, NodeId};
 use pxe::Mac;
-use pxe::dhcp::{Arrival, LeaseChange, Leases, Policy};
+use pxe::dhcp::{Arrival, LeaseChange, Leases, Network};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::reservation::Reservation;
@@ -49,6 +49,8 @@ pub struct World {
 /// A DHCP packet as it arrived.
 #[derive(Clone, Debug)]
 pub struct Packet {
+    /// The interface it came in by.
+    pub interface: Arc<str>,
     /// The UDP payload.
     pub bytes: Vec<u8>,
     /// Port and source.
@@ -152,7 +154,7 @@ impl Core {
         store: Store,
         log: Log,
         catalog: Catalog,
-        policy: Policy,
+        networks: Vec<Network>,
         site: Site,
     ) -> Result<(Core, std::thread::JoinHandle<()>), StoreError> {
         let leases = store.leases()?;
@@ -170,7 +172,7 @@ impl Core {
         let (publish, view) = watch::channel(Arc::new(world));
         let space = Space::new(store.folder());
         let (shared, told) = (Arc::clone(&catalog), Told::default());
-        let writer = Writer { store, publish, catalog: shared, policy, space: space.clone(), told };
+        let writer = Writer { store, publish, catalog: shared, networks, space: space.clone(), told };
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let thread = thread.spawn(move || writer.run(receiver));
         let thread = thread.map_err(|source| StoreError::Thread { source })?;

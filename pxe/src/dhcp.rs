@@ -1,7 +1,7 @@
 //! DHCP for a provisioning network: who gets which address, and what firmware is told to boot.
 //!
 //! ```text
-//! bytes --Request::parse--> Request --decide(policy, leases, request, arrival, now)--> Decision
+//! bytes --Request::parse--> Request --decide(network, leases, machine, request, arrival, now)--> Decision
 //!                                                                                       | Reply  commit lease, send
 //!                                                                                       | Record commit lease
 //!                                                                                       | Ignore print why
@@ -28,7 +28,7 @@ pub use client::{Arch, Hostname, Ipxe, Uuid, VendorClass};
 pub use decide::{Arrival, Decision, Door, Reply, ReplyKind, decide};
 pub use lease::{AddressError, BadLeases, Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
 pub use loader::BootFile;
-pub use policy::{BadPolicy, Mode, Policy, Pool};
+pub use policy::{BadPolicy, Machine, Mode, Network, Policy, Pool};
 pub use request::{Kind, Malformed, Request};
 pub use standing::standing;
 pub use why::Why;

@@ -36,14 +36,28 @@ pub struct Fleet {
 pub struct Site {
     /// Its name.
     pub name: String,
-    /// The provisioning network.
-    pub subnet: Ipv4Net,
-    /// The controller's address in it.
-    pub controller: Ipv4Addr,
+    /// The provisioning subnets; at least one. The first stands for what cannot be told apart.
+    pub subnets: Vec<Subnet>,
     /// The site CA.
     pub ca: CaPin,
     /// The address of every NIC that ever had one from us: the one it has, not one that it has yet to take.
     pub addresses: BTreeMap<HardwareAddress, Ipv4Addr>,
+}
+
+/// A subnet that servers are provisioned in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Its network address and prefix length.
+    pub net: Ipv4Net,
+    /// Where a server in it reaches the controller.
+    pub controller: Ipv4Addr,
+}
+
+impl Site {
+    /// The subnet of an address; the first one for an address of none.
+    pub fn subnet_of(&self, address: Ipv4Addr) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.net.contains(&address)).or(self.subnets.first())
+    }
 }
 
 /// A row to be saved: the whole row, so that saving it twice does no harm.

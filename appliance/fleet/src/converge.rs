@@ -96,17 +96,21 @@ fn add(
 
 type Values = BTreeMap<&'static str, Result<String, &'static str>>;
 
+const NO_SUBNET: &str = "the site has no provisioning network";
+
 fn values(fleet: &Fleet, site: &Site, node: &Node) -> Values {
     let address = |node: &Node| site.addresses.get(&node.boot.mac).copied().unwrap_or(node.boot.address);
     let control = fleet.nodes.values().filter(|other| other.roles.contains("control"));
     let control = control.min_by_key(|other| (other.discovered, other.id)).map(address);
     let text = |address: Ipv4Addr| Ok(address.to_string());
+    let subnet = site.subnet_of(address(node));
+    let controller = subnet.map(|subnet| subnet.controller);
     BTreeMap::from([
         ("node.name", Ok(node.name.to_string())),
         ("node.address", text(address(node))),
-        ("rack.subnet", Ok(site.subnet.trunc().to_string())),
-        ("rack.controller", text(site.controller)),
-        ("rack.control", text(control.unwrap_or(site.controller))),
+        ("rack.subnet", subnet.map(|subnet| subnet.net.to_string()).ok_or(NO_SUBNET)),
+        ("rack.controller", controller.ok_or(NO_SUBNET).and_then(text)),
+        ("rack.control", control.or(controller).ok_or(NO_SUBNET).and_then(text)),
         ("rack.hosts", Ok(hosts(fleet, &address))),
         ("disk.data", data_disk(node)),
         ("disk.group", Ok(data_disk::VOLUME_GROUP.to_owned())),

@@ -33,7 +33,7 @@ mod running;
 
 pub use boot::boot_task;
 pub use catalog::Catalog;
-pub use cluster::{Change, Fleet, Site};
+pub use cluster::{Change, Fleet, Site, Subnet};
 pub use converge::converge;
 pub use enroll::enroll;
 pub use event::{Denied, Effect, Event, Fact, Outcome, Reply};

@@ -1,6 +1,5 @@
 //! Who gets which address: DHCP packets, and what the operator fixes.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
@@ -8,27 +7,29 @@ use fleet::event::Fact;
 use fleet::{Denied, Node, State, Time};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
-use pxe::dhcp::{Arrival, Decision, LeaseChange, Mode, Policy, Request, Why};
+use pxe::dhcp::{AddressError, Arrival, Decision, LeaseChange, Machine, Network, Policy, Request, Why};
 
 use super::draft::Draft;
 use super::{AddressWish, DhcpAnswer, Packet, Refused, World, addresses, hardware};
 use crate::reservation::Reservation;
 
 impl World {
-    /// The policy for one NIC: what the configuration says, and whether it is a server that an operator has made
-    /// known, by approving it or by reserving its hardware address.
-    pub(super) fn policy<'a>(&self, base: &'a Policy, mac: Mac) -> Cow<'a, Policy> {
-        let known = || {
-            let approved = hardware(mac).is_some_and(|mac| self.fleet.knows(&mac));
-            approved || self.reservations.contains_key(&mac)
-        };
-        if base.mode == Mode::KnownOnly && known() {
-            let mut policy = base.clone();
-            policy.known.insert(mac);
-            return Cow::Owned(policy);
-        }
-        Cow::Borrowed(base)
+    /// What is known of a machine beside its lease: whether an operator has admitted it, by approving the server or by
+    /// reserving its hardware address.
+    pub(super) fn machine(&self, mac: Mac) -> Machine {
+        let approved = || hardware(mac).is_some_and(|mac| self.fleet.knows(&mac));
+        Machine { admitted: self.reservations.contains_key(&mac) || approved() }
     }
+}
+
+/// The network of an interface.
+fn network<'a>(networks: &'a [Network], interface: &str) -> Option<&'a Network> {
+    networks.iter().find(|network| network.interface == interface)
+}
+
+/// The silence on an interface that is none of ours.
+fn nobody(interface: &str) -> DhcpAnswer {
+    DhcpAnswer::Silence(format!("{interface} is no provisioning network"))
 }
 
 impl Draft<'_> {
@@ -38,7 +39,10 @@ impl Draft<'_> {
             Ok(request) => request,
             Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
         };
-        match self.decide(&request, packet.arrival) {
+        let Some(network) = network(self.networks, &packet.interface) else {
+            return nobody(&packet.interface);
+        };
+        match self.decide(network, &request, packet.arrival) {
             Decision::Ignore(why) => {
                 self.tell(request.mac, "silence", why.to_string());
                 silent(why.to_string())
@@ -61,23 +65,24 @@ impl Draft<'_> {
     }
 
     /// Decides; with an empty pool once more, after an address was taken back from a machine that is no node.
-    fn decide(&mut self, request: &Request, arrival: Arrival) -> Decision {
+    fn decide(&mut self, network: &Network, request: &Request, arrival: Arrival) -> Decision {
         let now = pxe::Time(self.now.0);
-        let policy = self.world.policy(self.policy, request.mac);
-        let decided = pxe::dhcp::decide(&policy, &self.world.leases, request, arrival, now);
+        let machine = self.world.machine(request.mac);
+        let decided = pxe::dhcp::decide(network, &self.world.leases, machine, request, arrival, now);
         let exhausted = matches!(decided, Decision::Ignore(Why::PoolExhausted { .. }));
-        if exhausted && self.reclaim(now) {
-            return pxe::dhcp::decide(&policy, &self.world.leases, request, arrival, now);
+        let policy = network.policy(request, *arrival.source.ip());
+        if exhausted && policy.is_ok_and(|policy| self.reclaim(policy, now)) {
+            return pxe::dhcp::decide(network, &self.world.leases, machine, request, arrival, now);
         }
         decided
     }
 
-    fn reclaim(&mut self, now: pxe::Time) -> bool {
+    fn reclaim(&mut self, policy: &Policy, now: pxe::Time) -> bool {
         let macs = self.world.fleet.nodes.values().flat_map(Node::macs).map(HardwareAddress::as_str);
         let macs = macs.collect::<BTreeSet<_>>();
         let kept =
             |mac: Mac| macs.contains(mac.to_string().as_str()) || self.world.reservations.contains_key(&mac);
-        let Some(change) = self.world.leases.reclaim(self.policy, kept, now) else { return false };
+        let Some(change) = self.world.leases.reclaim(policy, kept, now) else { return false };
         let (mac, lease) = (change.mac, self.world.leases.get(change.mac).cloned());
         if let Some(lease) = lease
             && self.lease(change).is_ok()
@@ -154,7 +159,9 @@ impl Draft<'_> {
 
     fn pin(&mut self, mac: Mac, address: Ipv4Addr) -> Result<(), Denied> {
         let now = pxe::Time(self.now.0);
-        let change = self.world.leases.set_address(self.policy, mac, address, now);
+        let subnet = self.networks.iter().find_map(|network| network.subnet_of(address));
+        let outside = || Denied::Conflict(AddressError::Outside(address).to_string());
+        let change = self.world.leases.set_address(subnet.ok_or_else(outside)?, mac, address, now);
         let change = change.map_err(|why| Denied::Conflict(why.to_string()))?;
         self.lease(change).map_err(Denied::Conflict)
     }
@@ -196,7 +203,7 @@ impl Draft<'_> {
 pub(super) struct Unsaved<'a> {
     pub(super) why: &'a str,
     pub(super) world: &'a World,
-    pub(super) policy: &'a Policy,
+    pub(super) networks: &'a [Network],
     pub(super) now: Time,
 }
 
@@ -207,9 +214,12 @@ impl Unsaved<'_> {
             Ok(request) => request,
             Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
         };
-        let policy = self.world.policy(self.policy, request.mac);
-        let now = pxe::Time(self.now.0);
-        let standing = pxe::dhcp::standing(&policy, &self.world.leases, &request, packet.arrival, now);
+        let Some(network) = network(self.networks, &packet.interface) else {
+            return nobody(&packet.interface);
+        };
+        let (now, machine) = (pxe::Time(self.now.0), self.world.machine(request.mac));
+        let (leases, arrival) = (&self.world.leases, packet.arrival);
+        let standing = pxe::dhcp::standing(network, leases, machine, &request, arrival, now);
         standing.map_or_else(|| DhcpAnswer::Silence(self.why.to_owned()), DhcpAnswer::Send)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fleet::event::Fact;
 use fleet::{Catalog, Event, Time, converge};
-use pxe::dhcp::Policy;
+use pxe::dhcp::Network;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::oneshot;
 
@@ -25,7 +25,7 @@ pub(super) struct Draft<'a> {
     pub(super) batch: Batch,
     answers: Vec<Answer>,
     catalog: &'a Catalog,
-    pub(super) policy: &'a Policy,
+    pub(super) networks: &'a [Network],
     pub(super) told: &'a mut Told,
     pub(super) now: Time,
     /// Whether state documents may have changed.
@@ -36,12 +36,12 @@ impl<'a> Draft<'a> {
     pub(super) fn new(
         world: World,
         catalog: &'a Catalog,
-        policy: &'a Policy,
+        networks: &'a [Network],
         told: &'a mut Told,
         now: Time,
     ) -> Self {
         let (batch, answers) = (Batch::default(), Vec::new());
-        Self { world, batch, answers, catalog, policy, told, now, settle: false }
+        Self { world, batch, answers, catalog, networks, told, now, settle: false }
     }
 
     pub(super) fn take(&mut self, input: Input, store: &Store) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet::Catalog;
-use pxe::dhcp::Policy;
+use pxe::dhcp::Network;
 use tokio::sync::{mpsc, watch};
 
 use super::addresses::Unsaved;
@@ -20,7 +20,7 @@ pub(super) struct Writer {
     pub(super) store: Store,
     pub(super) publish: watch::Sender<Arc<World>>,
     pub(super) catalog: Arc<Catalog>,
-    pub(super) policy: Policy,
+    pub(super) networks: Vec<Network>,
     pub(super) space: Space,
     /// What was logged about each machine a moment ago.
     pub(super) told: Told,
@@ -43,7 +43,7 @@ impl Writer {
         let committed = Arc::clone(&self.publish.borrow());
         let now = now();
         let world = World::clone(&committed);
-        let mut draft = Draft::new(world, &self.catalog, &self.policy, &mut self.told, now);
+        let mut draft = Draft::new(world, &self.catalog, &self.networks, &mut self.told, now);
         draft.settle |= settle;
         for input in inputs {
             draft.take(input, &self.store);
@@ -74,7 +74,7 @@ impl Writer {
                 if self.space.unsaved(&cause, now) {
                     tracing::error!(%why, "the state could not be saved; nothing was changed");
                 }
-                let unsaved = Unsaved { why: &why, world: &committed, policy: &self.policy, now };
+                let unsaved = Unsaved { why: &why, world: &committed, networks: &self.networks, now };
                 let refused = answers.into_iter().map(|answer| answer(Some(&unsaved))).map(u64::from).sum();
                 self.space.refused(refused);
             }

@@ -1,13 +1,13 @@
 //! A whole writer on a state in a folder of its own, and the way of a server through it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use fleet::image::Image;
-use fleet::{Event, Reply, Site};
+use fleet::{Event, Reply, Site, Subnet};
 use pack::{Digest, PublicKey};
 use protocol::{BootFacts, CaPin, Disk, DiskBus, Hello, Inventory, Key, Nic, NodeId, Receipt};
-use pxe::dhcp::{Arrival, Door, Lease, LeaseChange, Mode, Policy, Pool};
+use pxe::dhcp::{Arrival, Door, Lease, LeaseChange, Mode, Network, Policy, Pool};
 use pxe::{HttpBase, Mac};
 
 use super::{AddressWish, Core, DhcpAnswer, Done, Packet, Refused, now};
@@ -32,16 +32,15 @@ pub(crate) fn opened(folder: tempfile::TempDir) -> State {
     let path = folder.path().join("state.db");
     let site = Site {
         name: "lab".to_owned(),
-        subnet: "10.77.0.1/24".parse().unwrap(),
-        controller: OURS,
+        subnets: vec![Subnet { net: "10.77.0.0/24".parse().unwrap(), controller: OURS }],
         ca: CaPin([1; 32]),
         addresses: BTreeMap::new(),
     };
     let policy = Policy {
-        server: site.subnet,
+        server: OURS,
+        subnet: "10.77.0.0/24".parse().unwrap(),
+        relay: None,
         pools: vec![Pool { first: ip(100), last: ip(109) }],
-        reserved: BTreeMap::new(),
-        known: BTreeSet::new(),
         lease_seconds: 3600,
         router: None,
         dns: vec![],
@@ -50,7 +49,8 @@ pub(crate) fn opened(folder: tempfile::TempDir) -> State {
     };
     let catalog = crate::catalog::embedded().unwrap();
     let store = Store::open(&path).unwrap();
-    let (core, _) = Core::start(store, Log::new(&path), catalog, policy, site).unwrap();
+    let (core, _) =
+        Core::start(store, Log::new(&path), catalog, vec![Network::single("rw0", policy)], site).unwrap();
     State { core, folder }
 }
 
@@ -103,7 +103,7 @@ impl State {
         }
         bytes.push(255);
         let arrival = Arrival { door: Door::Lan, source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68) };
-        self.core.dhcp(Packet { bytes, arrival }).await
+        self.core.dhcp(Packet { interface: "rw0".into(), bytes, arrival }).await
     }
 
     /// The address that this NIC takes, if it is given one.

@@ -17,9 +17,9 @@ use appliance::net::{Link, Presence};
 use appliance::store::{Log, Store};
 use appliance::writer::Core;
 use appliance::{catalog, config, tls};
-use fleet::Site;
+use fleet::{Site, Subnet};
 use pxe::HttpBase;
-use pxe::dhcp::{Mode, Policy, Pool};
+use pxe::dhcp::{Mode, Network, Policy, Pool};
 use tokio::sync::watch;
 use tokio::task::JoinHandle as Task;
 
@@ -59,7 +59,7 @@ impl Controller {
         let images = Arc::new(Images::open(&folder.join("images"), &folder.join("keys")).unwrap());
         let log = Log::new(&db);
         let catalog = catalog::embedded().unwrap();
-        let (core, writer) = Core::start(store, log, catalog, policy(mode), site(&ca)).unwrap();
+        let (core, writer) = Core::start(store, log, catalog, vec![network(mode)], site(&ca)).unwrap();
         let (stopper, stop) = watch::channel(false);
         let link = Link { name: "lo".into(), index: 1, mac: None, mtu: 65_536, up: true, carrier: true };
         let (presence, seen) = watch::channel(Presence::Ready(link));
@@ -123,23 +123,26 @@ async fn bound(state: &ListenerState) -> SocketAddr {
 fn site(ca: &SiteCa) -> Site {
     Site {
         name: "lab".to_owned(),
-        subnet: "10.77.0.1/24".parse().unwrap(),
-        controller: "10.77.0.1".parse().unwrap(),
+        subnets: vec![Subnet {
+            net: "10.77.0.0/24".parse().unwrap(),
+            controller: "10.77.0.1".parse().unwrap(),
+        }],
         ca: ca.pin(),
         addresses: BTreeMap::new(),
     }
 }
 
-fn policy(mode: Mode) -> Policy {
-    Policy {
-        server: "10.77.0.1/24".parse().unwrap(),
+fn network(mode: Mode) -> Network {
+    let local = Policy {
+        server: Ipv4Addr::new(10, 77, 0, 1),
+        subnet: "10.77.0.0/24".parse().unwrap(),
+        relay: None,
         pools: vec![Pool { first: Ipv4Addr::new(10, 77, 0, 100), last: Ipv4Addr::new(10, 77, 0, 199) }],
-        reserved: BTreeMap::new(),
-        known: std::collections::BTreeSet::new(),
         lease_seconds: LEASE_SECONDS,
         router: None,
         dns: Vec::new(),
         mode,
         http: HttpBase("10.77.0.1:80".parse().unwrap()),
-    }
+    };
+    Network::single("lo", local)
 }

@@ -45,7 +45,7 @@ pub(crate) async fn renew(controller: &Controller, number: u8, address: Ipv4Addr
 
 async fn say(controller: &Controller, bytes: Vec<u8>) -> Result<Given, String> {
     let arrival = Arrival { door: Door::Lan, source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68) };
-    match controller.core.dhcp(Packet { bytes, arrival }).await {
+    match controller.core.dhcp(Packet { interface: "lo".into(), bytes, arrival }).await {
         DhcpAnswer::Send(reply) => {
             let address = reply.address.ok_or_else(|| reply.what.clone())?;
             Ok(Given { address, seconds: lease_seconds(&reply.packet) })

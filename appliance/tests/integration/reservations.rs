@@ -71,7 +71,7 @@ async fn a_reserved_address_is_that_servers_and_nobody_elses() {
     let before = everything(&controller.folder);
     let table = [
         (json!({"mac": mac(4), "address": ip(42)}), 409, 4, "held by"),
-        (json!({"mac": mac(4), "address": "192.0.2.1"}), 409, 4, "not in the provisioning subnet"),
+        (json!({"mac": mac(4), "address": "192.0.2.1"}), 409, 4, "in no provisioning subnet"),
         (json!({"mac": mac(4), "address": ip(1)}), 409, 4, "controller"),
         (json!({"mac": "01:00:5e:00:00:01"}), 400, 2, "group"),
         (json!({"mac": "nonsense"}), 400, 2, "nonsense"),

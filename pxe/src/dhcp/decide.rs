@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::lease::{Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
 use super::loader::{BootFile, choose};
-use super::policy::{Mode, Policy};
+use super::policy::{Machine, Mode, Network, Policy};
 use super::reply::Draft;
 use super::request::{Kind, Request};
 use super::why::Why;
@@ -82,11 +82,21 @@ pub enum Decision {
 
 /// Decides about one request, against a snapshot of the leases. The shell decides and commits one at a time.
 #[must_use]
-pub fn decide(policy: &Policy, leases: &Leases, request: &Request, arrival: Arrival, now: Time) -> Decision {
-    let case = Case { policy, leases, request, now };
-    let decided = case.admit().and_then(|()| match arrival.door {
-        Door::Proxy => case.boot_only(arrival.source),
-        Door::Lan => case.on_lan(),
+pub fn decide(
+    network: &Network,
+    leases: &Leases,
+    machine: Machine,
+    request: &Request,
+    arrival: Arrival,
+    now: Time,
+) -> Decision {
+    let decided = network.policy(request, *arrival.source.ip()).and_then(|policy| {
+        let case = Case { policy, leases, machine, request, now };
+        case.admit()?;
+        match arrival.door {
+            Door::Proxy => case.boot_only(arrival.source),
+            Door::Lan => case.on_lan(),
+        }
     });
     decided.unwrap_or_else(Decision::Ignore)
 }
@@ -95,6 +105,7 @@ pub fn decide(policy: &Policy, leases: &Leases, request: &Request, arrival: Arri
 struct Case<'a> {
     policy: &'a Policy,
     leases: &'a Leases,
+    machine: Machine,
     request: &'a Request,
     now: Time,
 }
@@ -107,37 +118,19 @@ impl Case<'_> {
             Mode::Off => Err(Why::Off),
             Mode::Full => Ok(()),
             Mode::KnownOnly => {
-                let known = self.policy.known.contains(&mac)
-                    || self.policy.reserved.contains_key(&mac)
-                    || self.leases.get(mac).is_some_and(|lease| lease.pinned);
+                let known = self.machine.admitted || self.leases.get(mac).is_some_and(|lease| lease.pinned);
                 if known { Ok(()) } else { Err(Why::UnknownMachine(mac)) }
             }
         }
     }
 
     fn on_lan(&self) -> Result<Decision, Why> {
-        self.relay()?;
         match self.request.kind {
             Kind::Discover => self.discover(),
             Kind::Request => self.request(),
             Kind::Decline => self.decline(),
             Kind::Release => self.release(),
             Kind::Inform => self.inform(),
-        }
-    }
-
-    /// Relays are believed only inside our one subnet, and only when it is the one they mean.
-    fn relay(&self) -> Result<(), Why> {
-        let giaddr = self.request.giaddr;
-        if !giaddr.is_unspecified()
-            && !self.policy.is_for_clients(giaddr)
-            && Some(giaddr) != self.policy.router
-        {
-            return Err(Why::RelayNotOurs(giaddr));
-        }
-        match self.request.subnet {
-            Some(subnet) if !self.policy.server.contains(&subnet) => Err(Why::SubnetNotOurs(subnet)),
-            _ => Ok(()),
         }
     }
 
@@ -165,7 +158,7 @@ impl Case<'_> {
     /// SELECTING, INIT-REBOOT, RENEWING and REBINDING (RFC 2131, 4.3.2).
     fn request(&self) -> Result<Decision, Why> {
         let request = self.request;
-        let us = self.policy.server.addr();
+        let us = self.policy.server;
         if let Some(other) = request.server_id.filter(|server| *server != us) {
             return Err(Why::OtherServer(other));
         }
@@ -176,7 +169,7 @@ impl Case<'_> {
         let asked = if selecting { request.requested.or(in_use) } else { in_use.or(request.requested) };
         let asked = asked.ok_or(Why::NoAddress(Kind::Request))?;
         let boot = choose(request)?;
-        if !self.policy.server.contains(&asked) && !selecting {
+        if !self.policy.subnet.contains(&asked) && !selecting {
             return Err(Why::SubnetNotOurs(asked));
         }
         if init_reboot && self.has(asked).is_none() {
@@ -192,10 +185,7 @@ impl Case<'_> {
 
     /// The address, if it is this machine's already.
     fn has(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
-        let mac = self.request.mac;
-        let reserved = self.policy.reserved.get(&mac).copied();
-        let held = self.leases.get(mac).map(|lease| lease.ip);
-        reserved.or(held).filter(|own| *own == address)
+        self.leases.get(self.request.mac).map(|lease| lease.ip).filter(|own| *own == address)
     }
 
     fn ack(
@@ -296,7 +286,7 @@ impl Case<'_> {
 
     /// The address a message is about.
     fn named(&self, address: Option<Ipv4Addr>) -> Result<Ipv4Addr, Why> {
-        let us = self.policy.server.addr();
+        let us = self.policy.server;
         if let Some(other) = self.request.server_id.filter(|server| *server != us) {
             return Err(Why::OtherServer(other));
         }

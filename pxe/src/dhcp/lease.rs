@@ -95,8 +95,8 @@ pub struct BadLeases {
 /// Why the operator cannot set an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Not in the provisioning subnet.
-    #[error("{0} is not in the provisioning subnet")]
+    /// Not in a provisioning subnet.
+    #[error("{0} is in no provisioning subnet")]
     Outside(Ipv4Addr),
     /// The network's, the broadcast, the controller's or the router's address.
     #[error("{0} is the address of the network, its broadcast, the controller or the router")]
@@ -109,17 +109,6 @@ pub enum AddressError {
         /// Who holds it.
         by: Mac,
     },
-    /// The policy reserves it for another machine.
-    #[error("{ip} is reserved for {by}")]
-    Reserved {
-        /// The address.
-        ip: Ipv4Addr,
-        /// For whom.
-        by: Mac,
-    },
-    /// The policy reserves another address for this machine, and the policy wins.
-    #[error("{0} is reserved for this machine; release that first")]
-    ReservedElsewhere(Ipv4Addr),
     /// A client found somebody else using it, or its last holder may still be.
     #[error("{0} is in quarantine: another host was found using it, or the last holder's lease still runs")]
     InUse(Ipv4Addr),
@@ -207,17 +196,11 @@ impl Leases {
         ip: Ipv4Addr,
         now: Time,
     ) -> Result<LeaseChange, AddressError> {
-        if !policy.server.contains(&ip) {
+        if !policy.subnet.contains(&ip) {
             return Err(AddressError::Outside(ip));
         }
         if !policy.is_for_clients(ip) {
             return Err(AddressError::NotForClients(ip));
-        }
-        if let Some(elsewhere) = policy.reserved.get(&mac).filter(|reserved| **reserved != ip) {
-            return Err(AddressError::ReservedElsewhere(*elsewhere));
-        }
-        if let Some(by) = policy.reserved_for(ip).filter(|by| *by != mac) {
-            return Err(AddressError::Reserved { ip, by });
         }
         let evicts = match self.holder(ip).filter(|holder| *holder != mac) {
             Some(by) if !self.was_never_taken(by, now) => return Err(AddressError::Held { ip, by }),
@@ -253,16 +236,11 @@ impl Leases {
     }
 
     /// The change that takes an address back when the pools are empty: the lease that ran out longest ago, if there is
-    /// one. Never an address that is reserved or that a person set, never one of a machine that is `kept`.
+    /// one. Never one that a person set, never one of a machine that is `kept`.
     #[must_use]
     pub fn reclaim(&self, policy: &Policy, kept: impl Fn(Mac) -> bool, now: Time) -> Option<LeaseChange> {
         let over = |(mac, lease): &(Mac, &Lease)| {
-            lease.expires <= now
-                && !lease.pinned
-                && policy.is_pooled(lease.ip)
-                && policy.reserved_for(lease.ip).is_none()
-                && !policy.reserved.contains_key(mac)
-                && !kept(*mac)
+            lease.expires <= now && !lease.pinned && policy.is_pooled(lease.ip) && !kept(*mac)
         };
         let (mac, _) = self.iter().filter(over).min_by_key(|(_, lease)| lease.expires)?;
         self.release(mac, now)

@@ -1,12 +1,13 @@
 //! What the operator has decided about addresses.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::{HttpBase, Mac};
+use super::request::Request;
+use super::why::Why;
+use crate::HttpBase;
 
 /// Whom to answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub enum Mode {
     /// Everybody who asks.
     #[default]
     Full,
-    /// Only machines with a reservation, with an address set by the operator, or in [`Policy::known`].
+    /// Only machines that an operator has admitted ([`Machine::admitted`]) or set an address for.
     KnownOnly,
     /// Nobody.
     Off,
@@ -30,18 +31,18 @@ pub struct Pool {
     pub last: Ipv4Addr,
 }
 
-/// What [`super::decide`] goes by. One provisioning interface, one subnet, one policy.
+/// What the operator has decided about one subnet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Our address on the provisioning interface, with the prefix length of the subnet (`10.77.0.1/24`). It is the
-    /// server identifier (54) and must stay the same across restarts.
-    pub server: Ipv4Net,
-    /// Where machines without a reservation get their address from; the lowest free one first.
+    /// Our address on the provisioning interface. It is the server identifier (54) and must stay the same across
+    /// restarts.
+    pub server: Ipv4Addr,
+    /// The subnet: its network address and prefix length.
+    pub subnet: Ipv4Net,
+    /// The address of the relay in the subnet (giaddr). None: the subnet is on our own interface.
+    pub relay: Option<Ipv4Addr>,
+    /// Where machines without a fixed address get one from; the lowest free one first.
     pub pools: Vec<Pool>,
-    /// Fixed addresses, inside the subnet, in a pool or not. They win over an address that a MAC has already.
-    pub reserved: BTreeMap<Mac, Ipv4Addr>,
-    /// Machines to answer in [`Mode::KnownOnly`] beside those with a reservation.
-    pub known: BTreeSet<Mac>,
     /// How long a client may keep its address without asking again, in seconds.
     pub lease_seconds: u32,
     /// The way out of the subnet (option 3), if there is one.
@@ -52,6 +53,68 @@ pub struct Policy {
     pub mode: Mode,
     /// Where iPXE finds its script.
     pub http: HttpBase,
+}
+
+/// All that is answered on one provisioning interface: its own subnet, and those behind relays on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// The kernel's name of the interface.
+    pub interface: String,
+    /// The subnet of the interface itself.
+    pub local: Policy,
+    /// Subnets behind relays.
+    pub relayed: Vec<Policy>,
+}
+
+/// What is known of a machine beside its lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// An operator has made it known, by approving the server or reserving its hardware address.
+    pub admitted: bool,
+}
+
+impl Network {
+    /// An interface with no relays behind it.
+    #[must_use]
+    pub fn single(interface: &str, local: Policy) -> Network {
+        Network { interface: interface.to_owned(), local, relayed: Vec::new() }
+    }
+
+    /// Every subnet, the interface's own first.
+    pub fn subnets(&self) -> impl Iterator<Item = &Policy> {
+        std::iter::once(&self.local).chain(&self.relayed)
+    }
+
+    /// The subnet that holds an address.
+    #[must_use]
+    pub fn subnet_of(&self, address: Ipv4Addr) -> Option<&Policy> {
+        self.subnets().find(|policy| policy.subnet.contains(&address))
+    }
+
+    /// The subnet that a request is about: the one its relay means (RFC 3527 before RFC 3011 before giaddr), the one
+    /// that a routed unicast comes from, else the interface's own.
+    ///
+    /// # Errors
+    /// [`Why::RelayNotOurs`], [`Why::SubnetNotOurs`]: giaddr is what anybody may write, so only configured relays are
+    /// believed, and hosts of the interface's own subnet for that subnet.
+    pub fn policy(&self, request: &Request, source: Ipv4Addr) -> Result<&Policy, Why> {
+        let giaddr = request.giaddr;
+        if giaddr.is_unspecified() {
+            let from = (!source.is_unspecified()).then(|| self.subnet_of(source)).flatten();
+            let policy = from.unwrap_or(&self.local);
+            return match request.subnet {
+                Some(subnet) if !policy.subnet.contains(&subnet) => Err(Why::SubnetNotOurs(subnet)),
+                _ => Ok(policy),
+            };
+        }
+        let configured = self.relayed.iter().any(|policy| policy.relay == Some(giaddr));
+        let near = self.local.is_for_clients(giaddr) || Some(giaddr) == self.local.router;
+        if !configured && !near {
+            return Err(Why::RelayNotOurs(giaddr));
+        }
+        let meant = request.subnet.unwrap_or(giaddr);
+        self.subnet_of(meant).ok_or(Why::SubnetNotOurs(meant))
+    }
 }
 
 /// What cannot be meant in a policy.
@@ -71,12 +134,9 @@ pub enum BadPolicy {
         /// Its last address, which is lower.
         last: Ipv4Addr,
     },
-    /// An address of a pool, a reservation or the router is not in the subnet.
+    /// An address of a pool, the router or the relay is not in the subnet.
     #[error("{0} is not in the provisioning subnet")]
     Outside(Ipv4Addr),
-    /// Two machines have one address reserved, or a machine the server's.
-    #[error("{0} is reserved twice")]
-    ReservedTwice(Ipv4Addr),
     /// Clients would ask again without pause.
     #[error("a lease of {0} seconds is too short; 60 is the least")]
     LeaseTooShort(u32),
@@ -88,12 +148,16 @@ impl Policy {
     /// # Errors
     /// The first contradiction found.
     pub fn check(&self) -> Result<(), BadPolicy> {
-        let prefix = self.server.prefix_len();
+        let prefix = self.subnet.prefix_len();
         if !(8..=30).contains(&prefix) {
             return Err(BadPolicy::Prefix(prefix));
         }
-        if self.server.addr() == self.server.network() || self.server.addr() == self.server.broadcast() {
-            return Err(BadPolicy::Server(self.server.addr()));
+        let own = self.relay.unwrap_or(self.server);
+        if own == self.subnet.network() || own == self.subnet.broadcast() {
+            return Err(BadPolicy::Server(own));
+        }
+        if !self.subnet.contains(&own) {
+            return Err(BadPolicy::Outside(own));
         }
         for Pool { first, last } in self.pools.iter().copied() {
             if first > last {
@@ -101,13 +165,8 @@ impl Policy {
             }
         }
         let ends = self.pools.iter().flat_map(|pool| [pool.first, pool.last]);
-        let single = self.reserved.values().copied().chain(self.router);
-        if let Some(outside) = ends.chain(single).find(|address| !self.server.contains(address)) {
+        if let Some(outside) = ends.chain(self.router).find(|address| !self.subnet.contains(address)) {
             return Err(BadPolicy::Outside(outside));
-        }
-        let mut taken = BTreeSet::from([self.server.addr()]);
-        if let Some(twice) = self.reserved.values().find(|address| !taken.insert(**address)) {
-            return Err(BadPolicy::ReservedTwice(*twice));
         }
         if self.lease_seconds < 60 {
             return Err(BadPolicy::LeaseTooShort(self.lease_seconds));
@@ -115,14 +174,15 @@ impl Policy {
         Ok(())
     }
 
-    /// Whether this address could be a client's: in the subnet, and not the network's, the broadcast, ours or the
-    /// router's.
+    /// Whether this address could be a client's: in the subnet, and not the network's, the broadcast, ours, the
+    /// relay's or the router's.
     #[must_use]
     pub fn is_for_clients(&self, address: Ipv4Addr) -> bool {
-        self.server.contains(&address)
-            && address != self.server.network()
-            && address != self.server.broadcast()
-            && address != self.server.addr()
+        self.subnet.contains(&address)
+            && address != self.subnet.network()
+            && address != self.subnet.broadcast()
+            && address != self.server
+            && Some(address) != self.relay
             && Some(address) != self.router
     }
 
@@ -131,11 +191,5 @@ impl Policy {
     pub fn is_pooled(&self, address: Ipv4Addr) -> bool {
         self.pools.iter().any(|pool| (pool.first..=pool.last).contains(&address))
             && self.is_for_clients(address)
-    }
-
-    /// The machine an address is reserved for.
-    #[must_use]
-    pub fn reserved_for(&self, address: Ipv4Addr) -> Option<Mac> {
-        self.reserved.iter().find(|(_, reserved)| **reserved == address).map(|(mac, _)| *mac)
     }
 }

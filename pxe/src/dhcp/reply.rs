@@ -87,7 +87,7 @@ impl Draft {
     }
 
     fn message(&self, policy: &Policy, request: &Request) -> Message {
-        let us = policy.server.addr();
+        let us = policy.server;
         let next = if self.boot.is_some() { us } else { Ipv4Addr::UNSPECIFIED };
         let mut message = Message::new_with_id(
             request.xid,
@@ -129,8 +129,8 @@ impl Draft {
         if self.boot_only {
             return;
         }
-        give(DhcpOption::SubnetMask(policy.server.netmask()));
-        give(DhcpOption::BroadcastAddr(policy.server.broadcast()));
+        give(DhcpOption::SubnetMask(policy.subnet.netmask()));
+        give(DhcpOption::BroadcastAddr(policy.subnet.broadcast()));
         if let Some(router) = policy.router {
             give(DhcpOption::Router(vec![router]));
         }
@@ -142,7 +142,7 @@ impl Draft {
     /// Header fields and options for firmware. shim reads the header only, others the options only: both are given.
     fn boot_fields(&self, policy: &Policy, request: &Request, message: &mut Message) {
         let Some((file, _)) = self.boot else { return };
-        let (server, name) = (policy.server.addr().to_string(), file.name(policy));
+        let (server, name) = (policy.server.to_string(), file.name(policy));
         message.set_sname(server.as_bytes()).set_fname(name.as_bytes());
         let mut give = |option| message.opts_mut().insert(option);
         // With a NUL: edk2 writes one over the next option's code otherwise, and some ROMs need it.

@@ -2,7 +2,7 @@
 
 use super::decide::{Arrival, Decision, Reply, decide};
 use super::lease::{LeaseState, Leases};
-use super::policy::Policy;
+use super::policy::{Machine, Network, Policy};
 use super::request::Request;
 use crate::Time;
 
@@ -14,17 +14,26 @@ const SHORTEST: u64 = 60;
 /// `None` when an honest answer would need one, and when [`decide`] would be silent too.
 #[must_use]
 pub fn standing(
-    policy: &Policy,
+    network: &Network,
     leases: &Leases,
+    machine: Machine,
     request: &Request,
     arrival: Arrival,
     now: Time,
 ) -> Option<Box<Reply>> {
     let held = leases.get(request.mac).filter(|lease| lease.state == LeaseState::Bound);
     let left = held.map_or(0, |lease| lease.expires.0.saturating_sub(now.0) / 1000);
-    let rest = u32::try_from(left).unwrap_or(u32::MAX).min(policy.lease_seconds);
-    let policy = Policy { lease_seconds: rest, ..policy.clone() };
-    let Decision::Reply(reply) = decide(&policy, leases, request, arrival, now) else { return None };
+    let rest = |policy: &Policy| {
+        let lease_seconds = u32::try_from(left).unwrap_or(u32::MAX).min(policy.lease_seconds);
+        Policy { lease_seconds, ..policy.clone() }
+    };
+    let network = Network {
+        interface: network.interface.clone(),
+        local: rest(&network.local),
+        relayed: network.relayed.iter().map(rest).collect(),
+    };
+    let decided = decide(&network, leases, machine, request, arrival, now);
+    let Decision::Reply(reply) = decided else { return None };
     let honest = match reply.address {
         None => reply.lease.is_none(),
         Some(address) => left >= SHORTEST && held.is_some_and(|lease| lease.ip == address),

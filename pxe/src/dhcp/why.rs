@@ -33,13 +33,15 @@ pub enum Why {
     PoolExhausted {
         /// Addresses in the pools that could be a client's.
         size: u64,
-        /// Of these, held by or reserved for a machine.
+        /// Of these, held by a machine.
         held: u64,
         /// Of these, found in use by somebody unknown.
         quarantined: u64,
     },
-    /// A relay that is not in the provisioning subnet.
-    #[error("relayed by {0}, which is not in the provisioning subnet")]
+    /// A relay that the configuration does not name.
+    #[error(
+        "relayed by {0}, which the configuration does not name as a relay (relay = … of [[provision.relayed]])"
+    )]
     RelayNotOurs(Ipv4Addr),
     /// The address asked for, or the subnet meant, is not ours to speak about.
     #[error("asks for {0}, which is not in the provisioning subnet")]
@@ -57,16 +59,6 @@ pub enum Why {
         /// Who named it.
         mac: Mac,
     },
-    /// The address reserved for the machine is held by another.
-    #[error(
-        "{address} is reserved for this machine and held by {by}; release it (rackwright network release {by}) or reserve another"
-    )]
-    ReservedIsHeld {
-        /// The address.
-        address: Ipv4Addr,
-        /// Who holds it.
-        by: Mac,
-    },
     /// The address fixed for the machine was found in use by somebody else.
     #[error("{address} is fixed for this machine, and another host was found using it (until {} s after 1970)", .until.0 / 1000)]
     FixedIsInUse {
@@ -75,6 +67,11 @@ pub enum Why {
         /// When it is tried again.
         until: Time,
     },
+    /// The address that a person fixed for the machine is in another network than the one it asks on.
+    #[error(
+        "{0} is fixed for this machine, in another network than the one it asks on: is its cable in the right port? (or rackwright network unreserve)"
+    )]
+    FixedElsewhere(Ipv4Addr),
     /// Port 4011 is for PXE firmware.
     #[error("not PXE firmware, on the port that is for PXE firmware only")]
     NotPxe,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use proptest::prelude::*;
-use pxe::dhcp::{Arrival, Decision, Door, Mode, ReplyKind, Request, decide};
+use pxe::dhcp::{Arrival, Decision, Door, Mode, ReplyKind, Request};
 use pxe::files::{Resolved, StoreFile, Transport, resolve};
 use pxe::tftp::TftpAnswer;
 use pxe::{Mac, Time};
@@ -125,7 +125,7 @@ fn heard(server: &mut Server, told: &mut Told, packet: &Packet, door: Door) {
         Decision::Reply(reply) => {
             let answer = Answer::of(&reply);
             assert_eq!(answer.raw[28..34], sender.octets());
-            assert!(reply.to.ip().is_broadcast() || server.policy.server.contains(reply.to.ip()));
+            assert!(reply.to.ip().is_broadcast() || server.policy.subnet.contains(reply.to.ip()));
             let Some(address) = reply.address else { return };
             assert_eq!(answer.yiaddr(), address);
             assert!(server.policy.is_for_clients(address), "{address}");
@@ -158,7 +158,7 @@ proptest! {
         let door = if proxy { Door::Proxy } else { Door::Lan };
         let arrival = Arrival { door, source: SocketAddrV4::new(ip(100), 68) };
         let request = packet.request();
-        let answer = || decide(&server.policy, &server.leases, &request, arrival, server.now);
+        let answer = || server.decide(&request, arrival);
         prop_assert_eq!(answer(), answer());
     }
 
@@ -188,7 +188,7 @@ proptest! {
             server.policy.mode = mode;
             let door = if proxy { Door::Proxy } else { Door::Lan };
             let arrival = Arrival { door, source: SocketAddrV4::new(ip(100), 4011) };
-            if let Decision::Reply(reply) = decide(&server.policy, &server.leases, &request, arrival, server.now) {
+            if let Decision::Reply(reply) = server.decide(&request, arrival) {
                 Answer::of(&reply);
                 prop_assert!(reply.packet.len() <= 1472);
             }

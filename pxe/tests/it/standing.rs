@@ -7,7 +7,9 @@ use crate::wire::{Answer, NOW, Packet, Server, broadcast, ip, mac, selecting};
 
 /// The answer of a server that can save nothing.
 fn hear(server: &Server, packet: &Packet) -> Option<Reply> {
-    let reply = standing(&server.policy, &server.leases, &packet.request(), broadcast(), server.now);
+    let (network, request) = (server.network(), packet.request());
+    let machine = server.machine(request.mac);
+    let reply = standing(&network, &server.leases, machine, &request, broadcast(), server.now);
     reply.map(|reply| {
         assert_eq!(reply.lease, None, "nothing is to be saved");
         *reply

@@ -220,13 +220,14 @@ fn an_exhausted_pool_says_so_and_offers_never_taken_are_the_last_reserve() {
 }
 
 #[test]
-fn reservations_win_and_are_nobody_elses() {
+fn fixed_addresses_win_and_are_nobody_elses() {
     let mut server = Server::new();
-    server.policy.reserved = [(mac(1), ip(100)), (mac(2), ip(30))].into();
-    assert_eq!(server.address_of(mac(9)), ip(101), "100 is reserved");
+    server.fix(mac(1), ip(100));
+    server.fix(mac(2), ip(30));
+    assert_eq!(server.address_of(mac(9)), ip(101), "100 is fixed for another");
     assert_eq!(server.address_of(mac(1)), ip(100));
     assert_eq!(server.address_of(mac(2)), ip(30), "outside of every pool");
-    server.policy.reserved.insert(mac(9), ip(31));
+    server.fix(mac(9), ip(31));
     assert!(nakked(server.hear(&using(networkd(mac(9), 3), ip(101)))), "it moves when it asks");
     assert_eq!(server.address_of(mac(9)), ip(31));
     assert_eq!(
@@ -234,18 +235,13 @@ fn reservations_win_and_are_nobody_elses() {
         Some(NOW.plus_seconds(3600)),
         "it may still use it"
     );
-    server.policy.reserved.insert(mac(7), ip(31));
-    server.policy.reserved.remove(&mac(9));
-    let held = Why::ReservedIsHeld { address: ip(31), by: mac(9) };
-    assert_eq!(ignored(server.hear(&Packet::of(mac(7), 1))), held);
 }
 
 #[test]
 fn a_fixed_address_in_use_by_somebody_is_not_replaced_by_another() {
     let mut server = Server::new();
-    server.policy.reserved = [(mac(1), ip(30))].into();
-    let pinned = server.leases.set_address(&server.policy, mac(2), ip(31), server.now).unwrap();
-    server.leases.apply(&pinned).unwrap();
+    server.fix(mac(1), ip(30));
+    server.fix(mac(2), ip(31));
     for (last, address) in [(1, ip(30)), (2, ip(31))] {
         assert_eq!(server.address_of(mac(last)), address);
         server.hear(&Packet::of(mac(last), 4).with(50, address.octets()));
@@ -263,12 +259,9 @@ fn modes() {
     assert_eq!(ignored(server.hear(&Packet::of(mac(1), 1))), Why::Off);
     server.policy.mode = Mode::KnownOnly;
     assert_eq!(ignored(server.hear(&Packet::of(mac(1), 1))), Why::UnknownMachine(mac(1)));
-    server.policy.known.insert(mac(1));
+    server.known.insert(mac(1));
     assert_eq!(server.address_of(mac(1)), ip(100));
-    server.policy.reserved.insert(mac(2), ip(30));
-    assert_eq!(server.address_of(mac(2)), ip(30));
-    let pinned = server.leases.set_address(&server.policy, mac(3), ip(31), server.now).unwrap();
-    server.leases.apply(&pinned).unwrap();
+    server.fix(mac(3), ip(31));
     assert_eq!(server.address_of(mac(3)), ip(31));
 }
 
@@ -276,7 +269,7 @@ fn modes() {
 fn the_operator_sets_an_address() {
     let mut server = Server::new();
     server.policy.router = Some(ip(254));
-    server.policy.reserved = [(mac(7), ip(70)), (mac(8), ip(80))].into();
+    server.fix(mac(7), ip(70));
     server.address_of(mac(1));
     server.address_of(mac(2));
     let decline = Packet::of(mac(2), 4).with(50, ip(101).octets());
@@ -290,8 +283,7 @@ fn the_operator_sets_an_address() {
         (mac(3), ip(254), AddressError::NotForClients(ip(254))),
         (mac(3), ip(100), AddressError::Held { ip: ip(100), by: mac(1) }),
         (mac(3), ip(101), AddressError::InUse(ip(101))),
-        (mac(3), ip(70), AddressError::Reserved { ip: ip(70), by: mac(7) }),
-        (mac(8), ip(90), AddressError::ReservedElsewhere(ip(80))),
+        (mac(3), ip(70), AddressError::Held { ip: ip(70), by: mac(7) }),
     ];
     for (mac, address, why) in table {
         assert_eq!(server.leases.set_address(&server.policy, mac, address, server.now), Err(why));
@@ -384,7 +376,8 @@ fn rows_and_late_changes_that_contradict_are_refused() {
 fn a_machine_whose_subnet_is_gone_is_given_an_address_of_the_new_one() {
     let mut server = Server::new();
     server.address_of(mac(1));
-    server.policy.server = "10.99.0.1/24".parse().unwrap();
+    server.policy.server = Ipv4Addr::new(10, 99, 0, 1);
+    server.policy.subnet = "10.99.0.0/24".parse().unwrap();
     let first = Ipv4Addr::new(10, 99, 0, 10);
     server.policy.pools = vec![Pool { first, last: Ipv4Addr::new(10, 99, 0, 20) }];
     let reply = replied(server.hear(&Packet::of(mac(1), 1)));
@@ -399,9 +392,10 @@ fn policies_that_cannot_be_meant() {
         changed.check()
     };
     assert_eq!(policy().check(), Ok(()));
-    assert_eq!(with(|p| p.server = "10.77.0.0/24".parse().unwrap()), Err(BadPolicy::Server(ip(0))));
-    assert_eq!(with(|p| p.server = "10.77.0.1/31".parse().unwrap()), Err(BadPolicy::Prefix(31)));
-    assert_eq!(with(|p| p.server = "10.77.0.1/0".parse().unwrap()), Err(BadPolicy::Prefix(0)));
+    assert_eq!(with(|p| p.server = ip(0)), Err(BadPolicy::Server(ip(0))));
+    assert_eq!(with(|p| p.relay = Some(ip(255))), Err(BadPolicy::Server(ip(255))));
+    assert_eq!(with(|p| p.subnet = "10.77.0.0/31".parse().unwrap()), Err(BadPolicy::Prefix(31)));
+    assert_eq!(with(|p| p.subnet = "0.0.0.0/0".parse().unwrap()), Err(BadPolicy::Prefix(0)));
     let backwards = BadPolicy::Backwards { first: ip(9), last: ip(8) };
     assert_eq!(with(|p| p.pools = vec![Pool { first: ip(9), last: ip(8) }]), Err(backwards));
     let far = Ipv4Addr::new(10, 78, 0, 8);
@@ -410,11 +404,6 @@ fn policies_that_cannot_be_meant() {
         Err(BadPolicy::Outside(far))
     );
     assert_eq!(with(|p| p.router = Some(Ipv4Addr::new(10, 78, 0, 8))), Err(BadPolicy::Outside(far)));
-    assert_eq!(
-        with(|p| p.reserved = [(mac(1), ip(9)), (mac(2), ip(9))].into()),
-        Err(BadPolicy::ReservedTwice(ip(9)))
-    );
-    assert_eq!(with(|p| p.reserved = [(mac(1), SERVER)].into()), Err(BadPolicy::ReservedTwice(SERVER)));
     assert_eq!(with(|p| p.lease_seconds = 59), Err(BadPolicy::LeaseTooShort(59)));
 }
 
@@ -422,7 +411,7 @@ fn policies_that_cannot_be_meant() {
 #[test]
 fn a_pool_as_wide_as_the_internet() {
     let mut server = Server::new();
-    server.policy.server = "10.77.0.1/8".parse().unwrap();
+    server.policy.subnet = "10.0.0.0/8".parse().unwrap();
     server.policy.pools = vec![Pool { first: Ipv4Addr::UNSPECIFIED, last: Ipv4Addr::BROADCAST }];
     assert_eq!(server.address_of(mac(1)), Ipv4Addr::new(10, 0, 0, 1), "not the network's");
 }
@@ -451,11 +440,9 @@ fn an_empty_pool_takes_back_the_lease_that_ran_out_first_unless_it_is_kept() {
     assert_eq!((change.mac, &change.lease, change.quarantine), (mac(0), &None, None));
     let kept = |machine| machine == mac(0);
     assert_eq!(server.leases.reclaim(&server.policy, kept, server.now).unwrap().mac, mac(1));
-    // Neither what a person set, nor what is reserved.
-    let set = server.leases.set_address(&server.policy, mac(1), ip(101), server.now).unwrap();
-    server.leases.apply(&set).unwrap();
-    server.policy.reserved = [(mac(2), ip(102)), (mac(77), ip(103))].into();
-    assert_eq!(server.leases.reclaim(&server.policy, kept, server.now).unwrap().mac, mac(4));
+    // Not what a person set.
+    server.fix(mac(1), ip(101));
+    assert_eq!(server.leases.reclaim(&server.policy, kept, server.now).unwrap().mac, mac(2));
     assert_eq!(server.leases.reclaim(&server.policy, |_| true, server.now), None);
 }
 

@@ -1,8 +1,9 @@
 //! Packets written and read by hand: none of the code under test, so that a mistake there cannot hide itself.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use pxe::dhcp::{Arrival, Decision, Door, Leases, Policy, Pool, Reply, Request, decide};
+use pxe::dhcp::{Arrival, Decision, Door, Leases, Machine, Network, Policy, Pool, Reply, Request, decide};
 use pxe::{HttpBase, Mac, Time};
 
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -19,10 +20,10 @@ pub(crate) fn ip(last: u8) -> Ipv4Addr {
 /// 10.77.0.0/24 with a pool of ten, .100 to .109.
 pub(crate) fn policy() -> Policy {
     Policy {
-        server: "10.77.0.1/24".parse().unwrap(),
+        server: SERVER,
+        subnet: "10.77.0.0/24".parse().unwrap(),
+        relay: None,
         pools: vec![Pool { first: ip(100), last: ip(109) }],
-        reserved: [].into(),
-        known: [].into(),
         lease_seconds: 3600,
         router: None,
         dns: vec![],
@@ -118,13 +119,37 @@ pub(crate) fn broadcast() -> Arrival {
 /// A server as the shell would be: decides, commits, sends.
 pub(crate) struct Server {
     pub(crate) policy: Policy,
+    /// Subnets behind relays.
+    pub(crate) relayed: Vec<Policy>,
+    /// Machines that an operator has admitted.
+    pub(crate) known: BTreeSet<Mac>,
     pub(crate) leases: Leases,
     pub(crate) now: Time,
 }
 
 impl Server {
     pub(crate) fn new() -> Server {
-        Server { policy: policy(), leases: Leases::default(), now: NOW }
+        let (relayed, known) = (vec![], BTreeSet::new());
+        Server { policy: policy(), relayed, known, leases: Leases::default(), now: NOW }
+    }
+
+    pub(crate) fn network(&self) -> Network {
+        Network { relayed: self.relayed.clone(), ..Network::single("rw0", self.policy.clone()) }
+    }
+
+    pub(crate) fn machine(&self, mac: Mac) -> Machine {
+        Machine { admitted: self.known.contains(&mac) }
+    }
+
+    /// What the server would answer now.
+    pub(crate) fn decide(&self, request: &Request, arrival: Arrival) -> Decision {
+        decide(&self.network(), &self.leases, self.machine(request.mac), request, arrival, self.now)
+    }
+
+    /// The operator fixes an address.
+    pub(crate) fn fix(&mut self, mac: Mac, address: Ipv4Addr) {
+        let change = self.leases.set_address(&self.policy, mac, address, self.now).unwrap();
+        self.leases.apply(&change).unwrap();
     }
 
     pub(crate) fn hear(&mut self, packet: &Packet) -> Decision {
@@ -132,7 +157,7 @@ impl Server {
     }
 
     pub(crate) fn hear_at(&mut self, packet: &Packet, arrival: Arrival) -> Decision {
-        let decision = decide(&self.policy, &self.leases, &packet.request(), arrival, self.now);
+        let decision = self.decide(&packet.request(), arrival);
         match &decision {
             Decision::Reply(reply) => {
                 if let Some(change) = &reply.lease {

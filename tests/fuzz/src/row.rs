@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use fleet::view;
-use fleet::{Catalog, Change, Fleet, Site, Time};
+use fleet::{Catalog, Change, Fleet, Site, Subnet, Time};
 use protocol::CaPin;
 use pxe::Mac;
 use pxe::dhcp::{Lease, Leases};
@@ -63,8 +63,10 @@ pub(crate) fn show(fleet: &Fleet, now: Time) {
 pub(crate) fn site() -> Site {
     Site {
         name: "test".to_owned(),
-        subnet: "10.77.0.1/24".parse().expect("a network"),
-        controller: [10, 77, 0, 1].into(),
+        subnets: vec![Subnet {
+            net: "10.77.0.0/24".parse().expect("a network"),
+            controller: [10, 77, 0, 1].into(),
+        }],
         ca: CaPin([1; 32]),
         addresses: [].into(),
     }

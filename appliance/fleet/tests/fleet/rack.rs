@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use fleet::certificate::{Certificate, Grant, Stage};
 use fleet::entropy::Entropy;
 use fleet::image::Image;
-use fleet::{Catalog, Denied, Effect, Event, Fleet, Node, Outcome, Reply, Site, State, Time, converge, step};
+use fleet::{
+    Catalog, Denied, Effect, Event, Fleet, Node, Outcome, Reply, Site, State, Subnet, Time, converge, step,
+};
 use pack::{Digest, PublicKey};
 use protocol::{
     BootFacts, CaPin, Disk, DiskBus, Epoch, Hello, Inventory, JobId, Key, Nic, NodeId, Phase, Progress,
@@ -51,8 +53,10 @@ impl Rack {
     pub(crate) fn site(&self) -> Site {
         Site {
             name: "test".to_owned(),
-            subnet: "10.77.0.1/24".parse().unwrap(),
-            controller: "10.77.0.1".parse().unwrap(),
+            subnets: vec![Subnet {
+                net: "10.77.0.0/24".parse().unwrap(),
+                controller: "10.77.0.1".parse().unwrap(),
+            }],
             ca: CaPin([1; 32]),
             addresses: BTreeMap::new(),
         }

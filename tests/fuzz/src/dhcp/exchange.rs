@@ -5,7 +5,9 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use pxe::dhcp::{Arrival, Decision, Door, Leases, Mode, Policy, Pool, Reply, ReplyKind, Request, decide};
+use pxe::dhcp::{
+    Arrival, Decision, Door, Leases, Machine, Mode, Network, Policy, Pool, Reply, ReplyKind, Request, decide,
+};
 use pxe::{HttpBase, Mac, Time};
 
 use super::law::Told;
@@ -19,7 +21,7 @@ const START: Time = Time(1_800_000_000_000);
 const STEPS: usize = 64;
 
 struct Server {
-    policy: Policy,
+    network: Network,
     leases: Leases,
     now: Time,
     told: Told,
@@ -28,8 +30,13 @@ struct Server {
 /// Runs a conversation.
 pub(crate) fn run(data: &[u8]) -> Reached {
     let mut input = Input::new(data);
-    let policy = policy(input.byte());
-    let mut server = Server { policy, leases: Leases::default(), now: START, told: Told::default() };
+    let choice = input.byte();
+    let network = Network::single("rw0", policy(choice));
+    let mut server = Server { network, leases: Leases::default(), now: START, told: Told::default() };
+    if choice & 4 != 0 {
+        server.set_address(mac(1), ip(103));
+        server.set_address(mac(2), ip(50));
+    }
     let mut answered = false;
     for _ in 0..STEPS {
         if input.is_empty() {
@@ -55,10 +62,10 @@ fn mac(number: u8) -> Mac {
 fn policy(choice: u8) -> Policy {
     let bit = |n: u8| choice & (1 << n) != 0;
     Policy {
-        server: "10.77.0.1/24".parse().expect("a network"),
+        server: SERVER,
+        subnet: "10.77.0.0/24".parse().expect("a network"),
+        relay: None,
         pools: vec![Pool { first: ip(100), last: ip(109) }],
-        reserved: if bit(2) { [(mac(1), ip(103)), (mac(2), ip(50))].into() } else { [].into() },
-        known: [mac(3), mac(4)].into(),
         lease_seconds: 3600,
         router: bit(3).then(|| ip(254)),
         dns: if bit(4) { vec![ip(2); 3] } else { vec![] },
@@ -90,7 +97,7 @@ impl Server {
     }
 
     fn set_address(&mut self, mac: Mac, address: Ipv4Addr) {
-        if let Ok(change) = self.leases.set_address(&self.policy, mac, address, self.now) {
+        if let Ok(change) = self.leases.set_address(&self.network.local, mac, address, self.now) {
             self.leases.apply(&change).expect("an address the operator may set can be set");
             self.told.changed(mac);
         }
@@ -107,7 +114,8 @@ impl Server {
         let (bytes, arrival) = packet(input);
         let Ok(request) = Request::parse(&bytes) else { return false };
         let quarantined: Vec<Ipv4Addr> = self.leases.quarantined(self.now).map(|(ip, _)| ip).collect();
-        match decide(&self.policy, &self.leases, &request, arrival, self.now) {
+        let machine = Machine { admitted: [mac(3), mac(4)].contains(&request.mac) };
+        match decide(&self.network, &self.leases, machine, &request, arrival, self.now) {
             Decision::Ignore(why) => {
                 assert!(!why.to_string().is_empty(), "a silence without a reason");
                 false
@@ -143,16 +151,20 @@ impl Server {
             ReplyKind::Nak => 6,
         };
         assert_eq!(joined(&options, 53), Some(vec![kind]));
-        assert!(reply.to.ip().is_broadcast() || self.policy.server.contains(reply.to.ip()), "{}", reply.to);
-        assert!(self.policy.mode != Mode::Off, "an answer though DHCP is off");
+        assert!(
+            reply.to.ip().is_broadcast() || self.network.local.subnet.contains(reply.to.ip()),
+            "{}",
+            reply.to
+        );
+        assert!(self.network.local.mode != Mode::Off, "an answer though DHCP is off");
         let yiaddr = Some(address(packet, 16)).filter(|address| !address.is_unspecified());
         assert_eq!(yiaddr, reply.address);
         let Some(address) = reply.address else { return };
-        assert!(self.policy.is_for_clients(address), "{address} is nobody's to have");
+        assert!(self.network.local.is_for_clients(address), "{address} is nobody's to have");
         assert!(!quarantined.contains(&address), "{address} was in quarantine");
         assert_eq!(self.leases.holder(address), Some(request.mac), "promised and not recorded");
         if reply.kind == ReplyKind::Ack {
-            self.told.acknowledged(request.mac, address, self.now, self.policy.lease_seconds);
+            self.told.acknowledged(request.mac, address, self.now, self.network.local.lease_seconds);
         }
     }
 }
