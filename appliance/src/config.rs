@@ -65,16 +65,48 @@ impl Site {
 /// One network that servers are provisioned on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provision {
-    /// The kernel's name of the interface.
+    /// The kernel's name of the interface that the cable is in.
     pub interface: String,
+    /// The VLAN on it that servers are provisioned in; none: untagged.
+    pub vlan: Option<u16>,
     /// The controller's own address there, with the network's prefix.
     pub address: Ipv4Net,
-    /// The addresses given to servers; absent only where DHCP is off.
-    pub pool: Option<Pool>,
+    /// The addresses given to servers; none only where DHCP gives none.
+    pub pools: Vec<Pool>,
     /// Who is answered.
     pub dhcp: Dhcp,
+    /// What is done when another DHCP server is on the network.
+    pub foreign: Foreign,
+    /// The way out of the network for servers.
+    pub router: Option<Ipv4Addr>,
+    /// Name servers that servers are told.
+    pub dns: Vec<Ipv4Addr>,
+    /// Subnets behind relays on this network.
+    pub relayed: Vec<Relayed>,
     /// Whether firmware that boots from here and asks for an IPv6 router is told at once that there is none.
     pub answer_ipv6: bool,
+}
+
+impl Provision {
+    /// The kernel's name of the interface that is listened on: `eno2`, or `eno2.100` with a VLAN.
+    pub fn name(&self) -> String {
+        self.vlan.map_or_else(|| self.interface.clone(), |vlan| format!("{}.{vlan}", self.interface))
+    }
+}
+
+/// A subnet behind a relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relayed {
+    /// Its network address and prefix length.
+    pub subnet: Ipv4Net,
+    /// The addresses given to servers there; without any, only fixed ones are.
+    pub pools: Vec<Pool>,
+    /// The relay's address there, which it writes into what it relays (giaddr).
+    pub relay: Ipv4Addr,
+    /// The servers' way out: the relay, unless another is named.
+    pub router: Ipv4Addr,
+    /// The next hop from the controller; none: its routes lead there already.
+    pub via: Option<Ipv4Addr>,
 }
 
 /// A range of addresses inside one network: not empty, without the network's own and the broadcast address.
@@ -108,8 +140,21 @@ pub enum Dhcp {
     Full,
     /// Only servers that an operator has made known.
     Known,
-    /// Nobody: the site has its own DHCP.
+    /// Firmware is told what to boot; addresses come from the site's own DHCP.
+    Proxy,
+    /// Nobody.
     Off,
+}
+
+/// What is done when another DHCP server is seen on a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// Nobody is answered and no job goes on until it is gone.
+    Pause,
+    /// Addresses are left to it: as with [`Dhcp::Proxy`], until it is gone.
+    Proxy,
+    /// Nothing: an operator knows of it.
+    Ignore,
 }
 
 /// Why there is no configuration.

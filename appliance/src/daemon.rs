@@ -17,7 +17,7 @@ use crate::answers::Answers;
 use crate::api::{Api, Own};
 use crate::boot::BootStore;
 use crate::ca::{SiteCa, Start};
-use crate::config::{self, Config, Dhcp, Paths, Provision};
+use crate::config::{self, Config, Dhcp, Paths, Provision, Relayed};
 use crate::images::Images;
 use crate::listen::dhcp::PORTS;
 use crate::listen::files::Files;
@@ -104,11 +104,20 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
 async fn prepare(provision: &Provision) -> Result<Place, Fatal> {
     let net = Net::open().map_err(Fatal::of)?;
     let patience = Duration::from_secs(INTERFACE_SECONDS);
-    let name = provision.interface.as_str();
+    let interface = provision.name();
+    let name = interface.as_str();
     let say = |why: &str| tracing::warn!(interface = name, why, "waiting for the provisioning interface");
-    net.prepare(name, provision.address, patience, say).await.map_err(Fatal::of)?;
+    if let Some(vlan) = provision.vlan {
+        net.ensure_vlan(&provision.interface, vlan, name, patience, say).await.map_err(Fatal::of)?;
+    }
+    let (link, _) = net.prepare(name, provision.address, patience, say).await.map_err(Fatal::of)?;
+    for Relayed { subnet, via, .. } in &provision.relayed {
+        if let Some(via) = via {
+            net.ensure_route(&link, *subnet, *via).await.map_err(Fatal::of)?;
+        }
+    }
     let presence = crate::net::watch(name, provision.address).await.map_err(Fatal::of)?;
-    Ok(Place { interface: provision.interface.clone(), address: provision.address.addr(), presence })
+    Ok(Place { interface, address: provision.address.addr(), presence })
 }
 
 struct Daemon {
@@ -233,23 +242,32 @@ async fn serve_files(boot: PathBuf, http_port: u16, counters: Vec<Counter>, stop
 }
 
 fn network(config: &Config, provision: &Provision) -> Network {
-    let pools = provision.pool.iter().map(|pool| Pool { first: pool.first(), last: pool.last() });
+    let pools = |pools: &[config::Pool]| {
+        pools.iter().map(|pool| Pool { first: pool.first(), last: pool.last() }).collect::<Vec<_>>()
+    };
     let local = Policy {
         server: provision.address.addr(),
         subnet: provision.address.trunc(),
         relay: None,
-        pools: pools.collect(),
+        pools: pools(&provision.pools),
         lease_seconds: LEASE_SECONDS,
-        router: None,
-        dns: Vec::new(),
+        router: provision.router,
+        dns: provision.dns.clone(),
         mode: match provision.dhcp {
             Dhcp::Full => Mode::Full,
             Dhcp::Known => Mode::KnownOnly,
-            Dhcp::Off => Mode::Off,
+            Dhcp::Proxy | Dhcp::Off => Mode::Off,
         },
         http: HttpBase(SocketAddrV4::new(provision.address.addr(), config.http_port)),
     };
-    Network::single(&provision.interface, local)
+    let relayed = provision.relayed.iter().map(|relayed| Policy {
+        subnet: relayed.subnet,
+        relay: Some(relayed.relay),
+        router: Some(relayed.router),
+        pools: pools(&relayed.pools),
+        ..local.clone()
+    });
+    Network { interface: provision.name(), relayed: relayed.collect(), local }
 }
 
 /// The boot store, as soon as there is one: a controller without it still answers everything else. Those that would

@@ -4,8 +4,11 @@
 //! what the configuration says, idempotently, and what to print while it waits. Refuses to know what listens on it,
 //! and never takes an address away.
 
+mod neighbour;
+mod route;
 #[cfg(test)]
 pub(crate) mod tests;
+mod vlan;
 mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,6 +30,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const ENODEV: i32 = 19;
 const EEXIST: i32 = 17;
 const EPERM: i32 = 1;
+/// `asm-generic/errno.h`.
+const EOPNOTSUPP: i32 = 95;
 
 /// What a call that makes something true did. `Already` is success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +82,22 @@ pub enum NetError {
     NotPermitted {
         /// Gerund.
         what: &'static str,
+        /// The interface.
+        interface: String,
+    },
+    /// An interface of that name is another one.
+    #[error(
+        "{interface} is there and is not VLAN {tag} of its parent; remove it, or configure another interface"
+    )]
+    NotThatVlan {
+        /// The interface.
+        interface: String,
+        /// The tag it should have.
+        tag: u16,
+    },
+    /// The kernel was built, or came, without them.
+    #[error("making {interface}: this kernel has no VLANs; load the module 8021q (modprobe 8021q)")]
+    NoVlans {
         /// The interface.
         interface: String,
     },

@@ -19,6 +19,7 @@ mod lease;
 mod loader;
 mod options;
 mod policy;
+pub mod probe;
 mod reply;
 mod request;
 mod standing;

@@ -1,5 +1,7 @@
 //! What the file may say: its keys and their types, nothing about their sense.
 
+use std::net::Ipv4Addr;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -22,10 +24,27 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields)]
 pub(super) struct Provision {
     pub(super) interface: Spanned<String>,
+    pub(super) vlan: Option<Spanned<i64>>,
     pub(super) address: Spanned<String>,
     pub(super) pool: Option<Spanned<String>>,
     pub(super) dhcp: Option<Spanned<String>>,
+    pub(super) foreign: Option<Spanned<String>>,
+    pub(super) router: Option<Spanned<String>>,
+    pub(super) dns: Option<Spanned<Vec<Ipv4Addr>>>,
+    #[serde(default)]
+    pub(super) relayed: Vec<Relayed>,
     pub(super) answer_ipv6: Option<bool>,
+}
+
+/// `[[provision.relayed]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Relayed {
+    pub(super) subnet: Spanned<String>,
+    pub(super) pool: Option<Spanned<String>>,
+    pub(super) relay: Spanned<String>,
+    pub(super) router: Option<Spanned<String>>,
+    pub(super) via: Option<Spanned<String>>,
 }
 
 /// `[http]`.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Dhcp, Paths, load, parse};
+use super::{Config, Dhcp, Foreign, Paths, Relayed, load, parse};
 
 const GOOD: &str = r#"
 site = "lab"
@@ -31,7 +31,8 @@ fn what_is_left_out_has_a_default() {
         (net.interface.as_str(), net.address.to_string().as_str(), net.dhcp),
         ("eth1", "10.77.0.1/24", Dhcp::Full)
     );
-    let pool = net.pool.expect("a pool");
+    let pool = net.pools[0];
+    assert_eq!((net.foreign, net.vlan, net.router, net.relayed.len()), (Foreign::Pause, None, None, 0));
     assert_eq!(
         (pool.first().to_string(), pool.last().to_string()),
         ("10.77.0.100".into(), "10.77.0.199".into())
@@ -49,7 +50,75 @@ fn every_key_can_be_set() {
     assert_eq!(config.provision.iter().map(|p| p.dhcp).collect::<Vec<_>>(), [Dhcp::Known, Dhcp::Off]);
     assert_eq!(config.provision.iter().map(|p| p.answer_ipv6).collect::<Vec<_>>(), [false, true]);
     assert_eq!((config.http_port, config.agents_port), (8080, 9443));
-    assert_eq!(config.provision[1].pool, None);
+    assert_eq!(config.provision[1].pools, []);
+}
+
+#[test]
+fn vlans_routers_and_relayed_subnets() {
+    let text = with(
+        "pool = \"10.77.0.100-10.77.0.199\"",
+        "pool = \"10.77.0.9-10.77.0.19, 10.77.0.100-10.77.0.199\"",
+    ) + "vlan = 100\nforeign = \"proxy\"\nrouter = \"10.77.0.254\"\ndns = [\"10.77.0.253\"]\n\
+           [[provision.relayed]]\nsubnet = \"10.78.0.0/24\"\npool = \"10.78.0.9-10.78.0.99\"\nrelay = \"10.78.0.1\"\n\
+           via = \"10.77.0.254\"\n[[provision.relayed]]\nsubnet = \"10.79.0.0/16\"\nrelay = \"10.79.0.1\"\n\
+           router = \"10.79.0.2\"\n";
+    let config = good(&text);
+    let net = &config.provision[0];
+    assert_eq!((net.name().as_str(), net.foreign, net.pools.len()), ("eth1.100", Foreign::Proxy, 2));
+    assert_eq!((net.router, net.dns.len()), (Some([10, 77, 0, 254].into()), 1));
+    let [near, far] = net.relayed.as_slice() else { panic!("two relayed subnets") };
+    assert_eq!((near.router, near.via), ([10, 78, 0, 1].into(), Some([10, 77, 0, 254].into())));
+    let plain = Relayed { via: None, pools: vec![], ..far.clone() };
+    assert_eq!((far, far.router), (&plain, [10, 79, 0, 2].into()));
+}
+
+fn odd_networks() -> Vec<Row> {
+    let relayed = |keys: &str| format!("{GOOD}[[provision.relayed]]\n{keys}");
+    vec![
+        ("VLAN 0", format!("{GOOD}vlan = 0\n"), &["line 7", "vlan", "4094"]),
+        ("VLAN 4095", format!("{GOOD}vlan = 4095\n"), &["4095"]),
+        ("a name too long with its VLAN", with("eth1", "abcdefghijklm") + "vlan = 10\n", &["longer"]),
+        ("an unknown way with others", format!("{GOOD}foreign = \"fight\"\n"), &["fight", "pause"]),
+        ("a router elsewhere", format!("{GOOD}router = \"10.1.0.1\"\n"), &["router", "10.77.0.0/24"]),
+        ("a router in the pool", format!("{GOOD}router = \"10.77.0.150\"\n"), &["router's", "pool"]),
+        (
+            "four name servers",
+            format!("{GOOD}dns = [\"9.9.9.9\", \"9.9.9.8\", \"9.9.9.7\", \"9.9.9.6\"]\n"),
+            &["three"],
+        ),
+        ("pools that overlap", with("199\"", "199, 10.77.0.190-10.77.0.200\""), &["overlaps"]),
+        (
+            "a relayed subnet that is ours",
+            relayed("subnet = \"10.77.0.0/25\"\nrelay = \"10.77.0.5\"\n"),
+            &["overlaps"],
+        ),
+        (
+            "a relayed subnet with host bits",
+            relayed("subnet = \"10.78.0.5/24\"\nrelay = \"10.78.0.1\"\n"),
+            &["10.78.0.0/24"],
+        ),
+        (
+            "a relay elsewhere",
+            relayed("subnet = \"10.78.0.0/24\"\nrelay = \"10.79.0.1\"\n"),
+            &["relay", "10.78.0.0/24"],
+        ),
+        ("no relay", relayed("subnet = \"10.78.0.0/24\"\n"), &["relay"]),
+        (
+            "a relay in the pool",
+            relayed("subnet = \"10.78.0.0/24\"\nrelay = \"10.78.0.1\"\npool = \"10.78.0.1-10.78.0.9\"\n"),
+            &["relay's"],
+        ),
+        (
+            "a next hop elsewhere",
+            relayed("subnet = \"10.78.0.0/24\"\nrelay = \"10.78.0.1\"\nvia = \"10.78.0.1\"\n"),
+            &["via", "10.77.0.0/24"],
+        ),
+        (
+            "itself as the next hop",
+            relayed("subnet = \"10.78.0.0/24\"\nrelay = \"10.78.0.1\"\nvia = \"10.77.0.1\"\n"),
+            &["via", "itself"],
+        ),
+    ]
 }
 
 /// What is wrong, the file, words that the refusal must have.
@@ -126,7 +195,7 @@ fn odd_companions() -> Vec<Row> {
         )
     };
     vec![
-        ("a way nobody knows", format!("{GOOD}dhcp = \"proxy\"\n"), &["line 7", "dhcp", "\"known\""]),
+        ("a way nobody knows", format!("{GOOD}dhcp = \"sometimes\"\n"), &["line 7", "dhcp", "\"known\""]),
         ("port 0", format!("{GOOD}[http]\nport = 0\n"), &["line 8", "http.port", "1 to 65535"]),
         ("port 65536", format!("{GOOD}[agents]\nport = 65536\n"), &["agents.port", "8443"]),
         ("a negative port", format!("{GOOD}[agents]\nport = -1\n"), &["agents.port"]),
@@ -160,7 +229,7 @@ fn odd_companions() -> Vec<Row> {
 #[test]
 fn a_file_that_cannot_be_is_refused_with_line_key_and_cure() {
     for (name, text, words) in
-        [odd_forms(), odd_interfaces_and_addresses(), odd_pools(), odd_companions()].concat()
+        [odd_forms(), odd_interfaces_and_addresses(), odd_pools(), odd_networks(), odd_companions()].concat()
     {
         let said = parse(&text).expect_err(name).to_string();
         assert!(!said.contains('\n'), "{name}: one line, not {said:?}");

@@ -165,3 +165,99 @@ fn an_interface_that_goes_away_and_comes_back_is_noticed() {
         assert!(matches!(back, Presence::Ready(link) if link.name == "rw0"));
     });
 }
+
+fn kernel_has_vlans() -> bool {
+    let words = "link add link rw0 name probe type vlan id 4094";
+    let made = Command::new("ip").args(words.split(' ')).output().unwrap();
+    if made.status.success() {
+        ip("link del probe");
+    }
+    made.status.success()
+}
+
+#[test]
+fn a_vlan_is_made_once_and_carries_packets_with_its_tag() {
+    if !alone("net::tests::a_vlan_is_made_once_and_carries_packets_with_its_tag") {
+        return;
+    }
+    let other = Other::new();
+    other.cable();
+    if !kernel_has_vlans() {
+        runtime().block_on(async {
+            let made = Net::open().unwrap().ensure_vlan("rw0", 100, "rw0.100", SOON, |_| ()).await;
+            let said = made.unwrap_err().to_string();
+            assert!(said.contains("8021q"), "{said}");
+        });
+        return eprintln!("this kernel has no VLANs: only the refusal was tested");
+    }
+    other.ip("link add link rw1 name rw1.100 type vlan id 100");
+    other.ip("addr add 10.77.0.2/24 dev rw1.100");
+    other.ip("link set rw1.100 up");
+    ip("link set rw0 down");
+    runtime().block_on(async {
+        let net = Net::open().unwrap();
+        for change in [Change::Made, Change::Already] {
+            assert_eq!(net.ensure_vlan("rw0", 100, "rw0.100", SOON, |_| ()).await.unwrap(), change);
+        }
+        let (link, _) = net.prepare("rw0.100", "10.77.0.1/24".parse().unwrap(), SOON, |_| ()).await.unwrap();
+        net.wait("rw0.100", Until::Carrier, SOON, |_| ()).await.unwrap();
+        let found = net.who_has(&link, &[[10, 77, 0, 2].into()].into()).await.unwrap();
+        assert_eq!(found.len(), 1, "nobody answers through the VLAN");
+
+        ip("link add rw0.200 type dummy");
+        let error = net.ensure_vlan("rw0", 200, "rw0.200", SOON, |_| ()).await.unwrap_err();
+        assert!(matches!(error, NetError::NotThatVlan { tag: 200, .. }), "{error}");
+        let error = net.ensure_vlan("rw0", 101, "rw0.100", SOON, |_| ()).await.unwrap_err();
+        assert!(error.to_string().contains("VLAN 101"), "{error}");
+    });
+}
+
+#[test]
+fn a_route_to_a_relayed_subnet_is_added_once() {
+    if !alone("net::tests::a_route_to_a_relayed_subnet_is_added_once") {
+        return;
+    }
+    ip("link add rw0 type veth peer name rw1");
+    ip("link set rw1 up");
+    runtime().block_on(async {
+        let net = Net::open().unwrap();
+        let (link, _) = net.prepare("rw0", "10.77.0.1/24".parse().unwrap(), SOON, |_| ()).await.unwrap();
+        let (subnet, via) = ("10.78.0.0/24".parse().unwrap(), [10, 77, 0, 254].into());
+        for change in [Change::Made, Change::Already] {
+            assert_eq!(net.ensure_route(&link, subnet, via).await.unwrap(), change);
+        }
+        let shown = Command::new("ip").args(["route", "get", "10.78.0.9"]).output().unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains("via 10.77.0.254 dev rw0"), "{shown}");
+        let error = net.ensure_route(&link, "10.79.0.0/24".parse().unwrap(), [192, 0, 2, 1].into()).await;
+        assert!(error.unwrap_err().to_string().contains("rw0"));
+    });
+}
+
+#[test]
+fn who_has_an_address_is_told_and_who_has_none_is_not() {
+    if !alone("net::tests::who_has_an_address_is_told_and_who_has_none_is_not") {
+        return;
+    }
+    let other = Other::new();
+    other.cable();
+    other.ip("link set rw1 address 02:00:00:00:00:09");
+    for last in [5, 7] {
+        other.ip(&format!("addr add 10.77.0.{last}/24 dev rw1"));
+    }
+    runtime().block_on(async {
+        let net = Net::open().unwrap();
+        let (link, _) = net.prepare("rw0", "10.77.0.1/24".parse().unwrap(), SOON, |_| ()).await.unwrap();
+        net.wait("rw0", Until::Carrier, SOON, |_| ()).await.unwrap();
+        let asked = (2..=200).map(|last| [10, 77, 0, last].into()).collect();
+        // Again, and after the first answers are forgotten.
+        for _ in 0..2 {
+            let found = net.who_has(&link, &asked).await.unwrap();
+            let found = found.iter().map(|(ip, mac)| (ip.to_string(), mac.as_str())).collect::<Vec<_>>();
+            let mac = "02:00:00:00:00:09";
+            assert_eq!(found, [("10.77.0.5".to_owned(), mac), ("10.77.0.7".to_owned(), mac)]);
+        }
+        other.ip("addr del 10.77.0.7/24 dev rw1");
+        assert_eq!(net.who_has(&link, &asked).await.unwrap().len(), 1, "a stale answer");
+    });
+}

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::options::sub_options;
+use super::probe::VENDOR;
 
 const TIME_SERVERS: u8 = 42;
 
@@ -34,6 +35,8 @@ pub enum VendorClass {
     Pxe,
     /// `HTTPClient`, alone or with `:Arch:…` after it.
     Http,
+    /// [`super::probe::VENDOR`]: a Rackwright controller that looks for other DHCP servers.
+    Probe,
     /// Anything else (service processors, operating systems); printable ASCII, at most 64 characters, for the record.
     Other(String),
 }
@@ -72,6 +75,7 @@ pub(super) fn vendor(value: &[u8]) -> VendorClass {
     match class {
         b"PXEClient" => VendorClass::Pxe,
         b"HTTPClient" => VendorClass::Http,
+        _ if value == VENDOR.as_bytes() => VendorClass::Probe,
         _ => VendorClass::Other(
             value
                 .iter()
@@ -161,6 +165,7 @@ impl fmt::Display for VendorClass {
             VendorClass::Absent => "-",
             VendorClass::Pxe => "PXEClient",
             VendorClass::Http => "HTTPClient",
+            VendorClass::Probe => VENDOR,
             VendorClass::Other(text) => text,
         })
     }

@@ -2,9 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::client::VendorClass;
 use super::lease::{Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
 use super::loader::{BootFile, choose};
 use super::policy::{Machine, Mode, Network, Policy};
+use super::probe::site_text;
 use super::reply::Draft;
 use super::request::{Kind, Request};
 use super::why::Why;
@@ -92,6 +94,9 @@ pub fn decide(
 ) -> Decision {
     let decided = network.policy(request, *arrival.source.ip()).and_then(|policy| {
         let case = Case { policy, leases, machine, request, now };
+        if request.vendor == VendorClass::Probe && arrival.door == Door::Lan {
+            return case.probe(&network.site);
+        }
         case.admit()?;
         match arrival.door {
             Door::Proxy => case.boot_only(arrival.source),
@@ -121,6 +126,19 @@ impl Case<'_> {
                 let known = self.machine.admitted || self.leases.get(mac).is_some_and(|lease| lease.pinned);
                 if known { Ok(()) } else { Err(Why::UnknownMachine(mac)) }
             }
+        }
+    }
+
+    /// Another controller looks for servers. It is told that there is one, and whose; it wants no address and gets
+    /// none, so whether it is known does not matter.
+    fn probe(&self, site: &str) -> Result<Decision, Why> {
+        match (self.policy.mode, self.request.kind) {
+            (Mode::Off, _) => Err(Why::Off),
+            (_, Kind::Discover) => {
+                let draft = Draft { site: Some(site_text(site)), ..Draft::of(ReplyKind::Offer) };
+                self.reply(draft, None, broadcast())
+            }
+            (_, other) => Err(Why::NotAProbe(other)),
         }
     }
 

@@ -60,6 +60,9 @@ pub struct Policy {
 pub struct Network {
     /// The kernel's name of the interface.
     pub interface: String,
+    /// The name of the site, for other controllers ([`super::probe`]).
+    #[serde(default)]
+    pub site: String,
     /// The subnet of the interface itself.
     pub local: Policy,
     /// Subnets behind relays.
@@ -74,10 +77,10 @@ pub struct Machine {
 }
 
 impl Network {
-    /// An interface with no relays behind it.
+    /// An interface with no relays behind it, of a site without a name.
     #[must_use]
     pub fn single(interface: &str, local: Policy) -> Network {
-        Network { interface: interface.to_owned(), local, relayed: Vec::new() }
+        Network { interface: interface.to_owned(), site: String::new(), local, relayed: Vec::new() }
     }
 
     /// Every subnet, the interface's own first.

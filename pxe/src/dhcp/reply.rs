@@ -12,6 +12,7 @@ use super::client::VendorClass;
 use super::decide::ReplyKind;
 use super::loader::BootFile;
 use super::policy::Policy;
+use super::probe;
 use super::request::Request;
 use super::why::Why;
 use crate::BootPath;
@@ -40,17 +41,30 @@ pub(super) struct Draft {
     pub(super) boot: Option<(BootFile, BootPath)>,
     /// The client has its network settings from elsewhere.
     pub(super) boot_only: bool,
+    /// The answer to another controller's question: who we are, and nothing else.
+    pub(super) site: Option<String>,
 }
 
 impl Draft {
     /// A reply that gives nothing yet.
     pub(super) fn of(kind: ReplyKind) -> Draft {
         let none = Ipv4Addr::UNSPECIFIED;
-        Draft { kind, yiaddr: none, ciaddr: none, lease_seconds: None, boot: None, boot_only: false }
+        Draft {
+            kind,
+            yiaddr: none,
+            ciaddr: none,
+            lease_seconds: None,
+            boot: None,
+            boot_only: false,
+            site: None,
+        }
     }
 
     /// In a few words.
     pub(super) fn what(&self, policy: &Policy) -> String {
+        if let Some(site) = &self.site {
+            return format!("another controller looks for DHCP servers: told that this is {site}");
+        }
         let kind = match self.kind {
             ReplyKind::Offer => "offer",
             ReplyKind::Ack => "ack",
@@ -111,7 +125,11 @@ impl Draft {
         if let Some(id) = &request.client_id {
             give(DhcpOption::ClientIdentifier(id.clone()));
         }
-        if self.kind != ReplyKind::Nak {
+        if let Some(site) = &self.site {
+            give(DhcpOption::ClassIdentifier(probe::VENDOR.as_bytes().to_vec()));
+            let code = OptionCode::from(probe::SITE);
+            give(DhcpOption::Unknown(UnknownOption::new(code, site.as_bytes().to_vec())));
+        } else if self.kind != ReplyKind::Nak {
             self.settings(policy, &mut message);
             self.boot_fields(policy, request, &mut message);
         }

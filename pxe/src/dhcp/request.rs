@@ -89,6 +89,9 @@ pub enum Malformed {
     /// `op` is not 1.
     #[error("not from a client (op {0})")]
     NotARequest(u8),
+    /// `op` is not 2.
+    #[error("not from a server (op {0})")]
+    NotAReply(u8),
     /// `htype` or `hlen` is not Ethernet's.
     #[error("not Ethernet (htype {htype}, hlen {hlen})")]
     NotEthernet {
@@ -128,7 +131,7 @@ impl Request {
     /// # Errors
     /// [`Malformed`] for anything a sane client does not send; nothing of such a message is used.
     pub fn parse(bytes: &[u8]) -> Result<Request, Malformed> {
-        let (message, mac) = guard(bytes)?;
+        let (message, mac) = guard(bytes, 1)?;
         let options = Options::read(bytes)?;
         let kind = kind(&options)?;
         let machine_id = options.get(97).filter(|id| id.len() == 17).map(<[u8]>::to_vec);
@@ -162,16 +165,16 @@ impl Request {
     }
 }
 
-/// What `dhcproto` does not check before it indexes.
-fn guard(bytes: &[u8]) -> Result<(Message<'_>, Mac), Malformed> {
+/// What `dhcproto` does not check before it indexes. `expected` is the `op`: 1 from clients, 2 from servers.
+pub(super) fn guard(bytes: &[u8], expected: u8) -> Result<(Message<'_>, Mac), Malformed> {
     if bytes.len() > LONGEST {
         return Err(Malformed::TooLong(bytes.len()));
     }
     let truncated = Malformed::Truncated(bytes.len());
     let header = bytes.first_chunk::<HEADER>().ok_or(truncated)?;
     let [op, htype, hlen, ..] = *header;
-    if op != 1 {
-        return Err(Malformed::NotARequest(op));
+    if op != expected {
+        return Err(if expected == 1 { Malformed::NotARequest(op) } else { Malformed::NotAReply(op) });
     }
     if (htype, hlen) != (1, 6) {
         return Err(Malformed::NotEthernet { htype, hlen });

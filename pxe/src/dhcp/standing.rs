@@ -29,6 +29,7 @@ pub fn standing(
     };
     let network = Network {
         interface: network.interface.clone(),
+        site: network.site.clone(),
         local: rest(&network.local),
         relayed: network.relayed.iter().map(rest).collect(),
     };

@@ -81,6 +81,11 @@ pub enum Why {
     /// An unicast from outside of the subnet.
     #[error("sent from {0}, which is not in the provisioning subnet")]
     SourceNotOurs(Ipv4Addr),
+    /// Marked as a controller's question and no DISCOVER.
+    #[error(
+        "{0} with the vendor class of a controller that looks for other servers, which only sends DISCOVER"
+    )]
+    NotAProbe(Kind),
     /// What the client wants echoed does not fit a frame.
     #[error("the reply would have {0} octets, more than a frame holds")]
     ReplyTooLong(usize),

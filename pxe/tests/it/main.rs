@@ -8,6 +8,7 @@ mod hostile;
 mod laws;
 mod names;
 mod ndp;
+mod probe;
 mod scripts;
 mod standing;
 mod states;

@@ -31,14 +31,21 @@ pub(crate) fn run(data: &[u8]) -> Reached {
     for (number, one) in config.provision.iter().enumerate() {
         assert!((1..=15).contains(&one.interface.len()) && !one.interface.contains('/'));
         assert!((8..=30).contains(&one.address.prefix_len()));
-        assert!(one.pool.is_some() || one.dhcp == Dhcp::Off);
-        if let Some(pool) = one.pool {
+        assert!(!one.pools.is_empty() || matches!(one.dhcp, Dhcp::Off | Dhcp::Proxy));
+        for pool in &one.pools {
             assert!(pool.first() <= pool.last() && !pool.contains(one.address.addr()));
             assert!(one.address.contains(&pool.first()) && one.address.contains(&pool.last()));
             assert!(!pool.contains(one.address.network()) && !pool.contains(one.address.broadcast()));
         }
         for other in config.provision.iter().skip(number + 1) {
-            assert!(one.interface != other.interface && !one.address.contains(&other.address.network()));
+            assert!(one.name() != other.name() && !one.address.contains(&other.address.network()));
+        }
+        for (number, relayed) in one.relayed.iter().enumerate() {
+            assert!(relayed.subnet.contains(&relayed.relay) && relayed.subnet.contains(&relayed.router));
+            assert!(relayed.via.is_none_or(|via| one.address.contains(&via)));
+            assert!(relayed.pools.iter().all(|pool| relayed.subnet.contains(&pool.first())));
+            let others = one.relayed.iter().skip(number + 1);
+            assert!(others.clone().all(|other| !relayed.subnet.contains(&other.subnet)));
         }
     }
     Reached::Inside

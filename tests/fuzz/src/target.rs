@@ -59,6 +59,7 @@ pub const TARGETS: &[Target] = targets! {
     // Network boot, before anybody is known.
     "dhcp-request": dhcp::request::run, dhcp::request::seeds;
     "dhcp-exchange": dhcp::exchange::run, dhcp::exchange::seeds;
+    "dhcp-heard": dhcp::heard::run, dhcp::heard::seeds;
     "tftp-request": loader::tftp, loader::tftp_seeds;
     "boot-name": loader::name, loader::name_seeds;
     "boot-script": script::run, script::seeds;

@@ -5,6 +5,7 @@
 
 pub mod boot;
 
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -14,6 +15,12 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::place;
+
+/// What measures, saves its report and gives the table for the docs. Its argument: a quick look for CI, not the full count.
+pub type Bench = fn(bool) -> Result<String, Box<dyn Error>>;
+
+/// Every benchmark there is, by the name it has on the command line.
+pub const BENCHES: &[(&str, Bench)] = &[("boot", boot::run)];
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,37 +39,139 @@ pub struct Row {
     pub peer_name: Option<String>,
     /// What the machine itself allows, measured in the same run.
     pub limit: Option<f64>,
-    /// Ours by the peer, or by the limit.
+    /// Ours by the peer, or by the bar.
     pub ratio: Option<f64>,
-    /// What it shall not exceed.
+    /// What our figure, or with a peer the ratio, is held against.
     pub bar: Option<f64>,
-    /// Whether it does not; `None` without a bar.
+    /// Whether it passes; `None` without a bar.
     pub ok: Option<bool>,
     /// Every run of ours, in order.
     pub runs: Vec<f64>,
+    /// Every run of the peer, in order.
+    #[serde(skip)]
+    pub peer_runs: Vec<f64>,
+    /// On which side of the bar is the good one.
+    #[serde(skip)]
+    pub side: Side,
+}
+
+/// On which side of a bar a figure passes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Side {
+    /// At the bar or above.
+    #[default]
+    AtLeast,
+    /// At the bar or below.
+    AtMost,
 }
 
 impl Row {
-    /// A figure without a peer, to be at most `bar`. `None` when nothing was measured.
+    /// A figure without a peer and without a bar. `None` when nothing was measured.
     #[must_use]
-    pub fn at_most(case: &str, metric: &str, unit: &str, bar: f64, runs: &[f64]) -> Option<Row> {
-        let ours = median(runs)?;
-        let (case, metric, unit) = (case.to_owned(), metric.to_owned(), unit.to_owned());
-        let ok = Some(ours <= bar);
+    pub fn shown(case: &str, metric: &str, unit: &str, runs: &[f64]) -> Option<Row> {
         Some(Row {
-            case,
-            metric,
-            unit,
-            ours,
+            case: case.to_owned(),
+            metric: metric.to_owned(),
+            unit: unit.to_owned(),
+            ours: median(runs)?,
             peer: None,
             peer_name: None,
             limit: None,
-            ratio: Some(ours / bar),
-            bar: Some(bar),
-            ok,
+            ratio: None,
+            bar: None,
+            ok: None,
             runs: runs.to_vec(),
+            peer_runs: Vec::new(),
+            side: Side::default(),
         })
     }
+
+    /// A figure without a peer, to be at most `bar`. `None` when nothing was measured.
+    #[must_use]
+    pub fn at_most(case: &str, metric: &str, unit: &str, bar: f64, runs: &[f64]) -> Option<Row> {
+        let row = Row::shown(case, metric, unit, runs)?;
+        Some(Row { ratio: Some(row.ours / bar), ..row }.held(bar, Side::AtMost))
+    }
+
+    /// A figure without a peer, to be at least `bar`. `None` when nothing was measured.
+    #[must_use]
+    pub fn at_least(case: &str, metric: &str, unit: &str, bar: f64, runs: &[f64]) -> Option<Row> {
+        let row = Row::shown(case, metric, unit, runs)?;
+        Some(Row { ratio: Some(row.ours / bar), ..row }.held(bar, Side::AtLeast))
+    }
+
+    /// A figure beside a peer's of the same run, for comparison only. `None` when one of them was not measured.
+    #[must_use]
+    pub fn beside(
+        case: &str,
+        metric: &str,
+        unit: &str,
+        ours: &[f64],
+        peer_name: &str,
+        peer: &[f64],
+    ) -> Option<Row> {
+        let row = Row::shown(case, metric, unit, ours)?;
+        let theirs = median(peer)?;
+        Some(Row {
+            peer: Some(theirs),
+            peer_name: Some(peer_name.to_owned()),
+            ratio: Some(row.ours / theirs),
+            peer_runs: peer.to_vec(),
+            ..row
+        })
+    }
+
+    /// A figure that shall be at least `bar` times the peer's of the same run. `None` when one of them was not measured.
+    #[must_use]
+    pub fn against(
+        case: &str,
+        metric: &str,
+        unit: &str,
+        bar: f64,
+        ours: &[f64],
+        peer_name: &str,
+        peer: &[f64],
+    ) -> Option<Row> {
+        Row::beside(case, metric, unit, ours, peer_name, peer).map(|row| row.held(bar, Side::AtLeast))
+    }
+
+    /// Holds the ratio to the peer, or without a peer the figure, against `bar`.
+    #[must_use]
+    pub fn held(self, bar: f64, side: Side) -> Row {
+        let figure = self.peer.and(self.ratio).unwrap_or(self.ours);
+        let ok = match side {
+            Side::AtLeast => figure >= bar,
+            Side::AtMost => figure <= bar,
+        };
+        Row { bar: Some(bar), ok: Some(ok), side, ..self }
+    }
+
+    /// Its line in the table for the docs.
+    fn line(&self) -> String {
+        let Row { case, metric, unit, ours, .. } = self;
+        let peer = match (&self.peer_name, self.peer) {
+            (Some(name), Some(peer)) => format!("{name} {peer:.1} ({})", spread(&self.peer_runs)),
+            _ => "–".to_owned(),
+        };
+        let ratio = self.peer.and(self.ratio).map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
+        let bar = self.bar.map_or("–".to_owned(), |bar| {
+            let sign = if self.side == Side::AtLeast { '≥' } else { '≤' };
+            let unit = if self.peer.is_some() { "×" } else { unit.as_str() };
+            let verdict = if self.ok == Some(true) { "met" } else { "**missed**" };
+            format!("{sign} {bar} {unit}: {verdict}")
+        });
+        format!(
+            "| {case} | {metric} | {ours:.1} {unit} | {} | {peer} | {ratio} | {bar} |\n",
+            spread(&self.runs)
+        )
+    }
+}
+
+/// `min–max of n`.
+fn spread(runs: &[f64]) -> String {
+    let (low, high) =
+        runs.iter().fold((f64::MAX, f64::MIN), |(low, high), &run| (low.min(run), high.max(run)));
+    format!("{low:.1}–{high:.1} of {}", runs.len())
 }
 
 /// All figures of one benchmark.
@@ -72,18 +181,18 @@ pub struct Report {
     pub bench: String,
     /// RFC 3339.
     pub date: String,
-    /// Processor model and count, and how guests are run.
+    /// Processor model and count, kernel, and the setting.
     pub machine: String,
     /// The figures.
     pub rows: Vec<Row>,
 }
 
 impl Report {
-    /// Of now and here; `guests` says how servers' processors are run.
+    /// Of now and here; `setting` says what else of this machine counts, as how guests' processors are run.
     #[must_use]
-    pub fn new(bench: &str, guests: &str, rows: Vec<Row>) -> Report {
+    pub fn new(bench: &str, setting: &str, rows: Vec<Row>) -> Report {
         let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        Report { bench: bench.to_owned(), date, machine: format!("{}, guests by {guests}", machine()), rows }
+        Report { bench: bench.to_owned(), date, machine: format!("{}, {setting}", machine()), rows }
     }
 
     /// Writes `target/bench/NAME.json`; the path.
@@ -102,21 +211,10 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!("`cargo xtask bench {}`, {}, {}\n\n", self.bench, self.date, self.machine);
-        text.push_str("| case | metric | median | min–max of n | bar |\n|---|---|---|---|---|\n");
-        for row in &self.rows {
-            let Row { case, metric, unit, ours, runs, .. } = row;
-            let (low, high) =
-                runs.iter().fold((f64::MAX, f64::MIN), |(low, high), &run| (low.min(run), high.max(run)));
-            let bar = match (row.bar, row.ok) {
-                (Some(bar), Some(true)) => format!("≤ {bar} {unit}: met"),
-                (Some(bar), _) => format!("≤ {bar} {unit}: **missed**"),
-                (None, _) => "–".to_owned(),
-            };
-            let count = runs.len();
-            text.push_str(&format!(
-                "| {case} | {metric} | {ours:.1} {unit} | {low:.1}–{high:.1} of {count} | {bar} |\n"
-            ));
-        }
+        text.push_str(
+            "| case | metric | median | min–max of n | peer | ratio | bar |\n|---|---|---|---|---|---|---|\n",
+        );
+        text.extend(self.rows.iter().map(Row::line));
         text
     }
 }
@@ -159,15 +257,30 @@ mod tests {
     #[test]
     fn a_missed_bar_is_said() {
         let row = |runs: &[f64]| Row::at_most("bios", "to hello", "s", 25.0, runs).unwrap();
-        let report = Report::new("boot", "Tcg", vec![row(&[20.0, 30.0, 24.0]), row(&[26.0])]);
+        let report = Report::new("boot", "guests by Tcg", vec![row(&[20.0, 30.0, 24.0]), row(&[26.0])]);
         let table = report.table();
-        assert!(table.contains("| bios | to hello | 24.0 s | 20.0–30.0 of 3 | ≤ 25 s: met |"), "{table}");
         assert!(
-            table.contains("| bios | to hello | 26.0 s | 26.0–26.0 of 1 | ≤ 25 s: **missed** |"),
+            table.contains("| bios | to hello | 24.0 s | 20.0–30.0 of 3 | – | – | ≤ 25 s: met |"),
+            "{table}"
+        );
+        assert!(
+            table.contains("| bios | to hello | 26.0 s | 26.0–26.0 of 1 | – | – | ≤ 25 s: **missed** |"),
             "{table}"
         );
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["rows"][0]["ok"], true);
         assert!(Row::at_most("bios", "to hello", "s", 25.0, &[]).is_none());
+    }
+
+    #[test]
+    fn a_peer_is_shown_and_the_ratio_decides() {
+        let row = |bar| Row::against("64", "sum", "MB/s", bar, &[90.0, 110.0], "nginx", &[80.0]).unwrap();
+        let table = Report::new("http", "veth", vec![row(1.2), row(1.3)]).table();
+        let peer = "| 64 | sum | 100.0 MB/s | 90.0–110.0 of 2 | nginx 80.0 (80.0–80.0 of 1) | 1.25 |";
+        assert!(table.contains(&format!("{peer} ≥ 1.2 ×: met |")), "{table}");
+        assert!(table.contains(&format!("{peer} ≥ 1.3 ×: **missed** |")), "{table}");
+        assert!(Row::against("64", "sum", "MB/s", 1.0, &[1.0], "nginx", &[]).is_none());
+        let least = Row::at_least("64", "sum", "MB/s", 2.0, &[1.9]).unwrap();
+        assert_eq!((least.ok, Row::shown("64", "sum", "MB/s", &[1.9]).unwrap().ok), (Some(false), None));
     }
 }

@@ -11,7 +11,8 @@ Usage: cargo xtask COMMAND
                             look for inputs that break a parser, a minute each by default
   fuzz TARGET FILE          run a target on one input
   prerequisites             install the Debian packages that all of this needs
-  bench NAME [--quick]      measure; NAME is boot, or all
+  bench NAME… [--quick]     measure, ours and its peers in one run; --quick: a look, for CI
+                            NAME: boot, or all
   iso                       build the installer
 
   rack list                 racks that are up
@@ -31,7 +32,7 @@ pub(crate) enum Command {
     Demo(Demo),
     Test { fast: bool },
     Fuzz(Fuzz),
-    Bench { name: String, quick: bool },
+    Bench { names: Vec<String>, quick: bool },
     Iso,
     RackList,
     RackExec(Vec<String>),
@@ -90,10 +91,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
         ["fuzz", target, file] if *target != "all" && !target.starts_with('-') && !file.starts_with('-') => {
             Ok(Command::Fuzz(Fuzz { input: Some((*file).to_owned()), ..Fuzz::of(target) }))
         }
-        ["bench", name, flags @ ..] if !name.starts_with('-') => {
-            let [quick] = flags_of(flags, ["--quick"])?;
-            Ok(Command::Bench { name: (*name).to_owned(), quick })
-        }
+        ["bench", words @ ..] => bench(words),
         ["iso"] => Ok(Command::Iso),
         ["rack", "list"] => Ok(Command::RackList),
         ["rack", "exec", "--", argv @ ..] if !argv.is_empty() => {
@@ -103,6 +101,21 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
         ["rack", "down"] => Ok(Command::RackDown),
         other => Err(format!("no such command: {}", other.join(" "))),
     }
+}
+
+/// Names first, options after them.
+fn bench(words: &[&str]) -> Result<Command, String> {
+    let names = words.iter().take_while(|word| !word.starts_with('-')).count();
+    let (names, flags) = words.split_at(names);
+    let [quick] = flags_of(flags, ["--quick"])?;
+    let known = || xtask::bench::BENCHES.iter().map(|(name, _)| *name).chain(["all"]);
+    if let Some(name) = names.iter().find(|name| !known().any(|known| known == **name)) {
+        return Err(format!("no such bench: {name}; there are {}", known().collect::<Vec<_>>().join(", ")));
+    }
+    if names.is_empty() {
+        return Err("what shall be measured?".to_owned());
+    }
+    Ok(Command::Bench { names: names.iter().map(|&name| name.to_owned()).collect(), quick })
 }
 
 /// Which of `known` are among `flags`; anything else is a mistake.
@@ -133,7 +146,10 @@ mod tests {
                 "fuzz catalog a/file",
                 Command::Fuzz(Fuzz { input: Some("a/file".into()), ..Fuzz::of("catalog") }),
             ),
-            ("bench cast --quick", Command::Bench { name: "cast".into(), quick: true }),
+            (
+                "bench boot all --quick",
+                Command::Bench { names: vec!["boot".into(), "all".into()], quick: true },
+            ),
             ("rack exec -- rackwright status", Command::RackExec(vec!["rackwright".into(), "status".into()])),
             ("rack console n1", Command::RackConsole("n1".into())),
         ];
@@ -154,6 +170,8 @@ mod tests {
             "fuzz catalog --seconds 0",
             "bench",
             "bench --quick",
+            "bench boat",
+            "bench boot --quik",
             "rack",
             "rack exec",
             "rack exec --",

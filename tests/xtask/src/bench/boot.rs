@@ -50,7 +50,7 @@ pub fn run(quick: bool) -> Result<String, Box<dyn Error>> {
         ));
         rows.extend(Row::at_most(&case, "power to hello", "s", 2.0 * BAR, &seconds(|boot| boot.from_power)));
     }
-    let report = Report::new("boot", &format!("{:?}", rack.accel()), rows);
+    let report = Report::new("boot", &format!("guests by {:?}", rack.accel()), rows);
     rack.passed();
     report.save()?;
     Ok(report.table())
