@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pack::{Header, Parsed};
@@ -60,8 +61,7 @@ impl Site {
             say::line("left out: RACKWRIGHT_FAST is set");
             return None;
         }
-        let artifacts =
-            artifacts::build(Wish { raw: true, fresh: false }).unwrap_or_else(|error| fail(&error));
+        let artifacts = built().clone();
         let alone = exclusive(&place::racks()).unwrap();
         let options = Options { dir: place::racks(), may_stay: false };
         let rack = Rack::up(&options).unwrap_or_else(|error| fail(&error));
@@ -76,12 +76,6 @@ impl Site {
 
     pub(crate) fn events(&self) -> Vec<Event> {
         self.operator().events().unwrap_or_else(|error| fail(&error))
-    }
-
-    /// The node that has a NIC with this address, if there is one.
-    pub(crate) fn node(&self, mac: &str) -> Option<Node> {
-        let nodes = self.operator().nodes().unwrap_or_else(|error| fail(&error));
-        nodes.into_iter().find(|node| node.mac == mac)
     }
 
     /// The end of a story that went well; its servers and hosts are gone already.
@@ -192,6 +186,14 @@ fn windows(image: &Path) -> Vec<Window> {
         length: MIB.min(size - chunk.disk_offset()),
     };
     manifest.chunks().iter().map(window).collect()
+}
+
+/// Everything a rack needs: looked at once for all stories, not once for each.
+fn built() -> &'static Artifacts {
+    static BUILT: OnceLock<Artifacts> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        artifacts::build(Wish { raw: true, fresh: false }).unwrap_or_else(|error| fail(&error))
+    })
 }
 
 /// Panics with the error and all its causes.

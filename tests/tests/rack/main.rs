@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a panic is how they fail")]
 
 mod lab;
+mod neighbours;
 mod offline;
 mod power_cuts;
 mod shell;

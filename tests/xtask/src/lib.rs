@@ -16,4 +16,5 @@ pub mod rack;
 pub mod say;
 pub mod timeline;
 pub mod tool;
+pub mod unpacked;
 pub mod watch;

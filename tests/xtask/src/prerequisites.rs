@@ -25,6 +25,10 @@ const RACK: &[&str] = &[
     "util-linux",
 ];
 
+/// Whom the rack's controller meets on its networks: real DHCP servers and clients. Only packages without a service;
+/// the others are never installed, see [`crate::unpacked`].
+const PEERS: &[&str] = &["busybox", "dnsmasq-base"];
+
 /// The oldest QEMU that will do: earlier ones translate guests with several processors wrongly or slowly.
 const QEMU_MAJOR: u32 = 10;
 /// The suite that has such a QEMU for Debian 12.
@@ -83,7 +87,7 @@ pub fn for_building() -> Result<(), PrerequisiteError> {
 /// # Errors
 /// Something is missing and can't be installed.
 pub fn ensure() -> Result<(), PrerequisiteError> {
-    let wanted: Vec<&str> = BUILD.iter().chain(RACK).copied().collect();
+    let wanted: Vec<&str> = BUILD.iter().chain(RACK).chain(PEERS).copied().collect();
     install(&wanted)?;
     match installed_version("qemu-system-x86")? {
         Some(version) if major(&version).is_some_and(|major| major >= QEMU_MAJOR) => Ok(()),

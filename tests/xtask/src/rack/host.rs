@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::container::{self, Container, ContainerError};
 use super::ledger::{Ledger, LedgerError};
 use super::netns::{Netns, Network};
 use super::process::{Lifetime, Process, ProcessError};
@@ -42,6 +43,17 @@ pub enum HostError {
         /// The end of its output.
         said: String,
     },
+    /// A file of a system of its own.
+    #[error("preparing {}", path.display())]
+    Prepare {
+        /// Its root.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A system of its own.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// The rack's book-keeping.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -143,6 +155,33 @@ impl Host {
         let identity = program.process.identity();
         self.ledger().set_process(&program.name, identity)?;
         Ok(program)
+    }
+
+    /// Boots a system in its namespace, from a copy of `template` that `prepare` may change first.
+    ///
+    /// # Errors
+    /// It can't be copied, or does not come up.
+    pub fn boot(
+        &self,
+        template: &Path,
+        prepare: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Result<Container, HostError> {
+        let root = self.dir.join(&self.name);
+        let copy = Tool::new("cp").args(["-a", "--reflink=auto"]).arg(template).arg(&root);
+        copy.read().map_err(|source| self.failed(source))?;
+        prepare(&root).map_err(|source| HostError::Prepare { path: root.clone(), source })?;
+        let setup = container::Setup {
+            name: self.namespace(),
+            log: self.dir.join(format!("{}-console.log", self.name)),
+            namespace: self.namespace(),
+            binds: Vec::new(),
+            lifetime: self.lifetime,
+            root,
+        };
+        let mut container = Container::start(setup)?;
+        self.ledger().set_process(&self.name, container.process().identity())?;
+        container.wait_up()?;
+        Ok(container)
     }
 
     /// `ip netns exec` gives it a mount namespace of its own already; what is mounted there nobody else sees.

@@ -1,0 +1,101 @@
+//! Whom a controller meets on its networks: a relay with a subnet behind it, a DHCP server that owns the addresses, one
+//! that nobody expected. All of them are what sites really run.
+
+use xtask::rack::host::{Host, Leg, Program};
+use xtask::rack::netns::Network;
+use xtask::unpacked;
+
+use crate::lab::{Site, fail};
+
+/// A controller on all of the rack's networks.
+pub(crate) const CONFIG: &str = r#"# A controller with neighbours.
+site = "demo"
+
+[[provision]]
+interface = "prov0"
+address = "10.77.0.1/24"
+pool = "10.77.0.100-10.77.0.199"
+dhcp = "full"
+
+[[provision.relayed]]
+subnet = "10.78.0.0/24"
+pool = "10.78.0.100-10.78.0.199"
+relay = "10.78.0.1"
+via = "10.77.0.254"
+
+[[provision]]
+interface = "prov1"
+address = "10.79.0.1/24"
+pool = "10.79.0.100-10.79.0.199"
+dhcp = "full"
+
+[[provision]]
+interface = "prov2"
+address = "10.80.0.1/24"
+dhcp = "proxy"
+"#;
+
+/// How every address of a network begins.
+pub(crate) fn prefix(network: Network) -> &'static str {
+    match network {
+        Network::Provision => "10.77.0.",
+        Network::Far => "10.78.0.",
+        Network::Second => "10.79.0.",
+        Network::Shared => "10.80.0.",
+    }
+}
+
+/// A router between the far network and the controller's, with ISC's relay agent on it, which adds option 82 as the
+/// agents of switches do.
+pub(crate) fn relay(site: &Site) -> (Host, Program) {
+    let near = Leg { network: Network::Provision, interface: "near", address: Some("10.77.0.254/24") };
+    let far = Leg { network: Network::Far, interface: "far", address: Some("10.78.0.1/24") };
+    let router = site.rack.host("router", &[near, far]).unwrap_or_else(|error| fail(&error));
+    router.forward().unwrap_or_else(|error| fail(&error));
+    let package = unpacked::package("isc-dhcp-relay").unwrap_or_else(|error| fail(&error));
+    let agent = package.join("usr/sbin/dhcrelay").display().to_string();
+    let argv = [&agent, "-d", "-4", "-a", "-id", "far", "-iu", "near", "10.77.0.1"];
+    let relay = router.start("dhcrelay", &argv).unwrap_or_else(|error| fail(&error));
+    (router, relay)
+}
+
+/// The DHCP server of a site, which owns the addresses of the shared network and knows nothing of booting.
+pub(crate) fn owner(site: &Site) -> Served {
+    let leg = Leg { network: Network::Shared, interface: "owner", address: Some("10.80.0.2/24") };
+    Served::on(site, leg, "10.80.0.50,10.80.0.99")
+}
+
+/// A host with dnsmasq on it.
+pub(crate) struct Served {
+    server: Program,
+    _host: Host,
+}
+
+impl Served {
+    /// Gives out the addresses of `range` on the network that `leg` is plugged into.
+    pub(crate) fn on(site: &Site, leg: Leg<'_>, range: &str) -> Served {
+        let host = site.rack.host(leg.interface, &[leg]).unwrap_or_else(|error| fail(&error));
+        let server = dnsmasq(&host, leg.interface, range);
+        Served { server, _host: host }
+    }
+
+    /// That it still runs.
+    pub(crate) fn check(&mut self) -> Result<(), xtask::rack::host::HostError> {
+        self.server.check()
+    }
+}
+
+/// dnsmasq as a DHCP server and nothing else: no DNS, no file that outlives it, a log line for every packet.
+pub(crate) fn dnsmasq(host: &Host, interface: &str, range: &str) -> Program {
+    let words = ["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file="];
+    let dhcp = [
+        "--dhcp-authoritative",
+        "--no-ping",
+        "--log-dhcp",
+        "--log-facility=-",
+        "--dhcp-leasefile=/run/leases",
+    ];
+    let (on, range) = (format!("--interface={interface}"), format!("--dhcp-range={range},255.255.255.0,10m"));
+    let argv = [&["dnsmasq"], &words[..], &dhcp[..], &["--bind-interfaces", &on, &range]].concat();
+    host.start("dnsmasq", &argv).unwrap_or_else(|error| fail(&error))
+}
