@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use fleet::network::Rule;
 use fleet::{Event, Site, Subnet};
 use pxe::HttpBase;
 use pxe::dhcp::{Mode, Network, Policy, Pool};
@@ -17,16 +18,16 @@ use crate::answers::Answers;
 use crate::api::{Api, Own};
 use crate::boot::BootStore;
 use crate::ca::{SiteCa, Start};
-use crate::config::{self, Config, Dhcp, Paths, Provision, Relayed};
+use crate::config::{self, Config, Dhcp, Foreign, Paths, Provision, Relayed};
 use crate::images::Images;
 use crate::listen::dhcp::PORTS;
 use crate::listen::files::Files;
-use crate::listen::{ListenerState, Place, Stop, dhcp, http, https, ndp, tftp};
+use crate::listen::{ListenerState, Place, Stop, dhcp, foreign, http, https, ndp, tftp};
 use crate::lock::Lock;
 use crate::net::Net;
 use crate::netboot::Netboot;
 use crate::store::{Log, Store};
-use crate::writer::Core;
+use crate::writer::{Core, Wired};
 use crate::{catalog, chain};
 
 /// Our own units beside the daemon itself.
@@ -135,13 +136,13 @@ impl Daemon {
         let images = Images::open(&paths.images, &paths.resolve(&config.image_keys)).map_err(Fatal::of)?;
         let networks =
             config.provision.iter().map(|provision| network(config, provision)).collect::<Vec<_>>();
-        for policy in networks.iter().flat_map(Network::subnets) {
+        for policy in networks.iter().flat_map(|wired| wired.dhcp.subnets()) {
             policy.check().map_err(Fatal::of)?;
         }
         let subnet = |policy: &Policy| Subnet { net: policy.subnet, controller: policy.server };
         let site = Site {
             name: config.site.as_str().to_owned(),
-            subnets: networks.iter().flat_map(Network::subnets).map(subnet).collect(),
+            subnets: networks.iter().flat_map(|wired| wired.dhcp.subnets()).map(subnet).collect(),
             ca: ca.pin(),
             addresses: std::collections::BTreeMap::new(),
         };
@@ -183,6 +184,8 @@ impl Daemon {
                 let service = Arc::clone(&netboot);
                 tasks.spawn(dhcp::serve(place.clone(), port, service, state(kind), stop.clone()));
             }
+            let service = Arc::clone(&netboot);
+            tasks.spawn(foreign::serve(place.clone(), service, state("foreign"), stop.clone()));
             // Only where our DHCP says what to boot does it follow that there is nothing to wait for.
             if provision.answer_ipv6 && provision.dhcp != Dhcp::Off {
                 let service = Arc::clone(&netboot);
@@ -241,7 +244,7 @@ async fn serve_files(boot: PathBuf, http_port: u16, counters: Vec<Counter>, stop
     tasks.join_all().await;
 }
 
-fn network(config: &Config, provision: &Provision) -> Network {
+fn network(config: &Config, provision: &Provision) -> Wired {
     let pools = |pools: &[config::Pool]| {
         pools.iter().map(|pool| Pool { first: pool.first(), last: pool.last() }).collect::<Vec<_>>()
     };
@@ -267,7 +270,18 @@ fn network(config: &Config, provision: &Provision) -> Network {
         pools: pools(&relayed.pools),
         ..local.clone()
     });
-    Network { interface: provision.name(), relayed: relayed.collect(), local }
+    let dhcp = Network {
+        site: config.site.as_str().to_owned(),
+        relayed: relayed.collect(),
+        ..Network::single(&provision.name(), local.clone())
+    };
+    // Where we give no addresses ourselves, somebody else must.
+    let rule = match (provision.dhcp, provision.foreign) {
+        (Dhcp::Proxy | Dhcp::Off, _) | (_, Foreign::Ignore) => Rule::Ignore,
+        (_, Foreign::Pause) => Rule::Pause,
+        (_, Foreign::Proxy) => Rule::Proxy,
+    };
+    Wired { dhcp, rule }
 }
 
 /// The boot store, as soon as there is one: a controller without it still answers everything else. Those that would

@@ -6,6 +6,7 @@
 
 pub mod dhcp;
 pub mod files;
+pub mod foreign;
 pub mod http;
 pub mod https;
 pub mod ndp;

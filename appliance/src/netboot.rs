@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use fleet::network::{Noticed, Sighting};
 use fleet::{Event, boot_task};
 use ipnet::Ipv4Net;
 use pxe::files::StoreFile;
@@ -12,6 +13,7 @@ use pxe::{BootPath, HttpBase, Mac};
 
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
+use crate::listen::foreign::{self, ForeignService};
 use crate::listen::ndp::{NdpAnswer, NdpService};
 use crate::writer::{Core, Packet, World, hardware, now};
 
@@ -54,6 +56,13 @@ impl Netboot {
         })
     }
 
+    /// Brings what was seen of a network.
+    async fn tell(&self, event: Event) {
+        if let Err(why) = self.core.bring(event).await {
+            tracing::warn!(%why, "what was seen of other DHCP servers was not recorded");
+        }
+    }
+
     /// Logs what a NIC was served; nobody waits for it.
     fn record(&self, mac: Mac, what: &str, text: String) {
         let Some(mac) = hardware(mac) else { return };
@@ -78,6 +87,38 @@ impl DhcpService for Netboot {
                 DhcpAnswer::Silence
             }
             crate::writer::DhcpAnswer::Malformed(why) => DhcpAnswer::Malformed(why),
+        }
+    }
+}
+
+impl ForeignService for Netboot {
+    async fn heard(&self, interface: &str, sighting: foreign::Sighting) {
+        let foreign::Sighting { server, answers, heard } = sighting;
+        let noticed = if answers { Noticed::Answered } else { Noticed::Heard };
+        let sighting = Sighting { server, noticed, boots: heard.boots, site: heard.site };
+        self.tell(Event::Foreign { interface: interface.to_owned(), sighting }).await;
+    }
+
+    async fn plugged(&self, interface: &str) {
+        self.tell(Event::Plugged { interface: interface.to_owned() }).await;
+    }
+
+    async fn looked(&self, interface: &str) {
+        self.tell(Event::Looked { interface: interface.to_owned() }).await;
+    }
+
+    fn beside(&self, interface: &str) -> bool {
+        let world = self.core.world();
+        world.fleet.networks.get(interface).is_some_and(|network| !network.servers.is_empty())
+    }
+
+    async fn wanted(&self, interface: &str) {
+        let wants = |world: &Arc<World>| {
+            world.fleet.networks.get(interface).is_some_and(fleet::network::Network::wants_look)
+        };
+        if self.core.watch().wait_for(wants).await.is_err() {
+            // The writer is gone: the daemon stops.
+            std::future::pending().await
         }
     }
 }

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet::event::Effect;
-use fleet::{Catalog, Denied, Event, Fleet, Reply, Site, Time};
+use fleet::network::Rule;
+use fleet::{Catalog, Change, Denied, Event, Fleet, Reply, Site, Time};
 use protocol::{HardwareAddress, IdentityFile, NodeId};
 use pxe::Mac;
 use pxe::dhcp::{Arrival, LeaseChange, Leases, Network};
@@ -44,6 +45,15 @@ pub struct World {
     pub unsettled: BTreeMap<NodeId, String>,
     /// The number of the log's last line.
     pub seq: u64,
+}
+
+/// A provisioning network as it is configured.
+#[derive(Clone, Debug)]
+pub struct Wired {
+    /// Whom DHCP answers, and with what.
+    pub dhcp: Network,
+    /// What is done beside another DHCP server.
+    pub rule: Rule,
 }
 
 /// A DHCP packet as it arrived.
@@ -154,7 +164,7 @@ impl Core {
         store: Store,
         log: Log,
         catalog: Catalog,
-        networks: Vec<Network>,
+        networks: Vec<Wired>,
         site: Site,
     ) -> Result<(Core, std::thread::JoinHandle<()>), StoreError> {
         let leases = store.leases()?;
@@ -167,6 +177,12 @@ impl Core {
             seq: store.last_seq()?,
         };
         world.site.addresses = addresses(&world.leases);
+        for Wired { dhcp, rule } in &networks {
+            let subnets = dhcp.subnets().map(|policy| policy.subnet).collect();
+            let watched = fleet::network::Network::new(&dhcp.interface, dhcp.local.server, subnets, *rule);
+            world.fleet.put(Change::Network(Box::new(watched)));
+        }
+        let networks = networks.into_iter().map(|wired| wired.dhcp).collect();
         let catalog = Arc::new(catalog);
         let (inputs, receiver) = mpsc::channel(QUEUE);
         let (publish, view) = watch::channel(Arc::new(world));

@@ -29,7 +29,7 @@ pub use client::{Arch, Hostname, Ipxe, Uuid, VendorClass};
 pub use decide::{Arrival, Decision, Door, Reply, ReplyKind, decide};
 pub use lease::{AddressError, BadLeases, Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
 pub use loader::BootFile;
-pub use policy::{BadPolicy, Machine, Mode, Network, Policy, Pool};
+pub use policy::{BadPolicy, Machine, Mode, Network, Policy, Pool, Stance};
 pub use request::{Kind, Malformed, Request};
 pub use standing::standing;
 pub use why::Why;

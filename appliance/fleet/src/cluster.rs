@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::Certificate;
 use crate::image::Image;
 use crate::job::Job;
+use crate::network::Network;
 use crate::plan::{Plan, PlanId};
 use crate::{Denied, Name, Node, Nodes, State};
 
@@ -29,6 +30,8 @@ pub struct Fleet {
     pub jobs: BTreeMap<JobId, Job>,
     /// By fingerprint.
     pub certificates: BTreeMap<String, Certificate>,
+    /// By interface. Not kept over a restart.
+    pub networks: BTreeMap<String, Network>,
 }
 
 /// Facts about the site that decisions need and `step` never changes.
@@ -76,6 +79,8 @@ pub enum Change {
     Certificate(Certificate),
     /// A certificate whose time is over.
     ForgetCertificate(String),
+    /// What is known of a provisioning network; not saved.
+    Network(Box<Network>),
 }
 
 impl Fleet {
@@ -88,6 +93,7 @@ impl Fleet {
             Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
             Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
+            Change::Network(network) => drop(self.networks.insert(network.interface.clone(), *network)),
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::{Certificate, Grant};
 use crate::image::Image;
+use crate::network::Sighting;
 use crate::plan::{Plan, PlanId, Unplannable};
 use crate::{Change, Name, Time};
 
@@ -89,6 +90,28 @@ pub enum Event {
         what: String,
         /// For a person.
         text: String,
+    },
+    /// Another DHCP server was noticed.
+    Foreign {
+        /// The interface of the provisioning network.
+        interface: String,
+        /// What was heard.
+        sighting: Sighting,
+    },
+    /// A cable was put into a provisioning network: what was known of it may be of another one.
+    Plugged {
+        /// The interface of the provisioning network.
+        interface: String,
+    },
+    /// Somebody wants to know now whether there is another DHCP server.
+    Look {
+        /// The interface of the provisioning network.
+        interface: String,
+    },
+    /// A look for other DHCP servers ended; those that answered were told before.
+    Looked {
+        /// The interface of the provisioning network.
+        interface: String,
     },
     /// The operator compared the code.
     Approve {
@@ -295,6 +318,7 @@ fn listed(kind: &str) -> String {
         "plan" => "plan list",
         "job" => "job list",
         "image" => "image list",
+        "network" => "network list",
         "unit" => "service list",
         "reservation" => "network reservations",
         "lease" => "network leases",
@@ -326,6 +350,10 @@ impl Event {
             Event::Escrowed { .. } => "handing in identity files",
             Event::Reported { .. } => "a report",
             Event::Served { .. } => "a boot file",
+            Event::Foreign { .. } => "another DHCP server",
+            Event::Plugged { .. } => "a cable",
+            Event::Look { .. } => "looking for other DHCP servers",
+            Event::Looked { .. } => "a look for other DHCP servers",
             Event::Approve { .. } => "approving",
             Event::Reject { .. } => "rejecting",
             Event::Rename { .. } => "renaming",

@@ -5,6 +5,7 @@ use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task};
 use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
 use crate::job::{Job, JobState};
+use crate::network;
 use crate::node::Installed;
 use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
 use crate::running::order_redeploy;
@@ -53,6 +54,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
         order_redeploy(&mut next);
     }
     outcome.changes.extend(ended_jobs(fleet, node, &format!("replaced by job {id}"), now));
+    outcome.changes.extend(network::want_look(fleet, node, now));
     let mut plan = plan.clone();
     plan.state = PlanState::Applied { job: id };
     outcome.changes.extend([
@@ -157,6 +159,9 @@ fn take(
 ) -> Result<Task, Denied> {
     let job = fleet.jobs.get(&id).ok_or_else(|| Denied::Missing { kind: "job", name: id.to_string() })?;
     let plan = fleet.plans.get(&job.plan);
+    if let Some(reason) = network::held(fleet, next, Some(job)) {
+        return Ok(wait(&format!("waiting for {reason}")));
+    }
     if let Some(Err(why)) = plan.map(|plan| data_still_true(next, plan)) {
         return Ok(withheld(next, job, why, now, outcome));
     }
@@ -241,7 +246,9 @@ pub(crate) fn progressed(
     if went_on {
         job.progressed = Some(now);
     }
-    outcome.reply = Reply::GoOn(!job.state.ended());
+    // A job that is held begins again where it was: the disk's own seed says where.
+    let held = network::held(fleet, node, Some(&job)).is_some();
+    outcome.reply = Reply::GoOn(!job.state.ended() && !held);
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
 }

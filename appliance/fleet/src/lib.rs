@@ -17,6 +17,7 @@ pub mod event;
 pub mod image;
 pub mod job;
 pub mod name;
+pub mod network;
 pub mod node;
 pub mod patience;
 pub mod plan;

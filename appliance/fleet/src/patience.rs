@@ -2,6 +2,7 @@
 
 use crate::certificate::is_awaited;
 use crate::imaging::attention;
+use crate::network;
 use crate::node::State;
 use crate::running::{not_up, stuck};
 use crate::step::moved;
@@ -34,6 +35,13 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     };
     let for_ever = |reason: String| Some(Wait { reason, until: None });
     let name = &node.name;
+    let job = node.state.job().and_then(|job| fleet.jobs.get(&job));
+    let writes =
+        matches!(node.state, State::Imaging { .. } | State::Verifying { .. } | State::Draining { .. });
+    // Not its own fault: no deadline runs meanwhile.
+    if let Some(reason) = network::held(fleet, node, job).filter(|_| writes) {
+        return for_ever(reason);
+    }
     match &node.state {
         State::Discovered => for_ever(format!(
             "you to compare the code on its screen and approve it (rackwright node approve {name})"

@@ -10,7 +10,7 @@ use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
-use crate::{enroll, imaging, patience, plan, running};
+use crate::{enroll, imaging, network, patience, plan, running};
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
 ///
@@ -46,6 +46,10 @@ pub fn step(
         }
         Event::Reported { node, report } => running::reported(fleet, fleet.node(node)?, *report, now),
         Event::Served { mac, what, text } => Ok(served(fleet, &mac, &what, text)),
+        Event::Foreign { interface, sighting } => network::noticed(fleet, &interface, &sighting, now),
+        Event::Plugged { interface } => network::plugged(fleet, &interface),
+        Event::Look { interface } => network::look(fleet, &interface, now),
+        Event::Looked { interface } => network::looked(fleet, &interface, now),
         Event::Reject { node, why } => reject(fleet, fleet.node(node)?, why, now),
         Event::Rename { node, name } => rename(fleet, fleet.node(node)?, name),
         Event::SetRoles { node, roles } => {
@@ -213,6 +217,10 @@ pub fn about(event: &Event) -> Option<NodeId> {
         Event::Issued(certificate) => Some(certificate.node),
         Event::Hello { .. }
         | Event::Served { .. }
+        | Event::Foreign { .. }
+        | Event::Plugged { .. }
+        | Event::Look { .. }
+        | Event::Looked { .. }
         | Event::Apply { .. }
         | Event::Imported(_)
         | Event::Tick => None,

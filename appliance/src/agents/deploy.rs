@@ -54,6 +54,9 @@ impl Agents {
 }
 
 /// Changes exactly when the node's task may have changed.
-fn phase(fleet: &Fleet, node: NodeId) -> Option<(&'static str, Option<protocol::JobId>)> {
-    fleet.nodes.get(&node).map(|node| (node.state.word(), node.state.job()))
+fn phase(fleet: &Fleet, node: NodeId) -> Option<(&'static str, Option<protocol::JobId>, Option<String>)> {
+    let node = fleet.nodes.get(&node)?;
+    let job = node.state.job();
+    let held = fleet::network::held(fleet, node, job.and_then(|job| fleet.jobs.get(&job)));
+    Some((node.state.word(), job, held))
 }

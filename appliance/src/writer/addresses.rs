@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use fleet::event::Fact;
-use fleet::{Denied, Node, State, Time};
+use fleet::network::{Noticed, Sighting};
+use fleet::{Denied, Event, Node, State, Time};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
 use pxe::dhcp::{AddressError, Arrival, Decision, LeaseChange, Machine, Network, Policy, Request, Why};
@@ -44,6 +45,7 @@ impl Draft<'_> {
         };
         match self.decide(network, &request, packet.arrival) {
             Decision::Ignore(why) => {
+                self.notice(network, &request, why);
                 self.tell(request.mac, "silence", why.to_string());
                 silent(why.to_string())
             }
@@ -62,6 +64,18 @@ impl Draft<'_> {
                 DhcpAnswer::Send(reply)
             }
         }
+    }
+
+    /// A machine on this very network takes the offer of another server: so there is one. What comes through a relay says
+    /// nothing about this network.
+    fn notice(&mut self, network: &Network, request: &Request, why: Why) {
+        let Why::OtherServer(server) = why else { return };
+        if !request.giaddr.is_unspecified() || !request.ciaddr.is_unspecified() {
+            return;
+        }
+        let sighting = Sighting { server, noticed: Noticed::Chosen, boots: false, site: None };
+        // Refused only for a network that is not watched.
+        drop(self.event(Event::Foreign { interface: network.interface.clone(), sighting }));
     }
 
     /// Decides; with an empty pool once more, after an address was taken back from a machine that is no node.

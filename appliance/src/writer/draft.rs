@@ -103,7 +103,7 @@ impl<'a> Draft<'a> {
         self.answers.push(Box::new(answer));
     }
 
-    fn event(&mut self, event: Event) -> Result<Done, Refused> {
+    pub(super) fn event(&mut self, event: Event) -> Result<Done, Refused> {
         let mut seed = [0; 32];
         SystemRandom::new().fill(&mut seed).map_err(|_| Refused::Unsaved("no randomness".to_owned()))?;
         let mut dice = fleet::entropy::Entropy::new(&seed);
@@ -173,6 +173,10 @@ fn settles(event: &Event) -> bool {
             | Event::Reported { .. }
             | Event::Asked { .. }
             | Event::Served { .. }
+            | Event::Foreign { .. }
+            | Event::Plugged { .. }
+            | Event::Look { .. }
+            | Event::Looked { .. }
             | Event::Issued(_)
             | Event::Hello { .. }
             | Event::Logs { .. }

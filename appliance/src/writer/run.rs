@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet::Catalog;
-use pxe::dhcp::Network;
+use pxe::dhcp::{Network, Stance};
 use tokio::sync::{mpsc, watch};
 
 use super::addresses::Unsaved;
@@ -57,6 +57,10 @@ impl Writer {
         match saved {
             Ok(()) => {
                 if !batch.is_empty() {
+                    for network in &mut self.networks {
+                        let watched = world.fleet.networks.get(&network.interface);
+                        network.stance = watched.map_or(Stance::Serve, fleet::network::Network::stance);
+                    }
                     self.publish.send_replace(Arc::new(world));
                     self.space.saved();
                 }

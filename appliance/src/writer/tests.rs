@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use fleet::image::Image;
+use fleet::network::Rule;
 use fleet::{Event, Reply, Site, Subnet};
 use pack::{Digest, PublicKey};
 use protocol::{BootFacts, CaPin, Disk, DiskBus, Hello, Inventory, Key, Nic, NodeId, Receipt};
 use pxe::dhcp::{Arrival, Door, Lease, LeaseChange, Mode, Network, Policy, Pool};
 use pxe::{HttpBase, Mac};
 
-use super::{AddressWish, Core, DhcpAnswer, Done, Packet, Refused, now};
+use super::{AddressWish, Core, DhcpAnswer, Done, Packet, Refused, Wired, now};
 use crate::store::{Batch, Log, Store};
 
 pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -49,8 +50,14 @@ pub(crate) fn opened(folder: tempfile::TempDir) -> State {
     };
     let catalog = crate::catalog::embedded().unwrap();
     let store = Store::open(&path).unwrap();
-    let (core, _) =
-        Core::start(store, Log::new(&path), catalog, vec![Network::single("rw0", policy)], site).unwrap();
+    let (core, _) = Core::start(
+        store,
+        Log::new(&path),
+        catalog,
+        vec![Wired { dhcp: Network::single("rw0", policy), rule: Rule::Ignore }],
+        site,
+    )
+    .unwrap();
     State { core, folder }
 }
 

@@ -15,8 +15,9 @@ use appliance::images::Images;
 use appliance::listen::{ListenerState, Place, https};
 use appliance::net::{Link, Presence};
 use appliance::store::{Log, Store};
-use appliance::writer::Core;
+use appliance::writer::{Core, Wired};
 use appliance::{catalog, config, tls};
+use fleet::network::Rule;
 use fleet::{Site, Subnet};
 use pxe::HttpBase;
 use pxe::dhcp::{Mode, Network, Policy, Pool};
@@ -59,7 +60,14 @@ impl Controller {
         let images = Arc::new(Images::open(&folder.join("images"), &folder.join("keys")).unwrap());
         let log = Log::new(&db);
         let catalog = catalog::embedded().unwrap();
-        let (core, writer) = Core::start(store, log, catalog, vec![network(mode)], site(&ca)).unwrap();
+        let (core, writer) = Core::start(
+            store,
+            log,
+            catalog,
+            vec![Wired { dhcp: network(mode), rule: Rule::Ignore }],
+            site(&ca),
+        )
+        .unwrap();
         let (stopper, stop) = watch::channel(false);
         let link = Link { name: "lo".into(), index: 1, mac: None, mtu: 65_536, up: true, carrier: true };
         let (presence, seen) = watch::channel(Presence::Ready(link));

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use super::client::VendorClass;
 use super::lease::{Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
 use super::loader::{BootFile, choose};
-use super::policy::{Machine, Mode, Network, Policy};
+use super::policy::{Machine, Mode, Network, Policy, Stance};
 use super::probe::site_text;
 use super::reply::Draft;
 use super::request::{Kind, Request};
@@ -93,6 +93,12 @@ pub fn decide(
     now: Time,
 ) -> Decision {
     let decided = network.policy(request, *arrival.source.ip()).and_then(|policy| {
+        // Neither are other controllers answered then: who does not serve is in nobody's way.
+        match network.stance {
+            Stance::Listening => return Err(Why::Listening),
+            Stance::Paused(server) => return Err(Why::Foreign(server)),
+            Stance::Serve | Stance::Proxy => {}
+        }
         let case = Case { policy, leases, machine, request, now };
         if request.vendor == VendorClass::Probe && arrival.door == Door::Lan {
             return case.probe(&network.site);

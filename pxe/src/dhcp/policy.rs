@@ -55,6 +55,21 @@ pub struct Policy {
     pub http: HttpBase,
 }
 
+/// What other DHCP servers on a network mean for ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stance {
+    /// There is none, or it does not matter.
+    #[default]
+    Serve,
+    /// It is not known yet: nobody is answered before that.
+    Listening,
+    /// There is one, and so nobody is answered.
+    Paused(Ipv4Addr),
+    /// There is one, and addresses are left to it.
+    Proxy,
+}
+
 /// All that is answered on one provisioning interface: its own subnet, and those behind relays on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -63,6 +78,9 @@ pub struct Network {
     /// The name of the site, for other controllers ([`super::probe`]).
     #[serde(default)]
     pub site: String,
+    /// What other DHCP servers on it mean.
+    #[serde(default)]
+    pub stance: Stance,
     /// The subnet of the interface itself.
     pub local: Policy,
     /// Subnets behind relays.
@@ -80,7 +98,13 @@ impl Network {
     /// An interface with no relays behind it, of a site without a name.
     #[must_use]
     pub fn single(interface: &str, local: Policy) -> Network {
-        Network { interface: interface.to_owned(), site: String::new(), local, relayed: Vec::new() }
+        Network {
+            interface: interface.to_owned(),
+            site: String::new(),
+            stance: Stance::Serve,
+            local,
+            relayed: Vec::new(),
+        }
     }
 
     /// Every subnet, the interface's own first.

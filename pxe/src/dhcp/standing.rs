@@ -30,6 +30,7 @@ pub fn standing(
     let network = Network {
         interface: network.interface.clone(),
         site: network.site.clone(),
+        stance: network.stance,
         local: rest(&network.local),
         relayed: network.relayed.iter().map(rest).collect(),
     };

@@ -11,6 +11,14 @@ pub enum Why {
     /// [`super::Mode::Off`].
     #[error("DHCP is turned off")]
     Off,
+    /// [`super::Stance::Listening`].
+    #[error("not before it is known whether another DHCP server is on this network; that takes some seconds")]
+    Listening,
+    /// [`super::Stance::Paused`].
+    #[error(
+        "another DHCP server, {0}, is on this network, so nobody is answered here (rackwright network list)"
+    )]
+    Foreign(Ipv4Addr),
     /// [`super::Mode::KnownOnly`] and nobody has admitted the machine.
     #[error("{0} is not a known machine, and only those are answered")]
     UnknownMachine(Mac),

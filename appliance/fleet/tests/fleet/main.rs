@@ -8,6 +8,7 @@ mod documents;
 mod enrolment;
 mod imaging;
 mod laws;
+mod networks;
 mod planning;
 mod rack;
 mod running;
