@@ -1,6 +1,7 @@
 //! Whom a controller meets on its networks: a relay with a subnet behind it, a DHCP server that owns the addresses, one
 //! that nobody expected. All of them are what sites really run.
 
+use xtask::rack::controller::ADDRESS;
 use xtask::rack::host::{Host, Leg, Program};
 use xtask::rack::netns::Network;
 use xtask::unpacked;
@@ -47,16 +48,30 @@ pub(crate) fn prefix(network: Network) -> &'static str {
 
 /// A router between the far network and the controller's, with ISC's relay agent on it, which adds option 82 as the
 /// agents of switches do.
-pub(crate) fn relay(site: &Site) -> (Host, Program) {
+pub(crate) fn isc_relay(site: &Site) -> (Host, Program) {
+    let router = router(site);
+    let package = unpacked::package("isc-dhcp-relay").unwrap_or_else(|error| fail(&error));
+    let agent = package.join("usr/sbin/dhcrelay").display().to_string();
+    let argv = [&agent, "-d", "-4", "-a", "-id", "far", "-iu", "near", ADDRESS];
+    let relay = router.start("dhcrelay", &argv).unwrap_or_else(|error| fail(&error));
+    (router, relay)
+}
+
+/// The same router with dnsmasq's relay agent, which adds nothing.
+pub(crate) fn dnsmasq_relay(site: &Site) -> (Host, Program) {
+    let router = router(site);
+    let relay = format!("--dhcp-relay={},{ADDRESS}", "10.78.0.1");
+    let argv = [&["dnsmasq"], DNSMASQ, &["--interface=far", "--interface=near", &relay]].concat();
+    let relay = router.start("dnsmasq", &argv).unwrap_or_else(|error| fail(&error));
+    (router, relay)
+}
+
+fn router(site: &Site) -> Host {
     let near = Leg { network: Network::Provision, interface: "near", address: Some("10.77.0.254/24") };
     let far = Leg { network: Network::Far, interface: "far", address: Some("10.78.0.1/24") };
     let router = site.rack.host("router", &[near, far]).unwrap_or_else(|error| fail(&error));
     router.forward().unwrap_or_else(|error| fail(&error));
-    let package = unpacked::package("isc-dhcp-relay").unwrap_or_else(|error| fail(&error));
-    let agent = package.join("usr/sbin/dhcrelay").display().to_string();
-    let argv = [&agent, "-d", "-4", "-a", "-id", "far", "-iu", "near", "10.77.0.1"];
-    let relay = router.start("dhcrelay", &argv).unwrap_or_else(|error| fail(&error));
-    (router, relay)
+    router
 }
 
 /// The DHCP server of a site, which owns the addresses of the shared network and knows nothing of booting.
@@ -85,17 +100,28 @@ impl Served {
     }
 }
 
-/// dnsmasq as a DHCP server and nothing else: no DNS, no file that outlives it, a log line for every packet.
+/// dnsmasq without DNS and without a file that outlives it, and a log line for every packet.
+const DNSMASQ: &[&str] = &[
+    "--keep-in-foreground",
+    "--conf-file=/dev/null",
+    "--port=0",
+    "--user=root",
+    "--pid-file=",
+    "--log-dhcp",
+    "--log-facility=-",
+];
+
+/// dnsmasq as a DHCP server and nothing else.
 pub(crate) fn dnsmasq(host: &Host, interface: &str, range: &str) -> Program {
-    let words = ["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--pid-file="];
-    let dhcp = [
+    let (on, range) = (format!("--interface={interface}"), format!("--dhcp-range={range},255.255.255.0,10m"));
+    let server = [
+        "--bind-interfaces",
         "--dhcp-authoritative",
         "--no-ping",
-        "--log-dhcp",
-        "--log-facility=-",
         "--dhcp-leasefile=/run/leases",
+        &on,
+        &range,
     ];
-    let (on, range) = (format!("--interface={interface}"), format!("--dhcp-range={range},255.255.255.0,10m"));
-    let argv = [&["dnsmasq"], &words[..], &dhcp[..], &["--bind-interfaces", &on, &range]].concat();
+    let argv = [&["dnsmasq"], DNSMASQ, &server].concat();
     host.start("dnsmasq", &argv).unwrap_or_else(|error| fail(&error))
 }

@@ -63,7 +63,7 @@ const WAYS: [Way; 9] = [
 #[test]
 fn every_way_in_leads_to_the_agent_and_to_the_local_disk() {
     let Some(site) = Site::up(neighbours::CONFIG) else { return };
-    let _relay = neighbours::relay(&site);
+    let _relay = neighbours::isc_relay(&site);
     let mut owner = neighbours::owner(&site);
     let only = std::env::var("RACK_WAYS").unwrap_or_default();
     let wanted = |way: &Way| only.is_empty() || only.split(',').any(|name| name == way.name);

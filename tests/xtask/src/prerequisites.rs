@@ -27,7 +27,7 @@ const RACK: &[&str] = &[
 
 /// Whom the rack's controller meets on its networks: real DHCP servers and clients. Only packages without a service;
 /// the others are never installed, see [`crate::unpacked`].
-const PEERS: &[&str] = &["busybox", "dnsmasq-base"];
+const PEERS: &[&str] = &["busybox", "dnsmasq-base", "tcpdump"];
 
 /// The oldest QEMU that will do: earlier ones translate guests with several processors wrongly or slowly.
 const QEMU_MAJOR: u32 = 10;
