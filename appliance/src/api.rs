@@ -82,6 +82,12 @@ pub enum ApiError {
     /// A node did not answer in time.
     #[error("{0} did not answer within {1} s: see rackwright node why {0}")]
     Silent(String, u64),
+    /// A look for other DHCP servers did not end.
+    #[error(
+        "nothing can be seen on {0} within {1} s: is a cable in, and the switch on? (rackwright status shows what is \
+         listened on)"
+    )]
+    Unlooked(String, u64),
     /// Something of ours is broken.
     #[error("{0}")]
     Broken(String),
@@ -112,7 +118,7 @@ impl ApiError {
                 (StatusCode::INSUFFICIENT_STORAGE, 1)
             }
             ApiError::Image(_) => (StatusCode::CONFLICT, 4),
-            ApiError::Silent(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
+            ApiError::Silent(..) | ApiError::Unlooked(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
         }
     }
 }

@@ -139,7 +139,11 @@ impl Daemon {
         for policy in networks.iter().flat_map(|wired| wired.dhcp.subnets()) {
             policy.check().map_err(Fatal::of)?;
         }
-        let subnet = |policy: &Policy| Subnet { net: policy.subnet, controller: policy.server };
+        let subnet = |policy: &Policy| Subnet {
+            net: policy.subnet,
+            controller: policy.server,
+            gateway: policy.gateway(),
+        };
         let site = Site {
             name: config.site.as_str().to_owned(),
             subnets: networks.iter().flat_map(|wired| wired.dhcp.subnets()).map(subnet).collect(),
@@ -257,16 +261,18 @@ fn network(config: &Config, provision: &Provision) -> Wired {
         router: provision.router,
         dns: provision.dns.clone(),
         mode: match provision.dhcp {
-            Dhcp::Full => Mode::Full,
+            Dhcp::Full | Dhcp::Proxy => Mode::Full,
             Dhcp::Known => Mode::KnownOnly,
-            Dhcp::Proxy | Dhcp::Off => Mode::Off,
+            Dhcp::Off => Mode::Off,
         },
+        proxy: provision.dhcp == Dhcp::Proxy,
         http: HttpBase(SocketAddrV4::new(provision.address.addr(), config.http_port)),
     };
     let relayed = provision.relayed.iter().map(|relayed| Policy {
         subnet: relayed.subnet,
         relay: Some(relayed.relay),
         router: Some(relayed.router),
+        proxy: false,
         pools: pools(&relayed.pools),
         ..local.clone()
     });

@@ -1,11 +1,12 @@
 //! Network boot on the state: what the listeners for DHCP, TFTP and HTTP ask the writer and the world.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet::network::{Noticed, Sighting};
-use fleet::{Event, boot_task};
+use fleet::{Event, Site, boot_task};
 use ipnet::Ipv4Net;
+use pxe::dhcp::Lease;
 use pxe::files::StoreFile;
 use pxe::ndp::{self, Booting};
 use pxe::script::{self, BootTask, CaPin, NodeView};
@@ -39,12 +40,15 @@ impl Netboot {
 
     /// What a script says about one NIC, from the state its node is in.
     fn view(&self, world: &World, mac: Mac, path: BootPath, asker: &Asker) -> Result<NodeView, String> {
-        let lease = world.leases.get(mac).ok_or_else(|| format!("{mac} has no address from here"))?;
-        let subnet = world.site.subnet_of(lease.ip).ok_or("there is no provisioning network")?;
-        let address = Ipv4Net::new(lease.ip, subnet.net.prefix_len()).map_err(|e| e.to_string())?;
+        let lease = world.leases.get(mac);
+        let own = address(lease, asker.peer.ip(), &world.site)
+            .ok_or_else(|| format!("{mac} has no address from here and asks from {}", asker.peer.ip()))?;
+        let subnet = world.site.subnet_of(own).ok_or("there is no provisioning network")?;
+        let address = Ipv4Net::new(own, subnet.net.prefix_len()).map_err(|e| e.to_string())?;
         Ok(NodeView {
             mac,
             address,
+            gateway: subnet.gateway.filter(|gateway| subnet.net.contains(gateway) && *gateway != own),
             controller: SocketAddrV4::new(asker.address, self.agents_port),
             ca: CaPin(world.site.ca.0),
             http: self.http(asker),
@@ -67,6 +71,25 @@ impl Netboot {
     fn record(&self, mac: Mac, what: &str, text: String) {
         let Some(mac) = hardware(mac) else { return };
         self.core.mention(Event::Served { mac, what: what.to_owned(), text });
+    }
+}
+
+/// The way a machine was last told to boot by.
+fn path(world: &World, mac: Mac) -> Option<BootPath> {
+    world.leases.get(mac).and_then(|lease| lease.path)
+}
+
+/// The address of a machine that asks for its script. The one we gave it, when it asks from there or from nowhere that
+/// we know; else the one it asks from, in one of our subnets: another DHCP server has given it that.
+fn address(lease: Option<&Lease>, peer: IpAddr, site: &Site) -> Option<Ipv4Addr> {
+    let near = match peer {
+        IpAddr::V4(peer) => Some(peer).filter(|peer| site.subnets.iter().any(|s| s.net.contains(peer))),
+        IpAddr::V6(_) => None,
+    };
+    match (lease, near) {
+        (Some(lease), Some(peer)) if ![lease.ip, lease.in_use()].contains(&peer) => Some(peer),
+        (Some(lease), _) => Some(lease.ip),
+        (None, near) => near,
     }
 }
 
@@ -140,9 +163,13 @@ impl FileService for Netboot {
         match script {
             Script::GrubConfig => Ok(script::grub_entry(self.http(asker))),
             Script::Autoexec => Ok(script::autoexec(self.http(asker))),
-            Script::NodeGrub(mac) => Ok(script::grub(&self.view(&world, mac, BootPath::UefiPxe, asker)?)),
+            Script::NodeGrub(mac) => {
+                // GRUB runs under UEFI only, whatever the record says.
+                let path = path(&world, mac).filter(|path| path.is_uefi()).unwrap_or(BootPath::UefiPxe);
+                Ok(script::grub(&self.view(&world, mac, path, asker)?))
+            }
             Script::NodeScript(mac) => {
-                let path = world.leases.get(mac).and_then(|lease| lease.path).unwrap_or(BootPath::BiosPxe);
+                let path = path(&world, mac).unwrap_or(BootPath::BiosPxe);
                 Ok(script::ipxe(&self.view(&world, mac, path, asker)?))
             }
         }

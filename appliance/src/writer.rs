@@ -5,6 +5,7 @@
 
 mod addresses;
 mod draft;
+mod import;
 mod run;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -68,7 +69,7 @@ pub struct Packet {
 }
 
 /// What an operator wants of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressWish {
     /// A NIC of a node shall have this address.
     Fix {
@@ -90,6 +91,13 @@ pub enum AddressWish {
     Unreserve {
         /// The NIC.
         mac: Mac,
+    },
+    /// Servers that are still to come shall be answered: all of these, or none.
+    Import {
+        /// Each with its address, if it shall have a certain one.
+        rows: Vec<(Mac, Option<std::net::Ipv4Addr>)>,
+        /// Only find out whether it can be done.
+        dry_run: bool,
     },
 }
 
@@ -178,8 +186,7 @@ impl Core {
         };
         world.site.addresses = addresses(&world.leases);
         for Wired { dhcp, rule } in &networks {
-            let subnets = dhcp.subnets().map(|policy| policy.subnet).collect();
-            let watched = fleet::network::Network::new(&dhcp.interface, dhcp.local.server, subnets, *rule);
+            let watched = fleet::network::Network::new(dhcp, *rule);
             world.fleet.put(Change::Network(Box::new(watched)));
         }
         let networks = networks.into_iter().map(|wired| wired.dhcp).collect();

@@ -13,16 +13,31 @@ pub enum BootPath {
     BiosPxe,
     /// UEFI; the loader is shim and GRUB, so that Secure Boot may be on.
     UefiPxe,
+    /// UEFI that fetches its boot file by HTTP; the same loaders.
+    UefiHttp,
 }
 
 impl BootPath {
-    /// `bios-pxe` or `uefi-pxe`.
+    /// `bios-pxe`, `uefi-pxe`, `uefi-http`: a word of at most 32 small letters, digits and hyphens.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             BootPath::BiosPxe => "bios-pxe",
             BootPath::UefiPxe => "uefi-pxe",
+            BootPath::UefiHttp => "uefi-http",
         }
+    }
+
+    /// Whether the firmware is UEFI.
+    #[must_use]
+    pub const fn is_uefi(self) -> bool {
+        !matches!(self, BootPath::BiosPxe)
+    }
+
+    /// Whether the firmware fetches by HTTP, and wants a URL where others want a name.
+    #[must_use]
+    pub const fn is_http(self) -> bool {
+        matches!(self, BootPath::UefiHttp)
     }
 }
 

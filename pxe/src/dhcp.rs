@@ -15,6 +15,7 @@
 mod allocate;
 mod client;
 mod decide;
+mod given;
 mod lease;
 mod loader;
 mod options;

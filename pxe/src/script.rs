@@ -9,7 +9,7 @@ mod grub;
 mod ipxe;
 
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
 
@@ -51,6 +51,8 @@ pub struct NodeView {
     pub mac: Mac,
     /// Its address, with the prefix length of the subnet.
     pub address: Ipv4Net,
+    /// The way out of its subnet, where there is one: behind a relay the controller is beyond it.
+    pub gateway: Option<Ipv4Addr>,
     /// Where its agent finds the controller, by TLS.
     pub controller: SocketAddrV4,
     /// By which the agent knows the controller.
@@ -90,8 +92,9 @@ impl fmt::Display for CaPin {
 #[must_use]
 pub fn kernel_line(view: &NodeView) -> String {
     let NodeView { mac, address, controller, ca, path, .. } = view;
+    let gateway = view.gateway.map_or(String::new(), |gateway| format!("rackwright.gateway={gateway} "));
     format!(
         "rackwright.controller={controller} rackwright.ca={ca} rackwright.mac={mac} rackwright.address={address} \
-         rackwright.path={path} console=tty0 console=ttyS0,115200n8 loglevel=4 panic=30"
+         {gateway}rackwright.path={path} console=tty0 console=ttyS0,115200n8 loglevel=4 panic=30"
     )
 }

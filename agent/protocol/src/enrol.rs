@@ -32,7 +32,7 @@ pub struct BootFacts {
     pub mac: HardwareAddress,
     /// The address it was told on the kernel command line.
     pub address: Ipv4Addr,
-    /// `bios-pxe` or `uefi-pxe`.
+    /// By which way its firmware booted, as `pxe::BootPath` spells it; a word of the controller's, handed back.
     pub path: String,
     /// Seconds from the kernel's start to this hello, for the boot timeline.
     pub uptime_seconds: u32,

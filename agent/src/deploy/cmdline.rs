@@ -19,6 +19,8 @@ pub struct CommandLine {
     pub mac: HardwareAddress,
     /// The address it shall have, and its network's prefix length.
     pub address: Network,
+    /// The router of that network, when the controller may be beyond it.
+    pub gateway: Option<Ipv4Addr>,
     /// How the firmware booted.
     pub path: BootPath,
 }
@@ -32,27 +34,44 @@ pub struct Network {
     pub prefix: u8,
 }
 
+impl Network {
+    /// Whether another machine in the same network can have this address.
+    fn neighbour(self, other: Ipv4Addr) -> bool {
+        let own = u32::from(self.address);
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+        let inside = u32::from(other) & mask == own & mask;
+        inside && other != self.address && is_host(other)
+    }
+}
+
 impl std::fmt::Display for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 
-/// How the firmware booted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BootPath {
-    /// `bios-pxe`
-    BiosPxe,
-    /// `uefi-pxe`
-    UefiPxe,
-}
+/// How the firmware booted: the controller's word for it, handed back to it. A later controller may have words that are
+/// not known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootPath(String);
 
 impl BootPath {
-    /// As the protocol spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            BootPath::BiosPxe => "bios-pxe",
-            BootPath::UefiPxe => "uefi-pxe",
+    /// As the controller spells it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for BootPath {
+    type Err = ();
+
+    /// One to 32 small letters, digits and hyphens.
+    fn from_str(word: &str) -> Result<Self, ()> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (1..=32).contains(&word.len()) && word.bytes().all(plain) {
+            Ok(Self(word.to_owned()))
+        } else {
+            Err(())
         }
     }
 }
@@ -98,12 +117,14 @@ pub fn parse(text: &str) -> Result<CommandLine, CommandLineError> {
     })?;
     let mac = value("mac")?.read("a hardware address", |v| v.parse().ok())?;
     let address = value("address")?.read("an IPv4 address and a prefix length", network)?;
-    let path = value("path")?.read("bios-pxe or uefi-pxe", |v| match v {
-        "bios-pxe" => Some(BootPath::BiosPxe),
-        "uefi-pxe" => Some(BootPath::UefiPxe),
-        _ => None,
-    })?;
-    Ok(CommandLine { controller: SocketAddr::V4(controller), ca, mac, address, path })
+    let gateway = match value("gateway") {
+        Err(CommandLineError::Missing(_)) => None,
+        other => Some(other?.read("the IPv4 address of another machine in its network", |v| {
+            v.parse().ok().filter(|gateway| address.neighbour(*gateway))
+        })?),
+    };
+    let path = value("path")?.read("a word of small letters, digits and hyphens", |v| v.parse().ok())?;
+    Ok(CommandLine { controller: SocketAddr::V4(controller), ca, mac, address, gateway, path })
 }
 
 struct Value<'a> {
@@ -147,7 +168,7 @@ fn is_host(address: Ipv4Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BootPath, CommandLineError, parse};
+    use super::{CommandLineError, parse};
 
     const CONTROLLER: &str = "rackwright.controller=10.7.0.1:8443";
     const MAC: &str = "rackwright.mac=52:54:00:AA:bb:01";
@@ -172,7 +193,28 @@ mod tests {
         assert_eq!(got.ca.0, [0xab; 32]);
         assert_eq!(got.mac.as_str(), "52:54:00:aa:bb:01");
         assert_eq!(got.address.to_string(), "10.7.0.21/24");
-        assert_eq!(got.path, BootPath::UefiPxe);
+        assert_eq!(got.path.as_str(), "uefi-pxe");
+        assert_eq!(got.gateway, None);
+    }
+
+    #[test]
+    fn a_router_and_a_path_of_a_later_controller() {
+        let ca = ca();
+        let later = "rackwright.path=uefi-http-riscv64";
+        let got =
+            parse(&line(&[CONTROLLER, &ca, MAC, ADDRESS, "rackwright.gateway=10.7.0.254", later])).unwrap();
+        assert_eq!(got.gateway, Some([10, 7, 0, 254].into()));
+        assert_eq!(got.path.as_str(), "uefi-http-riscv64");
+        let twice = [
+            CONTROLLER,
+            &ca,
+            MAC,
+            ADDRESS,
+            PATH,
+            "rackwright.gateway=10.7.0.1",
+            "rackwright.gateway=10.7.0.2",
+        ];
+        assert_eq!(parse(&line(&twice)), Err(CommandLineError::Twice("gateway")));
     }
 
     #[test]
@@ -219,7 +261,13 @@ mod tests {
             ("address", "rackwright.address=10.7.0.21/024"),
             ("address", "rackwright.address=127.0.0.1/8"),
             ("address", "rackwright.address=10.7.0.21/24;reboot"),
+            ("gateway", "rackwright.gateway="),
+            ("gateway", "rackwright.gateway=10.7.1.1"),
+            ("gateway", "rackwright.gateway=10.7.0.21"),
+            ("gateway", "rackwright.gateway=0.0.0.0"),
+            ("gateway", "rackwright.gateway=10.7.0.1/24"),
             ("path", "rackwright.path="),
+            ("path", "rackwright.path=abcdefghijklmnopqrstuvwxyz-0123456"),
             ("path", "rackwright.path=UEFI-PXE"),
             ("path", "rackwright.path=../../etc"),
         ];

@@ -77,7 +77,7 @@ pub fn run() -> Result<(), DeployError> {
         Server { root: root.to_owned(), screen, told, hands: Hands::Turn, reign: Reign::default() };
     runtime.block_on(async {
         introduce(&server);
-        network::up(root, &server.told.mac, server.told.address, &server.screen).await;
+        network::up(root, &server.told, &server.screen).await;
         follow(&mut server).await
     })?;
     reboot(&server.screen)

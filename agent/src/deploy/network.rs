@@ -1,11 +1,13 @@
-//! The NIC that booted: found by its permanent address, given the address from the command line.
+//! The NIC that booted: found by its permanent address, given the address from the command line, and the way out of its
+//! network.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
 use protocol::{HardwareAddress, Nic};
 
-use crate::deploy::cmdline::Network;
+use crate::deploy::cmdline::{CommandLine, Network};
 use crate::inventory;
 use crate::screen::Screen;
 use crate::tool::{self, ToolError};
@@ -14,10 +16,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Finds the NIC, gives it its address and waits for its link: for ever, with the reason on the screen. Spanning
 /// tree alone may keep a port dark for a minute, and a cable can be put in at any time.
-pub(super) async fn up(root: &Path, mac: &HardwareAddress, network: Network, screen: &Screen) -> Nic {
+pub(super) async fn up(root: &Path, told: &CommandLine, screen: &Screen) -> Nic {
+    let mac = &told.mac;
     loop {
         let name = find(root, mac, screen).await.name;
-        match configure(&name, network) {
+        match configure(&name, told.address, told.gateway) {
             Ok(()) => return carrier(root, mac, screen).await,
             Err(error) => {
                 screen.state("network", &format!("{name}: {}", crate::chain::Chain(&error)));
@@ -40,16 +43,18 @@ async fn find(root: &Path, mac: &HardwareAddress, screen: &Screen) -> Nic {
     }
 }
 
-fn configure(name: &str, network: Network) -> Result<(), ToolError> {
+fn configure(name: &str, network: Network, gateway: Option<Ipv4Addr>) -> Result<(), ToolError> {
     // The loopback interface is nobody's job in a ramdisk otherwise.
     tool::run("ip", &["link", "set", "lo", "up"])?;
     tool::run("ip", &["link", "set", name, "up"])?;
     let broadcast = ["addr", "add", &network.to_string(), "broadcast", "+", "dev", name];
     match tool::run("ip", &broadcast) {
         // The agent was started again in the same boot.
-        Err(error) if error.said("File exists") => Ok(()),
-        other => other.map(drop),
+        Err(error) if error.said("File exists") => {}
+        other => drop(other?),
     }
+    let Some(gateway) = gateway else { return Ok(()) };
+    tool::run("ip", &["route", "replace", "default", "via", &gateway.to_string(), "dev", name]).map(drop)
 }
 
 async fn carrier(root: &Path, mac: &HardwareAddress, screen: &Screen) -> Nic {

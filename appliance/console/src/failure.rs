@@ -48,6 +48,8 @@ pub(crate) enum Failure {
     Reading { path: PathBuf, source: io::Error },
     #[error("{} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
+    #[error("{} is not a list of servers, and nothing was changed\n{}", path.display(), faults.join("\n"))]
+    List { path: PathBuf, faults: Vec<String> },
     #[error("job {job} on {node} failed")]
     JobFailed { job: String, node: String, why: String },
     #[error("{node} needs attention; job {job} does not go on by itself")]
@@ -87,6 +89,7 @@ impl Failure {
             | Failure::Version { .. }
             | Failure::Reading { .. }
             | Failure::NotAFile { .. }
+            | Failure::List { .. }
             | Failure::JobFailed { .. }
             | Failure::NodeStuck { .. }
             | Failure::Damaged { .. }
@@ -106,6 +109,7 @@ impl Failure {
             | Failure::Unconfirmed { .. }
             | Failure::Reading { .. }
             | Failure::NotAFile { .. }
+            | Failure::List { .. }
             | Failure::JobFailed { .. }
             | Failure::NodeStuck { .. }
             | Failure::Waited { .. }
@@ -134,6 +138,7 @@ impl Failure {
             Failure::Damaged { .. } => {
                 return Some("import it again: rackwright image import FILE".to_owned());
             }
+            Failure::List { .. } => "see what is expected: rackwright network import --help",
             Failure::NotAFile { .. } => "give the .rwimage file itself",
             Failure::Starting { .. }
             | Failure::Refused { .. }

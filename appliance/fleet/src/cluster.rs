@@ -54,6 +54,8 @@ pub struct Subnet {
     pub net: Ipv4Net,
     /// Where a server in it reaches the controller.
     pub controller: Ipv4Addr,
+    /// The way out of it that a server in it must be told, if there is one.
+    pub gateway: Option<Ipv4Addr>,
 }
 
 impl Site {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use pxe::dhcp::Stance;
+use pxe::dhcp::{Mode, Stance};
 use serde::{Deserialize, Serialize};
 
 use crate::job::Job;
@@ -89,8 +89,12 @@ pub struct Network {
     pub interface: String,
     /// The controller's address on it.
     pub own: Ipv4Addr,
-    /// Its subnets, those behind relays too.
+    /// Its own subnet, then those behind relays.
     pub subnets: Vec<Ipv4Net>,
+    /// Whom DHCP answers here, as configured.
+    pub mode: Mode,
+    /// Addresses are left to another server, as configured.
+    pub proxy: bool,
     /// What is done beside another server.
     pub rule: Rule,
     /// Other servers, by what they call themselves.
@@ -103,9 +107,18 @@ pub struct Network {
 
 impl Network {
     /// A network that was not looked at yet.
-    pub fn new(interface: &str, own: Ipv4Addr, subnets: Vec<Ipv4Net>, rule: Rule) -> Self {
-        let (interface, servers) = (interface.to_owned(), BTreeMap::new());
-        Self { interface, own, subnets, rule, servers, looked: None, wanted: None }
+    pub fn new(dhcp: &pxe::dhcp::Network, rule: Rule) -> Self {
+        Self {
+            interface: dhcp.interface.clone(),
+            own: dhcp.local.server,
+            subnets: dhcp.subnets().map(|policy| policy.subnet).collect(),
+            mode: dhcp.local.mode,
+            proxy: dhcp.local.proxy,
+            rule,
+            servers: BTreeMap::new(),
+            looked: None,
+            wanted: None,
+        }
     }
 
     /// What DHCP does here now.
@@ -153,10 +166,12 @@ impl Network {
 }
 
 impl Fleet {
-    /// The network that a node boots from.
+    /// The network that a node boots from; none behind a relay: other servers there are not heard here.
     pub fn network_of(&self, node: &Node) -> Option<&Network> {
         let address = node.boot.address;
-        self.networks.values().find(|network| network.subnets.iter().any(|net| net.contains(&address)))
+        self.networks
+            .values()
+            .find(|network| network.subnets.first().is_some_and(|net| net.contains(&address)))
     }
 }
 

@@ -79,7 +79,7 @@ pub struct Boot {
     pub mac: HardwareAddress,
     /// Its address.
     pub address: Ipv4Addr,
-    /// `bios-pxe`, `uefi-pxe`.
+    /// By which way its firmware booted: `bios-pxe`, `uefi-pxe`, `uefi-http`.
     pub path: String,
 }
 

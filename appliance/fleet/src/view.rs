@@ -2,6 +2,7 @@
 
 mod job;
 mod lease;
+mod network;
 mod plan;
 mod status;
 
@@ -19,6 +20,7 @@ use crate::{Catalog, Fleet, Node, Site, State, Time};
 use job::percent;
 pub use job::{JobRow, job_row};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
+pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use status::{ListenerRow, Status, StorageRow, next_step};
 

@@ -71,6 +71,8 @@ impl Api {
             ["v1", "plans", id, "apply"] => self.apply(id, body).await,
             ["v1", "network", "leases", lease, "release"] => self.release(lease).await,
             ["v1", "images", name, "verify"] => self.scrub(name).await,
+            ["v1", "networks", "check"] => self.check(body).await,
+            ["v1", "network", "reservations", "import"] => self.import_reservations(body).await,
             ["v1", "network", "reservations"] => self.reserve(body).await,
             ["v1", "network", "reservations", mac, "unreserve"] => self.unreserve(mac).await,
             ["v1", "services", node, unit, verb] => {

@@ -49,6 +49,7 @@ impl Api {
                 let image = world.fleet.find_image(name).map_err(ApiError::from);
                 image.and_then(|image| one(view::image_row(&world.fleet, image)))
             }
+            ["v1", "networks"] => rows(view::network_rows(&world.fleet)),
             ["v1", "network", "leases"] => rows(view::lease_rows(&world.fleet, &world.leases, now())),
             ["v1", "services"] => self.services(&world, query.text("node")).await,
             ["v1", "services", node, unit, "logs"] => self.logs(node, unit, query.number("lines", 50)).await,

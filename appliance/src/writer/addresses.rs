@@ -161,6 +161,7 @@ impl Draft<'_> {
             AddressWish::Fix { node, mac, address } => self.fix(node, mac, address),
             AddressWish::Reserve { mac, address } => self.reserve(mac, address),
             AddressWish::Unreserve { mac } => self.unreserve(mac),
+            AddressWish::Import { rows, dry_run } => self.import(&rows, dry_run),
         }
     }
 
@@ -180,7 +181,7 @@ impl Draft<'_> {
         self.lease(change).map_err(Denied::Conflict)
     }
 
-    fn reserve(&mut self, mac: Mac, address: Option<Ipv4Addr>) -> Result<(), Refused> {
+    pub(super) fn reserve(&mut self, mac: Mac, address: Option<Ipv4Addr>) -> Result<(), Refused> {
         if let Some(address) = address {
             self.pin(mac, address)?;
         }

@@ -32,6 +32,15 @@ pub(super) struct Draft<'a> {
     pub(super) settle: bool,
 }
 
+/// A draft as it was, for what is done to addresses whole or not at all.
+pub(super) struct Checkpoint {
+    world: World,
+    facts: usize,
+    leases: usize,
+    reservations: usize,
+    settle: bool,
+}
+
 impl<'a> Draft<'a> {
     pub(super) fn new(
         world: World,
@@ -89,6 +98,27 @@ impl<'a> Draft<'a> {
             self.settle_documents();
         }
         (self.world, self.batch, self.answers)
+    }
+
+    /// Where the draft stands, to go back to.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let Batch { facts, leases, reservations, .. } = &self.batch;
+        Checkpoint {
+            world: self.world.clone(),
+            facts: facts.len(),
+            leases: leases.len(),
+            reservations: reservations.len(),
+            settle: self.settle,
+        }
+    }
+
+    /// What was done to addresses since then was not done.
+    pub(super) fn go_back(&mut self, to: Checkpoint) {
+        self.world = to.world;
+        self.batch.facts.truncate(to.facts);
+        self.batch.leases.truncate(to.leases);
+        self.batch.reservations.truncate(to.reservations);
+        self.settle = to.settle;
     }
 
     /// The state can be saved again; if it can't, neither is this.

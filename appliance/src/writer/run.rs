@@ -60,6 +60,8 @@ impl Writer {
                     for network in &mut self.networks {
                         let watched = world.fleet.networks.get(&network.interface);
                         network.stance = watched.map_or(Stance::Serve, fleet::network::Network::stance);
+                        let proxy = watched.is_some_and(|watched| watched.proxy);
+                        network.local.proxy = proxy || network.stance == Stance::Proxy;
                     }
                     self.publish.send_replace(Arc::new(world));
                     self.space.saved();

@@ -33,7 +33,7 @@ pub(crate) fn opened(folder: tempfile::TempDir) -> State {
     let path = folder.path().join("state.db");
     let site = Site {
         name: "lab".to_owned(),
-        subnets: vec![Subnet { net: "10.77.0.0/24".parse().unwrap(), controller: OURS }],
+        subnets: vec![Subnet { net: "10.77.0.0/24".parse().unwrap(), controller: OURS, gateway: None }],
         ca: CaPin([1; 32]),
         addresses: BTreeMap::new(),
     };
@@ -46,6 +46,7 @@ pub(crate) fn opened(folder: tempfile::TempDir) -> State {
         router: None,
         dns: vec![],
         mode: Mode::Full,
+        proxy: false,
         http: HttpBase::at(OURS),
     };
     let catalog = crate::catalog::embedded().unwrap();

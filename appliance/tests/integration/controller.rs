@@ -134,6 +134,7 @@ fn site(ca: &SiteCa) -> Site {
         subnets: vec![Subnet {
             net: "10.77.0.0/24".parse().unwrap(),
             controller: "10.77.0.1".parse().unwrap(),
+            gateway: None,
         }],
         ca: ca.pin(),
         addresses: BTreeMap::new(),
@@ -150,6 +151,7 @@ fn network(mode: Mode) -> Network {
         router: None,
         dns: Vec::new(),
         mode,
+        proxy: false,
         http: HttpBase("10.77.0.1:80".parse().unwrap()),
     };
     Network::single("lo", local)

@@ -45,6 +45,36 @@ async fn a_server_is_answered_once_it_is_reserved_and_no_longer_when_that_is_tak
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_taken_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start_with(folder.path(), Mode::KnownOnly).await;
+    reserve(&controller, json!({"mac": mac(9), "address": ip(29)})).await.unwrap();
+    let row = |number: u8, address: Value| json!({"line": number, "mac": mac(number), "address": address});
+    let import = |rows: Vec<Value>, dry_run: bool| {
+        let body = json!({"rows": rows, "dryRun": dry_run});
+        operator::post(&controller, "/v1/network/reservations/import", body)
+    };
+    let before = everything(&controller.folder);
+    let good = vec![row(1, json!(ip(21))), row(2, Value::Null), row(3, json!(ip(23)))];
+    assert_eq!(import(good.clone(), true).await.unwrap().as_array().unwrap().len(), 3);
+    assert_eq!(everything(&controller.folder), before, "only tried");
+    let bad =
+        [good.clone(), vec![row(4, json!(ip(29))), row(5, json!(ip(21))), row(1, Value::Null)]].concat();
+    let refused = import(bad, false).await.unwrap_err();
+    assert_eq!((refused.status, refused.exit), (409, 4));
+    for why in ["server 4", "10.77.0.29 is held", "server 5", "10.77.0.21 is held", "server 6", "twice"] {
+        assert!(refused.error.contains(why), "{why}: {refused:?}");
+    }
+    assert_eq!(everything(&controller.folder), before);
+    discover(&controller, 2).await.unwrap_err();
+    import(good, false).await.unwrap();
+    assert_eq!(boot(&controller, 1).await.unwrap().address, ip(21));
+    assert_eq!(boot(&controller, 2).await.unwrap().address, ip(100));
+    assert_eq!(boot(&controller, 3).await.unwrap().address, ip(23));
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_approved_server_is_known_and_a_rejected_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start_with(folder.path(), Mode::KnownOnly).await;

@@ -22,6 +22,29 @@ impl Arch {
     pub const UEFI_BC: Arch = Arch(9);
     /// x86-64 with UEFI, by HTTP.
     pub const UEFI_X64_HTTP: Arch = Arch(16);
+    /// EBC by HTTP; to 16 as 9 is to 7.
+    pub const UEFI_BC_HTTP: Arch = Arch(17);
+
+    /// Those that there can be a loader for.
+    const BOOTED: [Arch; 5] =
+        [Arch::BIOS, Arch::UEFI_X64, Arch::UEFI_BC, Arch::UEFI_X64_HTTP, Arch::UEFI_BC_HTTP];
+
+    /// What IANA's number means, and what an operator can do, where we have nothing for it.
+    pub(super) const fn unsupported(self) -> &'static str {
+        match self.0 {
+            6 => "32-bit UEFI on x86; set the firmware to BIOS mode, if it has one",
+            15 => "32-bit UEFI on x86 by HTTP; set the firmware to BIOS mode, if it has one",
+            10 | 18 => "32-bit UEFI on ARM; only 64-bit machines are served",
+            20 => "BIOS by HTTP; choose PXE over IPv4 in its setup",
+            21..=24 => "U-Boot; give the machine UEFI firmware",
+            25..=30 => "RISC-V; only x86-64 is served",
+            31 | 32 => "IBM Z; only x86-64 is served",
+            33..=36 => "MIPS or Sunway; only x86-64 is served",
+            37..=40 => "LoongArch; only x86-64 is served",
+            41 => "a Raspberry Pi's own boot ROM; give it UEFI firmware, or its system by card",
+            _ => "none that we know; tell us which machine it is",
+        }
+    }
 }
 
 /// What the vendor class (option 60) says the client is. Never says which architecture: after a chain load iPXE
@@ -67,7 +90,7 @@ pub struct Uuid(pub [u8; 16]);
 pub(super) fn arch(list: &[u8]) -> Option<Arch> {
     let (pairs, _odd) = list.as_chunks::<2>();
     let listed = || pairs.iter().map(|pair| Arch(u16::from_be_bytes(*pair)));
-    listed().find(|arch| [Arch::BIOS, Arch::UEFI_X64, Arch::UEFI_BC].contains(arch)).or(listed().next())
+    listed().find(|arch| Arch::BOOTED.contains(arch)).or(listed().next())
 }
 
 pub(super) fn vendor(value: &[u8]) -> VendorClass {

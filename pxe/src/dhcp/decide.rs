@@ -93,19 +93,21 @@ pub fn decide(
     now: Time,
 ) -> Decision {
     let decided = network.policy(request, *arrival.source.ip()).and_then(|policy| {
-        // Neither are other controllers answered then: who does not serve is in nobody's way.
+        // Neither are other controllers answered then: who does not serve is in nobody's way. What a relay brings
+        // comes from another network.
         match network.stance {
-            Stance::Listening => return Err(Why::Listening),
-            Stance::Paused(server) => return Err(Why::Foreign(server)),
-            Stance::Serve | Stance::Proxy => {}
+            Stance::Listening if policy.relay.is_none() => return Err(Why::Listening),
+            Stance::Paused(server) if policy.relay.is_none() => return Err(Why::Foreign(server)),
+            Stance::Serve | Stance::Proxy | Stance::Listening | Stance::Paused(_) => {}
         }
-        let case = Case { policy, leases, machine, request, now };
+        let case = Case { network, policy, leases, machine, request, source: arrival.source, now };
         if request.vendor == VendorClass::Probe && arrival.door == Door::Lan {
             return case.probe(&network.site);
         }
         case.admit()?;
         match arrival.door {
-            Door::Proxy => case.boot_only(arrival.source),
+            Door::Proxy => case.boot_only(),
+            Door::Lan if policy.proxy => case.beside(),
             Door::Lan => case.on_lan(),
         }
     });
@@ -114,10 +116,12 @@ pub fn decide(
 
 /// Everything a decision goes by.
 struct Case<'a> {
+    network: &'a Network,
     policy: &'a Policy,
     leases: &'a Leases,
     machine: Machine,
     request: &'a Request,
+    source: SocketAddrV4,
     now: Time,
 }
 
@@ -182,10 +186,7 @@ impl Case<'_> {
     /// SELECTING, INIT-REBOOT, RENEWING and REBINDING (RFC 2131, 4.3.2).
     fn request(&self) -> Result<Decision, Why> {
         let request = self.request;
-        let us = self.policy.server;
-        if let Some(other) = request.server_id.filter(|server| *server != us) {
-            return Err(Why::OtherServer(other));
-        }
+        self.is_for_us()?;
         let in_use = Some(request.ciaddr).filter(|address| !address.is_unspecified());
         let selecting = request.server_id.is_some();
         let init_reboot = !selecting && in_use.is_none();
@@ -194,7 +195,10 @@ impl Case<'_> {
         let asked = asked.ok_or(Why::NoAddress(Kind::Request))?;
         let boot = choose(request)?;
         if !self.policy.subnet.contains(&asked) && !selecting {
-            return Err(Why::SubnetNotOurs(asked));
+            // It comes from another of our subnets and must learn that it is not there any more. Of others we know
+            // nothing.
+            let ours = self.network.subnet_of(asked).is_some();
+            return if ours { self.nak(asked) } else { Err(Why::SubnetNotOurs(asked)) };
         }
         if init_reboot && self.has(asked).is_none() {
             return self.nak(asked);
@@ -247,7 +251,14 @@ impl Case<'_> {
     }
 
     fn nak(&self, asked: Ipv4Addr) -> Result<Decision, Why> {
-        let decision = self.reply(Draft::of(ReplyKind::Nak), None, broadcast())?;
+        // A client behind a router, which renews by unicast, hears no broadcast of ours.
+        let routed = self.policy.relay.is_some() && *self.source.ip() == self.request.ciaddr;
+        let to = if routed && self.policy.is_for_clients(self.request.ciaddr) {
+            unicast(self.request.ciaddr)
+        } else {
+            broadcast()
+        };
+        let decision = self.reply(Draft::of(ReplyKind::Nak), None, to)?;
         Ok(match decision {
             Decision::Reply(reply) => Decision::Reply(Box::new(Reply {
                 what: format!("{asked} refused: not its address"),
@@ -294,26 +305,52 @@ impl Case<'_> {
         self.reply(draft, None, unicast(address))
     }
 
-    /// Port 4011: a boot file and no address.
-    fn boot_only(&self, source: SocketAddrV4) -> Result<Decision, Why> {
+    /// Port 67 beside the server that gives the addresses: firmware is offered a boot file and no address.
+    fn beside(&self) -> Result<Decision, Why> {
         let request = self.request;
+        let boot = choose(request)?.ok_or(Why::NotBooting)?;
+        if request.kind != Kind::Discover {
+            return Err(Why::AddressesElsewhere(request.kind));
+        }
+        let draft = Draft { boot: Some(boot), boot_only: true, ..Draft::of(ReplyKind::Offer) };
+        self.reply(draft, None, broadcast())
+    }
+
+    /// Port 4011: a boot file and no address.
+    fn boot_only(&self) -> Result<Decision, Why> {
+        let (request, source) = (self.request, self.source);
         if !matches!(request.kind, Kind::Request | Kind::Inform) {
             return Err(Why::NotOnPxePort(request.kind));
         }
         if !self.policy.is_for_clients(*source.ip()) {
             return Err(Why::SourceNotOurs(*source.ip()));
         }
-        let boot = Some(choose(request)?.ok_or(Why::NotPxe)?);
+        // Firmware that boots by HTTP has no use for this port.
+        let boot = choose(request)?.filter(|(_, path)| !path.is_http());
+        let boot = Some(boot.ok_or(Why::NotPxe)?);
         let draft = Draft { ciaddr: request.ciaddr, boot, boot_only: true, ..Draft::of(ReplyKind::Ack) };
         self.finish(draft, None, source)
     }
 
+    /// Who we are to this client: what its relay says, if that says so. Only relays that the configuration names come
+    /// as far as this.
+    fn us(&self) -> Ipv4Addr {
+        let relayed = !self.request.giaddr.is_unspecified();
+        self.request.named_server.filter(|_| relayed).unwrap_or(self.policy.server)
+    }
+
+    /// A message may name the server that it is for.
+    fn is_for_us(&self) -> Result<(), Why> {
+        let ours = [self.us(), self.policy.server];
+        match self.request.server_id.filter(|server| !ours.contains(server)) {
+            Some(other) => Err(Why::OtherServer(other)),
+            None => Ok(()),
+        }
+    }
+
     /// The address a message is about.
     fn named(&self, address: Option<Ipv4Addr>) -> Result<Ipv4Addr, Why> {
-        let us = self.policy.server;
-        if let Some(other) = self.request.server_id.filter(|server| *server != us) {
-            return Err(Why::OtherServer(other));
-        }
+        self.is_for_us()?;
         address.filter(|address| !address.is_unspecified()).ok_or(Why::NoAddress(self.request.kind))
     }
 
@@ -337,7 +374,7 @@ impl Case<'_> {
     }
 
     fn finish(&self, draft: Draft, lease: Option<LeaseChange>, to: SocketAddrV4) -> Result<Decision, Why> {
-        let packet = draft.encode(self.policy, self.request)?;
+        let packet = draft.encode(self.policy, self.request, self.us())?;
         let address = Some(draft.yiaddr).filter(|address| !address.is_unspecified());
         let what = draft.what(self.policy);
         Ok(Decision::Reply(Box::new(Reply {

@@ -16,6 +16,8 @@ const SCRIPTABLE: [u8; 3] = [1, 20, 0];
 pub enum BootFile {
     /// A loader of the store, by TFTP.
     Loader(StoreFile),
+    /// A loader of the store, by HTTP.
+    HttpLoader(StoreFile),
     /// The machine's own iPXE script, by HTTP.
     Script(Mac),
 }
@@ -24,34 +26,39 @@ impl BootFile {
     /// The text for `file` and option 67: a TFTP name or a URL. Below 100 octets.
     #[must_use]
     pub fn name(self, policy: &Policy) -> String {
+        let url = policy.http.url();
         match self {
             BootFile::Loader(file) => file.client_name().to_owned(),
-            BootFile::Script(mac) => format!("{}/boot/{}/script.ipxe", policy.http.url(), mac.hyphens()),
+            BootFile::HttpLoader(file) => format!("{url}/{}", file.client_name()),
+            BootFile::Script(mac) => format!("{url}/boot/{}/script.ipxe", mac.hyphens()),
         }
     }
 }
 
-/// What to boot, and by which path; None for a client that does not boot from the network.
-pub(super) fn choose(request: &Request) -> Result<Option<(BootFile, BootPath)>, Why> {
+/// By which path a client boots; None for one that does not boot from the network.
+pub(super) fn path(request: &Request) -> Result<Option<BootPath>, Why> {
     if !request.boots() {
         return Ok(None);
     }
-    let path = match request.arch {
-        Some(Arch::BIOS) => BootPath::BiosPxe,
-        Some(Arch::UEFI_X64 | Arch::UEFI_BC) => BootPath::UefiPxe,
-        Some(Arch::UEFI_X64_HTTP) => return Err(Why::HttpBoot),
-        Some(Arch(other)) => return Err(Why::ArchUnsupported(other)),
-        None => return Err(Why::ArchMissing),
-    };
-    if request.vendor == VendorClass::Http {
-        return Err(Why::HttpBoot);
-    }
+    let by_http = request.vendor == VendorClass::Http;
+    Ok(Some(match request.arch.ok_or(Why::ArchMissing)? {
+        Arch::BIOS => BootPath::BiosPxe,
+        Arch::UEFI_X64 | Arch::UEFI_BC if !by_http => BootPath::UefiPxe,
+        Arch::UEFI_X64 | Arch::UEFI_BC | Arch::UEFI_X64_HTTP | Arch::UEFI_BC_HTTP => BootPath::UefiHttp,
+        Arch(other) => return Err(Why::ArchUnsupported(other)),
+    }))
+}
+
+/// What to boot, and by which path; None for a client that does not boot from the network.
+pub(super) fn choose(request: &Request) -> Result<Option<(BootFile, BootPath)>, Why> {
+    let Some(path) = path(request)? else { return Ok(None) };
     let script = BootFile::Script(request.mac);
     let file = match (path, request.ipxe) {
         (BootPath::BiosPxe, Some(ipxe)) if runs_our_script(ipxe) => script,
         (BootPath::BiosPxe, _) => BootFile::Loader(StoreFile::Undionly),
-        (BootPath::UefiPxe, Some(_)) => script,
+        (BootPath::UefiPxe | BootPath::UefiHttp, Some(_)) => script,
         (BootPath::UefiPxe, None) => BootFile::Loader(StoreFile::Shim),
+        (BootPath::UefiHttp, None) => BootFile::HttpLoader(StoreFile::Shim),
     };
     Ok(Some((file, path)))
 }

@@ -45,12 +45,16 @@ pub struct Policy {
     pub pools: Vec<Pool>,
     /// How long a client may keep its address without asking again, in seconds.
     pub lease_seconds: u32,
-    /// The way out of the subnet (option 3), if there is one.
+    /// The way out of the subnet (option 3), if there is one; behind a relay, that relay when there is no other.
     pub router: Option<Ipv4Addr>,
     /// Name servers (option 6).
     pub dns: Vec<Ipv4Addr>,
     /// Whom to answer.
     pub mode: Mode,
+    /// Another DHCP server gives the addresses here: we add what to boot, to whom the mode allows (PXE 2.1, 2.2.3:
+    /// proxyDHCP), and give no address and no lease.
+    #[serde(default)]
+    pub proxy: bool,
     /// Where iPXE finds its script.
     pub http: HttpBase,
 }
@@ -66,7 +70,7 @@ pub enum Stance {
     Listening,
     /// There is one, and so nobody is answered.
     Paused(Ipv4Addr),
-    /// There is one, and addresses are left to it.
+    /// There is one, and addresses are left to it: [`Policy::proxy`] is set.
     Proxy,
 }
 
@@ -105,6 +109,13 @@ impl Network {
             local,
             relayed: Vec::new(),
         }
+    }
+
+    /// The same network, beside another DHCP server on the interface's own subnet. Whom to answer stays as it is.
+    #[must_use]
+    pub fn with_proxy(mut self) -> Network {
+        self.local.proxy = true;
+        self
     }
 
     /// Every subnet, the interface's own first.
@@ -199,6 +210,12 @@ impl Policy {
             return Err(BadPolicy::LeaseTooShort(self.lease_seconds));
         }
         Ok(())
+    }
+
+    /// The way out of the subnet that clients are told: the router, else the relay, which is one.
+    #[must_use]
+    pub fn gateway(&self) -> Option<Ipv4Addr> {
+        self.router.or(self.relay)
     }
 
     /// Whether this address could be a client's: in the subnet, and not the network's, the broadcast, ours, the

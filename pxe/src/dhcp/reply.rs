@@ -1,15 +1,17 @@
 //! The one shape of our replies, as octets.
 //!
-//! Encoded with `dhcproto`'s owned message, and finished by hand where it does otherwise than we need: option 82 goes
-//! back octet for octet (it would sort the sub-options), and the packet is padded to BOOTP's 300 octets.
+//! The header is `dhcproto`'s. The options are written by hand, because it sorts them by number and never leaves one
+//! out, and because option 82 goes back octet for octet (it would sort the sub-options). The packet is padded to
+//! BOOTP's 300 octets.
 
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode, UnknownOption};
+use dhcproto::v4::{Flags, Message, Opcode};
 use dhcproto::{Encodable, Encoder};
 
 use super::client::VendorClass;
 use super::decide::ReplyKind;
+use super::given::{self, Given, Need};
 use super::loader::BootFile;
 use super::policy::Policy;
 use super::probe;
@@ -21,6 +23,12 @@ use crate::BootPath;
 const SHORTEST: usize = 300;
 /// What fits an Ethernet frame after IP and UDP.
 const LONGEST: usize = 1472;
+/// Header and cookie.
+const HEADER: usize = 240;
+/// IP and UDP, which a client's limit (option 57) counts.
+const OVERHEAD: usize = 28;
+/// What every client takes, IP and UDP counted (RFC 2132, 9.10).
+const LEAST_LIMIT: usize = 576;
 const BROADCAST_FLAG: u16 = 0x8000;
 const RELAY_AGENT: u8 = 82;
 const END: u8 = 255;
@@ -41,6 +49,8 @@ pub(super) struct Draft {
     pub(super) boot: Option<(BootFile, BootPath)>,
     /// The client has its network settings from elsewhere.
     pub(super) boot_only: bool,
+    /// Firmware shall ask port 4011 before it boots anything.
+    pub(super) ask_again: bool,
     /// The answer to another controller's question: who we are, and nothing else.
     pub(super) site: Option<String>,
 }
@@ -56,6 +66,7 @@ impl Draft {
             lease_seconds: None,
             boot: None,
             boot_only: false,
+            ask_again: false,
             site: None,
         }
     }
@@ -72,37 +83,35 @@ impl Draft {
         };
         let address = if self.yiaddr.is_unspecified() { String::new() } else { format!(" {}", self.yiaddr) };
         let boot = self.boot.map_or(String::new(), |(file, _)| format!(", boot {}", file.name(policy)));
-        format!("{kind}{address}{boot}")
+        let then = if self.ask_again { " after asking on port 4011" } else { "" };
+        format!("{kind}{address}{boot}{then}")
     }
 
-    /// The octets.
-    pub(super) fn encode(&self, policy: &Policy, request: &Request) -> Result<Vec<u8>, Why> {
-        let message = self.message(policy, request);
+    /// The octets. `us` is who we are to the client (option 54).
+    pub(super) fn encode(&self, policy: &Policy, request: &Request, us: Ipv4Addr) -> Result<Vec<u8>, Why> {
         let mut packet = Vec::with_capacity(SHORTEST);
         // The encoder writes to memory; its errors are those of fixed buffers.
-        message.encode(&mut Encoder::new(&mut packet)).map_err(|_| Why::ReplyTooLong(packet.len()))?;
-        if packet.last() == Some(&END) {
-            packet.pop();
-        }
+        let header = self.header(policy, request).encode(&mut Encoder::new(&mut packet));
+        header.map_err(|_| Why::ReplyTooLong(packet.len()))?;
+        packet.truncate(HEADER);
+
+        let relayed = request.relay82.as_deref().map_or(0, given::length);
+        let limit = request.max_size.map_or(LEAST_LIMIT, usize::from).max(LEAST_LIMIT) - OVERHEAD;
+        // What a relay asked back it takes out again before the client sees the packet.
+        let limit = limit.min(LONGEST.saturating_sub(relayed));
+        let room = limit.saturating_sub(HEADER + 1);
+        let options = self.options(policy, request, us).encode(&request.wanted, room);
+        packet.extend(options.map_err(|needed| Why::ReplyTooLong(HEADER + needed + 1 + relayed))?);
         if let Some(whole) = &request.relay82 {
-            // One without content has no chunk, and goes back all the same.
-            for part in whole.chunks(255).chain(whole.is_empty().then_some(whole.as_slice())) {
-                packet.push(RELAY_AGENT);
-                packet.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
-                packet.extend_from_slice(part);
-            }
+            given::write(&mut packet, RELAY_AGENT, whole);
         }
         packet.push(END);
-        if packet.len() > LONGEST {
-            return Err(Why::ReplyTooLong(packet.len()));
-        }
         packet.resize(packet.len().max(SHORTEST), 0);
         Ok(packet)
     }
 
-    fn message(&self, policy: &Policy, request: &Request) -> Message {
-        let us = policy.server;
-        let next = if self.boot.is_some() { us } else { Ipv4Addr::UNSPECIFIED };
+    fn header(&self, policy: &Policy, request: &Request) -> Message {
+        let next = if self.boot.is_some() { policy.server } else { Ipv4Addr::UNSPECIFIED };
         let mut message = Message::new_with_id(
             request.xid,
             self.ciaddr,
@@ -115,67 +124,86 @@ impl Draft {
         let relayed_nak = self.kind == ReplyKind::Nak && !request.giaddr.is_unspecified();
         let flags = if relayed_nak { request.flags | BROADCAST_FLAG } else { request.flags };
         message.set_opcode(Opcode::BootReply).set_hops(request.hops).set_flags(Flags::from(flags));
-        let mut give = |option| message.opts_mut().insert(option);
-        give(DhcpOption::MessageType(match self.kind {
-            ReplyKind::Offer => MessageType::Offer,
-            ReplyKind::Ack => MessageType::Ack,
-            ReplyKind::Nak => MessageType::Nak,
-        }));
-        give(DhcpOption::ServerIdentifier(us));
-        if let Some(id) = &request.client_id {
-            give(DhcpOption::ClientIdentifier(id.clone()));
-        }
-        if let Some(site) = &self.site {
-            give(DhcpOption::ClassIdentifier(probe::VENDOR.as_bytes().to_vec()));
-            let code = OptionCode::from(probe::SITE);
-            give(DhcpOption::Unknown(UnknownOption::new(code, site.as_bytes().to_vec())));
-        } else if self.kind != ReplyKind::Nak {
-            self.settings(policy, &mut message);
-            self.boot_fields(policy, request, &mut message);
+        if let Some((file, _)) = self.boot {
+            message.set_sname(policy.server.to_string().as_bytes());
+            message.set_fname(file.name(policy).as_bytes());
         }
         message
     }
 
+    fn options(&self, policy: &Policy, request: &Request, us: Ipv4Addr) -> Given {
+        let mut given = Given::default();
+        let kind = match self.kind {
+            ReplyKind::Offer => 2,
+            ReplyKind::Ack => 5,
+            ReplyKind::Nak => 6,
+        };
+        given.give(Need::Always, 53, [kind]);
+        given.give(Need::Always, 54, us.octets());
+        if let Some(id) = &request.client_id {
+            // RFC 6842 leaves no choice, however long it is.
+            given.give(Need::Always, 61, id.as_slice());
+        }
+        if let Some(site) = &self.site {
+            given.give(Need::Always, 60, probe::VENDOR);
+            given.give(Need::Always, probe::SITE, site.as_str());
+        } else if self.kind != ReplyKind::Nak {
+            self.settings(policy, request, &mut given);
+            self.boot_options(policy, request, &mut given);
+        }
+        given
+    }
+
     /// Options for an operating system.
-    fn settings(&self, policy: &Policy, message: &mut Message) {
-        let mut give = |option| message.opts_mut().insert(option);
+    fn settings(&self, policy: &Policy, request: &Request, given: &mut Given) {
         if let Some(seconds) = self.lease_seconds {
-            give(DhcpOption::AddressLeaseTime(seconds));
-            give(DhcpOption::Renewal(seconds / 2));
-            give(DhcpOption::Rebinding(seconds - seconds / 8));
+            given.give(Need::Always, 51, seconds.to_be_bytes());
+            given.give(Need::Times, 58, (seconds / 2).to_be_bytes());
+            given.give(Need::Times, 59, (seconds - seconds / 8).to_be_bytes());
         }
         if self.boot_only {
             return;
         }
-        give(DhcpOption::SubnetMask(policy.subnet.netmask()));
-        give(DhcpOption::BroadcastAddr(policy.subnet.broadcast()));
-        if let Some(router) = policy.router {
-            give(DhcpOption::Router(vec![router]));
+        // Who does not say what it wants is given everything.
+        let wants = |code| request.wanted.is_empty() || request.wanted.contains(&code);
+        given.give(Need::Always, 1, policy.subnet.netmask().octets());
+        if wants(28) {
+            given.give(Need::Hint, 28, policy.subnet.broadcast().octets());
         }
-        if !policy.dns.is_empty() {
-            give(DhcpOption::DomainNameServer(policy.dns.clone()));
+        if let Some(gateway) = policy.gateway() {
+            given.give(Need::Router, 3, gateway.octets());
+        }
+        if !policy.dns.is_empty() && wants(6) {
+            given.give(Need::Names, 6, policy.dns.iter().flat_map(Ipv4Addr::octets).collect::<Vec<u8>>());
+        }
+        if let Some(selected) = request.selection {
+            given.give(Need::Echo, 118, selected.octets());
         }
     }
 
-    /// Header fields and options for firmware. shim reads the header only, others the options only: both are given.
-    fn boot_fields(&self, policy: &Policy, request: &Request, message: &mut Message) {
-        let Some((file, _)) = self.boot else { return };
-        let (server, name) = (policy.server.to_string(), file.name(policy));
-        message.set_sname(server.as_bytes()).set_fname(name.as_bytes());
-        let mut give = |option| message.opts_mut().insert(option);
+    /// Options for firmware, which are in the header too: shim reads the header only, others the options only.
+    fn boot_options(&self, policy: &Policy, request: &Request, given: &mut Given) {
+        let Some((file, path)) = self.boot else { return };
         // With a NUL: edk2 writes one over the next option's code otherwise, and some ROMs need it.
-        give(DhcpOption::TFTPServerName(terminated(server)));
-        give(DhcpOption::BootfileName(terminated(name)));
+        given.give(Need::Always, 67, terminated(file.name(policy)));
+        if !path.is_http() {
+            given.give(Need::ServerName, 66, terminated(policy.server.to_string()));
+        }
         if let Some(id) = &request.machine_id {
-            give(DhcpOption::ClientMachineIdentifier(id.clone()));
+            given.give(Need::Echo, 97, id.as_slice());
         }
-        if request.vendor == VendorClass::Pxe {
-            give(DhcpOption::ClassIdentifier(b"PXEClient".to_vec()));
-            give(DhcpOption::VendorExtensions(JUST_BOOT.to_vec()));
+        match request.vendor {
+            VendorClass::Pxe if self.ask_again => given.give(Need::Always, 60, "PXEClient"),
+            VendorClass::Pxe => {
+                given.give(Need::Always, 60, "PXEClient");
+                given.give(Need::Always, 43, JUST_BOOT);
+            }
+            // Firmware that boots by HTTP takes no offer without it.
+            VendorClass::Http => given.give(Need::Always, 60, "HTTPClient"),
+            VendorClass::Absent | VendorClass::Probe | VendorClass::Other(_) => {}
         }
-        if request.ipxe.is_some() {
-            let code = OptionCode::from(IPXE_OPTIONS);
-            give(DhcpOption::Unknown(UnknownOption::new(code, NO_PROXY.to_vec())));
+        if request.ipxe.is_some() && !policy.proxy {
+            given.give(Need::Hint, IPXE_OPTIONS, NO_PROXY);
         }
     }
 }

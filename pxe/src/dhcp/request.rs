@@ -75,6 +75,15 @@ pub struct Request {
     pub relay82: Option<Vec<u8>>,
     /// The subnet meant by a relay (82, sub-option 5, RFC 3527) or by the client (118, RFC 3011).
     pub subnet: Option<Ipv4Addr>,
+    /// Option 118 as it came, echoed (RFC 3011).
+    pub selection: Option<Ipv4Addr>,
+    /// Whom a relay wants its clients to take for the server (82, sub-option 11, RFC 5107): itself, so that it sees
+    /// what they send later.
+    pub named_server: Option<Ipv4Addr>,
+    /// What the client would like to know, most wanted first (option 55); empty when it does not say.
+    pub wanted: Vec<u8>,
+    /// The longest message it takes, IP and UDP counted (option 57).
+    pub max_size: Option<u16>,
 }
 
 /// Why bytes are not a message from a client.
@@ -153,7 +162,11 @@ impl Request {
             machine_id,
             client_id: options.get(61).filter(|id| !id.is_empty()).map(<[u8]>::to_vec),
             hostname: options.get(12).and_then(Hostname::sanitised),
-            subnet: options.get(82).and_then(link_selection).or(options.address(118)?),
+            subnet: relay_address(&options, 5).or(options.address(118)?),
+            selection: options.address(118)?,
+            named_server: relay_address(&options, 11).filter(|address| !address.is_unspecified()),
+            wanted: options.get(55).unwrap_or_default().to_vec(),
+            max_size: options.get(57).and_then(|size| <[u8; 2]>::try_from(size).ok()).map(u16::from_be_bytes),
             relay82: options.get(82).map(<[u8]>::to_vec),
         })
     }
@@ -201,8 +214,9 @@ fn kind(options: &Options) -> Result<Kind, Malformed> {
     }
 }
 
-fn link_selection(relay82: &[u8]) -> Option<Ipv4Addr> {
-    let mut found = sub_options(relay82).filter(|(code, _)| *code == 5);
+/// An address that a relay has put into option 82; its other sub-options mean nothing to us.
+fn relay_address(options: &Options, code: u8) -> Option<Ipv4Addr> {
+    let mut found = sub_options(options.get(82)?).filter(|(other, _)| *other == code);
     found.find_map(|(_, value)| <[u8; 4]>::try_from(value).ok()).map(Ipv4Addr::from)
 }
 

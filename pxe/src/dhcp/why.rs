@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::client::Arch;
 use super::request::Kind;
 use crate::{Mac, Time};
 
@@ -23,14 +24,17 @@ pub enum Why {
     #[error("{0} is not a known machine, and only those are answered")]
     UnknownMachine(Mac),
     /// Firmware that we have no loader for (option 93).
-    #[error("no boot loader for client architecture {0}")]
+    #[error("no boot loader for client architecture {0} ({hint})", hint = Arch(*.0).unsupported())]
     ArchUnsupported(u16),
     /// Firmware that does not say what it is.
     #[error("asks for a boot loader and does not say for which architecture (no option 93)")]
     ArchMissing,
-    /// UEFI HTTP boot; the same machine asks by PXE too.
-    #[error("UEFI HTTP boot is not served; use PXE over IPv4")]
-    HttpBoot,
+    /// Another server gives the addresses ([`super::Policy::proxy`]), and the client wants nothing else.
+    #[error("another DHCP server gives the addresses here, and this is no firmware that boots")]
+    NotBooting,
+    /// Another server gives the addresses, and the message is about one.
+    #[error("{0} is for the DHCP server that gives the addresses here; port 4011 is ours")]
+    AddressesElsewhere(Kind),
     /// The client took another server's offer: there is a second DHCP server on this network.
     #[error("the client chose another DHCP server, {0}")]
     OtherServer(Ipv4Addr),
@@ -94,7 +98,7 @@ pub enum Why {
         "{0} with the vendor class of a controller that looks for other servers, which only sends DISCOVER"
     )]
     NotAProbe(Kind),
-    /// What the client wants echoed does not fit a frame.
-    #[error("the reply would have {0} octets, more than a frame holds")]
+    /// What must be echoed is more than the client takes, or a frame.
+    #[error("the reply would have {0} octets, more than a frame holds or the client takes")]
     ReplyTooLong(usize),
 }

@@ -54,7 +54,7 @@ fn ramdisk(view: &NodeView) -> String {
     // The kernel's UEFI stub finds the ramdisk by this name; the BIOS protocol passes it by address.
     let initrd = match view.path {
         BootPath::BiosPxe => "",
-        BootPath::UefiPxe => "initrd=initrd.img ",
+        BootPath::UefiPxe | BootPath::UefiHttp => "initrd=initrd.img ",
     };
     format!(
         "imgfree ||\n\
@@ -74,9 +74,11 @@ fn local(path: BootPath) -> String {
                               sanboot --no-describe --drive 0x83 || goto again\n"
             .to_owned(),
         // The first by name, because a disk that was cloned may have no entry of its own yet.
-        BootPath::UefiPxe => "sanboot --no-describe --drive 0 --filename \\EFI\\debian\\shimx64.efi ||\n\
+        BootPath::UefiPxe | BootPath::UefiHttp => {
+            "sanboot --no-describe --drive 0 --filename \\EFI\\debian\\shimx64.efi ||\n\
                               sanboot --no-describe --drive 0 || goto again\n"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 

@@ -78,9 +78,12 @@ fn firmware_that_we_have_nothing_for_is_told_nothing_and_costs_no_address() {
         (arch(11), Why::ArchUnsupported(11)),
         (arch(0x27), Why::ArchUnsupported(0x27)),
         (arch(41), Why::ArchUnsupported(41)),
-        (arch(16), Why::HttpBoot),
-        (ovmf_http(mac(5), 1), Why::HttpBoot),
-        (arch(7).without(60).with(60, "HTTPClient"), Why::HttpBoot),
+        (arch(10), Why::ArchUnsupported(10)),
+        (ovmf_http(mac(5), 1).without(93).with(93, [0, 15]), Why::ArchUnsupported(15)),
+        (arch(20), Why::ArchUnsupported(20)),
+        (arch(22), Why::ArchUnsupported(22)),
+        (arch(27), Why::ArchUnsupported(27)),
+        (arch(0xfff0), Why::ArchUnsupported(0xfff0)),
         (arch(7).without(93), Why::ArchMissing),
         (arch(7).without(93).with(93, [7]), Why::ArchMissing),
     ];
@@ -88,6 +91,57 @@ fn firmware_that_we_have_nothing_for_is_told_nothing_and_costs_no_address() {
         let mut server = Server::new();
         assert_eq!(server.hear(&packet), Decision::Ignore(why));
         assert_eq!(server.leases.iter().count(), 0, "{why}");
+    }
+}
+
+/// Firmware that boots by HTTP takes an offer only with its own vendor class, and wants a URL.
+#[test]
+fn http_boot() {
+    const SHIM: &str = "http://10.77.0.1/sb/shimx64.efi";
+    let ebc = ovmf_http(mac(5), 1).without(93).with(93, [0, 17]);
+    let odd = ovmf_pxe(mac(5), 1).without(60).with(60, "HTTPClient");
+    for packet in [ovmf_http(mac(5), 1), ebc, odd] {
+        let mut server = Server::new();
+        let reply = replied(server.hear(&packet));
+        let answer = Answer::of(&reply);
+        assert_eq!(reply.boot.map(|(_, path)| path), Some(BootPath::UefiHttp));
+        assert_eq!(reply.what, format!("offer 10.77.0.100, boot {SHIM}"));
+        assert_eq!((answer.yiaddr(), answer.siaddr(), answer.file().as_str()), (ip(100), SERVER, SHIM));
+        assert_eq!(answer.option(67), Some(format!("{SHIM}\0").as_bytes()));
+        assert_eq!(answer.option(60), Some(&b"HTTPClient"[..]), "and not what stands behind it");
+        assert_eq!((answer.option(43), answer.option(66)), (None, None));
+        assert!(answer.option(97).is_some());
+        let ack = replied(server.hear(&selecting(mac(5), ip(100)).with(93, [0, 16]).with(60, "HTTPClient")));
+        assert_eq!(ack.boot, reply.boot);
+        assert_eq!(server.leases.get(mac(5)).unwrap().path, Some(BootPath::UefiHttp));
+    }
+    let mut server = Server::new();
+    server.policy.http = pxe::HttpBase("10.77.0.1:8080".parse().unwrap());
+    let reply = replied(server.hear(&ovmf_http(mac(5), 1)));
+    assert_eq!(Answer::of(&reply).file(), "http://10.77.0.1:8080/sb/shimx64.efi");
+    // iPXE that it has loaded carries on what our answer said.
+    let ipxe = ipxe_efi(mac(5), 1).without(60).with(60, "HTTPClient");
+    let reply = replied(Server::new().hear(&ipxe));
+    assert_eq!((Answer::of(&reply).file().as_str(), reply.boot.unwrap().1), (SCRIPT, BootPath::UefiHttp));
+}
+
+#[test]
+fn every_architecture_is_booted_or_its_silence_says_what_it_is() {
+    for number in 0..=64_u16 {
+        let packet = ovmf_pxe(mac(5), 1).without(93).with(93, number.to_be_bytes());
+        match Server::new().hear(&packet) {
+            Decision::Reply(reply) => assert!([0, 7, 9, 16, 17].contains(&number), "{}", reply.what),
+            Decision::Ignore(why) => {
+                let text = why.to_string();
+                assert!(text.contains(&format!("architecture {number} (")), "{text}");
+                assert_eq!(
+                    text.contains("none that we know"),
+                    ![6, 10, 15, 18].contains(&number) && !(20..=41).contains(&number),
+                    "{text}"
+                );
+            }
+            Decision::Record { what, .. } => panic!("{what}"),
+        }
     }
 }
 
@@ -101,14 +155,14 @@ fn the_offer_to_ovmf() {
     let answer = Answer::of(&reply);
     let uuid = ovmf_pxe(mac(5), 1).options.into_iter().find(|(code, _)| *code == 97).unwrap().1;
     let expected: Vec<(u8, Vec<u8>)> = vec![
+        (53, vec![2]),
+        (54, vec![10, 77, 0, 1]),
+        (51, 3600_u32.to_be_bytes().to_vec()),
         (1, vec![255, 255, 255, 0]),
         (3, vec![10, 77, 0, 254]),
         (6, vec![10, 77, 0, 1]),
         (28, vec![10, 77, 0, 255]),
         (43, vec![6, 1, 8, 255]),
-        (51, 3600_u32.to_be_bytes().to_vec()),
-        (53, vec![2]),
-        (54, vec![10, 77, 0, 1]),
         (58, 1800_u32.to_be_bytes().to_vec()),
         (59, 3150_u32.to_be_bytes().to_vec()),
         (60, b"PXEClient".to_vec()),
@@ -187,70 +241,10 @@ fn what_the_proxy_port_does_not_answer() {
         (ovmf_pxe(mac(5), 3), from(outside), Why::SourceNotOurs(outside)),
         (ovmf_pxe(mac(5), 3), from(SERVER), Why::SourceNotOurs(SERVER)),
         (ovmf_pxe(mac(5), 3), from(ip(255)), Why::SourceNotOurs(ip(255))),
-        (ovmf_http(mac(5), 3), port_4011(), Why::HttpBoot),
+        (ovmf_http(mac(5), 3), port_4011(), Why::NotPxe),
     ];
     for (packet, arrival, why) in table {
         assert_eq!(Server::new().hear_at(&packet, arrival), Decision::Ignore(why));
-    }
-}
-
-#[test]
-fn a_relay_in_the_subnet_gets_the_reply_with_its_option_last_and_untouched() {
-    let mut server = Server::new();
-    // Sub-options out of order and one twice: exactly what a map would not give back.
-    let information = [2, 3, 9, 9, 9, 1, 1, 7, 2, 1, 8];
-    let mut packet = ovmf_pxe(mac(5), 1).with(82, information).with(12, "after");
-    (packet.giaddr, packet.hops) = (ip(2), 1);
-    let reply = replied(server.hear(&packet));
-    let answer = Answer::of(&reply);
-    assert_eq!(reply.to, SocketAddrV4::new(ip(2), 67));
-    assert_eq!(answer.options.last(), Some(&(82, information.to_vec())));
-    assert_eq!((answer.address(24), answer.raw[3]), (ip(2), 1), "giaddr and hops");
-
-    let mut elsewhere = selecting(mac(5), ip(77));
-    elsewhere.giaddr = ip(2);
-    elsewhere.flags = 0;
-    let reply = replied(server.hear(&elsewhere));
-    let nak = Answer::of(&reply);
-    assert_eq!((nak.kind(), reply.to), (6, SocketAddrV4::new(ip(2), 67)));
-    assert_eq!(nak.raw[10], 0x80, "a relay must broadcast a NAK");
-}
-
-#[test]
-fn relay_information_longer_than_one_option_comes_back_whole() {
-    let (first, second) = ([7; 255], [8; 45]);
-    let mut packet = Packet::of(mac(5), 1).with(82, first).with(82, second);
-    packet.giaddr = ip(2);
-    let reply = replied(Server::new().hear(&packet));
-    let options = Answer::of(&reply).options;
-    assert_eq!(options[options.len() - 2..], [(82, first.to_vec()), (82, second.to_vec())]);
-}
-
-#[test]
-fn relay_information_without_content_comes_back_too() {
-    let mut packet = Packet::of(mac(5), 1).with(82, []);
-    packet.giaddr = ip(2);
-    let reply = replied(Server::new().hear(&packet));
-    assert_eq!(Answer::of(&reply).options.last(), Some(&(82, vec![])));
-}
-
-#[test]
-fn relays_that_are_not_ours_are_not_believed() {
-    let relayed = |giaddr: Ipv4Addr| {
-        let mut packet = ovmf_pxe(mac(5), 1);
-        packet.giaddr = giaddr;
-        packet
-    };
-    let far = Ipv4Addr::new(10, 78, 0, 1);
-    let table = [
-        (relayed(far), Why::RelayNotOurs(far)),
-        (relayed(SERVER), Why::RelayNotOurs(SERVER)),
-        (relayed(ip(255)), Why::RelayNotOurs(ip(255))),
-        (relayed(ip(2)).with(82, [5, 4, 10, 78, 0, 0]), Why::SubnetNotOurs(Ipv4Addr::new(10, 78, 0, 0))),
-        (ovmf_pxe(mac(5), 1).with(118, [10, 78, 0, 0]), Why::SubnetNotOurs(Ipv4Addr::new(10, 78, 0, 0))),
-    ];
-    for (packet, why) in table {
-        assert_eq!(Server::new().hear(&packet), Decision::Ignore(why));
     }
 }
 

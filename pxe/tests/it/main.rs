@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic; that is how it fails")]
 
+mod beside;
 mod clients;
 mod firmware;
 mod hostile;
@@ -9,6 +10,7 @@ mod laws;
 mod names;
 mod ndp;
 mod probe;
+mod relays;
 mod scripts;
 mod standing;
 mod states;

@@ -9,6 +9,7 @@ fn view(task: BootTask, path: BootPath) -> NodeView {
     NodeView {
         mac: mac(5),
         address: "10.77.0.100/24".parse().unwrap(),
+        gateway: None,
         controller: "10.77.0.1:8443".parse().unwrap(),
         ca: CaPin([0xab; 32]),
         http: HttpBase::at(SERVER),
@@ -37,6 +38,14 @@ fn the_kernel_command_line() {
     let bios = kernel_line(&view(agent(), BootPath::BiosPxe));
     assert_eq!(bios, LINE.replace("uefi-pxe", "bios-pxe"));
     assert!(bios.len() < 2048, "what kernels take");
+    let relayed = NodeView {
+        gateway: Some("10.77.0.254".parse().unwrap()),
+        path: BootPath::UefiHttp,
+        ..view(agent(), BootPath::UefiPxe)
+    };
+    let with =
+        LINE.replace("rackwright.path=uefi-pxe", "rackwright.gateway=10.77.0.254 rackwright.path=uefi-http");
+    assert_eq!(kernel_line(&relayed), with);
 }
 
 #[test]
@@ -113,7 +122,7 @@ fn other_ports_are_spelt_out() {
 
 fn every_script() -> Vec<String> {
     let mut all = vec![grub_entry(HttpBase::at(SERVER)), autoexec(HttpBase::at(SERVER))];
-    for path in [BootPath::BiosPxe, BootPath::UefiPxe] {
+    for path in [BootPath::BiosPxe, BootPath::UefiPxe, BootPath::UefiHttp] {
         for task in [agent(), BootTask::LocalDisk, hold("the disk is being looked at")] {
             all.push(ipxe(&view(task.clone(), path)));
             all.push(grub(&view(task, path)));

@@ -28,6 +28,7 @@ pub(crate) fn policy() -> Policy {
         router: None,
         dns: vec![],
         mode: Default::default(),
+        proxy: false,
         http: HttpBase::at(SERVER),
     }
 }

@@ -18,12 +18,13 @@ pub(crate) fn command_line(data: &[u8]) -> Reached {
         }
     };
     let again = format!(
-        "rackwright.controller={} rackwright.ca=sha256:{} rackwright.mac={} rackwright.address={} rackwright.path={}",
+        "rackwright.controller={} rackwright.ca=sha256:{} rackwright.mac={} rackwright.address={} rackwright.path={}{}",
         told.controller,
         told.ca,
         told.mac,
         told.address,
-        told.path.as_str()
+        told.path.as_str(),
+        told.gateway.map_or(String::new(), |gateway| format!(" rackwright.gateway={gateway}"))
     );
     assert_eq!(cmdline::parse(&again), Ok(told));
     Reached::Inside
@@ -38,7 +39,8 @@ pub(crate) fn command_line_seeds() -> Vec<Vec<u8>> {
     );
     let twice = format!("{good} rackwright.path=bios-pxe");
     let hostile = good.replace("10.77.0.100/24", "10.77.0.100/+24\u{1b}[2J");
-    vec![good.into_bytes(), twice.into_bytes(), hostile.into_bytes()]
+    let routed = good.replace("rackwright.path", "rackwright.gateway=10.77.0.254 rackwright.path");
+    vec![good.into_bytes(), routed.into_bytes(), twice.into_bytes(), hostile.into_bytes()]
 }
 
 /// One clean line, whatever firmware says; clean twice is clean once.

@@ -66,6 +66,7 @@ pub(crate) fn site() -> Site {
         subnets: vec![Subnet {
             net: "10.77.0.0/24".parse().expect("a network"),
             controller: [10, 77, 0, 1].into(),
+            gateway: None,
         }],
         ca: CaPin([1; 32]),
         addresses: [].into(),

@@ -37,13 +37,21 @@ fn view(input: &mut Input<'_>) -> Option<NodeView> {
     let http = HttpBase(socket(input));
     let (choice, ca) = (input.byte(), CaPin(input.array()));
     let why = Reason::new(&input.text());
-    let path = if choice & 4 == 0 { BootPath::BiosPxe } else { BootPath::UefiPxe };
+    let path = match choice & 12 {
+        0 => BootPath::BiosPxe,
+        4 => BootPath::UefiPxe,
+        _ => BootPath::UefiHttp,
+    };
     let task = match choice & 3 {
         0 => BootTask::Agent { why },
         1 => BootTask::LocalDisk,
         _ => BootTask::Hold { why },
     };
-    Some(NodeView { mac, address, controller, ca, http, task, path })
+    let mut view = NodeView { mac, address, gateway: None, controller, ca, http, task, path };
+    // The lowest address of the network, when it is the router's.
+    let lowest = Ipv4Addr::from(u32::from(view.address.network()).wrapping_add(1));
+    view.gateway = (choice & 16 != 0).then_some(lowest);
+    Some(view)
 }
 
 fn harmless(task: &BootTask) -> BootTask {
@@ -71,13 +79,18 @@ fn read_back(view: &NodeView) {
         let host =
             |a: Ipv4Addr| !(a.is_unspecified() || a.is_loopback() || a.is_multicast() || a.is_broadcast());
         let fine = host(*view.controller.ip()) && host(view.address.addr()) && view.controller.port() != 0;
-        assert!(!fine || !(1..=31).contains(&view.address.prefix_len()), "the agent refuses {line}");
+        let way_out = view.gateway.is_none_or(|gateway| host(gateway) && gateway != view.address.addr());
+        assert!(
+            !fine || !way_out || !(1..=31).contains(&view.address.prefix_len()),
+            "the agent refuses {line}"
+        );
         return;
     };
     assert_eq!(told.controller, SocketAddr::V4(view.controller));
     assert_eq!(told.ca.0, view.ca.0);
     assert_eq!(told.mac.as_str(), view.mac.to_string());
     assert_eq!(told.address.to_string(), view.address.to_string());
+    assert_eq!(told.gateway, view.gateway);
     assert_eq!(told.path.as_str(), view.path.name());
 }
 
@@ -99,5 +112,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         seed(2, "x\nreboot || ${net0/mac} $(reboot) `reboot` \"; reboot; '"),
         seed(4, "\u{202e}toober\u{1b}[2J \\x # y | z > /dev/null"),
         seed(6, &"x".repeat(500)),
+        seed(8, "by HTTP"),
+        seed(20, "behind a relay"),
     ]
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use agent::clock::Hands;
 use agent::command::Reign;
 use agent::deploy::Server;
-use agent::deploy::cmdline::{BootPath, CommandLine, Network};
+use agent::deploy::cmdline::{CommandLine, Network};
 use agent::screen::{Kind, Screen, Sink};
 use protocol::{CaPin, Disk};
 use tempfile::TempDir;
@@ -152,7 +152,8 @@ impl Machine {
             ca,
             mac: "52:54:00:00:00:01".parse().unwrap(),
             address: Network { address: [10, 7, 0, 21].into(), prefix: 24 },
-            path: BootPath::BiosPxe,
+            gateway: None,
+            path: "bios-pxe".parse().unwrap(),
         };
         let screen = Screen::onto(vec![sink]);
         let root = self.path().to_owned();

@@ -98,6 +98,45 @@ fn verbs_of_the_network() {
 }
 
 #[test]
+fn a_check_of_the_networks_is_its_exit_code() {
+    for (advice, code) in [(json!("Switch it off."), 9), (Value::Null, 0)] {
+        let fake = Fake::start(move |_| list(&[but(samples::network("eno2"), json!({ "advice": advice }))]));
+        assert_eq!(run(&fake, "network check eno2").code, code);
+        assert_eq!(fake.body("POST /v1/networks/check"), json!({"interface": "eno2"}));
+    }
+    let fake = Fake::start(|_| {
+        list(&[but(samples::network("eno2"), json!({"state": "listening", "others": [], "advice": null}))])
+    });
+    assert_eq!(run(&fake, "network check").code, 0);
+    assert_eq!(fake.body("POST /v1/networks/check"), json!({}));
+}
+
+#[test]
+fn a_list_of_servers_goes_in_one_request_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("servers.csv");
+    let words = format!("network import {}", file.display());
+    let fake = Fake::start(|_| list(&[samples::reservation()]));
+    let ran = run(&fake, &words);
+    assert_eq!((ran.code, fake.lines().len()), (3, 0), "{ran:?}");
+    std::fs::write(&file, "mac,ip\n52:54:00:00:00:01,10.77.0.21\n52:54:00:00:00:02,\n").unwrap();
+    assert_eq!(run(&fake, &words).code, 0);
+    let row = |line: u64, mac: &str, address: Value| json!({"line": line, "mac": mac, "address": address});
+    let rows = [row(2, "52:54:00:00:00:01", "10.77.0.21".into()), row(3, "52:54:00:00:00:02", Value::Null)];
+    let post = "POST /v1/network/reservations/import";
+    assert_eq!(fake.body(post), json!({"rows": rows, "dryRun": false}));
+    assert_eq!(run(&fake, &format!("{words} --dry-run")).code, 0);
+    assert_eq!(fake.body(post)["dryRun"], true);
+    std::fs::write(&file, "52:54:00:00:00:01,nowhere\n").unwrap();
+    let ran = run(&fake, &words);
+    assert!(ran.code == 1 && ran.err.contains("line 1") && ran.err.contains("--help"), "{ran:?}");
+    let fake = Fake::start(|_| problem(409, "nothing was reserved\nserver 1: it is held", 4));
+    std::fs::write(&file, "52:54:00:00:00:01\n").unwrap();
+    let ran = run(&fake, &words);
+    assert!(ran.code == 4 && ran.err.contains("  server 1: it is held"), "{ran:?}");
+}
+
+#[test]
 fn verbs_of_a_unit() {
     for verb in ["start", "stop", "restart"] {
         let fake = Fake::start(|_| item(samples::service()));

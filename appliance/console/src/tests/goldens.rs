@@ -418,6 +418,34 @@ fn network_leases() {
 }
 
 #[test]
+fn network_list() {
+    let quiet = json!({"interface": "eno3", "subnets": ["10.80.0.0/16"], "dhcp": "known", "state": "serving",
+        "looked": null, "others": [], "advice": null});
+    let twin = json!({"address": "10.77.0.7", "site": "lab", "boots": true, "noticed": "answered a question of ours",
+        "first": "2026-11-20T14:30:32.000Z", "last": "2026-11-20T14:30:52.000Z"});
+    let both = but(samples::network("eno4.100"), json!({"subnets": ["10.81.0.0/24"], "others": [twin]}));
+    let rows = [samples::network("eno2"), but(samples::network("eno3"), quiet), both];
+    assert_golden(
+        &network::render_networks(&rows.map(read), &PIPE, NOW),
+        "
+        INTERFACE  SUBNET        DHCP   STATE    LOOKED
+        eno2       10.77.0.0/24  full   paused   10s ago
+                   10.78.0.0/24
+        eno3       10.80.0.0/16  known  serving  not yet
+        eno4.100   10.81.0.0/24  full   paused   10s ago
+
+        10.77.0.9 on eno2: a DHCP server
+          answered a question of ours; first 3m ago, last 10s ago
+          Nobody is answered and jobs wait.
+
+        10.77.0.7 on eno4.100: another Rackwright controller, of site lab
+          answered a question of ours; first 30s ago, last 10s ago
+          Nobody is answered and jobs wait.
+        ",
+    );
+}
+
+#[test]
 fn network_release() {
     let released = |from: Value| {
         let row = json!({"address": "10.77.0.104", "mac": "52:54:00:aa:00:01", "freeFrom": from});

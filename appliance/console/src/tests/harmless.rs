@@ -51,6 +51,7 @@ fn answer(line: &str, hostile: &str) -> Reply {
         ),
         "GET /v1/services" => many(samples::service()),
         "GET /v1/services/n1/a.service/logs" => one(json!({"lines": ["a", "b"]})),
+        "GET /v1/networks" | "POST /v1/networks/check" => many(samples::network("eno2")),
         "GET /v1/network/reservations" => many(samples::reservation()),
         "GET /v1/events" => many(samples::event(1)),
         "GET /v1/ansible/inventory" => {
@@ -83,6 +84,8 @@ const COMMANDS: &[&str] = &[
     "service logs n1 a.service",
     "event list",
     "network reservations",
+    "network list",
+    "network check eno2",
     "ansible inventory",
     "node retry n1",
 ];

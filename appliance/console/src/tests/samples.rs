@@ -108,6 +108,16 @@ pub(crate) fn reservation() -> Value {
     })
 }
 
+pub(crate) fn network(interface: &str) -> Value {
+    json!({
+        "interface": interface, "address": "10.77.0.1", "subnets": ["10.77.0.0/24", "10.78.0.0/24"],
+        "dhcp": "full", "state": "paused", "looked": "2026-11-20T14:30:52.000Z",
+        "others": [{"address": "10.77.0.9", "site": null, "boots": false, "noticed": "answered a question of ours",
+                    "first": "2026-11-20T14:28:02.000Z", "last": "2026-11-20T14:30:52.000Z"}],
+        "advice": "Nobody is answered and jobs wait."
+    })
+}
+
 pub(crate) fn event(seq: u64) -> Value {
     json!({
         "seq": seq, "time": format!("2026-11-20T14:30:{:02}.000Z", seq % 60), "node": "n1", "kind": "approved",

@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use fleet::network::{Network, Noticed, Rule, Sighting};
 use fleet::{Change, Event, Outcome, Reply, State};
 use protocol::{Phase, Task};
-use pxe::dhcp::Stance;
+use pxe::HttpBase;
+use pxe::dhcp::{Mode, Policy, Stance};
 
 use crate::rack::{Rack, progress};
 
@@ -14,7 +15,19 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
 
 /// Puts the rack's servers on a watched network.
 fn wire(rack: &mut Rack, rule: Rule) {
-    let network = Network::new("prov0", OWN, vec!["10.77.0.0/24".parse().unwrap()], rule);
+    let local = Policy {
+        server: OWN,
+        subnet: "10.77.0.0/24".parse().unwrap(),
+        relay: None,
+        pools: vec![],
+        lease_seconds: 3600,
+        router: None,
+        dns: vec![],
+        mode: Mode::Full,
+        proxy: false,
+        http: HttpBase::at(OWN),
+    };
+    let network = Network::new(&pxe::dhcp::Network::single("prov0", local), rule);
     rack.fleet.put(Change::Network(Box::new(network)));
 }
 

@@ -56,6 +56,7 @@ impl Rack {
             subnets: vec![Subnet {
                 net: "10.77.0.0/24".parse().unwrap(),
                 controller: "10.77.0.1".parse().unwrap(),
+                gateway: None,
             }],
             ca: CaPin([1; 32]),
             addresses: BTreeMap::new(),

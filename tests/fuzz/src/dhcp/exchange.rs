@@ -74,6 +74,7 @@ fn policy(choice: u8) -> Policy {
             2 => Mode::Off,
             _ => Mode::Full,
         },
+        proxy: false,
         http: HttpBase::at(SERVER),
     }
 }
