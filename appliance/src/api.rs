@@ -3,6 +3,7 @@
 //! Whoever may open the socket may do everything: its mode and group are the permission.
 
 mod act;
+mod boots;
 mod image;
 mod look;
 mod network;
@@ -12,7 +13,7 @@ mod tests;
 mod units;
 
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct Api {
     pub answers: Answers,
     /// The listeners, for `status`.
     pub listeners: Vec<Arc<ListenerState>>,
+    /// Where the boot files are, for `doctor`.
+    pub boot: PathBuf,
     /// Our own units; absent where there is no systemd (tests).
     pub own: Option<Arc<units::Own>>,
 }

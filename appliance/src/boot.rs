@@ -63,7 +63,7 @@ impl BootStore {
         let directory = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|e| BootError::Directory { path: path.into(), source: e.into() })?;
         let mut store = Self { path: path.into(), directory, versions: serde_json::Value::Null };
-        for file in StoreFile::ALL {
+        for file in StoreFile::REQUIRED {
             store.file(file)?;
         }
         store.versions = store.read_versions()?;

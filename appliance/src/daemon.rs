@@ -81,6 +81,7 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
         images: Arc::clone(&daemon.images),
         answers: daemon.answers.clone(),
         listeners,
+        boot: paths.boot.clone(),
         own,
     };
     let socket = paths.socket.clone();
@@ -183,6 +184,8 @@ impl Daemon {
                 states.push(Arc::clone(&state));
                 state
             };
+            let boots = self.core.boots.clone();
+            tasks.spawn(boots.watch(place.interface.clone(), place.presence.clone(), stop.clone()));
             let netboot = Arc::new(Netboot::new(self.core.clone(), config.http_port, config.agents_port));
             for (port, kind) in PORTS.into_iter().zip(["dhcp", "proxydhcp"]) {
                 let service = Arc::clone(&netboot);

@@ -18,6 +18,7 @@ pub mod netboot;
 pub mod reservation;
 pub mod space;
 pub mod store;
+pub mod trace;
 pub mod writer;
 
 /// An error and everything that caused it, in one line.

@@ -6,17 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fleet::network::{Noticed, Sighting};
 use fleet::{Event, Site, boot_task};
 use ipnet::Ipv4Net;
+use pxe::boot::LocalBoot;
 use pxe::dhcp::Lease;
 use pxe::files::StoreFile;
 use pxe::ndp::{self, Booting};
 use pxe::script::{self, BootTask, CaPin, NodeView};
+use pxe::trace::{Answer, Fetch, What};
 use pxe::{BootPath, HttpBase, Mac};
 
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
 use crate::listen::foreign::{self, ForeignService};
 use crate::listen::ndp::{NdpAnswer, NdpService};
-use crate::writer::{Core, Packet, World, hardware, now};
+use crate::trace::told;
+use crate::writer::{Answered, Answers, Core, Packet, Question, Urgency, World, hardware, now};
 
 /// What booting servers talk to.
 #[derive(Clone, Debug)]
@@ -48,6 +51,7 @@ impl Netboot {
         Ok(NodeView {
             mac,
             address,
+            local: LocalBoot::default(),
             gateway: subnet.gateway.filter(|gateway| subnet.net.contains(gateway) && *gateway != own),
             controller: SocketAddrV4::new(asker.address, self.agents_port),
             ca: CaPin(world.site.ca.0),
@@ -94,22 +98,37 @@ fn address(lease: Option<&Lease>, peer: IpAddr, site: &Site) -> Option<Ipv4Addr>
 }
 
 impl DhcpService for Netboot {
-    async fn answer(&self, packet: DhcpIn) -> DhcpAnswer {
-        let answer = self
-            .core
-            .dhcp(Packet { interface: packet.interface.into(), bytes: packet.bytes, arrival: packet.arrival })
-            .await;
+    type Question = Question;
+    type Decided = Answered;
+
+    fn read(&self, packet: DhcpIn) -> Result<(Urgency, Question), String> {
+        let DhcpIn { interface, bytes, arrival, .. } = packet;
+        let question = Packet { interface, bytes, arrival }.read().map_err(|why| why.to_string())?;
+        Ok((self.core.world().urgency(&question.request), question))
+    }
+
+    async fn ask(&self, questions: Vec<Question>, answers: &Answers) {
+        self.core.ask(questions, answers).await;
+    }
+
+    fn say(&self, Answered { question, answer }: Answered) -> DhcpAnswer {
+        let record = |answer| self.core.boots.dhcp(&self.core.world(), &question, answer);
         match answer {
             crate::writer::DhcpAnswer::Send(reply) => {
+                record(Answer::sent(reply.kind, reply.address, &reply.packet));
                 let mut booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
                 booting.told(&reply, pxe::Time(now().0));
                 DhcpAnswer::Send { to: reply.to, packet: reply.packet }
             }
             crate::writer::DhcpAnswer::Silence(why) => {
+                tracing::debug!(?why, "dhcp silence");
+                record(why);
+                DhcpAnswer::Silence
+            }
+            crate::writer::DhcpAnswer::Malformed(why) => {
                 tracing::debug!(why, "dhcp silence");
                 DhcpAnswer::Silence
             }
-            crate::writer::DhcpAnswer::Malformed(why) => DhcpAnswer::Malformed(why),
         }
     }
 }
@@ -117,6 +136,7 @@ impl DhcpService for Netboot {
 impl ForeignService for Netboot {
     async fn heard(&self, interface: &str, sighting: foreign::Sighting) {
         let foreign::Sighting { server, answers, heard } = sighting;
+        self.core.boots.foreign(interface, server, heard.site.is_some());
         let noticed = if answers { Noticed::Answered } else { Noticed::Heard };
         let sighting = Sighting { server, noticed, boots: heard.boots, site: heard.site };
         self.tell(Event::Foreign { interface: interface.to_owned(), sighting }).await;
@@ -150,7 +170,12 @@ impl NdpService for Netboot {
     fn answer(&self, message: &[u8], source: Ipv6Addr) -> NdpAnswer {
         let booting = self.booting.lock().unwrap_or_else(PoisonError::into_inner);
         match ndp::answer(&booting, message, source, pxe::Time(now().0)) {
-            Ok(advertisement) => NdpAnswer::Send(advertisement.to_vec()),
+            Ok(advertisement) => {
+                if let Some(mac) = ndp::sender_of(source) {
+                    self.core.boots.card(&self.core.world(), mac, What::Router);
+                }
+                NdpAnswer::Send(advertisement.to_vec())
+            }
             Err(why) if why.is_malformed() => NdpAnswer::Malformed(why.to_string()),
             Err(why) => NdpAnswer::Silence(why.to_string()),
         }
@@ -198,13 +223,31 @@ impl FileService for Netboot {
             Served::File(file) => {
                 let Some(mac) = holder else { return };
                 let kind = match file {
-                    StoreFile::Kernel => "kernel",
-                    StoreFile::Ramdisk => "ramdisk",
-                    StoreFile::Shim | StoreFile::Grub | StoreFile::Undionly | StoreFile::Snponly => "loader",
+                    StoreFile::Kernel | StoreFile::KernelArm64 => "kernel",
+                    StoreFile::Ramdisk | StoreFile::RamdiskArm64 => "ramdisk",
+                    StoreFile::Shim
+                    | StoreFile::Grub
+                    | StoreFile::Undionly
+                    | StoreFile::Snponly
+                    | StoreFile::ShimArm64
+                    | StoreFile::GrubArm64
+                    | StoreFile::IpxeArm64 => "loader",
                 };
                 self.record(mac, kind, format!("{} sent", file.client_name()));
             }
             Served::Script(Script::GrubConfig | Script::Autoexec) => {}
         }
+    }
+
+    fn asked(&self, fetch: Fetch, what: Option<Served>, asker: &Asker) {
+        let world = self.core.world();
+        let own = match what {
+            Some(Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac))) => Some(mac),
+            Some(Served::Script(Script::GrubConfig | Script::Autoexec) | Served::File(_)) | None => None,
+        };
+        let task =
+            own.filter(|_| fetch.is_whole()).and_then(hardware).map(|mac| boot_task(&world.fleet, &mac));
+        let told = task.as_ref().map(told);
+        self.core.boots.fetch(&world, asker.peer.ip(), own, Fetch { told, ..fetch });
     }
 }

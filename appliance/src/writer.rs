@@ -1,11 +1,14 @@
 //! The one loop that changes anything: events in, one transaction per batch, effects and answers out after the commit.
 //!
-//! Everybody else reads an immutable [`World`]. A batch that can't be saved never happened: its answers are refusals and
-//! the world stays as it was. Only a DHCP client whose lease runs is still answered then, with the rest of it.
+//! Everybody else reads an immutable [`World`], which shares with the next one all that did not change. A batch that
+//! can't be saved never happened: its answers are refusals and the world stays as it was. Only a DHCP client whose lease
+//! runs is still answered then, with the rest of it. Offers of addresses promise nothing: they are not saved, and are
+//! sent before the commit, unless it is known that nothing can be saved.
 
 mod addresses;
 mod draft;
 mod import;
+mod nics;
 mod run;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -19,12 +22,16 @@ use fleet::network::Rule;
 use fleet::{Catalog, Change, Denied, Event, Fleet, Reply, Site, Time};
 use protocol::{HardwareAddress, IdentityFile, NodeId};
 use pxe::Mac;
-use pxe::dhcp::{Arrival, LeaseChange, Leases, Network};
+use pxe::dhcp::{Arrival, LeaseChange, Leases, Malformed, Network, Request};
+use pxe::trace::Answer;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::reservation::Reservation;
 use crate::space::Space;
 use crate::store::{Log, Store, StoreError};
+use crate::trace::Recorder;
+pub use addresses::Urgency;
+use nics::Nics;
 use run::Writer;
 use told::Told;
 
@@ -35,15 +42,17 @@ const QUEUE: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct World {
     /// Nodes, images, plans, jobs, certificates.
-    pub fleet: Fleet,
+    pub fleet: Arc<Fleet>,
     /// Addresses.
     pub leases: Leases,
     /// Servers that were made known before they came.
-    pub reservations: BTreeMap<Mac, Reservation>,
-    /// The site, with the fixed addresses.
-    pub site: Site,
+    pub reservations: Arc<BTreeMap<Mac, Reservation>>,
+    /// The site, with the addresses that nodes have.
+    pub site: Arc<Site>,
     /// Nodes whose state document can't be made, and why.
-    pub unsettled: BTreeMap<NodeId, String>,
+    pub unsettled: Arc<BTreeMap<NodeId, String>>,
+    /// Whose NIC is whose.
+    nics: Arc<Nics>,
     /// The number of the log's last line.
     pub seq: u64,
 }
@@ -67,6 +76,40 @@ pub struct Packet {
     /// Port and source.
     pub arrival: Arrival,
 }
+
+/// A DHCP packet that was read.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The interface it came in by.
+    pub interface: Arc<str>,
+    /// What it says.
+    pub request: Request,
+    /// Port and source.
+    pub arrival: Arrival,
+}
+
+impl Packet {
+    /// Reads the packet.
+    ///
+    /// # Errors
+    /// [`Malformed`]: it is not DHCP as a client speaks it.
+    pub fn read(self) -> Result<Question, Malformed> {
+        let request = Request::parse(&self.bytes)?;
+        Ok(Question { interface: self.interface, request, arrival: self.arrival })
+    }
+}
+
+/// A question with its answer.
+#[derive(Debug)]
+pub struct Answered {
+    /// What was asked.
+    pub question: Question,
+    /// What to do about it.
+    pub answer: DhcpAnswer,
+}
+
+/// Answers to questions, in as many parts as there are moments at which they may leave.
+pub type Answers = mpsc::UnboundedSender<Vec<Answered>>;
 
 /// What an operator wants of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,15 +172,15 @@ pub struct Done {
 pub enum DhcpAnswer {
     /// Send this; what it promises is durable.
     Send(Box<pxe::dhcp::Reply>),
-    /// Say nothing, for this reason.
-    Silence(String),
+    /// Say nothing: for this reason, or because the client expects nothing.
+    Silence(Answer),
     /// Say nothing: it was not DHCP as a client speaks it.
     Malformed(String),
 }
 
 enum Input {
     Event(Box<Event>, oneshot::Sender<Result<Done, Refused>>),
-    Dhcp(Box<Packet>, oneshot::Sender<DhcpAnswer>),
+    Dhcp(Vec<Question>, Answers),
     Address(AddressWish, oneshot::Sender<Result<(), Refused>>),
     Release { mac: Mac, done: oneshot::Sender<Result<LeaseChange, Refused>> },
     Escrow { node: NodeId, files: Vec<IdentityFile>, done: oneshot::Sender<Result<(), Refused>> },
@@ -155,6 +198,24 @@ pub struct Core {
     pub space: Space,
     /// Roles and services.
     pub catalog: Arc<Catalog>,
+    /// The networks, as configured.
+    pub networks: Arc<[Network]>,
+    /// What booting machines sent and were answered; in memory only.
+    pub boots: Recorder,
+}
+
+impl Input {
+    /// How much of a batch it is.
+    fn weight(&self) -> usize {
+        match self {
+            Input::Dhcp(questions, _) => questions.len(),
+            Input::Event(..)
+            | Input::Address(..)
+            | Input::Release { .. }
+            | Input::Escrow { .. }
+            | Input::Identity { .. } => 1,
+        }
+    }
 }
 
 impl std::fmt::Debug for Input {
@@ -175,31 +236,34 @@ impl Core {
         networks: Vec<Wired>,
         site: Site,
     ) -> Result<(Core, std::thread::JoinHandle<()>), StoreError> {
-        let leases = store.leases()?;
-        let mut world = World {
-            fleet: store.fleet()?,
+        let (mut fleet, leases) = (store.fleet()?, store.leases()?);
+        for Wired { dhcp, rule } in &networks {
+            fleet.put(Change::Network(Box::new(fleet::network::Network::new(dhcp, *rule))));
+        }
+        let networks: Vec<_> = networks.into_iter().map(|wired| wired.dhcp).collect();
+        let nics = Nics::of(&fleet);
+        let site = Site { addresses: nics.addresses(&leases), ..site };
+        let world = World {
+            fleet: Arc::new(fleet),
             leases,
-            reservations: store.reservations()?,
-            site,
-            unsettled: BTreeMap::new(),
+            reservations: Arc::new(store.reservations()?),
+            site: Arc::new(site),
+            unsettled: Arc::default(),
+            nics: Arc::new(nics),
             seq: store.last_seq()?,
         };
-        world.site.addresses = addresses(&world.leases);
-        for Wired { dhcp, rule } in &networks {
-            let watched = fleet::network::Network::new(dhcp, *rule);
-            world.fleet.put(Change::Network(Box::new(watched)));
-        }
-        let networks = networks.into_iter().map(|wired| wired.dhcp).collect();
         let catalog = Arc::new(catalog);
         let (inputs, receiver) = mpsc::channel(QUEUE);
         let (publish, view) = watch::channel(Arc::new(world));
         let space = Space::new(store.folder());
         let (shared, told) = (Arc::clone(&catalog), Told::default());
-        let writer = Writer { store, publish, catalog: shared, networks, space: space.clone(), told };
+        let (space_too, held, known) = (space.clone(), Vec::new(), networks.clone().into());
+        let writer = Writer { store, publish, catalog: shared, networks, space: space_too, told, held };
         let thread = std::thread::Builder::new().name("writer".to_owned());
         let thread = thread.spawn(move || writer.run(receiver));
         let thread = thread.map_err(|source| StoreError::Thread { source })?;
-        Ok((Core { inputs, world: view, log, space, catalog }, thread))
+        let boots = Recorder::default();
+        Ok((Core { inputs, world: view, log, space, catalog, networks: known, boots }, thread))
     }
 
     /// What is, as of the last commit.
@@ -231,14 +295,24 @@ impl Core {
         }
     }
 
-    /// Brings a DHCP packet; the lease is durable when this returns.
+    /// Brings one DHCP packet; what the answer promises is durable when this returns.
     pub async fn dhcp(&self, packet: Packet) -> DhcpAnswer {
-        let (done, answer) = oneshot::channel();
-        let stopping = || DhcpAnswer::Silence(Refused::Stopping.to_string());
-        match self.send(Input::Dhcp(Box::new(packet), done)).await {
-            Ok(()) => answer.await.unwrap_or_else(|_| stopping()),
-            Err(_) => stopping(),
+        let (answers, mut answer) = mpsc::unbounded_channel();
+        match packet.read() {
+            Ok(question) => self.ask(vec![question], &answers).await,
+            Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
         }
+        drop(answers);
+        let answered = answer.recv().await.and_then(|mut answers| answers.pop());
+        let stopping = || DhcpAnswer::Silence(Answer::unable(&Refused::Stopping.to_string()));
+        answered.map_or_else(stopping, |answered| answered.answer)
+    }
+
+    /// Brings DHCP packets. There is one answer for each, unless the daemon is stopping; what it promises is durable
+    /// when it comes.
+    pub async fn ask(&self, questions: Vec<Question>, answers: &Answers) {
+        // Not taken: the daemon is stopping, and nobody hears the silence.
+        drop(self.send(Input::Dhcp(questions, answers.clone())).await);
     }
 
     /// Fixes or reserves an address, or takes that back.
@@ -290,11 +364,6 @@ impl Core {
 pub fn now() -> Time {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The address every NIC has: one that was set for it counts from when it has taken it.
-fn addresses(leases: &Leases) -> BTreeMap<HardwareAddress, std::net::Ipv4Addr> {
-    leases.iter().filter_map(|(mac, lease)| Some((hardware(mac)?, lease.in_use()))).collect()
 }
 
 /// The same address in the words of the agents' protocol.

@@ -24,6 +24,7 @@ pub mod probe;
 mod reply;
 mod request;
 mod standing;
+mod taken;
 mod why;
 
 pub use client::{Arch, Hostname, Ipxe, Uuid, VendorClass};

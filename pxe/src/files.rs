@@ -5,10 +5,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Mac;
 
 /// Longest name looked at; the longest real one is below 50 octets.
 pub const LONGEST_NAME: usize = 200;
+
+/// The name of no file: what a machine is told to fetch that shall go on to the next entry of its boot order.
+pub const LOCAL_BOOT: &str = "local-boot";
 
 /// How a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +25,8 @@ pub enum Transport {
 }
 
 /// A file of the boot store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StoreFile {
     /// The kernel of the boot ramdisk.
     Kernel,
@@ -34,6 +40,16 @@ pub enum StoreFile {
     Undionly,
     /// iPXE for UEFI machines, for those that GRUB does not suit.
     Snponly,
+    /// [`StoreFile::Kernel`] for 64-bit ARM.
+    KernelArm64,
+    /// [`StoreFile::Ramdisk`] for 64-bit ARM.
+    RamdiskArm64,
+    /// [`StoreFile::Shim`] for 64-bit ARM.
+    ShimArm64,
+    /// [`StoreFile::Grub`] for 64-bit ARM.
+    GrubArm64,
+    /// iPXE for 64-bit ARM.
+    IpxeArm64,
 }
 
 /// What a name means.
@@ -62,6 +78,9 @@ pub enum NotFound {
     /// A loader asks for it every time and does without it: not worth a line in a log.
     #[error("an optional file which boot loaders ask for and we do not have")]
     Probe,
+    /// [`LOCAL_BOOT`]: the machine was told to ask for it, so that it goes on to its own disk.
+    #[error("there is none, on purpose: the machine goes on to its own disk")]
+    OnPurpose,
     /// Anything else.
     #[error("no such file")]
     Unknown,
@@ -91,8 +110,24 @@ pub enum Refused {
 }
 
 impl StoreFile {
-    /// All of them, for a shell that wants to see at its start that they are there.
-    pub const ALL: [StoreFile; 6] = [
+    /// All of them.
+    pub const ALL: [StoreFile; 11] = [
+        StoreFile::Kernel,
+        StoreFile::Ramdisk,
+        StoreFile::Shim,
+        StoreFile::Grub,
+        StoreFile::Undionly,
+        StoreFile::Snponly,
+        StoreFile::KernelArm64,
+        StoreFile::RamdiskArm64,
+        StoreFile::ShimArm64,
+        StoreFile::GrubArm64,
+        StoreFile::IpxeArm64,
+    ];
+
+    /// Those that a boot store must have, for a shell that wants to see at its start that they are there. The others
+    /// are for machines that a site may not have.
+    pub const REQUIRED: [StoreFile; 6] = [
         StoreFile::Kernel,
         StoreFile::Ramdisk,
         StoreFile::Shim,
@@ -111,6 +146,11 @@ impl StoreFile {
             StoreFile::Grub => "grubnetx64.efi",
             StoreFile::Undionly => "undionly.kpxe",
             StoreFile::Snponly => "snponly.efi",
+            StoreFile::KernelArm64 => "vmlinuz-arm64",
+            StoreFile::RamdiskArm64 => "initrd-arm64.img",
+            StoreFile::ShimArm64 => "shimaa64.efi",
+            StoreFile::GrubArm64 => "grubnetaa64.efi",
+            StoreFile::IpxeArm64 => "ipxe-arm64.efi",
         }
     }
 
@@ -125,7 +165,21 @@ impl StoreFile {
             StoreFile::Grub => "sb/grubx64.efi",
             StoreFile::Undionly => "undionly.kpxe",
             StoreFile::Snponly => "snponly.efi",
+            StoreFile::KernelArm64 => "boot/arm64/vmlinuz",
+            StoreFile::RamdiskArm64 => "boot/arm64/initrd.img",
+            StoreFile::ShimArm64 => "sb/shimaa64.efi",
+            StoreFile::GrubArm64 => "sb/grubaa64.efi",
+            StoreFile::IpxeArm64 => "ipxe-arm64.efi",
         }
+    }
+
+    /// A kernel or a ramdisk: too big for TFTP.
+    #[must_use]
+    pub const fn is_system(self) -> bool {
+        matches!(
+            self,
+            StoreFile::Kernel | StoreFile::Ramdisk | StoreFile::KernelArm64 | StoreFile::RamdiskArm64
+        )
     }
 }
 
@@ -190,14 +244,14 @@ fn named(parts: &[&str], transport: Transport) -> Resolved {
         ["boot", mac, "script.ipxe"] => {
             in_path(mac).map_or(Resolved::NotFound(NotFound::Unknown), Resolved::NodeScript)
         }
+        [LOCAL_BOOT] => Resolved::NotFound(NotFound::OnPurpose),
         _ if is_probe(parts) => Resolved::NotFound(NotFound::Probe),
         _ => Resolved::NotFound(NotFound::Unknown),
     }
 }
 
 fn stored(file: StoreFile, transport: Transport) -> Resolved {
-    let big = matches!(file, StoreFile::Kernel | StoreFile::Ramdisk);
-    if big && transport == Transport::Tftp {
+    if file.is_system() && transport == Transport::Tftp {
         return Resolved::Refused(Refused::HttpOnly);
     }
     Resolved::Static(file)
@@ -215,8 +269,7 @@ fn is_probe(parts: &[&str]) -> bool {
             matches!(*name, "revocations_sku.efi" | "revocations_sbat.efi" | "revocations.efi")
                 || (name.starts_with("shim_certificate") && name.ends_with(".efi"))
         }
-        ["grub", "x86_64-efi", "grub.cfg"] => true,
-        ["grub", "x86_64-efi", name] => name.ends_with(".lst"),
+        ["grub", "x86_64-efi" | "arm64-efi", name] => *name == "grub.cfg" || name.ends_with(".lst"),
         ["grub", name] => name.starts_with("grub.cfg-"),
         _ => false,
     }
@@ -253,6 +306,10 @@ mod tests {
             ("/grub/x86_64-efi/command.lst", probe),
             ("/grub/x86_64-efi/grub.cfg", probe),
             ("/grub/grub.cfg-amd64", probe),
+            ("/grub/arm64-efi/fs.lst", probe),
+            ("/sb//grubaa64.efi", Resolved::Static(StoreFile::GrubArm64)),
+            ("local-boot", Resolved::NotFound(NotFound::OnPurpose)),
+            ("/local-boot", Resolved::NotFound(NotFound::OnPurpose)),
         ];
         for (name, meaning) in table {
             for transport in [Transport::Tftp, Transport::Http] {
@@ -263,7 +320,12 @@ mod tests {
 
     #[test]
     fn big_files_go_by_http_only() {
-        for (name, file) in [("/boot/vmlinuz", StoreFile::Kernel), ("boot//initrd.img", StoreFile::Ramdisk)] {
+        for (name, file) in [
+            ("/boot/vmlinuz", StoreFile::Kernel),
+            ("boot//initrd.img", StoreFile::Ramdisk),
+            ("/boot/arm64/vmlinuz", StoreFile::KernelArm64),
+            ("/boot/arm64/initrd.img", StoreFile::RamdiskArm64),
+        ] {
             assert_eq!(resolve(name.as_bytes(), Transport::Http), Resolved::Static(file));
             assert_eq!(resolve(name.as_bytes(), Transport::Tftp), Resolved::Refused(Refused::HttpOnly));
         }

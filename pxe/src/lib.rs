@@ -13,12 +13,14 @@
 
 pub mod boot;
 pub mod dhcp;
+pub mod diagnose;
 pub mod files;
 pub mod mac;
 pub mod ndp;
 pub mod script;
 pub mod tftp;
 pub mod time;
+pub mod trace;
 
 pub use boot::{BootPath, HttpBase};
 pub use mac::Mac;

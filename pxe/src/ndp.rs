@@ -155,6 +155,13 @@ fn sender(message: &[u8]) -> Result<Option<Mac>, Why> {
     if options.is_empty() { Ok(mac) } else { Err(Why::OptionCut) }
 }
 
+/// The card that this link-local address was made of, as firmware makes it; none of any other address.
+#[must_use]
+pub fn sender_of(source: Ipv6Addr) -> Option<Mac> {
+    let [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, 0xff, 0xfe, d, e, f] = source.octets() else { return None };
+    Mac::new([a ^ 2, b, c, d, e, f]).ok()
+}
+
 /// The address that firmware gives itself before it knows any network (RFC 4291, appendix A): iPXE, edk2.
 fn link_local(mac: Mac) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.octets();

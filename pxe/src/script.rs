@@ -3,7 +3,7 @@
 //! Public by design: whoever is on the boot network can read every one of them, so a secret has no field here to be
 //! in. Everything that goes in is typed; the one free text, [`Reason`], is cut down to characters that neither
 //! interpreter gives a meaning to. No script ends by handing back to the firmware: on many machines that is a setup
-//! screen, for ever. They try again, and then restart the machine.
+//! screen, for ever. They try again, and then restart the machine. The one exception is [`LocalBoot::Return`].
 
 mod grub;
 mod ipxe;
@@ -16,6 +16,7 @@ use ipnet::Ipv4Net;
 pub use grub::{grub, grub_entry};
 pub use ipxe::{autoexec, ipxe};
 
+use crate::boot::LocalBoot;
 use crate::{BootPath, HttpBase, Mac};
 
 /// SHA-256 over the site CA certificate (DER). Public. Printed `sha256:` and 64 hexadecimal digits.
@@ -63,6 +64,8 @@ pub struct NodeView {
     pub task: BootTask,
     /// How it boots.
     pub path: BootPath,
+    /// How it is sent to its own disk, when it has nothing else to do.
+    pub local: LocalBoot,
 }
 
 impl Reason {
@@ -92,9 +95,10 @@ impl fmt::Display for CaPin {
 #[must_use]
 pub fn kernel_line(view: &NodeView) -> String {
     let NodeView { mac, address, controller, ca, path, .. } = view;
+    let serial = if path.is_arm64() { "ttyAMA0" } else { "ttyS0" };
     let gateway = view.gateway.map_or(String::new(), |gateway| format!("rackwright.gateway={gateway} "));
     format!(
         "rackwright.controller={controller} rackwright.ca={ca} rackwright.mac={mac} rackwright.address={address} \
-         {gateway}rackwright.path={path} console=tty0 console=ttyS0,115200n8 loglevel=4 panic=30"
+         {gateway}rackwright.path={path} console=tty0 console={serial},115200n8 loglevel=4 panic=30"
     )
 }

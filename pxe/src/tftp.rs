@@ -5,6 +5,7 @@
 //! word when one option's number cannot be read, and firmware then waits for its timeout.
 
 use crate::files::{NotFound, Refused, Resolved, Transport, resolve};
+use crate::trace::{End, Fetch};
 
 /// The block size of a client that asks for none.
 pub const DEFAULT_BLOCK: u16 = 512;
@@ -100,6 +101,17 @@ struct Asked {
 }
 
 impl Transfer {
+    /// What the black box keeps of a request with these options, once it has ended.
+    #[must_use]
+    pub fn fetch(&self, name: &str, end: End) -> Fetch {
+        Fetch {
+            block: self.asked.block.then_some(self.block),
+            window: self.asked.window.then_some(self.window),
+            size: self.asked.size,
+            ..Fetch::tftp(name, end)
+        }
+    }
+
     /// The OACK that opens the transfer of `size` octets; None when the client asked for no option that we take, and
     /// the first block opens it.
     #[must_use]

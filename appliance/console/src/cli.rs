@@ -1,5 +1,6 @@
 //! The words of the command line. Every command has at least two examples in its help.
 
+mod doctor;
 mod image;
 mod job;
 mod network;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::ImageCommand;
 pub(crate) use job::{EventCommand, JobCommand};
 pub(crate) use network::NetworkCommand;
@@ -107,6 +109,16 @@ With --check the exit code is 9 when something needs attention.")]
         #[arg(long)]
         check: bool,
     },
+    /// What is wrong with network boot, and what to do about it
+    #[command(after_help = "Examples:
+  rackwright doctor
+  rackwright doctor --area pxe
+  rackwright doctor -o json
+
+Looks at the listeners, the boot files, every provisioning network and the last
+boots of every machine; the worst comes first. The exit code is 9 when something
+is wrong for certain or likely so. One machine step by step: node why.")]
+    Doctor(DoctorArgs),
     /// Servers: see, approve, plan, rebuild
     #[command(
         subcommand,

@@ -1,9 +1,9 @@
 //! From a command to the module of its noun.
 
-use crate::cli::{AnsibleCommand, Command};
+use crate::cli::{AnsibleCommand, Area, Command, DoctorArgs};
 use crate::failure::{Failure, exit};
 use crate::session::Session;
-use crate::{ansible, apply, event, image, job, network, node, plan, service, status};
+use crate::{ansible, apply, doctor, event, image, job, network, node, plan, service, status};
 
 /// Does it; tells what went wrong and gives the exit code.
 pub(crate) async fn dispatch(session: &mut Session, command: Command) -> u8 {
@@ -16,6 +16,7 @@ pub(crate) async fn dispatch(session: &mut Session, command: Command) -> u8 {
 async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failure> {
     match command {
         Command::Status { watch, check } => status::status(session, watch, check).await,
+        Command::Doctor(DoctorArgs { area: Area::Pxe }) => doctor::doctor(session).await,
         Command::Node(verb) => node::node(session, verb).await,
         Command::Network(verb) => network::network(session, verb).await,
         Command::Plan(verb) => plan::plan(session, verb).await,

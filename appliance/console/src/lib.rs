@@ -11,8 +11,10 @@ pub mod cli;
 
 mod ansible;
 mod apply;
+mod boot;
 mod client;
 mod dispatch;
+mod doctor;
 mod event;
 mod failure;
 mod follow;

@@ -19,9 +19,9 @@ impl Tone {
     pub(crate) fn of(word: &str) -> Tone {
         match word {
             "active" | "ok" | "running" | "done" | "verified" => Tone::Good,
-            "attention" | "failed" | "silent" | "rejected" | "degraded" => Tone::Bad,
+            "attention" | "fail" | "failed" | "silent" | "rejected" | "degraded" => Tone::Bad,
             "discovered" | "inspecting" | "imaging" | "verifying" | "booting" | "enrolling" | "draining"
-            | "busy" | "activating" | "deactivating" | "reloading" | "waiting" => Tone::Busy,
+            | "busy" | "warn" | "activating" | "deactivating" | "reloading" | "waiting" => Tone::Busy,
             _ => Tone::Plain,
         }
     }

@@ -110,6 +110,29 @@ fn scaled(count: u64, step: u64, units: &[&str]) -> String {
     }
 }
 
+/// A text after its label in lines of at most so many cells; the lines after the first begin where the text does. A word
+/// that is longer than a line has one to itself.
+pub(crate) fn fill(label: &str, text: &str, cells: usize) -> String {
+    let indent = width(label);
+    let mut lines = vec![label.to_owned()];
+    let mut used = indent;
+    for word in text.split(' ') {
+        let (room, begun) = (cells.saturating_sub(used), used > indent);
+        if begun && width(word) + 1 > room {
+            lines.push(" ".repeat(indent));
+            used = indent;
+        }
+        let Some(line) = lines.last_mut() else { break };
+        if used > indent {
+            line.push(' ');
+            used += 1;
+        }
+        line.push_str(word);
+        used += width(word);
+    }
+    lines.join("\n")
+}
+
 /// Seconds in the two largest units: `8s`, `3m20s`, `2h5m`, `4d`.
 pub(crate) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);

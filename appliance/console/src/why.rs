@@ -2,6 +2,7 @@
 
 use fleet::view::{EventRow, NodeRow, Why};
 
+use crate::boot;
 use crate::event::event_table;
 use crate::failure::{Failure, exit};
 use crate::node::{headline, path};
@@ -11,10 +12,27 @@ use crate::terminal::Look;
 use crate::text::{date_and_clock, duration, seconds};
 
 pub(crate) async fn why(session: &mut Session, node: &str) -> Result<u8, Failure> {
-    let answer = session.client.get(&path(node, "why")).await?;
+    let answer = match session.client.get(&path(node, "why")).await {
+        // A machine that is no node yet may have tried to boot all the same.
+        Err(Failure::Refused { error, exit: exit::NOT_FOUND }) if is_mac(node) => {
+            return match boot::card(session, node).await {
+                Err(Failure::Refused { exit: exit::NOT_FOUND, .. }) => {
+                    Err(Failure::Refused { error, exit: exit::NOT_FOUND })
+                }
+                told => told,
+            };
+        }
+        answer => answer?,
+    };
     let now = session.now();
     session.show(&answer, |answer, look| Ok(render_why(&answer.item::<Why>()?, look, now)))?;
     Ok(exit::OK)
+}
+
+/// Whether a word can only be a MAC, in one of the four spellings.
+fn is_mac(word: &str) -> bool {
+    let digits = word.chars().filter(char::is_ascii_hexdigit).count();
+    digits == 12 && word.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '-' | '.'))
 }
 
 /// Why a node is where it is.
@@ -30,6 +48,9 @@ pub(crate) fn render_why(why: &Why, look: &Look, now: u64) -> String {
         page.line("  (nothing is recorded)");
     } else {
         page.table(&event_table(why.facts.iter().map(without_node)), look);
+    }
+    if let Some(boot) = &why.boot {
+        boot::add(&mut page, boot, look, now);
     }
     page.next(next_command(&why.node));
     page.into_text()

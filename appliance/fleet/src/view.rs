@@ -1,5 +1,6 @@
 //! The read model: what people and scripts see. The keys of these structures are the `-o json` contract.
 
+mod boot;
 mod job;
 mod lease;
 mod network;
@@ -17,6 +18,9 @@ use crate::image::Image;
 use crate::patience::{self, SILENT_SECONDS};
 use crate::{Catalog, Fleet, Node, Site, State, Time};
 
+pub use boot::{
+    AttemptView, BootRow, BootView, CheckRow, DoctorView, FindingRow, StepView, boot_row, boot_view,
+};
 use job::percent;
 pub use job::{JobRow, job_row};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
@@ -165,6 +169,9 @@ pub struct Why {
     pub until: Option<String>,
     /// The facts that led here, oldest first.
     pub facts: Vec<EventRow>,
+    /// How it booted from the network last; none when it did not since the controller started.
+    #[serde(default)]
+    pub boot: Option<BootView>,
 }
 
 /// An image.

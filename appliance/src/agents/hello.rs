@@ -10,11 +10,12 @@ use crate::writer::now;
 
 impl Agents {
     pub(super) async fn hello(&self, hello: Hello) -> Result<HelloReply, AgentRefusal> {
-        if hello.protocol != protocol::VERSION {
-            return Err(AgentRefusal::Version(hello.protocol));
+        let first = self.first(&hello).await;
+        if let Ok(mac) = hello.boot.mac.as_str().parse() {
+            let refused = first.as_ref().err().map(ToString::to_string);
+            self.core.boots.hello(&self.core.world(), mac, refused);
         }
-        hello.check()?;
-        let reply = self.say(&hello).await?;
+        let reply = first?;
         if !matches!(reply.verdict, Verdict::Waiting { .. }) || hello.wait_seconds == 0 {
             return Ok(reply);
         }
@@ -23,6 +24,14 @@ impl Agents {
         let before = standing(&self.core.world().fleet, node, &key);
         self.wait_for(hello.wait_seconds, |world| standing(&world.fleet, node, &key) != before).await;
         self.say(&hello).await
+    }
+
+    async fn first(&self, hello: &Hello) -> Result<HelloReply, AgentRefusal> {
+        if hello.protocol != protocol::VERSION {
+            return Err(AgentRefusal::Version(hello.protocol));
+        }
+        hello.check()?;
+        self.say(hello).await
     }
 
     async fn say(&self, hello: &Hello) -> Result<HelloReply, AgentRefusal> {

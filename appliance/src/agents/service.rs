@@ -1,9 +1,11 @@
 //! The agents' routes behind the HTTPS listener.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
+use pxe::trace::What;
 
 use super::{AgentRefusal, Agents, Answer, Asked};
 use crate::listen::https::{AgentService, BODY_LIMIT, Caller, IMAGE_BLOCK, refusal};
@@ -15,6 +17,10 @@ const HELLO_LIMIT: usize = 128 << 10;
 impl AgentService for Agents {
     fn body_limit(&self, path: &str) -> usize {
         if path == protocol::routes::HELLO { HELLO_LIMIT } else { BODY_LIMIT }
+    }
+
+    fn turned_away(&self, peer: SocketAddr, why: &str) {
+        self.core.boots.address(peer.ip(), What::Tls { why: why.into() });
     }
 
     async fn call(&self, caller: &Caller, request: Request<Bytes>) -> Response<Stream> {

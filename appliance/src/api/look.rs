@@ -51,6 +51,9 @@ impl Api {
             }
             ["v1", "networks"] => rows(view::network_rows(&world.fleet)),
             ["v1", "network", "leases"] => rows(view::lease_rows(&world.fleet, &world.leases, now())),
+            ["v1", "network", "trace"] => self.traces(&world),
+            ["v1", "network", "trace", mac] => self.trace(&world, mac),
+            ["v1", "doctor"] => self.doctor(&world).await,
             ["v1", "services"] => self.services(&world, query.text("node")).await,
             ["v1", "services", node, unit, "logs"] => self.logs(node, unit, query.number("lines", 50)).await,
             ["v1", "events"] => self.events(query).await,
@@ -99,12 +102,14 @@ impl Api {
         let node = world.fleet.find(name, &world.site.ca)?;
         let wait = fleet::patience::wait(&world.fleet, node);
         let facts = self.lines(0, WHY_LINES, Some(node)).await?;
+        let boot = self.boot_of(world, node);
         let node = row(world, node);
         one(Why {
             waiting: node.waiting.clone(),
             node,
             until: wait.and_then(|wait| wait.until).map(|at| at.to_string()),
             facts,
+            boot,
         })
     }
 

@@ -20,6 +20,7 @@ pub(super) fn api(state: &State) -> Api {
         images: Arc::new(images),
         answers: Answers::default(),
         listeners: Vec::new(),
+        boot: folder.join("boot"),
         own: None,
     }
 }

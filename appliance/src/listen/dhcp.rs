@@ -3,10 +3,15 @@
 //! Two sockets per port. One has no address, or the kernel would not give it broadcasts; the other has ours, so that
 //! what is sent comes from it, whatever other addresses the interface has. Both are tied to the interface.
 //!
-//! Refuses to know what a packet means: it hands raw bytes to the [`DhcpService`], which decides inside the writer
-//! and answers when the lease is durable. All that is read here is the hardware address, as a key for the rate.
+//! What has arrived is handed on together, and so are the answers, so that a thousand servers that are switched on at
+//! once share the data base's syncs. When more arrives than the writer can take, it waits here, in the order of what
+//! would be lost.
+//!
+//! Refuses to know what a packet means: the [`DhcpService`] reads it, decides inside the writer and answers when what
+//! the answer promises is durable. All that is read here is the hardware address, as a key for the rate.
 
 mod bucket;
+mod queue;
 #[cfg(test)]
 mod tests;
 
@@ -16,21 +21,26 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pxe::dhcp::{Arrival, Door};
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
 
 use super::supervise::supervise;
 use super::{ListenerState, Place, Stop};
+use crate::writer::Urgency;
 use bucket::Buckets;
+use queue::Queue;
 
 /// The ports of RFC 2131 §4.1 and of PXE 2.1 §2.2.
 pub const PORTS: [(Door, u16); 2] = [(Door::Lan, 67), (Door::Proxy, 4011)];
 
-/// Packets that wait for the writer at once. Clients repeat themselves: more waiting is only older questions.
-const IN_FLIGHT: usize = 256;
-/// What the kernel keeps while we are busy, in bytes: a thousand servers switched on at once.
-const RECEIVE_BUFFER: usize = 1 << 20;
+/// Packets that are with the writer at once: what it takes into one transaction, and the next while it syncs.
+const IN_FLIGHT: usize = 1024;
+/// Packets read from one socket before the other has its turn.
+const DRAIN: usize = 256;
+/// What the kernel keeps while we are busy, in bytes: some thousand packets.
+const RECEIVE_BUFFER: usize = 4 << 20;
 /// The largest packet that a client may send, in bytes: an Ethernet frame's worth.
 const LARGEST: usize = 1500;
 /// Where BOOTP has the client's hardware address (RFC 951 §3).
@@ -40,7 +50,7 @@ const CHADDR: std::ops::Range<usize> = 28..34;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DhcpIn {
     /// The interface.
-    pub interface: String,
+    pub interface: Arc<str>,
     /// The controller's address on it.
     pub address: Ipv4Addr,
     /// To which port, from where.
@@ -61,14 +71,30 @@ pub enum DhcpAnswer {
     },
     /// Say nothing, and that is normal.
     Silence,
-    /// Say nothing: it was not DHCP as a client speaks it.
-    Malformed(String),
 }
 
-/// Decides about packets. Called for many at once.
+/// Decides about packets.
 pub trait DhcpService: Send + Sync + 'static {
-    /// Answers one packet, once what the answer promises is durable.
-    fn answer(&self, packet: DhcpIn) -> impl Future<Output = DhcpAnswer> + Send;
+    /// A packet that was read.
+    type Question: Send;
+    /// The answer to one, still in the writer's words.
+    type Decided: Send;
+
+    /// Reads a packet, and says what is lost when there is no time for it.
+    ///
+    /// # Errors
+    /// What is wrong with a packet that is not DHCP as a client speaks it.
+    fn read(&self, packet: DhcpIn) -> Result<(Urgency, Self::Question), String>;
+
+    /// Hands questions to whoever decides. For each there will be one answer, once what it promises is durable.
+    fn ask(
+        &self,
+        questions: Vec<Self::Question>,
+        answers: &mpsc::UnboundedSender<Vec<Self::Decided>>,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// What to do about an answer.
+    fn say(&self, decided: Self::Decided) -> DhcpAnswer;
 }
 
 /// Serves one port of one interface until told to stop.
@@ -82,17 +108,19 @@ pub async fn serve<S: DhcpService>(
     let (interface, address) = (place.interface.clone(), place.address);
     let each = Arc::clone(&state);
     supervise(place, state, stop, move |_link| {
-        let desk = Desk {
-            interface: interface.clone(),
+        let mut desk = Desk {
+            interface: interface.as_str().into(),
             address,
             door,
             service: Arc::clone(&service),
             state: Arc::clone(&each),
-            permits: Arc::new(Semaphore::new(IN_FLIGHT)),
+            buckets: Buckets::default(),
+            queue: Queue::default(),
+            asked: 0,
         };
         async move {
             match desk.open(port) {
-                Ok((everyone, own)) => desk.receive(everyone, Arc::new(own)).await,
+                Ok((everyone, own)) => desk.serve(&everyone, &own).await,
                 Err(error) => error,
             }
         }
@@ -101,13 +129,17 @@ pub async fn serve<S: DhcpService>(
 }
 
 /// One port's sockets at work.
-struct Desk<S> {
-    interface: String,
+struct Desk<S: DhcpService> {
+    interface: Arc<str>,
     address: Ipv4Addr,
     door: Door,
     service: Arc<S>,
     state: Arc<ListenerState>,
-    permits: Arc<Semaphore>,
+    buckets: Buckets,
+    /// What waits here.
+    queue: Queue<S::Question>,
+    /// How many are with the writer.
+    asked: usize,
 }
 
 impl<S: DhcpService> Desk<S> {
@@ -120,58 +152,84 @@ impl<S: DhcpService> Desk<S> {
         Ok((everyone, own))
     }
 
-    /// Takes packets until a socket fails.
-    async fn receive(&self, everyone: UdpSocket, own: Arc<UdpSocket>) -> io::Error {
-        let mut buckets = Buckets::default();
-        let (mut one, mut two) = ([0u8; LARGEST], [0u8; LARGEST]);
+    /// Takes packets and gives answers until a socket fails.
+    async fn serve(&mut self, everyone: &UdpSocket, own: &UdpSocket) -> io::Error {
+        let (answers, mut decided) = mpsc::unbounded_channel();
         loop {
-            let (arrived, buffer) = tokio::select! {
-                arrived = everyone.recv_from(&mut one) => (arrived, &one),
-                arrived = own.recv_from(&mut two) => (arrived, &two),
-            };
-            match arrived {
-                Ok((length, SocketAddr::V4(source))) => {
-                    let bytes = buffer.get(..length).unwrap_or_default();
-                    self.take(bytes, source, &own, &mut buckets);
-                }
-                Ok((_, SocketAddr::V6(_))) => {}
-                // An answer of ours could not be delivered; the kernel tells it here.
-                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(e) => return e,
+            tokio::select! {
+                // Answers first: who has waited goes before who comes.
+                biased;
+                Some(decided) = decided.recv() => self.answer(decided, own).await,
+                ready = everyone.readable() => match ready.and_then(|()| self.drain(everyone)) {
+                    Ok(()) => {}
+                    Err(error) => return error,
+                },
+                ready = own.readable() => match ready.and_then(|()| self.drain(own)) {
+                    Ok(()) => {}
+                    Err(error) => return error,
+                },
+            }
+            let room = IN_FLIGHT.saturating_sub(self.asked).min(self.queue.len());
+            if room > 0 {
+                let questions = self.queue.next(room);
+                self.asked += questions.len();
+                self.service.ask(questions, &answers).await;
             }
         }
     }
 
-    /// Hands one packet on, unless there are too many.
-    fn take(&self, bytes: &[u8], source: SocketAddrV4, own: &Arc<UdpSocket>, buckets: &mut Buckets) {
+    /// Reads what a socket has.
+    fn drain(&mut self, socket: &UdpSocket) -> io::Result<()> {
+        let mut buffer = [0u8; LARGEST];
+        for _ in 0..DRAIN {
+            match socket.try_recv_from(&mut buffer) {
+                Ok((length, SocketAddr::V4(source))) => {
+                    self.take(buffer.get(..length).unwrap_or_default(), source);
+                }
+                Ok((_, SocketAddr::V6(_))) => {}
+                // An answer of ours could not be delivered; the kernel tells it here.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts one packet in the queue, unless there are too many.
+    fn take(&mut self, bytes: &[u8], source: SocketAddrV4) {
         self.state.received();
         let Some(chaddr) = bytes.get(CHADDR).and_then(|raw| raw.first_chunk::<6>()) else {
             return self.state.refused(format!("{} bytes from {source} are too few for DHCP", bytes.len()));
         };
-        if !buckets.take(*chaddr, Instant::now()) {
+        if !self.buckets.take(*chaddr, Instant::now()) {
             return self.state.dropped(format!("{} asks too often", mac(chaddr)));
         }
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return self.state.dropped(format!("{IN_FLIGHT} packets are waiting for the data base already"));
-        };
         let packet = DhcpIn {
-            interface: self.interface.clone(),
+            interface: Arc::clone(&self.interface),
             address: self.address,
             arrival: Arrival { door: self.door, source },
             bytes: bytes.to_vec(),
         };
-        let (service, state, own) = (Arc::clone(&self.service), Arc::clone(&self.state), Arc::clone(own));
-        tokio::spawn(async move {
-            match service.answer(packet).await {
-                DhcpAnswer::Send { to, packet } => match own.send_to(&packet, to).await {
-                    Ok(_) => state.answered(),
-                    Err(e) => state.trouble(format!("answering {to} failed: {e}")),
-                },
-                DhcpAnswer::Silence => {}
-                DhcpAnswer::Malformed(why) => state.refused(format!("malformed, from {source}: {why}")),
+        match self.service.read(packet) {
+            Err(why) => self.state.refused(format!("malformed, from {source}: {why}")),
+            Ok((urgency, question)) => {
+                if let Some(dropped) = self.queue.push(urgency, question) {
+                    self.state.dropped(dropped.to_string());
+                }
             }
-            drop(permit);
-        });
+        }
+    }
+
+    async fn answer(&mut self, decided: Vec<S::Decided>, own: &UdpSocket) {
+        self.asked = self.asked.saturating_sub(decided.len());
+        for decided in decided {
+            let DhcpAnswer::Send { to, packet } = self.service.say(decided) else { continue };
+            match own.send_to(&packet, to).await {
+                Ok(_) => self.state.answered(),
+                Err(e) => self.state.trouble(format!("answering {to} failed: {e}")),
+            }
+        }
     }
 }
 
@@ -181,8 +239,11 @@ fn socket(interface: &str, address: Ipv4Addr, port: u16) -> io::Result<UdpSocket
     socket.set_broadcast(true)?;
     socket.bind_device(Some(interface.as_bytes()))?;
     socket.set_nonblocking(true)?;
-    // The kernel may give less; then more is lost in a storm, and the clients ask again.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    // As much as an administrator may have, else as much as anybody may: then more is lost in a storm, and the clients
+    // ask again.
+    if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    }
     socket.bind(&SocketAddr::from((address, port)).into())?;
     UdpSocket::from_std(socket.into())
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pxe::Mac;
 use pxe::files::{Resolved, StoreFile, Transport};
+use pxe::trace::{End, Fetch};
 
 use crate::boot::BootStore;
 
@@ -55,6 +56,10 @@ pub trait FileService: Send + Sync + 'static {
 
     /// Something was sent to the end (TFTP: and acknowledged). Must not wait.
     fn served(&self, what: Served, asker: &Asker);
+
+    /// Something was asked for, and this is how it went, whatever that is; `what` it stands for, if it stands for
+    /// anything. A long transfer by HTTP is told of twice. Must not wait.
+    fn asked(&self, _fetch: Fetch, _what: Option<Served>, _asker: &Asker) {}
 }
 
 /// What to send.
@@ -113,6 +118,43 @@ impl<S: FileService> Files<S> {
 
     pub(super) fn served(&self, what: Served, asker: &Asker) {
         self.service.served(what, asker);
+    }
+
+    pub(super) fn asked(&self, fetch: Fetch, what: Option<Served>, asker: &Asker) {
+        self.service.asked(fetch, what, asker);
+    }
+}
+
+/// The whole of something on its way by HTTP: told of when it begins, and again when it was [`Underway::sent`] or this
+/// is dropped before.
+pub(super) struct Underway<S: FileService> {
+    files: Files<S>,
+    what: Served,
+    asker: Asker,
+    fetch: Fetch,
+    done: bool,
+}
+
+impl<S: FileService> Underway<S> {
+    pub(super) fn begin(files: Files<S>, what: Served, asker: Asker, fetch: Fetch) -> Self {
+        files.asked(Fetch { end: End::Begun, ..fetch.clone() }, Some(what), &asker);
+        Self { files, what, asker, fetch, done: false }
+    }
+
+    /// The last byte was handed on.
+    pub(super) fn sent(mut self) {
+        self.done = true;
+        self.files.served(self.what, &self.asker);
+        self.files.asked(self.fetch.clone(), Some(self.what), &self.asker);
+    }
+}
+
+impl<S: FileService> Drop for Underway<S> {
+    fn drop(&mut self) {
+        if !self.done {
+            let end = End::Stopped { sent: None, why: "the connection ended before the last byte".into() };
+            self.files.asked(Fetch { end, ..self.fetch.clone() }, Some(self.what), &self.asker);
+        }
     }
 }
 

@@ -11,12 +11,14 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::body::Body;
+use hyper::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use pxe::files::{NotFound, Resolved, Transport, resolve};
+use pxe::trace::{By, End, Fetch};
 use tokio::net::TcpStream;
 
-use super::files::{Asker, Content, FileService, Files, Served};
+use super::files::{Asker, Content, FileService, Files, Served, Underway};
 use super::serve::{accept, converse, drain, listen};
 use super::stream::{Stream, ranged, text};
 use super::supervise::supervise;
@@ -98,16 +100,17 @@ impl<S: FileService> Counter<S> {
             return response;
         }
         let resolved = resolve(path.as_bytes(), Transport::Http);
-        let Some(what) = Served::of(resolved) else { return self.refuse(resolved, path, peer) };
-        let asker = Asker {
-            peer,
-            interface: self.interface.clone(),
-            address: *self.address.ip(),
-            transport: Transport::Http,
+        let (interface, address) = (self.interface.clone(), *self.address.ip());
+        let asker = Asker { peer, interface, address, transport: Transport::Http };
+        let Some(what) = Served::of(resolved) else {
+            self.files.asked(fetch(&request, unserved(resolved)), None, &asker);
+            return self.refuse(resolved, path, peer);
         };
         match self.files.open(what, &asker).await {
             Ok(content) => self.send(content, what, asker, &request),
             Err(why) => {
+                let missing = End::Missing { why: why.as_str().into() };
+                self.files.asked(fetch(&request, missing), Some(what), &asker);
                 tracing::error!(%peer, path, %why, "boot file not there; GRUB will call it a bad shim signature");
                 self.state.refused(format!("{peer}: {path}: {why}"));
                 text(StatusCode::NOT_FOUND, "no such file")
@@ -117,7 +120,7 @@ impl<S: FileService> Counter<S> {
 
     fn refuse(&self, resolved: Resolved, path: &str, peer: SocketAddr) -> Response<Stream> {
         match resolved {
-            Resolved::NotFound(NotFound::Probe) => {
+            Resolved::NotFound(NotFound::Probe | NotFound::OnPurpose) => {
                 tracing::debug!(%peer, path, "http: an optional file we do not have");
                 self.state.answered();
                 text(StatusCode::NOT_FOUND, "no such file")
@@ -163,13 +166,38 @@ impl<S: FileService> Counter<S> {
             }
         };
         if request.method() == Method::HEAD {
+            self.files.asked(fetch(request, End::Told), Some(what), &asker);
             return response.map(|_| Stream::empty());
         }
         // A part of a file is not the file.
         if response.status() != StatusCode::OK {
+            let bytes = response.body().size_hint().lower();
+            self.files.asked(fetch(request, End::Part { bytes }), Some(what), &asker);
             return response;
         }
-        let files = self.files.clone();
-        response.map(|stream| stream.and_then(move || files.served(what, &asker)))
+        let whole = fetch(request, End::Whole { bytes: length });
+        let underway = Underway::begin(self.files.clone(), what, asker, whole);
+        response.map(|stream| stream.and_then(move || underway.sent()))
+    }
+}
+
+/// What the black box keeps of a request that ended so.
+fn fetch<B>(request: &Request<B>, end: End) -> Fetch {
+    let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let by = By::of_user_agent(agent.unwrap_or_default());
+    Fetch { head: request.method() == Method::HEAD, ..Fetch::http(request.uri().path(), by, end) }
+}
+
+/// How a request for nothing of ours ends.
+fn unserved(resolved: Resolved) -> End {
+    match resolved {
+        Resolved::NotFound(NotFound::Probe | NotFound::OnPurpose) => End::Optional,
+        Resolved::Refused(why) => End::Refused { why: why.to_string().into() },
+        Resolved::NotFound(NotFound::Unknown)
+        | Resolved::Static(_)
+        | Resolved::GrubConfig
+        | Resolved::Autoexec
+        | Resolved::NodeGrub(_)
+        | Resolved::NodeScript(_) => End::NotFound,
     }
 }

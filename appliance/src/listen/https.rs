@@ -64,6 +64,9 @@ pub trait AgentService: Send + Sync + 'static {
         BODY_LIMIT
     }
 
+    /// The handshake with somebody failed. Must not wait.
+    fn turned_away(&self, _peer: SocketAddr, _why: &str) {}
+
     /// Answers one request; its body is complete.
     fn call(&self, caller: &Caller, request: Request<Bytes>)
     -> impl Future<Output = Response<Stream>> + Send;
@@ -153,6 +156,7 @@ impl<S: AgentService> Desk<S> {
 
     fn turn_away(&self, peer: SocketAddr, why: &str) {
         tracing::warn!(%peer, why, "agent refused in the handshake");
+        self.service.turned_away(peer, why);
         self.state.refused(format!("{peer}: {why}"));
     }
 

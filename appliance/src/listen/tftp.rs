@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pxe::files::{NotFound, Transport};
 use pxe::tftp::{TftpAnswer, TftpError, TftpWhy, Transfer, decide};
+use pxe::trace::{End, Fetch};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
@@ -113,7 +114,15 @@ impl<S: FileService> Shelf<S> {
 
     /// One ERROR, from a port of its own as every answer (RFC 1350 §4).
     fn refuse(&self, error: &TftpError, peer: SocketAddr) {
-        if error.why == TftpWhy::NotFound(NotFound::Probe) {
+        let end = match error.why {
+            TftpWhy::NotFound(NotFound::Probe | NotFound::OnPurpose) => End::Optional,
+            TftpWhy::NotFound(NotFound::Unknown) => End::NotFound,
+            why @ (TftpWhy::Refused(_) | TftpWhy::ReadOnly | TftpWhy::Mode | TftpWhy::Malformed) => {
+                End::Refused { why: why.to_string().into() }
+            }
+        };
+        self.files.asked(Fetch::tftp(error.name.as_str(), end), None, &self.asker(peer));
+        if matches!(error.why, TftpWhy::NotFound(NotFound::Probe | NotFound::OnPurpose)) {
             tracing::debug!(%peer, name = %error.name, "tftp: an optional file we do not have");
             self.state.answered();
         } else {
@@ -139,7 +148,11 @@ impl<S: FileService> Shelf<S> {
         // Over a cap nothing is sent: the client asks again, and by then there is room.
         let seat = match self.gate.enter(peer.ip()) {
             Ok(seat) => seat,
-            Err(full) => return self.state.dropped(format!("{peer}: {what} not sent: {full}")),
+            Err(full) => {
+                let fetch = bounds.fetch(&what.to_string(), End::Busy);
+                self.files.asked(fetch, Some(what), &self.asker(peer));
+                return self.state.dropped(format!("{peer}: {what} not sent: {full}"));
+            }
         };
         if !self.busy().insert(peer) {
             return tracing::debug!(%peer, "tftp: a repeated request");
@@ -157,15 +170,12 @@ impl<S: FileService> Shelf<S> {
     }
 
     async fn send(&self, what: Served, bounds: Transfer, peer: SocketAddr) {
-        let asker = Asker {
-            peer,
-            interface: self.interface.clone(),
-            address: *self.address.ip(),
-            transport: Transport::Tftp,
-        };
+        let asker = self.asker(peer);
+        let told = |end| self.files.asked(bounds.fetch(&what.to_string(), end), Some(what), &asker);
         let content = match self.files.open(what, &asker).await {
             Ok(content) => content,
             Err(why) => {
+                told(End::Missing { why: why.as_str().into() });
                 tracing::warn!(%peer, %what, %why, "tftp: not there");
                 self.state.refused(format!("{peer}: {what}: {why}"));
                 return self.send_error(b"\0\x05\0\x01no such file\0", peer);
@@ -179,11 +189,22 @@ impl<S: FileService> Shelf<S> {
             Ok(socket) => socket,
             Err(e) => return self.state.dropped(format!("{peer}: {what} not sent: {e}")),
         };
+        let length = content.length();
         let ended = match Job::new(content, bounds, peer, socket) {
             Ok(job) => job.run(self.stop.clone()).await,
             Err(e) => Ended::Failed(e.to_string()),
         };
+        told(match &ended {
+            Ended::Whole => End::Whole { bytes: length },
+            Ended::Refused(said) => End::BrokenOff { said: said.as_str().into() },
+            Ended::Failed(why) => End::Stopped { sent: None, why: why.as_str().into() },
+        });
         self.ended(&ended, what, &asker);
+    }
+
+    fn asker(&self, peer: SocketAddr) -> Asker {
+        let (interface, address) = (self.interface.clone(), *self.address.ip());
+        Asker { peer, interface, address, transport: Transport::Tftp }
     }
 
     fn ended(&self, ended: &Ended, what: Served, asker: &Asker) {

@@ -1,26 +1,51 @@
 //! Who gets which address: DHCP packets, and what the operator fixes.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use fleet::event::Fact;
 use fleet::network::{Noticed, Sighting};
 use fleet::{Denied, Event, Node, State, Time};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
-use pxe::dhcp::{AddressError, Arrival, Decision, LeaseChange, Machine, Network, Policy, Request, Why};
+use pxe::dhcp::{
+    AddressError, Arrival, Decision, Kind, LeaseChange, LeaseState, Machine, Network, Policy, ReplyKind,
+    Request, Why,
+};
+use pxe::trace::Answer;
 
-use super::draft::Draft;
-use super::{AddressWish, DhcpAnswer, Packet, Refused, World, addresses, hardware};
+use super::draft::{Draft, Promise};
+use super::{AddressWish, DhcpAnswer, Question, Refused, World, hardware};
 use crate::reservation::Reservation;
 
 impl World {
     /// What is known of a machine beside its lease: whether an operator has admitted it, by approving the server or by
     /// reserving its hardware address.
     pub(super) fn machine(&self, mac: Mac) -> Machine {
-        let approved = || hardware(mac).is_some_and(|mac| self.fleet.knows(&mac));
-        Machine { admitted: self.reservations.contains_key(&mac) || approved() }
+        let admitted = self.reservations.contains_key(&mac) || self.nics.knows(mac);
+        Machine { admitted, ..Machine::default() }
     }
+
+    /// How much is lost when a question is not answered: which to drop when there are too many.
+    pub fn urgency(&self, request: &Request) -> Urgency {
+        let had = |mac: Mac| self.leases.get(mac).is_some_and(|lease| lease.state != LeaseState::Offered);
+        match request.kind {
+            Kind::Request | Kind::Decline | Kind::Release | Kind::Inform => Urgency::Underway,
+            Kind::Discover if self.machine(request.mac).admitted || had(request.mac) => Urgency::Known,
+            Kind::Discover => Urgency::Stranger,
+        }
+    }
+}
+
+/// How much is lost when a question is not answered; most last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// A machine that nobody knows begins: it will ask again.
+    Stranger,
+    /// A machine that has booted from here begins.
+    Known,
+    /// Somebody goes on with what was begun.
+    Underway,
 }
 
 /// The network of an interface.
@@ -30,38 +55,43 @@ fn network<'a>(networks: &'a [Network], interface: &str) -> Option<&'a Network> 
 
 /// The silence on an interface that is none of ours.
 fn nobody(interface: &str) -> DhcpAnswer {
-    DhcpAnswer::Silence(format!("{interface} is no provisioning network"))
+    DhcpAnswer::Silence(Answer::unable(&format!("{interface} is no provisioning network")))
 }
 
 impl Draft<'_> {
-    pub(super) fn dhcp(&mut self, packet: &Packet) -> DhcpAnswer {
-        let silent = DhcpAnswer::Silence;
-        let request = match Request::parse(&packet.bytes) {
-            Ok(request) => request,
-            Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
+    /// What to say, and whether it must wait for the commit.
+    pub(super) fn dhcp(&mut self, question: &Question) -> (DhcpAnswer, Promise) {
+        let Question { interface, request, arrival } = question;
+        let Some(network) = network(self.networks, interface) else {
+            return (nobody(interface), Promise::Something);
         };
-        let Some(network) = network(self.networks, &packet.interface) else {
-            return nobody(&packet.interface);
-        };
-        match self.decide(network, &request, packet.arrival) {
+        let unable = |why: String| (DhcpAnswer::Silence(Answer::unable(&why)), Promise::Something);
+        match self.decide(network, request, *arrival) {
             Decision::Ignore(why) => {
-                self.notice(network, &request, why);
-                self.tell(request.mac, "silence", why.to_string());
-                silent(why.to_string())
+                self.notice(network, request, why);
+                self.tell(request.mac, "silence", &why.to_string());
+                (DhcpAnswer::Silence(Answer::silence(&why)), Promise::Something)
             }
             Decision::Record { lease, what } => match self.lease(*lease) {
-                Ok(()) => {
-                    self.tell(request.mac, "address", what.clone());
-                    silent(what)
+                Ok(_) => {
+                    self.tell(request.mac, "address", &what);
+                    (DhcpAnswer::Silence(Answer::Noted), Promise::Something)
                 }
-                Err(why) => silent(why),
+                Err(why) => unable(why),
             },
             Decision::Reply(reply) => {
-                if let Some(Err(why)) = reply.lease.clone().map(|lease| self.lease(lease)) {
-                    return silent(why);
+                let promise = match reply.lease.clone().map(|lease| self.lease(lease)) {
+                    Some(Err(why)) => return unable(why),
+                    Some(Ok(promise)) => promise,
+                    None if reply.kind == ReplyKind::Offer => Promise::Nothing,
+                    None => Promise::Something,
+                };
+                if promise == Promise::Nothing {
+                    self.tell_with_the_next(request.mac, "address", &reply.what);
+                } else {
+                    self.tell(request.mac, "address", &reply.what);
                 }
-                self.tell(request.mac, "address", reply.what.clone());
-                DhcpAnswer::Send(reply)
+                (DhcpAnswer::Send(reply), promise)
             }
         }
     }
@@ -92,10 +122,8 @@ impl Draft<'_> {
     }
 
     fn reclaim(&mut self, policy: &Policy, now: pxe::Time) -> bool {
-        let macs = self.world.fleet.nodes.values().flat_map(Node::macs).map(HardwareAddress::as_str);
-        let macs = macs.collect::<BTreeSet<_>>();
-        let kept =
-            |mac: Mac| macs.contains(mac.to_string().as_str()) || self.world.reservations.contains_key(&mac);
+        let (nics, reservations) = (&self.world.nics, &self.world.reservations);
+        let kept = |mac: Mac| nics.owner(mac).is_some() || reservations.contains_key(&mac);
         let Some(change) = self.world.leases.reclaim(policy, kept, now) else { return false };
         let (mac, lease) = (change.mac, self.world.leases.get(change.mac).cloned());
         if let Some(lease) = lease
@@ -112,22 +140,56 @@ impl Draft<'_> {
         false
     }
 
-    fn lease(&mut self, change: LeaseChange) -> Result<(), String> {
-        self.world.leases.apply(&change).map_err(|why| why.to_string())?;
-        let mac = hardware(change.mac);
-        let before = std::mem::replace(&mut self.world.site.addresses, addresses(&self.world.leases));
-        // The documents name the addresses that nodes have.
-        let moved = mac.filter(|mac| before.get(mac) != self.world.site.addresses.get(mac));
-        self.settle |= moved.is_some_and(|mac| self.world.fleet.owner(&mac).is_some());
+    /// Makes the change; whether it must be durable.
+    fn lease(&mut self, change: LeaseChange) -> Result<Promise, String> {
+        let why = |why: pxe::dhcp::BadLeases| why.to_string();
+        if self.world.leases.is_passing(&change) {
+            self.world.leases.offer(&change).map_err(why)?;
+            self.offers.push(change);
+            return Ok(Promise::Nothing);
+        }
+        self.world.leases.apply(&change).map_err(why)?;
+        self.moved(change.mac);
         self.batch.leases.push(change);
-        Ok(())
+        Ok(Promise::Something)
+    }
+
+    /// The documents name the addresses that nodes have.
+    fn moved(&mut self, mac: Mac) {
+        let Some(address) = self.world.nics.owner(mac).and_then(|_| hardware(mac)) else { return };
+        let now = self.world.leases.get(mac).map(|lease| lease.in_use());
+        if self.world.site.addresses.get(&address).copied() == now {
+            return;
+        }
+        let addresses = &mut Arc::make_mut(&mut self.world.site).addresses;
+        match now {
+            Some(now) => addresses.insert(address, now),
+            None => addresses.remove(&address),
+        };
+        self.settle = true;
     }
 
     /// Logs what a NIC was told, unless it was told the same a moment ago.
-    fn tell(&mut self, mac: Mac, kind: &str, text: String) {
-        if hardware(mac).is_some_and(|address| self.worth(&address, &text)) {
-            self.remark(mac, kind, text);
+    fn tell(&mut self, mac: Mac, kind: &str, text: &str) {
+        if self.news(mac, text) {
+            self.remark(mac, kind, text.to_owned());
         }
+    }
+
+    /// The same, of what is no reason for a commit of its own: the line is saved with what happens next. An offer is
+    /// followed by a request, or by nothing.
+    fn tell_with_the_next(&mut self, mac: Mac, kind: &str, text: &str) {
+        if self.news(mac, text) {
+            let fact = self.fact(mac, kind, text.to_owned());
+            self.held.push((self.now, fact));
+        }
+    }
+
+    fn news(&mut self, mac: Mac, text: &str) -> bool {
+        let stranger = |node: &Node| matches!(node.state, State::Discovered | State::Rejected { .. });
+        let node = self.world.nics.owner(mac).and_then(|id| self.world.fleet.nodes.get(&id));
+        let ours = node.is_some_and(|node| !stranger(node));
+        self.told.worth(&mac.to_string(), ours, text, self.now)
     }
 
     /// Whether a line about this NIC says something new, and there are not too many.
@@ -178,7 +240,7 @@ impl Draft<'_> {
         let outside = || Denied::Conflict(AddressError::Outside(address).to_string());
         let change = self.world.leases.set_address(subnet.ok_or_else(outside)?, mac, address, now);
         let change = change.map_err(|why| Denied::Conflict(why.to_string()))?;
-        self.lease(change).map_err(Denied::Conflict)
+        self.lease(change).map(drop).map_err(Denied::Conflict)
     }
 
     pub(super) fn reserve(&mut self, mac: Mac, address: Option<Ipv4Addr>) -> Result<(), Refused> {
@@ -186,7 +248,7 @@ impl Draft<'_> {
             self.pin(mac, address)?;
         }
         let made = self.world.reservations.get(&mac).map_or(self.now, |reservation| reservation.made);
-        self.world.reservations.insert(mac, Reservation { made });
+        Arc::make_mut(&mut self.world.reservations).insert(mac, Reservation { made });
         self.batch.reservations.push((mac, Some(Reservation { made })));
         let with = address.map_or_else(String::new, |address| format!(", with {address}"));
         self.remark(mac, "reserved", format!("{mac} is known here from now on{with}"));
@@ -201,16 +263,19 @@ impl Draft<'_> {
         if let Some(change) = unpinned {
             self.lease(change).map_err(Denied::Conflict)?;
         }
-        self.world.reservations.remove(&mac);
+        Arc::make_mut(&mut self.world.reservations).remove(&mac);
         self.batch.reservations.push((mac, None));
         self.remark(mac, "unreserved", format!("nothing is reserved for {mac} any more"));
         Ok(())
     }
 
     fn remark(&mut self, mac: Mac, kind: &str, text: String) {
-        let mac = hardware(mac);
-        let node = mac.as_ref().and_then(|mac| self.world.fleet.owner(mac)).map(|node| node.id);
-        self.log(Fact { node, mac, kind: kind.to_owned(), text });
+        let fact = self.fact(mac, kind, text);
+        self.log(fact);
+    }
+
+    fn fact(&self, mac: Mac, kind: &str, text: String) -> Fact {
+        Fact { node: self.world.nics.owner(mac), mac: hardware(mac), kind: kind.to_owned(), text }
     }
 }
 
@@ -224,17 +289,11 @@ pub(super) struct Unsaved<'a> {
 
 impl Unsaved<'_> {
     /// What a client may be told all the same: only what is durable already.
-    pub(super) fn dhcp(&self, packet: &Packet) -> DhcpAnswer {
-        let request = match Request::parse(&packet.bytes) {
-            Ok(request) => request,
-            Err(malformed) => return DhcpAnswer::Malformed(malformed.to_string()),
-        };
-        let Some(network) = network(self.networks, &packet.interface) else {
-            return nobody(&packet.interface);
-        };
+    pub(super) fn dhcp(&self, question: &Question) -> DhcpAnswer {
+        let Question { interface, request, arrival } = question;
+        let Some(network) = network(self.networks, interface) else { return nobody(interface) };
         let (now, machine) = (pxe::Time(self.now.0), self.world.machine(request.mac));
-        let (leases, arrival) = (&self.world.leases, packet.arrival);
-        let standing = pxe::dhcp::standing(network, leases, machine, &request, arrival, now);
-        standing.map_or_else(|| DhcpAnswer::Silence(self.why.to_owned()), DhcpAnswer::Send)
+        let standing = pxe::dhcp::standing(network, &self.world.leases, machine, request, *arrival, now);
+        standing.map_or_else(|| DhcpAnswer::Silence(Answer::unable(self.why)), DhcpAnswer::Send)
     }
 }

@@ -1,32 +1,68 @@
 //! One batch in the making: the world as it would be, and what must be saved to make it so.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fleet::event::Fact;
-use fleet::{Catalog, Event, Time, converge};
-use pxe::dhcp::Network;
+use fleet::{Catalog, Change, Event, Time, converge};
+use pxe::dhcp::{LeaseChange, Network};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::oneshot;
 
 use super::addresses::Unsaved;
+use super::nics::Nics;
+use super::run::Writer;
 use super::told::Told;
-use super::{DhcpAnswer, Done, Input, Refused, World};
+use super::{Answered, Answers, DhcpAnswer, Done, Input, Question, Refused, World};
 use crate::space::Trouble;
 use crate::store::{Batch, Store};
 
-/// An answer that waits for the commit; it is told why when there was none, and says whether somebody was refused then.
-type Answer = Box<dyn FnOnce(Option<&Unsaved<'_>>) -> bool + Send>;
+/// An answer that waits for the commit; it is told why when there was none, and says how many were refused then.
+pub(super) type Answer = Box<dyn FnOnce(Option<&Unsaved<'_>>) -> u64 + Send>;
 
 /// Facts that anybody on the wire can bring about with a key of its own making.
 const OF_STRANGERS: [&str; 2] = ["claimed", "conflict"];
+
+/// A batch that was decided, to be saved.
+pub(super) struct Decided {
+    /// The world as it will be.
+    pub(super) world: World,
+    /// What makes it so.
+    pub(super) batch: Batch,
+    /// To be given after that.
+    pub(super) answers: Vec<Answer>,
+    /// What promises nothing, and may be said before.
+    early: Vec<(Answers, Vec<Answered>)>,
+    /// The offers, of which nothing is saved.
+    pub(super) offers: Vec<LeaseChange>,
+    /// Whether it was known that nothing can be saved; then nothing is said before.
+    pub(super) troubled: bool,
+}
+
+impl Decided {
+    /// Says what may be said before the commit.
+    pub(super) fn speak(&mut self) {
+        for (answers, early) in self.early.drain(..) {
+            // Nobody listens when the interface went away meanwhile.
+            drop(answers.send(early));
+        }
+    }
+}
 
 pub(super) struct Draft<'a> {
     pub(super) world: World,
     pub(super) batch: Batch,
     answers: Vec<Answer>,
+    early: Vec<(Answers, Vec<Answered>)>,
+    pub(super) offers: Vec<LeaseChange>,
+    troubled: bool,
+    /// Whether the index of NICs is older than the fleet.
+    stale: bool,
     catalog: &'a Catalog,
     pub(super) networks: &'a [Network],
     pub(super) told: &'a mut Told,
+    /// Lines that are saved with what happens next.
+    pub(super) held: &'a mut Vec<(Time, Fact)>,
     pub(super) now: Time,
     /// Whether state documents may have changed.
     pub(super) settle: bool,
@@ -42,33 +78,39 @@ pub(super) struct Checkpoint {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(
-        world: World,
-        catalog: &'a Catalog,
-        networks: &'a [Network],
-        told: &'a mut Told,
-        now: Time,
-    ) -> Self {
-        let (batch, answers) = (Batch::default(), Vec::new());
-        Self { world, batch, answers, catalog, networks, told, now, settle: false }
+    pub(super) fn new(world: World, writer: &'a mut Writer, now: Time) -> (Self, &'a Store) {
+        let Writer { store, catalog, networks, told, held, .. } = writer;
+        let draft = Self {
+            world,
+            batch: Batch::default(),
+            answers: Vec::new(),
+            early: Vec::new(),
+            offers: Vec::new(),
+            troubled: false,
+            stale: false,
+            catalog,
+            networks,
+            told,
+            held,
+            now,
+            settle: false,
+        };
+        (draft, store)
     }
 
     pub(super) fn take(&mut self, input: Input, store: &Store) {
+        self.refresh();
         match input {
             Input::Event(event, done) => {
                 // Nobody asked for the clock to be told.
                 let asked = !matches!(*event, Event::Tick);
+                if !asked {
+                    self.log_held();
+                }
                 let result = self.event(*event);
                 self.answer(move |unsaved| tell(done, unless(unsaved, result), asked && unsaved.is_some()));
             }
-            Input::Dhcp(packet, done) => {
-                let result = self.dhcp(&packet);
-                self.answer(move |unsaved| {
-                    let answer = unsaved.map_or(result, |unsaved| unsaved.dhcp(&packet));
-                    let refused = unsaved.is_some() && !matches!(answer, DhcpAnswer::Send(_));
-                    tell(done, answer, refused)
-                });
-            }
+            Input::Dhcp(questions, answers) => self.questions(questions, answers),
             Input::Address(wish, done) => {
                 let result = self.address(wish);
                 self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
@@ -92,12 +134,21 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The world, what to save, whom to answer.
-    pub(super) fn finish(mut self) -> (World, Batch, Vec<Answer>) {
-        if self.settle {
-            self.settle_documents();
+    /// Each is decided in turn. What promises something waits for the commit.
+    fn questions(&mut self, questions: Vec<Question>, answers: Answers) {
+        let (mut early, mut late) = (Vec::new(), Vec::new());
+        for question in questions {
+            match self.dhcp(&question) {
+                (answer, Promise::Nothing) if !self.troubled => early.push(Answered { question, answer }),
+                (answer, Promise::Nothing | Promise::Something) => late.push((question, answer)),
+            }
         }
-        (self.world, self.batch, self.answers)
+        if !early.is_empty() {
+            self.early.push((answers.clone(), early));
+        }
+        if !late.is_empty() {
+            self.answer(move |unsaved| hand_over(late, &answers, unsaved));
+        }
     }
 
     /// Where the draft stands, to go back to.
@@ -121,15 +172,52 @@ impl<'a> Draft<'a> {
         self.settle = to.settle;
     }
 
-    /// The state can be saved again; if it can't, neither is this.
-    pub(super) fn recovered(&mut self, trouble: &Trouble) {
+    /// The world, what to save, whom to answer.
+    pub(super) fn finish(mut self) -> Decided {
+        self.refresh();
+        if self.settle {
+            self.settle_documents();
+            self.refresh();
+        }
+        if !self.batch.is_empty() {
+            self.log_held();
+        }
+        let Self { world, batch, answers, early, offers, troubled, .. } = self;
+        Decided { world, batch, answers, early, offers, troubled }
+    }
+
+    /// The state could not be saved last time. If it can be now, the log says so; if it can't, neither is this.
+    pub(super) fn recovering(&mut self, trouble: &Trouble) {
+        self.troubled = true;
         let Trouble { since, why, refused, .. } = trouble;
         let text =
             format!("the state can be saved again; since {since}, {refused} requests were refused: {why}");
         self.log(Fact { node: None, mac: None, kind: "storage".to_owned(), text });
     }
 
-    fn answer(&mut self, answer: impl FnOnce(Option<&Unsaved<'_>>) -> bool + Send + 'static) {
+    /// Brings the index of NICs up to the fleet, and the site's addresses with it.
+    fn refresh(&mut self) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let nics = Nics::of(&self.world.fleet);
+        let addresses = nics.addresses(&self.world.leases);
+        if addresses != self.world.site.addresses {
+            Arc::make_mut(&mut self.world.site).addresses = addresses;
+        }
+        self.world.nics = Arc::new(nics);
+    }
+
+    fn put(&mut self, change: Change) {
+        if let Change::Node(node) = &change {
+            let before = self.world.fleet.nodes.get(&node.id);
+            self.stale |= before.is_none_or(|before| !Nics::same(before, node));
+        }
+        Arc::make_mut(&mut self.world.fleet).put(change.clone());
+        self.batch.changes.push(change);
+    }
+
+    fn answer(&mut self, answer: impl FnOnce(Option<&Unsaved<'_>>) -> u64 + Send + 'static) {
         self.answers.push(Box::new(answer));
     }
 
@@ -147,10 +235,7 @@ impl<'a> Draft<'a> {
         let outcome = fleet::step(&self.world.fleet, self.catalog, event, self.now, &mut dice);
         let outcome = outcome.inspect_err(|why| tracing::warn!(event = name, %why, "refused"))?;
         self.settle |= settles && !outcome.changes.is_empty();
-        for change in outcome.changes {
-            self.world.fleet.put(change.clone());
-            self.batch.changes.push(change);
-        }
+        outcome.changes.into_iter().for_each(|change| self.put(change));
         for fact in outcome.facts {
             let of_stranger = OF_STRANGERS.contains(&fact.kind.as_str()).then_some(fact.node).flatten();
             let node = of_stranger.map(|id| id.to_string());
@@ -162,16 +247,19 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn log(&mut self, fact: Fact) {
-        self.world.seq += 1;
-        self.batch.facts.push((self.world.seq, self.now, fact));
+        self.held.push((self.now, fact));
+        self.log_held();
+    }
+
+    fn log_held(&mut self) {
+        for (at, fact) in self.held.drain(..) {
+            self.world.seq += 1;
+            self.batch.facts.push((self.world.seq, at, fact));
+        }
     }
 
     fn settle_documents(&mut self) {
         let (changes, failed) = converge::settle(&self.world.fleet, &self.world.site, self.catalog);
-        for change in changes {
-            self.world.fleet.put(change.clone());
-            self.batch.changes.push(change);
-        }
         let failed =
             failed.into_iter().map(|(node, why)| (node.id, why.to_string())).collect::<BTreeMap<_, _>>();
         for (&node, why) in &failed {
@@ -180,14 +268,40 @@ impl<'a> Draft<'a> {
                 self.log(Fact { node: Some(node), mac: None, kind: "document".to_owned(), text });
             }
         }
-        self.world.unsettled = failed;
+        if *self.world.unsettled != failed {
+            self.world.unsettled = Arc::new(failed);
+        }
+        changes.into_iter().for_each(|change| self.put(change));
     }
 }
 
-/// Gives an answer to whoever waits, if somebody still does; hands on whether it was refused.
-fn tell<T>(done: oneshot::Sender<T>, answer: T, refused: bool) -> bool {
-    drop(done.send(answer));
+/// Whether an answer rests on something that must be durable first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// An offer that needs no row.
+    Nothing,
+    /// Everything else.
+    Something,
+}
+
+/// Gives the answers that waited for the commit; how many were refused for want of one.
+fn hand_over(late: Vec<(Question, DhcpAnswer)>, answers: &Answers, unsaved: Option<&Unsaved<'_>>) -> u64 {
+    let mut refused = 0;
+    let said = late.into_iter().map(|(question, answer)| {
+        let Some(unsaved) = unsaved else { return Answered { question, answer } };
+        let answer = unsaved.dhcp(&question);
+        refused += u64::from(!matches!(answer, DhcpAnswer::Send(_)));
+        Answered { question, answer }
+    });
+    let said = said.collect();
+    drop(answers.send(said));
     refused
+}
+
+/// Gives an answer to whoever waits, if somebody still does; hands on how many were refused.
+fn tell<T>(done: oneshot::Sender<T>, answer: T, refused: bool) -> u64 {
+    drop(done.send(answer));
+    u64::from(refused)
 }
 
 /// The result, unless the batch could not be saved.

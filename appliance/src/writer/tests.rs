@@ -11,7 +11,7 @@ use protocol::{BootFacts, CaPin, Disk, DiskBus, Hello, Inventory, Key, Nic, Node
 use pxe::dhcp::{Arrival, Door, Lease, LeaseChange, Mode, Network, Policy, Pool};
 use pxe::{HttpBase, Mac};
 
-use super::{AddressWish, Core, DhcpAnswer, Done, Packet, Refused, Wired, now};
+use super::{AddressWish, Answered, Core, DhcpAnswer, Done, Packet, Refused, Wired, now};
 use crate::store::{Batch, Log, Store};
 
 pub(crate) const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -94,6 +94,20 @@ pub(crate) fn mac(octets: [u8; 6]) -> Mac {
     Mac::new(octets).unwrap()
 }
 
+fn packet(mac: [u8; 6], kind: u8, options: &[(u8, &[u8])]) -> Packet {
+    let mut bytes = vec![0; 236];
+    bytes[..3].copy_from_slice(&[1, 1, 6]);
+    bytes[28..34].copy_from_slice(&mac);
+    bytes.extend([99, 130, 83, 99, 53, 1, kind]);
+    for (code, value) in options {
+        bytes.extend([*code, u8::try_from(value.len()).unwrap()]);
+        bytes.extend(*value);
+    }
+    bytes.push(255);
+    let arrival = Arrival { door: Door::Lan, source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68) };
+    Packet { interface: "rw0".into(), bytes, arrival }
+}
+
 impl State {
     pub(crate) async fn bring(&self, event: Event) -> Result<Done, Refused> {
         self.core.bring(event).await
@@ -101,17 +115,7 @@ impl State {
 
     /// A DHCP message of this kind (option 53), with these options beside it.
     pub(crate) async fn dhcp(&self, mac: [u8; 6], kind: u8, options: &[(u8, &[u8])]) -> DhcpAnswer {
-        let mut bytes = vec![0; 236];
-        bytes[..3].copy_from_slice(&[1, 1, 6]);
-        bytes[28..34].copy_from_slice(&mac);
-        bytes.extend([99, 130, 83, 99, 53, 1, kind]);
-        for (code, value) in options {
-            bytes.extend([*code, u8::try_from(value.len()).unwrap()]);
-            bytes.extend(*value);
-        }
-        bytes.push(255);
-        let arrival = Arrival { door: Door::Lan, source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68) };
-        self.core.dhcp(Packet { interface: "rw0".into(), bytes, arrival }).await
+        self.core.dhcp(packet(mac, kind, options)).await
     }
 
     /// The address that this NIC takes, if it is given one.
@@ -299,4 +303,103 @@ async fn a_document_names_the_address_that_the_node_has() {
     assert_eq!((generation(&state), address(&state)), (before, vec![ip(100)]), "after a restart too");
     assert_eq!(state.takes(MAC).await, Some(ip(50)));
     assert_eq!((generation(&state), address(&state)), (before + 1, vec![ip(50)]));
+}
+
+/// A data base in which nothing can be saved, for another reason than a full disk.
+fn without_tables(state: &State) {
+    let other = rusqlite::Connection::open(state.folder.path().join("state.db")).unwrap();
+    other.execute_batch("DROP TABLE lease; DROP TABLE event").unwrap();
+}
+
+#[tokio::test]
+async fn an_offer_is_made_at_once_and_no_address_is_given_before_its_row_is_durable() {
+    let state = state();
+    let rows = || Store::open(&state.folder.path().join("state.db")).unwrap().leases().unwrap();
+    let DhcpAnswer::Send(offer) = state.dhcp(MAC, 1, &[]).await else { panic!("no offer") };
+    assert_eq!(offer.address, Some(ip(100)));
+    assert_eq!(rows().get(mac(MAC)), None, "an offer needs no row");
+    assert_eq!(state.core.world().leases.holder(ip(100)), Some(mac(MAC)), "and is nobody else's");
+    assert_eq!(state.takes([2, 0, 0, 0, 0, 1]).await, Some(ip(101)));
+    without_tables(&state);
+    let asks = |octets: [u8; 6], wish: u8| {
+        let wish = ip(wish).octets();
+        let state = &state;
+        async move { state.dhcp(octets, 3, &[(50, &wish), (54, &OURS.octets())]).await }
+    };
+    let answer = asks(MAC, 100).await;
+    assert!(
+        matches!(&answer, DhcpAnswer::Silence(why) if format!("{why:?}").contains("no such table")),
+        "{answer:?}"
+    );
+    assert_eq!(state.core.world().leases.holder(ip(100)), Some(mac(MAC)), "the offer stands");
+    let answer = asks([2, 0, 0, 0, 0, 1], 101).await;
+    assert!(
+        matches!(&answer, DhcpAnswer::Send(reply) if reply.lease.is_none()),
+        "the rest of its lease: {answer:?}"
+    );
+    let answer = state.dhcp([2, 0, 0, 0, 0, 2], 1, &[]).await;
+    assert!(
+        matches!(answer, DhcpAnswer::Silence(_)),
+        "it is known now that nothing can be saved: {answer:?}"
+    );
+    assert_eq!(state.core.world().leases.holder(ip(102)), None);
+}
+
+#[tokio::test]
+async fn an_offer_stands_when_the_batch_it_was_made_in_cannot_be_saved() {
+    let state = state();
+    let question =
+        |octets: [u8; 6], kind: u8, options: &[(u8, &[u8])]| packet(octets, kind, options).read().unwrap();
+    assert_eq!(state.takes(MAC).await, Some(ip(100)));
+    without_tables(&state);
+    // In one batch: a new machine begins, a second one asks for what a first was given before a restart, and a third begins.
+    let wish = ip(105).octets();
+    let questions = vec![
+        question([2, 0, 0, 0, 0, 1], 1, &[]),
+        question([2, 0, 0, 0, 0, 2], 3, &[(50, &wish), (54, &OURS.octets())]),
+        question([2, 0, 0, 0, 0, 3], 1, &[]),
+    ];
+    let (answers, mut said) = tokio::sync::mpsc::unbounded_channel();
+    state.core.ask(questions, &answers).await;
+    let early = said.recv().await.unwrap();
+    let address = |answered: &Answered| match &answered.answer {
+        DhcpAnswer::Send(reply) => reply.address,
+        DhcpAnswer::Silence(_) | DhcpAnswer::Malformed(_) => None,
+    };
+    assert_eq!(early.iter().map(address).collect::<Vec<_>>(), [Some(ip(101)), Some(ip(102))]);
+    let late = said.recv().await.unwrap();
+    let [Answered { answer: DhcpAnswer::Silence(why), .. }] = late.as_slice() else { panic!("{late:?}") };
+    assert!(format!("{why:?}").contains("no such table"), "{why:?}");
+    let world = state.core.world();
+    let holders = [101, 102, 105].map(|last| world.leases.holder(ip(last)));
+    assert_eq!(holders, [Some(mac([2, 0, 0, 0, 0, 1])), Some(mac([2, 0, 0, 0, 0, 3])), None]);
+}
+
+#[tokio::test]
+async fn an_address_that_was_offered_before_a_restart_is_given_to_whom_asks_for_it_first() {
+    let state = state();
+    let DhcpAnswer::Send(offer) = state.dhcp(MAC, 1, &[]).await else { panic!("no offer") };
+    let wish = offer.address.unwrap();
+    let state = opened(state.folder);
+    assert_eq!(state.core.world().leases.holder(wish), None);
+    let answer = state.dhcp(MAC, 3, &[(50, &wish.octets()), (54, &OURS.octets())]).await;
+    assert!(matches!(&answer, DhcpAnswer::Send(ack) if ack.address == Some(wish)), "{answer:?}");
+    let state = opened(state.folder);
+    assert_eq!(state.core.world().leases.holder(wish), Some(mac(MAC)), "that is durable");
+}
+
+#[tokio::test]
+async fn whoever_goes_on_is_more_urgent_than_whoever_begins() {
+    use super::Urgency;
+    let state = state();
+    state.takes(MAC).await.unwrap();
+    state.core.address(AddressWish::Reserve { mac: mac([2, 0, 0, 0, 0, 1]), address: None }).await.unwrap();
+    state.dhcp([2, 0, 0, 0, 0, 2], 1, &[]).await;
+    let urgency =
+        |octets, kind| state.core.world().urgency(&packet(octets, kind, &[]).read().unwrap().request);
+    assert_eq!(urgency(MAC, 1), Urgency::Known);
+    assert_eq!(urgency([2, 0, 0, 0, 0, 1], 1), Urgency::Known, "an operator has made it known");
+    assert_eq!(urgency([2, 0, 0, 0, 0, 2], 1), Urgency::Stranger, "an offer makes nobody known");
+    assert_eq!(urgency([2, 0, 0, 0, 0, 2], 3), Urgency::Underway);
+    assert!(Urgency::Underway > Urgency::Known && Urgency::Known > Urgency::Stranger);
 }

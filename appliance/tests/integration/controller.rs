@@ -79,7 +79,8 @@ impl Controller {
         let state = ListenerState::new("https", "lo");
         let https = https::serve(place, 0, tls, Arc::new(service), Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
-        let api = Api { core: core.clone(), images, answers, listeners, own: None };
+        let boot = folder.join("boot");
+        let api = Api { core: core.clone(), images, answers, listeners, own: None, boot };
         let socket = folder.join("control.sock");
         let tasks = vec![tokio::spawn(https), tokio::spawn(async move { api.serve(&socket).await.unwrap() })];
         let agents = bound(&state).await;

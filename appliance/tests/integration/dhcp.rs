@@ -50,7 +50,8 @@ async fn say(controller: &Controller, bytes: Vec<u8>) -> Result<Given, String> {
             let address = reply.address.ok_or_else(|| reply.what.clone())?;
             Ok(Given { address, seconds: lease_seconds(&reply.packet) })
         }
-        DhcpAnswer::Silence(why) | DhcpAnswer::Malformed(why) => Err(why),
+        DhcpAnswer::Silence(answer) => Err(format!("{answer:?}")),
+        DhcpAnswer::Malformed(why) => Err(why),
     }
 }
 

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::lease::{Lease, Leases};
+use super::lease::Leases;
 use super::policy::Policy;
 use super::why::Why;
 use crate::{Mac, Time};
+
+/// How long it counts that nobody was found to use an address.
+const PROBED_SECONDS: u64 = 600;
 
 impl Leases {
     /// The address that `mac` has or would be given now, and the machine that must go for it.
@@ -35,43 +38,110 @@ impl Leases {
         }
     }
 
-    /// What the client would like when that is free, else the lowest free address, else one that was offered longest
-    /// ago and never taken.
+    /// What the client would like when that is free, else the lowest free address, before all others one that was
+    /// found unused a moment ago; else one that was offered longest ago and never taken.
     fn allocate(
         &self,
         policy: &Policy,
         wish: Option<Ipv4Addr>,
         now: Time,
     ) -> Result<(Ipv4Addr, Option<Mac>), Why> {
-        let free = |ip: &Ipv4Addr| {
+        let wish = wish.filter(|ip| {
             policy.is_pooled(*ip) && self.holder(*ip).is_none() && self.quarantine_of(*ip, now).is_none()
-        };
-        // Ends after as many steps as addresses are taken, however wide the pools are.
-        let (lowest, highest) = (policy.subnet.network(), policy.subnet.broadcast());
-        let pooled = || {
-            let clipped = policy.pools.iter().map(|pool| (pool.first.max(lowest), pool.last.min(highest)));
-            clipped.flat_map(|(first, last)| u32::from(first)..=u32::from(last))
-        };
-        if let Some(ip) = wish.filter(free).or_else(|| pooled().map(Ipv4Addr::from).find(free)) {
+        });
+        let probed = || self.free(policy, now, |first, last| self.probed_between(first, last, now)).next();
+        let lowest = || self.free(policy, now, |first, last| self.free_between(first, last)).next();
+        if let Some(ip) = wish.or_else(probed).or_else(lowest) {
             return Ok((ip, None));
         }
-        let stale =
-            |(mac, lease): &(Mac, &Lease)| policy.is_pooled(lease.ip) && self.was_never_taken(*mac, now);
-        if let Some((evicted, lease)) = self.iter().filter(stale).min_by_key(|(_, lease)| lease.expires) {
-            return Ok((lease.ip, Some(evicted)));
+        let pooled = |mac: Mac| self.get(mac).map(|lease| lease.ip).filter(|ip| policy.is_pooled(*ip));
+        let stale = self.ends.offers_until(now).find_map(|mac| Some((pooled(mac)?, Some(mac))));
+        stale.ok_or_else(|| self.exhausted(policy, now))
+    }
+
+    /// Notes that a free address was found used by nobody, by asking the network for it. It is preferred for ten
+    /// minutes, or until it is given to a machine. Not durable: after a restart the network is asked again.
+    pub fn probed(&mut self, ip: Ipv4Addr, at: Time) {
+        let old = |(ip, then): (&Ipv4Addr, &Time)| (then.plus_seconds(PROBED_SECONDS) <= at).then_some(*ip);
+        let old = self.probed.iter().filter_map(old).collect::<Vec<_>>();
+        for ip in old {
+            self.probed.remove_mut(&ip);
         }
-        Err(self.exhausted(policy, now))
+        if self.holder(ip).is_none() {
+            self.probed.insert_mut(ip, at);
+        }
+    }
+
+    /// Of the `count` addresses that would be given next, those that were not probed in the last ten minutes, in that
+    /// order. Empty when all of them were.
+    #[must_use]
+    pub fn to_probe(&self, policy: &Policy, count: usize, now: Time) -> Vec<Ipv4Addr> {
+        let mut seen = BTreeSet::new();
+        let next = self.free(policy, now, |first, last| self.free_between(first, last));
+        let next = next.filter(|ip| seen.insert(*ip)).take(count);
+        next.filter(|ip| !self.was_probed(*ip, now)).collect()
+    }
+
+    fn was_probed(&self, ip: Ipv4Addr, now: Time) -> bool {
+        self.probed.get(&ip).is_some_and(|at| at.plus_seconds(PROBED_SECONDS) > now)
+    }
+
+    /// Those of a source that clients may have now, pool after pool.
+    fn free<'a, Source: Iterator<Item = u32> + 'a>(
+        &'a self,
+        policy: &'a Policy,
+        now: Time,
+        source: impl Fn(u32, u32) -> Source + 'a,
+    ) -> impl Iterator<Item = Ipv4Addr> + 'a {
+        let addresses =
+            clipped(policy).flat_map(move |(first, last)| source(first, last)).map(Ipv4Addr::from);
+        addresses.filter(move |ip| policy.is_for_clients(*ip) && self.quarantine_of(*ip, now).is_none())
+    }
+
+    /// The addresses from `first` to `last` that nobody holds, lowest first, each found in a few steps.
+    fn free_between(&self, first: u32, last: u32) -> impl Iterator<Item = u32> {
+        let next = |ip: &u32| self.taken.free_from(ip.checked_add(1)?);
+        std::iter::successors(self.taken.free_from(first), next).take_while(move |ip| *ip <= last)
+    }
+
+    fn probed_between(&self, first: u32, last: u32, now: Time) -> impl Iterator<Item = u32> {
+        let between = self.probed.range(Ipv4Addr::from(first)..=Ipv4Addr::from(last)).map(|(ip, _)| *ip);
+        between.filter(move |ip| self.was_probed(*ip, now)).map(u32::from)
     }
 
     fn exhausted(&self, policy: &Policy, now: Time) -> Why {
-        let count = |addresses: &BTreeSet<Ipv4Addr>| {
-            addresses.iter().filter(|ip| policy.is_pooled(**ip)).fold(0_u64, |sum, _| sum + 1)
-        };
-        let held: BTreeSet<Ipv4Addr> = self.iter().map(|(_, lease)| lease.ip).collect();
-        let alone: BTreeSet<Ipv4Addr> =
-            self.quarantined(now).map(|(ip, _)| ip).filter(|ip| !held.contains(ip)).collect();
-        let (held, quarantined) = (count(&held), count(&alone));
+        let pools = merged(clipped(policy).collect());
+        let in_pools: u64 = pools.iter().map(|(first, last)| self.taken.within(*first, *last)).sum();
+        // Held by a machine, but no client's: the policy has changed since.
+        let pooled = |ip: &Ipv4Addr| policy.pools.iter().any(|pool| (pool.first..=pool.last).contains(ip));
+        let ours = [policy.subnet.network(), policy.subnet.broadcast(), policy.server];
+        let ours = ours.into_iter().chain(policy.relay).chain(policy.router).filter(pooled);
+        let ours = ours.collect::<BTreeSet<_>>();
+        let lost = ours.iter().filter(|ip| self.holder(**ip).is_some()).fold(0_u64, |sum, _| sum + 1);
+        let held = in_pools.saturating_sub(lost);
+        let alone = |ip: &Ipv4Addr| policy.is_pooled(*ip) && self.holder(*ip).is_none();
+        let quarantined = self.quarantined(now).map(|(ip, _)| ip).filter(alone).fold(0_u64, |sum, _| sum + 1);
         // Nothing is left, so what is taken is all there is.
         Why::PoolExhausted { size: held + quarantined, held, quarantined }
     }
+}
+
+/// The pools as ranges inside the subnet, in their order.
+fn clipped(policy: &Policy) -> impl Iterator<Item = (u32, u32)> {
+    let (lowest, highest) = (policy.subnet.network(), policy.subnet.broadcast());
+    let ranges = policy.pools.iter().map(move |pool| (pool.first.max(lowest), pool.last.min(highest)));
+    ranges.filter(|(first, last)| first <= last).map(|(first, last)| (first.into(), last.into()))
+}
+
+/// The same addresses in ranges that do not overlap.
+fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    ranges.sort_unstable();
+    let mut merged: Vec<(u32, u32)> = Vec::new();
+    for (first, last) in ranges {
+        match merged.last_mut() {
+            Some(before) if before.1 >= first => before.1 = before.1.max(last),
+            _ => merged.push((first, last)),
+        }
+    }
+    merged
 }

@@ -22,12 +22,23 @@ impl Arch {
     pub const UEFI_BC: Arch = Arch(9);
     /// x86-64 with UEFI, by HTTP.
     pub const UEFI_X64_HTTP: Arch = Arch(16);
+    /// 64-bit ARM with UEFI.
+    pub const UEFI_ARM64: Arch = Arch(11);
+    /// 64-bit ARM with UEFI, by HTTP.
+    pub const UEFI_ARM64_HTTP: Arch = Arch(19);
     /// EBC by HTTP; to 16 as 9 is to 7.
     pub const UEFI_BC_HTTP: Arch = Arch(17);
 
     /// Those that there can be a loader for.
-    const BOOTED: [Arch; 5] =
-        [Arch::BIOS, Arch::UEFI_X64, Arch::UEFI_BC, Arch::UEFI_X64_HTTP, Arch::UEFI_BC_HTTP];
+    const BOOTED: [Arch; 7] = [
+        Arch::BIOS,
+        Arch::UEFI_X64,
+        Arch::UEFI_BC,
+        Arch::UEFI_X64_HTTP,
+        Arch::UEFI_BC_HTTP,
+        Arch::UEFI_ARM64,
+        Arch::UEFI_ARM64_HTTP,
+    ];
 
     /// What IANA's number means, and what an operator can do, where we have nothing for it.
     pub(super) const fn unsupported(self) -> &'static str {
@@ -37,10 +48,10 @@ impl Arch {
             10 | 18 => "32-bit UEFI on ARM; only 64-bit machines are served",
             20 => "BIOS by HTTP; choose PXE over IPv4 in its setup",
             21..=24 => "U-Boot; give the machine UEFI firmware",
-            25..=30 => "RISC-V; only x86-64 is served",
-            31 | 32 => "IBM Z; only x86-64 is served",
-            33..=36 => "MIPS or Sunway; only x86-64 is served",
-            37..=40 => "LoongArch; only x86-64 is served",
+            25..=30 => "RISC-V; only x86-64 and arm64 are served",
+            31 | 32 => "IBM Z; only x86-64 and arm64 are served",
+            33..=36 => "MIPS or Sunway; only x86-64 and arm64 are served",
+            37..=40 => "LoongArch; only x86-64 and arm64 are served",
             41 => "a Raspberry Pi's own boot ROM; give it UEFI firmware, or its system by card",
             _ => "none that we know; tell us which machine it is",
         }

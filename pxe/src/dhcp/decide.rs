@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::client::VendorClass;
 use super::lease::{Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};
-use super::loader::{BootFile, choose};
+use super::loader::{Boot, BootFile, boot};
 use super::policy::{Machine, Mode, Network, Policy, Stance};
 use super::probe::site_text;
 use super::reply::Draft;
 use super::request::{Kind, Request};
 use super::why::Why;
+use crate::boot::Choice;
 use crate::{BootPath, Time};
 
 /// How long an offer stands before its address may go to another machine (if no other is left).
@@ -62,6 +63,8 @@ pub struct Reply {
     pub address: Option<Ipv4Addr>,
     /// What the machine is told to boot, and by which path.
     pub boot: Option<(BootFile, BootPath)>,
+    /// Of the [`Network::choices`] which it was.
+    pub choice: Option<Choice>,
     /// The decision in a few words, for the log.
     pub what: String,
 }
@@ -164,7 +167,7 @@ impl Case<'_> {
 
     fn discover(&self) -> Result<Decision, Why> {
         let (request, now) = (self.request, self.now);
-        let boot = choose(request)?;
+        let boot = self.boot()?;
         let (address, evicts) = self.leases.address_for(self.policy, request.mac, request.requested, now)?;
         let held = self.leases.get(request.mac).filter(|lease| lease.ip == address);
         let offered = Lease {
@@ -193,7 +196,7 @@ impl Case<'_> {
         // A client that renews has its address in ciaddr and asks for no other.
         let asked = if selecting { request.requested.or(in_use) } else { in_use.or(request.requested) };
         let asked = asked.ok_or(Why::NoAddress(Kind::Request))?;
-        let boot = choose(request)?;
+        let boot = self.boot()?;
         if !self.policy.subnet.contains(&asked) && !selecting {
             // It comes from another of our subnets and must learn that it is not there any more. Of others we know
             // nothing.
@@ -220,7 +223,7 @@ impl Case<'_> {
         &self,
         address: Ipv4Addr,
         evicts: Option<crate::Mac>,
-        boot: Option<(BootFile, BootPath)>,
+        boot: Option<Boot>,
     ) -> Result<Decision, Why> {
         let (request, now) = (self.request, self.now);
         let before = self.leases.get(request.mac);
@@ -234,7 +237,7 @@ impl Case<'_> {
             client_id: request.client_id.clone().or(base.client_id),
             hostname: request.hostname.clone().or(base.hostname),
             arch: request.arch.or(base.arch),
-            path: boot.map(|(_, path)| path).or(base.path),
+            path: boot.map(|boot| boot.path).or(base.path),
             leaving: None,
             ..base
         };
@@ -301,18 +304,19 @@ impl Case<'_> {
         if !self.policy.is_for_clients(address) {
             return Err(Why::SubnetNotOurs(address));
         }
-        let draft = Draft { ciaddr: address, boot: choose(request)?, ..Draft::of(ReplyKind::Ack) };
+        let draft = Draft { ciaddr: address, boot: self.boot()?, ..Draft::of(ReplyKind::Ack) };
         self.reply(draft, None, unicast(address))
     }
 
     /// Port 67 beside the server that gives the addresses: firmware is offered a boot file and no address.
     fn beside(&self) -> Result<Decision, Why> {
         let request = self.request;
-        let boot = choose(request)?.ok_or(Why::NotBooting)?;
+        let boot = self.boot()?.ok_or(Why::NotBooting)?;
         if request.kind != Kind::Discover {
             return Err(Why::AddressesElsewhere(request.kind));
         }
-        let draft = Draft { boot: Some(boot), boot_only: true, ..Draft::of(ReplyKind::Offer) };
+        let ask_again = boot.choice.ask_again;
+        let draft = Draft { boot: Some(boot), boot_only: true, ask_again, ..Draft::of(ReplyKind::Offer) };
         self.reply(draft, None, broadcast())
     }
 
@@ -326,10 +330,15 @@ impl Case<'_> {
             return Err(Why::SourceNotOurs(*source.ip()));
         }
         // Firmware that boots by HTTP has no use for this port.
-        let boot = choose(request)?.filter(|(_, path)| !path.is_http());
+        let boot = self.boot()?.filter(|boot| !boot.path.is_http());
         let boot = Some(boot.ok_or(Why::NotPxe)?);
         let draft = Draft { ciaddr: request.ciaddr, boot, boot_only: true, ..Draft::of(ReplyKind::Ack) };
         self.finish(draft, None, source)
+    }
+
+    /// What the client is told to boot; None for one that does not boot from the network.
+    fn boot(&self) -> Result<Option<Boot>, Why> {
+        boot(self.network, self.policy, self.machine, self.request)
     }
 
     /// Who we are to this client: what its relay says, if that says so. Only relays that the configuration names come
@@ -383,7 +392,8 @@ impl Case<'_> {
             to,
             kind: draft.kind,
             address,
-            boot: draft.boot,
+            boot: draft.boot.map(|boot| (boot.file, boot.path)),
+            choice: draft.boot.map(|boot| boot.choice),
             what,
         })))
     }

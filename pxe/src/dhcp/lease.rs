@@ -7,15 +7,22 @@
 //! client found in use by somebody else (DECLINE) is in quarantine for a day, and the machine is given another, unless a
 //! person fixed it.
 //!
+//! An offer promises nothing and needs no row ([`Leases::is_passing`]); in one process it still is given to one machine
+//! only.
+//!
 //! `by_ip` is the inverse of `by_mac` at all times; that is the proof that no two machines share an address.
+//!
+//! The tables share their structure with their copies: a copy costs nothing, and a change to it a few nodes of a tree.
+//! So the shell can decide a thousand requests on a copy, and forget it when they can't be saved.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize};
 
 use super::client::{Arch, Hostname};
 use super::policy::Policy;
+use super::taken::{Ends, Taken};
 use crate::{BootPath, Mac, Time};
 
 /// How long an address that a client declined is given to nobody.
@@ -75,9 +82,17 @@ pub struct LeaseChange {
 /// Every lease, and the addresses in quarantine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leases {
-    by_mac: BTreeMap<Mac, Lease>,
-    by_ip: BTreeMap<Ipv4Addr, Mac>,
-    quarantined: BTreeMap<Ipv4Addr, Time>,
+    by_mac: RedBlackTreeMapSync<Mac, Lease>,
+    by_ip: RedBlackTreeMapSync<Ipv4Addr, Mac>,
+    quarantined: RedBlackTreeMapSync<Ipv4Addr, Time>,
+    /// The keys of `by_ip` again, as ranges.
+    pub(super) taken: Taken,
+    /// Everything in `by_mac` that no person fixed, by the end of the lease.
+    pub(super) ends: Ends,
+    /// Machines of which nothing is durable: all they have is an offer of this process.
+    passing: RedBlackTreeSetSync<Mac>,
+    /// When free addresses were found to be used by nobody; see [`Leases::probed`].
+    pub(super) probed: RedBlackTreeMapSync<Ipv4Addr, Time>,
 }
 
 /// Stored or late changes that contradict each other.
@@ -158,6 +173,29 @@ impl Leases {
         self.quarantined.get(&ip).copied().filter(|until| *until > now)
     }
 
+    /// Whether a change is an offer that needs no row: an offer promises nothing, so when its machine has no row, and
+    /// the one it evicts has none either, nothing durable changes. After a restart the address is free again, and a
+    /// client that asks for it then gets it.
+    #[must_use]
+    pub fn is_passing(&self, change: &LeaseChange) -> bool {
+        let offer = |lease: &Lease| lease.state == LeaseState::Offered && !lease.pinned;
+        let unwritten = |mac: Mac| self.get(mac).is_none() || self.passing.contains(&mac);
+        change.quarantine.is_none()
+            && change.lease.as_ref().is_some_and(offer)
+            && unwritten(change.mac)
+            && change.evicts.is_none_or(unwritten)
+    }
+
+    /// Makes a change that [`Leases::is_passing`], for as long as this process lives.
+    ///
+    /// # Errors
+    /// As [`Leases::apply`].
+    pub fn offer(&mut self, change: &LeaseChange) -> Result<(), BadLeases> {
+        self.apply(change)?;
+        self.passing.insert_mut(change.mac);
+        Ok(())
+    }
+
     /// Makes a change that is durable now.
     ///
     /// # Errors
@@ -176,7 +214,7 @@ impl Leases {
         }
         self.remove(change.mac);
         if let Some((ip, until)) = change.quarantine {
-            self.quarantined.insert(ip, until);
+            self.quarantined.insert_mut(ip, until);
         }
         match &change.lease {
             Some(lease) => self.put(change.mac, lease.clone()),
@@ -239,10 +277,8 @@ impl Leases {
     /// one. Never one that a person set, never one of a machine that is `kept`.
     #[must_use]
     pub fn reclaim(&self, policy: &Policy, kept: impl Fn(Mac) -> bool, now: Time) -> Option<LeaseChange> {
-        let over = |(mac, lease): &(Mac, &Lease)| {
-            lease.expires <= now && !lease.pinned && policy.is_pooled(lease.ip) && !kept(*mac)
-        };
-        let (mac, _) = self.iter().filter(over).min_by_key(|(_, lease)| lease.expires)?;
+        let ours = |mac: &Mac| self.get(*mac).is_some_and(|lease| policy.is_pooled(lease.ip)) && !kept(*mac);
+        let mac = self.ends.until(now).find(ours)?;
         self.release(mac, now)
     }
 
@@ -289,8 +325,14 @@ impl Leases {
     }
 
     fn remove(&mut self, mac: Mac) {
-        if let Some(lease) = self.by_mac.remove(&mac) {
-            self.by_ip.remove(&lease.ip);
+        let Some(lease) = self.by_mac.get(&mac) else { return };
+        let (ip, expires, pinned, offered) = (lease.ip, lease.expires, lease.pinned, self.is_offered(mac));
+        self.by_mac.remove_mut(&mac);
+        self.by_ip.remove_mut(&ip);
+        self.taken.remove(ip);
+        self.passing.remove_mut(&mac);
+        if !pinned {
+            self.ends.remove(mac, expires, offered);
         }
     }
 
@@ -299,8 +341,13 @@ impl Leases {
             Some(holder) if holder != mac => Err(BadLeases { ip: lease.ip, holder, other: mac }),
             _ => {
                 self.remove(mac);
-                self.by_ip.insert(lease.ip, mac);
-                self.by_mac.insert(mac, lease);
+                self.by_ip.insert_mut(lease.ip, mac);
+                self.taken.insert(lease.ip);
+                self.probed.remove_mut(&lease.ip);
+                if !lease.pinned {
+                    self.ends.insert(mac, lease.expires, lease.state == LeaseState::Offered);
+                }
+                self.by_mac.insert_mut(mac, lease);
                 Ok(())
             }
         }

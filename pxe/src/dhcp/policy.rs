@@ -1,5 +1,6 @@
 //! What the operator has decided about addresses.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::request::Request;
 use super::why::Why;
 use crate::HttpBase;
+use crate::boot::{Choice, LocalBoot};
+use crate::files::StoreFile;
 
 /// Whom to answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +88,9 @@ pub struct Network {
     /// What other DHCP servers on it mean.
     #[serde(default)]
     pub stance: Stance,
+    /// What the boot store has beyond [`StoreFile::REQUIRED`].
+    #[serde(default)]
+    pub extras: BTreeSet<StoreFile>,
     /// The subnet of the interface itself.
     pub local: Policy,
     /// Subnets behind relays.
@@ -96,16 +102,22 @@ pub struct Network {
 pub struct Machine {
     /// An operator has made it known, by approving the server or reserving its hardware address.
     pub admitted: bool,
+    /// What it is handed, by what became of earlier boots ([`crate::boot::History::choose`]) or because an operator
+    /// says so. None, or nothing that its firmware can be given here: the first of [`Network::choices`].
+    pub choice: Option<Choice>,
+    /// It has nothing to do here, and this is how it is sent to its own disk. None: it has.
+    pub local: Option<LocalBoot>,
 }
 
 impl Network {
-    /// An interface with no relays behind it, of a site without a name.
+    /// An interface with no relays behind it, of a site without a name, with a boot store of required files only.
     #[must_use]
     pub fn single(interface: &str, local: Policy) -> Network {
         Network {
             interface: interface.to_owned(),
             site: String::new(),
             stance: Stance::Serve,
+            extras: BTreeSet::new(),
             local,
             relayed: Vec::new(),
         }

@@ -12,12 +12,11 @@ use dhcproto::{Encodable, Encoder};
 use super::client::VendorClass;
 use super::decide::ReplyKind;
 use super::given::{self, Given, Need};
-use super::loader::BootFile;
+use super::loader::Boot;
 use super::policy::Policy;
 use super::probe;
 use super::request::Request;
 use super::why::Why;
-use crate::BootPath;
 
 /// The least that old BOOTP relays and ROMs accept (RFC 1542, 2.1).
 const SHORTEST: usize = 300;
@@ -46,7 +45,7 @@ pub(super) struct Draft {
     pub(super) ciaddr: Ipv4Addr,
     /// None: no lease is given.
     pub(super) lease_seconds: Option<u32>,
-    pub(super) boot: Option<(BootFile, BootPath)>,
+    pub(super) boot: Option<Boot>,
     /// The client has its network settings from elsewhere.
     pub(super) boot_only: bool,
     /// Firmware shall ask port 4011 before it boots anything.
@@ -82,7 +81,7 @@ impl Draft {
             ReplyKind::Nak => "nak",
         };
         let address = if self.yiaddr.is_unspecified() { String::new() } else { format!(" {}", self.yiaddr) };
-        let boot = self.boot.map_or(String::new(), |(file, _)| format!(", boot {}", file.name(policy)));
+        let boot = self.boot.map_or(String::new(), |boot| format!(", boot {}", boot.file.name(policy)));
         let then = if self.ask_again { " after asking on port 4011" } else { "" };
         format!("{kind}{address}{boot}{then}")
     }
@@ -124,9 +123,9 @@ impl Draft {
         let relayed_nak = self.kind == ReplyKind::Nak && !request.giaddr.is_unspecified();
         let flags = if relayed_nak { request.flags | BROADCAST_FLAG } else { request.flags };
         message.set_opcode(Opcode::BootReply).set_hops(request.hops).set_flags(Flags::from(flags));
-        if let Some((file, _)) = self.boot {
+        if let Some(boot) = self.boot {
             message.set_sname(policy.server.to_string().as_bytes());
-            message.set_fname(file.name(policy).as_bytes());
+            message.set_fname(boot.file.name(policy).as_bytes());
         }
         message
     }
@@ -183,7 +182,7 @@ impl Draft {
 
     /// Options for firmware, which are in the header too: shim reads the header only, others the options only.
     fn boot_options(&self, policy: &Policy, request: &Request, given: &mut Given) {
-        let Some((file, path)) = self.boot else { return };
+        let Some(Boot { file, path, .. }) = self.boot else { return };
         // With a NUL: edk2 writes one over the next option's code otherwise, and some ROMs need it.
         given.give(Need::Always, 67, terminated(file.name(policy)));
         if !path.is_http() {

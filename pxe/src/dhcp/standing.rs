@@ -31,6 +31,7 @@ pub fn standing(
         interface: network.interface.clone(),
         site: network.site.clone(),
         stance: network.stance,
+        extras: network.extras.clone(),
         local: rest(&network.local),
         relayed: network.relayed.iter().map(rest).collect(),
     };

@@ -26,6 +26,12 @@ pub enum Why {
     /// Firmware that we have no loader for (option 93).
     #[error("no boot loader for client architecture {0} ({hint})", hint = Arch(*.0).unsupported())]
     ArchUnsupported(u16),
+    /// 64-bit ARM, and nothing for it in the boot store.
+    #[error(
+        "an arm64 machine, and the boot store has no arm64 boot files (vmlinuz-arm64 and initrd-arm64.img, with \
+         shimaa64.efi and grubnetaa64.efi, or with ipxe-arm64.efi)"
+    )]
+    NoArm64Files,
     /// Firmware that does not say what it is.
     #[error("asks for a boot loader and does not say for which architecture (no option 93)")]
     ArchMissing,

@@ -4,6 +4,7 @@
 //! fails like any other, so every `reboot` has a fall-back after it.
 
 use super::{BootTask, NodeView, kernel_line};
+use crate::boot::LocalBoot;
 use crate::{BootPath, HttpBase};
 
 /// What iPXE shall do on one machine.
@@ -19,7 +20,11 @@ pub fn ipxe(view: &NodeView) -> String {
             format!(
                 "echo Rackwright {}: starting the local disk\n{}",
                 view.mac,
-                retried(&local(view.path), &again)
+                match view.local {
+                    LocalBoot::Start | LocalBoot::MissingFile =>
+                        retried(&local(view.path, "goto again"), &again),
+                    LocalBoot::Return => local(view.path, RETURN),
+                }
             )
         }
         BootTask::Hold { why } => format!(
@@ -52,34 +57,37 @@ pub fn autoexec(http: HttpBase) -> String {
 fn ramdisk(view: &NodeView) -> String {
     let url = view.http.url();
     // The kernel's UEFI stub finds the ramdisk by this name; the BIOS protocol passes it by address.
-    let initrd = match view.path {
-        BootPath::BiosPxe => "",
-        BootPath::UefiPxe | BootPath::UefiHttp => "initrd=initrd.img ",
-    };
+    let initrd = if view.path.is_uefi() { "initrd=initrd.img " } else { "" };
+    let (kernel, ramdisk) = view.path.system();
     format!(
         "imgfree ||\n\
-         kernel {url}/boot/vmlinuz {initrd}{line} || goto again\n\
-         initrd --name initrd.img {url}/boot/initrd.img || goto again\n\
+         kernel {url}/{kernel} {initrd}{line} || goto again\n\
+         initrd --name initrd.img {url}/{ramdisk} || goto again\n\
          boot || goto again\n",
         line = kernel_line(view)
     )
 }
 
-fn local(path: BootPath) -> String {
-    match path {
+/// What to do when no disk starts: an error, or firmware shows its setup screen (status 0 is success there).
+const RETURN: &str = "exit 1";
+
+/// Starts the disk, or does `otherwise`.
+fn local(path: BootPath, otherwise: &str) -> String {
+    if !path.is_uefi() {
         // Firmware counts disks as it likes, and the system need not be on the first: one that does not boot is passed.
-        BootPath::BiosPxe => "sanboot --no-describe --drive 0x80 ||\n\
-                              sanboot --no-describe --drive 0x81 ||\n\
-                              sanboot --no-describe --drive 0x82 ||\n\
-                              sanboot --no-describe --drive 0x83 || goto again\n"
-            .to_owned(),
-        // The first by name, because a disk that was cloned may have no entry of its own yet.
-        BootPath::UefiPxe | BootPath::UefiHttp => {
-            "sanboot --no-describe --drive 0 --filename \\EFI\\debian\\shimx64.efi ||\n\
-                              sanboot --no-describe --drive 0 || goto again\n"
-                .to_owned()
-        }
+        return format!(
+            "sanboot --no-describe --drive 0x80 ||\n\
+             sanboot --no-describe --drive 0x81 ||\n\
+             sanboot --no-describe --drive 0x82 ||\n\
+             sanboot --no-describe --drive 0x83 || {otherwise}\n"
+        );
     }
+    // The first by name, because a disk that was cloned may have no entry of its own yet.
+    let shim = if path.is_arm64() { "shimaa64.efi" } else { "shimx64.efi" };
+    format!(
+        "sanboot --no-describe --drive 0 --filename \\EFI\\debian\\{shim} ||\n\
+         sanboot --no-describe --drive 0 || {otherwise}\n"
+    )
 }
 
 /// Tries `body` every 5 seconds for two minutes (a switch port may take one to forward), then restarts the machine.

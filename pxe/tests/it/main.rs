@@ -3,12 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic; that is how it fails")]
 
 mod beside;
+mod books;
 mod clients;
+mod corpus;
+mod diagnoses;
 mod firmware;
+mod history;
 mod hostile;
 mod laws;
+mod model;
 mod names;
 mod ndp;
+mod packets;
 mod probe;
 mod relays;
 mod scripts;

@@ -1,5 +1,6 @@
 //! Boot scripts, letter for letter.
 
+use pxe::boot::LocalBoot;
 use pxe::script::{BootTask, CaPin, NodeView, Reason, autoexec, grub, grub_entry, ipxe, kernel_line};
 use pxe::{BootPath, HttpBase};
 
@@ -10,6 +11,7 @@ fn view(task: BootTask, path: BootPath) -> NodeView {
         mac: mac(5),
         address: "10.77.0.100/24".parse().unwrap(),
         gateway: None,
+        local: Default::default(),
         controller: "10.77.0.1:8443".parse().unwrap(),
         ca: CaPin([0xab; 32]),
         http: HttpBase::at(SERVER),
@@ -94,6 +96,99 @@ fn ipxe_starts_the_local_disk() {
     );
 }
 
+/// The second way: firmware is handed back, with an error, and goes to the next entry of its boot order.
+#[test]
+fn ipxe_hands_back_to_firmware_that_came_again_from_the_disk() {
+    let second = |path| ipxe(&NodeView { local: LocalBoot::Return, ..view(BootTask::LocalDisk, path) });
+    let expected = "#!ipxe\n\
+         echo Rackwright 52:54:00:ab:cd:05: starting the local disk\n\
+         sanboot --no-describe --drive 0 --filename \\EFI\\debian\\shimx64.efi ||\n\
+         sanboot --no-describe --drive 0 || exit 1\n";
+    assert_eq!(second(BootPath::UefiPxe), expected);
+    assert_eq!(second(BootPath::UefiHttp), expected);
+    assert_eq!(second(BootPath::UefiPxeArm64), expected.replace("shimx64", "shimaa64"));
+    let bios = second(BootPath::BiosPxe);
+    assert!(bios.ends_with("sanboot --no-describe --drive 0x83 || exit 1\n"), "{bios}");
+    assert_eq!(bios.matches("||\n").count(), 3, "{bios}");
+    // Everything else is as ever: where nothing is to be started, and in GRUB, whose end is a setup screen.
+    for task in [agent(), hold("x")] {
+        let other = NodeView { local: LocalBoot::Return, ..view(task.clone(), BootPath::UefiPxe) };
+        assert_eq!(ipxe(&other), ipxe(&view(task, BootPath::UefiPxe)));
+    }
+    let third = |local| NodeView { local, ..view(BootTask::LocalDisk, BootPath::UefiPxe) };
+    for local in [LocalBoot::Return, LocalBoot::MissingFile] {
+        assert_eq!(grub(&third(local)), grub(&third(LocalBoot::Start)));
+    }
+    assert_eq!(ipxe(&third(LocalBoot::MissingFile)), ipxe(&third(LocalBoot::Start)));
+}
+
+#[test]
+fn golden_grub_local_disk() {
+    let block = |found: &str, file: &str| {
+        format!(
+            "if search --no-floppy --set=root {found}; then\n\
+             \x20 if chainloader {file}; then\n\
+             \x20   boot\n\
+             \x20 fi\n\
+             fi\n"
+        )
+    };
+    let expected = |shim: &str, removable: &str| {
+        [
+            "echo \"Rackwright 52:54:00:ab:cd:05: starting the local disk\"\n".to_owned(),
+            block("--label RW-ESP", shim),
+            block(&format!("--file {shim}"), shim),
+            block(&format!("--file {removable}"), removable),
+            "echo \"No disk of this machine could be started. Trying again.\"\n".to_owned(),
+        ]
+        .concat()
+    };
+    let local = |path| grub(&view(BootTask::LocalDisk, path));
+    let x64 = expected("/EFI/debian/shimx64.efi", "/EFI/BOOT/BOOTX64.EFI");
+    assert_eq!((local(BootPath::UefiPxe), local(BootPath::UefiHttp)), (x64.clone(), x64));
+    let arm64 = expected("/EFI/debian/shimaa64.efi", "/EFI/BOOT/BOOTAA64.EFI");
+    assert_eq!(local(BootPath::UefiPxeArm64), arm64);
+}
+
+#[test]
+fn arm64_has_its_own_kernel_and_console() {
+    let path = BootPath::UefiHttpArm64;
+    let grub = grub(&view(agent(), path));
+    assert!(grub.contains("if linux (http,10.77.0.1)/boot/arm64/vmlinuz rackwright.controller="), "{grub}");
+    assert!(grub.contains("if initrd (http,10.77.0.1)/boot/arm64/initrd.img; then"), "{grub}");
+    let ipxe = ipxe(&view(agent(), path));
+    assert!(
+        ipxe.contains("kernel http://10.77.0.1/boot/arm64/vmlinuz initrd=initrd.img rackwright."),
+        "{ipxe}"
+    );
+    assert!(ipxe.contains("initrd --name initrd.img http://10.77.0.1/boot/arm64/initrd.img ||"), "{ipxe}");
+    let line = kernel_line(&view(agent(), path));
+    assert!(
+        line.contains("rackwright.path=uefi-http-arm64 console=tty0 console=ttyAMA0,115200n8 "),
+        "{line}"
+    );
+}
+
+/// What the agent takes as a path (and a controller of another version may have words of its own).
+#[test]
+fn every_path_is_a_word() {
+    for path in PATHS {
+        let name = path.name();
+        assert!((1..=32).contains(&name.len()));
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{name}");
+        let row = serde_json::to_string(&path).unwrap();
+        assert_eq!(row, format!("\"{name}\""), "rows and command lines have one name");
+    }
+}
+
+const PATHS: [BootPath; 5] = [
+    BootPath::BiosPxe,
+    BootPath::UefiPxe,
+    BootPath::UefiHttp,
+    BootPath::UefiPxeArm64,
+    BootPath::UefiHttpArm64,
+];
+
 #[test]
 fn golden_grub() {
     let expected = format!(
@@ -122,7 +217,7 @@ fn other_ports_are_spelt_out() {
 
 fn every_script() -> Vec<String> {
     let mut all = vec![grub_entry(HttpBase::at(SERVER)), autoexec(HttpBase::at(SERVER))];
-    for path in [BootPath::BiosPxe, BootPath::UefiPxe, BootPath::UefiHttp] {
+    for path in PATHS {
         for task in [agent(), BootTask::LocalDisk, hold("the disk is being looked at")] {
             all.push(ipxe(&view(task.clone(), path)));
             all.push(grub(&view(task, path)));

@@ -139,7 +139,7 @@ impl Server {
     }
 
     pub(crate) fn machine(&self, mac: Mac) -> Machine {
-        Machine { admitted: self.known.contains(&mac) }
+        Machine { admitted: self.known.contains(&mac), ..Machine::default() }
     }
 
     /// What the server would answer now.

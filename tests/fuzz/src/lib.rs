@@ -32,6 +32,7 @@ mod screen;
 mod script;
 mod target;
 mod terminal;
+mod trace;
 
 pub use mutation::Mutations;
 pub use target::{Reached, TARGETS, Target};

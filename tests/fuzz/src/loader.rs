@@ -9,7 +9,7 @@ use crate::input::Input;
 /// Only names of the table lead anywhere, in whatever spelling; both transports agree about them.
 pub(crate) fn name(data: &[u8]) -> Reached {
     let (http, tftp) = (resolve(data, Transport::Http), resolve(data, Transport::Tftp));
-    let big = matches!(http, Resolved::Static(StoreFile::Kernel | StoreFile::Ramdisk));
+    let big = matches!(http, Resolved::Static(file) if file.is_system());
     assert!(tftp == http || (big && matches!(tftp, Resolved::Refused(_))), "{http:?} and {tftp:?}");
     if matches!(http, Resolved::NotFound(_) | Resolved::Refused(_)) {
         return Reached::Refusal;

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use agent::deploy::cmdline;
+use pxe::boot::LocalBoot;
 use pxe::script::{BootTask, CaPin, NodeView, Reason, autoexec, grub, grub_entry, ipxe, kernel_line};
 use pxe::{BootPath, HttpBase, Mac};
 
@@ -40,14 +41,16 @@ fn view(input: &mut Input<'_>) -> Option<NodeView> {
     let path = match choice & 12 {
         0 => BootPath::BiosPxe,
         4 => BootPath::UefiPxe,
-        _ => BootPath::UefiHttp,
+        8 => BootPath::UefiHttp,
+        _ => BootPath::UefiHttpArm64,
     };
+    let local = if choice & 32 == 0 { LocalBoot::Start } else { LocalBoot::Return };
     let task = match choice & 3 {
         0 => BootTask::Agent { why },
         1 => BootTask::LocalDisk,
         _ => BootTask::Hold { why },
     };
-    let mut view = NodeView { mac, address, gateway: None, controller, ca, http, task, path };
+    let mut view = NodeView { mac, address, gateway: None, local, controller, ca, http, task, path };
     // The lowest address of the network, when it is the router's.
     let lowest = Ipv4Addr::from(u32::from(view.address.network()).wrapping_add(1));
     view.gateway = (choice & 16 != 0).then_some(lowest);
@@ -113,6 +116,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         seed(4, "\u{202e}toober\u{1b}[2J \\x # y | z > /dev/null"),
         seed(6, &"x".repeat(500)),
         seed(8, "by HTTP"),
+        seed(12, "arm64"),
+        seed(33, ""),
         seed(20, "behind a relay"),
     ]
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     ansible, chunk, configuration, dhcp, disk, document, exchange, hardware, http, identity, image, journal,
-    loader, message, receiver, recipe, row, screen, script, terminal,
+    loader, message, receiver, recipe, row, screen, script, terminal, trace,
 };
 
 /// How far an input came. A target whose seeds never get past the first check tests nothing.
@@ -63,6 +63,7 @@ pub const TARGETS: &[Target] = targets! {
     "tftp-request": loader::tftp, loader::tftp_seeds;
     "boot-name": loader::name, loader::name_seeds;
     "boot-script": script::run, script::seeds;
+    "trace-diagnose": trace::run, trace::seeds;
     "http-path": http::path, http::path_seeds;
     "http-range": http::range, http::range_seeds;
     // Images.

@@ -4,6 +4,7 @@
 //! it decides what that means on this machine.
 
 pub mod boot;
+pub mod dhcp;
 
 use std::error::Error;
 use std::fs;
@@ -20,7 +21,7 @@ use crate::place;
 pub type Bench = fn(bool) -> Result<String, Box<dyn Error>>;
 
 /// Every benchmark there is, by the name it has on the command line.
-pub const BENCHES: &[(&str, Bench)] = &[("boot", boot::run)];
+pub const BENCHES: &[(&str, Bench)] = &[("boot", boot::run), ("dhcp", dhcp::run)];
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]

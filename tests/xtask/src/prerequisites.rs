@@ -29,6 +29,10 @@ const RACK: &[&str] = &[
 /// the others are never installed, see [`crate::unpacked`].
 const PEERS: &[&str] = &["busybox", "dnsmasq-base", "tcpdump"];
 
+/// What `bench dhcp` is measured with and against, beside Kea's server: that is unpacked and not installed, because
+/// its package would start it.
+pub const BENCH_DHCP: &[&str] = &["dnsmasq-base", "ethtool", "iproute2", "kea-admin", "util-linux"];
+
 /// The oldest QEMU that will do: earlier ones translate guests with several processors wrongly or slowly.
 const QEMU_MAJOR: u32 = 10;
 /// The suite that has such a QEMU for Debian 12.

@@ -106,10 +106,14 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
-    /// The facts that led here, and what it waits for
+    /// The facts that led here, what it waits for, and how it booted
     #[command(after_help = "Examples:
   rackwright node why n1
-  rackwright node why n1 -o json")]
+  rackwright node why 18:66:da:10:20:30
+  rackwright node why n1 -o json
+
+The MAC may be of a machine that is no node yet: then its network boots are told
+since the controller was started, step by step, with what is likely wrong.")]
     Why {
         /// Name, id, MAC or code
         node: String,

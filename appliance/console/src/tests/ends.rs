@@ -55,6 +55,40 @@ fn nobody_is_there() {
 }
 
 #[test]
+fn doctor_ends_with_9_when_something_is_wrong() {
+    for (health, code) in [("ok", 0), ("warn", 0), ("fail", 9)] {
+        let doctor = samples::but(samples::doctor(), json!({ "health": health }));
+        let fake = Fake::start(move |_| item(doctor.clone()));
+        for words in ["doctor", "doctor --area pxe", "doctor -o json"] {
+            let ran = run(&fake, words);
+            assert_eq!((ran.code, ran.err.as_str()), (code, ""), "{words} with {health}");
+            assert!(!ran.out.is_empty());
+        }
+    }
+}
+
+#[test]
+fn why_of_a_mac_that_is_no_node_tells_how_it_booted() {
+    let asked = |line: &str| match line {
+        "GET /v1/network/trace/18:66:da:10:20:30" => item(samples::boot()),
+        _ => problem(404, "no such node: it; see: rackwright node list", 3),
+    };
+    let fake = Fake::start(asked);
+    let ran = run(&fake, "node why 18:66:da:10:20:30");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("18:66:da:10:20:30 is no node yet\n"), "{}", ran.out);
+    for (words, asked) in
+        [("node why n9", 1), ("node why 18-66-da-10-20-31", 2), ("node why deadbeefcafe0", 1)]
+    {
+        let before = fake.lines().len();
+        let ran = run(&fake, words);
+        assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{words}");
+        assert_eq!(ran.err, "error: no such node: it; see: rackwright node list\n");
+        assert_eq!(fake.lines().len() - before, asked, "{words}");
+    }
+}
+
+#[test]
 fn health_is_checked_when_asked() {
     for (health, plain, checked) in [("ok", 0, 0), ("busy", 0, 0), ("attention", 0, 9)] {
         let status = samples::but(samples::status(), json!({ "health": health }));

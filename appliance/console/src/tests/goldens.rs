@@ -6,7 +6,7 @@ use super::PIPE;
 use super::samples::{self, NOW, but, read};
 use crate::terminal::Look;
 use crate::text::width;
-use crate::{event, image, job, network, node, plan, service, status, why};
+use crate::{boot, doctor, event, image, job, network, node, plan, service, status, why};
 
 /// The page without the margin that keeps it readable here.
 fn golden(text: &str) -> String {
@@ -101,6 +101,93 @@ fn node_show() {
           TASK  RESULT  WHY
           vg    failed  exit status 5
         "#,
+    );
+}
+
+#[test]
+fn node_why_tells_the_last_network_boot() {
+    let why = but(samples::why(), json!({"boot": samples::boot()}));
+    assert_golden(
+        &why::render_why(&read(why), &SCREEN, NOW),
+        "
+        n1 is booting for 3m
+          waits for  its first boot to enrol
+          until      2026-11-20 14:53:02 UTC (in 22m)
+
+        How it came here
+          UTC       KIND      WHAT
+          14:30:01  approved  let in by the operator
+          14:30:02  approved  let in by the operator
+
+        The last network boot (18:66:da:10:20:30)
+          earlier  14:20:00 came to asked
+          began    2026-11-20 14:28:00 UTC (3m ago)
+          came to  asked
+
+            +0.000  asked    DISCOVER (UEFI, arch 7)
+                             -> silence: 18:66:da:10:20:30 is not a known machine, and
+                                only those are answered
+            +3.900  asked    DISCOVER (UEFI, arch 7), after 4 s, 3 times
+                             -> silence: 18:66:da:10:20:30 is not a known machine, and
+                                only those are answered
+            +5.000  -        another DHCP server on eno2: 192.168.1.1
+                             (26s of silence)
+           +31.000  loader   TFTP pxelinux.0 -> no such file
+
+        Likely
+          certain: it asks to boot, and nobody has made it known
+            why: On this network only servers that an operator has made known are
+                 answered.
+            fix: if it is one of yours: rackwright network reserve 18:66:da:10:20:30
+
+        Next: rackwright node watch n1
+        ",
+    );
+}
+
+#[test]
+fn a_machine_that_is_no_node_yet() {
+    let quiet = but(samples::boot(), json!({"attempts": [], "findings": []}));
+    assert_golden(
+        &boot::render_card(&read(quiet), &SCREEN, NOW),
+        "
+        18:66:da:10:20:30 is no node yet
+
+        The last network boot (18:66:da:10:20:30)
+          (nothing is recorded)
+        ",
+    );
+    let healthy = but(samples::boot(), json!({"node": "n2", "findings": [], "around": []}));
+    let text = boot::render_card(&read(healthy), &SCREEN, NOW);
+    assert!(text.starts_with("18:66:da:10:20:30 is a card of n2\n"), "{text}");
+    assert!(text.ends_with("\nLikely\n  nothing looks wrong\n"), "{text}");
+}
+
+#[test]
+fn doctor_says_the_worst_first() {
+    assert_golden(
+        &doctor::render_doctor(&read(samples::doctor()), &SCREEN, NOW),
+        "
+        [ok]    listeners      7 listeners listen
+        [fail]  boot-store     the boot store has no usable initrd.img (No such file or
+                               directory)
+                fix: image-build ramdisk --out /var/lib/rackwright/boot
+        [ok]    dhcp           10.77.0.0/24: only servers that were made known are
+                               answered
+        [warn]  pool           10.77.0.0/24: 95 of 100 addresses are held
+                fix: release what is not needed (rackwright network leases), or make the
+                     pool larger
+
+        Network boots
+
+        18:66:da:10:20:30  no node yet, came to asked, heard 2m ago
+          certain: it asks to boot, and nobody has made it known
+            why: On this network only servers that an operator has made known are
+                 answered.
+            fix: if it is one of yours: rackwright network reserve 18:66:da:10:20:30
+
+        Next: step by step: rackwright node why 18:66:da:10:20:30
+        ",
     );
 }
 

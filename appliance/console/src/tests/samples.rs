@@ -132,6 +132,64 @@ pub(crate) fn why() -> Value {
     })
 }
 
+pub(crate) fn finding() -> Value {
+    json!({
+        "rule": "stranger-not-answered", "certainty": "certain", "time": "2026-11-20T14:28:00.000Z",
+        "what": "it asks to boot, and nobody has made it known",
+        "why": "On this network only servers that an operator has made known are answered.",
+        "fix": "if it is one of yours: rackwright network reserve 18:66:da:10:20:30"
+    })
+}
+
+fn step(after_ms: u64, stage: Option<&str>, arrived: &str, answered: &str) -> Value {
+    json!({
+        "time": format!("2026-11-20T14:{:02}:{:02}.{:03}Z", 28 + after_ms / 60_000, after_ms / 1000 % 60, after_ms % 1000),
+        "afterMs": after_ms, "until": null, "times": 1, "stage": stage, "arrived": arrived, "answered": answered,
+        "what": {"kind": "router"}
+    })
+}
+
+pub(crate) fn boot() -> Value {
+    let silence = "silence: 18:66:da:10:20:30 is not a known machine, and only those are answered";
+    let attempt = |began: &str, steps: Vec<Value>| json!({"began": began, "reached": "asked", "leftOut": 0, "steps": steps});
+    json!({
+        "mac": "18:66:da:10:20:30", "node": null,
+        "attempts": [
+            attempt("2026-11-20T14:20:00.000Z", vec![step(0, Some("asked"), "DISCOVER (BIOS)", "OFFER 10.77.0.101")]),
+            attempt("2026-11-20T14:28:00.000Z", vec![
+                step(0, Some("asked"), "DISCOVER (UEFI, arch 7)", silence),
+                but(step(3_900, Some("asked"), "DISCOVER (UEFI, arch 7), after 4 s", silence), json!({"times": 3})),
+                step(31_000, Some("loader"), "TFTP pxelinux.0", "no such file"),
+            ])
+        ],
+        "around": [step(5_000, None, "another DHCP server on eno2: 192.168.1.1", "")],
+        "findings": [finding()]
+    })
+}
+
+pub(crate) fn boot_row() -> Value {
+    json!({
+        "mac": "18:66:da:10:20:30", "node": null, "heard": "2026-11-20T14:28:31.000Z", "reached": "asked",
+        "findings": [finding()]
+    })
+}
+
+pub(crate) fn doctor() -> Value {
+    let check = |check: &str, result: &str, what: &str, fix: Option<&str>| json!({"check": check, "result": result, "what": what, "fix": fix});
+    json!({
+        "health": "fail", "time": "2026-11-20T14:31:02.000Z",
+        "checks": [
+            check("listeners", "ok", "7 listeners listen", None),
+            check("boot-store", "fail", "the boot store has no usable initrd.img (No such file or directory)",
+                Some("image-build ramdisk --out /var/lib/rackwright/boot")),
+            check("dhcp", "ok", "10.77.0.0/24: only servers that were made known are answered", None),
+            check("pool", "warn", "10.77.0.0/24: 95 of 100 addresses are held",
+                Some("release what is not needed (rackwright network leases), or make the pool larger")),
+        ],
+        "cards": [boot_row()]
+    })
+}
+
 pub(crate) fn status() -> Value {
     json!({
         "site": "school", "health": "busy", "time": "2026-11-20T14:31:02.000Z", "version": "0.1.0",

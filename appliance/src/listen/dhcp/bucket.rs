@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 const BURST: u32 = 20;
 /// One more packet each so often.
 const REFILL: Duration = Duration::from_millis(250);
-/// Addresses remembered; a thousand servers four times over.
-const MOST: usize = 4096;
+/// Addresses remembered, some 4 MiB: more than can be answered in the time in which they are.
+const MOST: usize = 65_536;
 
 /// A token bucket for each hardware address. Bounded: when full, those that have all their tokens are forgotten, and
 /// if none has, newcomers share one bucket, so that a flood of made-up addresses slows nobody who came before.
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_flood_of_addresses_is_bounded_and_spares_the_others() {
         let (mut buckets, start) = (Buckets::default(), Instant::now());
-        let flood = (0..50_000u32).filter(|i| {
+        let flood = (0..100_000u32).filter(|i| {
             let [a, b, c, d] = i.to_be_bytes();
             buckets.take([2, 0, a, b, c, d], start)
         });

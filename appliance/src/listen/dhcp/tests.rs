@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pxe::dhcp::Door;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::{DhcpAnswer, DhcpIn, DhcpService, PORTS, serve};
 use crate::listen::{ListenerState, Place};
 use crate::net::tests::{Other, alone, ip, runtime};
 use crate::net::{Net, watch as watch_interface};
+use crate::writer::Urgency;
 
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
@@ -23,21 +24,32 @@ struct Echo {
 }
 
 impl DhcpService for Echo {
-    async fn answer(&self, packet: DhcpIn) -> DhcpAnswer {
+    type Question = DhcpIn;
+    type Decided = DhcpIn;
+
+    fn read(&self, packet: DhcpIn) -> Result<(Urgency, DhcpIn), String> {
         self.seen.fetch_add(1, Ordering::Relaxed);
-        assert_eq!((packet.interface.as_str(), packet.address), ("rw0", OURS));
+        assert_eq!((&*packet.interface, packet.address), ("rw0", OURS));
         match packet.bytes.first() {
-            Some(0) => DhcpAnswer::Silence,
-            Some(9) => DhcpAnswer::Malformed("a nine".into()),
-            _ => {
-                let door = u8::from(packet.arrival.door == Door::Proxy);
-                let to = match packet.arrival.source.ip() {
-                    ip if ip.is_unspecified() => SocketAddrV4::new(Ipv4Addr::BROADCAST, 68),
-                    _ => packet.arrival.source,
-                };
-                DhcpAnswer::Send { to, packet: [&[door], packet.bytes.as_slice()].concat() }
-            }
+            Some(9) => Err("a nine".into()),
+            _ => Ok((Urgency::Stranger, packet)),
         }
+    }
+
+    async fn ask(&self, questions: Vec<DhcpIn>, answers: &mpsc::UnboundedSender<Vec<DhcpIn>>) {
+        answers.send(questions).unwrap();
+    }
+
+    fn say(&self, packet: DhcpIn) -> DhcpAnswer {
+        if packet.bytes.first() == Some(&0) {
+            return DhcpAnswer::Silence;
+        }
+        let door = u8::from(packet.arrival.door == Door::Proxy);
+        let to = match packet.arrival.source.ip() {
+            ip if ip.is_unspecified() => SocketAddrV4::new(Ipv4Addr::BROADCAST, 68),
+            _ => packet.arrival.source,
+        };
+        DhcpAnswer::Send { to, packet: [&[door], packet.bytes.as_slice()].concat() }
     }
 }
 

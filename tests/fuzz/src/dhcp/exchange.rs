@@ -115,7 +115,7 @@ impl Server {
         let (bytes, arrival) = packet(input);
         let Ok(request) = Request::parse(&bytes) else { return false };
         let quarantined: Vec<Ipv4Addr> = self.leases.quarantined(self.now).map(|(ip, _)| ip).collect();
-        let machine = Machine { admitted: [mac(3), mac(4)].contains(&request.mac) };
+        let machine = Machine { admitted: [mac(3), mac(4)].contains(&request.mac), ..Machine::default() };
         match decide(&self.network, &self.leases, machine, &request, arrival, self.now) {
             Decision::Ignore(why) => {
                 assert!(!why.to_string().is_empty(), "a silence without a reason");

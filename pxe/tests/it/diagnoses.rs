@@ -1,0 +1,126 @@
+//! Every rule against a boot that fails so, and against boots that do not.
+
+use std::collections::BTreeSet;
+
+use pxe::Time;
+use pxe::diagnose::{Certainty, Facts, Finding, MOST_FINDINGS, RULES, diagnose};
+use pxe::trace::{Stage, What};
+
+use crate::corpus::{BEGIN, cases, trace};
+
+fn ids(findings: &[Finding]) -> Vec<&'static str> {
+    findings.iter().map(|finding| finding.rule).collect()
+}
+
+#[test]
+fn each_trace_yields_its_rule_first() {
+    let mut wrong = Vec::new();
+    for case in cases().iter().filter(|case| case.rule != "healthy") {
+        let findings = diagnose(&trace(&case.steps), &case.facts, case.now);
+        if findings.first().is_none_or(|finding| finding.rule != case.rule) {
+            wrong.push(format!("{}: {} expected, found {:?}", case.name, case.rule, ids(&findings)));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_rule_has_a_trace_and_every_trace_a_rule() {
+    let rules: BTreeSet<&str> = RULES.iter().map(|rule| rule.id).collect();
+    assert_eq!(rules.len(), RULES.len(), "a rule twice");
+    assert!(rules.len() >= 25);
+    let cases = cases();
+    let of_cases: BTreeSet<&str> = cases.iter().map(|case| case.rule.as_str()).collect();
+    let missing: Vec<_> = rules.difference(&of_cases).collect();
+    let unknown: Vec<_> = of_cases.difference(&rules).filter(|rule| **rule != "healthy").collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "no trace: {missing:?}, no rule: {unknown:?}");
+}
+
+#[test]
+fn a_healthy_boot_yields_nothing_at_any_moment_and_for_ever_after() {
+    for case in cases().iter().filter(|case| case.rule == "healthy") {
+        for count in 0..=case.steps.len() {
+            let steps = &case.steps[..count];
+            let at = steps.last().map_or(BEGIN, |step| step.at.0);
+            // Until the next step comes, and at the latest when an operator would begin to wonder.
+            let next = case.steps.get(count).map_or(at + 8_000_000, |step| step.at.0.min(at + 8_000_000));
+            for now in [at, at + 1000, next - 1] {
+                let findings = diagnose(&trace(steps), &case.facts, Time(now.max(at)));
+                assert!(findings.is_empty(), "{} after {count} steps: {:?}", case.name, findings);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_break_is_not_seen_before_its_time_and_stays() {
+    for case in cases().iter().filter(|case| case.rule != "healthy") {
+        let whole = trace(&case.steps);
+        let later = diagnose(&whole, &case.facts, Time(case.now.0 + 3_600_000));
+        assert_eq!(
+            later.first().map(|finding| finding.rule),
+            Some(case.rule.as_str()),
+            "{} an hour later",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn findings_can_be_read_at_night() {
+    for case in cases() {
+        let findings = diagnose(&trace(&case.steps), &case.facts, case.now);
+        assert!(findings.len() <= MOST_FINDINGS);
+        assert!(
+            findings.is_sorted_by_key(|finding| finding.certainty),
+            "{}: {:?}",
+            case.name,
+            ids(&findings)
+        );
+        for Finding { rule, what, why, fix, .. } in &findings {
+            for (text, longest) in [(what, 140), (why, 300), (fix, 260)] {
+                assert!((10..=longest).contains(&text.len()), "{rule}: {} {text:?}", text.len());
+                assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{rule}: {text:?}");
+                assert!(!text.contains("  ") && !text.contains(".."), "{rule}: {text:?}");
+            }
+            assert!(why.ends_with('.'), "{rule}: {why:?}");
+        }
+    }
+}
+
+#[test]
+fn a_trace_says_how_far_each_boot_came() {
+    let reached = |name: &str| {
+        let case = cases().into_iter().find(|case| case.name == name).unwrap();
+        trace(&case.steps).attempts().map(pxe::trace::Attempt::reached).collect::<Vec<_>>()
+    };
+    assert_eq!(reached("healthy-uefi-pxe"), [Stage::Agent]);
+    assert_eq!(reached("healthy-bios-pxe"), [Stage::Agent]);
+    assert_eq!(reached("healthy-local-disk"), [Stage::System]);
+    assert_eq!(reached("disk-does-not-boot"), [Stage::Disk; 3]);
+    assert_eq!(reached("loader-loop"), [Stage::Loader; 3]);
+}
+
+#[test]
+fn steps_are_kept_as_they_are_written_down() {
+    for case in cases() {
+        for step in &case.steps {
+            let json = serde_json::to_string(step).unwrap();
+            assert_eq!(&serde_json::from_str::<pxe::trace::Step>(&json).unwrap(), step, "{json}");
+            assert!(!step.what.arrived().is_empty());
+            let silent = matches!(step.what, What::Link { .. } | What::Foreign { .. });
+            assert_eq!(step.what.answered().is_empty(), silent, "{json}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_card_that_was_never_heard() {
+    let facts = Facts { deaf: vec!["dhcp: no interface".into()], ..Facts::default() };
+    assert_eq!(diagnose(&trace(&[]), &facts, Time(BEGIN)), []);
+}
+
+#[test]
+fn certain_comes_before_likely() {
+    assert!(Certainty::Certain < Certainty::Likely && Certainty::Likely < Certainty::Possible);
+}
