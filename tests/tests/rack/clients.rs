@@ -39,7 +39,7 @@ fn real_clients_are_given_the_same_address_and_settings() {
     let mut addresses = Vec::new();
     for client in CLIENTS {
         let given = client.ask(&guest, "guest", &script);
-        expect(client, &given, &[ADDRESS, "255.255.255.0", LEASE]);
+        expect(client, &given, &[ADDRESS, "255.255.255.0", LEASE, neighbours::ROUTER]);
         addresses.push(given[client.address].clone());
     }
     addresses.push(networkd(&site, &guest));
@@ -54,15 +54,15 @@ fn real_clients_are_given_the_same_address_and_settings() {
 
 /// A client on the far side of dnsmasq's relay agent: the address is of its own subnet, and the relay its way out.
 fn through_a_relay(site: &Site, script: &Path) {
-    let (_router, _relay) = neighbours::dnsmasq_relay(site);
+    let _relay = neighbours::dnsmasq_relay(site);
     let leg = Leg { network: Network::Far, interface: "remote", address: None };
     let remote = site.rack.host("remote", &[leg]).unwrap_or_else(|error| fail(&error));
     let given = CLIENTS[0].ask(&remote, "remote", script);
-    expect(&CLIENTS[0], &given, &[ADDRESS, "255.255.255.0", LEASE, "10.78.0.1"]);
+    expect(&CLIENTS[0], &given, &[ADDRESS, "255.255.255.0", LEASE, neighbours::FAR_ROUTER]);
     assert!(given[CLIENTS[0].address].starts_with(neighbours::prefix(Network::Far)), "{given:?}");
 }
 
-fn expect(client: &Client, given: &Given, wanted: &[&str]) {
+fn expect(client: &Client, given: &Given, wanted: &[&str; 4]) {
     say::line(&format!("    {}: {given:?}", client.name));
     for (key, value) in client.keys.iter().zip(wanted) {
         let found =
@@ -189,6 +189,7 @@ fn networkd(site: &Site, guest: &Host) -> String {
         |name: &str| lease.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
     assert_eq!(field("SERVER_ADDRESS="), ADDRESS);
     assert_eq!(field("NETMASK="), "255.255.255.0");
+    assert_eq!(field("ROUTER="), neighbours::ROUTER);
     assert_eq!(field("LIFETIME="), "1h");
     field("ADDRESS=")
 }

@@ -17,6 +17,7 @@ interface = "prov0"
 address = "10.77.0.1/24"
 pool = "10.77.0.100-10.77.0.199"
 dhcp = "full"
+router = "10.77.0.254"
 
 [[provision.relayed]]
 subnet = "10.78.0.0/24"
@@ -36,6 +37,11 @@ address = "10.80.0.1/24"
 dhcp = "proxy"
 "#;
 
+/// The way out of the provisioning network: to the far one.
+pub(crate) const ROUTER: &str = "10.77.0.254";
+/// The way out of the far network.
+pub(crate) const FAR_ROUTER: &str = "10.78.0.1";
+
 /// How every address of a network begins.
 pub(crate) fn prefix(network: Network) -> &'static str {
     match network {
@@ -48,22 +54,20 @@ pub(crate) fn prefix(network: Network) -> &'static str {
 
 /// A router between the far network and the controller's, with ISC's relay agent on it, which adds option 82 as the
 /// agents of switches do.
-pub(crate) fn isc_relay(site: &Site) -> (Host, Program) {
+pub(crate) fn isc_relay(site: &Site) -> Program {
     let router = router(site);
     let package = unpacked::package("isc-dhcp-relay").unwrap_or_else(|error| fail(&error));
     let agent = package.join("usr/sbin/dhcrelay").display().to_string();
     let argv = [&agent, "-d", "-4", "-a", "-id", "far", "-iu", "near", ADDRESS];
-    let relay = router.start("dhcrelay", &argv).unwrap_or_else(|error| fail(&error));
-    (router, relay)
+    router.start("dhcrelay", &argv).unwrap_or_else(|error| fail(&error))
 }
 
 /// The same router with dnsmasq's relay agent, which adds nothing.
-pub(crate) fn dnsmasq_relay(site: &Site) -> (Host, Program) {
+pub(crate) fn dnsmasq_relay(site: &Site) -> Program {
     let router = router(site);
-    let relay = format!("--dhcp-relay={},{ADDRESS}", "10.78.0.1");
+    let relay = format!("--dhcp-relay={FAR_ROUTER},{ADDRESS}");
     let argv = [&["dnsmasq"], DNSMASQ, &["--interface=far", "--interface=near", &relay]].concat();
-    let relay = router.start("dnsmasq", &argv).unwrap_or_else(|error| fail(&error));
-    (router, relay)
+    router.start("dnsmasq", &argv).unwrap_or_else(|error| fail(&error))
 }
 
 fn router(site: &Site) -> Host {
@@ -75,29 +79,10 @@ fn router(site: &Site) -> Host {
 }
 
 /// The DHCP server of a site, which owns the addresses of the shared network and knows nothing of booting.
-pub(crate) fn owner(site: &Site) -> Served {
+pub(crate) fn owner(site: &Site) -> Program {
     let leg = Leg { network: Network::Shared, interface: "owner", address: Some("10.80.0.2/24") };
-    Served::on(site, leg, "10.80.0.50,10.80.0.99")
-}
-
-/// A host with dnsmasq on it.
-pub(crate) struct Served {
-    server: Program,
-    _host: Host,
-}
-
-impl Served {
-    /// Gives out the addresses of `range` on the network that `leg` is plugged into.
-    pub(crate) fn on(site: &Site, leg: Leg<'_>, range: &str) -> Served {
-        let host = site.rack.host(leg.interface, &[leg]).unwrap_or_else(|error| fail(&error));
-        let server = dnsmasq(&host, leg.interface, range);
-        Served { server, _host: host }
-    }
-
-    /// That it still runs.
-    pub(crate) fn check(&mut self) -> Result<(), xtask::rack::host::HostError> {
-        self.server.check()
-    }
+    let host = site.rack.host("owner", &[leg]).unwrap_or_else(|error| fail(&error));
+    dnsmasq(&host, "owner", "10.80.0.50,10.80.0.99")
 }
 
 /// dnsmasq without DNS and without a file that outlives it, and a log line for every packet.
