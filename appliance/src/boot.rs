@@ -7,13 +7,14 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use pxe::files::StoreFile;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 /// What was put into the store, written beside the files.
 const VERSIONS: &str = "versions.json";
@@ -45,35 +46,57 @@ pub enum BootError {
     },
 }
 
-/// A boot store whose files were all there when it was opened.
+/// A boot store that had what no boot can do without when it was opened.
 #[derive(Debug)]
 pub struct BootStore {
     path: PathBuf,
     directory: OwnedFd,
+    /// What it had.
+    there: BTreeSet<StoreFile>,
     versions: serde_json::Value,
 }
 
 impl BootStore {
-    /// Opens a store and looks at every file.
+    /// Opens a store and looks at every file. One that is not required may be missing; one that is there must be usable.
     ///
     /// # Errors
     /// [`BootError`], naming the step that makes what is missing.
     pub fn open(path: &Path) -> Result<Self, BootError> {
+        Self::requiring(&StoreFile::REQUIRED, path)
+    }
+
+    fn requiring(required: &[StoreFile], path: &Path) -> Result<Self, BootError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|e| BootError::Directory { path: path.into(), source: e.into() })?;
-        let mut store = Self { path: path.into(), directory, versions: serde_json::Value::Null };
-        for file in StoreFile::REQUIRED {
-            store.file(file)?;
+        let (there, versions) = (BTreeSet::new(), serde_json::Value::Null);
+        let mut store = Self { path: path.into(), directory, there, versions };
+        for file in StoreFile::ALL {
+            if required.contains(&file) || store.is_named(file) {
+                store.file(file)?;
+                store.there.insert(file);
+            }
         }
         store.versions = store.read_versions()?;
         Ok(store)
     }
 
+    /// What the store had when it was opened beyond what it must have: what it has not, no server should be told to ask
+    /// for.
+    pub fn extras(&self) -> BTreeSet<StoreFile> {
+        self.there.iter().copied().filter(|file| !StoreFile::REQUIRED.contains(file)).collect()
+    }
+
+    /// Whether there is anything under its name; what it is, is seen when it is opened.
+    fn is_named(&self, file: StoreFile) -> bool {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::statat(&self.directory, file.store_name(), flags).err() != Some(rustix::io::Errno::NOENT)
+    }
+
     /// A file, opened for this reader alone, and its length in bytes.
     ///
     /// # Errors
-    /// [`BootError::File`]: it was there when the store was opened, and is gone or was changed into something else.
+    /// [`BootError::File`]: the store never had it, or it is gone since, or was changed into something else.
     pub fn file(&self, file: StoreFile) -> Result<(File, u64), BootError> {
         self.named(file.store_name())
     }

@@ -28,7 +28,7 @@ use crate::net::Net;
 use crate::netboot::Netboot;
 use crate::store::{Log, Store};
 use crate::writer::{Core, Wired};
-use crate::{catalog, chain};
+use crate::{catalog, chain, prober};
 
 /// Our own units beside the daemon itself.
 const OWN_UNITS: [&str; 1] = ["chrony.service"];
@@ -193,6 +193,7 @@ impl Daemon {
             }
             let service = Arc::clone(&netboot);
             tasks.spawn(foreign::serve(place.clone(), service, state("foreign"), stop.clone()));
+            tasks.spawn(prober::run(place.clone(), self.core.clone(), stop.clone()));
             // Only where our DHCP says what to boot does it follow that there is nothing to wait for.
             if provision.answer_ipv6 && provision.dhcp != Dhcp::Off {
                 let service = Arc::clone(&netboot);
@@ -209,7 +210,13 @@ impl Daemon {
                 stop.clone(),
             ));
         }
-        tasks.spawn(serve_files(paths.boot.clone(), config.http_port, waiting, stop.clone()));
+        tasks.spawn(serve_files(
+            paths.boot.clone(),
+            config.http_port,
+            self.core.clone(),
+            waiting,
+            stop.clone(),
+        ));
         Ok(states)
     }
 
@@ -239,9 +246,12 @@ struct Counter {
 }
 
 /// Serves the boot files on every interface, as soon as there are any.
-async fn serve_files(boot: PathBuf, http_port: u16, counters: Vec<Counter>, stop: Stop) {
+async fn serve_files(boot: PathBuf, http_port: u16, core: Core, counters: Vec<Counter>, stop: Stop) {
     let states = counters.iter().flat_map(|counter| [&*counter.tftp, &*counter.http]).collect::<Vec<_>>();
     let store = Arc::new(boot_store(&boot, &states).await);
+    while !core.boot_store_has(store.extras()).await && !*stop.borrow() {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
     let mut tasks = JoinSet::new();
     for Counter { place, netboot, tftp: tftp_state, http: http_state } in counters {
         let files = Files::new(Arc::clone(&store), netboot);

@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod daemon;
 pub mod images;
 pub mod netboot;
+pub mod prober;
 pub mod reservation;
 pub mod space;
 pub mod store;

@@ -18,6 +18,7 @@ mod gate;
 mod patient;
 mod serve;
 mod state;
+mod straight;
 mod supervise;
 #[cfg(test)]
 pub(crate) mod tests;

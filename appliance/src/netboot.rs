@@ -1,12 +1,14 @@
 //! Network boot on the state: what the listeners for DHCP, TFTP and HTTP ask the writer and the world.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet::network::{Noticed, Sighting};
 use fleet::{Event, Site, boot_task};
 use ipnet::Ipv4Net;
-use pxe::boot::LocalBoot;
 use pxe::dhcp::Lease;
 use pxe::files::StoreFile;
 use pxe::ndp::{self, Booting};
@@ -51,7 +53,7 @@ impl Netboot {
         Ok(NodeView {
             mac,
             address,
-            local: LocalBoot::default(),
+            local: world.history.local_by_script(mac),
             gateway: subnet.gateway.filter(|gateway| subnet.net.contains(gateway) && *gateway != own),
             controller: SocketAddrV4::new(asker.address, self.agents_port),
             ca: CaPin(world.site.ca.0),
@@ -80,7 +82,7 @@ impl Netboot {
 
 /// The way a machine was last told to boot by.
 fn path(world: &World, mac: Mac) -> Option<BootPath> {
-    world.leases.get(mac).and_then(|lease| lease.path)
+    world.history.path(mac).or(world.leases.get(mac).and_then(|lease| lease.path))
 }
 
 /// The address of a machine that asks for its script. The one we gave it, when it asks from there or from nowhere that
@@ -206,7 +208,8 @@ impl FileService for Netboot {
             IpAddr::V4(ip) => world.leases.holder(ip),
             IpAddr::V6(_) => None,
         };
-        let holder = by_address(asker.peer.ip());
+        // Beside another DHCP server the address is none that we gave: then it is of whom was last seen with it.
+        let holder = by_address(asker.peer.ip()).or_else(|| self.core.boots.holder(asker.peer.ip()));
         match what {
             Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac)) => {
                 let Some(address) = hardware(mac) else { return };
@@ -217,7 +220,7 @@ impl FileService for Netboot {
                     BootTask::Agent { why } => {
                         self.record(mac, "script", format!("told to start the agent: {why}"))
                     }
-                    BootTask::Hold { why } => self.record(mac, "script", format!("told to wait: {why}")),
+                    BootTask::Hold { why } => self.record(mac, "hold", format!("told to wait: {why}")),
                 }
             }
             Served::File(file) => {

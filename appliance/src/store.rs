@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use fleet::{Change, Fleet};
 use protocol::{Epoch, IdentityFile, NodeId};
 use pxe::Mac;
+use pxe::boot::{History, Past};
 use pxe::dhcp::{Lease, Leases};
 use rusqlite::{Connection, OptionalExtension};
 use serde::de::DeserializeOwned;
@@ -193,6 +194,14 @@ impl Store {
         let leases: Vec<(Mac, Lease)> = self.rows("lease")?;
         let quarantine: Vec<(Ipv4Addr, pxe::Time)> = self.rows("quarantine")?;
         Leases::from_rows(leases, quarantine).map_err(|why| StoreError::Leases(why.to_string()))
+    }
+
+    /// What became of earlier boots.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn boots(&self) -> Result<History, StoreError> {
+        Ok(History::from_rows(self.rows::<(Mac, Past)>("boot")?))
     }
 
     /// Servers that were made known before they came.

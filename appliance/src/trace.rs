@@ -65,6 +65,12 @@ impl Recorder {
         }
     }
 
+    /// The card that was last seen with an address.
+    pub fn holder(&self, address: IpAddr) -> Option<Mac> {
+        let IpAddr::V4(address) = address else { return None };
+        self.book().holder(address)
+    }
+
     /// A file that a machine asked for: its own script counts for the card in the script's name when the address is
     /// nobody's.
     pub fn fetch(&self, world: &World, address: IpAddr, own: Option<Mac>, fetch: Fetch) {

@@ -9,8 +9,9 @@
 //!
 //! Addresses hang on the MAC (chaddr), never on the client identifier: the ROM sends none, iPXE sends one, the
 //! installed system another. The first address a MAC is given is its for good; see [`Leases`].
-//! RFC 2131 and 2132, 3046 (option 82 echoed), 3396 (long options read), 4578 (PXE), 6842 (option 61 echoed); no
-//! BOOTP, no rapid commit, no option overload in replies, no PXE menus.
+//! RFC 2131 and 2132, 3011 and 3527 (which subnet is meant), 3046 (option 82 echoed), 3396 (long options), 4578 (PXE),
+//! 5107 (a relay that stands for the server), 6842 (option 61 echoed); PXE 2.1, 2.2.3 (beside another server, which gives
+//! the addresses). No BOOTP, no rapid commit, no option overload in replies, no PXE menus.
 
 mod allocate;
 mod client;

@@ -1,8 +1,11 @@
 //! TFTP: reading a request, and bounding what it asks for (RFC 1350, 2347, 2348, 2349, 7440).
 //!
-//! The transfer itself is the shell's. What a client may make us spend is decided here: a block that fits the
-//! network, a window of 16 blocks, a timeout of 10 seconds. Not `tftpd`'s parser: it drops a whole request without a
-//! word when one option's number cannot be read, and firmware then waits for its timeout.
+//! What a client may make us spend is decided here: a block that fits the network, a window of 16 blocks, a timeout of
+//! 10 seconds. The transfer that follows is a [`Sender`].
+
+mod sender;
+
+pub use sender::{Ended, OPENINGS, PATIENCE, Packet, Sender};
 
 use crate::files::{NotFound, Refused, Resolved, Transport, resolve};
 use crate::trace::{End, Fetch};
@@ -129,10 +132,10 @@ impl Transfer {
         (packet.len() > 2).then_some(packet)
     }
 
-    /// Whether `size` octets can be sent without the block number coming round, which some firmware cannot follow.
+    /// Whether the block number comes round to 0 before `size` octets are sent, which some firmware cannot follow.
     #[must_use]
-    pub fn carries(&self, size: u64) -> bool {
-        size / u64::from(self.block.max(1)) < u64::from(u16::MAX)
+    pub fn comes_round(&self, size: u64) -> bool {
+        size / u64::from(self.block.max(1)) >= u64::from(u16::MAX)
     }
 }
 
@@ -167,7 +170,9 @@ pub fn decide(packet: &[u8], mtu: u16) -> TftpAnswer {
     };
     let mut texts = texts(rest);
     let name = texts.next();
-    let refuse = |why| TftpAnswer::Error(TftpError { name: printable(name.unwrap_or_default()), why });
+    let refuse = |why| {
+        TftpAnswer::Error(TftpError { name: printable(name.unwrap_or_default(), 100).replace(' ', "?"), why })
+    };
     match u16::from_be_bytes(*opcode) {
         1 => {}
         2 => return refuse(TftpWhy::ReadOnly),
@@ -241,7 +246,8 @@ fn number(text: &[u8]) -> Option<u64> {
     Some(digits.fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(digit)))
 }
 
-fn printable(name: &[u8]) -> String {
-    let shown = |octet: &u8| if octet.is_ascii_graphic() { char::from(*octet) } else { '?' };
-    name.iter().take(100).map(shown).collect()
+/// At most so many octets of a text of the client's; what no log should be given is a question mark.
+fn printable(text: &[u8], most: usize) -> String {
+    let plain = |octet: &u8| octet.is_ascii_graphic() || *octet == b' ';
+    text.iter().take(most).map(|octet| if plain(octet) { char::from(*octet) } else { '?' }).collect()
 }

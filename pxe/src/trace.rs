@@ -137,6 +137,11 @@ impl Attempt {
         self.steps.iter().filter_map(|step| step.what.passed()).max().unwrap_or(Stage::Asked)
     }
 
+    /// Whether its firmware tried HTTP.
+    fn is_http(&self) -> bool {
+        self.steps.iter().filter_map(|step| step.what.dhcp()).any(|dhcp| dhcp.class == Class::Http)
+    }
+
     fn push(&mut self, step: Step) {
         // A transfer that began may end after others did.
         let open = self.steps.iter_mut().rev().find(|begun| begun.what.completed_by(&step.what).is_some());
@@ -245,6 +250,11 @@ fn begins(last: &Attempt, step: &Step) -> bool {
         return false;
     }
     let silent = step.at.seconds_since(last.ended());
+    // A firmware that found no file goes through all its boot entries: HTTP after PXE is one boot.
+    let other_entry = dhcp.class == Class::Http && last.reached() == Stage::Disk && !last.is_http();
+    if other_entry && silent < SILENT {
+        return false;
+    }
     if dhcp.ipxe.is_some() {
         last.reached() >= Stage::Script || silent >= SILENT_IPXE
     } else {

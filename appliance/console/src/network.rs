@@ -133,7 +133,10 @@ pub(crate) fn render_networks(rows: &[NetworkRow], look: &Look, now: u64) -> Str
             text.push_str(&format!("  {}; first {first} ago, last {last} ago\n", other.noticed));
         }
         if let Some(advice) = &row.advice {
-            text.push_str(&format!("  {advice}\n"));
+            text.push_str(&match look.columns {
+                Some(columns) => format!("{}\n", crate::text::fill("  ", advice, columns)),
+                None => format!("  {advice}\n"),
+            });
         }
     }
     text

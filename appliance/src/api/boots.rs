@@ -86,7 +86,7 @@ impl Api {
                 ..check("boot-store", "fail", &why)
             },
         });
-        for policy in self.core.networks.iter().flat_map(pxe::dhcp::Network::subnets) {
+        for policy in world.networks.iter().flat_map(pxe::dhcp::Network::subnets) {
             checks.push(mode(policy));
             checks.extend(pool(world, policy));
         }
@@ -194,3 +194,7 @@ fn pool(world: &World, policy: &Policy) -> Option<CheckRow> {
         _ => check("pool", "ok", &what),
     })
 }
+
+#[cfg(test)]
+#[path = "boots_tests.rs"]
+mod tests;

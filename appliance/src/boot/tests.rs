@@ -87,3 +87,18 @@ fn a_file_swapped_for_a_link_while_we_run_is_refused() {
     assert!(store.file(StoreFile::Kernel).unwrap_err().to_string().contains("symbolic link"));
     assert!(store.length(StoreFile::Ramdisk).is_ok());
 }
+
+#[test]
+fn what_is_not_required_may_be_missing_and_must_be_usable_when_it_is_there() {
+    let dir = filled();
+    fs::remove_file(dir.path().join("snponly.efi")).unwrap();
+    let required = [StoreFile::Kernel, StoreFile::Ramdisk];
+    let store = BootStore::requiring(&required, dir.path()).unwrap();
+    assert!(store.there.contains(&StoreFile::Shim) && !store.there.contains(&StoreFile::Snponly));
+    assert!(store.file(StoreFile::Snponly).unwrap_err().to_string().contains("snponly.efi"));
+    symlink("vmlinuz", dir.path().join("snponly.efi")).unwrap();
+    let said = BootStore::requiring(&required, dir.path()).unwrap_err().to_string();
+    assert!(said.contains("symbolic link"), "{said}");
+    fs::remove_file(dir.path().join("initrd.img")).unwrap();
+    assert!(BootStore::requiring(&required, dir.path()).unwrap_err().to_string().contains("initrd.img"));
+}

@@ -3,9 +3,15 @@
 //!
 //! Refuses to know what the texts say: the [`FileService`] makes them from the state, and is told what was served.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use pxe::Mac;
@@ -13,6 +19,9 @@ use pxe::files::{Resolved, StoreFile, Transport};
 use pxe::trace::{End, Fetch};
 
 use crate::boot::BootStore;
+
+/// No loader is larger, in bytes; what is, is not sent from memory.
+const LARGEST_LOADED: u64 = 64 << 20;
 
 /// Who asks for a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,23 +89,31 @@ impl Content {
     }
 }
 
+/// Files that are being sent from memory: each once, however many are sent it, and only as long as that lasts.
+type Loaded = tokio::sync::Mutex<BTreeMap<StoreFile, (Stamp, Weak<Vec<u8>>)>>;
+
+/// Device, inode, length, and when it was changed: other octets have another one.
+type Stamp = (u64, u64, u64, i64, i64);
+
 /// The store and the texts together.
 #[derive(Debug)]
 pub struct Files<S> {
     store: Arc<BootStore>,
     service: Arc<S>,
+    loaded: Arc<Loaded>,
 }
 
 impl<S> Clone for Files<S> {
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), service: Arc::clone(&self.service) }
+        let Self { store, service, loaded } = self;
+        Self { store: Arc::clone(store), service: Arc::clone(service), loaded: Arc::clone(loaded) }
     }
 }
 
 impl<S: FileService> Files<S> {
     /// Both.
     pub fn new(store: impl Into<Arc<BootStore>>, service: Arc<S>) -> Self {
-        Self { store: store.into(), service }
+        Self { store: store.into(), service, loaded: Arc::default() }
     }
 
     /// What a resolved name stands for.
@@ -114,6 +131,36 @@ impl<S: FileService> Files<S> {
                 Ok(Content::Text(Bytes::from(text)))
             }
         }
+    }
+
+    /// The same, in memory.
+    ///
+    /// # Errors
+    /// As [`Files::open`]; a file that is too large for that, or cannot be read.
+    pub(super) async fn load(&self, what: Served, asker: &Asker) -> Result<Arc<Vec<u8>>, String> {
+        let (file, length) = match self.open(what, asker).await? {
+            Content::Text(text) => return Ok(Arc::new(text.into())),
+            Content::File(file, length) => (file, length),
+        };
+        if length > LARGEST_LOADED {
+            return Err(format!("{length} bytes are too many to be sent by TFTP"));
+        }
+        let Served::File(name) = what else { return Err("it is no file".to_owned()) };
+        let meta = file.metadata().map_err(|e| e.to_string())?;
+        let stamp = (meta.dev(), meta.ino(), length, meta.ctime(), meta.ctime_nsec());
+        // Held while one reads: the others who want it then find it.
+        let mut loaded = self.loaded.lock().await;
+        if let Some((known, octets)) = loaded.get(&name)
+            && *known == stamp
+            && let Some(octets) = octets.upgrade()
+        {
+            return Ok(octets);
+        }
+        let octets =
+            tokio::task::spawn_blocking(move || whole(file, length)).await.map_err(|e| e.to_string())??;
+        let octets = Arc::new(octets);
+        loaded.insert(name, (stamp, Arc::downgrade(&octets)));
+        Ok(octets)
     }
 
     pub(super) fn served(&self, what: Served, asker: &Asker) {
@@ -156,6 +203,12 @@ impl<S: FileService> Drop for Underway<S> {
             self.files.asked(Fetch { end, ..self.fetch.clone() }, Some(self.what), &self.asker);
         }
     }
+}
+
+fn whole(file: File, length: u64) -> Result<Vec<u8>, String> {
+    let mut octets = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.take(length).read_to_end(&mut octets).map_err(|e| e.to_string())?;
+    if u64::try_from(octets.len()) == Ok(length) { Ok(octets) } else { Err("it became shorter".to_owned()) }
 }
 
 impl Served {

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 
 use super::files::{Asker, Content, FileService, Files, Served, Underway};
 use super::serve::{accept, converse, drain, listen};
+use super::straight::{LONGEST, Parts, Straight};
 use super::stream::{Stream, ranged, text};
 use super::supervise::supervise;
 use super::{Gate, ListenerState, Place, Seat, Stop};
@@ -29,8 +30,6 @@ const CONNECTIONS: usize = 1024;
 const CONNECTIONS_EACH: usize = 16;
 /// How long a request's headers, and the pause before them, may take. GRUB keeps a connection between two files.
 const QUIET: Duration = Duration::from_secs(30);
-/// How much of a file is read at a time, in bytes.
-const BLOCK: usize = 256 << 10;
 
 /// Serves boot files on one interface until told to stop.
 pub async fn serve<S: FileService>(
@@ -82,7 +81,9 @@ impl<S: FileService> Counter<S> {
     fn talk(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
         let counter = Arc::clone(self);
         tokio::spawn(async move {
-            let call = |request: Request<_>| counter.answer(request, peer);
+            let parts = Arc::new(Parts::default());
+            let call = |request: Request<_>| counter.answer(request, peer, &parts);
+            let stream = Straight::new(stream, Arc::clone(&parts));
             if let Err(error) = converse(stream, QUIET, counter.stop.clone(), call).await {
                 tracing::debug!(%peer, %error, "http connection ended badly");
             }
@@ -90,7 +91,7 @@ impl<S: FileService> Counter<S> {
         });
     }
 
-    async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<Stream> {
+    async fn answer<B>(&self, request: Request<B>, peer: SocketAddr, parts: &Arc<Parts>) -> Response<Stream> {
         self.state.received();
         let path = request.uri().path();
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -107,7 +108,7 @@ impl<S: FileService> Counter<S> {
             return self.refuse(resolved, path, peer);
         };
         match self.files.open(what, &asker).await {
-            Ok(content) => self.send(content, what, asker, &request),
+            Ok(content) => self.send(content, what, asker, &request).map(|stream| stream.straight(parts)),
             Err(why) => {
                 let missing = End::Missing { why: why.as_str().into() };
                 self.files.asked(fetch(&request, missing), Some(what), &asker);
@@ -156,7 +157,7 @@ impl<S: FileService> Counter<S> {
         let none = HeaderMap::new();
         let headers = if request.method() == Method::GET { request.headers() } else { &none };
         let response = match content {
-            Content::File(file, length) => ranged(Arc::new(file), 0, length, headers, BLOCK),
+            Content::File(file, length) => ranged(Arc::new(file), 0, length, headers, LONGEST),
             Content::Text(bytes) => {
                 let mut response = Response::new(Stream::bytes(bytes));
                 let plain = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -191,9 +192,9 @@ fn fetch<B>(request: &Request<B>, end: End) -> Fetch {
 /// How a request for nothing of ours ends.
 fn unserved(resolved: Resolved) -> End {
     match resolved {
-        Resolved::NotFound(NotFound::Probe | NotFound::OnPurpose) => End::Optional,
+        Resolved::NotFound(NotFound::Probe) => End::Optional,
         Resolved::Refused(why) => End::Refused { why: why.to_string().into() },
-        Resolved::NotFound(NotFound::Unknown)
+        Resolved::NotFound(NotFound::OnPurpose | NotFound::Unknown)
         | Resolved::Static(_)
         | Resolved::GrubConfig
         | Resolved::Autoexec

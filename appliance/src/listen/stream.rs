@@ -1,4 +1,5 @@
-//! What an answer carries: bytes at hand, or a part of a file read block by block off the async threads.
+//! What an answer carries: bytes at hand, or a part of a file, block by block. A block is read off the async threads, or,
+//! on a connection that can, sent from the page cache.
 
 use std::fs::File;
 use std::io;
@@ -11,9 +12,14 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
+use rustix::io::ReadWriteFlags;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::range::{Part, describe, part};
+use super::straight::{LONGEST, Parts};
+
+/// How much is read at a time when only the page cache shall have it.
+const SCRATCH: usize = 64 << 10;
 
 /// The body of an answer. Its length is known from the start.
 pub struct Stream {
@@ -24,7 +30,14 @@ pub struct Stream {
 
 enum Source {
     Bytes(Bytes),
-    File { file: Arc<File>, offset: u64, block: usize, reading: Option<JoinHandle<io::Result<Bytes>>> },
+    File {
+        file: Arc<File>,
+        offset: u64,
+        block: usize,
+        reading: Option<JoinHandle<io::Result<Bytes>>>,
+        /// Where the blocks go that need not be read; none when all must.
+        straight: Option<Arc<Parts>>,
+    },
 }
 
 impl std::fmt::Debug for Stream {
@@ -48,8 +61,17 @@ impl Stream {
     /// `length` bytes of a file from `offset` on, read `block` bytes at a time by threads that may block. A file that
     /// ends early ends the connection, so that the client knows.
     pub fn file(file: Arc<File>, offset: u64, length: u64, block: usize) -> Self {
-        let source = Source::File { file, offset, block: block.max(1), reading: None };
+        let source = Source::File { file, offset, block: block.max(1), reading: None, straight: None };
         Self { source, left: length, sent: None }
+    }
+
+    /// Has what is of a file sent by the kernel. These are the parts of the connection that carries the answer.
+    pub(super) fn straight(mut self, parts: &Arc<Parts>) -> Self {
+        if let Source::File { block, straight, .. } = &mut self.source {
+            *block = LONGEST.min(*block);
+            *straight = Some(Arc::clone(parts));
+        }
+        self
     }
 
     /// Calls this when the last byte was handed to the connection.
@@ -112,11 +134,51 @@ pub fn json(status: StatusCode, json: Vec<u8>) -> Response<Stream> {
     response
 }
 
+/// The reading that goes on, or the one that begins now.
+fn poll_read(
+    reading: &mut Option<JoinHandle<io::Result<Bytes>>>,
+    context: &mut Context<'_>,
+    begin: impl FnOnce() -> JoinHandle<io::Result<Bytes>>,
+) -> Poll<io::Result<Bytes>> {
+    let task = reading.get_or_insert_with(begin);
+    let read = ready!(Pin::new(task).poll(context)).unwrap_or_else(|e| Err(io::Error::other(e)));
+    *reading = None;
+    Poll::Ready(read)
+}
+
 /// One block, or less at the end of what is wanted.
-fn read(file: &File, offset: u64, length: usize) -> io::Result<Bytes> {
-    let mut block = vec![0; length];
-    file.read_exact_at(&mut block, offset)?;
-    Ok(block.into())
+fn fetch(file: Arc<File>, offset: u64, length: usize) -> JoinHandle<io::Result<Bytes>> {
+    spawn_blocking(move || {
+        let mut block = vec![0; length];
+        file.read_exact_at(&mut block, offset)?;
+        Ok(block.into())
+    })
+}
+
+/// Brings a block into the page cache, and hands nothing on.
+fn warm(file: Arc<File>, offset: u64, length: usize) -> JoinHandle<io::Result<Bytes>> {
+    spawn_blocking(move || {
+        let end = offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        let (mut at, mut scratch) = (offset, vec![0; SCRATCH]);
+        while at < end {
+            match file.read_at(&mut scratch, at)? {
+                0 => break,
+                read => at = at.saturating_add(u64::try_from(read).unwrap_or(u64::MAX)),
+            }
+        }
+        Ok(Bytes::new())
+    })
+}
+
+/// Whether a block is in the page cache, as far as its two ends tell: reading ahead fills what is between them. Where
+/// nobody can tell, it is not.
+fn at_hand(file: &File, offset: u64, length: usize) -> bool {
+    let last = offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX)).saturating_sub(1);
+    [offset, last].into_iter().all(|at| {
+        let mut octet = [0_u8];
+        let mut into = [io::IoSliceMut::new(&mut octet)];
+        rustix::io::preadv2(file, &mut into, at, ReadWriteFlags::NOWAIT) == Ok(1)
+    })
 }
 
 impl Body for Stream {
@@ -133,18 +195,29 @@ impl Body for Stream {
         let left = self.left;
         let bytes = match &mut self.source {
             Source::Bytes(bytes) => Ok(std::mem::take(bytes)),
-            Source::File { file, offset, block, reading } => {
-                let task = reading.get_or_insert_with(|| {
-                    let (file, offset) = (Arc::clone(file), *offset);
-                    let length = usize::try_from(left).unwrap_or(usize::MAX).min(*block);
-                    spawn_blocking(move || read(&file, offset, length))
-                });
-                let read = ready!(Pin::new(task).poll(context)).unwrap_or_else(|e| Err(io::Error::other(e)));
-                *reading = None;
-                if let Ok(bytes) = &read {
+            Source::File { file, offset, block, reading, straight } => {
+                let length = usize::try_from(left).unwrap_or(usize::MAX).min(*block);
+                let block = match straight {
+                    Some(parts) => {
+                        if reading.is_some() || !at_hand(file, *offset, length) {
+                            let fetched = ready!(poll_read(reading, context, || warm(
+                                Arc::clone(file),
+                                *offset,
+                                length
+                            )));
+                            if let Err(error) = fetched {
+                                self.left = 0;
+                                return Poll::Ready(Some(Err(error)));
+                            }
+                        }
+                        Ok(parts.put(Arc::clone(file), *offset, length))
+                    }
+                    None => ready!(poll_read(reading, context, || fetch(Arc::clone(file), *offset, length))),
+                };
+                if let Ok(bytes) = &block {
                     *offset += u64::try_from(bytes.len()).unwrap_or(0);
                 }
-                read
+                block
             }
         };
         let bytes = match bytes {

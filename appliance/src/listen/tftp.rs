@@ -1,38 +1,40 @@
-//! TFTP on the wire: our own listener and bounds, the `tftpd` crate as the sender of blocks.
+//! TFTP on the wire: our own listener and bounds, and one thread that sends.
 //!
 //! ```text
-//! packet to :69 --pxe::tftp::decide--> Serve --caps--> Transfer: OACK, repeated until ACK 0
-//!                                        | Error: one packet          |  tftpd::Worker on its own thread
-//!                                        | Silence: counted           |  through a Line that drops duplicate ACKs
+//! packet to :69 --pxe::tftp::decide--> Serve --caps--> Engine: one thread for all transfers of an interface,
+//!                                        | Error: one packet     each with a socket of its own and a pxe::tftp::Sender
+//!                                        | Silence: counted
 //! ```
 //!
-//! What the crate's own server does (open by the client's path, windows of any size, sleeps that the client chooses)
-//! cannot be reached from here: it gets an open file, bounds that `pxe` decided, and a `Line` to talk through.
+//! A client that asks again from the same port is no second transfer: it has not got our answer, or it has broken off
+//! and asks otherwise, as firmware does that wanted the size only, or does not like the options that it got.
 
+mod engine;
 mod line;
 #[cfg(test)]
 mod tests;
-mod transfer;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pxe::files::{NotFound, Transport};
 use pxe::tftp::{TftpAnswer, TftpError, TftpWhy, Transfer, decide};
-use pxe::trace::{End, Fetch};
+use pxe::trace::{self, Fetch};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 use super::files::{Asker, FileService, Files, Served};
-use super::supervise::supervise;
-use super::{Gate, ListenerState, Place, Stop};
-use transfer::{Ended, Job};
+use super::supervise::{stopped, supervise};
+use super::{Gate, ListenerState, Place, Seat, Stop};
+use engine::{End, Engine, Job};
+use line::Outcome;
 
 /// The port of RFC 1350.
 pub const PORT: u16 = 69;
-/// Transfers in all; each has a thread.
+/// Transfers in all; each has a socket.
 const TRANSFERS: usize = 256;
 /// Transfers to one address.
 const TRANSFERS_EACH: usize = 16;
@@ -54,13 +56,16 @@ pub async fn serve<S: FileService>(
         state: Arc::clone(&state),
         gate: Gate::new(TRANSFERS, TRANSFERS_EACH),
         busy: Mutex::default(),
+        numbers: AtomicU64::new(1),
         stop: stop.clone(),
     });
     supervise(place, state, stop, move |link| {
         let shelf = Arc::clone(&shelf);
         async move {
             match shelf.open() {
-                Ok(socket) => shelf.receive(socket, u16::try_from(link.mtu).unwrap_or(u16::MAX)).await,
+                Ok((socket, engine)) => {
+                    shelf.receive(socket, &engine, u16::try_from(link.mtu).unwrap_or(u16::MAX)).await
+                }
                 Err(error) => error,
             }
         }
@@ -75,24 +80,38 @@ struct Shelf<S> {
     files: Files<S>,
     state: Arc<ListenerState>,
     gate: Arc<Gate>,
-    /// Clients' ports with a transfer under way: a repeated request is not another one.
-    busy: Mutex<BTreeSet<SocketAddr>>,
+    /// Clients' ports with a transfer under way.
+    busy: Mutex<BTreeMap<SocketAddr, Busy>>,
+    /// The next transfer's.
+    numbers: AtomicU64,
     stop: Stop,
 }
 
+/// A client's port with a transfer under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Busy {
+    /// What it asked for last.
+    asked: (Served, Transfer),
+    /// The number of the transfer; none while the file is being opened.
+    number: Option<u64>,
+    /// Requests that came since the transfer began.
+    requests: u32,
+}
+
 impl<S: FileService> Shelf<S> {
-    fn open(&self) -> io::Result<UdpSocket> {
+    fn open(&self) -> io::Result<(UdpSocket, Arc<Engine>)> {
         let socket = socket(&self.interface, self.address)?;
+        let engine = Engine::start(&self.interface)?;
         self.state.bound(socket.local_addr()?);
         tracing::info!(interface = %self.interface, address = %self.address, "tftp listens");
-        UdpSocket::from_std(socket)
+        Ok((UdpSocket::from_std(socket)?, Arc::new(engine)))
     }
 
-    async fn receive(self: &Arc<Self>, socket: UdpSocket, mtu: u16) -> io::Error {
+    async fn receive(self: &Arc<Self>, socket: UdpSocket, engine: &Arc<Engine>, mtu: u16) -> io::Error {
         let mut buffer = [0u8; LARGEST];
         loop {
             match socket.recv_from(&mut buffer).await {
-                Ok((length, peer)) => self.take(buffer.get(..length).unwrap_or_default(), peer, mtu),
+                Ok((length, peer)) => self.take(buffer.get(..length).unwrap_or_default(), peer, engine, mtu),
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(e) => return e,
             }
@@ -100,13 +119,13 @@ impl<S: FileService> Shelf<S> {
     }
 
     /// One packet to the port of requests.
-    fn take(self: &Arc<Self>, packet: &[u8], peer: SocketAddr, mtu: u16) {
+    fn take(self: &Arc<Self>, packet: &[u8], peer: SocketAddr, engine: &Arc<Engine>, mtu: u16) {
         self.state.received();
         match decide(packet, mtu) {
             TftpAnswer::Silence(why) => self.state.refused(format!("{peer}: {why}")),
             TftpAnswer::Error(error) => self.refuse(&error, peer),
             TftpAnswer::Serve { what, transfer } => match Served::of(what) {
-                Some(what) => self.start(what, transfer, peer),
+                Some(what) => self.asked((what, transfer), peer, engine),
                 None => self.state.refused(format!("{peer}: {what:?} stands for nothing")),
             },
         }
@@ -115,10 +134,10 @@ impl<S: FileService> Shelf<S> {
     /// One ERROR, from a port of its own as every answer (RFC 1350 §4).
     fn refuse(&self, error: &TftpError, peer: SocketAddr) {
         let end = match error.why {
-            TftpWhy::NotFound(NotFound::Probe | NotFound::OnPurpose) => End::Optional,
-            TftpWhy::NotFound(NotFound::Unknown) => End::NotFound,
+            TftpWhy::NotFound(NotFound::Probe) => trace::End::Optional,
+            TftpWhy::NotFound(NotFound::OnPurpose | NotFound::Unknown) => trace::End::NotFound,
             why @ (TftpWhy::Refused(_) | TftpWhy::ReadOnly | TftpWhy::Mode | TftpWhy::Malformed) => {
-                End::Refused { why: why.to_string().into() }
+                trace::End::Refused { why: why.to_string().into() }
             }
         };
         self.files.asked(Fetch::tftp(error.name.as_str(), end), None, &self.asker(peer));
@@ -144,62 +163,108 @@ impl<S: FileService> Shelf<S> {
         socket(&self.interface, SocketAddrV4::new(*self.address.ip(), 0))
     }
 
-    fn start(self: &Arc<Self>, what: Served, bounds: Transfer, peer: SocketAddr) {
+    fn asked(self: &Arc<Self>, asked: (Served, Transfer), peer: SocketAddr, engine: &Arc<Engine>) {
+        let mut all = self.busy();
+        if let Some(busy) = all.get_mut(&peer) {
+            let same = busy.asked == asked;
+            busy.asked = asked;
+            let number = busy.number;
+            busy.requests += u32::from(number.is_some());
+            drop(all);
+            tracing::debug!(%peer, same, "tftp: another request from the same port");
+            return number.into_iter().for_each(|number| engine.asked(number, same));
+        }
         // Over a cap nothing is sent: the client asks again, and by then there is room.
         let seat = match self.gate.enter(peer.ip()) {
             Ok(seat) => seat,
             Err(full) => {
-                let fetch = bounds.fetch(&what.to_string(), End::Busy);
+                let (what, transfer) = asked;
+                let fetch = transfer.fetch(&what.to_string(), trace::End::Busy);
                 self.files.asked(fetch, Some(what), &self.asker(peer));
                 return self.state.dropped(format!("{peer}: {what} not sent: {full}"));
             }
         };
-        if !self.busy().insert(peer) {
-            return tracing::debug!(%peer, "tftp: a repeated request");
-        }
-        let shelf = Arc::clone(self);
-        tokio::spawn(async move {
-            shelf.send(what, bounds, peer).await;
-            shelf.busy().remove(&peer);
-            drop(seat);
-        });
+        all.insert(peer, Busy { asked, number: None, requests: 0 });
+        drop(all);
+        tokio::spawn(Arc::clone(self).attend(asked, peer, Arc::clone(engine), seat));
     }
 
-    fn busy(&self) -> std::sync::MutexGuard<'_, BTreeSet<SocketAddr>> {
+    /// Sends what the client asks for, until it has nothing more to ask from this port.
+    async fn attend(
+        self: Arc<Self>,
+        first: (Served, Transfer),
+        peer: SocketAddr,
+        engine: Arc<Engine>,
+        seat: Seat,
+    ) {
+        let mut asked = first;
+        loop {
+            let answered = self.send(asked, peer, &engine).await;
+            let mut all = self.busy();
+            match all.get_mut(&peer) {
+                Some(busy) if busy.requests > answered || busy.asked != asked => {
+                    asked = busy.asked;
+                    (busy.number, busy.requests) = (None, 0);
+                }
+                _ => {
+                    all.remove(&peer);
+                    break;
+                }
+            }
+        }
+        drop(seat);
+    }
+
+    fn busy(&self) -> std::sync::MutexGuard<'_, BTreeMap<SocketAddr, Busy>> {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn send(&self, what: Served, bounds: Transfer, peer: SocketAddr) {
+    /// How many requests that came meanwhile are answered with it.
+    async fn send(&self, (what, transfer): (Served, Transfer), peer: SocketAddr, engine: &Engine) -> u32 {
         let asker = self.asker(peer);
-        let told = |end| self.files.asked(bounds.fetch(&what.to_string(), end), Some(what), &asker);
-        let content = match self.files.open(what, &asker).await {
+        let told = |end| self.files.asked(transfer.fetch(&what.to_string(), end), Some(what), &asker);
+        let content = match self.files.load(what, &asker).await {
             Ok(content) => content,
             Err(why) => {
-                told(End::Missing { why: why.as_str().into() });
+                told(trace::End::Missing { why: why.as_str().into() });
                 tracing::warn!(%peer, %what, %why, "tftp: not there");
                 self.state.refused(format!("{peer}: {what}: {why}"));
-                return self.send_error(b"\0\x05\0\x01no such file\0", peer);
+                self.send_error(b"\0\x05\0\x01no such file\0", peer);
+                return 0;
             }
         };
-        if !bounds.carries(content.length()) {
-            self.state.refused(format!("{peer}: {what} does not fit into 65535 blocks of {}", bounds.block));
-            return self.send_error(b"\0\x05\0\0too big for this block size\0", peer);
+        if transfer.comes_round(u64::try_from(content.len()).unwrap_or(u64::MAX)) {
+            tracing::warn!(%peer, %what, block = transfer.block, "tftp: block numbers will come round to 0");
         }
-        let socket = match self.transfer_socket() {
+        let socket = self.transfer_socket().and_then(|socket| socket.connect(peer).map(|()| socket));
+        let socket = match socket {
             Ok(socket) => socket,
-            Err(e) => return self.state.dropped(format!("{peer}: {what} not sent: {e}")),
+            Err(e) => {
+                self.state.dropped(format!("{peer}: {what} not sent: {e}"));
+                return 0;
+            }
         };
-        let length = content.length();
-        let ended = match Job::new(content, bounds, peer, socket) {
-            Ok(job) => job.run(self.stop.clone()).await,
-            Err(e) => Ended::Failed(e.to_string()),
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        match self.busy().get_mut(&peer) {
+            Some(busy) if busy.asked == (what, transfer) => busy.number = Some(number),
+            // It has asked for something else while the file was opened.
+            _ => return 0,
+        }
+        let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        let end = engine.begin(number, Job { content, transfer, socket });
+        let stopping = || End { outcome: Outcome::Failed("the controller is stopping".into()), answered: 0 };
+        let mut stop = self.stop.clone();
+        let end = tokio::select! {
+            end = end => end.unwrap_or_else(|_| stopping()),
+            () = stopped(&mut stop) => stopping(),
         };
-        told(match &ended {
-            Ended::Whole => End::Whole { bytes: length },
-            Ended::Refused(said) => End::BrokenOff { said: said.as_str().into() },
-            Ended::Failed(why) => End::Stopped { sent: None, why: why.as_str().into() },
+        told(match &end.outcome {
+            Outcome::Whole => trace::End::Whole { bytes: length },
+            Outcome::BrokenOff(said) => trace::End::BrokenOff { said: said.as_str().into() },
+            Outcome::Failed(why) => trace::End::Stopped { sent: None, why: why.as_str().into() },
         });
-        self.ended(&ended, what, &asker);
+        self.ended(&end.outcome, what, &asker);
+        end.answered
     }
 
     fn asker(&self, peer: SocketAddr) -> Asker {
@@ -207,20 +272,20 @@ impl<S: FileService> Shelf<S> {
         Asker { peer, interface, address, transport: Transport::Tftp }
     }
 
-    fn ended(&self, ended: &Ended, what: Served, asker: &Asker) {
+    fn ended(&self, outcome: &Outcome, what: Served, asker: &Asker) {
         let peer = asker.peer;
-        match ended {
-            Ended::Whole => {
+        match outcome {
+            Outcome::Whole => {
                 tracing::info!(%peer, %what, "tftp served");
                 self.state.answered();
                 self.files.served(what, asker);
             }
             // UEFI asks for a size that way, and breaks off (PXE 2.1; RFC 2349).
-            Ended::Refused(why) => {
+            Outcome::BrokenOff(why) => {
                 tracing::debug!(%peer, %what, %why, "tftp: the client broke off");
                 self.state.answered();
             }
-            Ended::Failed(why) => {
+            Outcome::Failed(why) => {
                 tracing::warn!(%peer, %what, %why, "tftp: not sent to the end");
                 self.state.trouble(format!("{peer}: {what} not sent to the end: {why}"));
             }

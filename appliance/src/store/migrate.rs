@@ -32,6 +32,9 @@ const STEPS: &[&str] = &[
     "
     CREATE TABLE reservation (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ",
+    "
+    CREATE TABLE boot (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+",
 ];
 
 /// Brings the database to the newest version.

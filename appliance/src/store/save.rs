@@ -4,6 +4,7 @@ use fleet::event::Fact;
 use fleet::{Change, Time};
 use protocol::{IdentityFile, NodeId};
 use pxe::Mac;
+use pxe::boot::Rows;
 use pxe::dhcp::LeaseChange;
 use rusqlite::{Transaction, params};
 use serde::Serialize;
@@ -22,18 +23,36 @@ pub struct Batch {
     pub leases: Vec<LeaseChange>,
     /// Identity files of nodes: each node's whole set.
     pub identities: Vec<(NodeId, Vec<IdentityFile>)>,
+    /// What became of machines' boots; None: forgotten.
+    pub boots: Rows,
     /// Servers that are known before they come, or no longer.
     pub reservations: Vec<(Mac, Option<Reservation>)>,
 }
 
 impl Batch {
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.changes.len()
+            + self.facts.len()
+            + self.leases.len()
+            + self.identities.len()
+            + self.reservations.len()
+            + self.boots.len()
+    }
+
+    /// Takes over all of a later batch.
+    pub fn append(&mut self, later: &mut Batch) {
+        self.changes.append(&mut later.changes);
+        self.facts.append(&mut later.facts);
+        self.leases.append(&mut later.leases);
+        self.identities.append(&mut later.identities);
+        self.reservations.append(&mut later.reservations);
+        self.boots.append(&mut later.boots);
+    }
+
     /// Whether there is nothing to save.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-            && self.facts.is_empty()
-            && self.leases.is_empty()
-            && self.identities.is_empty()
-            && self.reservations.is_empty()
+        self.rows() == 0
     }
 }
 
@@ -67,6 +86,12 @@ impl Store {
         }
         for (node, files) in &batch.identities {
             put(&transaction, "identity", &node.to_string(), files)?;
+        }
+        for (mac, past) in &batch.boots {
+            match past {
+                Some(past) => put(&transaction, "boot", &mac.to_string(), &(mac, past))?,
+                None => execute(&transaction, "DELETE FROM boot WHERE key = ?1", params![mac.to_string()])?,
+            }
         }
         for (mac, reservation) in &batch.reservations {
             let key = mac.to_string();

@@ -1,5 +1,6 @@
 //! Who gets which address: DHCP packets, and what the operator fixes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use fleet::{Denied, Event, Node, State, Time};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
 use pxe::dhcp::{
-    AddressError, Arrival, Decision, Kind, LeaseChange, LeaseState, Machine, Network, Policy, ReplyKind,
-    Request, Why,
+    AddressError, Arrival, Decision, Kind, LeaseChange, LeaseState, Machine, Network, Policy,
+    QUARANTINE_SECONDS, ReplyKind, Request, Why,
 };
 use pxe::trace::Answer;
 
@@ -62,7 +63,8 @@ impl Draft<'_> {
     /// What to say, and whether it must wait for the commit.
     pub(super) fn dhcp(&mut self, question: &Question) -> (DhcpAnswer, Promise) {
         let Question { interface, request, arrival } = question;
-        let Some(network) = network(self.networks, interface) else {
+        let networks = Arc::clone(&self.world.networks);
+        let Some(network) = network(&networks, interface) else {
             return (nobody(interface), Promise::Something);
         };
         let unable = |why: String| (DhcpAnswer::Silence(Answer::unable(&why)), Promise::Something);
@@ -86,6 +88,7 @@ impl Draft<'_> {
                     None if reply.kind == ReplyKind::Offer => Promise::Nothing,
                     None => Promise::Something,
                 };
+                self.handed(request, &reply);
                 if promise == Promise::Nothing {
                     self.tell_with_the_next(request.mac, "address", &reply.what);
                 } else {
@@ -111,7 +114,7 @@ impl Draft<'_> {
     /// Decides; with an empty pool once more, after an address was taken back from a machine that is no node.
     fn decide(&mut self, network: &Network, request: &Request, arrival: Arrival) -> Decision {
         let now = pxe::Time(self.now.0);
-        let machine = self.world.machine(request.mac);
+        let machine = self.machine(network, request, arrival);
         let decided = pxe::dhcp::decide(network, &self.world.leases, machine, request, arrival, now);
         let exhausted = matches!(decided, Decision::Ignore(Why::PoolExhausted { .. }));
         let policy = network.policy(request, *arrival.source.ip());
@@ -199,6 +202,29 @@ impl Draft<'_> {
         self.told.worth(address.as_str(), ours, text, self.now)
     }
 
+    /// Addresses that the network was asked for. What somebody uses although nobody was given it is given to nobody.
+    pub(super) fn probed(&mut self, free: &BTreeSet<Ipv4Addr>, used: &BTreeMap<Ipv4Addr, HardwareAddress>) {
+        let now = pxe::Time(self.now.0);
+        for address in free {
+            self.world.leases.probed(*address, now);
+        }
+        for (address, by) in used {
+            let Ok(mac) = by.as_str().parse::<Mac>() else { continue };
+            // It was given to somebody meanwhile: who has it is asked for an address of its own, not for this one.
+            if self.world.leases.holder(*address).is_some() {
+                continue;
+            }
+            let until = now.plus_seconds(QUARANTINE_SECONDS);
+            let lease = self.world.leases.get(mac).cloned();
+            let change = LeaseChange { mac, lease, evicts: None, quarantine: Some((*address, until)) };
+            if self.lease(change).is_ok() {
+                let text =
+                    format!("{address} is used by {mac}, and was given to nobody: in quarantine for a day");
+                self.remark(mac, "address-in-use", text);
+            }
+        }
+    }
+
     /// Gives back the address of a machine that is no node.
     pub(super) fn release(&mut self, mac: Mac) -> Result<LeaseChange, Refused> {
         let missing = || Denied::Missing { kind: "lease", name: mac.to_string() };
@@ -236,7 +262,7 @@ impl Draft<'_> {
 
     fn pin(&mut self, mac: Mac, address: Ipv4Addr) -> Result<(), Denied> {
         let now = pxe::Time(self.now.0);
-        let subnet = self.networks.iter().find_map(|network| network.subnet_of(address));
+        let subnet = self.world.networks.iter().find_map(|network| network.subnet_of(address));
         let outside = || Denied::Conflict(AddressError::Outside(address).to_string());
         let change = self.world.leases.set_address(subnet.ok_or_else(outside)?, mac, address, now);
         let change = change.map_err(|why| Denied::Conflict(why.to_string()))?;
@@ -283,7 +309,6 @@ impl Draft<'_> {
 pub(super) struct Unsaved<'a> {
     pub(super) why: &'a str,
     pub(super) world: &'a World,
-    pub(super) networks: &'a [Network],
     pub(super) now: Time,
 }
 
@@ -291,7 +316,7 @@ impl Unsaved<'_> {
     /// What a client may be told all the same: only what is durable already.
     pub(super) fn dhcp(&self, question: &Question) -> DhcpAnswer {
         let Question { interface, request, arrival } = question;
-        let Some(network) = network(self.networks, interface) else { return nobody(interface) };
+        let Some(network) = network(&self.world.networks, interface) else { return nobody(interface) };
         let (now, machine) = (pxe::Time(self.now.0), self.world.machine(request.mac));
         let standing = pxe::dhcp::standing(network, &self.world.leases, machine, request, *arrival, now);
         standing.map_or_else(|| DhcpAnswer::Silence(Answer::unable(self.why)), DhcpAnswer::Send)

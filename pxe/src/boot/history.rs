@@ -75,6 +75,12 @@ impl History {
         self.machines.iter().map(|(mac, past)| (*mac, past))
     }
 
+    /// Whether something that was begun with a machine has not come to its end.
+    #[must_use]
+    pub fn awaits(&self, mac: Mac) -> bool {
+        self.machines.get(&mac).is_some_and(|past| !past.is_settled())
+    }
+
     /// How a machine that has nothing to do here is sent to its own disk in answer to a request: for
     /// [`crate::dhcp::Machine::local`].
     #[must_use]

@@ -2,7 +2,7 @@
 
 use super::Facts;
 use crate::Time;
-use crate::trace::{Attempt, Dhcp, End, Fetch, Message, Role, Silence, Stage, Step, Task, Trace, What};
+use crate::trace::{Attempt, Dhcp, End, Fetch, Message, Role, Silence, Stage, Step, Trace, What};
 
 /// How long ago something may be to belong to what happens now, in seconds.
 const LATELY: u64 = 900;
@@ -35,7 +35,7 @@ impl<'a> Case<'a> {
             Some(What::Hello { refused: Some(_) } | What::Tls { .. }) => false,
             _ => steps.any(|step| step.what == What::Hello { refused: None }),
         };
-        let told = self.fetches().any(|(_, fetch)| fetch.told == Some(Task::LocalDisk));
+        let told = self.fetches().any(|(_, fetch)| fetch.is_local());
         let system = self.last.reached() == Stage::System && (told || self.dhcp().next().is_none());
         agent || system || self.facts.heard.is_some_and(|heard| heard > self.last.began())
     }

@@ -45,7 +45,7 @@ pub(super) fn not_found(case: &Case<'_>) -> Option<Hint> {
 
 pub(super) fn does_not_boot(case: &Case<'_>) -> Option<Hint> {
     let back = case.lately().filter(|attempt| attempt.reached() == Stage::Disk).count();
-    let (step, _) = told(case.last, Task::LocalDisk).next_back().filter(|_| back >= 2)?;
+    let (step, _) = fetches(case.last).rfind(|(_, fetch)| fetch.is_local()).filter(|_| back >= 2)?;
     let hint = Hint::likely(
         step.last(),
         format!("it was told to start its own disk {back} times, and came back to the network"),

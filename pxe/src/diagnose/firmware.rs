@@ -2,7 +2,7 @@
 
 use super::Hint;
 use super::case::{Case, arch_name};
-use crate::trace::{Attempt, Class, Dhcp, Message, Role, Silence, Stage, Step, Way, is_placeholder};
+use crate::trace::{Answer, Attempt, Class, Dhcp, Message, Role, Silence, Stage, Step, Way, is_placeholder};
 
 /// A firmware that has an address asks for its file within a second; some think for a while.
 const THINKS: u64 = 15;
@@ -30,13 +30,17 @@ pub(super) fn arch_unsupported(case: &Case<'_>) -> Option<Hint> {
         format!("it is {} (option 93 says {arch}), and there is no loader for that", arch_name(arch)),
     );
     let fix = match arch {
-        15..=19 => "in its firmware setup, put \"PXE over IPv4\" before \"HTTP boot\", if it has both",
+        11 | 19 => {
+            "put the arm64 boot files into the boot store (image-build ramdisk), or use another server"
+        }
+        15..=18 => "in its firmware setup, put \"PXE over IPv4\" before \"HTTP boot\", if it has both",
         6 => {
             "switch its firmware to 64-bit UEFI or to BIOS (legacy) mode, if it has them; else it cannot be used"
         }
         _ => "use another server: this kind has no boot files here",
     };
-    Some(hint.why("There are boot loaders here for 64-bit x86 with UEFI and for x86 with BIOS.").fix(fix))
+    let Answer::Silence { why, .. } = &dhcp.answer else { return None };
+    Some(hint.why(format!("The answer was silence: {why}.")).fix(fix))
 }
 
 pub(super) fn arch_missing(case: &Case<'_>) -> Option<Hint> {

@@ -54,6 +54,7 @@ pub(super) fn bad_signature(case: &Case<'_>) -> Option<Hint> {
     let refused = |fetch: &Fetch| {
         let grubs = fetch.by == By::Grub || case.asked(Role::Grub);
         grubs
+            && fetch.role() != Role::Local
             && fetch.way == Way::Http
             && matches!(fetch.end, End::NotFound | End::Missing { .. } | End::Refused { .. })
     };

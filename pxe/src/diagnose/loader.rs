@@ -53,7 +53,7 @@ pub(super) fn shim_lost_folder(case: &Case<'_>) -> Option<Hint> {
 
 pub(super) fn not_there(case: &Case<'_>) -> Option<Hint> {
     let (step, fetch) = never(case, |fetch| matches!(fetch.end, End::NotFound | End::Refused { .. }))?;
-    if is_on_purpose(&fetch.name) {
+    if fetch.role() == Role::Local {
         return None;
     }
     let hint = Hint::certain(step.at, format!("it asked for {}, and there is no such file here", fetch.name));
@@ -64,11 +64,6 @@ pub(super) fn not_there(case: &Case<'_>) -> Option<Hint> {
         )
         .fix("remove the file name there; here every machine is told the right one by itself"),
     )
-}
-
-/// The name that stands for "there is nothing to boot for you": not being there is its purpose.
-fn is_on_purpose(name: &Plain) -> bool {
-    name.as_str().ends_with("local-boot")
 }
 
 pub(super) fn options_refused(case: &Case<'_>) -> Option<Hint> {

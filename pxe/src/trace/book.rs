@@ -10,8 +10,9 @@ use crate::{Mac, Time};
 pub const MOST_CARDS: usize = 4096;
 /// Steps remembered of all cards together: about 20 MB at the most.
 pub const MOST_STEPS: usize = 65_536;
-/// Cards of strangers forgotten at once.
+/// Forgotten at once, beyond what must be.
 const SLACK: usize = 64;
+const SLACK_STEPS: usize = 1024;
 /// What happened to our networks.
 const MOST_AROUND: usize = 64;
 /// How long before a boot something on its network may matter to it, in seconds.
@@ -31,13 +32,15 @@ pub struct Book {
 #[derive(Clone, Debug)]
 struct Card {
     trace: Trace,
+    boots: bool,
+    heard: Time,
     node: bool,
     address: Option<Ipv4Addr>,
 }
 
 impl Card {
     fn new(mac: Mac, node: bool) -> Card {
-        Card { trace: Trace::new(mac), node, address: None }
+        Card { trace: Trace::new(mac), boots: false, heard: Time(0), node, address: None }
     }
 }
 
@@ -46,6 +49,8 @@ impl Book {
     pub fn note(&mut self, mac: Mac, node: impl FnOnce() -> bool, step: Step) {
         let address = step.what.dhcp().and_then(super::Dhcp::address);
         let card = self.cards.entry(mac).or_insert_with(|| Card::new(mac, node()));
+        card.boots |= step.what.dhcp().is_none_or(super::Dhcp::boots);
+        card.heard = card.heard.max(step.last());
         let before = card.trace.len();
         card.trace.push(step);
         let after = card.trace.len();
@@ -163,20 +168,17 @@ impl Book {
     }
 
     /// Forgets until it fits: strangers before nodes, those that never booted before others, and of these whoever was
-    /// silent longest; never `current`. Of strangers a few more than it must, so that a flood does not sort every time.
+    /// silent longest; never `current`. A few more than it must, so that not every step sorts.
     fn keep_small(&mut self, current: Mac) {
-        let full = |book: &Book, slack: usize| {
-            book.cards.len() + slack > MOST_CARDS || book.steps + slack * 16 > MOST_STEPS
-        };
-        if !full(self, 0) {
+        if self.cards.len() <= MOST_CARDS && self.steps <= MOST_STEPS {
             return;
         }
         let others = self.cards.iter().filter(|(mac, _)| **mac != current);
         let mut order: Vec<_> =
-            others.map(|(mac, card)| ((card.node, card.trace.boots(), card.trace.heard()), *mac)).collect();
+            others.map(|(mac, card)| ((card.node, card.boots, card.heard), *mac)).collect();
         order.sort_unstable();
-        for ((node, ..), mac) in order {
-            if !full(self, if node { 0 } else { SLACK }) {
+        for (_, mac) in order {
+            if self.cards.len() + SLACK <= MOST_CARDS && self.steps + SLACK_STEPS <= MOST_STEPS {
                 return;
             }
             self.forget(mac);

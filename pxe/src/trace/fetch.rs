@@ -138,6 +138,8 @@ pub enum Role {
     Kernel,
     /// The ramdisk.
     Ramdisk,
+    /// The file that there is not, on purpose: firmware goes on to its own disk.
+    Local,
     /// Anything else.
     Other,
 }
@@ -195,6 +197,12 @@ impl Fetch {
         role(self.name.as_str())
     }
 
+    /// Whether the machine was told with this to start its own disk.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.told == Some(Task::LocalDisk) || (self.role() == Role::Local && self.end == End::NotFound)
+    }
+
     /// Whether it was sent whole.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -211,6 +219,7 @@ pub(crate) fn role(name: &str) -> Role {
     match file {
         "grub.cfg" | "script.ipxe" if own => Role::Script,
         "grub.cfg" | "autoexec.ipxe" => Role::Config,
+        crate::files::LOCAL_BOOT => Role::Local,
         _ if begins(&["vmlinuz", "linux"]) => Role::Kernel,
         _ if begins(&["initrd", "initramfs"]) => Role::Ramdisk,
         _ if begins(&["undionly", "snponly", "ipxe"]) => Role::Ipxe,

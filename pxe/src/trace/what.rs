@@ -120,7 +120,7 @@ impl What {
             What::Fetch(fetch) => Some(match (fetch.role(), fetch.told) {
                 (Role::Kernel, _) => Stage::Kernel,
                 (Role::Ramdisk, _) => Stage::Ramdisk,
-                (Role::Script, Some(Task::LocalDisk)) => Stage::Disk,
+                (Role::Script, Some(Task::LocalDisk)) | (Role::Local, _) => Stage::Disk,
                 (Role::Script, _) => Stage::Script,
                 (Role::Shim | Role::Grub | Role::Ipxe | Role::Config | Role::Other, _) => Stage::Loader,
             }),
@@ -140,7 +140,7 @@ impl What {
                 (Answer::Ack { .. }, false, _) => true,
                 (Answer::Offer { .. } | Answer::Nak | Answer::Noted | Answer::Silence { .. }, ..) => false,
             },
-            What::Fetch(fetch) => matches!(fetch.end, End::Whole { .. }),
+            What::Fetch(fetch) => fetch.is_whole() || fetch.is_local(),
             What::Hello { refused } => refused.is_none(),
             What::Tls { .. } | What::Router | What::Link { .. } | What::Foreign { .. } => false,
         };

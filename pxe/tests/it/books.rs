@@ -54,7 +54,8 @@ fn a_flood_of_strangers_forgets_strangers_and_no_node() {
     }
     for number in 1000..20_000 {
         book.note(card(number), || false, Step::new(at(u64::from(number)), ack(2)));
-        assert!(book.cards().count() <= MOST_CARDS && book.len() <= MOST_STEPS);
+        let looked = number % 97 == 0;
+        assert!(!looked || (book.cards().count() <= MOST_CARDS && book.len() <= MOST_STEPS));
     }
     assert!((0..1000).all(|number| book.knows(card(number))), "a node was forgotten");
     assert!(book.knows(card(19_999)) && !book.knows(card(1000)));
@@ -69,15 +70,12 @@ fn all_cards_together_are_bounded_in_steps() {
             let name = format!("file-{step}");
             book.note(card(number), || true, Step::new(at(u64::from(number)), whole(&name)));
         }
-        let counted: usize =
-            book.cards().map(|mac| book.trace(mac).unwrap().len()).sum::<usize>().min(book.len());
-        assert_eq!(counted, book.len());
         assert!(book.len() <= MOST_STEPS);
-        if number % 500 != 499 {
-            continue;
-        }
         assert!(book.knows(card(number)));
     }
+    let counted: usize = book.cards().map(|mac| book.trace(mac).unwrap().len()).sum();
+    assert_eq!(counted, book.len());
+    assert!(book.len() > MOST_STEPS / 2 && !book.knows(card(0)));
 }
 
 #[test]

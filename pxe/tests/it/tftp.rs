@@ -137,8 +137,8 @@ fn what_is_not_answered() {
 }
 
 #[test]
-fn block_numbers_do_not_come_round() {
+fn block_numbers_that_come_round_are_known_before() {
     let (_, transfer) = served(&rrq("undionly.kpxe", &[]), MTU);
-    assert!(transfer.carries(512 * 65_535 - 1), "65535 blocks, the last one short");
-    assert!(!transfer.carries(512 * 65_535), "65536: an empty one ends it");
+    assert!(!transfer.comes_round(512 * 65_535 - 1), "65535 blocks, the last one short");
+    assert!(transfer.comes_round(512 * 65_535), "65536: an empty one ends it");
 }

@@ -33,6 +33,7 @@ mod script;
 mod target;
 mod terminal;
 mod trace;
+mod transfer;
 
 pub use mutation::Mutations;
 pub use target::{Reached, TARGETS, Target};

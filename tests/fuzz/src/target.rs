@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     ansible, chunk, configuration, dhcp, disk, document, exchange, hardware, http, identity, image, journal,
-    loader, message, receiver, recipe, row, screen, script, terminal, trace,
+    loader, message, receiver, recipe, row, screen, script, terminal, trace, transfer,
 };
 
 /// How far an input came. A target whose seeds never get past the first check tests nothing.
@@ -61,6 +61,7 @@ pub const TARGETS: &[Target] = targets! {
     "dhcp-exchange": dhcp::exchange::run, dhcp::exchange::seeds;
     "dhcp-heard": dhcp::heard::run, dhcp::heard::seeds;
     "tftp-request": loader::tftp, loader::tftp_seeds;
+    "tftp-transfer": transfer::run, transfer::seeds;
     "boot-name": loader::name, loader::name_seeds;
     "boot-script": script::run, script::seeds;
     "trace-diagnose": trace::run, trace::seeds;

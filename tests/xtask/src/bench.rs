@@ -5,6 +5,10 @@
 
 pub mod boot;
 pub mod dhcp;
+pub mod http;
+pub mod peers;
+pub mod tftp;
+pub mod wire;
 
 use std::error::Error;
 use std::fs;
@@ -21,7 +25,8 @@ use crate::place;
 pub type Bench = fn(bool) -> Result<String, Box<dyn Error>>;
 
 /// Every benchmark there is, by the name it has on the command line.
-pub const BENCHES: &[(&str, Bench)] = &[("boot", boot::run), ("dhcp", dhcp::run)];
+pub const BENCHES: &[(&str, Bench)] =
+    &[("boot", boot::run), ("dhcp", dhcp::run), ("tftp", tftp::run), ("http", http::run)];
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -15,7 +15,7 @@ use crate::Done;
 pub(crate) fn run(fast: bool) -> Done {
     let start = Instant::now();
     if fast {
-        prerequisites::for_building()?
+        prerequisites::for_tests()?
     } else {
         prerequisites::ensure()?
     }

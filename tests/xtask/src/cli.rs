@@ -12,7 +12,7 @@ Usage: cargo xtask COMMAND
   fuzz TARGET FILE          run a target on one input
   prerequisites             install the Debian packages that all of this needs
   bench NAME… [--quick]     measure, ours and its peers in one run; --quick: a look, for CI
-                            NAME: boot, dhcp, or all
+                            NAME: boot, dhcp, tftp, http, or all
   iso                       build the installer
 
   rack list                 racks that are up

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::say;
 use crate::tool::{Tool, ToolError};
@@ -32,6 +33,8 @@ const PEERS: &[&str] = &["busybox", "dnsmasq-base", "tcpdump"];
 /// What `bench dhcp` is measured with and against, beside Kea's server: that is unpacked and not installed, because
 /// its package would start it.
 pub const BENCH_DHCP: &[&str] = &["dnsmasq-base", "ethtool", "iproute2", "kea-admin", "util-linux"];
+/// The programs that tests without QEMU ask our listeners with, and make networks of their own with.
+const CLIENTS: &[&str] = &["atftp", "curl", "iproute2", "tftp-hpa", "util-linux"];
 
 /// The oldest QEMU that will do: earlier ones translate guests with several processors wrongly or slowly.
 const QEMU_MAJOR: u32 = 10;
@@ -64,6 +67,14 @@ pub enum PrerequisiteError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A package could not be put where it belongs.
+    #[error("unpacking into {}", path.display())]
+    Place {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// apt or dpkg said no.
     #[error("installing packages")]
     Apt(#[from] ToolError),
@@ -86,12 +97,20 @@ pub fn for_building() -> Result<(), PrerequisiteError> {
     install(BUILD)
 }
 
-/// Installs what building and the rack need.
+/// Installs what building and tests without QEMU need.
+///
+/// # Errors
+/// Something is missing and can't be installed.
+pub fn for_tests() -> Result<(), PrerequisiteError> {
+    install(&[BUILD, CLIENTS].concat())
+}
+
+/// Installs what building, tests and the rack need.
 ///
 /// # Errors
 /// Something is missing and can't be installed.
 pub fn ensure() -> Result<(), PrerequisiteError> {
-    let wanted: Vec<&str> = BUILD.iter().chain(RACK).chain(PEERS).copied().collect();
+    let wanted: Vec<&str> = [BUILD, CLIENTS, PEERS, RACK].concat();
     install(&wanted)?;
     match installed_version("qemu-system-x86")? {
         Some(version) if major(&version).is_some_and(|major| major >= QEMU_MAJOR) => Ok(()),
@@ -145,6 +164,29 @@ pub fn install(wanted: &[&str]) -> Result<(), PrerequisiteError> {
         say::step(&format!("apt-get install {}", packages.join(" ")), || command.args(packages).read())?;
     }
     Ok(())
+}
+
+/// Unpacks a package into `dir` without installing it: a daemon's package would start it on this machine.
+///
+/// # Errors
+/// apt has no such package, or it cannot be unpacked.
+pub fn unpack(package: &str, dir: &Path) -> Result<(), PrerequisiteError> {
+    let done = dir.join(format!("{package}.unpacked"));
+    if done.exists() {
+        return Ok(());
+    }
+    let fetched = dir.join(format!("{package}.deb"));
+    let at = |source| PrerequisiteError::Place { path: dir.to_path_buf(), source };
+    let work = dir.join(package);
+    fs::create_dir_all(&work).map_err(at)?;
+    say::step(&format!("apt-get download {package}"), || {
+        apt().args(["download", package]).dir(&work).read()
+    })?;
+    // apt names it by its version, which it alone knows.
+    let file = fs::read_dir(&work).map_err(at)?.next().ok_or(io::ErrorKind::NotFound.into()).flatten();
+    fs::rename(file.map_err(at)?.path(), &fetched).map_err(at)?;
+    Tool::new("dpkg-deb").arg("-x").arg(&fetched).arg(dir).read()?;
+    fs::write(done, "").map_err(at)
 }
 
 fn apt() -> Tool {

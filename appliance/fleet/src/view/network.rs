@@ -101,8 +101,8 @@ fn other(address: Ipv4Addr, server: &crate::network::Server) -> OtherRow {
 fn advice(network: &Network, stance: Stance) -> Option<&'static str> {
     match (stance, network.rule) {
         (Stance::Paused(_), _) => Some(
-            "Nobody is answered and jobs wait. Switch it off, or set foreign = \"proxy\"\n  \
-             (it gives the addresses, we say what to boot) or \"ignore\" for this network.",
+            "Nobody is answered and jobs wait. Switch it off, or set for this network foreign = \"proxy\" (it gives the \
+             addresses, we say what to boot) or \"ignore\".",
         ),
         (Stance::Serve, Rule::Pause) if !network.servers.is_empty() => {
             Some("It will stop by itself; jobs wait until it has.")

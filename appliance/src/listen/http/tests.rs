@@ -1,5 +1,7 @@
 //! Against curl and against raw connections, on loopback.
 
+mod clients;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};

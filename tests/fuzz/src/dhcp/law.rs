@@ -26,6 +26,13 @@ impl Told {
         self.uses.insert(address, (mac, now.plus_seconds(u64::from(lease_seconds))));
     }
 
+    /// A machine that shows up in another network gives up the address that it has.
+    pub(super) fn shows_up(&mut self, mac: Mac, here: impl Fn(Ipv4Addr) -> bool) {
+        if self.own.get(&mac).is_some_and(|own| !here(*own)) {
+            self.own.remove(&mac);
+        }
+    }
+
     /// The client has said that it uses its address no longer.
     pub(super) fn given_back(&mut self, mac: Mac, declined: bool) {
         self.uses.retain(|_, (user, _)| *user != mac);
