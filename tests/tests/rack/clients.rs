@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use xtask::rack::controller::ADDRESS;
 use xtask::rack::host::{Host, Leg};
 use xtask::rack::netns::Network;
-use xtask::{say, unpacked};
+use xtask::say;
 
 use crate::lab::{Site, fail};
 use crate::neighbours;
@@ -128,9 +128,7 @@ impl Client {
     /// Runs it until it was given an address.
     fn ask(&self, host: &Host, interface: &str, script: &Path) -> Given {
         let program = match self.package {
-            Some((package, path)) => {
-                unpacked::package(package).unwrap_or_else(|error| fail(&error)).join(path)
-            }
+            Some((package, path)) => neighbours::unpacked(package, path),
             None => PathBuf::from("busybox"),
         };
         let (program, script) = (program.display().to_string(), script.display().to_string());

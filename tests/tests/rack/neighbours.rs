@@ -1,10 +1,12 @@
 //! Whom a controller meets on its networks: a relay with a subnet behind it, a DHCP server that owns the addresses, one
 //! that nobody expected. All of them are what sites really run.
 
+use std::path::PathBuf;
+
 use xtask::rack::controller::ADDRESS;
 use xtask::rack::host::{Host, Leg, Program};
 use xtask::rack::netns::Network;
-use xtask::unpacked;
+use xtask::{place, prerequisites};
 
 use crate::lab::{Site, fail};
 
@@ -27,6 +29,7 @@ via = "10.77.0.254"
 
 [[provision]]
 interface = "prov1"
+vlan = 100
 address = "10.79.0.1/24"
 pool = "10.79.0.100-10.79.0.199"
 dhcp = "full"
@@ -42,6 +45,9 @@ pub(crate) const ROUTER: &str = "10.77.0.254";
 /// The way out of the far network.
 pub(crate) const FAR_ROUTER: &str = "10.78.0.1";
 
+/// The DHCP server of the shared network, which says that it is the way out of it too.
+pub(crate) const OWNER: &str = "10.80.0.2";
+
 /// How every address of a network begins.
 pub(crate) fn prefix(network: Network) -> &'static str {
     match network {
@@ -56,8 +62,7 @@ pub(crate) fn prefix(network: Network) -> &'static str {
 /// agents of switches do.
 pub(crate) fn isc_relay(site: &Site) -> Program {
     let router = router(site);
-    let package = unpacked::package("isc-dhcp-relay").unwrap_or_else(|error| fail(&error));
-    let agent = package.join("usr/sbin/dhcrelay").display().to_string();
+    let agent = unpacked("isc-dhcp-relay", "usr/sbin/dhcrelay").display().to_string();
     let argv = [&agent, "-d", "-4", "-a", "-id", "far", "-iu", "near", ADDRESS];
     router.start("dhcrelay", &argv).unwrap_or_else(|error| fail(&error))
 }
@@ -68,6 +73,13 @@ pub(crate) fn dnsmasq_relay(site: &Site) -> Program {
     let relay = format!("--dhcp-relay={FAR_ROUTER},{ADDRESS}");
     let argv = [&["dnsmasq"], DNSMASQ, &["--interface=far", "--interface=near", &relay]].concat();
     router.start("dnsmasq", &argv).unwrap_or_else(|error| fail(&error))
+}
+
+/// A program of a package that is not installed: those with a service would start it on this machine.
+pub(crate) fn unpacked(package: &str, program: &str) -> PathBuf {
+    let dir = place::target().join("unpacked");
+    prerequisites::unpack(package, &dir).unwrap_or_else(|error| fail(&error));
+    dir.join(program)
 }
 
 fn router(site: &Site) -> Host {

@@ -19,7 +19,7 @@ use crate::lab::{Site, fail};
 use crate::neighbours;
 
 /// From power to anything; where all is emulated, and two share two processors, it takes a minute.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(300);
 /// The ramdisk's agent was answered by the controller.
 const AGENT: &str = "rackwright-agent: hello";
 /// The first program of the system on the disk runs.
@@ -99,6 +99,9 @@ fn walk(site: &Site, way: &Way, number: u8) {
         say::seconds(to_agent),
         stages(site, &server, &node)
     ));
+    if way.firmware == Firmware::Bios {
+        ipxe_says(&server, &node, way.nics[way.agent_by]);
+    }
     // Nobody wants it: there is nothing for it to do here.
     let code = node.code.as_deref().unwrap_or_default();
     site.controller.rackwright(&["node", "reject", code]).unwrap_or_else(|error| fail(&error));
@@ -112,6 +115,18 @@ fn walk(site: &Site, way: &Way, number: u8) {
         assert_eq!(after.address, node.address, "{} has another address", way.name);
     }
     say::line(&format!("    {:<8} to its disk in {}", way.name, say::seconds(to_disk)));
+}
+
+/// iPXE, as a DHCP client, says on the console what it was given.
+fn ipxe_says(server: &Server, node: &Node, network: Network) {
+    let gateway = match network {
+        Network::Provision => neighbours::ROUTER,
+        Network::Far => neighbours::FAR_ROUTER,
+        Network::Second => return,
+        Network::Shared => neighbours::OWNER,
+    };
+    let given = format!("net0: {}/255.255.255.0 gw {gateway}", node.address);
+    assert!(server.serial().find(0, &[&given]).is_some(), "iPXE does not say {given:?}");
 }
 
 fn spec(site: &Site, way: &Way, number: u8) -> Spec {

@@ -16,5 +16,4 @@ pub mod rack;
 pub mod say;
 pub mod timeline;
 pub mod tool;
-pub mod unpacked;
 pub mod watch;

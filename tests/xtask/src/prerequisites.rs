@@ -26,8 +26,8 @@ const RACK: &[&str] = &[
     "util-linux",
 ];
 
-/// Whom the rack's controller meets on its networks: real DHCP servers and clients. Only packages without a service;
-/// the others are never installed, see [`crate::unpacked`].
+/// Whom the rack's controller meets on its networks: real DHCP servers and clients. Only packages without a service; the
+/// others would start one, or become what configures this machine's cards, and are unpacked instead ([`unpack`]).
 const PEERS: &[&str] = &["busybox", "dnsmasq-base", "tcpdump"];
 
 /// What `bench dhcp` is measured with and against, beside Kea's server: that is unpacked and not installed, because
@@ -180,7 +180,9 @@ pub fn unpack(package: &str, dir: &Path) -> Result<(), PrerequisiteError> {
     let work = dir.join(package);
     fs::create_dir_all(&work).map_err(at)?;
     say::step(&format!("apt-get download {package}"), || {
-        apt().args(["download", package]).dir(&work).read()
+        let download = || apt().args(["download", package]).dir(&work).read();
+        // Its lists may be older than the mirror, or not there.
+        download().or_else(|_| apt().arg("update").read().and_then(|_| download()))
     })?;
     // apt names it by its version, which it alone knows.
     let file = fs::read_dir(&work).map_err(at)?.next().ok_or(io::ErrorKind::NotFound.into()).flatten();
