@@ -4,6 +4,9 @@
 //! Knows when to ask and how many at once. Refuses to decide: the writer prefers what was found free, and puts what is in
 //! use into quarantine. Subnets behind relays cannot be asked by ARP; their machines decline what is in use.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
