@@ -7,7 +7,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 #[cfg(feature = "everything")]
 use agent::deploy::cmdline;
 use pxe::boot::LocalBoot;
-use pxe::script::{BootTask, CaPin, NodeView, Reason, autoexec, grub, grub_entry, ipxe, kernel_line};
+#[cfg(feature = "everything")]
+use pxe::script::kernel_line;
+use pxe::script::{BootTask, CaPin, NodeView, Reason, autoexec, grub, grub_entry, ipxe};
 use pxe::{BootPath, HttpBase, Mac};
 
 use crate::Reached;
