@@ -249,7 +249,9 @@ struct Counter {
 async fn serve_files(boot: PathBuf, http_port: u16, core: Core, counters: Vec<Counter>, stop: Stop) {
     let states = counters.iter().flat_map(|counter| [&*counter.tftp, &*counter.http]).collect::<Vec<_>>();
     let store = Arc::new(boot_store(&boot, &states).await);
-    core.boot_store_has(store.extras()).await;
+    while !core.boot_store_has(store.extras()).await && !*stop.borrow() {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
     let mut tasks = JoinSet::new();
     for Counter { place, netboot, tftp: tftp_state, http: http_state } in counters {
         let files = Files::new(Arc::clone(&store), netboot);

@@ -4,6 +4,9 @@
 //! Knows when to ask and how many at once. Refuses to decide: the writer prefers what was found free, and puts what is in
 //! use into quarantine. Subnets behind relays cannot be asked by ARP; their machines decline what is in use.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -63,7 +66,7 @@ async fn round(place: &Place, core: &Core) -> Result<bool, NetError> {
 fn wanted(place: &Place, core: &Core) -> BTreeSet<Ipv4Addr> {
     let world = core.world();
     let watched = world.fleet.networks.get(&place.interface);
-    let network = core.networks.iter().find(|network| network.interface == place.interface);
+    let network = world.networks.iter().find(|network| network.interface == place.interface);
     let Some(policy) = network.map(|network| &network.local) else { return BTreeSet::new() };
     let serves = watched.is_none_or(|watched| watched.stance() == Stance::Serve);
     if !serves || policy.proxy || policy.mode == Mode::Off {

@@ -1,4 +1,5 @@
-//! The one loop that changes anything: events in, one transaction per batch, effects and answers out after the commit.
+//! The one loop that changes anything: events in, decided one after the other, saved together, effects and answers out
+//! after the commit.
 //!
 //! Everybody else reads an immutable [`World`], which shares with the next one all that did not change. A batch that
 //! can't be saved never happened: its answers are refusals and the world stays as it was. Only a DHCP client whose lease
@@ -9,8 +10,10 @@ mod addresses;
 mod boots;
 mod draft;
 mod import;
+mod network;
 mod nics;
 mod run;
+mod saver;
 #[cfg(test)]
 pub(crate) mod tests;
 mod told;
@@ -36,7 +39,7 @@ use crate::trace::Recorder;
 pub use addresses::Urgency;
 use nics::Nics;
 use run::Writer;
-use told::Told;
+use saver::Saver;
 
 /// How many events may wait; beyond, whoever brings one waits too.
 const QUEUE: usize = 4096;
@@ -48,6 +51,8 @@ pub struct World {
     pub fleet: Arc<Fleet>,
     /// Addresses.
     pub leases: Leases,
+    /// The provisioning networks: as configured, with what DHCP does on them now.
+    pub networks: Arc<Vec<Network>>,
     /// What became of earlier boots.
     pub history: Arc<History>,
     /// Servers that were made known before they came.
@@ -205,7 +210,10 @@ enum Input {
         used: BTreeMap<std::net::Ipv4Addr, HardwareAddress>,
         done: oneshot::Sender<()>,
     },
-    Extras(BTreeSet<StoreFile>),
+    Extras {
+        extras: BTreeSet<StoreFile>,
+        done: oneshot::Sender<bool>,
+    },
 }
 
 /// The way in for events, and the view of what they made.
@@ -219,8 +227,6 @@ pub struct Core {
     pub space: Space,
     /// Roles and services.
     pub catalog: Arc<Catalog>,
-    /// The networks, as configured.
-    pub networks: Arc<[Network]>,
     /// What booting machines sent and were answered; in memory only.
     pub boots: Recorder,
 }
@@ -236,7 +242,7 @@ impl Input {
             | Input::Escrow { .. }
             | Input::Identity { .. }
             | Input::Probed { .. }
-            | Input::Extras(_) => 1,
+            | Input::Extras { .. } => 1,
         }
     }
 }
@@ -263,12 +269,14 @@ impl Core {
         for Wired { dhcp, rule } in &networks {
             fleet.put(Change::Network(Box::new(fleet::network::Network::new(dhcp, *rule))));
         }
-        let networks: Vec<_> = networks.into_iter().map(|wired| wired.dhcp).collect();
+        let mut networks = networks.into_iter().map(|wired| wired.dhcp).collect::<Vec<_>>();
+        networks.iter_mut().for_each(|network| network::follow(network, &fleet));
         let nics = Nics::of(&fleet);
         let site = Site { addresses: nics.addresses(&leases), ..site };
         let world = World {
             fleet: Arc::new(fleet),
             leases,
+            networks: Arc::new(networks),
             history: Arc::new(store.boots()?),
             reservations: Arc::new(store.reservations()?),
             site: Arc::new(site),
@@ -278,16 +286,21 @@ impl Core {
         };
         let catalog = Arc::new(catalog);
         let (inputs, receiver) = mpsc::channel(QUEUE);
-        let (publish, view) = watch::channel(Arc::new(world));
         let space = Space::new(store.folder());
-        let (shared, told) = (Arc::clone(&catalog), Told::default());
-        let (space_too, held, known) = (space.clone(), Vec::new(), networks.clone().into());
-        let writer = Writer { store, publish, catalog: shared, networks, space: space_too, told, held };
-        let thread = std::thread::Builder::new().name("writer".to_owned());
-        let thread = thread.spawn(move || writer.run(receiver));
-        let thread = thread.map_err(|source| StoreError::Thread { source })?;
+        let (writer, work, failed) = Writer::new(world.clone(), Arc::clone(&catalog), space.clone());
+        let (publish, view) = watch::channel(Arc::new(world));
+        let saver = Saver { store, publish, space: space.clone(), refusing: None, failed };
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let unstarted = |source| StoreError::Thread { source };
+        let saving = thread("saver").spawn(move || saver.run(&work)).map_err(unstarted)?;
+        let writing = thread("writer").spawn(move || {
+            writer.run(receiver);
+            // The writer is gone now: the saver ends when all is saved.
+            drop(saving.join());
+        });
+        let thread = writing.map_err(unstarted)?;
         let boots = Recorder::default();
-        Ok((Core { inputs, world: view, log, space, catalog, networks: known, boots }, thread))
+        Ok((Core { inputs, world: view, log, space, catalog, boots }, thread))
     }
 
     /// What is, as of the last commit.
@@ -351,9 +364,10 @@ impl Core {
         }
     }
 
-    /// Tells what the boot store has beyond what it must have.
-    pub async fn boot_store_has(&self, extras: BTreeSet<StoreFile>) {
-        drop(self.send(Input::Extras(extras)).await);
+    /// Tells what the boot store has beyond what it must have; whether that was noted.
+    pub async fn boot_store_has(&self, extras: BTreeSet<StoreFile>) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Extras { extras, done }).await.is_ok() && answer.await.unwrap_or(false)
     }
 
     /// Fixes or reserves an address, or takes that back.

@@ -86,7 +86,7 @@ impl Api {
                 ..check("boot-store", "fail", &why)
             },
         });
-        for policy in self.core.networks.iter().flat_map(pxe::dhcp::Network::subnets) {
+        for policy in world.networks.iter().flat_map(pxe::dhcp::Network::subnets) {
             checks.push(mode(policy));
             checks.extend(pool(world, policy));
         }

@@ -4,21 +4,24 @@
 //! what is sent comes from it, whatever other addresses the interface has. Both are tied to the interface.
 //!
 //! What has arrived is handed on together, and so are the answers, so that a thousand servers that are switched on at
-//! once share the data base's syncs. When more arrives than the writer can take, it waits here, in the order of what
-//! would be lost.
+//! once share the data base's syncs. When much arrives, a short pause between two looks makes that cheap, and answers
+//! leave in small bursts: a relay, a switch or a client has room for some hundred packets. When more arrives than the
+//! writer can take, it waits here, in the order of what would be lost.
 //!
 //! Refuses to know what a packet means: the [`DhcpService`] reads it, decides inside the writer and answers when what
 //! the answer promises is durable. All that is read here is the hardware address, as a key for the rate.
 
 mod bucket;
+mod pace;
 mod queue;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pxe::dhcp::{Arrival, Door};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
@@ -30,15 +33,20 @@ use super::supervise::supervise;
 use super::{ListenerState, Place, Stop};
 use crate::writer::Urgency;
 use bucket::Buckets;
+use pace::Pace;
 use queue::Queue;
 
 /// The ports of RFC 2131 §4.1 and of PXE 2.1 §2.2.
 pub const PORTS: [(Door, u16); 2] = [(Door::Lan, 67), (Door::Proxy, 4011)];
 
-/// Packets that are with the writer at once: what it takes into one transaction, and the next while it syncs.
-const IN_FLIGHT: usize = 1024;
+/// Packets that are with the writer at once: what it saves in one transaction, and the next meanwhile.
+const IN_FLIGHT: usize = 2048;
 /// Packets read from one socket before the other has its turn.
 const DRAIN: usize = 256;
+/// Answers that leave without a pause, when there are not very many.
+const BURST: usize = 32;
+/// The pause, when there is much to do.
+const PAUSE: Duration = Duration::from_millis(1);
 /// What the kernel keeps while we are busy, in bytes: some thousand packets.
 const RECEIVE_BUFFER: usize = 4 << 20;
 /// The largest packet that a client may send, in bytes: an Ethernet frame's worth.
@@ -115,8 +123,10 @@ pub async fn serve<S: DhcpService>(
             service: Arc::clone(&service),
             state: Arc::clone(&each),
             buckets: Buckets::default(),
+            pace: Pace::default(),
             queue: Queue::default(),
             asked: 0,
+            outgoing: VecDeque::new(),
         };
         async move {
             match desk.open(port) {
@@ -136,10 +146,13 @@ struct Desk<S: DhcpService> {
     service: Arc<S>,
     state: Arc<ListenerState>,
     buckets: Buckets,
+    pace: Pace,
     /// What waits here.
     queue: Queue<S::Question>,
     /// How many are with the writer.
     asked: usize,
+    /// Answers that are to be sent.
+    outgoing: VecDeque<(SocketAddrV4, Vec<u8>)>,
 }
 
 impl<S: DhcpService> Desk<S> {
@@ -156,24 +169,30 @@ impl<S: DhcpService> Desk<S> {
     async fn serve(&mut self, everyone: &UdpSocket, own: &UdpSocket) -> io::Error {
         let (answers, mut decided) = mpsc::unbounded_channel();
         loop {
-            tokio::select! {
-                // Answers first: who has waited goes before who comes.
-                biased;
-                Some(decided) = decided.recv() => self.answer(decided, own).await,
-                ready = everyone.readable() => match ready.and_then(|()| self.drain(everyone)) {
-                    Ok(()) => {}
-                    Err(error) => return error,
-                },
-                ready = own.readable() => match ready.and_then(|()| self.drain(own)) {
-                    Ok(()) => {}
-                    Err(error) => return error,
-                },
+            let ready = tokio::select! {
+                Some(decided) = decided.recv() => {
+                    self.say(decided);
+                    Ok(())
+                }
+                ready = everyone.readable() => ready,
+                ready = own.readable() => ready,
+                () = std::future::ready(()), if !self.outgoing.is_empty() => Ok(()),
+            };
+            if let Err(error) = ready.and_then(|()| self.drain(everyone)).and_then(|()| self.drain(own)) {
+                return error;
             }
+            while let Ok(decided) = decided.try_recv() {
+                self.say(decided);
+            }
+            self.send(own).await;
             let room = IN_FLIGHT.saturating_sub(self.asked).min(self.queue.len());
             if room > 0 {
                 let questions = self.queue.next(room);
                 self.asked += questions.len();
                 self.service.ask(questions, &answers).await;
+            }
+            if !self.outgoing.is_empty() || self.pace.is_brisk(Instant::now()) {
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -199,6 +218,7 @@ impl<S: DhcpService> Desk<S> {
     /// Puts one packet in the queue, unless there are too many.
     fn take(&mut self, bytes: &[u8], source: SocketAddrV4) {
         self.state.received();
+        self.pace.count();
         let Some(chaddr) = bytes.get(CHADDR).and_then(|raw| raw.first_chunk::<6>()) else {
             return self.state.refused(format!("{} bytes from {source} are too few for DHCP", bytes.len()));
         };
@@ -221,10 +241,18 @@ impl<S: DhcpService> Desk<S> {
         }
     }
 
-    async fn answer(&mut self, decided: Vec<S::Decided>, own: &UdpSocket) {
+    fn say(&mut self, decided: Vec<S::Decided>) {
         self.asked = self.asked.saturating_sub(decided.len());
         for decided in decided {
-            let DhcpAnswer::Send { to, packet } = self.service.say(decided) else { continue };
+            if let DhcpAnswer::Send { to, packet } = self.service.say(decided) {
+                self.outgoing.push_back((to, packet));
+            }
+        }
+    }
+
+    async fn send(&mut self, own: &UdpSocket) {
+        for _ in 0..BURST.max(self.outgoing.len() / BURST) {
+            let Some((to, packet)) = self.outgoing.pop_front() else { return };
             match own.send_to(&packet, to).await {
                 Ok(_) => self.state.answered(),
                 Err(e) => self.state.trouble(format!("answering {to} failed: {e}")),

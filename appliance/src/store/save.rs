@@ -30,14 +30,29 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.changes.len()
+            + self.facts.len()
+            + self.leases.len()
+            + self.identities.len()
+            + self.reservations.len()
+            + self.boots.len()
+    }
+
+    /// Takes over all of a later batch.
+    pub fn append(&mut self, later: &mut Batch) {
+        self.changes.append(&mut later.changes);
+        self.facts.append(&mut later.facts);
+        self.leases.append(&mut later.leases);
+        self.identities.append(&mut later.identities);
+        self.reservations.append(&mut later.reservations);
+        self.boots.append(&mut later.boots);
+    }
+
     /// Whether there is nothing to save.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-            && self.facts.is_empty()
-            && self.leases.is_empty()
-            && self.identities.is_empty()
-            && self.reservations.is_empty()
-            && self.boots.is_empty()
+        self.rows() == 0
     }
 }
 

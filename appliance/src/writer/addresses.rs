@@ -63,7 +63,8 @@ impl Draft<'_> {
     /// What to say, and whether it must wait for the commit.
     pub(super) fn dhcp(&mut self, question: &Question) -> (DhcpAnswer, Promise) {
         let Question { interface, request, arrival } = question;
-        let Some(network) = network(self.networks, interface) else {
+        let networks = Arc::clone(&self.world.networks);
+        let Some(network) = network(&networks, interface) else {
             return (nobody(interface), Promise::Something);
         };
         let unable = |why: String| (DhcpAnswer::Silence(Answer::unable(&why)), Promise::Something);
@@ -206,7 +207,6 @@ impl Draft<'_> {
         let now = pxe::Time(self.now.0);
         for address in free {
             self.world.leases.probed(*address, now);
-            self.noted = true;
         }
         for (address, by) in used {
             let Ok(mac) = by.as_str().parse::<Mac>() else { continue };
@@ -262,7 +262,7 @@ impl Draft<'_> {
 
     fn pin(&mut self, mac: Mac, address: Ipv4Addr) -> Result<(), Denied> {
         let now = pxe::Time(self.now.0);
-        let subnet = self.networks.iter().find_map(|network| network.subnet_of(address));
+        let subnet = self.world.networks.iter().find_map(|network| network.subnet_of(address));
         let outside = || Denied::Conflict(AddressError::Outside(address).to_string());
         let change = self.world.leases.set_address(subnet.ok_or_else(outside)?, mac, address, now);
         let change = change.map_err(|why| Denied::Conflict(why.to_string()))?;
@@ -309,7 +309,6 @@ impl Draft<'_> {
 pub(super) struct Unsaved<'a> {
     pub(super) why: &'a str,
     pub(super) world: &'a World,
-    pub(super) networks: &'a [Network],
     pub(super) now: Time,
 }
 
@@ -317,7 +316,7 @@ impl Unsaved<'_> {
     /// What a client may be told all the same: only what is durable already.
     pub(super) fn dhcp(&self, question: &Question) -> DhcpAnswer {
         let Question { interface, request, arrival } = question;
-        let Some(network) = network(self.networks, interface) else { return nobody(interface) };
+        let Some(network) = network(&self.world.networks, interface) else { return nobody(interface) };
         let (now, machine) = (pxe::Time(self.now.0), self.world.machine(request.mac));
         let standing = pxe::dhcp::standing(network, &self.world.leases, machine, request, *arrival, now);
         standing.map_or_else(|| DhcpAnswer::Silence(Answer::unable(self.why)), DhcpAnswer::Send)

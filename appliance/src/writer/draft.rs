@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fleet::event::Fact;
 use fleet::{Catalog, Change, Event, Time, converge};
-use pxe::dhcp::{LeaseChange, Network};
+use pxe::dhcp::LeaseChange;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::oneshot;
 
@@ -17,8 +17,15 @@ use super::{Answered, Answers, DhcpAnswer, Done, Input, Question, Refused, World
 use crate::space::Trouble;
 use crate::store::{Batch, Store};
 
-/// An answer that waits for the commit; it is told why when there was none, and says how many were refused then.
-pub(super) type Answer = Box<dyn FnOnce(Option<&Unsaved<'_>>) -> u64 + Send>;
+/// An answer that waits for the commit; it says how many were refused when there was none.
+pub(super) type Answer = Box<dyn FnOnce(&Ended<'_>) -> u64 + Send>;
+
+/// How a commit ended.
+pub(super) struct Ended<'a> {
+    pub(super) store: &'a Store,
+    /// Why there was none.
+    pub(super) unsaved: Option<&'a Unsaved<'a>>,
+}
 
 /// Facts that anybody on the wire can bring about with a key of its own making.
 const OF_STRANGERS: [&str; 2] = ["claimed", "conflict"];
@@ -35,13 +42,20 @@ pub(super) struct Decided {
     early: Vec<(Answers, Vec<Answered>)>,
     /// The offers, of which nothing is saved.
     pub(super) offers: Vec<LeaseChange>,
-    /// Whether something else was noted that is not saved.
-    pub(super) noted: bool,
     /// Whether it was known that nothing can be saved; then nothing is said before.
     pub(super) troubled: bool,
+    /// Dropped when all of this is over.
+    over: Option<std::sync::mpsc::Sender<()>>,
 }
 
 impl Decided {
+    /// Fails to receive, when all of this is over.
+    pub(super) fn wait(&mut self) -> std::sync::mpsc::Receiver<()> {
+        let (over, wait) = std::sync::mpsc::channel();
+        self.over = Some(over);
+        wait
+    }
+
     /// Says what may be said before the commit.
     pub(super) fn speak(&mut self) {
         for (answers, early) in self.early.drain(..) {
@@ -57,13 +71,10 @@ pub(super) struct Draft<'a> {
     answers: Vec<Answer>,
     early: Vec<(Answers, Vec<Answered>)>,
     pub(super) offers: Vec<LeaseChange>,
-    /// Whether something was noted in the world that is not saved.
-    pub(super) noted: bool,
     troubled: bool,
     /// Whether the index of NICs is older than the fleet.
     stale: bool,
     catalog: &'a Catalog,
-    pub(super) networks: &'a [Network],
     pub(super) told: &'a mut Told,
     /// Lines that are saved with what happens next.
     pub(super) held: &'a mut Vec<(Time, Fact)>,
@@ -82,28 +93,25 @@ pub(super) struct Checkpoint {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(world: World, writer: &'a mut Writer, now: Time) -> (Self, &'a Store) {
-        let Writer { store, catalog, networks, told, held, .. } = writer;
-        let draft = Self {
+    pub(super) fn new(world: World, writer: &'a mut Writer, now: Time) -> Self {
+        let Writer { catalog, told, held, .. } = writer;
+        Self {
             world,
             batch: Batch::default(),
             answers: Vec::new(),
             early: Vec::new(),
             offers: Vec::new(),
-            noted: false,
             troubled: false,
             stale: false,
             catalog,
-            networks,
             told,
             held,
             now,
             settle: false,
-        };
-        (draft, store)
+        }
     }
 
-    pub(super) fn take(&mut self, input: Input, store: &Store) {
+    pub(super) fn take(&mut self, input: Input) {
         self.refresh();
         match input {
             Input::Event(event, done) => {
@@ -135,12 +143,16 @@ impl<'a> Draft<'a> {
                 self.probed(&free, &used);
                 self.answer(move |unsaved| tell(done, (), unsaved.is_some()));
             }
-            // Taken before the batch is decided.
-            Input::Extras(_) => {}
+            Input::Extras { extras, done } => {
+                self.equip(&extras);
+                self.answer(move |unsaved| tell(done, unsaved.is_none(), unsaved.is_some()));
+            }
             Input::Identity { node, done } => {
                 // Only read: whether the rest of the batch can be saved makes no difference.
-                let result = store.identity(node).map_err(|error| Refused::Unsaved(crate::chain(&error)));
-                self.answer(move |_| tell(done, result, false));
+                self.answers.push(Box::new(move |ended| {
+                    let result = ended.store.identity(node);
+                    tell(done, result.map_err(|error| Refused::Unsaved(crate::chain(&error))), false)
+                }));
             }
         }
     }
@@ -193,8 +205,8 @@ impl<'a> Draft<'a> {
         if !self.batch.is_empty() {
             self.log_held();
         }
-        let Self { world, batch, answers, early, offers, noted, troubled, .. } = self;
-        Decided { world, batch, answers, early, offers, noted, troubled }
+        let Self { world, batch, answers, early, offers, troubled, .. } = self;
+        Decided { world, batch, answers, early, offers, troubled, over: None }
     }
 
     /// The state could not be saved last time. If it can be now, the log says so; if it can't, neither is this.
@@ -225,11 +237,14 @@ impl<'a> Draft<'a> {
             self.stale |= before.is_none_or(|before| !Nics::same(before, node));
         }
         Arc::make_mut(&mut self.world.fleet).put(change.clone());
+        if let Change::Network(network) = &change {
+            self.follow(&network.interface);
+        }
         self.batch.changes.push(change);
     }
 
     fn answer(&mut self, answer: impl FnOnce(Option<&Unsaved<'_>>) -> u64 + Send + 'static) {
-        self.answers.push(Box::new(answer));
+        self.answers.push(Box::new(move |ended| answer(ended.unsaved)));
     }
 
     pub(super) fn event(&mut self, event: Event) -> Result<Done, Refused> {

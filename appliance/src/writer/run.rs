@@ -1,134 +1,111 @@
-//! The writer's thread: batch after batch.
+//! The writer's thread: decides batch after batch, each on the world that the one before makes.
+//!
+//! It does not wait for the disk: the [`Saver`](super::saver::Saver) does, and takes all that was decided meanwhile into
+//! its next transaction. When that fails, whatever was decided since was decided on a world that never was: the saver
+//! refuses it, until the writer has asked from where to go on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use fleet::event::Fact;
 use fleet::{Catalog, Time};
-use pxe::dhcp::{LeaseChange, Network, Stance};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use super::addresses::Unsaved;
 use super::draft::{Decided, Draft};
 use super::told::Told;
 use super::{Input, World, now};
 use crate::space::Space;
-use crate::store::{Store, StoreError};
 
-/// How many events and DHCP packets one transaction takes, more or less: a boot storm shares its syncs.
+/// How many events and DHCP packets are decided together, more or less.
 const BATCH: usize = 512;
+/// Batches that may wait for the disk; beyond, the writer waits too.
+const AHEAD: usize = 1024;
 
 pub(super) struct Writer {
-    pub(super) store: Store,
-    pub(super) publish: watch::Sender<Arc<World>>,
     pub(super) catalog: Arc<Catalog>,
-    pub(super) networks: Vec<Network>,
-    pub(super) space: Space,
+    space: Space,
+    /// The world as it will be when all that waits is saved.
+    head: World,
+    /// Set by the saver when the head is a world that never was.
+    failed: Arc<AtomicBool>,
+    saver: SyncSender<Work>,
     /// What was logged about each machine a moment ago.
     pub(super) told: Told,
     /// Lines that are saved with what happens next.
     pub(super) held: Vec<(Time, Fact)>,
 }
 
+/// What the saver is told, in this order.
+pub(super) enum Work {
+    /// To be saved.
+    Batch(Box<Decided>),
+    /// Everything before this was decided on a world that never was: from which shall the writer go on?
+    Again(SyncSender<World>),
+}
+
 impl Writer {
+    /// A writer on this world, what it hands on, and the sign that it was in vain.
+    pub(super) fn new(
+        head: World,
+        catalog: Arc<Catalog>,
+        space: Space,
+    ) -> (Self, Receiver<Work>, Arc<AtomicBool>) {
+        let (saver, work) = sync_channel(AHEAD);
+        let failed = Arc::new(AtomicBool::new(false));
+        let (told, held, sign) = (Told::default(), Vec::new(), Arc::clone(&failed));
+        (Self { catalog, space, head, failed, saver, told, held }, work, sign)
+    }
+
+    /// Until nobody can bring anything any more, or the saver is gone.
     pub(super) fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
-        self.commit(Vec::new(), true);
-        while let Some(first) = inputs.blocking_recv() {
+        let mut saving = self.commit(Vec::new(), true);
+        while saving && let Some(first) = inputs.blocking_recv() {
             let mut weight = first.weight();
             let mut batch = vec![first];
             while let Some(more) = (weight < BATCH).then(|| inputs.try_recv().ok()).flatten() {
                 weight += more.weight();
                 batch.push(more);
             }
-            self.commit(batch, false);
+            saving = self.commit(batch, false);
         }
     }
 
-    /// Decides a batch on a copy of the world, saves it, and only then shows the copy and answers.
-    fn commit(&mut self, inputs: Vec<Input>, settle: bool) {
-        self.equip(&inputs);
-        let committed = Arc::clone(&self.publish.borrow());
-        let now = now();
-        let mut decided = self.decide(World::clone(&committed), inputs, settle, now);
-        if decided.batch.is_empty() {
-            if !decided.offers.is_empty() || decided.noted {
-                self.publish.send_replace(Arc::new(decided.world.clone()));
-            }
-            decided.speak();
-            return decided.answers.into_iter().for_each(|answer| _ = answer(None));
+    /// Decides a batch and hands it on to be saved; whether there is somebody who saves.
+    fn commit(&mut self, inputs: Vec<Input>, settle: bool) -> bool {
+        if self.failed.load(Ordering::Acquire) && self.go_back().is_none() {
+            return false;
         }
-        decided.speak();
-        match self.store.save(&decided.batch) {
-            Ok(()) => {
-                self.follow(&decided.world);
-                self.publish.send_replace(Arc::new(decided.world));
-                self.space.saved();
-                for (_, _, fact) in &decided.batch.facts {
-                    tracing::info!(kind = fact.kind, node = fact.node.map(|id| id.short()), text = fact.text);
-                }
-                decided.answers.into_iter().for_each(|answer| _ = answer(None));
-            }
-            Err(error) => self.refuse(&committed, decided, &error, now),
-        }
-    }
-
-    /// What the boot store has says which loaders may be handed out.
-    fn equip(&mut self, inputs: &[Input]) {
-        for input in inputs {
-            let Input::Extras(extras) = input else { continue };
-            self.networks.iter_mut().for_each(|network| network.extras.clone_from(extras));
-        }
-    }
-
-    /// DHCP does what the networks' state means, from the next batch on.
-    fn follow(&mut self, world: &World) {
-        for network in &mut self.networks {
-            let watched = world.fleet.networks.get(&network.interface);
-            network.stance = watched.map_or(Stance::Serve, fleet::network::Network::stance);
-            let proxy = watched.is_some_and(|watched| watched.proxy);
-            network.local.proxy = proxy || network.stance == Stance::Proxy;
-        }
-    }
-
-    fn decide(&mut self, world: World, inputs: Vec<Input>, settle: bool, now: Time) -> Decided {
         let trouble = self.space.trouble();
-        let (mut draft, store) = Draft::new(world, self, now);
+        let troubled = trouble.is_some();
+        let (head, now) = (self.head.clone(), now());
+        let mut draft = Draft::new(head, self, now);
         draft.settle |= settle;
         if let Some(trouble) = trouble {
             // Makes the batch one that has something to save: so the clock alone finds out when there is room again.
             draft.recovering(&trouble);
         }
-        for input in inputs {
-            draft.take(input, store);
+        inputs.into_iter().for_each(|input| draft.take(input));
+        let mut decided = draft.finish();
+        self.head = decided.world.clone();
+        decided.speak();
+        // One at a time then: whether there is room again is found out once.
+        let wait = troubled.then(|| decided.wait());
+        let taken = self.saver.send(Work::Batch(Box::new(decided))).is_ok();
+        if let Some(wait) = wait {
+            // An error is an end as well.
+            let _ = wait.recv();
         }
-        draft.finish()
+        taken
     }
 
-    /// Nothing of the batch happened.
-    fn refuse(&mut self, committed: &World, decided: Decided, error: &StoreError, now: Time) {
-        let why = crate::chain(error);
+    /// Takes the last commit for the head; `None` when the saver is gone.
+    fn go_back(&mut self) -> Option<()> {
+        let (answer, world) = sync_channel(1);
+        self.saver.send(Work::Again(answer)).ok()?;
+        self.head = world.recv().ok()?;
         // What was to be logged was not: it is told again.
         self.told = Told::default();
-        let cause = std::error::Error::source(error).map_or_else(|| why.clone(), ToString::to_string);
-        if self.space.unsaved(&cause, now) {
-            tracing::error!(%why, "the state could not be saved; nothing was changed");
-        }
-        let unsaved = Unsaved { why: &why, world: committed, networks: &self.networks, now };
-        let refused = decided.answers.into_iter().map(|answer| answer(Some(&unsaved))).sum();
-        self.space.refused(refused);
-        if !decided.troubled && !decided.offers.is_empty() {
-            self.stand(committed, &decided.offers);
-        }
-    }
-
-    /// What was offered before the commit stays whose it is, though nothing else of the batch happened.
-    fn stand(&self, committed: &World, offers: &[LeaseChange]) {
-        let mut world = committed.clone();
-        for offer in offers {
-            if world.leases.is_passing(offer) {
-                // Not when the address is another's in this world: then it was freed only in the other one.
-                let _ = world.leases.offer(offer);
-            }
-        }
-        self.publish.send_replace(Arc::new(world));
+        Some(())
     }
 }

@@ -318,6 +318,7 @@ async fn an_offer_is_made_at_once_and_no_address_is_given_before_its_row_is_dura
     let DhcpAnswer::Send(offer) = state.dhcp(MAC, 1, &[]).await else { panic!("no offer") };
     assert_eq!(offer.address, Some(ip(100)));
     assert_eq!(rows().get(mac(MAC)), None, "an offer needs no row");
+    state.bring(Event::Tick).await.unwrap();
     assert_eq!(state.core.world().leases.holder(ip(100)), Some(mac(MAC)), "and is nobody else's");
     assert_eq!(state.takes([2, 0, 0, 0, 0, 1]).await, Some(ip(101)));
     without_tables(&state);

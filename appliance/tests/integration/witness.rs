@@ -5,8 +5,8 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
-const TABLES: [&str; 9] =
-    ["certificate", "event", "identity", "image", "job", "lease", "node", "plan", "reservation"];
+const TABLES: [&str; 10] =
+    ["boot", "certificate", "event", "identity", "image", "job", "lease", "node", "plan", "reservation"];
 
 pub(crate) fn open(folder: &Path) -> Connection {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -13,7 +13,7 @@
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::past::{BACK_SECONDS, Came, Past, Trail};
-use super::{BootPath, Choice, LocalBoot, Stage};
+use super::{BootPath, Choice, Loader, LocalBoot, Stage};
 use crate::dhcp::{Arrival, BootFile, Door, Network, Reply, ReplyKind, Request};
 use crate::{Mac, Time};
 
@@ -102,8 +102,17 @@ impl History {
     /// The path by which the machine was last told to boot.
     #[must_use]
     pub fn path(&self, mac: Mac) -> Option<BootPath> {
-        let last = self.machines.get(&mac)?.trails.iter().max_by_key(|trail| trail.at)?;
-        Some(last.stage.path)
+        self.last(mac).map(|trail| trail.stage.path)
+    }
+
+    /// What the machine was last handed.
+    #[must_use]
+    pub fn loader(&self, mac: Mac) -> Option<Loader> {
+        self.last(mac).map(|trail| trail.choice.loader)
+    }
+
+    fn last(&self, mac: Mac) -> Option<&Trail> {
+        self.machines.get(&mac)?.trails.iter().max_by_key(|trail| trail.at)
     }
 
     /// A reply leaves. Only those that a client boots by count: ACKs, and offers beside another DHCP server.

@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use pack::{Header, Parsed};
 use xtask::artifacts::{self, Artifacts, RECIPES, Wish};
 use xtask::journey::{self, Sight, Wanted};
 use xtask::operator::{Event, Job, Node, Operator};
-use xtask::rack::controller::{Controller, IMAGES};
+use xtask::rack::controller::{self, Controller, IMAGES};
 use xtask::rack::disk::{self, MIB, Window};
 use xtask::rack::firmware::Firmware;
-use xtask::rack::machine::{Bus, Disk, Reboot, Spec};
+use xtask::rack::machine::{Bus, Disk, Nic, Reboot, Spec};
+use xtask::rack::netns::Network;
 use xtask::rack::server::Server;
 use xtask::rack::{Options, Rack, exclusive};
 use xtask::watch::Watch;
@@ -36,28 +38,57 @@ pub(crate) struct Lab {
 pub(crate) fn spec(name: &str, firmware: Firmware, number: u8, bus: Bus, data: bool) -> Spec {
     let disk = |kind: &str, gib: u64| {
         let serial = format!("{kind}-{}", name.to_uppercase());
-        Disk { serial, bytes: gib << 30, bus, speed: None }
+        Disk { serial, bytes: gib << 30, bus, speed: None, content: None }
     };
     let mut disks = vec![disk("SYS", 8)];
     disks.extend(data.then(|| disk("DATA", 1)));
-    let mac = format!("52:54:00:77:01:{number:02x}");
-    Spec { name: name.to_owned(), firmware, mac, memory_mib: 2048, cpus: 2, disks }
+    let nic = Nic { mac: format!("52:54:00:77:01:{number:02x}"), network: Network::Provision };
+    Spec { name: name.to_owned(), firmware, nics: vec![nic], memory_mib: 2048, cpus: 2, disks }
+}
+
+/// A rack with nothing in it but its controller.
+pub(crate) struct Site {
+    pub(crate) controller: Controller,
+    pub(crate) rack: Rack,
+    pub(crate) artifacts: Artifacts,
+    alone: File,
+}
+
+impl Site {
+    /// `None` when the rack is left out on request.
+    pub(crate) fn up(config: &str) -> Option<Site> {
+        if std::env::var_os("RACKWRIGHT_FAST").is_some() {
+            say::line("left out: RACKWRIGHT_FAST is set");
+            return None;
+        }
+        let artifacts = built().clone();
+        let alone = exclusive(&place::racks()).unwrap();
+        let options = Options { dir: place::racks(), may_stay: false };
+        let rack = Rack::up(&options).unwrap_or_else(|error| fail(&error));
+        let controller = rack.controller_with(&artifacts.parts, config).unwrap_or_else(|error| fail(&error));
+        controller.wait_ready(Duration::from_secs(120)).unwrap_or_else(|error| fail(&error));
+        Some(Site { controller, rack, artifacts, alone })
+    }
+
+    pub(crate) fn operator(&self) -> Operator<'_> {
+        Operator::on(&self.controller)
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.operator().events().unwrap_or_else(|error| fail(&error))
+    }
+
+    /// The end of a story that went well; its servers and hosts are gone already.
+    pub(crate) fn passed(mut self) {
+        self.controller.power_off();
+        self.rack.passed();
+    }
 }
 
 impl Lab {
     /// `None` when the rack is left out on request. Server k gets the image `RECIPES[k]`.
     pub(crate) fn up(specs: Vec<Spec>) -> Option<Lab> {
-        if std::env::var_os("RACKWRIGHT_FAST").is_some() {
-            say::line("left out: RACKWRIGHT_FAST is set");
-            return None;
-        }
-        let artifacts =
-            artifacts::build(Wish { raw: true, fresh: false }).unwrap_or_else(|error| fail(&error));
-        let alone = exclusive(&place::racks()).unwrap();
-        let options = Options { dir: place::racks(), may_stay: false };
-        let rack = Rack::up(&options).unwrap_or_else(|error| fail(&error));
-        let controller = rack.controller(&artifacts.parts).unwrap_or_else(|error| fail(&error));
-        controller.wait_ready(Duration::from_secs(120)).unwrap_or_else(|error| fail(&error));
+        let Site { controller, rack, artifacts, alone } = Site::up(controller::CONFIG)?;
         let operator = Operator::on(&controller);
         for recipe in RECIPES {
             let file = format!("{IMAGES}/{}.rwimage", recipe.name);
@@ -68,7 +99,7 @@ impl Lab {
             let roles: Vec<String> = recipe.roles.iter().map(|&role| role.to_owned()).collect();
             let image = operator.image_for(&roles).unwrap_or_else(|error| fail(&error));
             let disk = spec.system_disk();
-            wanted.push(Wanted { name: spec.name.clone(), mac: spec.mac.clone(), roles, image, disk });
+            wanted.push(Wanted { name: spec.name.clone(), mac: spec.mac().to_owned(), roles, image, disk });
             servers.push(rack.server(spec).unwrap_or_else(|error| fail(&error)));
         }
         let watch = Watch::start();
@@ -155,6 +186,14 @@ fn windows(image: &Path) -> Vec<Window> {
         length: MIB.min(size - chunk.disk_offset()),
     };
     manifest.chunks().iter().map(window).collect()
+}
+
+/// Everything a rack needs: looked at once for all stories, not once for each.
+fn built() -> &'static Artifacts {
+    static BUILT: OnceLock<Artifacts> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        artifacts::build(Wish { raw: true, fresh: false }).unwrap_or_else(|error| fail(&error))
+    })
 }
 
 /// Panics with the error and all its causes.

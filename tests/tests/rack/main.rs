@@ -5,8 +5,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a panic is how they fail")]
 
+mod clients;
 mod lab;
+mod neighbours;
 mod offline;
 mod power_cuts;
+mod rogue;
 mod shell;
 mod walking_skeleton;
+mod ways_in;

@@ -63,7 +63,7 @@ fn first_boot(lab: &mut Lab) {
         .servers
         .iter()
         .map(|server| {
-            let (name, mac) = (&server.spec().name, &server.spec().mac);
+            let (name, mac) = (&server.spec().name, server.spec().mac());
             let stages = timeline::stages(server.powered()[0], name, mac, &events, &server.serial().lines());
             (name.clone(), stages)
         })

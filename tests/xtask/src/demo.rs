@@ -7,7 +7,8 @@ use xtask::journey::{self, Wanted};
 use xtask::operator::Operator;
 use xtask::rack::controller::{Controller, IMAGES};
 use xtask::rack::firmware::Firmware;
-use xtask::rack::machine::{Bus, Disk, Reboot, Spec};
+use xtask::rack::machine::{Bus, Disk, Nic, Reboot, Spec};
+use xtask::rack::netns::Network;
 use xtask::rack::server::Server;
 use xtask::rack::{Options, Rack};
 use xtask::watch::Watch;
@@ -73,12 +74,14 @@ fn specs() -> [Spec; 2] {
         bytes: gib << 30,
         bus: Bus::Virtio,
         speed: None,
+        content: None,
     };
+    let nic = |mac: &str| Nic { mac: mac.to_owned(), network: Network::Provision };
     [
         Spec {
             name: "n1".to_owned(),
             firmware: Firmware::Bios,
-            mac: "52:54:00:77:00:01".to_owned(),
+            nics: vec![nic("52:54:00:77:00:01")],
             memory_mib: 2048,
             cpus: 2,
             disks: vec![disk("SYS-N1", 8)],
@@ -86,7 +89,7 @@ fn specs() -> [Spec; 2] {
         Spec {
             name: "n2".to_owned(),
             firmware: Firmware::Uefi,
-            mac: "52:54:00:77:00:02".to_owned(),
+            nics: vec![nic("52:54:00:77:00:02")],
             memory_mib: 2048,
             cpus: 2,
             disks: vec![disk("SYS-N2", 8), disk("DATA-N2", 2)],
@@ -97,7 +100,7 @@ fn specs() -> [Spec; 2] {
 fn switch_on(rack: &Rack) -> Result<Vec<Server>, Box<dyn std::error::Error>> {
     let mut servers = Vec::new();
     for spec in specs() {
-        say::line(&format!("==> switching on {} ({:?}, {})", spec.name, spec.firmware, spec.mac));
+        say::line(&format!("==> switching on {} ({:?}, {})", spec.name, spec.firmware, spec.mac()));
         let mut server = rack.server(spec)?;
         server.start(Reboot::Again)?;
         servers.push(server);
@@ -118,7 +121,7 @@ fn follow(controller: &Controller, servers: &mut [Server]) -> Done {
     let nodes: Vec<_> = servers
         .iter()
         .map(|server| {
-            let (name, mac) = (&server.spec().name, &server.spec().mac);
+            let (name, mac) = (&server.spec().name, server.spec().mac());
             let power = server.powered().first().copied().unwrap_or(std::time::SystemTime::UNIX_EPOCH);
             (name.clone(), timeline::stages(power, name, mac, &events, &server.serial().lines()))
         })
@@ -135,5 +138,5 @@ fn want(
     let roles: Vec<String> = recipe.roles.iter().map(|&role| role.to_owned()).collect();
     let image = operator.image_for(&roles)?;
     let spec = server.spec();
-    Ok(Wanted { name: spec.name.clone(), mac: spec.mac.clone(), roles, image, disk: spec.system_disk() })
+    Ok(Wanted { name: spec.name.clone(), mac: spec.mac().to_owned(), roles, image, disk: spec.system_disk() })
 }

@@ -26,6 +26,10 @@ const RACK: &[&str] = &[
     "util-linux",
 ];
 
+/// Whom the rack's controller meets on its networks: real DHCP servers and clients. Only packages without a service; the
+/// others would start one, or become what configures this machine's cards, and are unpacked instead ([`unpack`]).
+const PEERS: &[&str] = &["busybox", "dnsmasq-base", "tcpdump"];
+
 /// What `bench dhcp` is measured with and against, beside Kea's server: that is unpacked and not installed, because
 /// its package would start it.
 pub const BENCH_DHCP: &[&str] = &["dnsmasq-base", "ethtool", "iproute2", "kea-admin", "util-linux"];
@@ -106,7 +110,7 @@ pub fn for_tests() -> Result<(), PrerequisiteError> {
 /// # Errors
 /// Something is missing and can't be installed.
 pub fn ensure() -> Result<(), PrerequisiteError> {
-    let wanted: Vec<&str> = [BUILD, CLIENTS, RACK].concat();
+    let wanted: Vec<&str> = [BUILD, CLIENTS, PEERS, RACK].concat();
     install(&wanted)?;
     match installed_version("qemu-system-x86")? {
         Some(version) if major(&version).is_some_and(|major| major >= QEMU_MAJOR) => Ok(()),
@@ -176,7 +180,9 @@ pub fn unpack(package: &str, dir: &Path) -> Result<(), PrerequisiteError> {
     let work = dir.join(package);
     fs::create_dir_all(&work).map_err(at)?;
     say::step(&format!("apt-get download {package}"), || {
-        apt().args(["download", package]).dir(&work).read()
+        let download = || apt().args(["download", package]).dir(&work).read();
+        // Its lists may be older than the mirror, or not there.
+        download().or_else(|_| apt().arg("update").read().and_then(|_| download()))
     })?;
     // apt names it by its version, which it alone knows.
     let file = fs::read_dir(&work).map_err(at)?.next().ok_or(io::ErrorKind::NotFound.into()).flatten();

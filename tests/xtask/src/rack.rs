@@ -9,6 +9,7 @@ pub mod controller;
 pub mod disk;
 pub mod firmware;
 pub mod gpt;
+pub mod host;
 pub mod ledger;
 pub mod machine;
 pub mod netns;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use accel::Accel;
 use controller::{Controller, ControllerError, Parts};
+use host::{Host, HostError, Leg};
 use ledger::{Ledger, LedgerError};
 use netns::Netns;
 use process::{Identity, Lifetime};
@@ -91,7 +93,7 @@ pub struct Rack {
 }
 
 impl Rack {
-    /// Sweeps what dead owners left, then makes the namespaces and the cable between them.
+    /// Sweeps what dead owners left, then makes the namespaces and the cables between them.
     ///
     /// # Errors
     /// Not root, no room, or `ip` said no.
@@ -157,6 +159,14 @@ impl Rack {
     /// # Errors
     /// Its files can't be put in place, or it does not boot.
     pub fn controller(&self, parts: &Parts) -> Result<Controller, ControllerError> {
+        self.controller_with(parts, controller::CONFIG)
+    }
+
+    /// As [`Rack::controller`], with another configuration.
+    ///
+    /// # Errors
+    /// As [`Rack::controller`].
+    pub fn controller_with(&self, parts: &Parts, config: &str) -> Result<Controller, ControllerError> {
         let place = controller::Place {
             id: self.id(),
             dir: self.dir.clone(),
@@ -164,25 +174,43 @@ impl Rack {
             lifetime: self.lifetime,
             ledger: Arc::clone(&self.ledger),
         };
-        Controller::boot(parts, place)
+        Controller::boot(parts, config, place)
     }
 
-    /// Puts a server into it and plugs its cable in; it is off.
+    /// Puts a server into it and plugs its cables in; it is off.
     ///
     /// # Errors
     /// Its disks can't be made, or `ip` said no.
     pub fn server(&self, spec: Spec) -> Result<Server, ServerBuildError> {
-        let tap = self.netns.add_tap(&spec.name)?;
+        let taps: Vec<String> =
+            (0..spec.nics.len()).map(|number| format!("tap-{}-{number}", spec.name)).collect();
+        for (nic, tap) in spec.nics.iter().zip(&taps) {
+            self.netns.add_tap(nic.network, tap)?;
+        }
         let place = server::Place {
             dir: self.dir.clone(),
             sockets: self.ledger().run_dir(),
             netns: self.netns.clone(),
-            tap,
+            taps,
             accel: self.accel,
             lifetime: self.lifetime,
             ledger: Arc::clone(&self.ledger),
         };
         Ok(Server::build(spec, place)?)
+    }
+
+    /// Puts another host into it: a router, a DHCP server of somebody else, a client.
+    ///
+    /// # Errors
+    /// `ip` said no, or a host of that name was made before.
+    pub fn host(&self, name: &str, legs: &[Leg<'_>]) -> Result<Host, HostError> {
+        let place = host::Place {
+            netns: self.netns.clone(),
+            dir: self.dir.clone(),
+            lifetime: self.lifetime,
+            ledger: Arc::clone(&self.ledger),
+        };
+        Host::make(name, legs, place)
     }
 
     /// All went well: its directory goes with it.

@@ -49,7 +49,7 @@ pub fn stages(power: SystemTime, name: &str, mac: &str, events: &[Event], consol
         .map(|(stage, end)| {
             let at = match end {
                 End::Fact(kinds) => fact(now, name, mac, events, kinds),
-                End::Console(texts) => line(now, console, texts),
+                End::Console(texts) => self::console(now, console, texts),
             };
             let took = at.and_then(|at| at.duration_since(now).ok());
             now = at.unwrap_or(now);
@@ -64,7 +64,7 @@ fn fact(after: SystemTime, name: &str, mac: &str, events: &[Event], kinds: &[&st
     times.filter_map(Event::at).find(|at| *at >= after)
 }
 
-fn line(after: SystemTime, console: &[Line], texts: &[&str]) -> Option<SystemTime> {
+fn console(after: SystemTime, console: &[Line], texts: &[&str]) -> Option<SystemTime> {
     let found = console.iter().filter(|line| line.at >= after);
     found.filter(|line| texts.iter().any(|text| line.text.contains(text))).map(|line| line.at).next()
 }
@@ -76,6 +76,13 @@ pub fn to_hello(stages: &[Stage]) -> Option<Duration> {
     let ended = |name| stages.iter().any(|stage| stage.name == name && stage.took.is_some());
     let took = stages.iter().filter(|stage| between.contains(&stage.name)).filter_map(|stage| stage.took);
     (ended("DHCP") && ended("agent")).then(|| took.sum())
+}
+
+/// The stages that were seen, on one line.
+#[must_use]
+pub fn line(stages: &[Stage]) -> String {
+    let seen = stages.iter().filter_map(|stage| Some(format!("{} {}", stage.name, cell(Some(stage.took?)))));
+    seen.collect::<Vec<_>>().join(", ")
 }
 
 /// The table for a person: one row per stage, one column per node.
@@ -140,6 +147,7 @@ mod tests {
         // No fact for the loader's end: the kernel's stage holds its time too.
         let wanted = [Some(5), Some(4), None, Some(11), Some(10), Some(1), None, None, None, None, Some(59)];
         assert_eq!(took, wanted);
+        assert_eq!(line(&stages[..4]), "firmware 5.0 s, DHCP 4.0 s, kernel 11.0 s");
         let table = table(&[("n1".to_owned(), stages.clone())]);
         assert!(table.contains("in all            90.0 s\nto hello          21.0 s"), "{table}");
         assert_eq!(to_hello(&stages[..4]), None, "no hello was seen");

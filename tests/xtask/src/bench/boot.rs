@@ -11,7 +11,8 @@ use crate::artifacts::{self, Artifacts, Wish};
 use crate::operator::Operator;
 use crate::rack::controller::Controller;
 use crate::rack::firmware::Firmware;
-use crate::rack::machine::{Bus, Disk, Reboot, Spec};
+use crate::rack::machine::{Bus, Disk, Nic, Reboot, Spec};
+use crate::rack::netns::Network;
 use crate::rack::{Options, Rack};
 use crate::{place, say};
 
@@ -68,7 +69,7 @@ fn boot(
 ) -> Result<Boot, Box<dyn Error>> {
     let spec = spec(firmware, number);
     say::line(&format!("==> switching on {} ({firmware:?})", spec.name));
-    let mac = spec.mac.clone();
+    let mac = spec.mac().to_owned();
     let mut server = rack.server(spec)?;
     server.start(Reboot::Off)?;
     let hello = server.wait_serial(0, &["rackwright-agent: hello"], LIMIT)?.at;
@@ -89,14 +90,27 @@ fn boot(
 fn first_loader(firmware: Firmware) -> &'static str {
     match firmware {
         Firmware::Bios => "undionly",
-        Firmware::Uefi => "shim",
+        Firmware::Uefi | Firmware::UefiSecure | Firmware::UefiHttp => "shim",
     }
 }
 
 fn spec(firmware: Firmware, number: usize) -> Spec {
-    let disk = Disk { serial: format!("SYS-B{number}"), bytes: 8 << 30, bus: Bus::Virtio, speed: None };
-    let mac = format!("52:54:00:77:02:{number:02x}");
-    Spec { name: format!("b{number}"), firmware, mac, memory_mib: 2048, cpus: 2, disks: vec![disk] }
+    let disk = Disk {
+        serial: format!("SYS-B{number}"),
+        bytes: 8 << 30,
+        bus: Bus::Virtio,
+        speed: None,
+        content: None,
+    };
+    let nic = Nic { mac: format!("52:54:00:77:02:{number:02x}"), network: Network::Provision };
+    Spec {
+        name: format!("b{number}"),
+        firmware,
+        nics: vec![nic],
+        memory_mib: 2048,
+        cpus: 2,
+        disks: vec![disk],
+    }
 }
 
 fn size(artifacts: &Artifacts) -> Result<Row, Box<dyn Error>> {

@@ -72,7 +72,7 @@ fn boots_firmware(dir: &Path) -> bool {
     argv.extend(["-machine", "q35", "-smp", "2", "-m", "256", "-nodefaults"].map(OsString::from));
     argv.extend(["-display", "none", "-net", "none"].map(OsString::from));
     argv.extend(Accel::Kvm.arguments().map(OsString::from));
-    argv.extend(firmware::flash(&vars));
+    argv.extend(firmware::plain_flash(&vars));
     argv.extend(["-serial".into(), format!("file:{}", serial.display()).into()]);
     let Ok(mut qemu) = Process::start(&argv, &log, Lifetime::WithUs) else { return false };
     let start = Instant::now();

@@ -20,11 +20,12 @@ use crate::tool::{Output, Tool, ToolError};
 pub const ADDRESS: &str = "10.77.0.1";
 /// Where it sees the images that were built.
 pub const IMAGES: &str = "/srv/images";
+const CONFIG_FILE: &str = "rackwright.toml";
 /// How long one call of the CLI may take.
 const CALL: Duration = Duration::from_secs(120);
 
-/// The daemon's configuration in the rack.
-const CONFIG: &str = r#"# The virtual rack's controller.
+/// The daemon's configuration in the rack, unless a story brings its own.
+pub const CONFIG: &str = r#"# The virtual rack's controller.
 site = "demo"
 
 [[provision]]
@@ -115,14 +116,14 @@ pub(super) struct Place {
 
 impl Controller {
     /// Copies the root file system, puts the configuration in place and boots it.
-    pub(super) fn boot(parts: &Parts, place: Place) -> Result<Controller, ControllerError> {
+    pub(super) fn boot(parts: &Parts, config: &str, place: Place) -> Result<Controller, ControllerError> {
         let dir = place.dir.join("controller");
         let root = dir.join("root");
         make_dir(&root)?;
         // --reflink=auto: on btrfs and XFS the copy is free.
         let template = parts.root.join(".");
         Tool::new("cp").args(["-a", "--reflink=auto"]).arg(&template).arg(&root).read().map_err(copying)?;
-        install(&root, parts)?;
+        install(&root, parts, config)?;
         let setup = container::Setup {
             name: place.id,
             root,
@@ -196,6 +197,16 @@ impl Controller {
         self.run(&argv)
     }
 
+    /// Gives the daemon another configuration and starts it again.
+    ///
+    /// # Errors
+    /// The file can't be written, systemd said no, or the daemon does not answer.
+    pub fn configure(&self, config: &str) -> Result<(), ControllerError> {
+        write(&self.container.root().join("etc/rackwright").join(CONFIG_FILE), config)?;
+        self.run(&["systemctl", "restart", "rackwright.service"])?;
+        self.wait_ready(Duration::from_secs(60))
+    }
+
     /// Kills the daemon as a crash would, with no chance to say goodbye; systemd starts it again.
     ///
     /// # Errors
@@ -253,14 +264,14 @@ impl Drop for Controller {
     }
 }
 
-fn install(root: &Path, parts: &Parts) -> Result<(), ControllerError> {
+fn install(root: &Path, parts: &Parts, config: &str) -> Result<(), ControllerError> {
     let etc = root.join("etc/rackwright");
     let keys = etc.join("image-keys");
     let state = root.join("var/lib/rackwright");
     for dir in [&keys, &state, &root.join(IMAGES.trim_start_matches('/'))] {
         make_dir(dir)?;
     }
-    write(&etc.join("rackwright.toml"), CONFIG)?;
+    write(&etc.join(CONFIG_FILE), config)?;
     write(&keys.join("demo.pub"), &format!("{}\n", parts.image_key))?;
     Tool::new("cp")
         .args(["-a", "--reflink=auto"])

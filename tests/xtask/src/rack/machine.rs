@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::accel::Accel;
-use super::firmware::{self, Firmware};
+use super::firmware::Firmware;
+use super::netns::Network;
 
 /// Where a disk is plugged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,17 @@ pub struct Disk {
     pub bus: Bus,
     /// How fast it is at the most, in bytes a second; as fast as the machine under it when there is no limit.
     pub speed: Option<u64>,
+    /// A file whose content it has whenever the server is switched on: what is written to it is lost with the power.
+    pub content: Option<PathBuf>,
+}
+
+/// One network card of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nic {
+    /// As `52:54:00:…`.
+    pub mac: String,
+    /// What it is plugged into.
+    pub network: Network,
 }
 
 /// What a server is made of.
@@ -39,8 +51,8 @@ pub struct Spec {
     pub name: String,
     /// What it starts with.
     pub firmware: Firmware,
-    /// Of its only network card, as `52:54:00:…`.
-    pub mac: String,
+    /// Its network cards; it boots from the first one, unless told otherwise.
+    pub nics: Vec<Nic>,
     /// RAM in MiB.
     pub memory_mib: u32,
     /// Processors.
@@ -49,7 +61,18 @@ pub struct Spec {
     pub disks: Vec<Disk>,
 }
 
+impl Disk {
+    fn file(&self, dir: &Path, number: u32) -> PathBuf {
+        self.content.clone().unwrap_or_else(|| dir.join(format!("disk{number}.raw")))
+    }
+}
+
 impl Spec {
+    /// The hardware address of its first network card, by which the operator tells servers apart.
+    pub fn mac(&self) -> &str {
+        self.nics.first().map(|nic| nic.mac.as_str()).unwrap_or_default()
+    }
+
     /// The system disk, the first one, as the controller's plans spell it.
     pub fn system_disk(&self) -> String {
         self.disks.first().map(|disk| format!("serial:{}", disk.serial)).unwrap_or_default()
@@ -82,7 +105,7 @@ pub(super) const BIOS_CONSOLE: [u8; 2] = [0xf8, 0x03];
 pub struct Files {
     /// Its directory.
     pub dir: PathBuf,
-    /// One raw sparse file per disk of the [`Spec`].
+    /// One raw file per disk of the [`Spec`]: sparse and its own, or the disk's content, which nothing writes to.
     pub disks: Vec<PathBuf>,
     /// UEFI variables.
     pub vars: PathBuf,
@@ -100,16 +123,16 @@ pub struct Files {
     pub console: PathBuf,
     /// A second serial port as a socket: nothing uses it unless a test puts a shell there.
     pub shell: PathBuf,
-    /// Its port of the switch.
-    pub tap: String,
+    /// Its ports of the switches, one per network card.
+    pub taps: Vec<String>,
 }
 
 impl Files {
-    pub(super) fn new(spec: &Spec, dir: &Path, sockets: &Path, tap: String) -> Files {
+    pub(super) fn new(spec: &Spec, dir: &Path, sockets: &Path, taps: Vec<String>) -> Files {
         let dir = dir.join(&spec.name);
         let socket = |kind: &str| sockets.join(format!("{}.{kind}", spec.name));
         Files {
-            disks: (0..spec.disks.len()).map(|number| dir.join(format!("disk{number}.raw"))).collect(),
+            disks: (0..).zip(&spec.disks).map(|(number, disk)| disk.file(&dir, number)).collect(),
             vars: dir.join("vars.fd"),
             bios_console: dir.join("sercon-port"),
             serial_log: dir.join("serial.log"),
@@ -118,17 +141,23 @@ impl Files {
             qmp: socket("qmp"),
             console: socket("console"),
             shell: socket("shell"),
-            tap,
+            taps,
             dir,
         }
     }
 }
 
-/// The words that are this machine.
-pub(super) fn argv(spec: &Spec, files: &Files, accel: Accel, reboot: Reboot, card: bool) -> Vec<OsString> {
+/// The words that are this machine; it boots from network card `boots` first, and has none at all when that is `None`.
+pub(super) fn argv(
+    spec: &Spec,
+    files: &Files,
+    accel: Accel,
+    reboot: Reboot,
+    boots: Option<usize>,
+) -> Vec<OsString> {
     let mut words = Words(vec!["qemu-system-x86_64".into()]);
     words.pair("-name", &spec.name);
-    words.pair("-machine", "q35");
+    words.pair("-machine", spec.firmware.machine());
     words.0.extend(accel.arguments().map(OsString::from));
     words.pair("-smp", &spec.cpus.to_string());
     words.pair("-m", &spec.memory_mib.to_string());
@@ -141,9 +170,11 @@ pub(super) fn argv(spec: &Spec, files: &Files, accel: Accel, reboot: Reboot, car
     // A card whose random source is slow keeps first boots waiting for keys.
     words.pair("-object", "rng-random,id=random,filename=/dev/urandom");
     words.pair("-device", "virtio-rng-pci,rng=random");
-    firmware_words(&mut words, spec, files);
-    if card {
-        network_words(&mut words, spec, files);
+    words.0.extend(spec.firmware.arguments(&files.vars, &files.bios_console));
+    for (number, (nic, tap)) in spec.nics.iter().zip(&files.taps).enumerate() {
+        if let Some(boots) = boots {
+            nic_words(&mut words, spec.firmware, nic, tap, (number, number == boots));
+        }
     }
     for (number, (disk, path)) in spec.disks.iter().zip(&files.disks).enumerate() {
         disk_words(&mut words, number, disk, path);
@@ -162,34 +193,26 @@ pub(super) fn argv(spec: &Spec, files: &Files, accel: Accel, reboot: Reboot, car
     words.0
 }
 
-fn firmware_words(words: &mut Words, spec: &Spec, files: &Files) {
-    match spec.firmware {
-        Firmware::Bios => {
-            words.pair("-fw_cfg", &format!("name=etc/sercon-port,file={}", files.bios_console.display()));
-        }
-        Firmware::Uefi => {
-            words.0.extend(firmware::flash(&files.vars));
-            // Without a v6 server every v6 entry of the boot order costs a minute; nothing here speaks v6.
-            words.pair("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no");
-        }
-    }
-}
-
-fn network_words(words: &mut Words, spec: &Spec, files: &Files) {
-    words.pair("-netdev", &format!("tap,id=lan,ifname={},script=no,downscript=no,vhost=off", files.tap));
+fn nic_words(words: &mut Words, firmware: Firmware, nic: &Nic, tap: &str, (number, boots): (usize, bool)) {
+    let netdev = format!("tap,id=lan{number},ifname={tap},script=no,downscript=no,vhost=off");
+    words.pair("-netdev", &netdev);
     // UEFI: without an option ROM the firmware's own driver and PXE are what boots.
-    let rom = match spec.firmware {
-        Firmware::Bios => "",
-        Firmware::Uefi => ",romfile=",
+    let how = match (firmware, boots) {
+        (Firmware::Bios, true) => ",bootindex=0",
+        (Firmware::Uefi | Firmware::UefiSecure | Firmware::UefiHttp, true) => ",bootindex=0,romfile=",
+        // A card that is not in the boot order is not asked.
+        (_, false) => ",romfile=",
     };
-    words.pair("-device", &format!("virtio-net-pci,netdev=lan,mac={},bootindex=0{rom}", spec.mac));
+    words.pair("-device", &format!("virtio-net-pci,netdev=lan{number},mac={}{how}", nic.mac));
 }
 
 fn disk_words(words: &mut Words, number: usize, disk: &Disk, path: &Path) {
     let drive =
         format!("if=none,id=disk{number},format=raw,cache=writeback,discard=unmap,file={}", path.display());
+    // What is written to a disk with a content goes to a file without a name that ends with QEMU.
+    let lost = if disk.content.is_some() { ",snapshot=on" } else { "" };
     let limit = disk.speed.map(|speed| format!(",throttling.bps-total={speed}")).unwrap_or_default();
-    words.pair("-drive", &(drive + &limit));
+    words.pair("-drive", &(drive + lost + &limit));
     let (device, serial, index) = (format!("drive=disk{number}"), &disk.serial, number + 1);
     let device = match disk.bus {
         Bus::Virtio => format!("virtio-blk-pci,{device}"),
@@ -212,26 +235,36 @@ impl Words {
 mod tests {
     use super::*;
 
-    fn text(firmware: Firmware, accel: Accel) -> String {
-        let disk = |serial: &str, bus| Disk { serial: serial.into(), bytes: 1 << 30, bus, speed: None };
+    fn text(firmware: Firmware, accel: Accel, boots: usize) -> String {
+        let disk = |serial: &str, bus| Disk {
+            serial: serial.into(),
+            bytes: 1 << 30,
+            bus,
+            speed: None,
+            content: None,
+        };
         let spec = Spec {
             name: "n1".into(),
             firmware,
-            mac: "52:54:00:00:00:01".into(),
+            nics: vec![
+                Nic { mac: "52:54:00:00:00:01".into(), network: Network::Provision },
+                Nic { mac: "52:54:00:00:00:02".into(), network: Network::Second },
+            ],
             memory_mib: 1024,
             cpus: 2,
             disks: vec![disk("SYS1", Bus::Virtio), disk("DATA1", Bus::Nvme)],
         };
-        let files = Files::new(&spec, Path::new("/d"), Path::new("/s"), "tap-n1".into());
-        let words = argv(&spec, &files, accel, Reboot::Off, true);
+        let files = Files::new(&spec, Path::new("/d"), Path::new("/s"), vec!["tap0".into(), "tap1".into()]);
+        let words = argv(&spec, &files, accel, Reboot::Off, Some(boots));
         words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn network_is_first_and_disks_follow_with_their_serials() {
-        let line = text(Firmware::Bios, Accel::Tcg);
+        let line = text(Firmware::Bios, Accel::Tcg, 0);
         for part in [
-            "virtio-net-pci,netdev=lan,mac=52:54:00:00:00:01,bootindex=0 ",
+            "virtio-net-pci,netdev=lan0,mac=52:54:00:00:00:01,bootindex=0 ",
+            "virtio-net-pci,netdev=lan1,mac=52:54:00:00:00:02,romfile= ",
             "virtio-blk-pci,drive=disk0,serial=SYS1,bootindex=1",
             "nvme,drive=disk1,serial=DATA1,bootindex=2",
             "-action reboot=shutdown",
@@ -244,12 +277,24 @@ mod tests {
 
     #[test]
     fn uefi_uses_its_own_driver_and_a_private_variable_store() {
-        let line = text(Firmware::Uefi, Accel::Kvm);
-        for part in
-            ["romfile=", "unit=1,file=/d/n1/vars.fd", "IPv6PXESupport,string=no", "-accel kvm -cpu host"]
-        {
+        let line = text(Firmware::Uefi, Accel::Kvm, 1);
+        for part in [
+            "mac=52:54:00:00:00:02,bootindex=0,romfile=",
+            "unit=1,file=/d/n1/vars.fd",
+            "IPv6PXESupport,string=no",
+            "-accel kvm -cpu host",
+        ] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
-        assert!(!line.contains("sercon"));
+        assert!(!line.contains("sercon") && !line.contains("smm=on") && !line.contains("IPv4PXESupport"));
+    }
+
+    #[test]
+    fn secure_boot_has_guarded_flash_and_the_keys_it_is_sold_with() {
+        let line = text(Firmware::UefiSecure, Accel::Tcg, 0);
+        for part in ["-machine q35,smm=on ", "cfi.pflash01,property=secure,value=on", "OVMF_CODE_4M.ms.fd"] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+        assert!(text(Firmware::UefiHttp, Accel::Tcg, 0).contains("IPv4PXESupport,string=no"));
     }
 }

@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::accel::Accel;
 use super::disk::{self, DiskError};
-use super::firmware::{self, Firmware};
 use super::ledger::{Ledger, LedgerError};
 use super::machine::{self, Files, Reboot};
 use super::netns::Netns;
@@ -20,9 +19,9 @@ use super::process::{Lifetime, Process, ProcessError};
 use super::qmp::{self, QmpError};
 use super::serial::{Line, Serial, SerialError};
 use crate::interrupt::{self, Interrupted};
-use crate::tool::TICK;
+use crate::tool::{TICK, Tool, ToolError};
 
-pub use super::machine::{Bus, Disk, Spec};
+pub use super::machine::{Bus, Disk, Nic, Spec};
 
 /// Why a server could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +68,9 @@ pub enum ServerError {
     /// Its control socket.
     #[error(transparent)]
     Qmp(#[from] QmpError),
+    /// Its memory.
+    #[error("looking into the memory of a server")]
+    Memory(#[from] ToolError),
     /// Its console.
     #[error(transparent)]
     Serial(#[from] SerialError),
@@ -90,7 +92,7 @@ pub struct Server {
     lifetime: Lifetime,
     ledger: Arc<Mutex<Ledger>>,
     serial: Serial,
-    card: bool,
+    boots: Option<usize>,
     qemu: Option<Process>,
     powered: Vec<SystemTime>,
 }
@@ -101,7 +103,7 @@ pub(super) struct Place {
     pub(super) dir: PathBuf,
     pub(super) sockets: PathBuf,
     pub(super) netns: Netns,
-    pub(super) tap: String,
+    pub(super) taps: Vec<String>,
     pub(super) accel: Accel,
     pub(super) lifetime: Lifetime,
     pub(super) ledger: Arc<Mutex<Ledger>>,
@@ -110,23 +112,25 @@ pub(super) struct Place {
 impl Server {
     /// Makes its disks and firmware variables in `place`; the machine stays off.
     pub(super) fn build(spec: Spec, place: Place) -> Result<Server, ServerError> {
-        let files = Files::new(&spec, &place.dir, &place.sockets, place.tap);
+        let files = Files::new(&spec, &place.dir, &place.sockets, place.taps);
         let prepare = |path: &Path, done: io::Result<()>| {
             let (name, path) = (spec.name.clone(), path.to_path_buf());
             done.map_err(|source| ServerError::Prepare { name, path, source })
         };
         prepare(&files.dir, fs::create_dir_all(&files.dir))?;
         for (disk, path) in spec.disks.iter().zip(&files.disks) {
-            disk::create(path, disk.bytes)?;
+            if disk.content.is_none() {
+                disk::create(path, disk.bytes)?;
+            }
         }
-        if spec.firmware == Firmware::Uefi {
-            prepare(&files.vars, fs::copy(firmware::OVMF_VARS, &files.vars).map(drop))?;
+        if let Some(variables) = spec.firmware.variables() {
+            prepare(&files.vars, fs::copy(variables, &files.vars).map(drop))?;
         }
         prepare(&files.bios_console, fs::write(&files.bios_console, machine::BIOS_CONSOLE))?;
         let serial = Serial::follow(&spec.name, &files.serial_log, &files.stamped_log);
         let Place { netns, accel, lifetime, ledger, .. } = place;
-        let (card, qemu, powered) = (true, None, Vec::new());
-        Ok(Server { spec, files, netns, accel, lifetime, ledger, serial, card, qemu, powered })
+        let (boots, qemu, powered) = (Some(0), None, Vec::new());
+        Ok(Server { spec, files, netns, accel, lifetime, ledger, serial, boots, qemu, powered })
     }
 
     /// What it was built as.
@@ -162,7 +166,7 @@ impl Server {
             return Ok(());
         }
         let mut argv = Netns::exec(&self.netns.lan);
-        argv.extend(machine::argv(&self.spec, &self.files, self.accel, reboot, self.card));
+        argv.extend(machine::argv(&self.spec, &self.files, self.accel, reboot, self.boots));
         for socket in [&self.files.qmp, &self.files.console, &self.files.shell] {
             // Left by the last power cycle; QEMU would not bind over it.
             let _ = fs::remove_file(socket);
@@ -260,10 +264,29 @@ impl Server {
         }
     }
 
-    /// Takes its network card out, or puts it back, before it is next switched on. A cable that is only pulled has the
+    /// Puts network card `nic` before everything else in the boot order, from when it is next switched on.
+    pub fn boot_from(&mut self, nic: usize) {
+        self.boots = Some(nic);
+    }
+
+    /// Whether `text` is anywhere in its memory now; what a kernel logs below its console's level is there.
+    ///
+    /// # Errors
+    /// QEMU is gone, or its memory can't be read.
+    pub fn memory_holds(&self, text: &str) -> Result<bool, ServerError> {
+        let file = self.files.dir.join("memory");
+        let bytes = u64::from(self.spec.memory_mib) << 20;
+        qmp::ask(&self.files.qmp, "pmemsave", json!({"val": 0, "size": bytes, "filename": file}))?;
+        // Memory is mostly zeros: as ends of lines they keep grep from holding all of it.
+        let found = Tool::new("grep").args(["-z", "-q", "-a", "-F", "--", text]).arg(&file).output();
+        let _ = fs::remove_file(&file);
+        Ok(found?.status.success())
+    }
+
+    /// Takes its network cards out, or puts them back, before it is next switched on. A cable that is only pulled has the
     /// firmware try every protocol for minutes.
     pub fn fit_card(&mut self, fitted: bool) {
-        self.card = fitted;
+        self.boots = fitted.then_some(0);
     }
 
     pub(super) fn leave(&mut self) {

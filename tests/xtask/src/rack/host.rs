@@ -1,0 +1,250 @@
+//! A small machine of the rack that is neither a server nor the controller: a router, another DHCP server, a client.
+//!
+//! Knows its namespace, its cables and how to run programs there. Refuses to know what they are for, and to let them
+//! see this machine's state: what they keep below `/var/lib` and `/run` is their own and ends with them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::container::{self, Container, ContainerError};
+use super::ledger::{Ledger, LedgerError};
+use super::netns::{Netns, Network};
+use super::process::{Lifetime, Process, ProcessError};
+use crate::tool::{Output, Tool, ToolError};
+
+/// Why a host could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A command there, or its wires.
+    #[error("the host {name}")]
+    Command {
+        /// Its name.
+        name: String,
+        /// Which command, and how it failed.
+        source: ToolError,
+    },
+    /// A program that was to stay could not be started.
+    #[error("starting a program on the host {name}")]
+    Start {
+        /// Its name.
+        name: String,
+        /// Why not.
+        source: ProcessError,
+    },
+    /// A program that was to stay ended.
+    #[error("{program} on the host {name} ended: {said}")]
+    Ended {
+        /// The host's name.
+        name: String,
+        /// Its argv\[0\].
+        program: String,
+        /// The end of its output.
+        said: String,
+    },
+    /// A file of a system of its own.
+    #[error("preparing {}", path.display())]
+    Prepare {
+        /// Its root.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A system of its own.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// The rack's book-keeping.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// One end of a cable of a host.
+#[derive(Debug, Clone, Copy)]
+pub struct Leg<'a> {
+    /// The switch it goes to.
+    pub network: Network,
+    /// Its name on the host; unique in the rack, and at most 12 bytes.
+    pub interface: &'a str,
+    /// Its address with the prefix, if it has a fixed one.
+    pub address: Option<&'a str>,
+}
+
+/// A host. Its namespace goes with the rack.
+#[derive(Debug)]
+pub struct Host {
+    name: String,
+    netns: Netns,
+    dir: PathBuf,
+    lifetime: Lifetime,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+/// What a host gets from its rack.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) netns: Netns,
+    pub(super) dir: PathBuf,
+    pub(super) lifetime: Lifetime,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Host {
+    /// Makes its namespace and plugs it in.
+    pub(super) fn make(name: &str, legs: &[Leg<'_>], place: Place) -> Result<Host, HostError> {
+        let Place { netns, dir, lifetime, ledger } = place;
+        let host = Host { name: name.to_owned(), netns, dir, lifetime, ledger };
+        {
+            let mut ledger = host.ledger();
+            ledger.namespaces.push(host.namespace());
+            ledger.save()?;
+        }
+        host.netns.add_host(name).map_err(|source| host.failed(source))?;
+        for leg in legs {
+            host.netns.plug(name, leg.network, leg.interface).map_err(|source| host.failed(source))?;
+            if let Some(address) = leg.address {
+                host.run(&["ip", "address", "add", address, "dev", leg.interface])?;
+            }
+        }
+        Ok(host)
+    }
+
+    /// Its network namespace.
+    #[must_use]
+    pub fn namespace(&self) -> String {
+        self.netns.host(&self.name)
+    }
+
+    /// Makes it a router between its legs.
+    ///
+    /// # Errors
+    /// `sysctl` said no.
+    pub fn forward(&self) -> Result<(), HostError> {
+        self.run(&["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]).map(drop)
+    }
+
+    /// Runs a command that has to succeed; returns its stdout.
+    ///
+    /// # Errors
+    /// It did not.
+    pub fn run(&self, argv: &[&str]) -> Result<String, HostError> {
+        let tool = Tool::new("ip").args(["netns", "exec", &self.namespace()]).args(argv.iter().copied());
+        tool.read().map_err(|source| self.failed(source))
+    }
+
+    /// Runs a command for at most `limit`, with `/var/lib` and `/run` of its own; any exit status is an answer.
+    ///
+    /// # Errors
+    /// Not started, past `limit`, or interrupted.
+    pub fn try_run(&self, argv: &[&str], limit: Duration) -> Result<Output, HostError> {
+        let mut words = self.alone(argv).into_iter();
+        let tool = words.next().map(Tool::new).unwrap_or_else(|| Tool::new(""));
+        tool.args(words).deadline(limit).output().map_err(|source| self.failed(source))
+    }
+
+    /// Starts a program that stays until the [`Program`] is dropped. The output goes to a log of its own.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(&self, name: &str, argv: &[&str]) -> Result<Program, HostError> {
+        let log = self.dir.join(format!("{}-{name}.log", self.name));
+        let start = |source| HostError::Start { name: self.name.clone(), source };
+        let process = Process::start(&self.alone(argv), &log, self.lifetime).map_err(start)?;
+        let ledger = Arc::clone(&self.ledger);
+        let program = Program { name: format!("{}-{name}", self.name), process, log, ledger };
+        let identity = program.process.identity();
+        self.ledger().set_process(&program.name, identity)?;
+        Ok(program)
+    }
+
+    /// Boots a system in its namespace, from a copy of `template` that `prepare` may change first.
+    ///
+    /// # Errors
+    /// It can't be copied, or does not come up.
+    pub fn boot(
+        &self,
+        template: &Path,
+        prepare: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Result<Container, HostError> {
+        let root = self.dir.join(&self.name);
+        let copy = Tool::new("cp").args(["-a", "--reflink=auto"]).arg(template).arg(&root);
+        copy.read().map_err(|source| self.failed(source))?;
+        prepare(&root).map_err(|source| HostError::Prepare { path: root.clone(), source })?;
+        let setup = container::Setup {
+            name: self.namespace(),
+            log: self.dir.join(format!("{}-console.log", self.name)),
+            namespace: self.namespace(),
+            binds: Vec::new(),
+            lifetime: self.lifetime,
+            root,
+        };
+        let mut container = Container::start(setup)?;
+        self.ledger().set_process(&self.name, container.process().identity())?;
+        container.wait_up()?;
+        Ok(container)
+    }
+
+    /// `ip netns exec` gives it a mount namespace of its own already; what is mounted there nobody else sees.
+    fn alone(&self, argv: &[&str]) -> Vec<OsString> {
+        let mut words = Netns::exec(&self.namespace());
+        let own = "for dir in /var/lib /run; do mount -t tmpfs tmpfs $dir || exit 1; done; exec \"$@\"";
+        words.extend(["sh", "-c", own, "sh"].map(OsString::from));
+        words.extend(argv.iter().map(OsString::from));
+        words
+    }
+
+    fn failed(&self, source: ToolError) -> HostError {
+        HostError::Command { name: self.name.clone(), source }
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A program that runs on a host until this is dropped.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    process: Process,
+    log: PathBuf,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+impl Program {
+    /// What it printed so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Where that is.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// That it still runs.
+    ///
+    /// # Errors
+    /// It ended, with what it said last.
+    pub fn check(&mut self) -> Result<(), HostError> {
+        if self.process.ended().is_none() {
+            return Ok(());
+        }
+        let said = self.said();
+        let lines: Vec<&str> = said.lines().collect();
+        let said = lines.get(lines.len().saturating_sub(5)..).unwrap_or_default().join("; ");
+        let (name, program) = self.name.split_once('-').unwrap_or(("", &self.name));
+        Err(HostError::Ended { name: name.to_owned(), program: program.to_owned(), said })
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.process.kill();
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        // A name too many in the ledger is looked for in vain, no more.
+        let _ = ledger.set_process(&self.name, None);
+    }
+}
