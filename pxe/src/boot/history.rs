@@ -41,7 +41,7 @@ impl History {
         for (mac, past) in rows {
             for trail in &past.trails {
                 if let Some(worked) = trail.worked {
-                    history.note_maker(mac, trail.stage, worked, trail.at);
+                    history.note_maker(mac, trail.stage, worked, trail.worked_at);
                 }
             }
             history.put(mac, past);
@@ -198,7 +198,7 @@ impl History {
             for trail in past.trails.iter_mut().filter(|trail| fresh(trail)) {
                 trail.came = how_far;
                 if how_far >= Came::Script {
-                    trail.worked = Some(trail.choice);
+                    (trail.worked, trail.worked_at) = (Some(trail.choice), trail.at);
                 }
             }
         })
@@ -206,7 +206,7 @@ impl History {
 
     fn note_maker(&mut self, mac: Mac, stage: Stage, choice: Choice, at: Time) {
         let key = (maker(mac), stage);
-        if self.makers.get(&key).is_some_and(|(known, _)| *known > at) {
+        if self.makers.get(&key).is_some_and(|known| *known >= (at, choice)) {
             return;
         }
         self.makers.insert_mut(key, (at, choice));

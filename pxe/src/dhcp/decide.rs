@@ -176,9 +176,11 @@ impl Case<'_> {
         };
         // A lease that was taken once stays as it is; an offer that still stands is not written again.
         let standing = held.is_some_and(|lease| lease.state != LeaseState::Offered || lease.expires > now);
-        // A card that asks on two networks, one of them tagged, loses its address here only when it takes the one there.
+        // Asked for in another of our subnets, by a card that moved or by somebody who only says that he is it: a lease
+        // that runs there is lost when what is offered here is taken, and not before.
         let runs_elsewhere = self.leases.get(request.mac).is_some_and(|lease| {
-            lease.state == LeaseState::Bound && lease.expires > now && !self.policy.subnet.contains(&lease.ip)
+            let there = self.network.subnet_of(lease.ip).is_some() && !self.policy.subnet.contains(&lease.ip);
+            there && lease.state == LeaseState::Bound && lease.expires > now
         });
         let lease = (!standing && !runs_elsewhere).then(|| self.change(offered, evicts));
         let draft = Draft {

@@ -88,7 +88,7 @@ fn a_client_that_has_moved_between_our_subnets_is_told_to_begin_again() {
     );
 }
 
-/// A card that asks on two of our networks, one of them tagged, or somebody who writes its address there.
+/// A card that was moved behind a relay, or somebody there who says that he is it.
 #[test]
 fn an_offer_in_another_network_costs_nobody_the_address_it_has() {
     let mut server = server();
