@@ -61,6 +61,9 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
     let (daemon, writer) = Daemon::build(&paths, &config)?;
     let mut tasks = JoinSet::new();
     let listeners = daemon.listen(&paths, &config, &places, &stop, &mut tasks)?;
+    for (place, provision) in places.iter().zip(config.provision.clone()) {
+        tasks.spawn(networks::keep(provision, place.presence.clone(), stop.clone()));
+    }
     daemon.keep_time(stop.clone(), &mut tasks);
     let own = own_units().await;
     if let Some(own) = own.clone() {

@@ -57,9 +57,8 @@ async fn round(place: &Place, core: &Core) -> Result<bool, NetError> {
     }
     let used = ask(&link, &wanted).await?;
     let free = wanted.into_iter().filter(|address| !used.contains_key(address)).collect();
-    // Not taken: the daemon stops.
-    core.probed(free, used).await;
-    Ok(true)
+    // Nothing can be saved now, or the daemon stops: not at once again.
+    Ok(core.probed(free, used).await)
 }
 
 /// What may be given next on this network, while it gives addresses.

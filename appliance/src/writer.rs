@@ -18,6 +18,7 @@ mod saver;
 #[cfg(test)]
 pub(crate) mod tests;
 mod told;
+mod vacancy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -138,6 +139,11 @@ pub enum AddressWish {
     Unreserve {
         /// The NIC.
         mac: Mac,
+    },
+    /// An address that is given to nobody for a while may be given again.
+    Lift {
+        /// The address.
+        address: std::net::Ipv4Addr,
     },
     /// Servers that are still to come shall be answered: all of these, or none.
     Import {

@@ -160,9 +160,10 @@ pub(crate) fn render_leases(rows: &[LeaseRow], look: &Look) -> String {
 
 pub(crate) fn render_released(released: &Released) -> String {
     let Released { address, mac, free_from } = released;
-    match free_from {
-        None => format!("{address} of {mac} is free\n"),
-        Some(until) => {
+    match (mac, free_from) {
+        (None, _) => format!("{address} is free\n"),
+        (Some(mac), None) => format!("{address} of {mac} is free\n"),
+        (Some(mac), Some(until)) => {
             let until = date_and_clock(until);
             format!("{address} is no longer {mac}'s; free from {until},\nwhen its lease is over\n")
         }

@@ -13,12 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::Job;
 use crate::step::changes;
-use crate::{Change, Denied, Fact, Fleet, Node, Outcome, Time};
+use crate::{Change, Denied, Fact, Fleet, Node, Outcome, State, Time};
 
 /// A server that answers questions is gone when two in a row stay unanswered.
 const UNANSWERED: u32 = 2;
 /// One that never answered a question (it serves only machines it knows) is gone when it was silent for so long.
 const SILENT_SECONDS: u64 = 15 * 60;
+/// One that was only named by a machine, never heard, is gone when nobody named it for so long.
+const CHOSEN_SECONDS: u64 = 2 * 60;
 /// More servers than any network has; more are somebody's play.
 const MOST: usize = 64;
 
@@ -208,6 +210,10 @@ pub(crate) fn noticed(
     let answers = (sighting.noticed == Noticed::Answered).then_some(0);
     let full = network.servers.len() >= MOST;
     match network.servers.get_mut(&sighting.server) {
+        // A busy server beside us must not make a new world of every packet.
+        Some(server) if answers.is_none() && now.0.saturating_sub(server.last.0) < 1000 => {
+            return Ok(outcome);
+        }
         Some(server) => {
             server.last = now;
             server.unanswered = answers.or(server.unanswered);
@@ -250,6 +256,8 @@ pub(crate) fn looked(fleet: &Fleet, interface: &str, now: Time) -> Result<Outcom
     }
     let gone = |server: &Server| match server.unanswered {
         Some(count) => count > UNANSWERED,
+        // Anybody can name any server in a request: that alone counts for less.
+        None if server.noticed == Noticed::Chosen => now.seconds_since(server.last) >= CHOSEN_SECONDS,
         None => now.seconds_since(server.last) >= SILENT_SECONDS,
     };
     let over =
@@ -264,8 +272,31 @@ pub(crate) fn looked(fleet: &Fleet, interface: &str, now: Time) -> Result<Outcom
         outcome.facts.push(fact("foreign-dhcp-gone", format!("{server} is gone from {interface}{left}")));
     }
     network.looked = Some(now);
+    if !outcome.facts.is_empty() && network.servers.is_empty() && network.rule == Rule::Pause {
+        outcome.changes.extend(let_go(fleet, &network, now));
+    }
     outcome.changes.push(Change::Network(Box::new(network)));
     Ok(outcome)
+}
+
+/// What waited for the network to be free has all its time from now on.
+fn let_go(fleet: &Fleet, network: &Network, now: Time) -> Vec<Change> {
+    let there =
+        |node: &&Node| fleet.network_of(node).is_some_and(|other| other.interface == network.interface);
+    let held = fleet.nodes.values().filter(there).filter(|node| waits_for_network(&node.state));
+    held.map(|node| Change::Node(Box::new(Node { since: now, ..node.clone() }))).collect()
+}
+
+/// Whether a node in this state can do nothing while its network is paused.
+pub(crate) fn waits_for_network(state: &State) -> bool {
+    matches!(
+        state,
+        State::Imaging { .. }
+            | State::Verifying { .. }
+            | State::Draining { .. }
+            | State::Booting { .. }
+            | State::Enrolling { .. }
+    )
 }
 
 fn find<'a>(fleet: &'a Fleet, interface: &str) -> Result<&'a Network, Denied> {

@@ -36,10 +36,9 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     let for_ever = |reason: String| Some(Wait { reason, until: None });
     let name = &node.name;
     let job = node.state.job().and_then(|job| fleet.jobs.get(&job));
-    let writes =
-        matches!(node.state, State::Imaging { .. } | State::Verifying { .. } | State::Draining { .. });
+    let waits = network::waits_for_network(&node.state);
     // Not its own fault: no deadline runs meanwhile.
-    if let Some(reason) = network::held(fleet, node, job).filter(|_| writes) {
+    if let Some(reason) = network::held(fleet, node, job).filter(|_| waits) {
         return for_ever(reason);
     }
     match &node.state {

@@ -146,13 +146,19 @@ impl Api {
     /// Gives back the address of a machine, named by its MAC or by the address.
     async fn release(&self, lease: &str) -> Answer {
         let world = self.core.world();
+        if let Ok(address) = lease.parse::<Ipv4Addr>()
+            && world.leases.holder(address).is_none()
+        {
+            self.core.address(AddressWish::Lift { address }).await?;
+            return one(view::Released { address, mac: None, free_from: None });
+        }
         let by_address = |ip: Ipv4Addr| world.leases.holder(ip);
         let mac = lease.parse::<Mac>().ok().or_else(|| lease.parse().ok().and_then(by_address));
         let mac = mac.ok_or_else(|| missing("lease", lease))?;
         let address = world.leases.get(mac).ok_or_else(|| missing("lease", lease))?.ip;
         let change = self.core.release(mac).await?;
         let free_from = change.quarantine.map(|(_, until)| Time(until.0).to_string());
-        one(view::Released { address, mac, free_from })
+        one(view::Released { address, mac: Some(mac), free_from })
     }
 
     async fn plan(&self, node: NodeId, body: &[u8]) -> Answer {

@@ -94,10 +94,17 @@ struct Counter {
 async fn serve_files(boot: PathBuf, http_port: u16, core: Core, counters: Vec<Counter>, stop: Stop) {
     let states = counters.iter().flat_map(|counter| [&*counter.tftp, &*counter.http]).collect::<Vec<_>>();
     let store = Arc::new(boot_store(&boot, &states).await);
-    while !core.boot_store_has(store.extras()).await && !*stop.borrow() {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-    }
     let mut tasks = JoinSet::new();
+    let (extras, mut stopped) = (store.extras(), stop.clone());
+    // While nothing can be saved nothing is noted; files are served all the same.
+    tasks.spawn(async move {
+        while !core.boot_store_has(extras.clone()).await {
+            tokio::select! {
+                _ = stopped.changed() => return,
+                () = tokio::time::sleep(Duration::from_secs(10)) => {}
+            }
+        }
+    });
     for Counter { place, netboot, tftp: tftp_state, http: http_state } in counters {
         let files = Files::new(Arc::clone(&store), netboot);
         tasks.spawn(tftp::serve(place.clone(), tftp::PORT, files.clone(), tftp_state, stop.clone()));

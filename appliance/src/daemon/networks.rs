@@ -6,36 +6,71 @@ use std::time::Duration;
 use fleet::network::Rule;
 use pxe::HttpBase;
 use pxe::dhcp::{Mode, Network, Policy, Pool};
+use tokio::sync::watch;
 
 use super::Fatal;
+use crate::chain;
 use crate::config::{self, Config, Dhcp, Foreign, Provision, Relayed};
-use crate::listen::Place;
-use crate::net::Net;
+use crate::listen::{Place, Stop};
+use crate::net::{Net, NetError, Presence};
 use crate::writer::Wired;
 
 /// How long to wait for a provisioning interface, in seconds.
-const INTERFACE_SECONDS: u64 = 120;
+const INTERFACE_SECONDS: u64 = 30;
+/// How long after an interface was made right it is looked at again.
+const AGAIN: Duration = Duration::from_secs(2);
 /// How long a lease lasts, in seconds. The address is the NIC's for good; the lease only says when to ask again.
 const LEASE_SECONDS: u32 = 3600;
 
-/// Brings a provisioning interface up and watches it from then on.
+/// Makes a provisioning interface what the configuration says, and watches it. One that does not come in time is left to
+/// [`keep`]: the other networks need not wait for it.
 pub(super) async fn prepare(provision: &Provision) -> Result<Place, Fatal> {
-    let net = Net::open().map_err(Fatal::of)?;
-    let patience = Duration::from_secs(INTERFACE_SECONDS);
+    match establish(provision, Duration::from_secs(INTERFACE_SECONDS)).await {
+        Ok(()) => {}
+        Err(error @ NetError::Overdue { .. }) => {
+            tracing::error!(
+                why = chain(&error),
+                "a provisioning network is not served before its interface comes"
+            );
+        }
+        Err(error) => return Err(Fatal::of(error)),
+    }
+    let interface = provision.name();
+    let presence = crate::net::watch(&interface, provision.address).await.map_err(Fatal::of)?;
+    Ok(Place { interface, address: provision.address.addr(), presence })
+}
+
+/// Makes the interface right again whenever it has gone or lost our address, until told to stop.
+pub(super) async fn keep(provision: Provision, mut presence: watch::Receiver<Presence>, mut stop: Stop) {
+    let missing = |presence: &Presence| matches!(presence, Presence::Gone | Presence::NoAddress(_));
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            gone = presence.wait_for(missing) => if gone.is_err() { return },
+        }
+        if let Err(error) = establish(&provision, Duration::ZERO).await {
+            tracing::debug!(interface = provision.name(), why = chain(&error), "not there yet");
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// VLAN, address, routes: what is not there is made.
+async fn establish(provision: &Provision, patience: Duration) -> Result<(), NetError> {
+    let net = Net::open()?;
     let interface = provision.name();
     let name = interface.as_str();
     let say = |why: &str| tracing::warn!(interface = name, why, "waiting for the provisioning interface");
     if let Some(vlan) = provision.vlan {
-        net.ensure_vlan(&provision.interface, vlan, name, patience, say).await.map_err(Fatal::of)?;
+        net.ensure_vlan(&provision.interface, vlan, name, patience, say).await?;
     }
-    let (link, _) = net.prepare(name, provision.address, patience, say).await.map_err(Fatal::of)?;
+    let (link, _) = net.prepare(name, provision.address, patience, say).await?;
     for Relayed { subnet, via, .. } in &provision.relayed {
         if let Some(via) = via {
-            net.ensure_route(&link, *subnet, *via).await.map_err(Fatal::of)?;
+            net.ensure_route(&link, *subnet, *via).await?;
         }
     }
-    let presence = crate::net::watch(name, provision.address).await.map_err(Fatal::of)?;
-    Ok(Place { interface, address: provision.address.addr(), presence })
+    Ok(())
 }
 
 /// What DHCP goes by on a network, and what is done beside another server.
@@ -63,7 +98,6 @@ pub(super) fn wired(config: &Config, provision: &Provision) -> Wired {
         subnet: relayed.subnet,
         relay: Some(relayed.relay),
         router: Some(relayed.router),
-        proxy: false,
         pools: pools(&relayed.pools),
         ..local.clone()
     });

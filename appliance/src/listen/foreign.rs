@@ -27,13 +27,16 @@ use crate::net::{Link, Presence};
 /// The ports of RFC 2131 §4.1.
 const CLIENTS: u16 = 68;
 const SERVERS: u16 = 67;
-/// The pause between two looks, while there is nobody else, and while there is.
+/// The pauses between the first looks after a start, and then always: a switch may keep our port dark for half a minute.
+const FIRST_PAUSES: [Duration; 3] =
+    [Duration::from_secs(6), Duration::from_secs(10), Duration::from_secs(20)];
 const PAUSE: Duration = Duration::from_secs(60);
+/// The pause while there is somebody else.
 const PAUSE_BESIDE: Duration = Duration::from_secs(8);
-/// Questions of a look, and how long after each answers are waited for. A server that pings an address before it offers
-/// it answers after some 3 s: that is heard too, only later.
-const QUESTIONS: u32 = 2;
-const WAIT: Duration = Duration::from_millis(1200);
+/// Questions of a look, and how long after each answers are waited for: a server that pings an address before it offers
+/// it answers after some 3 s.
+const QUESTIONS: u32 = 3;
+const WAIT: Duration = Duration::from_millis(1300);
 /// An answer to a look is one to the last few questions: a slow server must not count as answering somebody else.
 const REMEMBERED: usize = 8;
 /// The largest packet, in bytes: an Ethernet frame's worth.
@@ -103,11 +106,17 @@ struct Look {
     due: Instant,
     /// Whether a look is under way.
     under_way: bool,
+    /// Looks since the start, or since a cable was put in.
+    ended: usize,
 }
 
 impl Look {
     fn begun() -> Self {
-        Self { left: QUESTIONS, due: Instant::now(), under_way: true }
+        Self { left: QUESTIONS, due: Instant::now(), under_way: true, ended: 0 }
+    }
+
+    fn begin(&mut self) {
+        (self.left, self.due, self.under_way) = (QUESTIONS, Instant::now(), true);
     }
 }
 
@@ -124,6 +133,8 @@ impl<S: ForeignService> Post<S> {
         let mut look = Look::begun();
         let mut presence = self.presence.clone();
         let mut carrier = has_carrier(&presence.borrow_and_update());
+        // Also when the interface went away and came back: it may lead somewhere else now.
+        self.service.plugged(&self.interface).await;
         let mut buffer = [0u8; LARGEST];
         loop {
             tokio::select! {
@@ -135,9 +146,7 @@ impl<S: ForeignService> Post<S> {
                     Err(error) => return Ok(error),
                 },
                 () = sleep_until(look.due) => self.step(&socket, &mut look, &mut asked).await,
-                () = self.service.wanted(&self.interface), if !look.under_way => {
-                    look = Look::begun();
-                }
+                () = self.service.wanted(&self.interface), if !look.under_way => look.begin(),
                 // The supervisor ends this when nobody watches any more.
                 Ok(()) = presence.changed() => {
                     let before = std::mem::replace(&mut carrier, has_carrier(&presence.borrow_and_update()));
@@ -153,7 +162,7 @@ impl<S: ForeignService> Post<S> {
     /// The next question of a look, its end, or the beginning of the next.
     async fn step(&self, socket: &UdpSocket, look: &mut Look, asked: &mut Vec<u32>) {
         if !look.under_way {
-            (look.left, look.under_way) = (QUESTIONS, true);
+            look.begin();
         }
         if let Some(left) = look.left.checked_sub(1) {
             self.ask(socket, asked).await;
@@ -164,8 +173,10 @@ impl<S: ForeignService> Post<S> {
         if has_carrier(&self.presence.borrow()) {
             self.service.looked(&self.interface).await;
         }
-        let pause = if self.service.beside(&self.interface) { PAUSE_BESIDE } else { PAUSE };
-        (look.under_way, look.due) = (false, Instant::now() + pause);
+        let first = FIRST_PAUSES.get(look.ended).copied().unwrap_or(PAUSE);
+        let pause = if self.service.beside(&self.interface) { PAUSE_BESIDE } else { first };
+        (look.under_way, look.due, look.ended) =
+            (false, Instant::now() + pause, look.ended.saturating_add(1));
     }
 
     async fn ask(&self, socket: &UdpSocket, asked: &mut Vec<u32>) {

@@ -31,6 +31,10 @@ impl Net {
         link: &Link,
         addresses: &BTreeSet<Ipv4Addr>,
     ) -> Result<BTreeMap<Ipv4Addr, HardwareAddress>, NetError> {
+        // What the kernel knows from before says who was there: with it, it would not ask.
+        for entry in self.neighbours(link, addresses).await? {
+            let _ = self.handle.neighbours().del(entry).execute().await;
+        }
         for address in addresses {
             let ask = self.handle.neighbours().add(link.index, IpAddr::V4(*address));
             let ask =
@@ -38,20 +42,29 @@ impl Net {
             ask.execute().await.map_err(fault("asking for an address on", &link.name))?;
         }
         tokio::time::sleep(ANSWER).await;
-        let table = self.handle.neighbours().get().set_address_family(AddressFamily::Inet).execute();
-        let table =
-            table.try_collect::<Vec<_>>().await.map_err(fault("reading the neighbours of", &link.name))?;
-        let ours = table.into_iter().filter(|entry| entry.header.ifindex == link.index);
-        let asked = ours.filter_map(|entry| Some((address_of(&entry)?, entry)));
         let mut found = BTreeMap::new();
-        for (address, entry) in asked.filter(|(address, _)| addresses.contains(address)) {
-            if let Some(mac) = answered(&entry) {
+        for entry in self.neighbours(link, addresses).await? {
+            if let (Some(address), Some(mac)) = (address_of(&entry), answered(&entry)) {
                 found.insert(address, mac);
             }
             // Best effort: the kernel drops them by itself, only later.
             let _ = self.handle.neighbours().del(entry).execute().await;
         }
         Ok(found)
+    }
+
+    /// What the kernel knows of these addresses on a link.
+    async fn neighbours(
+        &self,
+        link: &Link,
+        addresses: &BTreeSet<Ipv4Addr>,
+    ) -> Result<Vec<NeighbourMessage>, NetError> {
+        let table = self.handle.neighbours().get().set_address_family(AddressFamily::Inet).execute();
+        let table = table.try_collect::<Vec<_>>().await;
+        let table = table.map_err(fault("reading the neighbours of", &link.name))?;
+        let asked =
+            |entry: &NeighbourMessage| address_of(entry).is_some_and(|address| addresses.contains(&address));
+        Ok(table.into_iter().filter(|entry| entry.header.ifindex == link.index && asked(entry)).collect())
     }
 }
 
@@ -64,8 +77,7 @@ fn address_of(entry: &NeighbourMessage) -> Option<Ipv4Addr> {
 
 /// Who answered; none while nobody has, or when the kernel has given up.
 fn answered(entry: &NeighbourMessage) -> Option<HardwareAddress> {
-    use NeighbourState::{Delay, Permanent, Probe, Reachable, Stale};
-    if !matches!(entry.header.state, Reachable | Stale | Delay | Probe | Permanent) {
+    if !matches!(entry.header.state, NeighbourState::Reachable | NeighbourState::Permanent) {
         return None;
     }
     let mac = entry.attributes.iter().find_map(|attribute| {

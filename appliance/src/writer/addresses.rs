@@ -1,6 +1,5 @@
 //! Who gets which address: DHCP packets, and what the operator fixes.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -10,8 +9,8 @@ use fleet::{Denied, Event, Node, State, Time};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
 use pxe::dhcp::{
-    AddressError, Arrival, Decision, Kind, LeaseChange, LeaseState, Machine, Network, Policy,
-    QUARANTINE_SECONDS, ReplyKind, Request, Why,
+    AddressError, Arrival, Decision, Kind, Lease, LeaseChange, LeaseState, Machine, Network, Policy,
+    ReplyKind, Request, Why,
 };
 use pxe::trace::Answer;
 
@@ -24,14 +23,19 @@ impl World {
     /// reserving its hardware address.
     pub(super) fn machine(&self, mac: Mac) -> Machine {
         let admitted = self.reservations.contains_key(&mac) || self.nics.knows(mac);
-        Machine { admitted, ..Machine::default() }
+        let ours = |lease: &Lease| self.networks.iter().any(|network| network.subnet_of(lease.ip).is_some());
+        let elsewhere = self.leases.get(mac).is_some_and(ours);
+        Machine { admitted, elsewhere, ..Machine::default() }
     }
 
     /// How much is lost when a question is not answered: which to drop when there are too many.
     pub fn urgency(&self, request: &Request) -> Urgency {
         let had = |mac: Mac| self.leases.get(mac).is_some_and(|lease| lease.state != LeaseState::Offered);
+        // Anybody can go on with what was never begun.
+        let begun = self.leases.get(request.mac).is_some();
         match request.kind {
-            Kind::Request | Kind::Decline | Kind::Release | Kind::Inform => Urgency::Underway,
+            Kind::Request | Kind::Decline | Kind::Release | Kind::Inform if begun => Urgency::Underway,
+            Kind::Request | Kind::Decline | Kind::Release | Kind::Inform => Urgency::Stranger,
             Kind::Discover if self.machine(request.mac).admitted || had(request.mac) => Urgency::Known,
             Kind::Discover => Urgency::Stranger,
         }
@@ -144,7 +148,7 @@ impl Draft<'_> {
     }
 
     /// Makes the change; whether it must be durable.
-    fn lease(&mut self, change: LeaseChange) -> Result<Promise, String> {
+    pub(super) fn lease(&mut self, change: LeaseChange) -> Result<Promise, String> {
         let why = |why: pxe::dhcp::BadLeases| why.to_string();
         if self.world.leases.is_passing(&change) {
             self.world.leases.offer(&change).map_err(why)?;
@@ -202,29 +206,6 @@ impl Draft<'_> {
         self.told.worth(address.as_str(), ours, text, self.now)
     }
 
-    /// Addresses that the network was asked for. What somebody uses although nobody was given it is given to nobody.
-    pub(super) fn probed(&mut self, free: &BTreeSet<Ipv4Addr>, used: &BTreeMap<Ipv4Addr, HardwareAddress>) {
-        let now = pxe::Time(self.now.0);
-        for address in free {
-            self.world.leases.probed(*address, now);
-        }
-        for (address, by) in used {
-            let Ok(mac) = by.as_str().parse::<Mac>() else { continue };
-            // It was given to somebody meanwhile: who has it is asked for an address of its own, not for this one.
-            if self.world.leases.holder(*address).is_some() {
-                continue;
-            }
-            let until = now.plus_seconds(QUARANTINE_SECONDS);
-            let lease = self.world.leases.get(mac).cloned();
-            let change = LeaseChange { mac, lease, evicts: None, quarantine: Some((*address, until)) };
-            if self.lease(change).is_ok() {
-                let text =
-                    format!("{address} is used by {mac}, and was given to nobody: in quarantine for a day");
-                self.remark(mac, "address-in-use", text);
-            }
-        }
-    }
-
     /// Gives back the address of a machine that is no node.
     pub(super) fn release(&mut self, mac: Mac) -> Result<LeaseChange, Refused> {
         let missing = || Denied::Missing { kind: "lease", name: mac.to_string() };
@@ -249,6 +230,7 @@ impl Draft<'_> {
             AddressWish::Fix { node, mac, address } => self.fix(node, mac, address),
             AddressWish::Reserve { mac, address } => self.reserve(mac, address),
             AddressWish::Unreserve { mac } => self.unreserve(mac),
+            AddressWish::Lift { address } => self.lift(address),
             AddressWish::Import { rows, dry_run } => self.import(&rows, dry_run),
         }
     }

@@ -39,20 +39,29 @@ impl Draft<'_> {
     pub(super) fn came(&mut self, event: &Event) {
         let now = pxe::Time(self.now.0);
         let of = |address: &protocol::HardwareAddress| address.as_str().parse::<Mac>().ok();
-        let by_node = |node| self.world.fleet.nodes.get(node).and_then(|node| of(&node.boot.mac));
-        let (mac, what) = if let Event::Served { mac, what, .. } = event {
-            (of(mac), what.as_str())
+        // A node may have booted by any of its cards.
+        let by_node = |node| {
+            self.world.fleet.nodes.get(node).map_or(Vec::new(), |node| node.macs().filter_map(of).collect())
+        };
+        let (macs, what) = if let Event::Served { mac, what, .. } = event {
+            (of(mac).into_iter().collect::<Vec<_>>(), what.as_str())
         } else if let Event::Hello { hello, .. } = event {
-            (of(&hello.boot.mac), "hello")
+            (of(&hello.boot.mac).into_iter().collect(), "hello")
         } else if let Event::Enrolled { node, .. } | Event::Reported { node, .. } = event {
             (by_node(node), "hello")
         } else {
             return;
         };
-        let Some(mac) = mac.filter(|mac| what == "local-disk" || self.world.history.awaits(*mac)) else {
+        macs.into_iter().for_each(|mac| self.came_with(mac, what, now));
+    }
+
+    fn came_with(&mut self, mac: Mac, what: &str, now: pxe::Time) {
+        if what != "local-disk" && !self.world.history.awaits(mac) {
             return;
-        };
+        }
         match what {
+            // Nothing will be heard of a server that nobody wants: it may start its disk as often as it likes.
+            "local-disk" if !self.reports(mac) => self.remember(|history| history.held(mac, now)),
             "loader" => self.remember(|history| history.fetched(mac, now)),
             "script" => self.remember(|history| history.scripted(mac, now)),
             "hold" => self.remember(|history| history.held(mac, now)),
@@ -60,6 +69,12 @@ impl Draft<'_> {
             "hello" => self.remember(|history| history.arrived(mac, now)),
             _ => {}
         }
+    }
+
+    /// Whether an agent runs on the disk of the server with this card, and tells that it does.
+    fn reports(&self, mac: Mac) -> bool {
+        let node = self.world.nics.owner(mac).and_then(|id| self.world.fleet.nodes.get(&id));
+        node.is_some_and(|node| node.installed.is_some())
     }
 
     fn remember(&mut self, what: impl FnOnce(&mut History) -> Rows) {

@@ -42,6 +42,8 @@ pub(super) struct Decided {
     early: Vec<(Answers, Vec<Answered>)>,
     /// The offers, of which nothing is saved.
     pub(super) offers: Vec<LeaseChange>,
+    /// What became known of other DHCP servers; not saved either.
+    pub(super) watched: Vec<fleet::network::Network>,
     /// Whether it was known that nothing can be saved; then nothing is said before.
     pub(super) troubled: bool,
     /// Dropped when all of this is over.
@@ -71,6 +73,7 @@ pub(super) struct Draft<'a> {
     answers: Vec<Answer>,
     early: Vec<(Answers, Vec<Answered>)>,
     pub(super) offers: Vec<LeaseChange>,
+    watched: Vec<fleet::network::Network>,
     troubled: bool,
     /// Whether the index of NICs is older than the fleet.
     stale: bool,
@@ -101,6 +104,7 @@ impl<'a> Draft<'a> {
             answers: Vec::new(),
             early: Vec::new(),
             offers: Vec::new(),
+            watched: Vec::new(),
             troubled: false,
             stale: false,
             catalog,
@@ -141,7 +145,7 @@ impl<'a> Draft<'a> {
             }
             Input::Probed { free, used, done } => {
                 self.probed(&free, &used);
-                self.answer(move |unsaved| tell(done, (), unsaved.is_some()));
+                self.answer(move |unsaved| tell(done, unsaved.is_none(), unsaved.is_some()));
             }
             Input::Extras { extras, done } => {
                 self.equip(&extras);
@@ -175,7 +179,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Where the draft stands, to go back to.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
+    pub(super) fn checkpoint(&mut self) -> Checkpoint {
+        // Lines that wait for the next are none of what is undone.
+        self.log_held();
         let Batch { facts, leases, reservations, .. } = &self.batch;
         Checkpoint {
             world: self.world.clone(),
@@ -205,8 +211,8 @@ impl<'a> Draft<'a> {
         if !self.batch.is_empty() {
             self.log_held();
         }
-        let Self { world, batch, answers, early, offers, troubled, .. } = self;
-        Decided { world, batch, answers, early, offers, troubled, over: None }
+        let Self { world, batch, answers, early, offers, watched, troubled, .. } = self;
+        Decided { world, batch, answers, early, offers, watched, troubled, over: None }
     }
 
     /// The state could not be saved last time. If it can be now, the log says so; if it can't, neither is this.
@@ -237,8 +243,10 @@ impl<'a> Draft<'a> {
             self.stale |= before.is_none_or(|before| !Nics::same(before, node));
         }
         Arc::make_mut(&mut self.world.fleet).put(change.clone());
-        if let Change::Network(network) = &change {
+        if let Change::Network(network) = change {
+            // Nothing to be saved: it holds whatever becomes of the rest.
             self.follow(&network.interface);
+            return self.watched.push(*network);
         }
         self.batch.changes.push(change);
     }

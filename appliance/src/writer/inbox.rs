@@ -29,11 +29,28 @@ pub(super) enum Input {
     Event(Box<Event>, oneshot::Sender<Result<Done, Refused>>),
     Dhcp(Vec<Question>, Answers),
     Address(AddressWish, oneshot::Sender<Result<(), Refused>>),
-    Release { mac: Mac, done: oneshot::Sender<Result<LeaseChange, Refused>> },
-    Escrow { node: NodeId, files: Vec<IdentityFile>, done: oneshot::Sender<Result<(), Refused>> },
-    Identity { node: NodeId, done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>> },
-    Probed { free: BTreeSet<Ipv4Addr>, used: BTreeMap<Ipv4Addr, HardwareAddress>, done: oneshot::Sender<()> },
-    Extras { extras: BTreeSet<StoreFile>, done: oneshot::Sender<bool> },
+    Release {
+        mac: Mac,
+        done: oneshot::Sender<Result<LeaseChange, Refused>>,
+    },
+    Escrow {
+        node: NodeId,
+        files: Vec<IdentityFile>,
+        done: oneshot::Sender<Result<(), Refused>>,
+    },
+    Identity {
+        node: NodeId,
+        done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>>,
+    },
+    Probed {
+        free: BTreeSet<Ipv4Addr>,
+        used: BTreeMap<Ipv4Addr, HardwareAddress>,
+        done: oneshot::Sender<bool>,
+    },
+    Extras {
+        extras: BTreeSet<StoreFile>,
+        done: oneshot::Sender<bool>,
+    },
 }
 
 /// The way in for events, and the view of what they made.
@@ -172,12 +189,10 @@ impl Core {
         drop(self.send(Input::Dhcp(questions, answers.clone())).await);
     }
 
-    /// Tells which free addresses were found to be used by nobody, and which by whom.
-    pub async fn probed(&self, free: BTreeSet<Ipv4Addr>, used: BTreeMap<Ipv4Addr, HardwareAddress>) {
+    /// Tells which free addresses were found to be used by nobody, and which by whom; whether that was noted.
+    pub async fn probed(&self, free: BTreeSet<Ipv4Addr>, used: BTreeMap<Ipv4Addr, HardwareAddress>) -> bool {
         let (done, answer) = oneshot::channel();
-        if self.send(Input::Probed { free, used, done }).await.is_ok() {
-            drop(answer.await);
-        }
+        self.send(Input::Probed { free, used, done }).await.is_ok() && answer.await.unwrap_or(false)
     }
 
     /// Tells what the boot store has beyond what it must have; whether that was noted.

@@ -20,7 +20,7 @@ use crate::space::Space;
 /// How many events and DHCP packets are decided together, more or less.
 const BATCH: usize = 512;
 /// Batches that may wait for the disk; beyond, the writer waits too.
-const AHEAD: usize = 1024;
+const AHEAD: usize = 16;
 
 pub(super) struct Writer {
     pub(super) catalog: Arc<Catalog>,

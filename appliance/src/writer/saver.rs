@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::addresses::Unsaved;
 use super::draft::{Decided, Ended};
+use super::network::follow;
 use super::run::Work;
 use super::{World, now};
 use crate::space::Space;
@@ -96,12 +97,23 @@ impl Saver {
         for decided in batches.iter().filter(|decided| !decided.troubled) {
             stand(&mut world, &decided.offers);
         }
+        for network in batches.iter().flat_map(|decided| &decided.watched) {
+            watch(&mut world, network);
+        }
         self.publish.send_replace(Arc::new(world));
         let unsaved = Unsaved { why, world: &committed, now: now() };
         let ended = Ended { store: &self.store, unsaved: Some(&unsaved) };
         let answers = batches.into_iter().flat_map(|decided| decided.answers);
         self.space.refused(answers.map(|answer| answer(&ended)).sum());
     }
+}
+
+/// Takes over what became known of other DHCP servers, whatever became of the rest.
+fn watch(world: &mut World, network: &fleet::network::Network) {
+    let fleet = Arc::make_mut(&mut world.fleet);
+    fleet.networks.insert(network.interface.clone(), network.clone());
+    let fleet = Arc::clone(&world.fleet);
+    Arc::make_mut(&mut world.networks).iter_mut().for_each(|network| follow(network, &fleet));
 }
 
 /// Makes the offers of a batch, of which nothing else happened.

@@ -103,9 +103,14 @@ impl Past {
     }
 
     pub(super) fn send(&mut self, stage: Option<Stage>, now: Time) {
-        let before = self.sent.as_ref();
+        let (way, before) = (self.way(), self.sent.as_ref());
         let back = before.map_or(0, |sent| sent.back);
-        self.sent = Some(Sent { way: self.way(), at: now, stage, open: true, back });
+        // Firmware that has nowhere else to go asks again every few seconds: the first of those counts, or it would never
+        // have been away.
+        let same =
+            before.filter(|sent| sent.open && sent.way == way && now.seconds_since(sent.at) < AWAY_SECONDS);
+        let at = same.map_or(now, |sent| sent.at);
+        self.sent = Some(Sent { way, at, stage, open: true, back });
     }
 
     /// The same stage asks again: what it was sent to is not running. Another stage may be the next entry of the same

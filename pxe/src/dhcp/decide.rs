@@ -98,19 +98,20 @@ pub fn decide(
     let decided = network.policy(request, *arrival.source.ip()).and_then(|policy| {
         // Neither are other controllers answered then: who does not serve is in nobody's way. What a relay brings
         // comes from another network.
+        let case = Case { network, policy, leases, machine, request, source: arrival.source, now };
+        let renews = arrival.door == Door::Lan && case.renews();
         match network.stance {
-            Stance::Listening if policy.relay.is_none() => return Err(Why::Listening),
-            Stance::Paused(server) if policy.relay.is_none() => return Err(Why::Foreign(server)),
+            Stance::Listening if policy.relay.is_none() && !renews => return Err(Why::Listening),
+            Stance::Paused(server) if policy.relay.is_none() && !renews => return Err(Why::Foreign(server)),
             Stance::Serve | Stance::Proxy | Stance::Listening | Stance::Paused(_) => {}
         }
-        let case = Case { network, policy, leases, machine, request, source: arrival.source, now };
         if request.vendor == VendorClass::Probe && arrival.door == Door::Lan {
             return case.probe(&network.site);
         }
         case.admit()?;
         match arrival.door {
             Door::Proxy => case.boot_only(),
-            Door::Lan if policy.proxy => case.beside(),
+            Door::Lan if policy.proxy && !renews => case.beside(),
             Door::Lan => case.on_lan(),
         }
     });
@@ -129,6 +130,15 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// A machine asks to keep the address that it has from us. It is answered whoever else is on the network: a lease that
+    /// we let run out would be taken over by the other server.
+    fn renews(&self) -> bool {
+        let Request { kind, server_id, ciaddr, .. } = *self.request;
+        let held = self.leases.get(self.request.mac).filter(|lease| lease.ip == ciaddr);
+        let runs = held.is_some_and(|lease| lease.state == LeaseState::Bound && lease.expires > self.now);
+        kind == Kind::Request && server_id.is_none() && runs
+    }
+
     /// Who is not answered at all.
     fn admit(&self) -> Result<(), Why> {
         let mac = self.request.mac;
@@ -179,7 +189,8 @@ impl Case<'_> {
         // Asked for in another of our subnets, by a card that moved or by somebody who only says that he is it: a lease
         // that runs there is lost when what is offered here is taken, and not before.
         let runs_elsewhere = self.leases.get(request.mac).is_some_and(|lease| {
-            let there = self.network.subnet_of(lease.ip).is_some() && !self.policy.subnet.contains(&lease.ip);
+            let there = self.network.subnet_of(lease.ip).is_some() || self.machine.elsewhere;
+            let there = there && !self.policy.subnet.contains(&lease.ip);
             there && lease.state == LeaseState::Bound && lease.expires > now
         });
         let lease = (!standing && !runs_elsewhere).then(|| self.change(offered, evicts));

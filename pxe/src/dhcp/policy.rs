@@ -102,6 +102,8 @@ pub struct Network {
 pub struct Machine {
     /// An operator has made it known, by approving the server or reserving its hardware address.
     pub admitted: bool,
+    /// Its lease is of another of our networks than the one it asks on.
+    pub elsewhere: bool,
     /// What it is handed, by what became of earlier boots ([`crate::boot::History::choose`]) or because an operator
     /// says so. None, or nothing that its firmware can be given here: the first of [`Network::choices`].
     pub choice: Option<Choice>,
@@ -150,8 +152,12 @@ impl Network {
     pub fn policy(&self, request: &Request, source: Ipv4Addr) -> Result<&Policy, Why> {
         let giaddr = request.giaddr;
         if giaddr.is_unspecified() {
-            let from = (!source.is_unspecified()).then(|| self.subnet_of(source)).flatten();
-            let policy = from.unwrap_or(&self.local);
+            let policy = match self.subnet_of(source) {
+                Some(policy) => policy,
+                None if source.is_unspecified() => &self.local,
+                // Routed here from somewhere, or left over from another network.
+                None => return Err(Why::SourceNotOurs(source)),
+            };
             return match request.subnet {
                 Some(subnet) if !policy.subnet.contains(&subnet) => Err(Why::SubnetNotOurs(subnet)),
                 _ => Ok(policy),
@@ -163,7 +169,12 @@ impl Network {
             return Err(Why::RelayNotOurs(giaddr));
         }
         let meant = request.subnet.unwrap_or(giaddr);
-        self.subnet_of(meant).ok_or(Why::SubnetNotOurs(meant))
+        let policy = self.subnet_of(meant).ok_or(Why::SubnetNotOurs(meant))?;
+        // Any host of our own subnet can say that it is a relay: it is one for that subnet only.
+        if !configured && policy.relay.is_some() && Some(giaddr) != self.local.router {
+            return Err(Why::RelayNotOurs(giaddr));
+        }
+        Ok(policy)
     }
 }
 

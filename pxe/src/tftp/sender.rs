@@ -11,7 +11,7 @@
 
 use core::time::Duration;
 
-use super::{Transfer, printable};
+use super::{DEFAULT_TIMEOUT, Transfer, printable};
 
 /// How often the first packet is sent to a client that says nothing: an OACK and its headers are then less than three
 /// times what the request cost.
@@ -207,8 +207,11 @@ impl Sender {
         self.deadline = now.saturating_add(self.timeout());
     }
 
+    /// As the client asked, once it is heard: until then it may be somebody else's address, and costs us a second at a
+    /// time.
     fn timeout(&self) -> Duration {
-        Duration::from_secs(self.transfer.timeout.into())
+        let seconds = if self.heard { self.transfer.timeout } else { DEFAULT_TIMEOUT };
+        Duration::from_secs(seconds.into())
     }
 
     /// The client has asked for the same once more, from the same port: it has not got the answer.

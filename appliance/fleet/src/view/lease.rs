@@ -35,8 +35,8 @@ pub struct LeaseRow {
 pub struct Released {
     /// The address.
     pub address: Ipv4Addr,
-    /// Whose it was.
-    pub mac: Mac,
+    /// Whose it was; none: it was in quarantine.
+    pub mac: Option<Mac>,
     /// When another machine may be given it, RFC 3339; none: now.
     pub free_from: Option<String>,
 }

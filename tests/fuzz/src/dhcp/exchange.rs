@@ -148,6 +148,7 @@ impl Server {
         let pinned = self.leases.get(request.mac).is_some_and(|lease| lease.pinned);
         let machine = Machine {
             admitted,
+            elsewhere: false,
             choice: self.history.choose(&self.network, &request, arrival, self.now),
             local: (request.mac == mac(4)).then(|| self.history.local(&request, self.now)),
         };
