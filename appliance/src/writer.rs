@@ -224,7 +224,9 @@ impl Core {
         let (shared, nets) = (Arc::clone(&catalog), Arc::clone(&networks));
         let (writer, work, failed) = Writer::new(world.clone(), shared, nets, space.clone());
         let (publish, view) = watch::channel(Arc::new(world));
-        let saver = Saver { store, publish, networks, space: space.clone(), refusing: None, failed };
+        let checkpoints = store.checkpoints()?;
+        let saver =
+            Saver { store, checkpoints, publish, networks, space: space.clone(), refusing: None, failed };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let unstarted = |source| StoreError::Thread { source };
         let saving = thread("saver").spawn(move || saver.run(&work)).map_err(unstarted)?;
