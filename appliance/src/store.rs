@@ -2,6 +2,7 @@
 //!
 //! Rows are whole objects as JSON beside their key: what they mean is known by `fleet` and `pxe`, not here.
 
+mod checkpoint;
 mod migrate;
 mod read;
 mod save;
@@ -21,6 +22,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::de::DeserializeOwned;
 
 use crate::reservation::Reservation;
+pub use checkpoint::Checkpoints;
 pub use read::Log;
 pub use save::Batch;
 
@@ -122,6 +124,7 @@ const STATEMENTS: usize = 32;
 pub struct Store {
     connection: Connection,
     retention: Retention,
+    path: PathBuf,
     folder: PathBuf,
 }
 
@@ -133,12 +136,13 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let opening = |source| StoreError::Open { path: path.to_owned(), source };
         let mut connection = Connection::open(path).map_err(opening)?;
-        // A power cut must not lose what was acknowledged: FULL syncs the WAL at every commit. The log is moved into the
-        // data base less often than by default: whoever asks at that moment waits for it. The cache is bounded.
+        // A power cut must not lose what was acknowledged: FULL syncs the WAL at every commit. Moving it into the data base
+        // is for another thread ([`Checkpoints`]); what that leaves is moved here, seldom, because whoever asks at that
+        // moment waits. The cache is bounded.
         connection
             .execute_batch(
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000;
-                 PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-8192;",
+                 PRAGMA wal_autocheckpoint=8000; PRAGMA cache_size=-8192;",
             )
             .map_err(|source| match StoreError::sql("opening the data base")(source) {
                 StoreError::Sql { source, .. } => opening(source),
@@ -154,7 +158,15 @@ impl Store {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
-        Ok(Self { connection, retention: RETENTION, folder })
+        Ok(Self { connection, retention: RETENTION, path: path.to_owned(), folder })
+    }
+
+    /// Moves the write-ahead log into the data base, on a thread of its own that ends with what is returned.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the data base can't be opened again, or the thread not started.
+    pub fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
+        Checkpoints::start(&self.path)
     }
 
     /// The directory that the data base is in.

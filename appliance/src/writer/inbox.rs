@@ -126,7 +126,8 @@ impl Core {
         let space = Space::new(store.folder());
         let (writer, work, failed) = Writer::new(world.clone(), Arc::clone(&catalog), space.clone());
         let (publish, view) = watch::channel(Arc::new(world));
-        let saver = Saver { store, publish, space: space.clone(), refusing: None, failed };
+        let checkpoints = store.checkpoints()?;
+        let saver = Saver { store, checkpoints, publish, space: space.clone(), refusing: None, failed };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let unstarted = |source| StoreError::Thread { source };
         let saving = thread("saver").spawn(move || saver.run(&work)).map_err(unstarted)?;

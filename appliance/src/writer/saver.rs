@@ -14,13 +14,14 @@ use super::network::follow;
 use super::run::Work;
 use super::{World, now};
 use crate::space::Space;
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, Checkpoints, Store, StoreError};
 
 /// How many rows one transaction takes, more or less.
 const ROWS: usize = 2048;
 
 pub(super) struct Saver {
     pub(super) store: Store,
+    pub(super) checkpoints: Checkpoints,
     pub(super) publish: watch::Sender<Arc<World>>,
     pub(super) space: Space,
     /// Why what comes is refused, until the writer has asked from where to go on.
@@ -73,6 +74,7 @@ impl Saver {
                 let ended = Ended { store: &self.store, unsaved: None };
                 let answers = batches.into_iter().flat_map(|decided| decided.answers);
                 answers.for_each(|answer| _ = answer(&ended));
+                self.checkpoints.saved(all.rows());
             }
             Err(error) => self.fail(batches, &error),
         }

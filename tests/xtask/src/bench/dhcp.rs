@@ -52,7 +52,7 @@ pub fn run(quick: bool) -> Result<String, Box<dyn Error>> {
     let rounds = if quick { 1 } else { 3 };
     let mut rows = storms(&lab, rounds)?;
     rows.extend(steady(&lab, rounds)?);
-    rows.extend(rates(&lab, rounds, if quick { 6 } else { 9 })?);
+    rows.extend(rates(&lab, rounds, if quick { 8 } else { 9 })?);
     let setting = "one cable between two namespaces, clients on the same machine";
     let report = Report::new("dhcp", setting, rows);
     report.save()?;
