@@ -29,7 +29,6 @@ via = "10.77.0.254"
 
 [[provision]]
 interface = "prov1"
-vlan = 100
 address = "10.79.0.1/24"
 pool = "10.79.0.100-10.79.0.199"
 dhcp = "full"
