@@ -62,6 +62,18 @@ pub struct Choice {
     pub ask_again: bool,
 }
 
+impl Loader {
+    /// For a person.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Loader::Shim => "shim and GRUB",
+            Loader::Ipxe => "iPXE",
+            Loader::Script => "the iPXE it has",
+        }
+    }
+}
+
 impl BootPath {
     /// `bios-pxe`, `uefi-pxe`, `uefi-http`, `uefi-pxe-arm64` or `uefi-http-arm64`: a word of at most 32 small letters,
     /// digits and hyphens.

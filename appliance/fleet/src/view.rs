@@ -110,6 +110,9 @@ pub struct NodeView {
     pub heard: String,
     /// `bios-pxe` or `uefi-pxe`.
     pub boot_path: String,
+    /// What it was last handed by network boot, in words; none: nothing is remembered.
+    #[serde(default)]
+    pub loader: Option<String>,
     /// Maker and product.
     pub product: String,
     /// The board's serial number.
@@ -311,6 +314,8 @@ pub fn node_view(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeView
         discovered: node.discovered.to_string(),
         heard: node.heard.to_string(),
         boot_path: node.boot.path.clone(),
+        // Known to whoever keeps the history of boots.
+        loader: None,
         product: format!("{} {}", inventory.smbios.vendor, inventory.smbios.product).trim().to_owned(),
         serial: inventory.smbios.serial.clone(),
         cpu: inventory.cpu.model.clone(),

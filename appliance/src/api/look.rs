@@ -23,7 +23,10 @@ impl Api {
                 let node = world.fleet.find(name, &world.site.ca).map_err(ApiError::from);
                 node.and_then(|node| {
                     let view = view::node_view(&world.fleet, &world.site, node, now());
-                    one(view::NodeView { row: row(&world, node), ..view })
+                    let mac = node.boot.mac.as_str().parse::<pxe::Mac>().ok();
+                    let loader = mac.and_then(|mac| world.history.loader(mac));
+                    let loader = loader.map(|loader| loader.text().to_owned());
+                    one(view::NodeView { row: row(&world, node), loader, ..view })
                 })
             }
             ["v1", "nodes", name, "why"] => self.why(&world, name).await,

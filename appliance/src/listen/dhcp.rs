@@ -33,7 +33,7 @@ use super::supervise::supervise;
 use super::{ListenerState, Place, Stop};
 use crate::writer::Urgency;
 use bucket::Buckets;
-use pace::Pace;
+use pace::{Outlet, Pace};
 use queue::Queue;
 
 /// The ports of RFC 2131 §4.1 and of PXE 2.1 §2.2.
@@ -43,8 +43,6 @@ pub const PORTS: [(Door, u16); 2] = [(Door::Lan, 67), (Door::Proxy, 4011)];
 const IN_FLIGHT: usize = 2048;
 /// Packets read from one socket before the other has its turn.
 const DRAIN: usize = 256;
-/// Answers that leave without a pause, when there are not very many.
-const BURST: usize = 32;
 /// The pause, when there is much to do.
 const PAUSE: Duration = Duration::from_millis(1);
 /// What the kernel keeps while we are busy, in bytes: some thousand packets.
@@ -124,6 +122,7 @@ pub async fn serve<S: DhcpService>(
             state: Arc::clone(&each),
             buckets: Buckets::default(),
             pace: Pace::default(),
+            outlet: Outlet::default(),
             queue: Queue::default(),
             asked: 0,
             outgoing: VecDeque::new(),
@@ -147,6 +146,7 @@ struct Desk<S: DhcpService> {
     state: Arc<ListenerState>,
     buckets: Buckets,
     pace: Pace,
+    outlet: Outlet,
     /// What waits here.
     queue: Queue<S::Question>,
     /// How many are with the writer.
@@ -251,7 +251,8 @@ impl<S: DhcpService> Desk<S> {
     }
 
     async fn send(&mut self, own: &UdpSocket) {
-        for _ in 0..BURST.max(self.outgoing.len() / BURST) {
+        let now = Instant::now();
+        while !self.outgoing.is_empty() && self.outlet.take(now) {
             let Some((to, packet)) = self.outgoing.pop_front() else { return };
             match own.send_to(&packet, to).await {
                 Ok(_) => self.state.answered(),

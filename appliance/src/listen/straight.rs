@@ -4,6 +4,9 @@
 //! as long as the part. It hands that on to the connection, and the [`Straight`] under it knows the stand-in by its
 //! address and has the kernel send the part instead. Parts are sent in the order in which they were put.
 //!
+//! What is written into a file while it is being sent, is sent: whoever changes a boot store puts another file in the place
+//! of the old one.
+//!
 //! Why: one copy instead of three. The figures are in `appliance/docs/measured.md`, under HTTP.
 
 use std::collections::VecDeque;

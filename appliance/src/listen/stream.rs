@@ -146,6 +146,22 @@ fn poll_read(
     Poll::Ready(read)
 }
 
+/// Puts a block among the parts of the connection; what the page cache does not have is brought there first, so that
+/// sending it never waits for a disk.
+fn poll_put(
+    reading: &mut Option<JoinHandle<io::Result<Bytes>>>,
+    context: &mut Context<'_>,
+    parts: &Parts,
+    file: &Arc<File>,
+    offset: u64,
+    length: usize,
+) -> Poll<io::Result<Bytes>> {
+    if reading.is_some() || !at_hand(file, offset, length) {
+        ready!(poll_read(reading, context, || warm(Arc::clone(file), offset, length)))?;
+    }
+    Poll::Ready(Ok(parts.put(Arc::clone(file), offset, length)))
+}
+
 /// One block, or less at the end of what is wanted.
 fn fetch(file: Arc<File>, offset: u64, length: usize) -> JoinHandle<io::Result<Bytes>> {
     spawn_blocking(move || {
@@ -198,20 +214,7 @@ impl Body for Stream {
             Source::File { file, offset, block, reading, straight } => {
                 let length = usize::try_from(left).unwrap_or(usize::MAX).min(*block);
                 let block = match straight {
-                    Some(parts) => {
-                        if reading.is_some() || !at_hand(file, *offset, length) {
-                            let fetched = ready!(poll_read(reading, context, || warm(
-                                Arc::clone(file),
-                                *offset,
-                                length
-                            )));
-                            if let Err(error) = fetched {
-                                self.left = 0;
-                                return Poll::Ready(Some(Err(error)));
-                            }
-                        }
-                        Ok(parts.put(Arc::clone(file), *offset, length))
-                    }
+                    Some(parts) => ready!(poll_put(reading, context, parts, file, *offset, length)),
                     None => ready!(poll_read(reading, context, || fetch(Arc::clone(file), *offset, length))),
                 };
                 if let Ok(bytes) = &block {

@@ -56,9 +56,9 @@ impl Net {
 }
 
 fn address_of(entry: &NeighbourMessage) -> Option<Ipv4Addr> {
-    entry.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
-        _ => None,
+    entry.attributes.iter().find_map(|attribute| {
+        let NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) = attribute else { return None };
+        Some(*address)
     })
 }
 
@@ -68,9 +68,9 @@ fn answered(entry: &NeighbourMessage) -> Option<HardwareAddress> {
     if !matches!(entry.header.state, Reachable | Stale | Delay | Probe | Permanent) {
         return None;
     }
-    let mac = entry.attributes.iter().find_map(|attribute| match attribute {
-        NeighbourAttribute::LinkLayerAddress(bytes) => Some(bytes),
-        _ => None,
+    let mac = entry.attributes.iter().find_map(|attribute| {
+        let NeighbourAttribute::LinkLayerAddress(bytes) = attribute else { return None };
+        Some(bytes)
     })?;
     mac.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":").parse().ok()
 }

@@ -59,20 +59,21 @@ impl Net {
 
 /// The interface under a VLAN interface, and its tag.
 fn tag_of(message: &LinkMessage) -> Option<(u32, u16)> {
-    let parent = message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Link(index) => Some(*index),
-        _ => None,
+    let parent = message.attributes.iter().find_map(|attribute| {
+        let LinkAttribute::Link(index) = attribute else { return None };
+        Some(*index)
     });
-    let infos = message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::LinkInfo(infos) => Some(infos),
-        _ => None,
+    let infos = message.attributes.iter().find_map(|attribute| {
+        let LinkAttribute::LinkInfo(infos) = attribute else { return None };
+        Some(infos)
     });
-    let tag = infos?.iter().find_map(|info| match info {
-        LinkInfo::Data(InfoData::Vlan(vlan)) => vlan.iter().find_map(|data| match data {
-            InfoVlan::Id(tag) => Some(*tag),
-            _ => None,
-        }),
-        _ => None,
+    let vlan = infos?.iter().find_map(|info| {
+        let LinkInfo::Data(InfoData::Vlan(vlan)) = info else { return None };
+        Some(vlan)
+    });
+    let tag = vlan?.iter().find_map(|data| {
+        let InfoVlan::Id(tag) = data else { return None };
+        Some(*tag)
     });
     parent.zip(tag)
 }

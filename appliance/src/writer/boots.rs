@@ -40,11 +40,14 @@ impl Draft<'_> {
         let now = pxe::Time(self.now.0);
         let of = |address: &protocol::HardwareAddress| address.as_str().parse::<Mac>().ok();
         let by_node = |node| self.world.fleet.nodes.get(node).and_then(|node| of(&node.boot.mac));
-        let (mac, what) = match event {
-            Event::Served { mac, what, .. } => (of(mac), what.as_str()),
-            Event::Hello { hello, .. } => (of(&hello.boot.mac), "hello"),
-            Event::Enrolled { node, .. } | Event::Reported { node, .. } => (by_node(node), "hello"),
-            _ => return,
+        let (mac, what) = if let Event::Served { mac, what, .. } = event {
+            (of(mac), what.as_str())
+        } else if let Event::Hello { hello, .. } = event {
+            (of(&hello.boot.mac), "hello")
+        } else if let Event::Enrolled { node, .. } | Event::Reported { node, .. } = event {
+            (by_node(node), "hello")
+        } else {
+            return;
         };
         let Some(mac) = mac.filter(|mac| what == "local-disk" || self.world.history.awaits(*mac)) else {
             return;

@@ -10,11 +10,11 @@
 //! A pure value: the shell tells it what happened, saves the [`Rows`] it gets back, and may lose them at no other cost
 //! than a boot that fails once more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use super::past::{BACK_SECONDS, Came, Past, Trail};
-use super::{BootPath, Choice, LocalBoot, Stage};
-use crate::dhcp::{Arrival, BootFile, Network, Reply, ReplyKind, Request};
+use super::{BootPath, Choice, Loader, LocalBoot, Stage};
+use crate::dhcp::{Arrival, BootFile, Door, Network, Reply, ReplyKind, Request};
 use crate::{Mac, Time};
 
 /// Machines remembered; a thousand servers four times over.
@@ -23,13 +23,14 @@ const MOST: usize = 4096;
 /// Rows to be saved; None: to be removed.
 pub type Rows = Vec<(Mac, Option<Past>)>;
 
-/// What is remembered of all machines; bounded, those last heard of go last.
+/// What is remembered of all machines; bounded, those last heard of go last. A copy costs nothing, and a change to it a
+/// few nodes of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    machines: BTreeMap<Mac, Past>,
-    ages: BTreeSet<(Time, Mac)>,
+    machines: RedBlackTreeMapSync<Mac, Past>,
+    ages: RedBlackTreeSetSync<(Time, Mac)>,
     /// By maker (the first three octets of the address) and stage: what worked last, and when.
-    makers: BTreeMap<([u8; 3], Stage), (Time, Choice)>,
+    makers: RedBlackTreeMapSync<([u8; 3], Stage), (Time, Choice)>,
 }
 
 impl History {
@@ -40,7 +41,7 @@ impl History {
         for (mac, past) in rows {
             for trail in &past.trails {
                 if let Some(worked) = trail.worked {
-                    history.note_maker(mac, trail.stage, worked, trail.at);
+                    history.note_maker(mac, trail.stage, worked, trail.worked_at);
                 }
             }
             history.put(mac, past);
@@ -63,7 +64,7 @@ impl History {
         let chain = network.choices(policy, request, stage);
         let trail = self.machines.get(&request.mac).and_then(|past| past.trail(stage));
         let remembered = match trail {
-            Some(trail) => trail.next(&chain, request.xid, now),
+            Some(trail) => trail.next(&chain, request.xid, arrival.door == Door::Proxy, now),
             None => self.makers.get(&(maker(request.mac), stage)).map(|(_, choice)| *choice),
         };
         // What is no longer in the boot store, or was meant for a network of another mode.
@@ -101,8 +102,17 @@ impl History {
     /// The path by which the machine was last told to boot.
     #[must_use]
     pub fn path(&self, mac: Mac) -> Option<BootPath> {
-        let last = self.machines.get(&mac)?.trails.iter().max_by_key(|trail| trail.at)?;
-        Some(last.stage.path)
+        self.last(mac).map(|trail| trail.stage.path)
+    }
+
+    /// What the machine was last handed.
+    #[must_use]
+    pub fn loader(&self, mac: Mac) -> Option<Loader> {
+        self.last(mac).map(|trail| trail.choice.loader)
+    }
+
+    fn last(&self, mac: Mac) -> Option<&Trail> {
+        self.machines.get(&mac)?.trails.iter().max_by_key(|trail| trail.at)
     }
 
     /// A reply leaves. Only those that a client boots by count: ACKs, and offers beside another DHCP server.
@@ -188,20 +198,21 @@ impl History {
             for trail in past.trails.iter_mut().filter(|trail| fresh(trail)) {
                 trail.came = how_far;
                 if how_far >= Came::Script {
-                    trail.worked = Some(trail.choice);
+                    (trail.worked, trail.worked_at) = (Some(trail.choice), trail.at);
                 }
             }
         })
     }
 
     fn note_maker(&mut self, mac: Mac, stage: Stage, choice: Choice, at: Time) {
-        let known = self.makers.entry((maker(mac), stage)).or_insert((at, choice));
-        if known.0 <= at {
-            *known = (at, choice);
+        let key = (maker(mac), stage);
+        if self.makers.get(&key).is_some_and(|known| *known >= (at, choice)) {
+            return;
         }
-        if self.makers.len() > MOST {
+        self.makers.insert_mut(key, (at, choice));
+        if self.makers.size() > MOST {
             let oldest = self.makers.iter().min_by_key(|(_, (at, _))| *at).map(|(key, _)| *key);
-            oldest.and_then(|key| self.makers.remove(&key));
+            oldest.map(|key| self.makers.remove_mut(&key));
         }
     }
 
@@ -220,15 +231,16 @@ impl History {
     /// Puts a row in; whoever was forgotten for it.
     fn put(&mut self, mac: Mac, past: Past) -> Option<Mac> {
         if let Some(before) = self.machines.get(&mac) {
-            self.ages.remove(&(before.last(), mac));
+            self.ages.remove_mut(&(before.last(), mac));
         }
-        self.ages.insert((past.last(), mac));
-        self.machines.insert(mac, past);
-        if self.machines.len() <= MOST {
+        self.ages.insert_mut((past.last(), mac));
+        self.machines.insert_mut(mac, past);
+        if self.machines.size() <= MOST {
             return None;
         }
-        let (_, oldest) = self.ages.pop_first()?;
-        self.machines.remove(&oldest);
+        let (at, oldest) = *self.ages.first()?;
+        self.ages.remove_mut(&(at, oldest));
+        self.machines.remove_mut(&oldest);
         Some(oldest)
     }
 }

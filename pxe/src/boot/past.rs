@@ -48,6 +48,9 @@ pub(super) struct Trail {
     pub(super) failures: u8,
     /// What last brought it to its script.
     pub(super) worked: Option<Choice>,
+    /// When that was handed out.
+    #[serde(default)]
+    pub(super) worked_at: Time,
 }
 
 /// How a machine was last sent to its own disk.
@@ -94,8 +97,9 @@ impl Past {
         let same = before.filter(|trail| trail.choice == handed.choice);
         let failures = same.map_or(0, |trail| trail.failures_by(handed.at));
         let worked = before.and_then(|trail| trail.worked);
+        let worked_at = before.map_or(Time(0), |trail| trail.worked_at);
         self.trails.retain(|trail| trail.stage != handed.stage);
-        self.trails.push(Trail { failures, worked, ..handed });
+        self.trails.push(Trail { failures, worked, worked_at, ..handed });
     }
 
     pub(super) fn send(&mut self, stage: Option<Stage>, now: Time) {
@@ -122,7 +126,8 @@ impl Past {
 
 impl Trail {
     pub(super) fn new(stage: Stage, choice: Choice, xid: u32, at: Time) -> Trail {
-        Trail { stage, choice, at, xid, offered: false, came: Came::Nowhere, failures: 0, worked: None }
+        let (came, worked, worked_at) = (Came::Nowhere, None, Time(0));
+        Trail { stage, choice, at, xid, offered: false, came, failures: 0, worked, worked_at }
     }
 
     /// Whether this is still the handing out that is remembered: a client repeats itself until it is answered. `follows`:
@@ -141,8 +146,8 @@ impl Trail {
     }
 
     /// What is handed out next.
-    pub(super) fn next(&self, chain: &[Choice], xid: u32, now: Time) -> Option<Choice> {
-        if self.is_same(xid, false, now) || self.failures_by(now) < self.patience() {
+    pub(super) fn next(&self, chain: &[Choice], xid: u32, follows: bool, now: Time) -> Option<Choice> {
+        if self.is_same(xid, follows, now) || self.failures_by(now) < self.patience() {
             return Some(self.choice);
         }
         let at = chain.iter().position(|choice| *choice == self.choice)?;

@@ -176,7 +176,13 @@ impl Case<'_> {
         };
         // A lease that was taken once stays as it is; an offer that still stands is not written again.
         let standing = held.is_some_and(|lease| lease.state != LeaseState::Offered || lease.expires > now);
-        let lease = (!standing).then(|| self.change(offered, evicts));
+        // Asked for in another of our subnets, by a card that moved or by somebody who only says that he is it: a lease
+        // that runs there is lost when what is offered here is taken, and not before.
+        let runs_elsewhere = self.leases.get(request.mac).is_some_and(|lease| {
+            let there = self.network.subnet_of(lease.ip).is_some() && !self.policy.subnet.contains(&lease.ip);
+            there && lease.state == LeaseState::Bound && lease.expires > now
+        });
+        let lease = (!standing && !runs_elsewhere).then(|| self.change(offered, evicts));
         let draft = Draft {
             yiaddr: address,
             lease_seconds: Some(self.policy.lease_seconds),

@@ -4,7 +4,7 @@ use super::Hint;
 use super::case::{Case, fetches};
 use crate::trace::{Attempt, Fetch, Stage, Step, Task};
 
-fn told<'a>(attempt: &'a Attempt, task: Task) -> impl DoubleEndedIterator<Item = (&'a Step, &'a Fetch)> {
+fn told(attempt: &Attempt, task: Task) -> impl DoubleEndedIterator<Item = (&Step, &Fetch)> {
     fetches(attempt).filter(move |(_, fetch)| fetch.told == Some(task))
 }
 

@@ -200,8 +200,8 @@ pub(super) fn other_nic(case: &Case<'_>) -> Option<Hint> {
 }
 
 pub(super) fn placeholder(case: &Case<'_>) -> Option<Hint> {
-    let told = case.dhcp().filter_map(|(step, dhcp)| Some((step, dhcp.uuid.as_ref()?.as_str())));
-    let (step, uuid) = told.last().filter(|(_, uuid)| is_placeholder(uuid))?;
+    let mut told = case.dhcp().filter_map(|(step, dhcp)| Some((step, dhcp.uuid.as_ref()?.as_str())));
+    let (step, uuid) = told.next_back().filter(|(_, uuid)| is_placeholder(uuid))?;
     let hint = Hint::possible(step.at, format!("its board has no UUID of its own ({uuid})"));
     Some(
         hint.why(

@@ -59,7 +59,9 @@ pub(crate) fn trace(steps: &[Step]) -> Trace {
     for step in steps {
         match &step.what {
             What::Link { .. } | What::Foreign { .. } => book.note_around(step.clone()),
-            _ => book.note(mac(), || true, step.clone()),
+            What::Dhcp(_) | What::Fetch(_) | What::Router | What::Tls { .. } | What::Hello { .. } => {
+                book.note(mac(), || true, step.clone());
+            }
         }
     }
     book.trace(mac()).unwrap_or_else(|| Trace::new(mac()))
@@ -121,8 +123,10 @@ fn words(line: &str) -> Vec<String> {
 }
 
 fn time(text: &str) -> Result<Time, String> {
-    let seconds: f64 = text.strip_prefix('+').and_then(|text| text.parse().ok()).ok_or("no time")?;
-    Ok(Time(BEGIN + (seconds * 1000.0).round() as u64))
+    let text = text.strip_prefix('+').ok_or("no time")?;
+    let (seconds, thousandths) = text.split_once('.').unwrap_or((text, "0"));
+    let number = |text: &str| text.parse::<u64>().map_err(|why| format!("no time: {why}"));
+    Ok(Time(BEGIN + number(seconds)? * 1000 + number(&format!("{thousandths:0<3}"))?))
 }
 
 fn named<T: DeserializeOwned>(word: &str) -> Result<T, String> {
@@ -178,7 +182,7 @@ fn what(words: &[String]) -> Result<What, String> {
         ["foreign", server, rest @ ..] => What::Foreign {
             interface: on(),
             server: server.parse().map_err(|_| "no address")?,
-            rackwright: rest == &["rackwright"],
+            rackwright: *rest == ["rackwright"],
         },
         _ => return Err("not understood".into()),
     })

@@ -1,7 +1,9 @@
 //! What a machine is handed next, by what became of it before.
 
+use std::net::SocketAddrV4;
+
 use pxe::boot::{Choice, History, Loader, LocalBoot, Past, Rows};
-use pxe::dhcp::{BootFile, Decision, Machine, Reply, decide};
+use pxe::dhcp::{Arrival, BootFile, Decision, Door, Machine, Reply, decide};
 use pxe::files::StoreFile;
 use pxe::{BootPath, Mac, Time};
 
@@ -217,25 +219,31 @@ fn an_offer_that_is_ignored_is_made_in_the_other_form() {
     let (e, f) = ((SHIM, true), (SHIM, false));
     // The second question is within the first five seconds: a repetition.
     assert_eq!(handed, [e, e, e, f, f, f, (SNPONLY, true), (SNPONLY, true)]);
-    // Who asks on port 4011 is on its way.
+}
+
+/// What is acknowledged on port 4011 is what was offered, also when it was offered for the last time; and it is one
+/// handing out with the offer.
+#[test]
+fn port_4011_hands_out_what_the_offer_did() {
     let mut lab = Lab::new();
     lab.server.policy.proxy = true;
-    let mut packet = ovmf_pxe(mac(5), 1);
-    packet.xid = 78;
-    lab.say(&packet);
-    lab.wait(6);
-    let before = lab.history.clone();
-    let from = pxe::dhcp::Arrival {
-        door: pxe::dhcp::Door::Proxy,
-        source: std::net::SocketAddrV4::new(ip(33), 4011),
-    };
-    let asks = ovmf_pxe(mac(5), 3).request();
-    let network = lab.server.network();
-    let choice = lab.history.choose(&network, &asks, from, lab.server.now);
-    let machine = Machine { choice, ..Machine::default() };
-    let reply = replied(decide(&network, &lab.server.leases, machine, &asks, from, lab.server.now));
-    assert_eq!(lab.history.handed(&asks, &reply, lab.server.now), Rows::new());
-    assert_eq!(lab.history, before);
+    let from = Arrival { door: Door::Proxy, source: SocketAddrV4::new(ip(33), 4011) };
+    for boot in 0..8 {
+        let mut packet = ovmf_pxe(mac(5), 1);
+        packet.xid = 100 + boot;
+        let offered = lab.say(&packet);
+        lab.wait(6);
+        let before = lab.history.clone();
+        let (request, network) = (ovmf_pxe(mac(5), 3).request(), lab.server.network());
+        let choice = lab.history.choose(&network, &request, from, lab.server.now);
+        let machine = Machine { choice, ..Machine::default() };
+        let decided = decide(&network, &lab.server.leases, machine, &request, from, lab.server.now);
+        let acknowledged = replied(decided);
+        assert_eq!(acknowledged.boot, offered.boot, "boot {boot}");
+        assert_eq!(lab.history.handed(&request, &acknowledged, lab.server.now), Rows::new());
+        assert_eq!(lab.history, before);
+        lab.wait(120);
+    }
 }
 
 /// A machine that is told to boot its disk and comes back to the network each time.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use proptest::prelude::*;
-use pxe::dhcp::{Arrival, Decision, Door, Mode, Policy, Pool, Reply, ReplyKind, VendorClass};
+use pxe::dhcp::{
+    Arrival, Decision, Door, Lease, LeaseState, Mode, Policy, Pool, Reply, ReplyKind, VendorClass,
+};
 use pxe::{Mac, Time};
 
 use crate::clients;
@@ -137,21 +139,15 @@ struct Told {
 }
 
 impl Told {
-    /// A machine has one address: one that shows up in another network gives up the one it has.
-    fn offered_elsewhere(&mut self, server: &Server, mac: Mac, address: Ipv4Addr) {
-        let network = server.network();
-        let subnet = |address| network.subnet_of(address).map(|policy| policy.subnet);
-        if self.own.get(&mac).is_some_and(|own| subnet(*own) != subnet(address)) {
-            self.own.remove(&mac);
-        }
-    }
-
     fn acknowledged(&mut self, server: &Server, mac: Mac, address: Ipv4Addr) {
         let now = server.now;
         if let Some((user, until)) = self.uses.get(&address) {
             assert!(*user == mac || *until <= now, "{address} is {user}'s until {until:?}, and now {mac}'s");
         }
-        let own = self.own.insert(mac, address);
+        let network = server.network();
+        let subnet = |address| network.subnet_of(address).map(|policy| policy.subnet);
+        // A machine has one address: what it takes in another network, it has for the one it had.
+        let own = self.own.insert(mac, address).filter(|own| subnet(*own) == subnet(address));
         assert!(own.is_none_or(|own| own == address), "{mac} had {own:?} and now has {address}");
         self.uses.retain(|_, (user, _)| *user != mac);
         self.uses.insert(address, (mac, now.plus_seconds(u64::from(server.policy.lease_seconds))));
@@ -188,7 +184,10 @@ fn heard(server: &mut Server, told: &mut Told, packet: &Packet, arrival: Arrival
     let request = packet.request();
     let sender = request.mac;
     let fixed = server.leases.get(sender).filter(|lease| lease.pinned).map(|lease| lease.ip);
+    let before = server.leases.get(sender).map(|lease| lease.ip);
     let stranger = !server.known.contains(&sender) && fixed.is_none();
+    let bound = |lease: &&Lease| lease.state == LeaseState::Bound && lease.expires > server.now;
+    let runs = server.leases.get(sender).filter(bound).map(|lease| lease.ip);
     let (mode, network) = (server.policy.mode, server.network());
     let decision = server.hear_at(packet, arrival);
     if matches!(decision, Decision::Ignore(_)) {
@@ -197,6 +196,7 @@ fn heard(server: &mut Server, told: &mut Told, packet: &Packet, arrival: Arrival
     assert_ne!(mode, Mode::Off, "answered though DHCP is off");
     assert!(mode == Mode::Full || !stranger, "a stranger was answered: {packet:?}");
     let policy = network.policy(&request, *arrival.source.ip()).expect("answered for a network that is none");
+    let runs_elsewhere = runs.is_some_and(|address| !policy.subnet.contains(&address));
     match decision {
         Decision::Record { lease, .. } => {
             assert!(!policy.proxy, "recorded what is another server's");
@@ -214,8 +214,13 @@ fn heard(server: &mut Server, told: &mut Told, packet: &Packet, arrival: Arrival
             let Some(address) = reply.address else { return };
             assert!(policy.is_for_clients(address), "{address} is nobody's, or of another network");
             assert!(fixed.is_none_or(|fixed| fixed == address), "{fixed:?} is fixed and {address} was given");
-            assert_eq!(server.leases.holder(address), Some(sender), "promised and not recorded");
-            told.offered_elsewhere(server, sender, address);
+            if reply.kind == ReplyKind::Ack || !runs_elsewhere {
+                assert_eq!(server.leases.holder(address), Some(sender), "promised and not recorded");
+            }
+            assert_eq!(
+                server.leases.get(sender).map(|lease| lease.ip),
+                before.filter(|_| runs_elsewhere && reply.kind == ReplyKind::Offer).or(Some(address))
+            );
             if reply.kind == ReplyKind::Ack {
                 told.acknowledged(server, sender, address);
             }

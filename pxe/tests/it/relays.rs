@@ -88,6 +88,30 @@ fn a_client_that_has_moved_between_our_subnets_is_told_to_begin_again() {
     );
 }
 
+/// A card that was moved behind a relay, or somebody there who says that he is it.
+#[test]
+fn an_offer_in_another_network_costs_nobody_the_address_it_has() {
+    let mut server = server();
+    assert_eq!(server.address_of(mac(5)), ip(100));
+    for _ in 0..3 {
+        let offer = replied(server.hear(&relayed(ovmf_pxe(mac(5), 1))));
+        assert_eq!((offer.address, offer.lease), (Some(far(100)), None));
+    }
+    let mut renew = networkd(mac(5), 3);
+    renew.ciaddr = ip(100);
+    assert_eq!(replied(server.hear(&renew)).address, Some(ip(100)));
+    // What is offered so is nobody's yet: who takes it first has it, and the other is told.
+    server.hear(&relayed(ovmf_pxe(mac(6), 1)));
+    assert_eq!(replied(server.hear(&relayed(selecting(mac(6), far(100))))).kind, ReplyKind::Ack);
+    assert_eq!(replied(server.hear(&relayed(selecting(mac(5), far(100))))).kind, ReplyKind::Nak);
+    // When it takes one there, it has moved, and its old address waits until nobody can be using it.
+    let offer = replied(server.hear(&relayed(ovmf_pxe(mac(5), 1))));
+    assert_eq!(offer.address, Some(far(101)));
+    let ack = replied(server.hear(&relayed(selecting(mac(5), far(101)))));
+    assert_eq!((ack.kind, ack.address), (ReplyKind::Ack, Some(far(101))));
+    assert_eq!(server.leases.quarantine_of(ip(100), server.now), Some(server.now.plus_seconds(3600)));
+}
+
 /// RFC 3527: giaddr is where the relay is reached, the sub-option where the client is.
 #[test]
 fn link_selection() {

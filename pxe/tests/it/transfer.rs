@@ -327,8 +327,10 @@ fn every_transfer_ends_whole_over_a_wire_that_loses_repeats_and_reorders() {
             }
             let blocks = size / u64::from(transfer.block) + 2;
             assert_eq!(client.got, size, "{loss} % {options}");
-            assert!(sent <= blocks * 8, "{loss} % {options}: {sent} packets for {blocks} blocks");
-            assert!(loss > 0 || sent <= blocks * 3, "{options}: {sent} packets for {blocks} blocks");
+            // A client drops what comes after a gap, and what was only late is a gap to it: that costs up to a window each.
+            let window = u64::from(transfer.window);
+            let times = if loss == 0 { 2 } else { 8 } + window / 4;
+            assert!(sent <= blocks * times, "{loss} % {options}: {sent} packets for {blocks} blocks");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::exit;
 use std::sync::OnceLock;
 
-use fuzz::{TARGETS, Target};
+use fuzz::{Target, targets};
 
 static TARGET: OnceLock<&Target> = OnceLock::new();
 
@@ -25,7 +25,7 @@ libfuzzer_sys::fuzz_target!(
 fn begin() {
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
     if name == "list" {
-        TARGETS.iter().for_each(|target| println!("{}", target.name));
+        targets().for_each(|target| println!("{}", target.name));
         exit(0);
     }
     let Some(target) = Target::named(&name) else {

@@ -1,10 +1,15 @@
 //! Boot scripts: values in, text that an interpreter obeys out.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+#[cfg(feature = "everything")]
+use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
+#[cfg(feature = "everything")]
 use agent::deploy::cmdline;
 use pxe::boot::LocalBoot;
-use pxe::script::{BootTask, CaPin, NodeView, Reason, autoexec, grub, grub_entry, ipxe, kernel_line};
+#[cfg(feature = "everything")]
+use pxe::script::kernel_line;
+use pxe::script::{BootTask, CaPin, NodeView, Reason, autoexec, grub, grub_entry, ipxe};
 use pxe::{BootPath, HttpBase, Mac};
 
 use crate::Reached;
@@ -24,6 +29,7 @@ pub(crate) fn run(data: &[u8]) -> Reached {
     for script in [autoexec(view.http), grub_entry(view.http)] {
         assert!(script.is_ascii() && script.ends_with('\n'));
     }
+    #[cfg(feature = "everything")]
     read_back(&view);
     Reached::Inside
 }
@@ -75,6 +81,7 @@ fn shape(script: &str) -> Vec<(String, usize)> {
 }
 
 /// The agent takes the line whole, or refuses an address that no machine can have.
+#[cfg(feature = "everything")]
 fn read_back(view: &NodeView) {
     let line = kernel_line(view);
     assert!(line.len() < 2048, "what kernels take");

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "everything")]
 use crate::{
-    ansible, chunk, configuration, dhcp, disk, document, exchange, hardware, http, identity, image, journal,
-    loader, message, receiver, recipe, row, screen, script, terminal, trace, transfer,
+    ansible, chunk, configuration, disk, document, exchange, hardware, http, identity, image, journal,
+    message, receiver, recipe, row, screen, terminal,
 };
+use crate::{dhcp, loader, script, trace, transfer};
 
 /// How far an input came. A target whose seeds never get past the first check tests nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +40,7 @@ impl Target {
     /// The target of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Target> {
-        TARGETS.iter().find(|target| target.name == name)
+        targets().find(|target| target.name == name)
     }
 
     /// The folder of inputs that were bugs once; there is none while there were none.
@@ -55,8 +57,15 @@ macro_rules! targets {
 }
 
 /// All targets.
-pub const TARGETS: &[Target] = targets! {
-    // Network boot, before anybody is known.
+pub fn targets() -> impl Iterator<Item = &'static Target> {
+    #[cfg(feature = "everything")]
+    return BOOT.iter().chain(OTHERS);
+    #[cfg(not(feature = "everything"))]
+    BOOT.iter()
+}
+
+/// Network boot, before anybody is known.
+const BOOT: &[Target] = targets! {
     "dhcp-request": dhcp::request::run, dhcp::request::seeds;
     "dhcp-exchange": dhcp::exchange::run, dhcp::exchange::seeds;
     "dhcp-heard": dhcp::heard::run, dhcp::heard::seeds;
@@ -65,6 +74,12 @@ pub const TARGETS: &[Target] = targets! {
     "boot-name": loader::name, loader::name_seeds;
     "boot-script": script::run, script::seeds;
     "trace-diagnose": trace::run, trace::seeds;
+};
+
+/// Everything else.
+#[cfg(feature = "everything")]
+const OTHERS: &[Target] = targets! {
+    // What anybody may ask by HTTP.
     "http-path": http::path, http::path_seeds;
     "http-range": http::range, http::range_seeds;
     // Images.

@@ -11,6 +11,7 @@ use xtask::tool::{self, ToolError};
 use xtask::{place, prerequisites};
 
 use crate::Done;
+use crate::cli::Fuzz;
 
 pub(crate) fn run(fast: bool) -> Done {
     let start = Instant::now();
@@ -37,6 +38,7 @@ pub(crate) fn run(fast: bool) -> Done {
     if fast {
         say::line("--fast: the rack tests were left out; `cargo xtask test` runs them");
     } else {
+        say::step("fuzzing network boot, a minute each", || crate::fuzz::run(&Fuzz::of("boot")))?;
         rack_tests()?;
     }
     say::line(&format!("all checks passed in {}", say::seconds(start.elapsed())));

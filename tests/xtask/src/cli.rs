@@ -7,8 +7,9 @@ Usage: cargo xtask COMMAND
   demo [--keep] [--fresh]   build everything, boot a virtual rack, bring two servers up to Active
                             --keep: leave it up; --fresh: build the images from nothing
   test [--fast]             everything CI runs; --fast: what needs no QEMU
-  fuzz TARGET|all [--seconds N]
-                            look for inputs that break a parser, a minute each by default
+  fuzz TARGET|boot|all [--seconds N | --runs N]
+                            look for inputs that break a parser, a minute each by default;
+                            boot: the targets of network boot, which are compiled quickly
   fuzz TARGET FILE          run a target on one input
   prerequisites             install the Debian packages that all of this needs
   bench NAME… [--quick]     measure, ours and its peers in one run; --quick: a look, for CI
@@ -55,15 +56,33 @@ pub(crate) struct Fuzz {
     /// Only this file is run.
     pub(crate) input: Option<String>,
     /// How long to look for inputs, for each target.
-    pub(crate) seconds: u32,
+    pub(crate) limit: Limit,
+}
+
+/// How long a target is fuzzed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// So many seconds.
+    Seconds(u32),
+    /// So many executions.
+    Runs(u64),
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Limit::Seconds(seconds) => write!(f, "{seconds} s"),
+            Limit::Runs(runs) => write!(f, "{runs} executions"),
+        }
+    }
 }
 
 impl Fuzz {
     /// A minute finds what is shallow; what is deep needs a night.
     const SECONDS: u32 = 60;
 
-    fn of(target: &str) -> Fuzz {
-        Fuzz { target: target.to_owned(), input: None, seconds: Fuzz::SECONDS }
+    pub(crate) fn of(target: &str) -> Fuzz {
+        Fuzz { target: target.to_owned(), input: None, limit: Limit::Seconds(Fuzz::SECONDS) }
     }
 }
 
@@ -86,9 +105,16 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
         ["fuzz", target, "--seconds", number] if !target.starts_with('-') => {
             let seconds = number.parse().ok().filter(|seconds| *seconds > 0);
             let seconds = seconds.ok_or_else(|| format!("{number} is no number of seconds"))?;
-            Ok(Command::Fuzz(Fuzz { seconds, ..Fuzz::of(target) }))
+            Ok(Command::Fuzz(Fuzz { limit: Limit::Seconds(seconds), ..Fuzz::of(target) }))
         }
-        ["fuzz", target, file] if *target != "all" && !target.starts_with('-') && !file.starts_with('-') => {
+        ["fuzz", target, "--runs", number] if !target.starts_with('-') => {
+            let runs = number.parse().ok().filter(|runs| *runs > 0);
+            let runs = runs.ok_or_else(|| format!("{number} is no number of executions"))?;
+            Ok(Command::Fuzz(Fuzz { limit: Limit::Runs(runs), ..Fuzz::of(target) }))
+        }
+        ["fuzz", target, file]
+            if !["all", "boot"].contains(target) && !target.starts_with('-') && !file.starts_with('-') =>
+        {
             Ok(Command::Fuzz(Fuzz { input: Some((*file).to_owned()), ..Fuzz::of(target) }))
         }
         ["bench", words @ ..] => bench(words),
@@ -141,7 +167,11 @@ mod tests {
             ("demo --fresh --keep", Command::Demo(Demo { keep: true, fresh: true })),
             ("test --fast", Command::Test { fast: true }),
             ("fuzz all", Command::Fuzz(Fuzz::of("all"))),
-            ("fuzz dhcp-request --seconds 9", Command::Fuzz(Fuzz { seconds: 9, ..Fuzz::of("dhcp-request") })),
+            ("fuzz boot --runs 7", Command::Fuzz(Fuzz { limit: Limit::Runs(7), ..Fuzz::of("boot") })),
+            (
+                "fuzz dhcp-request --seconds 9",
+                Command::Fuzz(Fuzz { limit: Limit::Seconds(9), ..Fuzz::of("dhcp-request") }),
+            ),
             (
                 "fuzz catalog a/file",
                 Command::Fuzz(Fuzz { input: Some("a/file".into()), ..Fuzz::of("catalog") }),
@@ -168,6 +198,8 @@ mod tests {
             "fuzz --seconds 9",
             "fuzz all file",
             "fuzz catalog --seconds 0",
+            "fuzz catalog --runs 0",
+            "fuzz boot file",
             "bench",
             "bench --quick",
             "bench boat",

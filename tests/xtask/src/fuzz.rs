@@ -4,6 +4,7 @@
 //! inputs are kept. Refuses to know what the targets are: the program says.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use xtask::cargo::cargo;
@@ -11,7 +12,7 @@ use xtask::tool::{Output, Tool, ToolError};
 use xtask::{place, prerequisites, say};
 
 use crate::Done;
-use crate::cli::Fuzz;
+use crate::cli::{Fuzz, Limit};
 
 /// Only for this platform: naming it keeps the instrumentation out of build scripts and procedural macros.
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
@@ -33,36 +34,71 @@ const SLOW: u32 = 10;
 /// A parser that takes more memory is a bug, in MiB.
 const MEMORY: u32 = 1024;
 
-/// Runs one target, or all one after the other; or one target on one file.
+/// No number of executions takes longer, in seconds.
+const DAY: u64 = 24 * 3600;
+
+/// Runs one target, those of network boot, or all; or one target on one file.
 pub(crate) fn run(wish: &Fuzz) -> Done {
     // The C++ compiler is for libFuzzer itself.
     prerequisites::for_building()?;
-    let program = build()?;
+    let boot = wish.target == "boot";
+    let program = build(if boot { Targets::Boot } else { Targets::Everything })?;
     let known = of(&program, "list").read()?;
     let known: Vec<&str> = known.lines().collect();
     let wanted: Vec<&str> = match wish.target.as_str() {
-        "all" => known,
+        "all" | "boot" => known,
         one if known.contains(&one) => vec![one],
         other => return Err(format!("no such target: {other}; there are: {}", known.join(", ")).into()),
     };
-    let (file, seconds) = match wish {
-        Fuzz { input: Some(file), .. } => (Some(file), 0),
-        Fuzz { seconds, .. } => (None, *seconds),
-    };
-    let mut broken = Vec::new();
-    for name in wanted {
-        match file {
-            Some(file) => of(&program, name).arg(file).dir(place::workspace()).show()?,
-            None => broken.extend(hunt(&program, name, seconds)?),
+    if let Some(file) = &wish.input {
+        for name in wanted {
+            of(&program, name).arg(file).dir(place::workspace()).show()?;
         }
+        return Ok(());
     }
+    let broken = side_by_side(&program, &wanted, wish.limit)?;
     if broken.is_empty() { Ok(()) } else { Err(format!("broken: {}", broken.join(", ")).into()) }
 }
 
+/// Which targets are compiled: those of network boot alone take a minute, all of them twenty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Targets {
+    Boot,
+    Everything,
+}
+
+/// Runs every target, as many at once as there are processors; the names of those that broke.
+fn side_by_side(
+    program: &Path,
+    names: &[&str],
+    limit: Limit,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    let next = AtomicUsize::new(0);
+    let take = || names.get(next.fetch_add(1, Ordering::Relaxed));
+    let hunter = || {
+        let mut broken = Vec::new();
+        while let Some(name) = take() {
+            broken.extend(hunt(program, name, limit).map_err(|error| error.to_string())?);
+        }
+        Ok::<_, String>(broken)
+    };
+    let hunters = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let hunters = (0..hunters).map(|_| scope.spawn(hunter)).collect::<Vec<_>>();
+        let mut broken = Vec::new();
+        for hunter in hunters {
+            broken.extend(hunter.join().unwrap_or_else(|_| Err("a hunter panicked".to_owned()))?);
+        }
+        Ok(broken)
+    })
+}
+
 /// Compiles the program with its instrumentation; it has a folder of its own, so nothing else is compiled anew.
-fn build() -> Result<PathBuf, ToolError> {
+fn build(targets: Targets) -> Result<PathBuf, ToolError> {
+    let fewer = (targets == Targets::Boot).then_some("--no-default-features");
     say::step("the fuzz targets, instrumented", || {
         cargo(["build", "--locked", "-p", "fuzz", "--features", "libfuzzer", "--profile", PROFILE])
+            .args(fewer)
             .args(["--target", PLATFORM])
             .env("RUSTFLAGS", INSTRUMENTATION.join(" "))
             .show()
@@ -76,27 +112,34 @@ fn of(program: &Path, name: &str) -> Tool {
 }
 
 /// Looks for inputs that break a target; its name when one was found.
-fn hunt(program: &Path, name: &str, seconds: u32) -> Result<Option<String>, Box<dyn std::error::Error>> {
+fn hunt(program: &Path, name: &str, limit: Limit) -> Result<Option<String>, Box<dyn std::error::Error>> {
     let home = place::target().join("fuzz").join(name);
     let (corpus, artifacts) = (home.join("corpus"), home.join("artifacts"));
     std::fs::create_dir_all(&corpus)?;
     std::fs::create_dir_all(&artifacts)?;
     let regressions = place::workspace().join("tests/fuzz/regressions").join(name);
-    let output = say::step(&format!("{name}: {seconds} s"), || {
+    let (flag, patience) = match limit {
+        Limit::Seconds(seconds) => (format!("-max_total_time={seconds}"), u64::from(seconds) + 600),
+        Limit::Runs(runs) => (format!("-runs={runs}"), DAY),
+    };
+    let output = say::step(&format!("{name}: {limit}"), || {
         of(program, name)
             .env("FUZZ_SEEDS", &corpus)
-            .arg(format!("-max_total_time={seconds}"))
+            .arg(flag)
             .arg(format!("-artifact_prefix={}/", artifacts.display()))
             .args([format!("-timeout={SLOW}"), format!("-rss_limit_mb={MEMORY}")])
             .args(["-print_final_stats=1", "-detect_leaks=0"])
             .arg(&corpus)
             .args(regressions.is_dir().then_some(regressions))
-            .deadline(Duration::from_secs(u64::from(seconds) + 600))
+            .deadline(Duration::from_secs(patience))
             .output()
     })?;
     let executions = field(&output, "stat::number_of_executed_units:");
     let memory = field(&output, "stat::peak_rss_mb:");
-    say::line(&format!("    {executions} executions, {} inputs kept, at most {memory} MiB", count(&corpus)));
+    say::line(&format!(
+        "    {name}: {executions} executions, {} inputs kept, at most {memory} MiB",
+        count(&corpus)
+    ));
     if output.status.success() {
         return Ok(None);
     }

@@ -79,9 +79,14 @@ fn hardware(node: &NodeView) -> Vec<(&'static str, String)> {
         ("serial", node.serial.clone()),
         ("cpu", format!("{}, {} threads", or_dash(&node.cpu), node.threads)),
         ("memory", bytes(node.memory_bytes)),
-        ("firmware", format!("{}, booted as {}", or_dash(&node.firmware), or_dash(&node.boot_path))),
+        ("firmware", firmware(node)),
         ("bmc", if node.bmc { "seen" } else { "none seen" }.to_owned()),
     ]
+}
+
+fn firmware(node: &NodeView) -> String {
+    let by = node.loader.as_deref().map_or_else(String::new, |loader| format!(" with {loader}"));
+    format!("{}, booted as {}{by}", or_dash(&node.firmware), or_dash(&node.boot_path))
 }
 
 fn disks(node: &NodeView) -> Table {

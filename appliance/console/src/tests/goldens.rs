@@ -70,7 +70,7 @@ fn node_show() {
           serial    -
           cpu       QEMU Virtual CPU, 2 threads
           memory    2 GiB
-          firmware  uefi, booted as uefi-pxe
+          firmware  uefi, booted as uefi-pxe with shim and GRUB
           bmc       none seen
 
         Disks

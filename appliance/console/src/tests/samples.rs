@@ -31,7 +31,7 @@ pub(crate) fn node_view(name: &str) -> Value {
         node(name),
         json!({
             "discovered": "2026-11-20T12:31:02.000Z", "heard": "2026-11-20T14:31:00.000Z",
-            "bootPath": "uefi-pxe", "product": "QEMU Standard PC", "serial": "", "cpu": "QEMU Virtual CPU",
+            "bootPath": "uefi-pxe", "loader": "shim and GRUB", "product": "QEMU Standard PC", "serial": "", "cpu": "QEMU Virtual CPU",
             "threads": 2, "memoryBytes": 2_147_483_648u64, "firmware": "uefi", "bmc": false,
             "nics": [{"name": "enp0s2", "mac": "52:54:00:12:34:56", "speed_mbps": null, "carrier": true,
                       "driver": "virtio_net"}],

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use pxe::boot::History;
 use pxe::dhcp::{
-    Arrival, Decision, Door, Leases, Machine, Mode, Network, Policy, Pool, Reply, ReplyKind, Request,
+    Arrival, Decision, Door, Lease, Leases, Machine, Mode, Network, Policy, Pool, Reply, ReplyKind, Request,
     VendorClass, decide,
 };
 use pxe::{HttpBase, Mac, Time};
@@ -224,9 +224,12 @@ impl Server {
         assert!(!policy.proxy, "an address beside another server");
         assert!(policy.is_for_clients(address), "{address} is nobody's to have");
         assert!(!quarantined.contains(&address), "{address} was in quarantine");
-        assert_eq!(self.leases.holder(address), Some(request.mac), "promised and not recorded");
-        self.told.shows_up(request.mac, |own| policy.subnet.contains(&own));
+        let elsewhere = |lease: &Lease| !policy.subnet.contains(&lease.ip);
+        if reply.kind == ReplyKind::Ack || !self.leases.get(request.mac).is_some_and(elsewhere) {
+            assert_eq!(self.leases.holder(address), Some(request.mac), "promised and not recorded");
+        }
         if reply.kind == ReplyKind::Ack {
+            self.told.shows_up(request.mac, |own| policy.subnet.contains(&own));
             self.told.acknowledged(request.mac, address, self.now, self.network.local.lease_seconds);
         }
     }

@@ -1,7 +1,8 @@
 //! Clients of our own, as firmware is one: distinct hardware addresses, broadcasts, the same question again when nothing
 //! is heard for a second, then for two, four, eight.
 //!
-//! One thread in the clients' namespace plays them all. Knows what each was given; refuses to know who serves.
+//! One thread in the clients' namespace plays them all. Knows what each was given; refuses to know who serves. A bad cable
+//! is played too: kernels without netem lose nothing on request.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::lab::Lab;
+use super::lab::{CLIENT_ADDRESS, Lab, SERVER_ADDRESS};
 use crate::interrupt;
 
 /// After so long without an answer a client asks again (RFC 2131 §4.1 says four; firmware is less patient).
@@ -53,11 +54,25 @@ pub(super) struct Crowd {
     pub(super) every: Duration,
     /// Whoever has nothing by then is given up.
     pub(super) limit: Duration,
+    /// So many percent of the packets are lost, in each direction.
+    pub(super) lost: u64,
+    /// How their packets reach the server.
+    pub(super) way: Way,
+}
+
+/// How packets reach the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Broadcast, on its own network.
+    Lan,
+    /// By a relay, as perfdhcp sends: a server without raw sockets hears that as well.
+    Relay,
 }
 
 /// One client, once; its address.
 pub(super) fn one(lab: &Lab) -> Result<Option<Ipv4Addr>, Box<dyn Error>> {
-    let crowd = Crowd { count: 1, number: 0, every: Duration::ZERO, limit: Duration::from_millis(900) };
+    let limit = Duration::from_millis(900);
+    let crowd = Crowd { count: 1, number: 0, every: Duration::ZERO, limit, lost: 0, way: Way::Relay };
     Ok(play(lab, crowd)?.bound.into_values().next())
 }
 
@@ -68,10 +83,13 @@ pub(super) fn play(lab: &Lab, crowd: Crowd) -> Result<Found, Box<dyn Error>> {
     let played = thread::spawn(move || -> io::Result<Found> {
         let namespace = File::open(path)?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68))?;
+        let port = if crowd.way == Way::Lan { 68 } else { 67 };
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
         socket.set_broadcast(true)?;
         set_socket_recv_buffer_size_force(&socket, BUFFER)?;
-        Play { socket, crowd, clients: Vec::new(), found: Found::default(), start: Instant::now() }.run()
+        let (clients, found, start) = (Vec::new(), Found::default(), Instant::now());
+        Play { socket, crowd, clients, found, start, dice: 0x2545_F491_4F6C_DD1D + u64::from(crowd.number) }
+            .run()
     });
     Ok(played.join().map_err(|_| "the clients' thread ended badly")??)
 }
@@ -100,9 +118,18 @@ struct Play {
     clients: Vec<Client>,
     found: Found,
     start: Instant,
+    dice: u64,
 }
 
 impl Play {
+    /// Whether the cable loses this packet; the same ones in every run (xorshift64).
+    fn loses(&mut self) -> bool {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice % 100 < self.crowd.lost
+    }
+
     fn run(mut self) -> io::Result<Found> {
         let mut buffer = [0; 1500];
         let count = self.crowd.count as usize;
@@ -155,11 +182,23 @@ impl Play {
     }
 
     fn send(&mut self, index: usize) -> io::Result<()> {
-        let Some(packet) = self.clients.get(index).and_then(|client| packet(index, client)) else {
+        let packet = self.clients.get(index).and_then(|client| packet(index, client));
+        let Some(mut packet) = packet else {
             return Ok(());
         };
         self.found.sent += 1;
-        self.socket.send_to(&packet, (Ipv4Addr::BROADCAST, 67)).map(drop)
+        if self.loses() {
+            return Ok(());
+        }
+        let to = match self.crowd.way {
+            Way::Lan => Ipv4Addr::BROADCAST,
+            Way::Relay => {
+                // giaddr (RFC 1542 §4.1.1).
+                packet.splice(24..28, CLIENT_ADDRESS.octets());
+                SERVER_ADDRESS
+            }
+        };
+        self.socket.send_to(&packet, (to, 67)).map(drop)
     }
 
     fn repeat(&mut self) -> io::Result<()> {
@@ -184,6 +223,9 @@ impl Play {
 
     fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(reply) = Reply::read(bytes) else { return Ok(()) };
+        if self.loses() {
+            return Ok(());
+        }
         let now = Instant::now();
         let Some(client) = self.clients.get_mut(reply.index).filter(|client| client.mac == reply.mac) else {
             return Ok(());

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,9 +21,11 @@ pub(super) const CLIENT_LINK: &str = "bench1";
 /// The servers' address, with the network's prefix.
 const SERVER: &str = "10.88.0.1/16";
 /// The servers' address alone.
-pub(super) const SERVER_ADDRESS: &str = "10.88.0.1";
+pub(super) const SERVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 /// The address of whoever plays the clients.
 const CLIENT: &str = "10.88.255.254/16";
+/// The same without the prefix.
+pub(super) const CLIENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 255, 254);
 /// What servers may give: 64,000 addresses.
 const POOL: [&str; 2] = ["10.88.1.0", "10.88.250.255"];
 /// How namespaces of this bench begin; the process id follows.
@@ -104,25 +107,6 @@ impl Lab {
     /// The words before a command that is to run where the clients are.
     pub(super) fn at_clients(&self) -> Vec<OsString> {
         Netns::exec(&self.net.lan)
-    }
-
-    /// So many percent of the packets are lost, in both directions.
-    pub(super) fn lose(&self, percent: u32) -> Result<(), ToolError> {
-        let loss = format!("{percent}%");
-        for (name, link) in [(&self.net.ctl, SERVER_LINK), (&self.net.lan, CLIENT_LINK)] {
-            let words =
-                ["-n", name, "qdisc", "replace", "dev", link, "root", "netem", "limit", "100000", "loss"];
-            Tool::new("tc").args(words).arg(&loss).read()?;
-        }
-        Ok(())
-    }
-
-    /// Nothing is lost any more.
-    pub(super) fn lose_nothing(&self) -> Result<(), ToolError> {
-        for (name, link) in [(&self.net.ctl, SERVER_LINK), (&self.net.lan, CLIENT_LINK)] {
-            Tool::new("tc").args(["-n", name, "qdisc", "del", "dev", link, "root"]).read()?;
-        }
-        Ok(())
     }
 
     /// Starts a server that knows nothing yet.
