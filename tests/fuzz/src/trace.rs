@@ -52,7 +52,9 @@ pub(crate) fn run(data: &[u8]) -> Reached {
         let step = Step::new(now, what(&mut input));
         match step.what {
             What::Link { .. } | What::Foreign { .. } => book.note_around(step),
-            _ => book.note(mac, || last & 4 == 0, step),
+            What::Dhcp(_) | What::Fetch(_) | What::Router | What::Tls { .. } | What::Hello { .. } => {
+                book.note(mac, || last & 4 == 0, step)
+            }
         }
         steps += 1;
     }
