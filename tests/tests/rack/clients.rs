@@ -78,7 +78,7 @@ struct Client {
     address: &'static str,
     /// Its names for the server, the mask, the lease's length in seconds, and the router.
     keys: [&'static str; 4],
-    /// The package that it is unpacked from, and the path in it; none: installed.
+    /// The package that it is unpacked from, and its name there; none: installed.
     package: Option<(&'static str, &'static str)>,
     /// Its arguments, before the interface; SCRIPT stands for the script.
     arguments: &'static [&'static str],
@@ -93,7 +93,7 @@ const CLIENTS: &[Client] = &[
         name: "dhclient",
         address: "new_ip_address",
         keys: ISC,
-        package: Some(("isc-dhcp-client", "sbin/dhclient")),
+        package: Some(("isc-dhcp-client", "dhclient")),
         arguments: &[
             "-4",
             "-1",
@@ -119,7 +119,7 @@ const CLIENTS: &[Client] = &[
         name: "dhcpcd",
         address: "new_ip_address",
         keys: ISC,
-        package: Some(("dhcpcd-base", "usr/sbin/dhcpcd")),
+        package: Some(("dhcpcd-base", "dhcpcd")),
         arguments: &["-4", "-B", "-A", "-f", "/dev/null", "-c", "SCRIPT"],
     },
 ];
@@ -128,7 +128,7 @@ impl Client {
     /// Runs it until it was given an address.
     fn ask(&self, host: &Host, interface: &str, script: &Path) -> Given {
         let program = match self.package {
-            Some((package, path)) => neighbours::unpacked(package, path),
+            Some((package, program)) => neighbours::unpacked(package, program),
             None => PathBuf::from("busybox"),
         };
         let (program, script) = (program.display().to_string(), script.display().to_string());

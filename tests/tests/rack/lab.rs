@@ -1,4 +1,5 @@
-//! What every story starts with: artifacts, a rack, its controller with both images, servers that are still off.
+//! What every story starts with: artifacts and a rack with its controller ([`Site`]); and for those that image servers,
+//! both images and servers that are still off ([`Lab`]).
 
 use std::fs::File;
 use std::path::Path;

@@ -29,7 +29,6 @@ via = "10.77.0.254"
 
 [[provision]]
 interface = "prov1"
-vlan = 100
 address = "10.79.0.1/24"
 pool = "10.79.0.100-10.79.0.199"
 dhcp = "full"
@@ -62,7 +61,7 @@ pub(crate) fn prefix(network: Network) -> &'static str {
 /// agents of switches do.
 pub(crate) fn isc_relay(site: &Site) -> Program {
     let router = router(site);
-    let agent = unpacked("isc-dhcp-relay", "usr/sbin/dhcrelay").display().to_string();
+    let agent = unpacked("isc-dhcp-relay", "dhcrelay").display().to_string();
     let argv = [&agent, "-d", "-4", "-a", "-id", "far", "-iu", "near", ADDRESS];
     router.start("dhcrelay", &argv).unwrap_or_else(|error| fail(&error))
 }
@@ -75,11 +74,13 @@ pub(crate) fn dnsmasq_relay(site: &Site) -> Program {
     router.start("dnsmasq", &argv).unwrap_or_else(|error| fail(&error))
 }
 
-/// A program of a package that is not installed: those with a service would start it on this machine.
+/// A daemon out of a package that is not installed: those with a service would start it on this machine.
 pub(crate) fn unpacked(package: &str, program: &str) -> PathBuf {
     let dir = place::target().join("unpacked");
     prerequisites::unpack(package, &dir).unwrap_or_else(|error| fail(&error));
-    dir.join(program)
+    // Debian 13 has moved what was in /sbin.
+    let places = [dir.join("usr/sbin").join(program), dir.join("sbin").join(program)];
+    places.into_iter().find(|path| path.exists()).unwrap_or_else(|| panic!("no {program} in {package}"))
 }
 
 fn router(site: &Site) -> Host {

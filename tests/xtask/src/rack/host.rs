@@ -34,12 +34,10 @@ pub enum HostError {
         source: ProcessError,
     },
     /// A program that was to stay ended.
-    #[error("{program} on the host {name} ended: {said}")]
+    #[error("{name} ended: {said}")]
     Ended {
-        /// The host's name.
+        /// The host's name and its own.
         name: String,
-        /// Its argv\[0\].
-        program: String,
         /// The end of its output.
         said: String,
     },
@@ -235,8 +233,7 @@ impl Program {
         let said = self.said();
         let lines: Vec<&str> = said.lines().collect();
         let said = lines.get(lines.len().saturating_sub(5)..).unwrap_or_default().join("; ");
-        let (name, program) = self.name.split_once('-').unwrap_or(("", &self.name));
-        Err(HostError::Ended { name: name.to_owned(), program: program.to_owned(), said })
+        Err(HostError::Ended { name: self.name.clone(), said })
     }
 }
 
@@ -244,7 +241,10 @@ impl Drop for Program {
     fn drop(&mut self) {
         self.process.kill();
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        // A name too many in the ledger is looked for in vain, no more.
-        let _ = ledger.set_process(&self.name, None);
+        // The rack may be down already; then its ledger is gone, and has to stay so.
+        if ledger.run_dir().exists() {
+            // A name too many in the ledger is looked for in vain, no more.
+            let _ = ledger.set_process(&self.name, None);
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::tool::{Tool, ToolError};
 pub enum Network {
     /// The controller, at its interface `prov0`.
     Provision,
-    /// The controller, at `prov1`, which carries it as VLAN 100; the servers' ports are untagged.
+    /// The controller, at `prov1`.
     Second,
     /// The controller, at `prov2`: for a site with a DHCP server of its own.
     Shared,
@@ -32,11 +32,6 @@ impl Network {
             Network::Shared => "rack2",
             Network::Far => "rack3",
         }
-    }
-
-    /// The VLAN that the controller's cable carries it as.
-    fn vlan(self) -> Option<&'static str> {
-        (self == Network::Second).then_some("100")
     }
 
     /// The controller's end of its cable into the switch; the interface that its configuration names.
@@ -89,10 +84,7 @@ impl Netns {
             ip(["-n", lan, "link", "add", switch, "type", "bridge", "forward_delay", "0", "stp_state", "0"])?;
             ip(["-n", lan, "link", "set", switch, "up"])?;
             let Some(interface) = network.interface() else { continue };
-            let port = format!("up-{interface}");
-            self.cable(&port, ctl, interface)?;
-            let port = network.vlan().map_or(Ok(port.clone()), |vlan| self.untag(&port, vlan))?;
-            self.connect(network, &port)?;
+            self.cable(network, &format!("up-{interface}"), ctl, interface)?;
             // But for the controller's own address: it tells iPXE that there is no IPv6 router to wait for.
             sysctl(ctl, &format!("net.ipv6.conf.{interface}.disable_ipv6=0"))?;
             ip(["-n", ctl, "link", "set", interface, "up"])?;
@@ -114,9 +106,7 @@ impl Netns {
     /// As [`Netns::make`].
     pub fn plug(&self, name: &str, network: Network, interface: &str) -> Result<(), ToolError> {
         let host = self.host(name);
-        let port = format!("to-{interface}");
-        self.cable(&port, &host, interface)?;
-        self.connect(network, &port)?;
+        self.cable(network, &format!("to-{interface}"), &host, interface)?;
         ip(["-n", &host, "link", "set", interface, "up"])
     }
 
@@ -130,28 +120,16 @@ impl Netns {
         ip(["-n", lan, "link", "set", tap, "master", network.switch(), "up"])
     }
 
-    fn cable(&self, port: &str, namespace: &str, interface: &str) -> Result<(), ToolError> {
+    fn cable(&self, network: Network, port: &str, namespace: &str, interface: &str) -> Result<(), ToolError> {
         let lan = self.lan.as_str();
         ip(["-n", lan, "link", "add", port, "type", "veth", "peer", "name", interface, "netns", namespace])?;
-        ip(["-n", lan, "link", "set", port, "up"])?;
+        ip(["-n", lan, "link", "set", port, "master", network.switch(), "up"])?;
         // A veth leaves UDP checksums to hardware that does not exist; network ROMs drop such packets.
         for (namespace, link) in [(lan, port), (namespace, interface)] {
             let ethtool = ["netns", "exec", namespace, "ethtool", "-K", link, "tx", "off"];
             Tool::new("ip").args(ethtool).read()?;
         }
         Ok(())
-    }
-
-    fn connect(&self, network: Network, port: &str) -> Result<(), ToolError> {
-        ip(["-n", &self.lan, "link", "set", port, "master", network.switch(), "up"])
-    }
-
-    /// Takes the frames of one VLAN out of a port, as a switch does for its untagged ports; the name of what they come
-    /// out of.
-    fn untag(&self, port: &str, vlan: &str) -> Result<String, ToolError> {
-        let (lan, name) = (self.lan.as_str(), format!("{port}.{vlan}"));
-        ip(["-n", lan, "link", "add", "link", port, "name", &name, "type", "vlan", "id", vlan])?;
-        Ok(name)
     }
 
     /// The words before a command that is to run in `namespace`.
