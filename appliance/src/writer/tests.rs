@@ -396,11 +396,15 @@ async fn whoever_goes_on_is_more_urgent_than_whoever_begins() {
     state.takes(MAC).await.unwrap();
     state.core.address(AddressWish::Reserve { mac: mac([2, 0, 0, 0, 0, 1]), address: None }).await.unwrap();
     state.dhcp([2, 0, 0, 0, 0, 2], 1, &[]).await;
+    // An offer leaves before it is shown.
+    let offered = mac([2, 0, 0, 0, 0, 2]);
+    state.core.watch().wait_for(|world| world.leases.get(offered).is_some()).await.unwrap();
     let urgency =
         |octets, kind| state.core.world().urgency(&packet(octets, kind, &[]).read().unwrap().request);
     assert_eq!(urgency(MAC, 1), Urgency::Known);
     assert_eq!(urgency([2, 0, 0, 0, 0, 1], 1), Urgency::Known, "an operator has made it known");
     assert_eq!(urgency([2, 0, 0, 0, 0, 2], 1), Urgency::Stranger, "an offer makes nobody known");
     assert_eq!(urgency([2, 0, 0, 0, 0, 2], 3), Urgency::Underway);
+    assert_eq!(urgency([2, 0, 0, 0, 0, 3], 3), Urgency::Stranger, "nothing was begun");
     assert!(Urgency::Underway > Urgency::Known && Urgency::Known > Urgency::Stranger);
 }

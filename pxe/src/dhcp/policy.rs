@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::client::VendorClass;
 use super::request::Request;
 use super::why::Why;
 use crate::HttpBase;
@@ -55,7 +56,7 @@ pub struct Policy {
     /// Whom to answer.
     pub mode: Mode,
     /// Another DHCP server gives the addresses here: we add what to boot, to whom the mode allows (PXE 2.1, 2.2.3:
-    /// proxyDHCP), and give no address and no lease.
+    /// proxyDHCP), and give no address and no lease. Whoever renews a lease of ours that runs may keep it.
     #[serde(default)]
     pub proxy: bool,
     /// Where iPXE finds its script.
@@ -154,7 +155,8 @@ impl Network {
         if giaddr.is_unspecified() {
             let policy = match self.subnet_of(source) {
                 Some(policy) => policy,
-                None if source.is_unspecified() => &self.local,
+                // Another controller's network may have other addresses, and it must hear us all the same.
+                None if source.is_unspecified() || request.vendor == VendorClass::Probe => &self.local,
                 // Routed here from somewhere, or left over from another network.
                 None => return Err(Why::SourceNotOurs(source)),
             };

@@ -109,6 +109,9 @@ fn switching_over_and_back_moves_nobody() {
     server.policy = server.network().with_proxy().local;
     let mut renew = networkd(mac(5), 3);
     renew.ciaddr = ip(100);
+    let renewed = replied(server.hear(&renew));
+    assert_eq!((renewed.kind, renewed.address), (ReplyKind::Ack, Some(ip(100))), "what runs is kept up");
+    renew.ciaddr = ip(102);
     assert_eq!(server.hear(&renew), Decision::Ignore(Why::NotBooting), "it asks the other one");
     assert_eq!(replied(server.hear(&ovmf_pxe(mac(6), 1))).address, None);
     server.policy.proxy = false;

@@ -209,7 +209,9 @@ fn heard(server: &mut Server, told: &mut Told, packet: &Packet, arrival: Arrival
             goes_where_it_may(server, packet, arrival, &reply);
             fits(packet, &reply);
             let promised = reply.address.is_some() || reply.lease.is_some();
-            assert!(!policy.proxy || !promised, "an address beside another server");
+            // Only what runs is kept up.
+            let kept = runs.is_some() && reply.address == runs && reply.kind == ReplyKind::Ack;
+            assert!(!policy.proxy || !promised || kept, "an address beside another server");
             assert_eq!(reply.boot.is_some(), request.boots() && reply.kind != ReplyKind::Nak);
             let Some(address) = reply.address else { return };
             assert!(policy.is_for_clients(address), "{address} is nobody's, or of another network");
@@ -221,6 +223,11 @@ fn heard(server: &mut Server, told: &mut Told, packet: &Packet, arrival: Arrival
                 server.leases.get(sender).map(|lease| lease.ip),
                 before.filter(|_| runs_elsewhere && reply.kind == ReplyKind::Offer).or(Some(address))
             );
+            let moves = before.is_some_and(|own| !policy.subnet.contains(&own)) && !runs_elsewhere;
+            if reply.kind == ReplyKind::Offer && moves {
+                // Where it was, its time is over, and it has come to another network.
+                told.own.remove(&sender);
+            }
             if reply.kind == ReplyKind::Ack {
                 told.acknowledged(server, sender, address);
             }

@@ -118,6 +118,9 @@ fn link_selection() {
     let mut server = server();
     let mut packet = ovmf_pxe(mac(5), 1).with(82, [sub(1, b"eth1"), sub(5, &[10, 78, 0, 0])].concat());
     packet.giaddr = ip(2);
+    // Any host of our own subnet could say so; the router is believed.
+    assert_eq!(server.hear(&packet), Decision::Ignore(Why::RelayNotOurs(ip(2))));
+    server.policy.router = Some(ip(2));
     let reply = replied(server.hear(&packet));
     assert_eq!((reply.address, reply.to), (Some(far(100)), SocketAddrV4::new(ip(2), 67)));
     // The client's own choice (RFC 3011) comes after the relay's, and is given back.

@@ -28,7 +28,7 @@ the answers. Exit code 9 when somebody does and it is in the way.")]
   rackwright network leases
   rackwright network leases -o json")]
     Leases,
-    /// Give back the address of a machine that is no node, or end an address's quarantine
+    /// Free the address of what is no node, or end a quarantine
     #[command(after_help = "Examples:
   rackwright network release 52:54:00:12:34:56
   rackwright network release 10.77.0.104

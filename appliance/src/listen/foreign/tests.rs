@@ -183,8 +183,9 @@ fn a_cable_that_is_put_in_is_looked_through_at_once() {
         let (_stopper, _) = start(&diary).await;
         // Two questions and the wait after them, with nobody at the other end: nothing was looked at.
         tokio::time::sleep(3 * super::WAIT).await;
-        assert_eq!(diary.looks(), 0);
+        let plugs = |diary: &Diary| *diary.plugs.lock().unwrap();
+        assert_eq!((plugs(&diary), diary.looks()), (1, 0), "a beginning is a cable put in too");
         ip("link set rw1 up");
-        diary.until(|diary| *diary.plugs.lock().unwrap() == 1 && diary.looks() == 1).await;
+        diary.until(|diary| plugs(diary) == 2 && diary.looks() == 1).await;
     });
 }

@@ -222,7 +222,9 @@ impl Server {
         let yiaddr = Some(address(packet, 16)).filter(|address| !address.is_unspecified());
         assert_eq!(yiaddr, reply.address);
         let Some(address) = reply.address else { return };
-        assert!(!policy.proxy, "an address beside another server");
+        // Only what runs is kept up.
+        let kept = reply.kind == ReplyKind::Ack && request.ciaddr == address && request.server_id.is_none();
+        assert!(!policy.proxy || kept, "an address beside another server");
         assert!(policy.is_for_clients(address), "{address} is nobody's to have");
         assert!(!quarantined.contains(&address), "{address} was in quarantine");
         let elsewhere = |lease: &Lease| !policy.subnet.contains(&lease.ip);
