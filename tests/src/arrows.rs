@@ -46,7 +46,6 @@ const ACTING: &[&str] = &[
     "socket2",
     "systemd-zbus",
     "tempfile",
-    "tftpd",
     "time",
     "tokio",
     "tracing-subscriber",
