@@ -252,7 +252,10 @@ impl<S: FileService> Shelf<S> {
         }
         let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
         let end = engine.begin(number, Job { content, transfer, socket });
-        let stopping = || End { outcome: Outcome::Failed("the controller is stopping".into()), answered: 0 };
+        let stopping = || {
+            let outcome = Outcome::Failed("the controller is stopping".into());
+            End { outcome, taken: None, answered: 0 }
+        };
         let mut stop = self.stop.clone();
         let end = tokio::select! {
             end = end => end.unwrap_or_else(|_| stopping()),
@@ -261,7 +264,7 @@ impl<S: FileService> Shelf<S> {
         told(match &end.outcome {
             Outcome::Whole => trace::End::Whole { bytes: length },
             Outcome::BrokenOff(said) => trace::End::BrokenOff { said: said.as_str().into() },
-            Outcome::Failed(why) => trace::End::Stopped { sent: None, why: why.as_str().into() },
+            Outcome::Failed(why) => trace::End::Stopped { sent: end.taken, why: why.as_str().into() },
         });
         self.ended(&end.outcome, what, &asker);
         end.answered

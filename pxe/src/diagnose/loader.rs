@@ -98,12 +98,16 @@ pub(super) fn size_probe_only(case: &Case<'_>) -> Option<Hint> {
 
 pub(super) fn stalls(case: &Case<'_>) -> Option<Hint> {
     let begun =
-        |fetch: &Fetch| fetch.way == Way::Tftp && matches!(fetch.end, End::Stopped { sent: Some(1..), .. });
+        |fetch: &Fetch| fetch.way == Way::Tftp && matches!(fetch.end, End::Stopped { sent: Some(_), .. });
     let (step, fetch) = never(case, begun)?;
     let End::Stopped { sent: Some(sent), .. } = fetch.end else { return None };
     let same = case.fetches().filter(|(_, other)| other.name == fetch.name && other.end == fetch.end).count();
     let always = if same > 1 { ", each time at the same place" } else { "" };
-    let hint = Hint::likely(step.at, format!("{} stopped after {sent} bytes{always}", fetch.name));
+    let what = match sent {
+        0 => format!("{} was agreed on, and not one block of it arrived", fetch.name),
+        sent => format!("{} stopped after {sent} bytes{always}", fetch.name),
+    };
+    let hint = Hint::likely(step.at, what);
     Some(
         hint.why(
             "Large packets do not pass: some part of the way has an MTU below 1500 (a tunnel, a VLAN without room for \
@@ -114,9 +118,7 @@ pub(super) fn stalls(case: &Case<'_>) -> Option<Hint> {
 }
 
 pub(super) fn replies_lost(case: &Case<'_>) -> Option<Hint> {
-    let lost = |fetch: &Fetch| {
-        fetch.way == Way::Tftp && matches!(fetch.end, End::Stopped { sent: None | Some(0), .. })
-    };
+    let lost = |fetch: &Fetch| fetch.way == Way::Tftp && matches!(fetch.end, End::Stopped { sent: None, .. });
     let (step, fetch) = never(case, lost)?;
     let hint = Hint::likely(step.at, format!("it asked for {}, and our answer never reached it", fetch.name));
     Some(

@@ -259,6 +259,12 @@ impl Sender {
         self.step_back();
     }
 
+    /// Octets that the client has acknowledged; nothing while it has not answered at all.
+    #[must_use]
+    pub fn taken(&self) -> Option<u64> {
+        self.heard.then(|| self.done.saturating_mul(self.transfer.block.into()).min(self.size))
+    }
+
     /// How it ended; nothing while it goes on.
     #[must_use]
     pub const fn ended(&self) -> Option<&Ended> {

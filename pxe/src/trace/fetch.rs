@@ -86,7 +86,8 @@ pub enum End {
     },
     /// The client went away, or the network did.
     Stopped {
-        /// Bytes sent until then, where that is known.
+        /// Bytes that the client had acknowledged until then; none when it acknowledged nothing at all, not even what
+        /// was agreed, or when that is not known (HTTP).
         sent: Option<u64>,
         /// Why we gave up.
         why: Plain,

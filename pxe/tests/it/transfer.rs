@@ -167,6 +167,7 @@ fn a_client_that_says_nothing_costs_three_packets() {
         let mut sender = started(options, 1_000_000);
         assert_eq!(wait_out(&mut sender), 3, "{options}");
         assert_eq!((sender.ended(), OPENINGS), (Some(&Ended::Unanswered), 3));
+        assert_eq!(sender.taken(), None);
         let waited = sender.deadline() - NOW;
         assert!(waited <= Duration::from_secs(50), "{waited:?}");
     }
@@ -184,6 +185,7 @@ fn a_client_that_falls_silent_is_let_go() {
     let sent = wait_out(&mut sender);
     let Some(Ended::Silent(quiet)) = sender.ended() else { panic!("{:?}", sender.ended()) };
     assert!(*quiet >= PATIENCE && sent <= 16 * 31, "{quiet:?}, {sent}");
+    assert_eq!(sender.taken(), Some(0), "it has heard us, and not one block");
     let mut late = started("timeout 10 ", 1_000_000);
     out(&mut late);
     ack(&mut late, 0, NOW);

@@ -37,6 +37,8 @@ pub(super) struct Job {
 pub(super) struct End {
     /// How.
     pub(super) outcome: Outcome,
+    /// Octets that were acknowledged, if anything was.
+    pub(super) taken: Option<u64>,
     /// Requests that came meanwhile and were for this: not those for something else, or after the end.
     pub(super) answered: u32,
 }

@@ -133,7 +133,7 @@ impl Line {
             (None, Some(why)) => Outcome::Failed(why.clone()),
             (None, None) => return None,
         };
-        Some(End { outcome, answered: self.answered })
+        Some(End { outcome, taken: self.sender.taken(), answered: self.answered })
     }
 }
 

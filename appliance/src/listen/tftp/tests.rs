@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pxe::files::StoreFile;
+use pxe::trace::{End, Fetch};
 use tokio::sync::watch;
 
 use super::serve;
@@ -20,7 +21,7 @@ const GRUB: &str = "configfile (http,127.0.0.1)/boot/x/grub.cfg\n";
 
 /// One text, and a record of what was served.
 #[derive(Default)]
-struct Texts(Mutex<Vec<Served>>);
+struct Texts(Mutex<Vec<Served>>, Mutex<Vec<End>>);
 
 impl FileService for Texts {
     async fn script(&self, script: Script, asker: &Asker) -> Result<String, String> {
@@ -33,6 +34,10 @@ impl FileService for Texts {
 
     fn served(&self, what: Served, _: &Asker) {
         self.0.lock().unwrap().push(what);
+    }
+
+    fn asked(&self, fetch: Fetch, _: Option<Served>, _: &Asker) {
+        self.1.lock().unwrap().push(fetch.end);
     }
 }
 
@@ -298,6 +303,8 @@ fn a_client_that_breaks_off_or_goes_away_is_let_go_without_noise() {
     drop(gone);
     server.until(|r| r.last.as_ref().is_some_and(|l| l.what.contains("not sent to the end")));
     assert!(server.texts.0.lock().unwrap().is_empty(), "none of these was served");
+    let ends = server.texts.1.lock().unwrap();
+    assert!(matches!(ends.last(), Some(End::Stopped { sent: Some(512), .. })), "{ends:?}");
 }
 
 #[test]
