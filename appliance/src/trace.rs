@@ -136,7 +136,6 @@ impl Recorder {
             state: node.map(|node| node.state.word().to_owned()),
             memory_mib: node.map(|node| node.inventory.memory_bytes >> 20).filter(|mib| *mib > 0),
             heard: node.and_then(|node| node.reported).map(|at| Time(at.0)),
-            missing: Vec::new(),
             deaf: deaf.to_vec(),
             twin: self.book().twin(trace.mac),
         };

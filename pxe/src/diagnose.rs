@@ -34,8 +34,6 @@ pub struct Facts {
     pub memory_mib: Option<u64>,
     /// When the system installed on it was heard last.
     pub heard: Option<Time>,
-    /// Names of the files that the boot store lacks.
-    pub missing: Vec<String>,
     /// Listeners that do not listen, each with its reason.
     pub deaf: Vec<String>,
     /// Another card of the same board, and how far that came.

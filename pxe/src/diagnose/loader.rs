@@ -19,15 +19,10 @@ fn never<'a>(case: &Case<'a>, ended: impl Fn(&Fetch) -> bool) -> Option<(&'a Ste
 pub(super) fn boot_store_incomplete(case: &Case<'_>) -> Option<Hint> {
     let (step, fetch) = case.fetches().rev().find(|(_, fetch)| matches!(fetch.end, End::Missing { .. }))?;
     let End::Missing { why } = &fetch.end else { return None };
-    let all = if case.facts.missing.is_empty() {
-        String::new()
-    } else {
-        format!(" Missing: {}.", case.facts.missing.join(", "))
-    };
     let hint =
         Hint::certain(step.at, format!("it asked for {}, and our boot store does not have it", fetch.name));
     Some(
-        hint.why(format!("The boot store on the controller is incomplete or damaged: {why}.{all}"))
+        hint.why(format!("The boot store on the controller is incomplete or damaged: {why}."))
             .fix("make it anew: image-build ramdisk --out /var/lib/rackwright/boot"),
     )
 }

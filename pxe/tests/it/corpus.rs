@@ -141,7 +141,6 @@ fn fact(facts: &mut Facts, word: &str) -> Result<(), String> {
         "state" => facts.state = Some(owned),
         "memory" => facts.memory_mib = value.parse().ok(),
         "heard" => facts.heard = Some(time(value)?),
-        "missing" => facts.missing.push(owned),
         "deaf" => facts.deaf.push(owned),
         "twin" => {
             let (mac, stage) = value.split_once('/').ok_or("a twin is MAC/STAGE")?;

@@ -103,9 +103,8 @@ fn facts(input: &mut Input<'_>) -> Facts {
         state: some(2).then(|| "discovered".to_owned()),
         memory_mib: some(4).then(|| u64::from(input.byte()) * 16),
         heard: some(8).then(|| Time(input.u64())),
-        missing: if some(16) { vec!["boot/initrd.img".to_owned()] } else { Vec::new() },
-        deaf: if some(32) { vec!["tftp: no interface".to_owned()] } else { Vec::new() },
-        twin: some(64)
+        deaf: if some(16) { vec!["tftp: no interface".to_owned()] } else { Vec::new() },
+        twin: some(32)
             .then(|| (Mac::new([2, 0, 0, 0, 0, 9]).ok(), Stage::Script))
             .and_then(|(mac, stage)| Some((mac?, stage))),
     }
