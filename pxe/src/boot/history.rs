@@ -20,15 +20,20 @@ use crate::{Mac, Time};
 /// Machines remembered; a thousand servers four times over.
 const MOST: usize = 4096;
 
+/// Whether the machine ever got as far as its script, and when it was last heard of.
+type Age = (bool, Time, Mac);
+
 /// Rows to be saved; None: to be removed.
 pub type Rows = Vec<(Mac, Option<Past>)>;
 
-/// What is remembered of all machines; bounded, those last heard of go last. A copy costs nothing, and a change to it a
-/// few nodes of a tree.
+/// What is remembered of all machines; bounded. Those that never got as far as their script are forgotten first, so that a
+/// flood of made-up addresses costs the others nothing, and those last heard of go last. A copy costs nothing, and a change
+/// to it a few nodes of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     machines: RedBlackTreeMapSync<Mac, Past>,
-    ages: RedBlackTreeSetSync<(Time, Mac)>,
+    /// In the order in which they are forgotten.
+    ages: RedBlackTreeSetSync<Age>,
     /// By maker (the first three octets of the address) and stage: what worked last, and when.
     makers: RedBlackTreeMapSync<([u8; 3], Stage), (Time, Choice)>,
 }
@@ -231,18 +236,24 @@ impl History {
     /// Puts a row in; whoever was forgotten for it.
     fn put(&mut self, mac: Mac, past: Past) -> Option<Mac> {
         if let Some(before) = self.machines.get(&mac) {
-            self.ages.remove_mut(&(before.last(), mac));
+            self.ages.remove_mut(&age(mac, before));
         }
-        self.ages.insert_mut((past.last(), mac));
+        self.ages.insert_mut(age(mac, &past));
         self.machines.insert_mut(mac, past);
         if self.machines.size() <= MOST {
             return None;
         }
-        let (at, oldest) = *self.ages.first()?;
-        self.ages.remove_mut(&(at, oldest));
-        self.machines.remove_mut(&oldest);
-        Some(oldest)
+        // Never the newcomer itself: nothing could ever come of it.
+        let first = *self.ages.iter().find(|(.., other)| *other != mac)?;
+        let (.., forgotten) = first;
+        self.ages.remove_mut(&first);
+        self.machines.remove_mut(&forgotten);
+        Some(forgotten)
     }
+}
+
+fn age(mac: Mac, past: &Past) -> Age {
+    (past.trails.iter().any(|trail| trail.worked.is_some()), past.last(), mac)
 }
 
 fn maker(mac: Mac) -> [u8; 3] {

@@ -402,7 +402,11 @@ impl Lab {
 
 #[test]
 fn a_flood_of_made_up_machines_is_forgotten_first_in_first_out() {
-    let mut history = History::default();
+    let mut lab = Lab::new();
+    lab.boot(ovmf_pxe);
+    lab.history.fetched(mac(5), lab.server.now);
+    lab.history.scripted(mac(5), lab.server.now);
+    let Lab { mut history, .. } = lab;
     let server = Server::new();
     let mut removed = 0;
     for number in 0..5000_u32 {
@@ -414,9 +418,10 @@ fn a_flood_of_made_up_machines_is_forgotten_first_in_first_out() {
         let rows = history.handed(&request, &ack, Time(NOW.0 + u64::from(number)));
         removed += rows.iter().filter(|(_, past)| past.is_none()).count();
     }
-    assert_eq!((history.iter().count(), removed), (4096, 5000 - 4096));
+    assert_eq!((history.iter().count(), removed), (4096, 5001 - 4096));
     assert_eq!(history.path(Mac::new([2, 0, 0, 0, 0, 0]).unwrap()), None);
     assert!(history.path(Mac::new([2, 0, 0, 0, 0x13, 0x87]).unwrap()).is_some());
+    assert!(history.path(mac(5)).is_some(), "what booted here is kept before them");
 }
 
 #[test]
