@@ -58,7 +58,7 @@ fn base(generation: u64) -> StateDocument {
 }
 
 #[test]
-#[ignore = "runs in the container that `container` boots"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 fn a_node_from_seed_to_last_order() {
     run(async {
         let controller = Controller::start().await;
@@ -407,7 +407,7 @@ async fn a_flapping_unit_is_left_alone(controller: &Controller) {
 }
 
 #[test]
-#[ignore = "runs in the container that `container` boots, last"]
+#[ignore = "runs last in the container that `container` boots; `cargo xtask test` brings it"]
 fn a_rebuild_is_ordered() {
     run(async {
         systemctl(&["stop", AGENT]);

@@ -36,7 +36,7 @@ async fn until(watch: &mut Watch, unit: &str, active: Active) {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn a_service_goes_up_and_down() {
     let systemd = with_units(&[("rw-up.service", SLEEPER)]).await;
     let unit = name("rw-up.service");
@@ -59,7 +59,7 @@ async fn a_service_goes_up_and_down() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn failures_have_their_names() {
     let systemd = with_units(&[
         ("rw-false.service", "[Service]\nExecStart=/bin/false\n"),
@@ -109,7 +109,7 @@ async fn failures_have_their_names() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn reload_asks_only_what_can_reload() {
     let can = "[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/true\n";
     let cannot = "[Service]\nExecStart=/bin/sleep infinity\n";
@@ -129,7 +129,7 @@ async fn reload_asks_only_what_can_reload() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn the_start_limit_has_a_way_out() {
     let text = "[Unit]\nStartLimitBurst=2\nStartLimitIntervalSec=1h\n[Service]\nExecStart=/bin/false\n";
     let systemd = with_units(&[("rw-limit.service", text)]).await;
@@ -148,7 +148,7 @@ async fn the_start_limit_has_a_way_out() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn unit_files_are_switched_and_say_whether_that_was_needed() {
     let static_unit = "[Service]\nExecStart=/bin/sleep infinity\n";
     let systemd = with_units(&[("rw-en.service", SLEEPER), ("rw-static.service", static_unit)]).await;
@@ -179,7 +179,7 @@ fn task(of: &str, script: &str) -> Task {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn tasks_end_as_they_end() {
     let systemd = with_units(&[]).await;
     let run = async |task: &Task| systemd.run(task).await.unwrap();
@@ -214,7 +214,7 @@ async fn tasks_end_as_they_end() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn arguments_and_environment_arrive_to_the_letter() {
     let systemd = with_units(&[]).await;
     let mut task = Task::new(
@@ -232,7 +232,7 @@ async fn arguments_and_environment_arrive_to_the_letter() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn a_task_outlives_who_started_it_and_runs_once() {
     let systemd = with_units(&[]).await;
     let task = task("long", "echo begun; while ! test -e /run/rw-go; do sleep 0.1; done; echo over; exit 4");
@@ -257,7 +257,7 @@ async fn a_task_outlives_who_started_it_and_runs_once() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn the_journal_of_a_unit_is_readable() {
     let text = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'for n in 1 2 3; do printf \"\\\\033[1mline %%s\\\\n\" $$n; done'\n";
     let systemd = with_units(&[("rw-log.service", text)]).await;
@@ -272,7 +272,7 @@ async fn the_journal_of_a_unit_is_readable() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn a_watch_sees_units_come_change_and_go() {
     let systemd = with_units(&[]).await;
     let unit = name("rw-new.service");
@@ -305,7 +305,7 @@ async fn a_watch_sees_units_come_change_and_go() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn a_quiet_watch_costs_systemd_nothing() {
     let systemd = with_units(&[("rw-idle.service", SLEEPER)]).await;
     let mut watch = systemd.watch([name("rw-idle.service"), name("rw-nowhere.service")]);
@@ -326,7 +326,7 @@ async fn a_quiet_watch_costs_systemd_nothing() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn the_bus_and_systemd_itself_may_restart() {
     let systemd = with_units(&[("rw-stay.service", SLEEPER), ("rw-go.service", SLEEPER)]).await;
     for unit in ["rw-stay.service", "rw-go.service"] {
@@ -353,7 +353,7 @@ async fn the_bus_and_systemd_itself_may_restart() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn a_job_in_flight_when_systemd_goes_is_never_guessed() {
     let slow = "[Service]\nType=notify\nTimeoutStartSec=30\nExecStart=/bin/sleep infinity\n";
     let systemd = with_units(&[("rw-flight.service", slow)]).await;
@@ -372,7 +372,7 @@ async fn a_job_in_flight_when_systemd_goes_is_never_guessed() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn a_stranger_may_look_and_not_touch() {
     let unit = name("rw-foreign.service");
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -404,7 +404,7 @@ async fn a_stranger_may_look_and_not_touch() {
 }
 
 #[tokio::test]
-#[ignore = "in the container"]
+#[ignore = "runs in the container that `container` boots; `cargo xtask test` brings it"]
 async fn latencies_are_small() {
     let systemd = with_units(&[("rw-quick.service", SLEEPER)]).await;
     let unit = name("rw-quick.service");
