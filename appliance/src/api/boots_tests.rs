@@ -1,11 +1,9 @@
 //! How a machine booted, from the packets it sent to what the local API says of it.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use fleet::Event;
 use fleet::network::{Noticed, Sighting};
-use pxe::dhcp::{Arrival, Door};
 use pxe::files::{StoreFile, Transport};
 use pxe::trace::{By, End, Fetch, What};
 use serde_json::Value;
@@ -17,7 +15,8 @@ use crate::listen::ListenerState;
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
 use crate::netboot::Netboot;
-use crate::writer::tests::{MAC, OURS, State, ip, mac, state};
+use crate::writer::Packet;
+use crate::writer::tests::{MAC, OURS, State, ip, mac, packet, state};
 
 const UUID: [u8; 17] =
     [0, 0x44, 0x45, 0x4c, 0x4c, 0x42, 0, 0x10, 0x35, 0x80, 0x52, 0xb4, 0xc0, 0x4f, 0x4a, 0x31, 0x32];
@@ -37,17 +36,8 @@ impl Machine {
 
     /// A DHCP message with these options, through what the listener calls.
     async fn dhcp(&self, state: &State, kind: u8, options: &[(u8, &[u8])]) -> DhcpAnswer {
-        let mut bytes = vec![0; 236];
-        bytes[..3].copy_from_slice(&[1, 1, 6]);
-        bytes[28..34].copy_from_slice(&self.mac);
-        bytes.extend([99, 130, 83, 99, 53, 1, kind]);
-        for (code, value) in options {
-            bytes.extend([*code, u8::try_from(value.len()).unwrap()]);
-            bytes.extend(*value);
-        }
-        bytes.push(255);
-        let arrival = Arrival { door: Door::Lan, source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68) };
-        let packet = DhcpIn { interface: Arc::from("rw0"), address: OURS, arrival, bytes };
+        let Packet { interface, bytes, arrival } = packet(self.mac, kind, options);
+        let packet = DhcpIn { interface, address: OURS, arrival, bytes };
         let (_, question) = self.netboot.read(packet).unwrap();
         let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
         state.core.ask(vec![question], &answers).await;

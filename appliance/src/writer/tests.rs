@@ -94,7 +94,8 @@ pub(crate) fn mac(octets: [u8; 6]) -> Mac {
     Mac::new(octets).unwrap()
 }
 
-fn packet(mac: [u8; 6], kind: u8, options: &[(u8, &[u8])]) -> Packet {
+/// A DHCP message of a client with these options.
+pub(crate) fn packet(mac: [u8; 6], kind: u8, options: &[(u8, &[u8])]) -> Packet {
     let mut bytes = vec![0; 236];
     bytes[..3].copy_from_slice(&[1, 1, 6]);
     bytes[28..34].copy_from_slice(&mac);
