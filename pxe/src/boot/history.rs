@@ -12,7 +12,7 @@
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
-use super::past::{BACK_SECONDS, Came, Past, Trail};
+use super::past::{Came, Past, Trail};
 use super::{BootPath, Choice, Loader, LocalBoot, Stage};
 use crate::dhcp::{Arrival, BootFile, Door, Network, Reply, ReplyKind, Request};
 use crate::{Mac, Time};
@@ -158,14 +158,15 @@ impl History {
 
     /// The machine has fetched its script, which starts its own disk.
     pub fn sent_to_disk(&mut self, mac: Mac, now: Time) -> Rows {
-        let rows = self.came(mac, Came::Done, now);
         if !self.machines.contains_key(&mac) {
-            return rows;
+            return Rows::new();
         }
-        self.change(mac, |past| {
+        let mut rows = self.came(mac, Came::Done, now);
+        rows.extend(self.change(mac, |past| {
             let stage = past.trails.iter().max_by_key(|trail| trail.at).map(|trail| trail.stage);
             past.send(stage, now);
-        })
+        }));
+        rows
     }
 
     /// An agent of the machine is heard, in the ramdisk or on its disk.
@@ -184,7 +185,8 @@ impl History {
 
     fn came(&mut self, mac: Mac, how_far: Came, now: Time) -> Rows {
         let Some(past) = self.machines.get(&mac) else { return Rows::new() };
-        let fresh = |trail: &Trail| trail.came < how_far && now.seconds_since(trail.at) <= BACK_SECONDS;
+        let credited = past.under_way(now);
+        let fresh = |trail: &Trail| trail.came < how_far && credited.contains(&trail.stage);
         let moved: Vec<(Stage, Choice, Time)> = past
             .trails
             .iter()

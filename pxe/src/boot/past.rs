@@ -83,6 +83,19 @@ impl Past {
         sent && self.trails.iter().all(|trail| trail.came == Came::Done)
     }
 
+    /// The stages of the boot that is under way: the last that was handed something, and when that was iPXE, the one before
+    /// that brought it. What was handed to an earlier entry of the same boot order came to nothing.
+    pub(super) fn under_way(&self, now: Time) -> Vec<Stage> {
+        let recent = |trail: &&Trail| now.seconds_since(trail.at) <= BACK_SECONDS;
+        let last = |among: &dyn Fn(&Stage) -> bool| {
+            let trails = self.trails.iter().filter(recent).filter(|trail| among(&trail.stage));
+            trails.max_by_key(|trail| trail.at).map(|trail| trail.stage)
+        };
+        let newest = last(&|_| true);
+        let brought = newest.filter(|stage| stage.ipxe).and_then(|_| last(&|stage| !stage.ipxe));
+        newest.into_iter().chain(brought).collect()
+    }
+
     pub(super) fn way(&self) -> LocalBoot {
         self.sent.as_ref().map_or(LocalBoot::default(), |sent| sent.way)
     }

@@ -133,8 +133,11 @@ impl Case<'_> {
     /// A machine asks to keep the address that it has from us. It is answered whoever else is on the network: a lease that
     /// we let run out would be taken over by the other server.
     fn renews(&self) -> bool {
-        let Request { kind, server_id, ciaddr, .. } = *self.request;
-        let held = self.leases.get(self.request.mac).filter(|lease| lease.ip == ciaddr);
+        let Request { kind, server_id, ciaddr, requested, .. } = *self.request;
+        // INIT-REBOOT has it in option 50, RENEWING and REBINDING in ciaddr (RFC 2131, 4.3.2).
+        let own = Some(ciaddr).filter(|address| !address.is_unspecified()).or(requested);
+        let held = self.leases.get(self.request.mac).filter(|lease| Some(lease.ip) == own);
+        let held = held.filter(|lease| self.policy.subnet.contains(&lease.ip));
         let runs = held.is_some_and(|lease| lease.state == LeaseState::Bound && lease.expires > self.now);
         kind == Kind::Request && server_id.is_none() && runs
     }

@@ -70,9 +70,9 @@ pub enum Stance {
     /// There is none, or it does not matter.
     #[default]
     Serve,
-    /// It is not known yet: nobody is answered before that.
+    /// It is not known yet: nobody is answered before that, but who asks to keep what it has from us.
     Listening,
-    /// There is one, and so nobody is answered.
+    /// There is one, and so nobody is answered, but who asks to keep what it has from us.
     Paused(Ipv4Addr),
     /// There is one, and addresses are left to it: [`Policy::proxy`] is set.
     Proxy,
@@ -124,13 +124,6 @@ impl Network {
             local,
             relayed: Vec::new(),
         }
-    }
-
-    /// The same network, beside another DHCP server on the interface's own subnet. Whom to answer stays as it is.
-    #[must_use]
-    pub fn with_proxy(mut self) -> Network {
-        self.local.proxy = true;
-        self
     }
 
     /// Every subnet, the interface's own first.

@@ -3,10 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use pxe::BootPath;
-use pxe::dhcp::{Arrival, Decision, Door, Kind, Mode, ReplyKind, Why};
+use pxe::dhcp::{Arrival, Decision, Door, Kind, Mode, Policy, Pool, ReplyKind, Stance, Why};
 
 use crate::clients::{bios_rom, ipxe_efi, ipxe_rom, ipxe_undionly, networkd, ovmf_http, ovmf_pxe};
-use crate::wire::{Answer, Packet, SERVER, Server, broadcast, ip, mac, replied};
+use crate::wire::{Answer, Packet, SERVER, Server, broadcast, ip, mac, policy, replied};
 
 fn server() -> Server {
     let mut server = Server::new();
@@ -106,7 +106,7 @@ fn only_known_machines_also_beside_another_server() {
 fn switching_over_and_back_moves_nobody() {
     let mut server = Server::new();
     assert_eq!(server.address_of(mac(5)), ip(100));
-    server.policy = server.network().with_proxy().local;
+    server.policy.proxy = true;
     let mut renew = networkd(mac(5), 3);
     renew.ciaddr = ip(100);
     let renewed = replied(server.hear(&renew));
@@ -116,4 +116,45 @@ fn switching_over_and_back_moves_nobody() {
     assert_eq!(replied(server.hear(&ovmf_pxe(mac(6), 1))).address, None);
     server.policy.proxy = false;
     assert_eq!((server.address_of(mac(6)), server.address_of(mac(5))), (ip(101), ip(100)));
+}
+
+/// While another server is there, or may be, a machine may go on with what it has from us, and nothing else is said.
+#[test]
+fn only_what_runs_is_kept_up_while_a_network_pauses() {
+    let relay = Ipv4Addr::new(10, 78, 0, 254);
+    let far = Policy {
+        subnet: "10.78.0.0/24".parse().unwrap(),
+        relay: Some(relay),
+        pools: vec![Pool { first: Ipv4Addr::new(10, 78, 0, 100), last: Ipv4Addr::new(10, 78, 0, 109) }],
+        ..policy()
+    };
+    for (stance, why) in [(Stance::Listening, Why::Listening), (Stance::Paused(ip(9)), Why::Foreign(ip(9)))] {
+        let mut server = Server { relayed: vec![far.clone()], ..Server::new() };
+        let own = server.address_of(mac(5));
+        server.stance = stance;
+        let renewing = |ciaddr| Packet { ciaddr, ..networkd(mac(5), 3) };
+        let rebooting = |address: Ipv4Addr| networkd(mac(5), 3).with(50, address.octets());
+        for packet in [renewing(own), rebooting(own)] {
+            let reply = replied(server.hear(&packet));
+            assert_eq!((reply.kind, reply.address), (ReplyKind::Ack, Some(own)), "{stance:?}");
+        }
+        let silent = [
+            ovmf_pxe(mac(5), 1),
+            ovmf_pxe(mac(6), 1),
+            rebooting(own).with(54, SERVER.octets()),
+            renewing(ip(101)),
+            rebooting(ip(101)),
+            Packet { ciaddr: own, ..networkd(mac(5), 8) },
+            Packet { ciaddr: own, ..networkd(mac(6), 3) },
+        ];
+        for packet in silent {
+            assert_eq!(server.hear(&packet), Decision::Ignore(why), "{packet:?}");
+        }
+        let at_4011 = Arrival { door: Door::Proxy, source: SocketAddrV4::new(own, 4011) };
+        assert_eq!(server.hear_at(&ovmf_pxe(mac(5), 3), at_4011), Decision::Ignore(why));
+        let through = Packet { giaddr: relay, ..ovmf_pxe(mac(7), 1) };
+        assert_eq!(replied(server.hear(&through)).kind, ReplyKind::Offer, "another network");
+        server.now = server.now.plus_seconds(u64::from(server.policy.lease_seconds));
+        assert_eq!(server.hear(&renewing(own)), Decision::Ignore(why), "its time is over");
+    }
 }

@@ -201,6 +201,21 @@ fn stages_of_one_boot_are_kept_apart() {
     }
 }
 
+/// Firmware that gives one entry of its boot order up and goes on with the next: what brings it on was the next one's.
+#[test]
+fn an_entry_that_came_to_nothing_is_not_credited_with_the_next() {
+    let mut lab = Lab::new();
+    for expected in [SHIM, SHIM, SNPONLY] {
+        assert_eq!(lab.boot(ovmf_pxe), expected);
+        lab.wait(60);
+        lab.boot(ovmf_http);
+        lab.history.fetched(mac(5), lab.server.now);
+        lab.history.scripted(mac(5), lab.server.now);
+        lab.history.arrived(mac(5), lab.server.now);
+        lab.wait(240);
+    }
+}
+
 /// Beside another server an offer may be ignored because of its form: the other form is tried before another loader.
 #[test]
 fn an_offer_that_is_ignored_is_made_in_the_other_form() {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use proptest::prelude::*;
 use pxe::dhcp::{
-    Arrival, Decision, Door, Lease, LeaseState, Mode, Policy, Pool, Reply, ReplyKind, VendorClass,
+    Arrival, Decision, Door, Lease, LeaseState, Mode, Policy, Pool, Reply, ReplyKind, Stance, VendorClass,
 };
 use pxe::{Mac, Time};
 
@@ -41,6 +41,7 @@ enum Happening {
     Wait(u64),
     Mode(Mode),
     Proxy(bool),
+    Stance(Stance),
 }
 
 fn any_address() -> impl Strategy<Value = Ipv4Addr> {
@@ -128,6 +129,8 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         3 => prop_oneof![1_u64..90, 1_000_u64..5_000, 80_000_u64..90_000].prop_map(Happening::Wait),
         1 => prop::sample::select(vec![Mode::Full, Mode::KnownOnly, Mode::Off]).prop_map(Happening::Mode),
         1 => any::<bool>().prop_map(Happening::Proxy),
+        1 => prop::sample::select(vec![Stance::Serve, Stance::Serve, Stance::Listening, Stance::Paused(ip(9))])
+            .prop_map(Happening::Stance),
     ]
 }
 
@@ -162,6 +165,7 @@ fn happen(server: &mut Server, told: &mut Told, happening: &Happening) {
             server.relayed[0].mode = *mode;
         }
         Happening::Proxy(on) => server.policy.proxy = *on,
+        Happening::Stance(stance) => server.stance = *stance,
         Happening::SetAddress(mac, address) => {
             let network = server.network();
             let Some(policy) = network.subnet_of(*address) else { return };
@@ -196,10 +200,11 @@ fn heard(server: &mut Server, told: &mut Told, packet: &Packet, arrival: Arrival
     assert_ne!(mode, Mode::Off, "answered though DHCP is off");
     assert!(mode == Mode::Full || !stranger, "a stranger was answered: {packet:?}");
     let policy = network.policy(&request, *arrival.source.ip()).expect("answered for a network that is none");
+    let silent = server.stance != Stance::Serve && policy.relay.is_none();
     let runs_elsewhere = runs.is_some_and(|address| !policy.subnet.contains(&address));
     match decision {
         Decision::Record { lease, .. } => {
-            assert!(!policy.proxy, "recorded what is another server's");
+            assert!(!policy.proxy && !silent, "recorded what is another server's");
             told.uses.retain(|_, (user, _)| *user != sender);
             if lease.quarantine.is_some() {
                 told.own.remove(&sender);
@@ -212,6 +217,7 @@ fn heard(server: &mut Server, told: &mut Told, packet: &Packet, arrival: Arrival
             // Only what runs is kept up.
             let kept = runs.is_some() && reply.address == runs && reply.kind == ReplyKind::Ack;
             assert!(!policy.proxy || !promised || kept, "an address beside another server");
+            assert!(!silent || kept, "an answer where another server may be");
             assert_eq!(reply.boot.is_some(), request.boots() && reply.kind != ReplyKind::Nak);
             let Some(address) = reply.address else { return };
             assert!(policy.is_for_clients(address), "{address} is nobody's, or of another network");

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use pxe::dhcp::{Arrival, Decision, Door, Leases, Machine, Network, Policy, Pool, Reply, Request, decide};
+use pxe::dhcp::{
+    Arrival, Decision, Door, Leases, Machine, Network, Policy, Pool, Reply, Request, Stance, decide,
+};
 use pxe::{HttpBase, Mac, Time};
 
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -120,6 +122,7 @@ pub(crate) fn broadcast() -> Arrival {
 /// A server as the shell would be: decides, commits, sends.
 pub(crate) struct Server {
     pub(crate) policy: Policy,
+    pub(crate) stance: Stance,
     /// Subnets behind relays.
     pub(crate) relayed: Vec<Policy>,
     /// Machines that an operator has admitted.
@@ -131,11 +134,19 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new() -> Server {
         let (relayed, known) = (vec![], BTreeSet::new());
-        Server { policy: policy(), relayed, known, leases: Leases::default(), now: NOW }
+        Server {
+            policy: policy(),
+            stance: Stance::Serve,
+            relayed,
+            known,
+            leases: Leases::default(),
+            now: NOW,
+        }
     }
 
     pub(crate) fn network(&self) -> Network {
-        Network { relayed: self.relayed.clone(), ..Network::single("rw0", self.policy.clone()) }
+        let (stance, relayed) = (self.stance, self.relayed.clone());
+        Network { stance, relayed, ..Network::single("rw0", self.policy.clone()) }
     }
 
     pub(crate) fn machine(&self, mac: Mac) -> Machine {

@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use pxe::boot::History;
 use pxe::dhcp::{
-    Arrival, Decision, Door, Lease, Leases, Machine, Mode, Network, Policy, Pool, Reply, ReplyKind, Request,
-    VendorClass, decide,
+    Arrival, Decision, Door, Lease, LeaseState, Leases, Machine, Mode, Network, Policy, Pool, Reply,
+    ReplyKind, Request, Stance, VendorClass, decide,
 };
 use pxe::{HttpBase, Mac, Time};
 
@@ -105,6 +105,10 @@ impl Server {
     /// Takes one step; whether a packet was answered.
     fn step(&mut self, input: &mut Input<'_>) -> bool {
         match input.byte() % 16 {
+            8 => {
+                let stances = [Stance::Serve, Stance::Listening, Stance::Paused(ip(9))];
+                self.network.stance = input.one_of(&stances, Stance::Serve);
+            }
             9 => self.network.local.proxy = !self.network.local.proxy,
             10 => self.switch(input.one_of(&[Mode::Full, Mode::KnownOnly, Mode::Off], Mode::Full)),
             11 => self.set_address(mac(input.byte()), ip(input.byte())),
@@ -153,6 +157,8 @@ impl Server {
             local: (request.mac == mac(4)).then(|| self.history.local(&request, self.now)),
         };
         let known = admitted || pinned || request.vendor == VendorClass::Probe;
+        let bound = |lease: &&Lease| lease.state == LeaseState::Bound && lease.expires > self.now;
+        let runs = self.leases.get(request.mac).filter(bound).map(|lease| lease.ip);
         match decide(&self.network, &self.leases, machine, &request, arrival, self.now) {
             Decision::Ignore(why) => {
                 assert!(!why.to_string().is_empty(), "a silence without a reason");
@@ -173,6 +179,12 @@ impl Server {
                 for (_, row) in self.history.handed(&request, &reply, self.now) {
                     assert!(row.is_some(), "eight machines are not too many");
                 }
+                // Only what runs is kept up while somebody else may be there.
+                let kept = reply.kind == ReplyKind::Ack && runs.is_some() && reply.address == runs;
+                assert!(
+                    kept || self.may_promise(&request, &reply, arrival),
+                    "an address beside another server"
+                );
                 self.check(&request, &reply, arrival, &quarantined);
                 self.fetch(&request, &reply);
                 true
@@ -222,9 +234,6 @@ impl Server {
         let yiaddr = Some(address(packet, 16)).filter(|address| !address.is_unspecified());
         assert_eq!(yiaddr, reply.address);
         let Some(address) = reply.address else { return };
-        // Only what runs is kept up.
-        let kept = reply.kind == ReplyKind::Ack && request.ciaddr == address && request.server_id.is_none();
-        assert!(!policy.proxy || kept, "an address beside another server");
         assert!(policy.is_for_clients(address), "{address} is nobody's to have");
         assert!(!quarantined.contains(&address), "{address} was in quarantine");
         let elsewhere = |lease: &Lease| !policy.subnet.contains(&lease.ip);
@@ -235,6 +244,14 @@ impl Server {
             self.told.shows_up(request.mac, |own| policy.subnet.contains(&own));
             self.told.acknowledged(request.mac, address, self.now, self.network.local.lease_seconds);
         }
+    }
+
+    /// Beside another server nothing is promised, and while it pauses, or listens whether there is one, nothing is said.
+    fn may_promise(&self, request: &Request, reply: &Reply, arrival: Arrival) -> bool {
+        let policy =
+            self.network.policy(request, *arrival.source.ip()).expect("answered for a network of ours");
+        let silent = matches!(self.network.stance, Stance::Listening | Stance::Paused(_));
+        !(silent && policy.relay.is_none()) && !(policy.proxy && reply.address.is_some())
     }
 
     /// To everybody on the wire, to the relay that asked, or to the client where it is.
