@@ -196,7 +196,10 @@ fn steady(lab: &Lab, rounds: u8) -> Result<Vec<Row>, Box<dyn Error>> {
     let beside = |metric: &str, part: fn(&(Found, f64, f64, f64)) -> f64| {
         Row::beside(&case, metric, "ms", &of(&ours, part), Server::Kea.name(), &of(&kea, part))
     };
+    let bound = of(&ours, |run| count(run.0.bound.len()));
     let mut rows = Vec::new();
+    // The times are those of the clients that were served: a server may not leave out some.
+    rows.extend(Row::at_least(&case, "bound", "servers", f64::from(STEADY * 10), &bound));
     rows.extend(Row::at_most(&case, "p99 from REQUEST to ACK", "ms", P99_MS, &of(&ours, |run| run.2)));
     rows.extend(Row::shown("this disk", "p99 of a sync of 16 KiB", "ms", &syncs));
     rows.extend(beside("median from REQUEST to ACK", |run| run.1));

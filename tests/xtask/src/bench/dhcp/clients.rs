@@ -35,7 +35,7 @@ pub(super) struct Found {
     pub(super) took: Duration,
     /// Who was given which address.
     pub(super) bound: BTreeMap<[u8; 6], Ipv4Addr>,
-    /// From each question to its first answer: what REQUESTs took.
+    /// From each client's first REQUEST to its ACK, those included that it gave up meanwhile.
     pub(super) acks: Vec<Duration>,
     /// From a client's DISCOVER to its ACK.
     pub(super) exchanges: Vec<Duration>,
@@ -106,8 +106,8 @@ struct Client {
     mac: [u8; 6],
     stage: Stage,
     began: Instant,
-    /// When this stage's question was first sent.
-    asked: Instant,
+    /// When it first sent a REQUEST. Beginning anew does not make its wait shorter.
+    asked: Option<Instant>,
     again: Instant,
     wait: Duration,
 }
@@ -171,7 +171,7 @@ impl Play {
                 mac,
                 stage: Stage::Discover,
                 began: now,
-                asked: now,
+                asked: None,
                 again: now + AGAIN,
                 wait: AGAIN,
             };
@@ -223,31 +223,30 @@ impl Play {
 
     fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(reply) = Reply::read(bytes) else { return Ok(()) };
-        if self.loses() {
-            return Ok(());
-        }
+        if self.loses() { Ok(()) } else { self.take(&reply) }
+    }
+
+    fn take(&mut self, reply: &Reply) -> io::Result<()> {
         let now = Instant::now();
         let Some(client) = self.clients.get_mut(reply.index).filter(|client| client.mac == reply.mac) else {
             return Ok(());
         };
         let stage = match (client.stage, reply.kind) {
             (Stage::Discover, OFFER) => {
+                client.asked.get_or_insert(now);
                 Stage::Request { address: reply.address, server: reply.server, tries: 0 }
             }
             (Stage::Request { .. }, NAK) => Stage::Discover,
             (Stage::Request { .. }, ACK) => {
-                self.found.acks.push(now - client.asked);
+                self.found.acks.extend(client.asked.map(|asked| now - asked));
                 self.found.exchanges.push(now - client.began);
                 self.found.bound.insert(client.mac, reply.address);
                 client.stage = Stage::Bound;
                 return Ok(());
             }
-            (stage @ (Stage::Discover | Stage::Request { .. } | Stage::Bound), _) => {
-                client.stage = stage;
-                return Ok(());
-            }
+            _ => return Ok(()),
         };
-        (client.stage, client.asked, client.again, client.wait) = (stage, now, now + AGAIN, AGAIN);
+        (client.stage, client.again, client.wait) = (stage, now + AGAIN, AGAIN);
         self.send(reply.index)
     }
 }
@@ -346,7 +345,7 @@ mod tests {
         let now = Instant::now();
         let stage = Stage::Request { address: Ipv4Addr::new(10, 88, 1, 2), server: [10, 88, 0, 1], tries: 0 };
         let client =
-            Client { mac: [2, 0x72, 0, 0, 0, 7], stage, began: now, asked: now, again: now, wait: AGAIN };
+            Client { mac: [2, 0x72, 0, 0, 0, 7], stage, began: now, asked: None, again: now, wait: AGAIN };
         let mut bytes = packet(7, &client).unwrap();
         assert!(bytes.len() >= 300 && bytes[242] == 3, "{bytes:?}");
         assert_eq!(Reply::read(&bytes), None, "it is a question");
@@ -359,5 +358,37 @@ mod tests {
             (0..bytes.len()).all(|length| Reply::read(&bytes[..length]).is_none_or(|reply| reply.kind == 3))
         );
         assert!(packet(7, &Client { stage: Stage::Bound, ..client }).is_none());
+    }
+
+    #[test]
+    fn beginning_anew_does_not_shorten_the_wait() {
+        // All is lost: nothing leaves this machine.
+        let crowd = Crowd {
+            count: 1,
+            number: 0,
+            every: Duration::ZERO,
+            limit: PATIENCE,
+            lost: 100,
+            way: Way::Relay,
+        };
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (clients, found, start) = (Vec::new(), Found::default(), Instant::now());
+        let mut play = Play { socket, crowd, clients, found, start, dice: 1 };
+        play.begin().unwrap();
+        let mac = play.clients[0].mac;
+        let reply =
+            |kind| Reply { index: 0, mac, kind, address: Ipv4Addr::new(10, 88, 1, 2), server: [10, 88, 0, 1] };
+        play.take(&reply(OFFER)).unwrap();
+        let asked = play.clients[0].asked;
+        for _ in 0..REQUESTS {
+            play.clients[0].again = Instant::now();
+            play.repeat().unwrap();
+        }
+        assert!(asked.is_some() && matches!(play.clients[0].stage, Stage::Discover));
+        thread::sleep(Duration::from_millis(20));
+        play.take(&reply(OFFER)).unwrap();
+        play.take(&reply(ACK)).unwrap();
+        assert_eq!((play.clients[0].asked, play.found.bound.len()), (asked, 1));
+        assert!(play.found.acks[0] >= Duration::from_millis(20), "{:?}", play.found.acks);
     }
 }
