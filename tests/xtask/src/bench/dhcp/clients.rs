@@ -363,21 +363,20 @@ mod tests {
     #[test]
     fn beginning_anew_does_not_shorten_the_wait() {
         // All is lost: nothing leaves this machine.
-        let crowd = Crowd {
-            count: 1,
-            number: 0,
-            every: Duration::ZERO,
-            limit: PATIENCE,
-            lost: 100,
-            way: Way::Relay,
-        };
+        let crowd =
+            Crowd { count: 1, number: 0, every: Duration::ZERO, limit: PATIENCE, lost: 100, way: Way::Relay };
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (clients, found, start) = (Vec::new(), Found::default(), Instant::now());
         let mut play = Play { socket, crowd, clients, found, start, dice: 1 };
         play.begin().unwrap();
         let mac = play.clients[0].mac;
-        let reply =
-            |kind| Reply { index: 0, mac, kind, address: Ipv4Addr::new(10, 88, 1, 2), server: [10, 88, 0, 1] };
+        let reply = |kind| Reply {
+            index: 0,
+            mac,
+            kind,
+            address: Ipv4Addr::new(10, 88, 1, 2),
+            server: [10, 88, 0, 1],
+        };
         play.take(&reply(OFFER)).unwrap();
         let asked = play.clients[0].asked;
         for _ in 0..REQUESTS {

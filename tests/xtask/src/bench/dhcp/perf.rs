@@ -67,8 +67,8 @@ pub(super) fn search(lab: &Lab, server: Server, from: f64, steps: u32) -> Result
         }
         rate = high.map_or(rate * 2.0, |high| f64::midpoint(low, high));
     }
-    if best.rate == 0.0 {
-        // It was lower than the lowest that was tried: that does it no wrong.
+    if best.rate == 0.0 && server != Server::Ours {
+        // It was lower than the lowest that was tried: that does a peer no wrong. What we did not hold is not ours.
         best.rate = high.unwrap_or(from);
     }
     Ok(best)
