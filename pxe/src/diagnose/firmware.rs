@@ -11,7 +11,8 @@ const LISTENS: u64 = 20;
 /// Clients count seconds badly, some with their bytes swapped: more than this is no count.
 const COUNTS: u16 = 240;
 /// DHCP messages within a minute that no firmware needs.
-const STORM: u32 = 24;
+const STORM: u64 = 24;
+const MINUTE: u64 = 60;
 
 pub(super) fn listener_deaf(case: &Case<'_>) -> Option<Hint> {
     let deaf = case.facts.deaf.first()?;
@@ -134,10 +135,16 @@ pub(super) fn modes_flip(case: &Case<'_>) -> Option<Hint> {
     )
 }
 
+/// How often a step came within a minute. What repeats itself is kept as one step that may be hours long: of that only
+/// the mean is known.
+fn a_minute(step: &Step) -> u64 {
+    u64::from(step.times) * MINUTE / step.last().seconds_since(step.at).max(MINUTE)
+}
+
 pub(super) fn retry_storm(case: &Case<'_>) -> Option<Hint> {
     let last = case.last.ended();
-    let recent = case.dhcp().filter(|(step, _)| last.seconds_since(step.last()) <= 60);
-    let count: u32 = recent.map(|(step, _)| step.times).fold(0, u32::saturating_add);
+    let recent = case.dhcp().filter(|(step, _)| last.seconds_since(step.last()) <= MINUTE);
+    let count: u64 = recent.map(|(step, _)| a_minute(step)).sum();
     if count < STORM {
         return None;
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pxe::Time;
 use pxe::diagnose::{Certainty, Facts, Finding, MOST_FINDINGS, RULES, diagnose};
-use pxe::trace::{Stage, What};
+use pxe::trace::{Stage, Step, What};
 
 use crate::corpus::{BEGIN, cases, trace};
 
@@ -64,6 +64,27 @@ fn a_break_is_not_seen_before_its_time_and_stays() {
             case.name
         );
     }
+}
+
+#[test]
+fn a_storm_is_what_comes_within_a_minute_not_what_came_in_all() {
+    let stranger = cases().into_iter().find(|case| case.name == "stranger-for-an-hour").unwrap();
+    let storms = |times: u64, every: u64| {
+        let again = |n: u64| Step { at: Time(BEGIN + n * every), ..stranger.steps[0].clone() };
+        let steps: Vec<_> = (0..times).map(again).collect();
+        let trace = trace(&steps);
+        assert_eq!(trace.len(), 1, "a silence that repeats itself is one step");
+        let found = diagnose(&trace, &stranger.facts, again(times).at);
+        found.into_iter().find(|finding| finding.rule == "retry-storm").map(|finding| finding.what)
+    };
+    let heard = |count: u64| Some(format!("it sends DHCP without pause: {count} messages within a minute"));
+    assert_eq!(storms(121, 30_000), None);
+    assert_eq!(storms(23, 2_000), None);
+    assert_eq!(storms(24, 2_000), heard(24));
+    assert_eq!(storms(40, 1_000), heard(40));
+    assert_eq!(storms(1_801, 2_000), heard(30));
+    let whole = diagnose(&trace(&stranger.steps), &stranger.facts, stranger.now);
+    assert_eq!(ids(&whole), ["stranger-not-answered"]);
 }
 
 #[test]
