@@ -178,17 +178,36 @@ pub fn unpack(package: &str, dir: &Path) -> Result<(), PrerequisiteError> {
     let fetched = dir.join(format!("{package}.deb"));
     let at = |source| PrerequisiteError::Place { path: dir.to_path_buf(), source };
     let work = dir.join(package);
-    fs::create_dir_all(&work).map_err(at)?;
+    let download = || -> Result<(), PrerequisiteError> {
+        emptied(&work).map_err(at)?;
+        Ok(apt().args(["download", package]).dir(&work).read().map(drop)?)
+    };
     say::step(&format!("apt-get download {package}"), || {
-        let download = || apt().args(["download", package]).dir(&work).read();
         // Its lists may be older than the mirror, or not there.
-        download().or_else(|_| apt().arg("update").read().and_then(|_| download()))
+        download().or_else(|_| apt().arg("update").read().map_err(Into::into).and_then(|_| download()))
     })?;
-    // apt names it by its version, which it alone knows.
-    let file = fs::read_dir(&work).map_err(at)?.next().ok_or(io::ErrorKind::NotFound.into()).flatten();
-    fs::rename(file.map_err(at)?.path(), &fetched).map_err(at)?;
+    fs::rename(only_file(&work).map_err(at)?, &fetched).map_err(at)?;
+    fs::remove_dir_all(&work).map_err(at)?;
     Tool::new("dpkg-deb").arg("-x").arg(&fetched).arg(dir).read()?;
     fs::write(done, "").map_err(at)
+}
+
+/// A folder with nothing in it: what an attempt that was cut off has left must not be taken for a package.
+fn emptied(folder: &Path) -> io::Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)
+}
+
+/// What apt has put into a folder: it names a package by its version, which it alone knows.
+fn only_file(folder: &Path) -> io::Result<PathBuf> {
+    let mut files = fs::read_dir(folder)?;
+    let file = files.next().ok_or(io::ErrorKind::NotFound)??.path();
+    match files.next() {
+        None => Ok(file),
+        Some(_) => Err(io::Error::other("more than one file was downloaded")),
+    }
 }
 
 fn apt() -> Tool {
@@ -273,6 +292,20 @@ mod tests {
         ] {
             assert_eq!(major(version), wanted, "{version}");
         }
+    }
+
+    #[test]
+    fn only_what_was_just_downloaded_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("package");
+        emptied(&folder).unwrap();
+        assert_eq!(only_file(&folder).unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::write(folder.join("old.deb"), "").unwrap();
+        fs::write(folder.join("new.deb"), "").unwrap();
+        only_file(&folder).unwrap_err();
+        emptied(&folder).unwrap();
+        fs::write(folder.join("new.deb"), "").unwrap();
+        assert_eq!(only_file(&folder).unwrap(), folder.join("new.deb"));
     }
 
     #[test]

@@ -21,7 +21,6 @@ use serde::Deserialize;
 
 use super::{Report, Row};
 use crate::cargo::cargo;
-use crate::tool::Tool;
 use crate::{interrupt, place, prerequisites, say};
 use clients::{Crowd, Found, Way};
 use lab::{Lab, Running, Server};
@@ -48,7 +47,10 @@ pub fn run(quick: bool) -> Result<String, Box<dyn Error>> {
     prerequisites::install(prerequisites::BENCH_DHCP)?;
     let dir = place::target().join("bench/dhcp");
     fs::create_dir_all(&dir)?;
-    let lab = Lab::up(&dir, daemon()?, kea(&dir)?)?;
+    let peers = dir.join("peers");
+    // Unpacked and not installed: its package would start it.
+    prerequisites::unpack("kea-dhcp4-server", &peers)?;
+    let lab = Lab::up(&dir, daemon()?, peers.join("usr/sbin/kea-dhcp4"))?;
     let rounds = if quick { 1 } else { 3 };
     let mut rows = storms(&lab, rounds)?;
     rows.extend(steady(&lab, rounds)?);
@@ -60,25 +62,9 @@ pub fn run(quick: bool) -> Result<String, Box<dyn Error>> {
 }
 
 fn daemon() -> Result<PathBuf, Box<dyn Error>> {
-    let build = cargo(["build", "--profile", "ship", "-p", "appliance", "--bin", "rackwright"]);
+    let build = cargo(["build", "--profile", "ship", "--locked", "-p", "appliance", "--bin", "rackwright"]);
     say::step("building the daemon as it ships", || build.show())?;
     Ok(place::target().join("ship/rackwright"))
-}
-
-/// Kea's server, unpacked and not installed: its package would start it.
-fn kea(dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let root = dir.join("kea-dhcp4-server");
-    let program = root.join("usr/sbin/kea-dhcp4");
-    if !program.exists() {
-        let packages = dir.join("packages");
-        fs::create_dir_all(&packages)?;
-        say::step("apt-get download kea-dhcp4-server", || {
-            Tool::new("apt-get").args(["-q", "download", "kea-dhcp4-server"]).dir(&packages).read()
-        })?;
-        let package = fs::read_dir(&packages)?.next().ok_or("apt-get downloaded nothing")??.path();
-        Tool::new("dpkg").arg("-x").arg(package).arg(&root).read()?;
-    }
-    Ok(program)
 }
 
 /// Waits until a server answers.
