@@ -263,8 +263,7 @@ impl Drop for Rack {
         let ledger = self.ledger().clone();
         ledger.sweep();
         if !ledger.remove_dir {
-            // What is worth a look are the logs; a root file system of half a gigabyte is not.
-            let _ = fs::remove_dir_all(ledger.dir.join("controller/root"));
+            forget_roots(&ledger.dir);
             say::line(&format!("    logs and disks of the rack are in {}", ledger.dir.display()));
         }
     }
@@ -274,6 +273,16 @@ impl Drop for Rack {
 fn unused_id() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("rack{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Removes the root file systems of a rack's controller and hosts: what is worth a look are the logs, half a gigabyte of
+/// each is not.
+fn forget_roots(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        // Most have none.
+        let _ = fs::remove_dir_all(entry.path().join("root"));
+    }
 }
 
 /// Removes the directories of past racks but the newest few, and never one that a ledger names.

@@ -140,12 +140,6 @@ impl Container {
     pub(super) fn leave(&mut self) {
         self.nspawn.leave();
     }
-
-    /// Where its root file system is, seen from here.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.setup.root
-    }
 }
 
 /// `argv` as a command inside the container whose init is `leader`.

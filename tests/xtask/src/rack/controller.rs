@@ -197,16 +197,6 @@ impl Controller {
         self.run(&argv)
     }
 
-    /// Gives the daemon another configuration and starts it again.
-    ///
-    /// # Errors
-    /// The file can't be written, systemd said no, or the daemon does not answer.
-    pub fn configure(&self, config: &str) -> Result<(), ControllerError> {
-        write(&self.container.root().join("etc/rackwright").join(CONFIG_FILE), config)?;
-        self.run(&["systemctl", "restart", "rackwright.service"])?;
-        self.wait_ready(Duration::from_secs(60))
-    }
-
     /// Kills the daemon as a crash would, with no chance to say goodbye; systemd starts it again.
     ///
     /// # Errors

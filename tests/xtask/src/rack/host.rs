@@ -44,7 +44,7 @@ pub enum HostError {
     /// A file of a system of its own.
     #[error("preparing {}", path.display())]
     Prepare {
-        /// Its root.
+        /// Its folder, or its root in there.
         path: PathBuf,
         /// What the kernel said.
         source: std::io::Error,
@@ -164,13 +164,15 @@ impl Host {
         template: &Path,
         prepare: impl FnOnce(&Path) -> std::io::Result<()>,
     ) -> Result<Container, HostError> {
-        let root = self.dir.join(&self.name);
+        let dir = self.dir.join(&self.name);
+        let root = dir.join("root");
+        std::fs::create_dir(&dir).map_err(|source| HostError::Prepare { path: dir.clone(), source })?;
         let copy = Tool::new("cp").args(["-a", "--reflink=auto"]).arg(template).arg(&root);
         copy.read().map_err(|source| self.failed(source))?;
         prepare(&root).map_err(|source| HostError::Prepare { path: root.clone(), source })?;
         let setup = container::Setup {
             name: self.namespace(),
-            log: self.dir.join(format!("{}-console.log", self.name)),
+            log: dir.join("console.log"),
             namespace: self.namespace(),
             binds: Vec::new(),
             lifetime: self.lifetime,
@@ -214,12 +216,6 @@ impl Program {
     #[must_use]
     pub fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Where that is.
-    #[must_use]
-    pub fn log(&self) -> &Path {
-        &self.log
     }
 
     /// That it still runs.
