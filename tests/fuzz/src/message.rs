@@ -125,7 +125,7 @@ pub(crate) fn job_seeds() -> Vec<Vec<u8>> {
     };
     let image = format!(
         r#"{{"task":"image","job":"{job}","image":"{digest}","signer":"{digest}","target":{{"disk":"serial:QM1",
-        "model":"QEMU","bytes":8589934592,"expect":{{"expect":"content","digest":"{digest}"}}}},"resume":false}}"#
+        "model":"QEMU","bytes":8589934592,"expect":{{"expect":"content","digest":"{digest}"}}}}}}"#
     );
     let all = [
         envelope(&image),

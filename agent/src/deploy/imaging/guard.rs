@@ -209,13 +209,13 @@ mod tests {
     fn a_rebuild_needs_a_disk_of_ours_and_a_job_that_has_begun_its_own_seed() {
         let disks = [disk("A")];
         choose(&disks, &job(Expectation::Own), own, never).unwrap();
-        let mut resumed = job(Expectation::Content { digest: Digest::of(b"long gone") });
-        let told = choose(&disks, &resumed, none, never).unwrap_err();
+        let mut begun = job(Expectation::Content { digest: Digest::of(b"long gone") });
+        let told = choose(&disks, &begun, none, never).unwrap_err();
         assert!(matches!(told, Unsafe::Content { .. }), "{told}");
-        choose(&disks, &resumed, none, |_| true).unwrap();
+        choose(&disks, &begun, none, |_| true).unwrap();
         choose(&disks, &job(Expectation::Own), none, |_| true).unwrap();
-        resumed.target.bytes += 1;
-        choose(&disks, &resumed, none, |_| true).unwrap_err();
+        begun.target.bytes += 1;
+        choose(&disks, &begun, none, |_| true).unwrap_err();
     }
 
     #[test]
