@@ -54,10 +54,8 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
     // Before the state is read, the interface touched or the control socket replaced: they are another's otherwise.
     let _lock = Lock::take(&paths.state).map_err(Fatal::of)?;
     let (stopper, stop) = watch::channel(false);
-    let mut places = Vec::new();
-    for provision in &config.provision {
-        places.push(networks::prepare(provision).await?);
-    }
+    // Together: one whose interface does not come keeps the others waiting no longer than itself.
+    let places = futures_util::future::try_join_all(config.provision.iter().map(networks::prepare)).await?;
     let (daemon, writer) = Daemon::build(&paths, &config)?;
     let mut tasks = JoinSet::new();
     let listeners = daemon.listen(&paths, &config, &places, &stop, &mut tasks)?;
@@ -78,16 +76,18 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
         own,
     };
     let socket = paths.socket.clone();
-    let serving = tokio::spawn(async move { api.serve(&socket).await });
+    let mut serving = tokio::spawn(async move { api.serve(&socket).await });
     tell_systemd("READY=1");
     let interfaces = places.iter().map(|place| place.interface.as_str()).collect::<Vec<_>>().join(" ");
     tracing::info!(site = config.site.as_str(), interfaces, "the controller is up");
     let ended = tokio::select! {
         () = told_to_stop() => Ok(()),
-        failed = serving => Err(Fatal(format!("the control socket {} failed: {failed:?}", paths.socket.display()))),
+        failed = &mut serving => Err(Fatal(format!("the control socket {} failed: {failed:?}", paths.socket.display()))),
     };
     tell_systemd("STOPPING=1");
     stopper.send_replace(true);
+    // It has a way in to the writer.
+    serving.abort();
     drop(tokio::time::timeout(Duration::from_secs(5), tasks.join_all()).await);
     drop(daemon);
     // The writer ends when the last way in is gone; a batch in flight is committed first.

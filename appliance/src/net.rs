@@ -160,9 +160,13 @@ impl Net {
     /// # Errors
     /// [`NetError::Kernel`].
     pub async fn look(&self, interface: &str) -> Result<Option<Link>, NetError> {
+        Ok(self.message(interface).await?.map(link))
+    }
+
+    async fn message(&self, interface: &str) -> Result<Option<LinkMessage>, NetError> {
         let mut links = std::pin::pin!(self.handle.link().get().match_name(interface.to_owned()).execute());
         match links.try_next().await {
-            Ok(message) => Ok(message.map(link)),
+            Ok(message) => Ok(message),
             Err(e) if errno(&e) == Some(ENODEV) => Ok(None),
             Err(e) => Err(fault("looking at", interface)(e)),
         }
@@ -326,9 +330,12 @@ fn link(message: LinkMessage) -> Link {
         } else if let LinkAttribute::Mtu(mtu) = attribute {
             link.mtu = mtu;
         } else if let LinkAttribute::Address(bytes) = attribute {
-            let pairs = bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>();
-            link.mac = pairs.join(":").parse().ok();
+            link.mac = hardware_address(&bytes);
         }
     }
     link
+}
+
+fn hardware_address(bytes: &[u8]) -> Option<HardwareAddress> {
+    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":").parse().ok()
 }

@@ -28,6 +28,7 @@ mod standing;
 mod taken;
 mod why;
 
+pub use allocate::Room;
 pub use client::{Arch, Hostname, Ipxe, Uuid, VendorClass};
 pub use decide::{Arrival, Decision, Door, Reply, ReplyKind, decide};
 pub use lease::{AddressError, BadLeases, Lease, LeaseChange, LeaseState, Leases, QUARANTINE_SECONDS};

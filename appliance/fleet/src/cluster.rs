@@ -13,7 +13,7 @@ use crate::image::Image;
 use crate::job::Job;
 use crate::network::Network;
 use crate::plan::{Plan, PlanId};
-use crate::{Denied, Name, Node, Nodes, State};
+use crate::{Denied, Name, Node, Nodes};
 
 /// Everything that lifecycle decisions are made of.
 #[derive(Clone, Debug, Default)]
@@ -111,12 +111,6 @@ impl Fleet {
     pub fn owner(&self, mac: &HardwareAddress) -> Option<&Node> {
         let boots = self.nodes.values().find(|node| node.boot.mac == *mac);
         boots.or_else(|| self.nodes.values().find(|node| node.macs().any(|own| own == mac)))
-    }
-
-    /// Whether an operator has let the server with this NIC in.
-    pub fn knows(&self, mac: &HardwareAddress) -> bool {
-        let let_in = |node: &Node| !matches!(node.state, State::Discovered | State::Rejected { .. });
-        self.nodes.values().any(|node| let_in(node) && node.macs().any(|own| own == mac))
     }
 
     /// The node that a person means: by name, id, MAC or enrolment code.

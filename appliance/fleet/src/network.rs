@@ -63,8 +63,8 @@ pub struct Server {
     pub boots: bool,
     /// The site that it serves, when it is another Rackwright controller.
     pub site: Option<String>,
-    /// Another Rackwright controller that came after us, or has the higher address: it will stop by itself, so that one
-    /// of the two goes on.
+    /// Another Rackwright controller that we heard of while we served already, and whose address is higher than ours: it
+    /// will stop by itself, so that one of the two goes on.
     pub yields: bool,
     /// Questions since it last answered one; none: it never did.
     unanswered: Option<u32>,
@@ -154,7 +154,7 @@ impl Network {
         };
         let what = match self.rule {
             Rule::Pause if yields => {
-                "it came later or has the higher address, and will stop; jobs wait until it has"
+                "it came later and has the higher address, and will stop; jobs wait until it has"
             }
             Rule::Pause => {
                 "nobody is answered here and jobs wait until it is gone: switch it off, or set foreign = \"proxy\" or \

@@ -256,6 +256,11 @@ impl Node {
         !self.wishes.stopped.contains(unit) && !self.document.resting.contains(unit)
     }
 
+    /// Whether an operator has let it in.
+    pub fn is_let_in(&self) -> bool {
+        !matches!(self.state, State::Discovered | State::Rejected { .. })
+    }
+
     /// All hardware addresses it is known by.
     pub fn macs(&self) -> impl Iterator<Item = &HardwareAddress> {
         std::iter::once(&self.boot.mac).chain(self.inventory.nics.iter().map(|nic| &nic.mac))

@@ -1,6 +1,7 @@
 //! The read model: what people and scripts see. The keys of these structures are the `-o json` contract.
 
 mod boot;
+mod check;
 mod job;
 mod lease;
 mod network;
@@ -18,9 +19,8 @@ use crate::image::Image;
 use crate::patience::{self, SILENT_SECONDS};
 use crate::{Catalog, Fleet, Node, Site, State, Time};
 
-pub use boot::{
-    AttemptView, BootRow, BootView, CheckRow, DoctorView, FindingRow, StepView, boot_row, boot_view,
-};
+pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
+pub use check::{CheckRow, dhcp_check, others_check, pool_check};
 use job::percent;
 pub use job::{JobRow, job_row};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};

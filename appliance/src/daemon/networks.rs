@@ -40,18 +40,42 @@ pub(super) async fn prepare(provision: &Provision) -> Result<Place, Fatal> {
     Ok(Place { interface, address: provision.address.addr(), presence })
 }
 
-/// Makes the interface right again whenever it has gone or lost our address, until told to stop.
+/// Makes the interface right again whenever it has gone, lost our address, or was switched off and on (the kernel then
+/// forgets routes that go by a next hop), until told to stop.
 pub(super) async fn keep(provision: Provision, mut presence: watch::Receiver<Presence>, mut stop: Stop) {
-    let missing = |presence: &Presence| matches!(presence, Presence::Gone | Presence::NoAddress(_));
+    let (mut was_up, mut due, mut told) = (true, false, String::new());
     loop {
+        let (missing, up) = match &*presence.borrow_and_update() {
+            Presence::Gone | Presence::NoAddress(_) => (true, false),
+            Presence::Ready(link) => (false, link.up),
+        };
+        due |= missing || (up && !was_up);
+        was_up = up;
+        if due {
+            due = match establish(&provision, Duration::ZERO).await {
+                Ok(()) => false,
+                Err(error) => {
+                    say(&provision.name(), &error, &mut told);
+                    true
+                }
+            };
+        }
         tokio::select! {
             _ = stop.changed() => return,
-            gone = presence.wait_for(missing) => if gone.is_err() { return },
+            () = tokio::time::sleep(AGAIN), if due => {}
+            changed = presence.changed() => if changed.is_err() { return },
         }
-        if let Err(error) = establish(&provision, Duration::ZERO).await {
-            tracing::debug!(interface = provision.name(), why = chain(&error), "not there yet");
-        }
-        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Tells once why it can't be made right; that it is just not there is told by the listeners.
+fn say(interface: &str, error: &NetError, told: &mut String) {
+    let why = chain(error);
+    if matches!(error, NetError::Overdue { .. }) || why == *told {
+        tracing::debug!(interface, why, "not there yet");
+    } else {
+        tracing::warn!(interface, why, "a provisioning network can't be made what is configured");
+        *told = why;
     }
 }
 

@@ -146,7 +146,8 @@ impl<S: ForeignService> Post<S> {
                     Err(error) => return Ok(error),
                 },
                 () = sleep_until(look.due) => self.step(&socket, &mut look, &mut asked).await,
-                () = self.service.wanted(&self.interface), if !look.under_way => look.begin(),
+                // Through no cable nothing can be seen; putting one in begins a look anyway.
+                () = self.service.wanted(&self.interface), if carrier && !look.under_way => look.begin(),
                 // The supervisor ends this when nobody watches any more.
                 Ok(()) = presence.changed() => {
                     let before = std::mem::replace(&mut carrier, has_carrier(&presence.borrow_and_update()));

@@ -15,7 +15,7 @@ use rtnetlink::packet_route::neighbour::{
 };
 use rtnetlink::packet_route::route::RouteType;
 
-use super::{Link, Net, NetError, fault};
+use super::{Link, Net, NetError, fault, hardware_address};
 
 /// A host on the link answers within a few milliseconds; a busy service processor within some hundred.
 const ANSWER: Duration = Duration::from_millis(300);
@@ -84,5 +84,5 @@ fn answered(entry: &NeighbourMessage) -> Option<HardwareAddress> {
         let NeighbourAttribute::LinkLayerAddress(bytes) = attribute else { return None };
         Some(bytes)
     })?;
-    mac.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":").parse().ok()
+    hardware_address(mac)
 }

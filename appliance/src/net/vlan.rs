@@ -5,8 +5,7 @@ use std::time::Duration;
 use rtnetlink::LinkVlan;
 use rtnetlink::packet_route::link::{InfoData, InfoVlan, LinkAttribute, LinkInfo, LinkMessage};
 
-use super::{Change, EEXIST, EOPNOTSUPP, Net, NetError, Until, errno, fault, link};
-use futures_util::TryStreamExt;
+use super::{Change, EEXIST, EOPNOTSUPP, Net, NetError, Until, errno, fault};
 
 impl Net {
     /// Makes the interface `name` for the VLAN `tag` on `parent`, unless it is there; the parent is waited for and
@@ -41,18 +40,10 @@ impl Net {
 
     /// Whether the interface is this VLAN; false when there is none of that name.
     async fn is_vlan(&self, name: &str, parent: u32, tag: u16) -> Result<bool, NetError> {
-        if self.look(name).await?.is_none() {
-            return Ok(false);
-        }
-        let mut links = std::pin::pin!(self.handle.link().get().match_name(name.to_owned()).execute());
-        let found = links.try_next().await.map_err(fault("looking at", name))?;
-        match found {
+        match self.message(name).await? {
             None => Ok(false),
             Some(message) if tag_of(&message) == Some((parent, tag)) => Ok(true),
-            Some(message) => {
-                let found = link(message).name;
-                Err(NetError::NotThatVlan { interface: found, tag })
-            }
+            Some(_) => Err(NetError::NotThatVlan { interface: name.into(), tag }),
         }
     }
 }

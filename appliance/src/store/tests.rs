@@ -52,6 +52,24 @@ fn every_commit_waits_for_the_disk() {
 }
 
 #[test]
+fn the_write_ahead_log_is_moved_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let mut store = Store::open(&path).unwrap();
+    let mut checkpoints = store.checkpoints().unwrap();
+    let before = path.metadata().unwrap().len();
+    store.save(&batch(1..=999, None)).unwrap();
+    checkpoints.saved(999);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(path.metadata().unwrap().len(), before, "not for so few");
+    store.save(&batch(1000..=1100, None)).unwrap();
+    checkpoints.saved(101);
+    while path.metadata().unwrap().len() == before {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn what_is_no_data_base_is_refused_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");

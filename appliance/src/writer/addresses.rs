@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use fleet::event::Fact;
 use fleet::network::{Noticed, Sighting};
-use fleet::{Denied, Event, Node, State, Time};
-use protocol::{HardwareAddress, NodeId};
+use fleet::{Denied, Event, Time};
+use protocol::NodeId;
 use pxe::Mac;
 use pxe::dhcp::{
     AddressError, Arrival, Decision, Kind, Lease, LeaseChange, LeaseState, Machine, Network, Policy,
@@ -192,18 +192,10 @@ impl Draft<'_> {
         }
     }
 
-    fn news(&mut self, mac: Mac, text: &str) -> bool {
-        let stranger = |node: &Node| matches!(node.state, State::Discovered | State::Rejected { .. });
-        let node = self.world.nics.owner(mac).and_then(|id| self.world.fleet.nodes.get(&id));
-        let ours = node.is_some_and(|node| !stranger(node));
-        self.told.worth(&mac.to_string(), ours, text, self.now)
-    }
-
     /// Whether a line about this NIC says something new, and there are not too many.
-    pub(super) fn worth(&mut self, address: &HardwareAddress, text: &str) -> bool {
-        let stranger = |node: &Node| matches!(node.state, State::Discovered | State::Rejected { .. });
-        let ours = self.world.fleet.owner(address).is_some_and(|node| !stranger(node));
-        self.told.worth(address.as_str(), ours, text, self.now)
+    pub(super) fn news(&mut self, mac: Mac, text: &str) -> bool {
+        let ours = self.world.nics.knows(mac);
+        self.told.worth(&mac.to_string(), ours, text, self.now)
     }
 
     /// Gives back the address of a machine that is no node.

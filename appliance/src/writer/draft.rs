@@ -262,7 +262,7 @@ impl<'a> Draft<'a> {
         let name = event.name();
         self.came(&event);
         if let Event::Served { mac, text, .. } = &event
-            && !self.worth(mac, text)
+            && !mac.as_str().parse().is_ok_and(|mac| self.news(mac, text))
         {
             return Ok(Done { reply: fleet::Reply::Done, effects: Vec::new() });
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use fleet::{Fleet, Node, State};
+use fleet::{Fleet, Node};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
 use pxe::dhcp::Leases;
@@ -31,7 +31,7 @@ impl Nics {
         for node in fleet.nodes.values() {
             for mac in node.macs().filter_map(mac) {
                 nics.owners.entry(mac).or_insert(node.id);
-                if let_in(node) {
+                if node.is_let_in() {
                     nics.let_in.insert(mac);
                 }
             }
@@ -41,7 +41,7 @@ impl Nics {
 
     /// Whether a node's change leaves the index as it is.
     pub(super) fn same(before: &Node, after: &Node) -> bool {
-        let_in(before) == let_in(after) && before.macs().eq(after.macs())
+        before.is_let_in() == after.is_let_in() && before.macs().eq(after.macs())
     }
 
     /// The node that has this NIC.
@@ -59,9 +59,4 @@ impl Nics {
         let address = |mac: &Mac| Some((hardware(*mac)?, leases.get(*mac)?.in_use()));
         self.owners.keys().filter_map(address).collect()
     }
-}
-
-/// As [`Fleet::knows`].
-fn let_in(node: &Node) -> bool {
-    !matches!(node.state, State::Discovered | State::Rejected { .. })
 }

@@ -348,6 +348,49 @@ async fn an_offer_is_made_at_once_and_no_address_is_given_before_its_row_is_dura
 }
 
 #[tokio::test]
+async fn what_was_decided_ahead_of_a_failure_never_happened_either() {
+    let state = state();
+    let (one, other) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let asks = |octets: [u8; 6], wish: u8| {
+        let (wish, state) = (ip(wish).octets(), &state);
+        async move { state.dhcp(octets, 3, &[(50, &wish), (54, &OURS.octets())]).await }
+    };
+    // The disk is busy until both are decided, and then takes the first one's row for bad.
+    let busy = rusqlite::Connection::open(state.folder.path().join("state.db")).unwrap();
+    let trouble = format!(
+        "BEGIN IMMEDIATE; CREATE TRIGGER trouble BEFORE INSERT ON lease WHEN NEW.key = '{}'
+         BEGIN SELECT RAISE(ABORT, 'a bad row'); END;",
+        mac(one)
+    );
+    busy.execute_batch(&trouble).unwrap();
+    let after = |ms| tokio::time::sleep(std::time::Duration::from_millis(ms));
+    let (first, second, ()) = tokio::join!(
+        asks(one, 105),
+        async {
+            after(300).await;
+            asks(other, 106).await
+        },
+        async {
+            after(900).await;
+            busy.execute_batch("COMMIT").unwrap();
+        }
+    );
+    for answer in [first, second] {
+        assert!(
+            matches!(&answer, DhcpAnswer::Silence(why) if format!("{why:?}").contains("a bad row")),
+            "{answer:?}"
+        );
+    }
+    let holders = |state: &State| [105, 106].map(|last| state.core.world().leases.holder(ip(last)));
+    assert_eq!(holders(&state), [None, None]);
+    assert!(matches!(asks(other, 106).await, DhcpAnswer::Send(_)), "and it goes on");
+    busy.execute_batch("DROP TRIGGER trouble").unwrap();
+    assert!(matches!(asks(one, 105).await, DhcpAnswer::Send(_)));
+    let state = opened(state.folder);
+    assert_eq!(holders(&state), [Some(mac(one)), Some(mac(other))]);
+}
+
+#[tokio::test]
 async fn an_offer_stands_when_the_batch_it_was_made_in_cannot_be_saved() {
     let state = state();
     let question =

@@ -78,7 +78,8 @@ impl Draft<'_> {
         let quarantined = self.world.leases.quarantine_of(address, now).is_some();
         let mac = no_machine().filter(|_| quarantined && self.world.leases.holder(address).is_none());
         let mac = mac.ok_or_else(missing)?;
-        let change = LeaseChange { mac, lease: None, evicts: None, quarantine: Some((address, now)) };
+        let lease = self.world.leases.get(mac).cloned();
+        let change = LeaseChange { mac, lease, evicts: None, quarantine: Some((address, now)) };
         self.lease(change).map_err(Denied::Conflict)?;
         let text = format!("{address} may be given again: the operator ended its quarantine");
         self.log(Fact { node: None, mac: None, kind: "released".to_owned(), text });

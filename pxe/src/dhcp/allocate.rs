@@ -109,21 +109,43 @@ impl Leases {
         between.filter(move |ip| self.was_probed(*ip, now)).map(u32::from)
     }
 
-    fn exhausted(&self, policy: &Policy, now: Time) -> Why {
+    /// How full the pools are.
+    #[must_use]
+    pub fn room(&self, policy: &Policy, now: Time) -> Room {
         let pools = merged(clipped(policy).collect());
+        let all: u64 = pools.iter().map(|(first, last)| u64::from(last.saturating_sub(*first)) + 1).sum();
         let in_pools: u64 = pools.iter().map(|(first, last)| self.taken.within(*first, *last)).sum();
-        // Held by a machine, but no client's: the policy has changed since.
-        let pooled = |ip: &Ipv4Addr| policy.pools.iter().any(|pool| (pool.first..=pool.last).contains(ip));
+        let pooled = |ip: &Ipv4Addr| {
+            let inside = |(first, last): &(u32, u32)| (*first..=*last).contains(&u32::from(*ip));
+            pools.iter().any(inside)
+        };
+        // In the pools, but no client's; held by a machine all the same, if the policy has changed since.
         let ours = [policy.subnet.network(), policy.subnet.broadcast(), policy.server];
         let ours = ours.into_iter().chain(policy.relay).chain(policy.router).filter(pooled);
         let ours = ours.collect::<BTreeSet<_>>();
-        let lost = ours.iter().filter(|ip| self.holder(**ip).is_some()).fold(0_u64, |sum, _| sum + 1);
-        let held = in_pools.saturating_sub(lost);
+        let count = |among: &mut dyn Iterator<Item = Ipv4Addr>| among.fold(0_u64, |sum, _| sum + 1);
+        let lost = count(&mut ours.iter().copied().filter(|ip| self.holder(*ip).is_some()));
         let alone = |ip: &Ipv4Addr| policy.is_pooled(*ip) && self.holder(*ip).is_none();
-        let quarantined = self.quarantined(now).map(|(ip, _)| ip).filter(alone).fold(0_u64, |sum, _| sum + 1);
-        // Nothing is left, so what is taken is all there is.
-        Why::PoolExhausted { size: held + quarantined, held, quarantined }
+        let quarantined = count(&mut self.quarantined(now).map(|(ip, _)| ip).filter(alone));
+        let size = all.saturating_sub(count(&mut ours.iter().copied()));
+        Room { size, held: in_pools.saturating_sub(lost), quarantined }
     }
+
+    fn exhausted(&self, policy: &Policy, now: Time) -> Why {
+        let Room { size, held, quarantined } = self.room(policy, now);
+        Why::PoolExhausted { size, held, quarantined }
+    }
+}
+
+/// How full the pools of a subnet are, in addresses that could be a client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// All of them.
+    pub size: u64,
+    /// Held by a machine, with a lease that runs or not.
+    pub held: u64,
+    /// Nobody's for a while, because somebody uses them unasked.
+    pub quarantined: u64,
 }
 
 /// The pools as ranges inside the subnet, in their order.

@@ -40,20 +40,46 @@ impl Arch {
         Arch::UEFI_ARM64_HTTP,
     ];
 
-    /// What IANA's number means, and what an operator can do, where we have nothing for it.
-    pub(super) const fn unsupported(self) -> &'static str {
+    /// What IANA's number means, in words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self.0 {
-            6 => "32-bit UEFI on x86; set the firmware to BIOS mode, if it has one",
-            15 => "32-bit UEFI on x86 by HTTP; set the firmware to BIOS mode, if it has one",
-            10 | 18 => "32-bit UEFI on ARM; only 64-bit machines are served",
-            20 => "BIOS by HTTP; choose PXE over IPv4 in its setup",
-            21..=24 => "U-Boot; give the machine UEFI firmware",
-            25..=30 => "RISC-V; only x86-64 and arm64 are served",
-            31 | 32 => "IBM Z; only x86-64 and arm64 are served",
-            33..=36 => "MIPS or Sunway; only x86-64 and arm64 are served",
-            37..=40 => "LoongArch; only x86-64 and arm64 are served",
-            41 => "a Raspberry Pi's own boot ROM; give it UEFI firmware, or its system by card",
-            _ => "none that we know; tell us which machine it is",
+            0 => "x86 BIOS",
+            6 => "32-bit x86 UEFI",
+            7 | 9 => "64-bit x86 UEFI",
+            10 => "32-bit ARM UEFI",
+            11 => "64-bit ARM UEFI",
+            15 => "32-bit x86 UEFI HTTP boot",
+            16 | 17 => "64-bit x86 UEFI HTTP boot",
+            18 => "32-bit ARM UEFI HTTP boot",
+            19 => "64-bit ARM UEFI HTTP boot",
+            20 => "x86 BIOS HTTP boot",
+            21 | 23 => "32-bit ARM U-Boot",
+            22 | 24 => "64-bit ARM U-Boot",
+            25..=30 => "RISC-V UEFI",
+            31 | 32 => "IBM Z",
+            33 | 34 => "MIPS UEFI",
+            35 | 36 => "Sunway UEFI",
+            37..=40 => "LoongArch UEFI",
+            41 => "a Raspberry Pi's own boot ROM",
+            _ => "an architecture that nobody here knows",
+        }
+    }
+
+    /// What an operator can do where there is no loader for it.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self.0 {
+            6 | 15 => "switch its firmware to 64-bit UEFI or BIOS mode; without either it cannot be used",
+            10 | 18 | 21 | 23 => "use another server: of ARM only 64-bit machines are served",
+            11 | 19 => {
+                "put the arm64 boot files into the boot store (image-build ramdisk), or use another server"
+            }
+            20 => "in its firmware setup, put PXE over IPv4 before HTTP boot",
+            22 | 24 => "give it UEFI firmware",
+            25..=40 => "use another server: only x86-64 and arm64 are served",
+            41 => "give it UEFI firmware, or its system by card",
+            _ => "tell us which machine it is, and use another one until then",
         }
     }
 }

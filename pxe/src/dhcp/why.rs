@@ -24,11 +24,15 @@ pub enum Why {
     #[error("{0} is not a known machine, and only those are answered")]
     UnknownMachine(Mac),
     /// Firmware that we have no loader for (option 93).
-    #[error("no boot loader for client architecture {0} ({hint})", hint = Arch(*.0).unsupported())]
+    #[error(
+        "no boot loader for client architecture {0} ({name}; {advice})",
+        name = Arch(*.0).name(),
+        advice = Arch(*.0).advice()
+    )]
     ArchUnsupported(u16),
     /// 64-bit ARM, and nothing for it in the boot store.
     #[error(
-        "an arm64 machine, and the boot store has no arm64 boot files (vmlinuz-arm64 and initrd-arm64.img, with \
+        "an arm64 machine, and the boot store has nothing for it (vmlinuz-arm64 and initrd-arm64.img, with \
          shimaa64.efi and grubnetaa64.efi, or with ipxe-arm64.efi)"
     )]
     NoArm64Files,

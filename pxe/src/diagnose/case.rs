@@ -12,13 +12,13 @@ pub(super) struct Case<'a> {
     pub(super) trace: &'a Trace,
     pub(super) facts: &'a Facts,
     pub(super) now: Time,
+    /// An installed system that asks for its address is no boot: what it sends is kept with the boot before it.
     pub(super) last: &'a Attempt,
 }
 
 impl<'a> Case<'a> {
     /// None of a card that nothing was heard of.
     pub(super) fn of(trace: &'a Trace, facts: &'a Facts, now: Time) -> Option<Case<'a>> {
-        // An installed system that asks for its address is no boot: the one before it is looked at.
         Some(Case { trace, facts, now, last: trace.last()? })
     }
 
@@ -117,25 +117,4 @@ impl<'a> Case<'a> {
 /// The files of an attempt.
 pub(super) fn fetches(attempt: &Attempt) -> impl DoubleEndedIterator<Item = (&Step, &Fetch)> {
     attempt.steps.iter().filter_map(|step| Some((step, step.what.fetch()?)))
-}
-
-/// The architecture in words.
-pub(super) fn arch_name(arch: u16) -> &'static str {
-    match arch {
-        0 => "x86 BIOS",
-        6 => "32-bit x86 UEFI",
-        7 | 9 => "64-bit x86 UEFI",
-        10 => "32-bit ARM UEFI",
-        11 => "64-bit ARM UEFI",
-        15 => "32-bit x86 UEFI HTTP boot",
-        16 | 17 => "64-bit x86 UEFI HTTP boot",
-        18 => "32-bit ARM UEFI HTTP boot",
-        19 => "64-bit ARM UEFI HTTP boot",
-        20 => "x86 BIOS HTTP boot",
-        21..=24 => "U-Boot on ARM",
-        0x19..=0x1e => "RISC-V UEFI",
-        0x27 | 0x28 => "LoongArch UEFI",
-        41 => "a Raspberry Pi",
-        _ => "an architecture that nobody here knows",
-    }
 }

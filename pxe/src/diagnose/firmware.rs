@@ -1,7 +1,8 @@
 //! What the firmware is, what it takes, and what its network lets through.
 
 use super::Hint;
-use super::case::{Case, arch_name};
+use super::case::Case;
+use crate::dhcp::Arch;
 use crate::trace::{Answer, Attempt, Class, Dhcp, Message, Role, Silence, Stage, Step, Way, is_placeholder};
 
 /// A firmware that has an address asks for its file within a second; some think for a while.
@@ -25,23 +26,13 @@ pub(super) fn listener_deaf(case: &Case<'_>) -> Option<Hint> {
 
 pub(super) fn arch_unsupported(case: &Case<'_>) -> Option<Hint> {
     let (step, dhcp) = case.silence(Silence::Arch)?;
-    let arch = dhcp.arch.unwrap_or_default();
+    let arch = Arch(dhcp.arch?);
     let hint = Hint::certain(
         step.at,
-        format!("it is {} (option 93 says {arch}), and there is no loader for that", arch_name(arch)),
+        format!("it is {} (option 93 says {}), and there is no loader for that", arch.name(), arch.0),
     );
-    let fix = match arch {
-        11 | 19 => {
-            "put the arm64 boot files into the boot store (image-build ramdisk), or use another server"
-        }
-        15..=18 => "in its firmware setup, put \"PXE over IPv4\" before \"HTTP boot\", if it has both",
-        6 => {
-            "switch its firmware to 64-bit UEFI or to BIOS (legacy) mode, if it has them; else it cannot be used"
-        }
-        _ => "use another server: this kind has no boot files here",
-    };
     let Answer::Silence { why, .. } = &dhcp.answer else { return None };
-    Some(hint.why(format!("The answer was silence: {why}.")).fix(fix))
+    Some(hint.why(format!("The answer was silence: {why}.")).fix(arch.advice()))
 }
 
 pub(super) fn arch_missing(case: &Case<'_>) -> Option<Hint> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use pxe::Time;
+use pxe::dhcp::{Arch, Why};
 use pxe::diagnose::{Certainty, Facts, Finding, MOST_FINDINGS, RULES, diagnose};
-use pxe::trace::{Stage, Step, What};
+use pxe::trace::{Answer, Plain, Stage, Step, What};
 
 use crate::corpus::{BEGIN, cases, trace};
 
@@ -85,6 +86,32 @@ fn a_storm_is_what_comes_within_a_minute_not_what_came_in_all() {
     assert_eq!(storms(1_801, 2_000), heard(30));
     let whole = diagnose(&trace(&stranger.steps), &stranger.facts, stranger.now);
     assert_eq!(ids(&whole), ["stranger-not-answered"]);
+}
+
+#[test]
+fn a_machine_without_a_loader_is_named_and_advised_alike_in_the_answer_and_in_the_finding() {
+    let asked = cases().into_iter().find(|case| case.name == "arch-unsupported").unwrap();
+    let step = |arch: u16| {
+        let why = if matches!(arch, 11 | 19) { Why::NoArm64Files } else { Why::ArchUnsupported(arch) };
+        let mut step = asked.steps[0].clone();
+        let What::Dhcp(dhcp) = &mut step.what else { panic!("no message") };
+        (dhcp.arch, dhcp.answer) = (Some(arch), Answer::silence(&why));
+        (step, why)
+    };
+    for arch in (0..=50).filter(|arch| !matches!(arch, 0 | 7 | 9 | 16 | 17)) {
+        let (name, advice) = (Arch(arch).name(), Arch(arch).advice());
+        let (step, why) = step(arch);
+        let why = why.to_string();
+        assert_eq!(Plain::new(&why).as_str(), why, "cut short in the black box");
+        assert!(matches!(arch, 11 | 19) || why.ends_with(&format!("{arch} ({name}; {advice})")), "{why}");
+        let found = diagnose(&trace(&[step]), &asked.facts, asked.now);
+        assert_eq!(ids(&found), ["arch-unsupported"]);
+        assert!(found[0].what.starts_with(&format!("it is {name} (option 93 says {arch})")), "{found:?}");
+        assert_eq!(
+            (&found[0].why, found[0].fix.as_str()),
+            (&format!("The answer was silence: {why}."), advice)
+        );
+    }
 }
 
 #[test]

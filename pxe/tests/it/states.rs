@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use pxe::Time;
 use pxe::dhcp::{
-    AddressError, BadPolicy, Decision, Kind, Lease, LeaseState, Leases, Mode, Policy, Pool, ReplyKind, Why,
+    AddressError, BadPolicy, Decision, Kind, Lease, LeaseState, Leases, Mode, Policy, Pool, ReplyKind, Room,
+    Why,
 };
 
 use crate::clients::{networkd, ovmf_pxe};
@@ -212,6 +213,8 @@ fn an_exhausted_pool_says_so_and_offers_never_taken_are_the_last_reserve() {
     server.hear(&Packet::of(mac(21), 1));
     let full = Why::PoolExhausted { size: 10, held: 10, quarantined: 0 };
     assert_eq!(ignored(server.hear(&Packet::of(mac(30), 1))), full, "both offers stand");
+    let room = Room { size: 10, held: 10, quarantined: 0 };
+    assert_eq!(server.leases.room(&server.policy, server.now), room);
     server.now = server.now.plus_seconds(31);
     let reply = replied(server.hear(&Packet::of(mac(30), 1)));
     assert_eq!(reply.address, Some(ip(108)), "the older offer's");

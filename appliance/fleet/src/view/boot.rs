@@ -4,6 +4,7 @@ use pxe::diagnose::Finding;
 use pxe::trace::{Attempt, Step, Trace, What};
 use serde::{Deserialize, Serialize};
 
+use super::check::CheckRow;
 use crate::Time;
 
 /// The last network boots of one card.
@@ -106,20 +107,6 @@ pub struct DoctorView {
     pub checks: Vec<CheckRow>,
     /// Cards with findings, the worst first.
     pub cards: Vec<BootRow>,
-}
-
-/// Something that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CheckRow {
-    /// A stable word: `listeners`, `boot-store`, `dhcp`, `pool`, `other-servers`.
-    pub check: String,
-    /// `ok`, `warn` or `fail`.
-    pub result: String,
-    /// What is so.
-    pub what: String,
-    /// What to do, when something is.
-    pub fix: Option<String>,
 }
 
 /// The last boots of a card.

@@ -6,7 +6,7 @@ use fleet::network::{Network, Noticed, Rule, Sighting};
 use fleet::{Change, Event, Outcome, Reply, State};
 use protocol::{Phase, Task};
 use pxe::HttpBase;
-use pxe::dhcp::{Mode, Policy, Stance};
+use pxe::dhcp::{Mode, Policy, Room, Stance};
 
 use crate::rack::{Rack, progress};
 
@@ -15,7 +15,12 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
 
 /// Puts the rack's servers on a watched network.
 fn wire(rack: &mut Rack, rule: Rule) {
-    let local = Policy {
+    let network = Network::new(&pxe::dhcp::Network::single("prov0", policy()), rule);
+    rack.fleet.put(Change::Network(Box::new(network)));
+}
+
+fn policy() -> Policy {
+    Policy {
         server: OWN,
         subnet: "10.77.0.0/24".parse().unwrap(),
         relay: None,
@@ -26,9 +31,7 @@ fn wire(rack: &mut Rack, rule: Rule) {
         mode: Mode::Full,
         proxy: false,
         http: HttpBase::at(OWN),
-    };
-    let network = Network::new(&pxe::dhcp::Network::single("prov0", local), rule);
-    rack.fleet.put(Change::Network(Box::new(network)));
+    }
 }
 
 fn stance(rack: &Rack) -> Stance {
@@ -183,4 +186,33 @@ fn a_look_comes_before_a_job_begins() {
     looked(&mut rack);
     assert!(!rack.fleet.networks["prov0"].wants_look());
     assert!(matches!(asks(&mut rack), Task::Image(_)));
+}
+
+#[test]
+fn doctor_says_what_is_done_beside_others() {
+    for (rule, site, result, words) in [
+        (Rule::Pause, None, "fail", "nobody is answered"),
+        (Rule::Pause, Some("lab"), "warn", "should stop by itself"),
+        (Rule::Proxy, None, "ok", "addresses are left to DHCP server 10.77.0.9"),
+        (Rule::Ignore, None, "ok", "as configured"),
+    ] {
+        let mut rack = Rack::new();
+        wire(&mut rack, rule);
+        let check = |rack: &Rack| fleet::view::others_check(&rack.fleet.networks["prov0"]);
+        assert_eq!(check(&rack).result, "warn", "not looked for yet");
+        looked(&mut rack);
+        assert_eq!(check(&rack).what, "prov0: no other DHCP server");
+        sighted(&mut rack, Noticed::Answered, site, OTHER);
+        let told = check(&rack);
+        assert!(told.result == result && told.what.contains(words), "{rule:?} {site:?}: {told:?}");
+    }
+}
+
+#[test]
+fn doctor_counts_what_is_in_quarantine() {
+    let policy = policy();
+    let check = |held, quarantined| {
+        fleet::view::pool_check(&policy, Room { size: 100, held, quarantined }).unwrap().result
+    };
+    assert_eq!([check(50, 0), check(50, 45), check(50, 50)], ["ok", "warn", "fail"]);
 }

@@ -250,8 +250,10 @@ impl Server {
     fn may_promise(&self, request: &Request, reply: &Reply, arrival: Arrival) -> bool {
         let policy =
             self.network.policy(request, *arrival.source.ip()).expect("answered for a network of ours");
-        let silent = matches!(self.network.stance, Stance::Listening | Stance::Paused(_));
-        !(silent && policy.relay.is_none()) && !(policy.proxy && reply.address.is_some())
+        let silent =
+            matches!(self.network.stance, Stance::Listening | Stance::Paused(_)) && policy.relay.is_none();
+        let promised = policy.proxy && reply.address.is_some();
+        !silent && !promised
     }
 
     /// To everybody on the wire, to the relay that asked, or to the client where it is.
