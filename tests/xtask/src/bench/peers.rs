@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -190,16 +190,12 @@ fn listens(wire: &Wire, ports: &[u16]) -> Result<bool, Box<dyn Error>> {
 pub struct Running(Process);
 
 impl Running {
-    /// The most memory that it has had, in MiB (`VmHWM`, proc_pid_status(5)).
+    /// [`Process::peak_mib`].
     ///
     /// # Errors
     /// It is gone.
     pub fn peak(&self) -> Result<f64, Box<dyn Error>> {
-        let pid = self.0.identity().ok_or("the server is gone")?.pid;
-        let status = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1024.0)
+        Ok(self.0.peak_mib().ok_or("the server is gone")?)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Knows `ip`. Refuses to give either end a way out, as the rack does: no route but the cable's own network.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -22,12 +22,12 @@ const PREFIX: &str = "rackwright-bench-";
 /// The servers' end of the cable.
 pub const SERVERS: &str = "bench0";
 /// The other end.
-const CLIENTS: &str = "bench1";
+pub const CLIENTS: &str = "bench1";
 /// Where the kernel keeps how nice a session is to others; absent where it does not group by session (sched(7)).
 const SESSION: &str = "/proc/self/autogroup";
 /// How nice we are while we measure; nice(2).
 const FIRST: i32 = -15;
-/// Where servers listen.
+/// Where servers of files listen.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 
 /// The cable and its two ends; gone when dropped.
@@ -38,12 +38,20 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Lays it, with addresses for so many clients: every server caps what it gives to one. What an earlier run left
-    /// behind because it was killed is removed first.
+    /// Lays it for a bench of files, with addresses for so many clients: every server caps what it gives to one.
+    ///
+    /// # Errors
+    /// As [`Wire::between`].
+    pub fn lay(clients: u8) -> Result<Wire, ToolError> {
+        let clients = (0..clients).map(|number| format!("{}/24", Wire::client(number)));
+        Wire::between(&format!("{SERVER}/24"), clients)
+    }
+
+    /// Lays it, with these addresses at its ends. What an earlier run left behind because it was killed is removed first.
     ///
     /// # Errors
     /// `ip` said no: mostly not root.
-    pub fn lay(clients: u8) -> Result<Wire, ToolError> {
+    pub fn between(server: &str, clients: impl IntoIterator<Item = String>) -> Result<Wire, ToolError> {
         sweep();
         let name = |end: &str| format!("{PREFIX}{}-{end}", std::process::id());
         let wire = Wire { servers: name("servers"), clients: name("clients") };
@@ -53,10 +61,10 @@ impl Wire {
         }
         let (servers, others) = (&wire.servers, &wire.clients);
         ip(&format!("-n {servers} link add {SERVERS} type veth peer name {CLIENTS} netns {others}"))?;
-        ip(&format!("-n {servers} address add {SERVER}/24 dev {SERVERS}"))?;
+        ip(&format!("-n {servers} address add {server} dev {SERVERS}"))?;
         ip(&format!("-n {servers} link set {SERVERS} up"))?;
-        for number in 0..clients {
-            ip(&format!("-n {others} address add {}/24 dev {CLIENTS}", Wire::client(number)))?;
+        for client in clients {
+            ip(&format!("-n {others} address add {client} dev {CLIENTS}"))?;
         }
         ip(&format!("-n {others} link set {CLIENTS} up"))?;
         Ok(wire)
@@ -70,10 +78,14 @@ impl Wire {
 
     /// The words of `argv` as a command at the servers' end.
     #[must_use]
-    pub fn at_servers(&self, argv: &[&str]) -> Vec<OsString> {
-        let mut words = Netns::exec(&self.servers);
-        words.extend(argv.iter().map(OsString::from));
-        words
+    pub fn at_servers(&self, argv: &[impl AsRef<OsStr>]) -> Vec<OsString> {
+        at(&self.servers, argv)
+    }
+
+    /// The words of `argv` as a command at the clients' end.
+    #[must_use]
+    pub fn beside_clients(&self, argv: &[impl AsRef<OsStr>]) -> Vec<OsString> {
+        at(&self.clients, argv)
     }
 
     /// Runs this at the clients' end, on a thread of its own.
@@ -141,6 +153,12 @@ fn sweep() {
             let _ = Tool::new("ip").args(["netns", "delete", &name]).output();
         }
     }
+}
+
+fn at(end: &str, argv: &[impl AsRef<OsStr>]) -> Vec<OsString> {
+    let mut words = Netns::exec(end);
+    words.extend(argv.iter().map(|word| word.as_ref().to_owned()));
+    words
 }
 
 /// `ip` with these words.

@@ -139,6 +139,15 @@ impl Process {
         self.identity
     }
 
+    /// The most memory that it ever had, in MiB (`VmHWM`, proc_pid_status(5)); `None` when it is gone.
+    #[must_use]
+    pub fn peak_mib(&self) -> Option<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.identity?.pid)).ok()?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: f64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib / 1024.0)
+    }
+
     /// How it ended, or `None` while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()

@@ -6,15 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::AsFd as _;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::lab::{CLIENT_ADDRESS, Lab, SERVER_ADDRESS};
 use crate::interrupt;
@@ -78,11 +74,7 @@ pub(super) fn one(lab: &Lab) -> Result<Option<Ipv4Addr>, Box<dyn Error>> {
 
 /// Plays a crowd until every client has an address, or the limit.
 pub(super) fn play(lab: &Lab, crowd: Crowd) -> Result<Found, Box<dyn Error>> {
-    let path = lab.clients();
-    // The namespace is the thread's: it ends with it.
-    let played = thread::spawn(move || -> io::Result<Found> {
-        let namespace = File::open(path)?;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+    let found = lab.wire.at_clients(|| {
         let port = if crowd.way == Way::Lan { 68 } else { 67 };
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
         socket.set_broadcast(true)?;
@@ -91,7 +83,7 @@ pub(super) fn play(lab: &Lab, crowd: Crowd) -> Result<Found, Box<dyn Error>> {
         Play { socket, crowd, clients, found, start, dice: 0x2545_F491_4F6C_DD1D + u64::from(crowd.number) }
             .run()
     });
-    Ok(played.join().map_err(|_| "the clients' thread ended badly")??)
+    Ok(found?)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -384,7 +376,7 @@ mod tests {
             play.repeat().unwrap();
         }
         assert!(asked.is_some() && matches!(play.clients[0].stage, Stage::Discover));
-        thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
         play.take(&reply(OFFER)).unwrap();
         play.take(&reply(ACK)).unwrap();
         assert_eq!((play.clients[0].asked, play.found.bound.len()), (asked, 1));

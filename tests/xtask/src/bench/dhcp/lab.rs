@@ -10,14 +10,10 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::rack::netns::Netns;
+use crate::bench::wire::{CLIENTS, SERVERS, Wire};
 use crate::rack::process::{Lifetime, Process};
 use crate::tool::{Output, Tool, ToolError};
 
-/// The servers' end of the cable.
-const SERVER_LINK: &str = "bench0";
-/// The clients' end of the cable.
-pub(super) const CLIENT_LINK: &str = "bench1";
 /// The servers' address, with the network's prefix.
 const SERVER: &str = "10.88.0.1/16";
 /// The servers' address alone.
@@ -28,8 +24,6 @@ const CLIENT: &str = "10.88.255.254/16";
 pub(super) const CLIENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 255, 254);
 /// What servers may give: 64,000 addresses.
 const POOL: [&str; 2] = ["10.88.1.0", "10.88.250.255"];
-/// How namespaces of this bench begin; the process id follows.
-const PREFIX: &str = "rwbench";
 
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,58 +49,24 @@ impl Server {
     }
 }
 
-/// The two namespaces. Dropping it takes them down, whatever happened.
+/// The cable, and the servers that may be started at one end of it.
 #[derive(Debug)]
 pub(super) struct Lab {
-    net: Netns,
+    pub(super) wire: Wire,
     dir: PathBuf,
     kea: PathBuf,
     daemon: PathBuf,
 }
 
 impl Lab {
-    /// Makes the namespaces; takes down those of benches that are gone.
+    /// Lays the cable.
     pub(super) fn up(dir: &Path, daemon: PathBuf, kea: PathBuf) -> Result<Lab, Box<dyn Error>> {
-        sweep()?;
-        let id = format!("{PREFIX}{}", std::process::id());
-        let lab = Lab { net: Netns::named(&id), dir: dir.to_owned(), kea, daemon };
-        let (here, there) = (lab.net.ctl.as_str(), lab.net.lan.as_str());
-        for name in [here, there] {
-            ip(&["netns", "add", name])?;
-            ip(&["-n", name, "link", "set", "lo", "up"])?;
-        }
-        ip(&[
-            "-n",
-            here,
-            "link",
-            "add",
-            SERVER_LINK,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            CLIENT_LINK,
-            "netns",
-            there,
-        ])?;
-        for (name, link, address) in [(here, SERVER_LINK, SERVER), (there, CLIENT_LINK, CLIENT)] {
-            ip(&["-n", name, "addr", "add", address, "dev", link])?;
-            ip(&["-n", name, "link", "set", link, "up"])?;
-            // A veth leaves UDP checksums to hardware that does not exist; servers with raw sockets drop such packets.
-            Tool::new("ip").args(["netns", "exec", name, "ethtool", "-K", link, "tx", "off"]).read()?;
-        }
-        ip(&["-n", there, "route", "add", "255.255.255.255/32", "dev", CLIENT_LINK])?;
-        Ok(lab)
-    }
-
-    /// The namespace file of the clients, for a thread that goes there.
-    pub(super) fn clients(&self) -> PathBuf {
-        Path::new("/run/netns").join(&self.net.lan)
-    }
-
-    /// The words before a command that is to run where the clients are.
-    pub(super) fn at_clients(&self) -> Vec<OsString> {
-        Netns::exec(&self.net.lan)
+        let wire = Wire::between(SERVER, [CLIENT.to_owned()])?;
+        // A veth leaves UDP checksums to hardware that does not exist; servers with raw sockets drop such packets.
+        run(wire.at_servers(&["ethtool", "-K", SERVERS, "tx", "off"]))?;
+        run(wire.beside_clients(&["ethtool", "-K", CLIENTS, "tx", "off"]))?;
+        run(wire.beside_clients(&["ip", "route", "add", "255.255.255.255/32", "dev", CLIENTS]))?;
+        Ok(Lab { wire, dir: dir.to_owned(), kea, daemon })
     }
 
     /// Starts a server that knows nothing yet.
@@ -128,15 +88,6 @@ impl Lab {
     }
 }
 
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for name in [&self.net.ctl, &self.net.lan] {
-            // A leftover is taken down by the next bench.
-            let _ = Tool::new("ip").args(["netns", "del", name]).cleaning().read();
-        }
-    }
-}
-
 /// A server at work. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Running<'a> {
@@ -152,7 +103,7 @@ impl Running<'_> {
         if let Some(mut process) = self.process.take() {
             process.kill();
         }
-        let argv = [Netns::exec(&self.lab.net.ctl), self.argv.clone()].concat();
+        let argv = self.lab.wire.at_servers(&self.argv);
         self.process = Some(Process::start(&argv, &self.log(), Lifetime::WithUs)?);
         Ok(())
     }
@@ -168,13 +119,9 @@ impl Running<'_> {
         text.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    /// The most memory it ever had, in MiB.
+    /// [`Process::peak_mib`].
     pub(super) fn peak_mib(&self) -> Option<f64> {
-        let pid = self.process.as_ref()?.identity()?.pid;
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: f64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib / 1024.0)
+        self.process.as_ref()?.peak_mib()
     }
 
     /// What our command line says, of the running daemon.
@@ -187,7 +134,7 @@ impl Running<'_> {
 fn ours(daemon: &Path, dir: &Path) -> Result<Vec<OsString>, Box<dyn Error>> {
     let [first, last] = POOL;
     let config = format!(
-        "site = \"bench\"\n\n[[provision]]\ninterface = \"{SERVER_LINK}\"\naddress = \"{SERVER}\"\n\
+        "site = \"bench\"\n\n[[provision]]\ninterface = \"{SERVERS}\"\naddress = \"{SERVER}\"\n\
          pool = \"{first}-{last}\"\ndhcp = \"full\"\nanswer_ipv6 = false\n"
     );
     let path = dir.join("etc/rackwright/rackwright.toml");
@@ -202,10 +149,10 @@ fn kea(program: &Path, dir: &Path) -> Result<Vec<OsString>, Box<dyn Error>> {
     let [first, last] = POOL;
     let dir = fs::canonicalize(dir)?;
     let config = serde_json::json!({"Dhcp4": {
-        "interfaces-config": {"interfaces": [SERVER_LINK], "dhcp-socket-type": "udp"},
+        "interfaces-config": {"interfaces": [SERVERS], "dhcp-socket-type": "udp"},
         "lease-database": {"type": "memfile", "persist": true, "name": dir.join("leases.csv")},
         "valid-lifetime": 3600,
-        "subnet4": [{"id": 1, "subnet": "10.88.0.0/16", "interface": SERVER_LINK,
+        "subnet4": [{"id": 1, "subnet": "10.88.0.0/16", "interface": SERVERS,
                      "pools": [{"pool": format!("{first}-{last}")}]}],
         "loggers": [{"name": "kea-dhcp4", "severity": "WARN", "output_options": [{"output": "stdout"}]}],
     }});
@@ -234,7 +181,7 @@ fn dnsmasq(dir: &Path, no_ping: bool) -> Vec<OsString> {
     ];
     let mut argv = words.map(OsString::from).to_vec();
     argv.extend([
-        format!("--interface={SERVER_LINK}").into(),
+        format!("--interface={SERVERS}").into(),
         format!("--dhcp-range={first},{last},1h").into(),
         format!("--dhcp-leasefile={}", dir.join("leases").display()).into(),
         format!("--pid-file={}", dir.join("pid").display()).into(),
@@ -245,18 +192,7 @@ fn dnsmasq(dir: &Path, no_ping: bool) -> Vec<OsString> {
     argv
 }
 
-/// Takes down what benches that did not end well have left.
-fn sweep() -> Result<(), ToolError> {
-    let names = Tool::new("ip").args(["netns", "list"]).read()?;
-    for name in names.lines().filter_map(|line| line.split_whitespace().next()) {
-        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            ip(&["netns", "del", name])?;
-        }
-    }
-    Ok(())
-}
-
-fn ip(words: &[&str]) -> Result<(), ToolError> {
-    Tool::new("ip").args(words.iter().copied()).read().map(drop)
+fn run(argv: Vec<OsString>) -> Result<(), ToolError> {
+    let mut words = argv.into_iter();
+    Tool::new(words.next().unwrap_or_default()).args(words).read().map(drop)
 }

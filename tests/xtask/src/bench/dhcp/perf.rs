@@ -2,15 +2,16 @@
 
 use std::error::Error;
 
-use super::lab::{CLIENT_LINK, Lab, Running, SERVER_ADDRESS, Server};
+use super::lab::{Lab, Running, SERVER_ADDRESS, Server};
 use super::ready;
+use crate::bench::wire::CLIENTS;
 use crate::say;
 use crate::tool::Tool;
 
 /// How long each rate is held, in seconds.
 const SECONDS: u32 = 4;
 /// Client addresses it draws from: nearly every exchange is the first of its client.
-const CLIENTS: &str = "5000000";
+const FRESH: &str = "5000000";
 /// The share of exchanges that may be lost.
 const LOSS: f64 = 0.01;
 
@@ -83,11 +84,11 @@ fn note(best: &mut Best, running: &Running<'_>, held: Held) {
 }
 
 fn hold(lab: &Lab, rate: f64) -> Result<Held, Box<dyn Error>> {
-    let mut words = lab.at_clients().into_iter();
-    let tool = Tool::new(words.next().unwrap_or_default()).args(words).arg("perfdhcp").arg("-4");
-    let tool = tool.args(["-r", &format!("{rate:.0}"), "-p", &SECONDS.to_string(), "-R", CLIENTS, "-W", "1"]);
+    let mut words = lab.wire.beside_clients(&["perfdhcp", "-4"]).into_iter();
+    let tool = Tool::new(words.next().unwrap_or_default()).args(words);
+    let tool = tool.args(["-r", &format!("{rate:.0}"), "-p", &SECONDS.to_string(), "-R", FRESH, "-W", "1"]);
     // Its exit code says that something was lost.
-    let said = tool.args(["-l", CLIENT_LINK, &SERVER_ADDRESS.to_string()]).output()?.stdout;
+    let said = tool.args(["-l", CLIENTS, &SERVER_ADDRESS.to_string()]).output()?.stdout;
     parse(&said).ok_or_else(|| format!("perfdhcp said:\n{said}").into())
 }
 
