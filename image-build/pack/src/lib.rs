@@ -19,17 +19,26 @@ mod builder;
 mod check;
 mod chunk;
 mod digest;
+mod extents;
 mod header;
 mod manifest;
+mod map;
 mod sign;
+pub mod source;
+mod survey;
+mod table;
+pub mod volume;
 
 pub use builder::{BuildError, Builder};
 pub use check::{DISK_BYTES_MAX, ManifestError};
 pub use chunk::{Chunk, ChunkError, Codec, Packed, chunk};
 pub use digest::{Digest, DigestError};
+pub use extents::Extents;
 pub use header::{DATA_ALIGN, Header, HeaderError, MAGIC, Parsed};
 pub use manifest::{About, FORMAT, MANIFEST_BYTES_MAX, Manifest, Span};
+pub use map::{BLOCK, Block, BlockMap, is_zero};
 pub use sign::{KeyError, PublicKey, Signature, Signed, SigningKey, VerifyError};
+pub use source::{Part, Source};
 
 /// Bytes of disk that one chunk stands for: the unit of hashing, comparing, fetching and writing.
 ///

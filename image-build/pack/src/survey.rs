@@ -1,0 +1,1 @@
+//! A whole disk: its partition table, the volumes in it, and which of its bytes an image must have.

@@ -1,0 +1,1 @@
+//! The partition table of the master boot record, and the chain of logical partitions.
