@@ -2,13 +2,15 @@
 
 use thiserror::Error;
 
-use crate::manifest::{FORMAT, Wire};
-use crate::{About, Chunk, Codec, Manifest, ManifestError, Packed};
+use crate::manifest::{Head, Wire};
+use crate::{About, Chunk, Codec, Digest, Manifest, ManifestError, Packed, merkle};
 
 /// An image that is being built.
 #[derive(Debug)]
 pub struct Builder {
-    wire: Wire,
+    about: About,
+    data_bytes: u64,
+    chunks: Vec<Chunk>,
 }
 
 /// Why a window was not taken.
@@ -25,9 +27,7 @@ impl Builder {
     /// Begins an image without content.
     #[must_use]
     pub fn new(about: About) -> Builder {
-        let About { name, arch, roles, disk_bytes, seed, packages } = about;
-        let (format, data_bytes, chunks) = (FORMAT, 0, Vec::new());
-        Builder { wire: Wire { format, name, arch, roles, disk_bytes, data_bytes, seed, packages, chunks } }
+        Builder { about, data_bytes: 0, chunks: Vec::new() }
     }
 
     /// Takes the next window, in ascending order, and says where its stored bytes go: at this offset from the
@@ -37,18 +37,19 @@ impl Builder {
     /// When the window is not after the last one, or is longer than a window can be.
     pub fn push(&mut self, packed: &Packed) -> Result<u64, BuildError> {
         let window = packed.window;
-        if let Some(last) = self.wire.chunks.last()
+        if let Some(last) = self.chunks.last()
             && window <= last.window
         {
             return Err(BuildError::Order { window, after: last.window });
         }
         let bytes = packed.stored.len();
         let stored = u32::try_from(bytes).map_err(|_| BuildError::StoredSize { window, bytes })?;
-        let offset = self.wire.data_bytes;
-        self.wire.data_bytes = offset.saturating_add(u64::from(stored));
-        self.wire.chunks.push(Chunk {
+        let offset = self.data_bytes;
+        self.data_bytes = offset.saturating_add(u64::from(stored));
+        self.chunks.push(Chunk {
             window,
             bytes: packed.bytes,
+            map: packed.map.clone(),
             digest: packed.digest,
             codec: packed.codec,
             offset,
@@ -63,17 +64,24 @@ impl Builder {
     /// # Errors
     /// The first rule of [`Manifest`] it breaks, exactly as [`Manifest::decode`] would say.
     pub fn finish(self) -> Result<Manifest, ManifestError> {
-        Manifest::try_from(self.wire)
+        let Builder { about, data_bytes, chunks } = self;
+        let About { name, arch, roles, disk_bytes, seed, packages, layout } = about;
+        let root = merkle::root(&chunks);
+        let count =
+            u32::try_from(chunks.len()).map_err(|_| ManifestError::TooLong { bytes: chunks.len() })?;
+        let head =
+            Head { name, arch, roles, disk_bytes, data_bytes, chunks: count, root, seed, packages, layout };
+        Manifest::try_from(Wire { head, chunks })
     }
 }
 
 impl Packed {
     /// The digest of the stored bytes, when any are stored.
-    fn stored_digest(&self) -> Option<crate::Digest> {
+    fn stored_digest(&self) -> Option<Digest> {
         match self.codec {
             Codec::Zero => None,
             Codec::Raw => Some(self.digest),
-            Codec::Zstd => Some(crate::Digest::of(&self.stored)),
+            Codec::Zstd | Codec::Lz4 => Some(Digest::of(&self.stored)),
         }
     }
 }

@@ -4,17 +4,19 @@
 
 use thiserror::Error;
 
-use crate::manifest::{FORMAT, MANIFEST_BYTES_MAX, Wire};
-use crate::{Chunk, Codec, Digest, Span, WINDOW};
+use crate::manifest::{Head, MANIFEST_BYTES_MAX, Wire};
+use crate::{BLOCK, Chunk, Codec, Digest, Layout, Span, WINDOW, merkle};
 
 /// The largest disk an image may claim: 64 TiB.
 pub const DISK_BYTES_MAX: u64 = 64 << 40;
 
-const SECTOR: u64 = 512;
 const NAME_MAX: usize = 64;
 const ARCH_MAX: usize = 16;
 const ROLE_MAX: usize = 32;
 const ROLES_MAX: usize = 16;
+/// Bytes of a name that was found on a disk, and entries of a list of such.
+const TEXT_MAX: usize = 255;
+const LIST_MAX: usize = 256;
 
 /// The rule that a manifest breaks.
 #[derive(Debug, Error)]
@@ -22,12 +24,22 @@ const ROLES_MAX: usize = 16;
 pub enum ManifestError {
     #[error("reading a manifest: {bytes} bytes, more than {MANIFEST_BYTES_MAX}")]
     TooLong { bytes: usize },
-    #[error("reading a manifest: not the JSON of one")]
+    #[error("reading a manifest: it does not begin like one")]
+    Magic,
+    #[error("reading a manifest: it ends too early")]
+    Cut,
+    #[error("reading a manifest: its record {number} is cut off or senseless")]
+    Record { number: u32 },
+    #[error("reading a manifest: {bytes} bytes follow its last record")]
+    Rest { bytes: usize },
+    #[error("reading a manifest: its head is not the JSON of one")]
     Json(#[source] serde_json::Error),
     #[error("reading a manifest: valid, but not in canonical spelling")]
     NotCanonical,
-    #[error("reading a manifest: format {format}, this program reads {FORMAT}")]
-    Format { format: u32 },
+    #[error(
+        "reading a manifest: format {format}, this program reads 2; build or capture the image again, or use the program that made it"
+    )]
+    Format { format: char },
     #[error("reading a manifest: image name {name:?} is not allowed")]
     Name { name: String },
     #[error("reading a manifest: machine type {arch:?} is not allowed")]
@@ -39,9 +51,17 @@ pub enum ManifestError {
     #[error("reading a manifest: role {role:?} is out of order or there twice")]
     RoleOrder { role: String },
     #[error(
-        "reading a manifest: a disk of {disk_bytes} bytes (allowed: multiples of 512 up to {DISK_BYTES_MAX})"
+        "reading a manifest: a disk of {disk_bytes} bytes (allowed: multiples of its sector up to {DISK_BYTES_MAX})"
     )]
     DiskBytes { disk_bytes: u64 },
+    #[error("reading a manifest: sectors of {bytes} bytes (allowed: 512 and 4096)")]
+    Sector { bytes: u32 },
+    #[error("reading a manifest: its list of {what} is too long or holds a text that is")]
+    Layout { what: &'static str },
+    #[error("reading a manifest: the Merkle root does not fit the chunks")]
+    Root,
+    #[error("reading a manifest: window {window} is there and nothing of it is used")]
+    Unused { window: u32 },
     #[error("reading a manifest: window {window} comes after {after}")]
     Order { window: u32, after: u32 },
     #[error("reading a manifest: window {window} lies beyond the end of the disk")]
@@ -68,19 +88,38 @@ pub enum ManifestError {
 
 /// Checks everything that makes a manifest valid, cheapest rules first.
 pub(crate) fn wire(wire: &Wire) -> Result<(), ManifestError> {
-    if wire.format != FORMAT {
-        return Err(ManifestError::Format { format: wire.format });
-    }
-    names(wire)?;
-    let disk_bytes = wire.disk_bytes;
-    if disk_bytes == 0 || disk_bytes > DISK_BYTES_MAX || !disk_bytes.is_multiple_of(SECTOR) {
+    let Wire { head, .. } = wire;
+    names(head)?;
+    layout(&head.layout)?;
+    let (disk_bytes, sector) = (head.disk_bytes, u64::from(head.layout.sector_bytes));
+    if disk_bytes == 0 || disk_bytes > DISK_BYTES_MAX || !disk_bytes.is_multiple_of(sector) {
         return Err(ManifestError::DiskBytes { disk_bytes });
     }
     chunks(wire)?;
-    wire.seed.map_or(Ok(()), |span| seed(wire, span))
+    head.seed.map_or(Ok(()), |span| seed(wire, span))?;
+    if merkle::root(&wire.chunks) == head.root { Ok(()) } else { Err(ManifestError::Root) }
 }
 
-fn names(wire: &Wire) -> Result<(), ManifestError> {
+fn layout(layout: &Layout) -> Result<(), ManifestError> {
+    let Layout { sector_bytes, table, partitions, volumes } = layout;
+    if !matches!(sector_bytes, 512 | 4096) {
+        return Err(ManifestError::Sector { bytes: *sector_bytes });
+    }
+    let fits = |texts: &[&str]| texts.iter().all(|text| text.len() <= TEXT_MAX);
+    let refused = |what| Err(ManifestError::Layout { what });
+    if table.as_ref().is_some_and(|table| !fits(&[&table.kind, &table.id])) {
+        return refused("partition tables");
+    }
+    if partitions.len() > LIST_MAX || !partitions.iter().all(|p| fits(&[&p.kind, &p.uuid, &p.name])) {
+        return refused("partitions");
+    }
+    if volumes.len() > LIST_MAX || !volumes.iter().all(|v| fits(&[&v.kind, &v.uuid, &v.label])) {
+        return refused("volumes");
+    }
+    Ok(())
+}
+
+fn names(wire: &Head) -> Result<(), ManifestError> {
     if !grammar(&wire.name, NAME_MAX, |c| c.is_ascii_digit(), |c| matches!(c, b'.' | b'_' | b'-')) {
         return Err(ManifestError::Name { name: clipped(&wire.name) });
     }
@@ -116,13 +155,12 @@ fn clipped(text: &str) -> String {
     text.chars().take(NAME_MAX).collect()
 }
 
-fn chunks(wire: &Wire) -> Result<(), ManifestError> {
+fn chunks(Wire { head, chunks }: &Wire) -> Result<(), ManifestError> {
     let window_bytes = u64::from(WINDOW);
-    let last = (wire.disk_bytes - 1) / window_bytes;
+    let last = (head.disk_bytes - 1) / window_bytes;
     let mut before: Option<u32> = None;
     let mut filled = 0_u64;
-    let mut zeros = Zeros::default();
-    for chunk in &wire.chunks {
+    for chunk in chunks {
         if let Some(after) = before
             && chunk.window <= after
         {
@@ -131,11 +169,11 @@ fn chunks(wire: &Wire) -> Result<(), ManifestError> {
         if u64::from(chunk.window) > last {
             return Err(ManifestError::BeyondDisk { window: chunk.window });
         }
-        let expected = window_bytes.min(wire.disk_bytes - chunk.disk_offset());
+        let expected = window_bytes.min(head.disk_bytes - chunk.disk_offset());
         if u64::from(chunk.bytes) != expected {
             return Err(ManifestError::WindowBytes { window: chunk.window, bytes: chunk.bytes, expected });
         }
-        stored(chunk, &mut zeros)?;
+        stored(chunk)?;
         // No gaps: a byte that no chunk accounts for would be a byte that no digest covers.
         if chunk.offset != filled {
             let (window, offset) = (chunk.window, chunk.offset);
@@ -144,37 +182,33 @@ fn chunks(wire: &Wire) -> Result<(), ManifestError> {
         filled = filled.saturating_add(u64::from(chunk.stored));
         before = Some(chunk.window);
     }
-    if wire.chunks.first().map(|chunk| chunk.window) != Some(0) {
+    if chunks.first().map(|chunk| chunk.window) != Some(0) {
         return Err(ManifestError::Missing { window: 0 });
     }
     if before.map(u64::from) != Some(last) {
         return Err(ManifestError::Missing { window: last });
     }
-    if wire.data_bytes != filled {
-        return Err(ManifestError::DataBytes { data_bytes: wire.data_bytes, expected: filled });
+    if head.data_bytes != filled {
+        return Err(ManifestError::DataBytes { data_bytes: head.data_bytes, expected: filled });
     }
     Ok(())
 }
 
-/// Digests of zeros by length: at most the full window's and the last window's are ever needed.
-#[derive(Default)]
-struct Zeros(std::collections::BTreeMap<u32, Digest>);
-
-impl Zeros {
-    fn digest(&mut self, bytes: u32) -> Digest {
-        *self.0.entry(bytes).or_insert_with(|| Digest::of(&vec![0; bytes as usize]))
-    }
-}
-
-fn stored(chunk: &Chunk, zeros: &mut Zeros) -> Result<(), ManifestError> {
+fn stored(chunk: &Chunk) -> Result<(), ManifestError> {
     let Chunk { window, codec, stored, bytes, .. } = *chunk;
+    if chunk.map.blocks() != bytes.div_ceil(BLOCK) || chunk.map.is_free() {
+        return Err(ManifestError::Unused { window });
+    }
+    let data = chunk.map.data_bytes(bytes);
     let (size_fits, digests_fit) = match codec {
-        Codec::Zero => (stored == 0, chunk.stored_digest.is_none() && chunk.digest == zeros.digest(bytes)),
-        Codec::Raw => (stored == bytes, chunk.stored_digest == Some(chunk.digest)),
-        Codec::Zstd => (stored > 0 && stored < bytes, chunk.stored_digest.is_some()),
+        Codec::Zero => {
+            (stored == 0 && data == 0, chunk.stored_digest.is_none() && chunk.digest == Digest::of(&[]))
+        }
+        Codec::Raw => (stored == data && data > 0, chunk.stored_digest == Some(chunk.digest)),
+        Codec::Zstd | Codec::Lz4 => (stored > 0 && stored < data, chunk.stored_digest.is_some()),
     };
     if !size_fits {
-        return Err(ManifestError::Stored { window, codec, stored, bytes });
+        return Err(ManifestError::Stored { window, codec, stored, bytes: data });
     }
     if !digests_fit {
         return Err(ManifestError::Digests { window, codec });
@@ -183,9 +217,11 @@ fn stored(chunk: &Chunk, zeros: &mut Zeros) -> Result<(), ManifestError> {
 }
 
 fn seed(wire: &Wire, Span { offset, bytes }: Span) -> Result<(), ManifestError> {
-    let aligned = offset.is_multiple_of(SECTOR) && bytes.is_multiple_of(SECTOR);
-    let end = offset.checked_add(bytes).filter(|end| bytes > 0 && aligned && *end <= wire.disk_bytes);
+    let sector = u64::from(wire.head.layout.sector_bytes);
+    let aligned = offset.is_multiple_of(sector) && bytes.is_multiple_of(sector);
+    let end = offset.checked_add(bytes).filter(|end| bytes > 0 && aligned && *end <= wire.head.disk_bytes);
     let end = end.ok_or(ManifestError::Seed { offset, bytes })?;
+    // Free blocks of a window may be written through, so the seed's windows must be nobody's as a whole.
     let overlaps = |chunk: &&Chunk| {
         let begins = chunk.disk_offset();
         begins < end && offset < begins + u64::from(chunk.bytes)

@@ -1,7 +1,7 @@
 //! What stands in front of the data area of a `.rwimage` file.
 //!
 //! ```text
-//!      0   8  magic "RWIMAGE1"
+//!      0   8  magic "RWIMAGE2"
 //!      8   8  length of the manifest, little-endian
 //!     16  32  public key
 //!     48  64  signature
@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::{MANIFEST_BYTES_MAX, Manifest, PublicKey, Signature, Signed};
 
 /// The first eight bytes of every image file; the last of them is the version of this layout.
-pub const MAGIC: [u8; 8] = *b"RWIMAGE1";
+pub const MAGIC: [u8; 8] = *b"RWIMAGE2";
 
 /// The data area begins at a multiple of this many bytes, so that it can be read past the page cache.
 pub const DATA_ALIGN: usize = 4096;
@@ -32,7 +32,7 @@ pub struct Header {
 /// What a prefix of a file turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parsed {
-    /// Right so far: read the file's first `.0` bytes (never more than 17 MiB) and ask again.
+    /// Right so far: read the file's first `.0` bytes (never more than 65 MiB) and ask again.
     Needs(usize),
     /// The whole head.
     Whole(Header),

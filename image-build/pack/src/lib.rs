@@ -1,28 +1,36 @@
-//! The image format: what a node image *is*, apart from where it is kept and how it travels.
+//! The image format: what an image *is*, apart from where it is kept and how it travels; and what on a disk belongs
+//! into one.
 //!
-//! A disk is cut into windows of [`WINDOW`] bytes. A window that holds image data is a [`Chunk`]: hashed raw,
-//! stored as zeros, raw or zstd. The [`Manifest`] lists the chunks; the BLAKE3 [`Digest`] of its encoded bytes is
-//! the name of the image; an Ed25519 signature over that name ([`Signed`]) says who vouches for it. The
-//! [`Header`] puts manifest and signature in front of the stored bytes: one `.rwimage` file.
+//! A disk is cut into windows of [`WINDOW`] bytes, a window into blocks of [`BLOCK`] bytes. A block holds data, must read
+//! as zeros, or is free ([`BlockMap`]). A window of which anything is used is a [`Chunk`]: its data is hashed, and stored
+//! raw or compressed. The [`Manifest`] lists the chunks; the BLAKE3 [`Digest`] of its encoded bytes is the name of the
+//! image; an Ed25519 signature over that name ([`Signed`]) says who vouches for it. The [`Header`] puts manifest and
+//! signature in front of the stored bytes: one `.rwimage` file. The document of the format, with a test vector, is
+//! `appliance/docs/image-format.md`.
 //!
 //! ```text
-//! building:  About -> Builder; chunk(window, raw, level) -> Packed -> Builder::push -> offset    (caller writes)
+//! building:  About -> Builder; pack_window(window, raw, map, compression) -> Packed -> Builder::push -> offset
 //!            Builder::finish -> Manifest -> Signed::new(manifest, &SigningKey) -> Header::encode (caller writes)
 //! reading:   Header::parse(prefix) -> Signed::verify(trusted) -> (Digest, Manifest)
-//!            Chunk::check_stored(bytes as they arrived) -> Chunk::unpack(stored, window) -> write the window
+//!            Chunk::check_stored(bytes as they arrived) -> Chunk::unpack(stored, window) -> Chunk::writes
+//! a disk:    Source -> volume::read -> Extents -> BlockMap::scan
 //! ```
 //!
 //! A [`Manifest`] value is always a valid one: it comes out of [`Manifest::decode`] or [`Builder::finish`] and
-//! nowhere else. This crate refuses to know files, sockets, keys at rest, and what a disk's file systems mean.
+//! nowhere else. This crate refuses to know where images and keys are kept.
 
 mod builder;
 mod check;
 mod chunk;
+mod codec;
 mod digest;
 mod extents;
 mod header;
+mod layout;
 mod manifest;
 mod map;
+pub mod merkle;
+mod record;
 mod sign;
 pub mod source;
 mod survey;
@@ -31,11 +39,12 @@ pub mod volume;
 
 pub use builder::{BuildError, Builder};
 pub use check::{DISK_BYTES_MAX, ManifestError};
-pub use chunk::{Chunk, ChunkError, Codec, Packed, chunk};
+pub use chunk::{Chunk, ChunkError, Codec, Compression, Packed, chunk, pack_window};
 pub use digest::{Digest, DigestError};
 pub use extents::Extents;
 pub use header::{DATA_ALIGN, Header, HeaderError, MAGIC, Parsed};
-pub use manifest::{About, FORMAT, MANIFEST_BYTES_MAX, Manifest, Span};
+pub use layout::{Layout, PartitionId, TableId, VolumeId};
+pub use manifest::{About, MANIFEST_BYTES_MAX, Manifest, Span};
 pub use map::{BLOCK, Block, BlockMap, is_zero};
 pub use sign::{KeyError, PublicKey, Signature, Signed, SigningKey, VerifyError};
 pub use source::{Part, Source};

@@ -96,6 +96,42 @@ impl BlockMap {
         used.map(|(_, range)| u32::try_from(range.len()).unwrap_or(WINDOW)).sum()
     }
 
+    /// The data of a window, one run after another.
+    #[must_use]
+    pub fn gather(&self, raw: &[u8]) -> Vec<u8> {
+        let bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
+        let mut data = Vec::with_capacity(self.data_bytes(bytes) as usize);
+        for (_, range) in self.runs(bytes).filter(|(kind, _)| *kind == Block::Data) {
+            data.extend_from_slice(raw.get(range).unwrap_or_default());
+        }
+        data
+    }
+
+    /// The reverse, in place: the data at the start of the window goes where it belongs, everything else becomes zero.
+    pub fn scatter(&self, window: &mut [u8]) {
+        let bytes = u32::try_from(window.len()).unwrap_or(u32::MAX);
+        let mut rest = self.data_bytes(bytes) as usize;
+        if rest == window.len() {
+            return;
+        }
+        let runs = self.runs(bytes).collect::<Vec<_>>();
+        // From the end: a run never moves down, so nothing is overwritten that has yet to move.
+        for (kind, range) in runs.into_iter().rev() {
+            if kind == Block::Data {
+                rest = rest.saturating_sub(range.len());
+                window.copy_within(rest..rest + range.len(), range.start);
+            } else if let Some(run) = window.get_mut(range) {
+                // The data that has yet to move belongs to runs before this one, so it lies before this one.
+                run.fill(0);
+            }
+        }
+    }
+
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> u32 {
+        self.runs.iter().map(|(_, count)| count).sum()
+    }
+
     /// Whether nothing of the window is used.
     #[must_use]
     pub fn is_free(&self) -> bool {

@@ -13,7 +13,7 @@ use crate::{Digest, MANIFEST_BYTES_MAX, Manifest, ManifestError};
 
 /// What is signed is this, then the 32 bytes of the image's digest: a signature made for anything else by the same
 /// key can never pass as one for an image.
-const CONTEXT: &[u8] = b"rackwright image manifest 1\n";
+const CONTEXT: &[u8] = b"rackwright image manifest 2\n";
 
 /// An Ed25519 public key. Shown and read as 64 lower-case hex digits, in JSON too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,7 +139,7 @@ fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Err
 fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.len() / 4 > MANIFEST_BYTES_MAX / 3 + 1 {
-        return Err(serde::de::Error::custom("a manifest of more than 16 MiB"));
+        return Err(serde::de::Error::custom("a manifest of more than 64 MiB"));
     }
     BASE64.decode(text.as_bytes()).map_err(serde::de::Error::custom)
 }
