@@ -205,7 +205,7 @@ fn describe(digest: Digest, manifest: &Manifest, signer: PublicKey) -> Image {
         roles: manifest.roles().iter().cloned().collect(),
         arch: manifest.arch().to_owned(),
         disk_bytes: manifest.disk_bytes(),
-        content_bytes: manifest.chunks().iter().map(|chunk| u64::from(chunk.bytes)).sum(),
+        content_bytes: manifest.used_bytes(),
         stored_bytes: manifest.data_bytes(),
         signer,
         imported: crate::writer::now(),

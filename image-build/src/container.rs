@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use pack::{
-    About, BuildError, Builder, Chunk, ChunkError, Codec, Digest, Header, HeaderError, Manifest,
-    ManifestError, Packed, Parsed, PublicKey, Signed, SigningKey, VerifyError, WINDOW,
+    About, Block, BuildError, Builder, Capture, CaptureError, Chunk, ChunkError, Compression, Digest,
+    Extents, Header, HeaderError, Manifest, ManifestError, Parsed, PublicKey, Signed, SigningKey, Source,
+    VerifyError,
 };
+use rustix::fs::FallocateFlags;
 
 use crate::files::{self, FileError};
 use crate::progress::Progress;
@@ -46,78 +48,102 @@ pub enum ContainerError {
         /// Why.
         source: VerifyError,
     },
+    /// The disk could not be read.
+    #[error("reading the disk at byte {offset}")]
+    Read {
+        /// Where.
+        offset: u64,
+        /// What the device said.
+        source: io::Error,
+    },
     /// A thread died.
-    #[error("packing {}: a thread died", .0.display())]
-    Thread(PathBuf),
+    #[error("packing: a thread died")]
+    Thread,
 }
 
-/// Packs the disk; windows in `about.seed` are nobody's. Gives the image's digest.
+impl From<CaptureError<ContainerError>> for ContainerError {
+    fn from(error: CaptureError<ContainerError>) -> ContainerError {
+        match error {
+            CaptureError::Read { offset, source } => ContainerError::Read { offset, source },
+            CaptureError::Chunk(error) => ContainerError::Chunk(error),
+            CaptureError::Died => ContainerError::Thread,
+            CaptureError::Sink(error) => error,
+        }
+    }
+}
+
+/// A disk in a plain file.
+#[derive(Debug)]
+pub struct Plain {
+    file: File,
+    bytes: u64,
+}
+
+impl Plain {
+    /// Opens it; what lies beyond `bytes` is no part of it.
+    pub fn open(path: &Path, bytes: u64) -> Result<Plain, FileError> {
+        Ok(Plain { file: files::open(path)?, bytes })
+    }
+}
+
+impl Source for Plain {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(out, offset)
+    }
+}
+
+/// Packs what is used of a disk into an image file, signed; gives its digest. Nobody may write to the disk meanwhile.
 pub fn write(
-    disk: &Path,
+    source: &dyn Source,
+    used: &Extents,
     about: About,
-    level: i32,
+    compression: Compression,
     key: &SigningKey,
     to: &Path,
     progress: &Progress,
 ) -> Result<Digest, ContainerError> {
-    let (from, bytes) = (files::open(disk)?, about.disk_bytes);
-    let seed = about.seed;
-    let free = |window: u64| {
-        let begin = window * u64::from(WINDOW);
-        seed.is_some_and(|seed| begin >= seed.offset && begin < seed.offset + seed.bytes)
-    };
-    let windows: Vec<u64> = (0..bytes.div_ceil(u64::from(WINDOW))).filter(|window| !free(*window)).collect();
-    let mut builder = Builder::new(about);
-    // The head's length is known when the last window is: data goes to a file of its own first.
-    let data_path = to.with_extension("data");
-    let mut data = files::create(&data_path)?;
-    for (at, batch) in windows.chunks(64).enumerate() {
-        progress.still(|| format!("packing: {} of {} MiB", at * 64, windows.len()));
-        for packed in pack_batch(&from, disk, bytes, batch, level)? {
-            builder.push(&packed)?;
-            data.write_all(&packed.stored).map_err(files::named("writing", &data_path))?;
-        }
+    let mut used = used.clone();
+    if let Some(seed) = about.seed {
+        used.remove(seed.offset..seed.offset.saturating_add(seed.bytes));
     }
-    let manifest = builder.finish()?;
-    let header = Header { signed: Signed::new(&manifest, key) };
+    let total = used.bytes();
+    let mut builder = Builder::new(about);
     let mut out = files::create(to)?;
-    let writing = |path: &Path| files::named("writing", path);
-    out.write_all(&header.encode()).map_err(writing(to))?;
-    data.rewind().and_then(|()| io::copy(&mut data, &mut out)).map_err(writing(to))?;
-    out.sync_all().map_err(writing(to))?;
-    std::fs::remove_file(&data_path).map_err(files::named("removing", &data_path))?;
+    let mut done = 0;
+    let threads = thread::available_parallelism().map_or(1, NonZero::get) * 2;
+    let capture = Capture { source, used: &used, compression, threads };
+    capture.run(|packed| -> Result<(), ContainerError> {
+        builder.push(&packed)?;
+        done += u64::from(packed.map.used_bytes(packed.bytes));
+        progress.still(|| format!("packing: {} of {} MiB", done >> 20, total >> 20));
+        Ok(out.write_all(&packed.stored).map_err(files::named("writing", to))?)
+    })?;
+    let manifest = builder.finish()?;
+    let head = Header { signed: Signed::new(&manifest, key) }.encode();
+    let out = put_in_front(out, to, &head)?;
+    out.sync_all().map_err(files::named("writing", to))?;
     Ok(manifest.digest())
 }
 
-/// Packs some windows on as many cores as there are; in order.
-fn pack_batch(
-    from: &File,
-    disk: &Path,
-    bytes: u64,
-    batch: &[u64],
-    level: i32,
-) -> Result<Vec<Packed>, ContainerError> {
-    let pack_one = |window: &u64| -> Result<Packed, ContainerError> {
-        let offset = window * u64::from(WINDOW);
-        let length = usize::try_from((bytes - offset).min(u64::from(WINDOW))).unwrap_or_default();
-        let mut raw = vec![0; length];
-        from.read_exact_at(&mut raw, offset).map_err(files::named("reading", disk))?;
-        Ok(pack::chunk(u32::try_from(*window).unwrap_or(u32::MAX), &raw, level)?)
-    };
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = batch.len().div_ceil(threads).max(1);
-    let results = thread::scope(|scope| {
-        let workers: Vec<_> = batch
-            .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(pack_one).collect::<Result<Vec<_>, _>>()))
-            .collect();
-        workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
-    });
-    let mut packed = Vec::new();
-    for result in results {
-        packed.extend(result.map_err(|_| ContainerError::Thread(disk.to_owned()))??);
+/// Puts the head in front of the data: its length is known when the last window is. Most file systems can move the data
+/// up without copying it.
+fn put_in_front(out: File, to: &Path, head: &[u8]) -> Result<File, ContainerError> {
+    let writing = || files::named("writing", to);
+    if rustix::fs::fallocate(&out, FallocateFlags::INSERT_RANGE, 0, head.len() as u64).is_ok() {
+        out.write_all_at(head, 0).map_err(writing())?;
+        return Ok(out);
     }
-    Ok(packed)
+    let path = to.with_extension("data");
+    std::fs::rename(to, &path).map_err(files::named("renaming", to))?;
+    let (mut data, mut whole) = (out, files::create(to)?);
+    whole.write_all(head).map_err(writing())?;
+    data.rewind().and_then(|()| io::copy(&mut data, &mut whole)).map_err(writing())?;
+    std::fs::remove_file(&path).map_err(files::named("removing", &path))?;
+    Ok(whole)
 }
 
 /// An image file that was opened and believed.
@@ -161,9 +187,12 @@ impl Image {
         let out = files::create(to)?;
         out.set_len(self.manifest.disk_bytes()).map_err(files::named("sizing", to))?;
         self.each(progress, |chunk, raw| {
-            let hole = chunk.codec == Codec::Zero;
-            let write = if hole { Ok(()) } else { out.write_all_at(raw, chunk.disk_offset()) };
-            Ok(write.map_err(files::named("writing", to))?)
+            for (_, range) in chunk.writes(0, 0).into_iter().filter(|(kind, _)| *kind == Block::Data) {
+                let at = chunk.disk_offset() + range.start as u64;
+                let run = raw.get(range).unwrap_or_default();
+                out.write_all_at(run, at).map_err(files::named("writing", to))?;
+            }
+            Ok(())
         })
     }
 

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use pack::{About, Digest, KeyError, Span};
+use pack::{About, Compression, Digest, Extents, KeyError, Layout, Span};
 
 use crate::cache::{CacheError, Inputs};
 use crate::catalog::{self, CatalogError};
-use crate::container::{self, ContainerError, Image};
+use crate::container::{self, ContainerError, Image, Plain};
 use crate::disk::{self, DiskError, Parts};
 use crate::elf::{self, Linkage};
 use crate::files::{self, FileError};
@@ -107,9 +107,12 @@ pub fn build(workshop: &Workshop, order: &Order<'_>) -> Result<PathBuf, NodeErro
         let list: String = system.packages.iter().map(|p| format!("{}={}\n", p.name, p.version)).collect();
         let seed = Some(Span { offset: SEED.offset(), bytes: SEED.bytes() });
         let packages = Some(Digest::of(list.as_bytes()));
-        let about = About { name, arch: "amd64".to_owned(), roles, disk_bytes, seed, packages };
+        let layout = Layout::default();
+        let about = About { name, arch: "amd64".to_owned(), roles, disk_bytes, seed, packages, layout };
         workshop.progress.step(format_args!("packing {} MiB", disk_bytes >> 20));
-        container::write(&raw, about, level, &key, &folder.join(IMAGE), &workshop.progress)?;
+        let disk = Plain::open(&raw, disk_bytes)?;
+        let (used, compression) = (Extents::all(disk_bytes), Compression::Zstd(level));
+        container::write(&disk, &used, about, compression, &key, &folder.join(IMAGE), &workshop.progress)?;
         Ok::<_, NodeError>(())
     })?;
     Ok(kept.join(IMAGE))

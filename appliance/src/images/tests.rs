@@ -16,6 +16,7 @@ fn image() -> (Vec<u8>, SigningKey) {
         disk_bytes: 2 * u64::from(WINDOW),
         seed: None,
         packages: None,
+        layout: pack::Layout::default(),
     };
     let (mut builder, mut data) = (Builder::new(about), Vec::new());
     for window in 0..2u8 {

@@ -15,6 +15,7 @@ pub(crate) fn about(name: &str, roles: &[&str], disk_bytes: u64) -> About {
         disk_bytes,
         seed: None,
         packages: None,
+        layout: pack::Layout::default(),
     }
 }
 

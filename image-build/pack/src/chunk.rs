@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::{Block, BlockMap, Digest, Extents, WINDOW, codec, is_zero};
+use crate::{BLOCK, Block, BlockMap, Digest, Extents, WINDOW, codec, is_zero};
 
 /// How a chunk's data is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +91,8 @@ pub enum ChunkError {
     RawSize { window: u32, bytes: usize, expected: u32 },
     #[error("unpacking window {window}: the content does not match its digest")]
     RawDigest { window: u32 },
+    #[error("unpacking window {window}: a block of zeros is told to be data")]
+    ZeroData { window: u32 },
 }
 
 /// Packs one window that is used as a whole, with zstd.
@@ -166,6 +168,8 @@ impl Chunk {
         for (kind, range) in self.map.runs(self.bytes) {
             let run = raw.get(range).unwrap_or_default();
             match kind {
+                // No data block is zeros: a new disk is seen to differ without hashing it.
+                Block::Data if run.chunks(BLOCK as usize).any(is_zero) => return false,
                 Block::Data => drop(hasher.update(run)),
                 Block::Zero if !is_zero(run) => return false,
                 Block::Zero | Block::Free => {}
@@ -246,6 +250,9 @@ impl Chunk {
         }
         if Digest::of(data) != self.digest {
             return Err(ChunkError::RawDigest { window });
+        }
+        if data.chunks(BLOCK as usize).any(is_zero) {
+            return Err(ChunkError::ZeroData { window });
         }
         self.map.scatter(out);
         Ok(())

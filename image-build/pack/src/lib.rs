@@ -20,6 +20,7 @@
 //! nowhere else. This crate refuses to know where images and keys are kept.
 
 mod builder;
+mod capture;
 mod check;
 mod chunk;
 mod codec;
@@ -38,6 +39,7 @@ mod table;
 pub mod volume;
 
 pub use builder::{BuildError, Builder};
+pub use capture::{Capture, CaptureError};
 pub use check::{DISK_BYTES_MAX, ManifestError};
 pub use chunk::{Chunk, ChunkError, Codec, Compression, Packed, chunk, pack_window};
 pub use digest::{Digest, DigestError};

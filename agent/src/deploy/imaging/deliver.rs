@@ -187,7 +187,7 @@ impl Shell<'_> {
 }
 
 fn piece(chunk: &Chunk) -> Piece {
-    Piece { id: chunk.window, offset: chunk.offset, stored: chunk.stored, bytes: chunk.bytes }
+    Piece { id: chunk.window, offset: chunk.offset, stored: chunk.stored, bytes: chunk.used_bytes() }
 }
 
 /// A disk that spins loses more by seeking between orders than it wins by having several.

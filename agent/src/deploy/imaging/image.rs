@@ -114,6 +114,7 @@ mod tests {
             disk_bytes: 128 << 20,
             seed,
             packages: None,
+            layout: pack::Layout::default(),
         });
         for window in [0, 127] {
             builder.push(&pack::chunk(window, &vec![0; 1 << 20], 1).unwrap()).unwrap();

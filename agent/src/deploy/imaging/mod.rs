@@ -115,7 +115,7 @@ async fn work(
     let ready = tokio::task::spawn_blocking(move || make_ready(&root, &planned, node, ca)).await;
     let (protected, disk, drive) = ready.map_err(ImagingError::Thread)??;
     let reporter = {
-        let first = nothing_yet(job, manifest.chunks().iter().map(|c| u64::from(c.bytes)).sum());
+        let first = nothing_yet(job, manifest.used_bytes());
         Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first)
     };
     let lookout = Lookout::begin(&server.root, &disk.name, protected);

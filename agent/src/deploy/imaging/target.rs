@@ -4,11 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pack::{Chunk, Codec, Digest};
+use pack::{Block, Chunk};
 use protocol::{Disk, DiskId, SEED_OFFSET, Seed, SeedError};
 use rustix::fs::OFlags;
 
@@ -18,6 +17,10 @@ use crate::leave::leave;
 use crate::sys;
 
 const WINDOW: u64 = pack::WINDOW as u64;
+/// Free blocks between used ones that are written through, in bytes: one order to the disk is cheaper than two.
+const GAP: u32 = 64 << 10;
+/// Zeros from so many bytes on are left to the drive to write.
+const ZEROS: u32 = 128 << 10;
 const BUSY_TRIES: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -72,25 +75,8 @@ pub struct Drive {
     id: DiskId,
     bytes: u64,
     buffers: Buffers,
-    zeros: Zeros,
     /// Whether a seed of this job lies on it: from then on nothing is left that the plan saw.
     begun: AtomicBool,
-}
-
-/// The digest of a whole window of zeros: a new disk is full of them, and need not be hashed to see that it is not
-/// the image.
-#[derive(Debug, Default)]
-struct Zeros(OnceLock<Digest>);
-
-impl Zeros {
-    fn matches(&self, chunk: &Chunk) -> bool {
-        let hash = |bytes: u32| Digest::of(&vec![0; usize::try_from(bytes).unwrap_or(0)]);
-        if chunk.bytes == pack::WINDOW {
-            *self.0.get_or_init(|| hash(pack::WINDOW)) == chunk.digest
-        } else {
-            hash(chunk.bytes) == chunk.digest
-        }
-    }
 }
 
 impl Drive {
@@ -115,8 +101,8 @@ impl Drive {
         let file = patiently(|| OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path));
         let file = file.map_err(opened)?;
         same(root, disk, &id, &file)?;
-        let (buffers, zeros, begun) = (Buffers::default(), Zeros::default(), AtomicBool::new(false));
-        Ok(Self { file, id, bytes: disk.bytes, buffers, zeros, begun })
+        let (buffers, begun) = (Buffers::default(), AtomicBool::new(false));
+        Ok(Self { file, id, bytes: disk.bytes, buffers, begun })
     }
 
     /// Whether this window of the disk holds what it should; read past the page cache.
@@ -128,11 +114,7 @@ impl Drive {
         let window = window(&mut buffer, chunk);
         let at = chunk.disk_offset();
         self.file.read_exact_at(window, at).map_err(self.io("reading", at))?;
-        Ok(match chunk.codec {
-            Codec::Zero => is_zero(window),
-            Codec::Raw | Codec::Zstd if is_zero(window) => self.zeros.matches(chunk),
-            Codec::Raw | Codec::Zstd => chunk.matches(window),
-        })
+        Ok(chunk.matches(window))
     }
 
     /// Unpacks stored bytes and writes the window. Nothing is written when they are not what the manifest says.
@@ -141,14 +123,21 @@ impl Drive {
     /// [`DiskError::Unpack`], [`DiskError::Io`].
     pub fn write(&self, chunk: &Chunk, stored: &[u8]) -> Result<(), DiskError> {
         let at = chunk.disk_offset();
-        if chunk.codec == Codec::Zero {
-            return self.zero(at, u64::from(chunk.bytes));
-        }
         let mut buffer = self.buffers.take();
         let window = window(&mut buffer, chunk);
         let disk = || self.id.clone();
         chunk.unpack(stored, window).map_err(|source| DiskError::Unpack { disk: disk(), source })?;
-        self.file.write_all_at(window, at).map_err(self.io("writing", at))
+        for (kind, range) in chunk.writes(GAP, ZEROS) {
+            let (at, bytes) = (at + range.start as u64, range.len() as u64);
+            let run = window.get(range).unwrap_or_default();
+            match kind {
+                Block::Zero => self.zero(at, bytes)?,
+                Block::Data | Block::Free => {
+                    self.file.write_all_at(run, at).map_err(self.io("writing", at))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Everything written so far survives a power cut.
@@ -262,52 +251,4 @@ fn same(root: &Path, disk: &Disk, id: &DiskId, file: &File) -> Result<(), DiskEr
 fn window<'a>(buffer: &'a mut Buffer, chunk: &Chunk) -> &'a mut [u8] {
     let length = usize::try_from(chunk.bytes).unwrap_or(0);
     buffer.get_mut(..length).unwrap_or_default()
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<32>();
-    words.iter().all(|word| word == &[0; 32]) && rest.iter().all(|byte| *byte == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use pack::{Chunk, Codec, Digest, WINDOW};
-
-    use super::{Zeros, is_zero};
-
-    #[test]
-    fn zeros_are_known_without_a_hash_and_never_mistaken() {
-        let zeros = Zeros::default();
-        for bytes in [WINDOW, 4096] {
-            let content = vec![0; bytes as usize];
-            let chunk = |digest| Chunk {
-                window: 1,
-                bytes,
-                digest,
-                codec: Codec::Zstd,
-                offset: 0,
-                stored: 9,
-                stored_digest: None,
-            };
-            for _ in 0..2 {
-                assert!(zeros.matches(&chunk(Digest::of(&content))));
-                assert!(!zeros.matches(&chunk(Digest::of(b"x"))));
-            }
-        }
-    }
-
-    #[test]
-    fn one_bit_anywhere_is_not_zero() {
-        for length in [0, 1, 31, 32, 33, 4096] {
-            let mut bytes = vec![0; length];
-            assert!(is_zero(&bytes));
-            for at in [0, length / 2, length.saturating_sub(1)] {
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte = 1;
-                    assert!(!is_zero(&bytes), "{length} {at}");
-                }
-                bytes.fill(0);
-            }
-        }
-    }
 }

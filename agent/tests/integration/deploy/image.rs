@@ -25,6 +25,7 @@ impl Image {
             disk_bytes: DISK,
             seed: Some(Span { offset: SEED_OFFSET, bytes: SEED_BYTES }),
             packages: None,
+            layout: pack::Layout::default(),
         });
         let mut data = Vec::new();
         let mut raws = Vec::new();
