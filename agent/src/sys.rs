@@ -13,6 +13,7 @@ use rustix::ioctl::{Getter, NoArg, Opcode, Setter, Updater, ioctl};
 const BLKROSET: Opcode = 0x125d;
 const BLKROGET: Opcode = 0x125e;
 const BLKRRPART: Opcode = 0x125f;
+const BLKDISCARD: Opcode = 0x1277;
 const BLKZEROOUT: Opcode = 0x127f;
 /// `_IOR(0x12, 114, size_t)`: the argument is a `u64` whatever the name says.
 const BLKGETSIZE64: Opcode = 0x8008_1272;
@@ -57,6 +58,16 @@ pub fn disk_bytes(disk: &File) -> io::Result<u64> {
 pub fn zero_out(disk: &File, offset: u64, bytes: u64) -> io::Result<()> {
     // SAFETY: BLKZEROOUT reads two u64 (start, length) from the pointer it is given; `Setter` owns the array.
     let done = unsafe { ioctl(disk.as_fd(), Setter::<BLKZEROOUT, [u64; 2]>::new([offset, bytes])) };
+    Ok(done?)
+}
+
+/// Tells a drive that a stretch of it is not needed any more. Offset and length in bytes, multiples of the sector size.
+///
+/// # Errors
+/// What the kernel says; `EOPNOTSUPP` where the drive can't.
+pub fn discard(disk: &File, offset: u64, bytes: u64) -> io::Result<()> {
+    // SAFETY: BLKDISCARD reads two u64 (start, length) from the pointer it is given; `Setter` owns the array.
+    let done = unsafe { ioctl(disk.as_fd(), Setter::<BLKDISCARD, [u64; 2]>::new([offset, bytes])) };
     Ok(done?)
 }
 

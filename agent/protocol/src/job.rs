@@ -95,6 +95,8 @@ impl Target {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// Reading what is on the disk; nothing is written yet.
+    Compare,
     /// Making the disk unbootable.
     Disarm,
     /// Comparing, fetching, writing.

@@ -6,7 +6,7 @@
 //! given, and answers each by its [`Ticket`]:
 //!
 //! ```text
-//! let mut receiver = Receiver::new(pieces, seed, limits)?;
+//! let mut receiver = Receiver::new(pieces, Start { seed, begun }, limits)?;
 //! loop {
 //!     for order in receiver.poll(now) { start it }
 //!     match receiver.verdict() { Working => {}, Done(..) | Failed(..) => break }
@@ -24,8 +24,9 @@ mod progress;
 mod rate;
 mod receiver;
 mod retry;
+mod scan;
 
 pub use order::{Action, Heard, Limits, Millis, Order, Outcome, Piece, Ticket};
-pub use progress::{Failure, Phase, Progress, Receipt, Verdict};
+pub use progress::{Failure, Left, Phase, Progress, Receipt, Verdict};
 pub use rate::Rate;
-pub use receiver::{JobError, Receiver};
+pub use receiver::{JobError, Receiver, Start};

@@ -52,11 +52,15 @@ pub struct Limits {
     pub disk_tries: u32,
     /// How long the source may fail without a single piece arriving before the job fails.
     pub patience: Millis,
+    /// What was written is made durable at the latest when it is so many bytes …
+    pub flush_bytes: u64,
+    /// … or so old: what a power cut can take.
+    pub flush_after: Millis,
 }
 
 impl Default for Limits {
     /// For one disk and one controller: 4 reads, 4 fetches, 4 writes, 64 MiB spool, ranges of 4 MiB, 5 tries each,
-    /// 15 minutes of patience (a controller may be restarted or repaired meanwhile).
+    /// 15 minutes of patience (a controller may be restarted or repaired meanwhile), a flush every second or GiB.
     fn default() -> Limits {
         Limits {
             compares: 4,
@@ -67,6 +71,8 @@ impl Default for Limits {
             piece_tries: 5,
             disk_tries: 5,
             patience: Millis(15 * 60 * 1000),
+            flush_bytes: 1 << 30,
+            flush_after: Millis(1000),
         }
     }
 }
@@ -91,7 +97,10 @@ pub enum Action {
     /// Overwrite the first MiB of the disk and then its last MiB (of the *disk*, not of the image) with zeros, then
     /// flush: nothing boots from it any more. → `Done` when durable.
     Disarm,
-    /// Read this window from the disk and compare it with its digest. → `Same` or `Differs`.
+    /// Tell the drive that nothing on it is needed any more, the seed and what this job has written excepted, within a time
+    /// limit of the shell's: it then writes faster and wears less. → `Done`; a failure changes nothing.
+    Discard,
+    /// Read this window from the disk, past the page cache, and compare it with its digest. → `Same` or `Differs`.
     Compare(u32),
     /// Fetch a range, check each piece's stored bytes, keep them in the spool. → `Arrived` or `Spoilt` for each
     /// piece, as it comes, in any order. `Failed` sends back those not yet answered.
@@ -152,6 +161,7 @@ pub enum Heard {
 #[derive(Debug)]
 pub(crate) enum Open {
     Disarm,
+    Discard,
     Compare(Piece),
     Fetch(BTreeMap<u32, Piece>),
     Write(Piece),
@@ -173,6 +183,7 @@ impl Orders {
         let ticket = Ticket(self.used);
         let action = match &open {
             Open::Disarm => Action::Disarm,
+            Open::Discard => Action::Discard,
             Open::Compare(piece) => Action::Compare(piece.id),
             Open::Fetch(pieces) => Action::Fetch {
                 ids: pieces.keys().copied().collect(),
@@ -186,6 +197,19 @@ impl Orders {
         };
         self.open.insert(ticket, open);
         Order { ticket, action }
+    }
+
+    /// The pieces that are being compared or read back.
+    pub(crate) fn reading(&self) -> impl Iterator<Item = Piece> + '_ {
+        self.open.values().filter_map(|open| match open {
+            Open::Compare(piece) | Open::ReadBack(piece) => Some(*piece),
+            Open::Disarm
+            | Open::Discard
+            | Open::Fetch(_)
+            | Open::Write(_)
+            | Open::Flush
+            | Open::WriteSeed => None,
+        })
     }
 
     /// Takes an open order out, to be closed or put back.

@@ -3,7 +3,7 @@
 //!
 //! Where the pool stands follows from its queues; there is no second variable that could disagree with them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::order::{Open, Orders};
 use crate::retry::{Source, Tries, pause};
@@ -20,7 +20,29 @@ pub(crate) struct Ledger {
     pub(crate) now: Millis,
     pub(crate) done: u64,
     pub(crate) verified: u64,
+    pub(crate) durable: u64,
     pub(crate) receipt: Receipt,
+}
+
+impl Ledger {
+    /// A piece was read and is right: nothing is left to do for it.
+    pub(crate) fn skip(&mut self, piece: Piece) {
+        let bytes = u64::from(piece.bytes);
+        self.receipt.bytes_skipped += bytes;
+        self.receipt.pieces_skipped += 1;
+        self.done += bytes;
+        self.verified += bytes;
+        self.durable += bytes;
+    }
+
+    /// A piece that was written is not what it should be: it counts when it is.
+    fn take_back(&mut self, piece: Piece) {
+        let bytes = u64::from(piece.bytes);
+        self.done = self.done.saturating_sub(bytes);
+        self.durable = self.durable.saturating_sub(bytes);
+        self.receipt.bytes_written = self.receipt.bytes_written.saturating_sub(bytes);
+        self.receipt.pieces_written = self.receipt.pieces_written.saturating_sub(1);
+    }
 }
 
 /// Why a pool can't go on.
@@ -42,17 +64,20 @@ pub(crate) struct Pool {
     arrived: Queue,
     /// On the disk, to be read back.
     unread: Queue,
-    /// Found right by the compare, not written.
-    right: BTreeSet<u32>,
     /// How often pieces have failed.
     tries: BTreeMap<u32, u32>,
     /// Stored bytes being fetched, waiting, or being written.
     spool: u64,
     /// Whether a write was ordered.
     written: bool,
-    /// Whether a flush has succeeded since the last write.
+    /// Whether a flush has succeeded that was ordered after the last write was done.
     flushed: bool,
     flush: Tries,
+    /// Bytes whose write is done and no flush was ordered since, and when the first of them was done.
+    unflushed: u64,
+    since: Option<Millis>,
+    /// Bytes that the flush under way will make durable.
+    flushing: Option<u64>,
 }
 
 impl Pool {
@@ -60,6 +85,13 @@ impl Pool {
     pub(crate) fn unknown(pieces: &[Piece]) -> Pool {
         let unknown = pieces.iter().map(|piece| (piece.id, *piece)).collect();
         Pool { unknown, ..Pool::default() }
+    }
+
+    /// Pieces that are certainly not there, or of no use where they are.
+    pub(crate) fn all_missing(pieces: &[Piece]) -> Pool {
+        let mut pool = Pool::default();
+        pieces.iter().for_each(|piece| pool.want(*piece));
+        pool
     }
 
     /// A piece that is certainly not there.
@@ -90,11 +122,13 @@ impl Pool {
     }
 
     /// The next moment at which [`Pool::orders`] will have more to give without an answer coming first.
-    pub(crate) fn wake(&self, source: &Source) -> Option<Millis> {
+    pub(crate) fn wake(&self, source: &Source, limits: &Limits) -> Option<Millis> {
         let ripe = self.later.keys().next().map(|(then, _)| *then);
         let source = (!self.wanted.is_empty()).then(|| source.not_before());
         let flush = (self.still() && !self.flushed).then(|| self.flush.not_before());
-        [ripe, source, flush].into_iter().flatten().min()
+        let due = self.since.filter(|_| self.flushing.is_none());
+        let due = due.map(|since| since.after(limits.flush_after).max(self.flush.not_before()));
+        [ripe, source, flush, due].into_iter().flatten().min()
     }
 
     /// No piece waits to be compared, fetched or written.
@@ -108,14 +142,28 @@ impl Pool {
         self.give_writes(ledger, &mut given);
         self.give_fetches(ledger, &mut given);
         self.give_compares(ledger, &mut given);
-        if self.still() && ledger.orders.count(moves) == 0 {
-            if self.flushed {
-                self.give_reads(ledger, &mut given);
-            } else if ledger.orders.is_empty() && self.flush.ready(ledger.now) {
-                given.push(ledger.orders.give(Open::Flush));
-            }
+        let is_still = self.still() && ledger.orders.count(moves) == 0;
+        if is_still && self.flushed {
+            self.give_reads(ledger, &mut given);
+        } else if (is_still || self.flush_is_due(ledger)) && self.flush.ready(ledger.now) {
+            self.give_flush(ledger, &mut given);
         }
         given
+    }
+
+    fn flush_is_due(&self, Ledger { limits, now, .. }: &Ledger) -> bool {
+        let is_old = |since: Millis| since.after(limits.flush_after) <= *now;
+        self.unflushed >= limits.flush_bytes.max(1) || self.since.is_some_and(is_old)
+    }
+
+    /// One at a time: it covers every write that is done when it is ordered.
+    fn give_flush(&mut self, ledger: &mut Ledger, given: &mut Vec<Order>) {
+        if self.flushing.is_some() {
+            return;
+        }
+        self.flushing = Some(std::mem::take(&mut self.unflushed));
+        self.since = None;
+        given.push(ledger.orders.give(Open::Flush));
     }
 
     fn ripen(&mut self, now: Millis) {
@@ -200,7 +248,7 @@ impl Pool {
             Open::Write(piece) => self.written(piece, outcome, ledger)?,
             Open::ReadBack(piece) => self.read_back(piece, outcome, ledger)?,
             Open::Flush => self.was_flushed(outcome, ledger)?,
-            Open::Disarm | Open::WriteSeed => {}
+            Open::Disarm | Open::Discard | Open::WriteSeed => {}
         }
         Ok(None)
     }
@@ -210,11 +258,7 @@ impl Pool {
         if *outcome != Outcome::Same {
             return self.want(piece);
         }
-        ledger.receipt.bytes_skipped += u64::from(piece.bytes);
-        ledger.receipt.pieces_skipped += 1;
-        ledger.done += u64::from(piece.bytes);
-        self.right.insert(piece.id);
-        self.unread.insert(piece.id, piece);
+        ledger.skip(piece);
     }
 
     fn fetched(
@@ -259,6 +303,8 @@ impl Pool {
         ledger.receipt.bytes_written += u64::from(piece.bytes);
         ledger.receipt.pieces_written += 1;
         ledger.done += u64::from(piece.bytes);
+        self.unflushed += u64::from(piece.bytes);
+        self.since.get_or_insert(ledger.now);
         self.unread.insert(piece.id, piece);
         Ok(())
     }
@@ -268,7 +314,7 @@ impl Pool {
             ledger.verified += u64::from(piece.bytes);
             return Ok(());
         }
-        self.take_back(piece, ledger);
+        ledger.take_back(piece);
         let cause = match outcome {
             Outcome::Differs => "read back, it is not what was written".to_owned(),
             other @ (Outcome::Done
@@ -280,26 +326,18 @@ impl Pool {
         self.try_again(piece, cause, ledger)
     }
 
-    /// A window that is not what it should be was neither written nor found right: it is counted when it is.
-    fn take_back(&mut self, piece: Piece, ledger: &mut Ledger) {
-        let bytes = u64::from(piece.bytes);
-        ledger.done = ledger.done.saturating_sub(bytes);
-        let Receipt { bytes_skipped, bytes_written, pieces_skipped, pieces_written, .. } =
-            &mut ledger.receipt;
-        let (of_bytes, of_pieces) = if self.right.remove(&piece.id) {
-            (bytes_skipped, pieces_skipped)
-        } else {
-            (bytes_written, pieces_written)
-        };
-        *of_bytes = of_bytes.saturating_sub(bytes);
-        *of_pieces = of_pieces.saturating_sub(1);
-    }
-
-    fn was_flushed(&mut self, outcome: Outcome, ledger: &Ledger) -> Result<(), Stuck> {
+    fn was_flushed(&mut self, outcome: Outcome, ledger: &mut Ledger) -> Result<(), Stuck> {
+        let covered = self.flushing.take().unwrap_or(0);
         if outcome == Outcome::Done {
-            self.flushed = true;
+            ledger.durable += covered;
+            // A write that was under way beside it is not covered.
+            self.flushed = self.unflushed == 0 && ledger.orders.count(|o| matches!(o, Open::Write(_))) == 0;
             self.flush = Tries::default();
-        } else if self.flush.failed(ledger.now, ledger.limits.disk_tries) {
+            return Ok(());
+        }
+        self.unflushed += covered;
+        self.since.get_or_insert(ledger.now);
+        if self.flush.failed(ledger.now, ledger.limits.disk_tries) {
             return Err(Stuck { piece: None, cause: cause_of(outcome) });
         }
         Ok(())

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Making the disk unbootable.
+    /// Reading what is on the disk, to see whether it is the image already, in part or not at all. Nothing is written.
+    Scan,
+    /// Making the disk unbootable; then, when nothing on it is of use, telling the drive so.
     Disarm,
     /// Comparing, fetching and writing all windows but the first and the last.
     Body,
@@ -39,8 +41,10 @@ pub struct Progress {
     pub bytes_total: u64,
     /// Bytes of disk that were right already or have been written.
     pub bytes_done: u64,
-    /// Bytes of disk read back and found right.
+    /// Bytes of disk read and found right: by the compare, or back after they were written.
     pub bytes_verified: u64,
+    /// Bytes of disk that no power cut takes any more: right already, or written and flushed.
+    pub bytes_durable: u64,
     /// The counters that will be in the receipt.
     pub receipt: Receipt,
 }
@@ -76,8 +80,20 @@ pub struct Failure {
     pub piece: Option<u32>,
     /// The last cause, for people.
     pub cause: String,
-    /// Whether the disk is known to be unbootable: true unless the disarming itself failed.
-    pub disarmed: bool,
+    /// What the disk is now.
+    pub left: Left,
+}
+
+/// What a job that failed leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Left {
+    /// The disk that was there: it is the image already.
+    Whole,
+    /// A disk that does not boot.
+    Unbootable,
+    /// Nobody knows: making it unbootable failed.
+    Unknown,
 }
 
 impl fmt::Display for Failure {

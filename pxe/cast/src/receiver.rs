@@ -1,21 +1,27 @@
 //! From a list of pieces to one disk that is the image, or that does not boot.
 //!
 //! ```text
-//! Disarm ─► Body: compare ─► fetch ─► write ─► flush ─► read back ─► Seed ─► Last window ─► First window ─► Done
-//!              ▲                                           │          (each: fetch, write, flush, read back)
-//!              └────────────── what differs ───────────────┘                          │
-//!                                                                          Undo ◄─────┘ failed
+//! Scan ─► Disarm ─► Body: compare ─► fetch ─► write ─► flush ─► read back ─► Seed ─► Last window ─► First window ─► Done
+//!   │                 ▲                                           │          (each: fetch, write, flush, read back)
+//!   │                 └────────────── what differs ───────────────┘                          │
+//!   └─ everything is right ─► Seed ─► Done                                        Undo ◄─────┘ failed
 //! ```
+//! The scan writes nothing. A disk on which hardly anything is right is discarded after it is disarmed and is not compared
+//! any further; a disk that this job has begun on before is disarmed at once, and compared.
+//!
 //! The first window, without which nothing boots, is written when everything else is durable and was read back. If
 //! it then can't be brought to read back right, the disk is disarmed again before the job fails.
+
+use std::collections::BTreeSet;
 
 use thiserror::Error;
 
 use crate::order::{Open, Orders};
 use crate::pool::{Ledger, Pool, Stuck, cause_of};
 use crate::retry::{Source, Tries};
+use crate::scan::{Found, Scan};
 use crate::{
-    Failure, Heard, Limits, Millis, Order, Outcome, Phase, Piece, Progress, Receipt, Ticket, Verdict,
+    Failure, Heard, Left, Limits, Millis, Order, Outcome, Phase, Piece, Progress, Receipt, Ticket, Verdict,
 };
 
 /// A job that can't be begun.
@@ -37,14 +43,31 @@ pub struct Receiver {
     first: Piece,
     last: Option<Piece>,
     body: Vec<Piece>,
+    /// Windows of the body that the scan has found right.
+    right: BTreeSet<u32>,
+    /// The scan has found every window right: nothing but the seed is written.
+    whole: bool,
     seed: bool,
     bytes_total: u64,
     ledger: Ledger,
 }
 
+/// How a job begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Whether an [`crate::Action::WriteSeed`] belongs to the job.
+    pub seed: bool,
+    /// Whether this job has written to the disk before, in an earlier life. What is right then is its own work, however little
+    /// that is.
+    pub begun: bool,
+}
+
 #[derive(Debug)]
 enum Stage {
-    Disarm(Tries),
+    Scan(Scan),
+    /// What comes after it: whether the disk is discarded then.
+    Disarm(Tries, bool),
+    Discard,
     Body(Pool),
     Seed(Tries),
     SeedFlush(Tries),
@@ -57,12 +80,17 @@ enum Stage {
 
 impl Receiver {
     /// Begins a job. `pieces` ascend by id; the first and the last of them are the windows with the partition
-    /// tables and are written last. `seed`: whether a [`crate::Action::WriteSeed`] belongs to the job.
+    /// tables and are written last.
     ///
     /// # Errors
     /// When the pieces are none, out of order, empty, or their ranges overflow.
-    pub fn new(pieces: Vec<Piece>, seed: bool, limits: Limits) -> Result<Receiver, JobError> {
+    pub fn new(pieces: Vec<Piece>, start: Start, limits: Limits) -> Result<Receiver, JobError> {
         check(&pieces)?;
+        let stage = if start.begun {
+            Stage::Disarm(Tries::default(), false)
+        } else {
+            Stage::Scan(Scan::new(pieces.iter().copied()))
+        };
         let bytes_total = pieces.iter().map(|piece| u64::from(piece.bytes)).sum();
         let mut body = pieces;
         let last = if body.len() > 1 { body.pop() } else { None };
@@ -77,10 +105,11 @@ impl Receiver {
             now: Millis(0),
             done: 0,
             verified: 0,
+            durable: 0,
             receipt: Receipt::default(),
         };
-        let stage = Stage::Disarm(Tries::default());
-        Ok(Receiver { stage, first, last, body, seed, bytes_total, ledger })
+        let (right, whole, seed) = (BTreeSet::new(), false, start.seed);
+        Ok(Receiver { stage, first, last, body, right, whole, seed, bytes_total, ledger })
     }
 
     /// What to start now. Empty when everything possible is under way, or the job has ended.
@@ -90,7 +119,9 @@ impl Receiver {
             Stage::Body(pool) | Stage::Last(pool) | Stage::First(pool) => {
                 return pool.orders(&mut self.ledger);
             }
-            Stage::Disarm(tries) | Stage::Undo(tries, _) => (tries, Open::Disarm),
+            Stage::Scan(scan) => return scan.orders(&mut self.ledger),
+            Stage::Disarm(tries, _) | Stage::Undo(tries, _) => (tries, Open::Disarm),
+            Stage::Discard => (&mut Tries::default(), Open::Discard),
             Stage::Seed(tries) => (tries, Open::WriteSeed),
             Stage::SeedFlush(tries) => (tries, Open::Flush),
             Stage::Done | Stage::Failed(_) => return Vec::new(),
@@ -103,11 +134,14 @@ impl Receiver {
     #[must_use]
     pub fn wake(&self) -> Option<Millis> {
         let wake = match &self.stage {
-            Stage::Body(pool) | Stage::Last(pool) | Stage::First(pool) => pool.wake(&self.ledger.source),
-            Stage::Disarm(tries) | Stage::Seed(tries) | Stage::SeedFlush(tries) | Stage::Undo(tries, _) => {
-                Some(tries.not_before())
+            Stage::Body(pool) | Stage::Last(pool) | Stage::First(pool) => {
+                pool.wake(&self.ledger.source, &self.ledger.limits)
             }
-            Stage::Done | Stage::Failed(_) => None,
+            Stage::Disarm(tries, _)
+            | Stage::Seed(tries)
+            | Stage::SeedFlush(tries)
+            | Stage::Undo(tries, _) => Some(tries.not_before()),
+            Stage::Scan(_) | Stage::Discard | Stage::Done | Stage::Failed(_) => None,
         };
         wake.filter(|then| *then > self.ledger.now)
     }
@@ -129,7 +163,21 @@ impl Receiver {
             Stage::Body(pool) | Stage::Last(pool) | Stage::First(pool) => {
                 pool.on(open, outcome, &mut self.ledger)
             }
-            Stage::Disarm(tries) | Stage::Seed(tries) | Stage::SeedFlush(tries) | Stage::Undo(tries, _) => {
+            Stage::Scan(scan) => {
+                if let Open::Compare(piece) = open {
+                    scan.on(piece, &outcome);
+                }
+                Ok(None)
+            }
+            Stage::Discard => {
+                // A drive that can't, or does not come to an end, is written as it is.
+                self.advance();
+                Ok(None)
+            }
+            Stage::Disarm(tries, _)
+            | Stage::Seed(tries)
+            | Stage::SeedFlush(tries)
+            | Stage::Undo(tries, _) => {
                 let answer = single(tries, outcome, &self.ledger);
                 match answer {
                     Ok(true) => self.advance(),
@@ -145,6 +193,7 @@ impl Receiver {
             Ok(None) => {}
             Err(stuck) => self.give_up(phase, stuck),
         }
+        self.pass_finished_scan();
         self.pass_finished_pools();
         Heard::Taken
     }
@@ -157,6 +206,7 @@ impl Receiver {
             bytes_total: self.bytes_total,
             bytes_done: self.ledger.done,
             bytes_verified: self.ledger.verified,
+            bytes_durable: self.ledger.durable,
             receipt: self.ledger.receipt,
         }
     }
@@ -168,7 +218,9 @@ impl Receiver {
         match &self.stage {
             Stage::First(pool) => pool.untouched(),
             Stage::Undo(..) => false,
-            Stage::Disarm(_)
+            Stage::Scan(_)
+            | Stage::Disarm(..)
+            | Stage::Discard
             | Stage::Body(_)
             | Stage::Seed(_)
             | Stage::SeedFlush(_)
@@ -184,7 +236,9 @@ impl Receiver {
         match &self.stage {
             Stage::Done => Verdict::Done(self.ledger.receipt),
             Stage::Failed(failure) => Verdict::Failed(failure.clone()),
-            Stage::Disarm(_)
+            Stage::Scan(_)
+            | Stage::Disarm(..)
+            | Stage::Discard
             | Stage::Body(_)
             | Stage::Seed(_)
             | Stage::SeedFlush(_)
@@ -196,7 +250,8 @@ impl Receiver {
 
     fn phase(&self) -> Phase {
         match &self.stage {
-            Stage::Disarm(_) => Phase::Disarm,
+            Stage::Scan(_) => Phase::Scan,
+            Stage::Disarm(..) | Stage::Discard => Phase::Disarm,
             Stage::Body(pool) => pool.phase(&self.ledger.orders),
             Stage::Seed(_) | Stage::SeedFlush(_) => Phase::Seed,
             Stage::Last(_) | Stage::First(_) => Phase::Tables,
@@ -208,6 +263,24 @@ impl Receiver {
 
     fn tick(&mut self, now: Millis) {
         self.ledger.now = self.ledger.now.max(now);
+    }
+
+    fn pass_finished_scan(&mut self) {
+        let Stage::Scan(scan) = &self.stage else { return };
+        let Some(found) = scan.found(&self.ledger) else { return };
+        self.stage = match found {
+            Found::Everything => {
+                let all = [Some(self.first), self.last].into_iter().flatten().chain(self.body.drain(..));
+                all.for_each(|piece| self.ledger.skip(piece));
+                self.whole = true;
+                if self.seed { Stage::Seed(Tries::default()) } else { Stage::Done }
+            }
+            Found::Parts(right) => {
+                self.right = right;
+                Stage::Disarm(Tries::default(), false)
+            }
+            Found::Nothing => Stage::Disarm(Tries::default(), true),
+        };
     }
 
     fn pass_finished_pools(&mut self) {
@@ -223,18 +296,30 @@ impl Receiver {
     fn advance(&mut self) {
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         self.stage = match stage {
-            Stage::Disarm(_) => Stage::Body(Pool::unknown(&std::mem::take(&mut self.body))),
+            Stage::Disarm(_, true) => Stage::Discard,
+            Stage::Disarm(_, false) => Stage::Body(self.compare_the_rest()),
+            Stage::Discard => Stage::Body(Pool::all_missing(&std::mem::take(&mut self.body))),
             Stage::Body(_) if self.seed => Stage::Seed(Tries::default()),
             Stage::Seed(tries) => Stage::SeedFlush(tries),
+            Stage::SeedFlush(_) if self.whole => Stage::Done,
             Stage::Body(_) | Stage::SeedFlush(_) => match self.last {
                 Some(last) => Stage::Last(Pool::missing(last)),
                 None => Stage::First(Pool::missing(self.first)),
             },
             Stage::Last(_) => Stage::First(Pool::missing(self.first)),
-            Stage::First(_) | Stage::Done => Stage::Done,
-            Stage::Undo(_, failure) => Stage::Failed(Failure { disarmed: true, ..failure }),
+            Stage::First(_) | Stage::Scan(_) | Stage::Done => Stage::Done,
+            Stage::Undo(_, failure) => Stage::Failed(Failure { left: Left::Unbootable, ..failure }),
             Stage::Failed(failure) => Stage::Failed(failure),
         };
+    }
+
+    /// What the scan has found right stays as it is.
+    fn compare_the_rest(&mut self) -> Pool {
+        let right = std::mem::take(&mut self.right);
+        let (right, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.body).into_iter().partition(|piece| right.contains(&piece.id));
+        right.into_iter().for_each(|piece| self.ledger.skip(piece));
+        Pool::unknown(&rest)
     }
 
     /// A flush that failed may have lost what it was to make durable. Windows are read back after it; the seed was read
@@ -248,15 +333,19 @@ impl Receiver {
     fn give_up(&mut self, phase: Phase, Stuck { piece, cause }: Stuck) {
         self.ledger.orders.abandon();
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
-        let failure = |disarmed| Failure { phase, piece, cause, disarmed };
+        let failure = |left| Failure { phase, piece, cause, left };
         self.stage = match stage {
             // The first window may be on the disk in part.
-            Stage::First(_) => Stage::Undo(Tries::default(), failure(false)),
-            Stage::Disarm(_) => Stage::Failed(failure(false)),
+            Stage::First(_) => Stage::Undo(Tries::default(), failure(Left::Unknown)),
+            Stage::Scan(_) | Stage::Disarm(..) => Stage::Failed(failure(Left::Unknown)),
             Stage::Undo(_, earlier) | Stage::Failed(earlier) => Stage::Failed(earlier),
-            Stage::Body(_) | Stage::Seed(_) | Stage::SeedFlush(_) | Stage::Last(_) | Stage::Done => {
-                Stage::Failed(failure(true))
-            }
+            Stage::Seed(_) | Stage::SeedFlush(_) if self.whole => Stage::Failed(failure(Left::Whole)),
+            Stage::Discard
+            | Stage::Body(_)
+            | Stage::Seed(_)
+            | Stage::SeedFlush(_)
+            | Stage::Last(_)
+            | Stage::Done => Stage::Failed(failure(Left::Unbootable)),
         };
     }
 }

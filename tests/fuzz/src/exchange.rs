@@ -313,7 +313,7 @@ fn hello(input: &mut Input<'_>) -> Hello {
 }
 
 fn progress(job: JobId, input: &mut Input<'_>) -> Progress {
-    let phases = [Phase::Disarm, Phase::Write, Phase::ReadBack, Phase::Arm];
+    let phases = [Phase::Compare, Phase::Disarm, Phase::Write, Phase::ReadBack, Phase::Arm];
     let (phase, fails) = (input.one_of(&phases, Phase::Write), input.byte() & 1 == 1);
     Progress {
         job,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cast::{Action, Heard, Limits, Millis, Order, Outcome, Piece, Receiver, Ticket, Verdict};
+use cast::{Action, Heard, Limits, Millis, Order, Outcome, Piece, Receiver, Start, Ticket, Verdict};
 
 use crate::Reached;
 use crate::input::Input;
@@ -26,14 +26,15 @@ pub(crate) fn run(data: &[u8]) -> Reached {
     let mut input = Input::new(data);
     let pieces = pieces(&mut input);
     let ids: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
-    let seed = input.byte() & 1 == 1;
+    let how = input.byte();
+    let start = Start { seed: how & 1 == 1, begun: how & 2 == 0 };
     let limits = Limits {
         spool_bytes: u64::from(input.byte()) << 8,
         range_bytes: u64::from(input.byte()) << 8,
         patience: Millis(u64::from(input.byte()) * 1000),
         ..Limits::default()
     };
-    let Ok(receiver) = Receiver::new(pieces, seed, limits) else { return Reached::Refusal };
+    let Ok(receiver) = Receiver::new(pieces, start, limits) else { return Reached::Refusal };
     let (open, closed, right) = (Vec::new(), Vec::new(), BTreeSet::new());
     let mut delivery = Delivery { receiver, ids, open, closed, right, now: 0 };
     for _ in 0..STEPS {
@@ -113,6 +114,14 @@ impl Delivery {
         if let (Action::Compare(id) | Action::ReadBack(id), Outcome::Same) = (action, outcome) {
             self.right.insert(*id);
         }
+        match action {
+            Action::Discard => self.right.clear(),
+            Action::Disarm => {
+                let ends = [self.ids.first(), self.ids.last()];
+                self.right.retain(|id| !ends.contains(&Some(id)));
+            }
+            _ => {}
+        }
     }
 
     fn ended(&mut self) -> Reached {
@@ -148,7 +157,9 @@ fn outcome(action: &Action, choice: u8) -> Outcome {
             let id = ids.first().copied().unwrap_or(0);
             if choice >= 11 { Outcome::Spoilt { id, cause: "bent".to_owned() } } else { Outcome::Arrived(id) }
         }
-        Action::Disarm | Action::Write(_) | Action::Flush | Action::WriteSeed => Outcome::Done,
+        Action::Disarm | Action::Discard | Action::Write(_) | Action::Flush | Action::WriteSeed => {
+            Outcome::Done
+        }
     }
 }
 
@@ -161,6 +172,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         [disk.clone(), vec![0, 0, 10, 0, 10, 0, 10, 0], [0, 0].repeat(60)].concat(),
         goes(&[0, 0, 14, 1, 0xfa, 0, 0x1f, 2], 60),
         goes(&[0xfe, 0], 40),
+        [disk.get(..13).unwrap_or_default(), &[3, 64, 64, 60], &[0, 0].repeat(60)].concat(),
+        [disk.get(..13).unwrap_or_default(), &[3, 64, 64, 60], &[10, 0].repeat(4), &[0, 0].repeat(60)]
+            .concat(),
         [vec![1, 1, 1, 1, 0, 1, 1, 1], [0, 0].repeat(12)].concat(),
         vec![0],
     ]

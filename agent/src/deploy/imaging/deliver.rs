@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cast::{Action, Limits, Millis, Order, Outcome, Phase, Piece, Rate, Receiver, Ticket, Verdict};
+use cast::{Action, Limits, Millis, Order, Outcome, Phase, Piece, Rate, Receiver, Start, Ticket, Verdict};
 use pack::{Chunk, Manifest};
 use protocol::{JobId, Seed};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -35,6 +35,8 @@ pub(super) struct Delivery<'a> {
     /// Left on the disk when everything but the tables is there.
     pub(super) finished: Seed,
     pub(super) rotational: bool,
+    /// Whether the job has written to the disk before.
+    pub(super) has_begun: bool,
     pub(super) lookout: &'a Lookout,
     pub(super) reporter: &'a Reporter,
     pub(super) screen: &'a Screen,
@@ -73,7 +75,8 @@ impl Delivery<'_> {
     /// [`cast::JobError`] for a manifest that makes no job; a valid one always does.
     pub(super) async fn run(&self) -> Result<Ended, cast::JobError> {
         let pieces = self.manifest.chunks().iter().map(piece).collect();
-        let mut receiver = Receiver::new(pieces, true, limits(self.rotational))?;
+        let start = Start { seed: true, begun: self.has_begun };
+        let mut receiver = Receiver::new(pieces, start, limits(self.rotational))?;
         let (tell, mut told) = unbounded_channel();
         let mut shell = Shell { delivery: self, tell, disk: JoinSet::new(), wire: JoinSet::new() };
         let ended = self.work(&mut receiver, &mut shell, &mut told).await;
@@ -129,6 +132,10 @@ impl Shell<'_> {
                 let seed = self.delivery.begun.clone();
                 self.on_disk(ticket, move |drive| drive.disarm(&seed).map(|()| Outcome::Done));
             }
+            Action::Discard => self.on_disk(ticket, |drive| {
+                drive.discard();
+                Ok(Outcome::Done)
+            }),
             Action::Compare(id) | Action::ReadBack(id) => self.on_window(ticket, id, |drive, chunk| {
                 Ok(if drive.holds(chunk)? { Outcome::Same } else { Outcome::Differs })
             }),
@@ -206,11 +213,17 @@ struct Shown {
 impl Shown {
     /// Shows and reports, at most once a second and whenever the phase changes.
     fn show(&mut self, delivery: &Delivery<'_>, progress: &cast::Progress, now: Millis) {
-        let is_reading_back = progress.phase == Phase::ReadBack;
-        let (what, done) = if is_reading_back {
-            ("reading back", progress.bytes_verified)
-        } else {
-            ("imaging", progress.bytes_done)
+        let (what, done) = match progress.phase {
+            Phase::Scan => ("comparing", progress.bytes_verified),
+            Phase::ReadBack => ("reading back", progress.bytes_verified),
+            Phase::Disarm
+            | Phase::Body
+            | Phase::Flush
+            | Phase::Seed
+            | Phase::Tables
+            | Phase::Undo
+            | Phase::Done
+            | Phase::Failed => ("imaging", progress.bytes_done),
         };
         self.rate.sample(now, done);
         let is_due = |(at, phase): (Instant, Phase)| at.elapsed() >= SHOW_EVERY || phase != progress.phase;

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cast::Left;
 use pack::Manifest;
 use protocol::{
     CaPin, Disk, Envelope, ImageJob, NodeId, Phase, Progress, ProgressReply, Receipt, Seed, Task, routes,
@@ -113,7 +114,7 @@ async fn work(
     let (root, planned) = (server.root.clone(), job.clone());
     let (node, ca) = (admitted.node, server.told.ca);
     let ready = tokio::task::spawn_blocking(move || make_ready(&root, &planned, node, ca)).await;
-    let (protected, disk, drive) = ready.map_err(ImagingError::Thread)??;
+    let Ready { protected, disk, drive, has_begun } = ready.map_err(ImagingError::Thread)??;
     let reporter = {
         let first = nothing_yet(job, manifest.used_bytes());
         Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first)
@@ -128,6 +129,7 @@ async fn work(
         begun: seed(server, admitted, key, job, false),
         finished: seed(server, admitted, key, job, true),
         rotational: disk.rotational,
+        has_begun,
         lookout: &lookout,
         reporter: &reporter,
         screen: &server.screen,
@@ -164,13 +166,17 @@ async fn manifest(
     }
 }
 
+/// The planned disk in hand.
+struct Ready {
+    protected: Protected,
+    disk: Disk,
+    drive: Drive,
+    /// Whether it says itself that this job has begun on it.
+    has_begun: bool,
+}
+
 /// Looks at the disks once more, and has the planned one in hand and all others out of reach, or refuses.
-fn make_ready(
-    root: &Path,
-    job: &ImageJob,
-    node: NodeId,
-    ca: CaPin,
-) -> Result<(Protected, Disk, Drive), ImagingError> {
+fn make_ready(root: &Path, job: &ImageJob, node: NodeId, ca: CaPin) -> Result<Ready, ImagingError> {
     let disks = inventory::disks(root);
     let table = |disk: &Disk| probe::partitions_of(&inventory::device(root, &disk.name), disk);
     let begun = |disk: &Disk| {
@@ -178,10 +184,11 @@ fn make_ready(
         seed.is_ok_and(|seed| guard::is_of(&seed, job, node, ca))
     };
     let disk = guard::choose(&disks, job, table, begun)?.clone();
+    let has_begun = begun(&disk);
     hold::unused(root, &disk.name)?;
     let protected = Protected::all_but(root, &disk.name)?;
     let drive = Drive::open(root, &disk, job.target.disk.clone())?;
-    Ok((protected, disk, drive))
+    Ok(Ready { protected, disk, drive, has_begun })
 }
 
 fn seed(server: &Server, admitted: &Admitted, key: &KeyPair, job: &ImageJob, complete: bool) -> Seed {
@@ -226,10 +233,9 @@ fn nothing_yet(job: &ImageJob, total_bytes: u64) -> Progress {
 }
 
 fn failure_words(failure: &cast::Failure) -> String {
-    if failure.disarmed {
-        failure.to_string()
-    } else {
-        format!("{failure}; the disk could not be made unbootable")
+    match failure.left {
+        Left::Unbootable | Left::Whole => failure.to_string(),
+        Left::Unknown => format!("{failure}; the disk could not be made unbootable"),
     }
 }
 

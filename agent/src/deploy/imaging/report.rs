@@ -82,6 +82,7 @@ pub(super) fn words(job: protocol::JobId, progress: &cast::Progress) -> Progress
     Progress {
         job,
         phase: match progress.phase {
+            cast::Phase::Scan => Phase::Compare,
             cast::Phase::Disarm | cast::Phase::Undo | cast::Phase::Failed => Phase::Disarm,
             cast::Phase::Body | cast::Phase::Flush => Phase::Write,
             cast::Phase::ReadBack => Phase::ReadBack,

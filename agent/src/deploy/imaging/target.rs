@@ -5,10 +5,10 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pack::{Block, Chunk};
-use protocol::{Disk, DiskId, SEED_OFFSET, Seed, SeedError};
+use protocol::{Disk, DiskId, SEED_BYTES, SEED_OFFSET, Seed, SeedError};
 use rustix::fs::OFlags;
 
 use crate::deploy::imaging::buffer::{Buffer, Buffers};
@@ -21,6 +21,9 @@ const WINDOW: u64 = pack::WINDOW as u64;
 const GAP: u32 = 64 << 10;
 /// Zeros from so many bytes on are left to the drive to write.
 const ZEROS: u32 = 128 << 10;
+/// A drive may take minutes to discard all of itself: so much at once, in bytes, and no new part after so long.
+const DISCARD_SLICE: u64 = 1 << 30;
+const DISCARD_LIMIT: Duration = Duration::from_secs(5);
 const BUSY_TRIES: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -168,6 +171,23 @@ impl Drive {
         self.zero(0, WINDOW.min(self.bytes))?;
         self.flush()?;
         left
+    }
+
+    /// Tells the drive that nothing of what is on it is needed any more, but for the seed's place: it then has free blocks to
+    /// write to. Ends after a few seconds, and where the drive can't: both are no harm.
+    pub fn discard(&self) {
+        let begun = Instant::now();
+        let seed = SEED_OFFSET..SEED_OFFSET + SEED_BYTES;
+        for part in [0..seed.start, seed.end..self.bytes] {
+            let mut at = part.start;
+            while at < part.end && begun.elapsed() < DISCARD_LIMIT {
+                let bytes = DISCARD_SLICE.min(part.end - at);
+                if sys::discard(&self.file, at, bytes).is_err() {
+                    return;
+                }
+                at += bytes;
+            }
+        }
     }
 
     /// Writes a seed at its place, beside the newest one there, durably, and reads it back.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cast::{Action, Heard, Limits, Millis, Order, Outcome, Phase, Piece, Receiver, Ticket, Verdict};
+use cast::{Action, Heard, Limits, Millis, Order, Outcome, Phase, Piece, Receiver, Start, Ticket, Verdict};
 
 /// What a window holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,10 @@ pub(crate) struct Disk {
     pub(crate) last: u32,
     /// Whether the job has a seed to write.
     seeded: bool,
+    /// Whether the disk says that this job has begun on it.
+    begun: bool,
+    discarded: bool,
+    writes: usize,
 }
 
 impl Disk {
@@ -64,7 +68,8 @@ impl Disk {
         } else {
             durable.insert(SEED, Content::Image);
         }
-        Disk { durable, cache: BTreeMap::new(), first, last, seeded }
+        let (cache, begun, discarded, writes) = (BTreeMap::new(), false, false, 0);
+        Disk { durable, cache, first, last, seeded, begun, discarded, writes }
     }
 
     /// What a read returns.
@@ -86,9 +91,17 @@ impl Disk {
     }
 
     fn disarm(&mut self) {
+        self.begun = true;
         self.flush();
         self.durable.insert(self.first, Content::Zero);
         self.durable.insert(self.last, Content::Zero);
+    }
+
+    /// Nothing is kept, but for what says that the job has begun.
+    fn discard(&mut self) {
+        self.discarded = true;
+        let windows = self.durable.iter_mut().filter(|(id, _)| **id != SEED);
+        windows.for_each(|(_, content)| *content = Content::Zero);
     }
 
     /// The promise: any trace of the image's first window durably on the disk means that all the rest is there.
@@ -119,9 +132,9 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(pieces: &[Piece], seed: bool, limits: Limits) -> Shell {
+    fn new(pieces: &[Piece], start: Start, limits: Limits) -> Shell {
         Shell {
-            receiver: Receiver::new(pieces.to_vec(), seed, limits).unwrap(),
+            receiver: Receiver::new(pieces.to_vec(), start, limits).unwrap(),
             limits,
             known: pieces.iter().map(|piece| (piece.id, *piece)).collect(),
             open: Vec::new(),
@@ -160,7 +173,7 @@ impl Shell {
                 }
                 assert_eq!(end - offset, *len);
             }
-            Action::Disarm | Action::Flush | Action::WriteSeed => {}
+            Action::Disarm | Action::Discard | Action::Flush | Action::WriteSeed => {}
         }
     }
 
@@ -246,11 +259,14 @@ impl Shell {
         match action {
             Action::Disarm if failed => {
                 if fate.strikes(128) {
+                    disk.begun = true;
                     disk.durable.insert(disk.first, Content::Zero);
                 }
                 return Outcome::Failed("no answer from the disk".into());
             }
             Action::Disarm => disk.disarm(),
+            Action::Discard if failed => self.suspect.extend(self.known.keys()),
+            Action::Discard => disk.discard(),
             Action::Flush if failed => {
                 disk.power_cut(fate);
                 self.suspect.extend(self.known.keys());
@@ -258,6 +274,7 @@ impl Shell {
             }
             Action::Flush => disk.flush(),
             Action::Write(id) => {
+                disk.writes += 1;
                 self.spool.remove(&id);
                 let lies = fate.strikes(12);
                 if failed || lies {
@@ -290,6 +307,8 @@ pub(crate) struct Story {
     pub(crate) lives: usize,
     /// All bytes of the image.
     pub(crate) total: u64,
+    pub(crate) discarded: bool,
+    pub(crate) writes: usize,
 }
 
 /// Runs a job to its end, through as many power cuts as fate has in store.
@@ -302,7 +321,7 @@ pub(crate) fn live(
 ) -> Story {
     let mut disk = Disk::new(pieces, right, seed);
     for lives in 1.. {
-        let mut shell = Shell::new(pieces, seed, limits);
+        let mut shell = Shell::new(pieces, Start { seed, begun: disk.begun }, limits);
         let mut there: Option<BTreeSet<u32>> = None;
         shell.poll();
         loop {
@@ -314,7 +333,8 @@ pub(crate) fn live(
                 break;
             }
             assert!(shell.step(&mut disk, fate), "stuck in {:?}", shell.receiver.progress());
-            if shell.receiver.progress().phase != Phase::Disarm && there.is_none() {
+            let is_before = matches!(shell.receiver.progress().phase, Phase::Scan | Phase::Disarm);
+            if !is_before && there.is_none() {
                 let image = |id: &&u32| disk.read(**id) == Content::Image;
                 there = Some(shell.known.keys().filter(image).copied().collect());
             }
@@ -324,7 +344,8 @@ pub(crate) fn live(
         let verdict = shell.receiver.verdict();
         if verdict != Verdict::Working {
             let total = pieces.iter().map(|piece| u64::from(piece.bytes)).sum();
-            return Story { disk, verdict, lives, total };
+            let (discarded, writes) = (disk.discarded, disk.writes);
+            return Story { disk, verdict, lives, total, discarded, writes };
         }
         disk.power_cut(fate);
         disk.check();
