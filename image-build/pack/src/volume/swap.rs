@@ -9,32 +9,34 @@ use crate::{Extents, Source, source};
 
 /// The pages of all architectures.
 const PAGES: [u64; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
-/// A magic number lies so many bytes before the page's end.
-const MAGIC_BYTES: u64 = 10;
-/// Hibernated by the kernel, by user space, by an old and the newest kernel, by TuxOnIce.
-const ASLEEP: [&[u8]; 5] =
-    [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001", b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"];
+/// The magic numbers: the first format, which has no names, and the second.
+const OLD: &[u8] = b"SWAP-SPACE";
+const NEW: &[u8] = b"SWAPSPACE2";
+/// In their place: hibernated by the kernel of old, by user space in two ways, by the kernel of now.
+const ASLEEP: [&[u8]; 4] = [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"];
+/// TuxOnIce puts this at the start.
+const TUX_ON_ICE: &[u8] = b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c";
 
 pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
+    if source.bytes() < 4096 {
+        return Err(Unread::Other);
+    }
+    let start = source::read(source, 0, 1024 + 512)?;
+    let header = start.get(1024..).unwrap_or_default();
+    if start.starts_with(TUX_ON_ICE) {
+        return Ok(asleep(source, header));
+    }
     for page in PAGES.into_iter().take_while(|page| *page <= source.bytes()) {
-        let magic = source::read(source, page - MAGIC_BYTES, 10)?;
-        let is_asleep = ASLEEP.iter().any(|asleep| magic.starts_with(asleep));
-        if !is_asleep && magic != b"SWAPSPACE2" && magic != b"SWAP-SPACE" {
-            continue;
+        let magic = source::read(source, page - 10, 10)?;
+        if ASLEEP.iter().any(|asleep| magic.starts_with(asleep)) {
+            return Ok(asleep(source, header));
         }
-        let header = source::read(source, 1024, 512)?;
-        if magic == b"SWAPSPACE2" && !is_header(&header) {
-            continue;
+        if magic == OLD {
+            return Ok(volume(Extents::all(page), &[]));
         }
-        // The first format has bits for pages where the second has the names.
-        let (uuid, label) = if magic == b"SWAP-SPACE" {
-            <_>::default()
-        } else {
-            (uuid(header.get(12..28).unwrap_or_default()), label(header.get(28..44).unwrap_or_default()))
-        };
-        let why_whole = is_asleep.then(|| "it holds a hibernated system".to_owned());
-        let used = Extents::all(if is_asleep { source.bytes() } else { page });
-        return Ok(Volume { kind: "swap", uuid, label, used, why_whole, inside: Vec::new() });
+        if magic == NEW && is_header(header) {
+            return Ok(volume(Extents::all(page), header));
+        }
     }
     Err(Unread::Other)
 }
@@ -48,4 +50,16 @@ fn is_header(header: &[u8]) -> bool {
     (version == [1, 0, 0, 0] || version == [0, 0, 0, 1])
         && pages != [0; 4]
         && padding.iter().all(|byte| *byte == 0)
+}
+
+fn asleep(source: &dyn Source, header: &[u8]) -> Volume {
+    let why_whole = Some("it holds a hibernated system".to_owned());
+    let names = if is_header(header) { header } else { &[] };
+    Volume { why_whole, ..volume(Extents::all(source.bytes()), names) }
+}
+
+fn volume(used: Extents, header: &[u8]) -> Volume {
+    let uuid = uuid(header.get(12..28).unwrap_or_default());
+    let label = label(header.get(28..44).unwrap_or_default());
+    Volume { kind: "swap", uuid, label, used, why_whole: None, inside: Vec::new() }
 }
