@@ -1,14 +1,14 @@
 //! Swap spaces that mkswap made, and systems that sleep in them.
 
-use pack::Extents;
 use pack::volume::{self, Volume};
+use pack::{Extents, Source};
 
 use crate::ext::image::{Image, run};
 
 const BYTES: u64 = 4 << 20;
 
-fn read(raw: &Vec<u8>) -> Volume {
-    volume::read(raw).unwrap()
+fn read(source: &dyn Source) -> Volume {
+    volume::read(source).unwrap()
 }
 
 #[test]

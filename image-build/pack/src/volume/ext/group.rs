@@ -29,7 +29,12 @@ struct Blocks<'a> {
     first: u64,
 }
 
-impl Blocks<'_> {
+impl<'a> Blocks<'a> {
+    fn new(of: &'a dyn Source, layout: &Layout) -> Blocks<'a> {
+        let Layout { block_bytes, blocks, .. } = *layout;
+        Blocks { of, block_bytes, blocks, read: Vec::new(), first: 0 }
+    }
+
     /// The bytes of a block that lies within the file system.
     fn get(&mut self, block: u64) -> Result<&[u8], Unread> {
         if self.place(block).is_none() && block < self.blocks {
@@ -108,13 +113,13 @@ fn is_intact(raw: &[u8], group: u64, checksum: Checksum) -> bool {
 /// All groups of one file system.
 pub(super) struct Groups<'a> {
     layout: &'a Layout,
-    blocks: Blocks<'a>,
+    descriptors: Blocks<'a>,
+    bitmaps: Blocks<'a>,
 }
 
 impl<'a> Groups<'a> {
     pub(super) fn new(of: &'a dyn Source, layout: &'a Layout) -> Groups<'a> {
-        let Layout { block_bytes, blocks, .. } = *layout;
-        Groups { layout, blocks: Blocks { of, block_bytes, blocks, read: Vec::new(), first: 0 } }
+        Groups { layout, descriptors: Blocks::new(of, layout), bitmaps: Blocks::new(of, layout) }
     }
 
     /// The bytes in use.
@@ -135,7 +140,7 @@ impl<'a> Groups<'a> {
 
     fn descriptor(&mut self, group: u64) -> Result<Descriptor, Unread> {
         let per_block = self.layout.descriptors_per_block();
-        let block = self.blocks.get(self.layout.descriptor_block(group / per_block))?;
+        let block = self.descriptors.get(self.layout.descriptor_block(group / per_block))?;
         let size = usize::try_from(self.layout.descriptor_bytes).unwrap_or_default();
         let index = usize::try_from(group % per_block).unwrap_or_default();
         let raw = block.chunks_exact(size).nth(index).unwrap_or_default();
@@ -181,7 +186,7 @@ impl<'a> Groups<'a> {
 
     fn written_bitmap(&mut self, group: u64, of: &Descriptor, clusters: u64) -> Result<Bitmap, Unread> {
         let bytes = self.layout.blocks_per_group / self.layout.cluster_blocks / 8;
-        let raw = self.blocks.get(of.block_bitmap)?;
+        let raw = self.bitmaps.get(of.block_bitmap)?;
         let raw = raw.get(..usize::try_from(bytes).unwrap_or_default()).unwrap_or_default();
         if let Checksum::Crc32c(seed) = self.layout.checksum {
             let (want, mask) = of.checksum;

@@ -32,7 +32,7 @@ impl Image {
     pub(crate) fn new(bytes: u64) -> Image {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("volume");
-        file(File::create_new(&path)).set_len(bytes).unwrap();
+        File::create_new(&path).unwrap().set_len(bytes).unwrap();
         Image { dir, path, bytes }
     }
 
@@ -101,19 +101,15 @@ impl Image {
     /// Another one with what is in these ranges of it, and noise everywhere else. Takes the place of this.
     pub(crate) fn keep_only(&mut self, used: &pack::Extents) {
         let path = self.beside("restored");
-        let (from, to) = (file(File::open(&self.path)), file(File::create_new(&path)));
+        let (from, to) = (File::open(&self.path).unwrap(), File::create_new(&path).unwrap());
         let (noise, mut next) = (vec![0xAA; 1 << 20], 0);
-        for range in used.iter().chain([self.bytes..self.bytes]) {
+        for range in used.iter().chain(std::iter::once(self.bytes..self.bytes)) {
             write(&to, next..range.start, |out, _| out.copy_from_slice(&noise[..out.len()]));
             write(&to, range.clone(), |out, at| from.read_exact_at(out, at).unwrap());
             next = range.end;
         }
         std::fs::rename(path, &self.path).unwrap();
     }
-}
-
-fn file(file: std::io::Result<File>) -> File {
-    file.unwrap()
 }
 
 fn write(to: &File, range: std::ops::Range<u64>, mut fill: impl FnMut(&mut [u8], u64)) {
