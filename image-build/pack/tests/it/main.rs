@@ -1,0 +1,6 @@
+//! What is read off volumes, against the tools that made them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(clippy::disallowed_types, reason = "tools read and write files")]
+
+mod ext;
+mod swap;
