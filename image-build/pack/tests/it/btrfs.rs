@@ -1,4 +1,9 @@
 //! Btrfs: maps of file systems that mkfs.btrfs and the kernel wrote, against btrfs-progs and partclone, and put back.
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the images are files that tools make"
+)]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,6 +14,7 @@ use pack::{Extents, Source};
 use tempfile::TempDir;
 
 mod damage;
+mod devices;
 mod fill;
 mod oracle;
 mod profiles;
@@ -73,7 +79,7 @@ impl Image {
     }
 
     fn mount(&self, options: &str) -> Mount {
-        Mount::new(&self.path, options)
+        Mount::new(&[&self.path], options)
     }
 
     fn read(&self) -> Volume {
@@ -98,15 +104,17 @@ impl Image {
     }
 }
 
-/// A loop mount, until it is dropped.
+/// A mount of loop devices, one for each file, until it is dropped.
 struct Mount(TempDir);
 
 impl Mount {
-    fn new(image: &Path, options: &str) -> Mount {
+    fn new(files: &[&Path], options: &str) -> Mount {
         let dir = TempDir::new().unwrap();
-        let options = format!("loop,{options}");
-        let place = dir.path().to_str().unwrap().to_owned();
-        run("mount", "mount", &["-t", "btrfs", "-o", &options, image.to_str().unwrap(), &place]);
+        let loops = files.iter().map(|file| attach(file)).collect::<Vec<_>>();
+        let devices = loops.iter().map(|device| format!(",device={}", device.0)).collect::<String>();
+        let place = dir.path().to_str().unwrap();
+        run("mount", "mount", &["-t", "btrfs", "-o", &format!("{options}{devices}"), &loops[0].0, place]);
+        // The devices are detached now: which takes effect with the last umount.
         Mount(dir)
     }
 
@@ -125,6 +133,25 @@ impl Drop for Mount {
         let done = Command::new("umount").arg(self.path()).status();
         if !done.is_ok_and(|status| status.success()) {
             eprintln!("{} stays mounted", self.path().display());
+        }
+    }
+}
+
+struct Loop(String);
+
+fn attach(file: &Path) -> Loop {
+    let device = run("mount", "losetup", &["--find", "--show", file.to_str().unwrap()]);
+    let device = Loop(device.trim().to_owned());
+    // The flag outlives whoever had the device before.
+    run("util-linux", "blockdev", &["--setrw", &device.0]);
+    device
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        if !Command::new("losetup").args(["--detach", &self.0]).status().is_ok_and(|status| status.success())
+        {
+            eprintln!("{} stays attached", self.0);
         }
     }
 }

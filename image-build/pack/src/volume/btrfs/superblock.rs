@@ -49,7 +49,7 @@ pub(super) struct Superblock {
     pub(super) label: String,
     /// The chunks that hold the chunk tree: each a key and a chunk item.
     pub(super) system_chunks: Vec<u8>,
-    uuid: [u8; 16],
+    pub(super) uuid: [u8; 16],
 }
 
 impl Superblock {

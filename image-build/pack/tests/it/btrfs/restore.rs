@@ -10,13 +10,12 @@ use pack::{Extents, source};
 use super::{Disk, Image, MIB, Mount, btrfs, fill};
 
 /// A disk of as many bytes, all 0xAA but for the used ranges.
-fn dirty(image: &Image, used: &Extents, to: &Path) {
-    let from = Disk::open(&image.path);
-    let bytes = pack::Source::bytes(&from);
+pub(super) fn dirty(from: &Disk, used: &Extents, to: &Path) {
+    let bytes = pack::Source::bytes(from);
     let file = File::create(to).unwrap();
     let aa = vec![0xaa; 1 << 20];
     (0..bytes / MIB).for_each(|n| file.write_all_at(&aa, n * MIB).unwrap());
-    copy(&from, used, &file);
+    copy(from, used, &file);
 }
 
 pub(super) fn copy(from: &Disk, used: &Extents, to: &File) {
@@ -34,10 +33,14 @@ pub(super) fn copy(from: &Disk, used: &Extents, to: &File) {
 /// error, every file is there as it was.
 pub(super) fn prove(image: &Image, used: &Extents, files: &BTreeMap<String, String>) {
     let to = image.dir.path().join("restored");
-    dirty(image, used, &to);
+    dirty(&Disk::open(&image.path), used, &to);
     btrfs(&["check", "--readonly", "--check-data-csum", to.to_str().unwrap()]);
-    let mount = Mount::new(&to, "ro");
-    let scrub = btrfs(&["scrub", "start", "-B", "-r", mount.path().to_str().unwrap()]);
-    assert!(scrub.contains("no errors found"), "{scrub}");
+    let mount = Mount::new(&[&to], "ro");
+    scrub(mount.path());
     assert_eq!(&fill::listing(mount.path()), files);
+}
+
+pub(super) fn scrub(dir: &Path) {
+    let said = btrfs(&["scrub", "start", "-B", "-r", dir.to_str().unwrap()]);
+    assert!(said.contains("no errors found"), "{said}");
 }
