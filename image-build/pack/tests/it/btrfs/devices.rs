@@ -10,7 +10,7 @@ use super::{Disk, MIB, Mount, fill, restore, run};
 
 fn make(dir: &Path, count: usize, mkfs: &[&str]) -> Vec<PathBuf> {
     let files = (0..count).map(|n| dir.join(format!("disk{n}"))).collect::<Vec<_>>();
-    files.iter().for_each(|file| File::create_new(file).unwrap().set_len(256 * MIB).unwrap());
+    files.iter().for_each(|file| File::create_new(file).unwrap().set_len(160 * MIB).unwrap());
     let names = files.iter().map(|file| file.to_str().unwrap());
     let args = ["-q"].into_iter().chain(mkfs.iter().copied()).chain(names).collect::<Vec<_>>();
     run("btrfs-progs", "mkfs.btrfs", &args);
@@ -51,7 +51,7 @@ fn put_back(file: &Path) -> PathBuf {
     let disk = Disk::open(file);
     let volume = volume::read(&disk).unwrap();
     assert_eq!((volume.kind, &volume.why_whole), ("btrfs", &None));
-    assert!(volume.used.bytes() < 200 * MIB);
+    assert!(volume.used.bytes() < 140 * MIB);
     let to = file.with_extension("restored");
     restore::dirty(&disk, &volume.used, &to);
     to

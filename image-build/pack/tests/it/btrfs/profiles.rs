@@ -34,7 +34,7 @@ fn metadata_once_twice_and_mixed_with_data() {
     ];
     for mkfs in table {
         eprintln!("{mkfs:?}");
-        prove(&Image::new(256 * MIB, mkfs), "rw", usual);
+        prove(&Image::new(240 * MIB, mkfs), "rw", usual);
     }
 }
 
@@ -42,7 +42,7 @@ fn metadata_once_twice_and_mixed_with_data() {
 fn nodes_of_all_sizes() {
     for bytes in ["4096", "8192", "16384", "32768", "65536"] {
         eprintln!("{bytes}");
-        prove(&Image::new(320 * MIB, &["-n", bytes]), "rw", usual);
+        prove(&Image::new(224 * MIB, &["-n", bytes]), "rw", usual);
     }
 }
 
@@ -50,7 +50,7 @@ fn nodes_of_all_sizes() {
 fn checksums_of_all_kinds() {
     for kind in ["crc32c", "xxhash", "sha256", "blake2"] {
         eprintln!("{kind}");
-        prove(&Image::new(256 * MIB, &["--csum", kind]), "rw", usual);
+        prove(&Image::new(160 * MIB, &["--csum", kind]), "rw", usual);
     }
 }
 
@@ -64,7 +64,7 @@ fn features_old_and_new() {
     ];
     for (mkfs, options) in table {
         eprintln!("{mkfs:?} {options}");
-        prove(&Image::new(256 * MIB, mkfs), options, usual);
+        prove(&Image::new(160 * MIB, mkfs), options, usual);
     }
 }
 
@@ -86,7 +86,7 @@ fn subvolumes_snapshots_compression_and_reflinks() {
 
 #[test]
 fn a_subvolume_that_is_deleted_and_not_yet_gone() {
-    prove(&Image::new(256 * MIB, &["-n", "4096"]), "rw", |mount| {
+    prove(&Image::new(160 * MIB, &["-n", "4096"]), "rw", |mount| {
         btrfs(&["subvolume", "create", &mount.at("one")]);
         fill::fragment(&mount.path().join("one"), 10);
         btrfs(&["subvolume", "snapshot", &mount.at("one"), &mount.at("two")]);
@@ -137,13 +137,13 @@ fn a_disk_so_large_that_it_has_three_superblocks() {
 
 #[test]
 fn a_volume_longer_than_its_file_system() {
-    let image = Image::new(256 * MIB, &["-L", "short"]);
+    let image = Image::new(160 * MIB, &["-L", "short"]);
     usual(&image.mount("rw"));
     let before = image.map();
     File::options().write(true).open(&image.path).unwrap().set_len(400 * MIB + 512).unwrap();
     assert_eq!(image.map(), before);
     let file = File::options().write(true).open(&image.path).unwrap();
-    file.set_len(255 * MIB).unwrap();
+    file.set_len(159 * MIB).unwrap();
     assert!(image.refusal().starts_with("it is cut short"));
 }
 
@@ -171,7 +171,7 @@ fn its_names_are_those_that_blkid_has() {
 
 #[test]
 fn a_log_is_not_replayed_but_refused() {
-    let image = Image::new(256 * MIB, &[]);
+    let image = Image::new(160 * MIB, &[]);
     let copy = image.dir.path().join("copy");
     {
         let mount = image.mount("rw,commit=300");
@@ -190,7 +190,7 @@ fn a_log_is_not_replayed_but_refused() {
 
 #[test]
 fn the_power_went_after_a_commit() {
-    let image = Image::new(256 * MIB, &[]);
+    let image = Image::new(160 * MIB, &[]);
     let copy = image.dir.path().join("copy");
     let mount = image.mount("rw,commit=300");
     usual(&mount);
