@@ -15,8 +15,6 @@ pub(super) const ITEM: u8 = 228;
 const CHUNKS_MAX: usize = 1 << 17;
 const HEAD_BYTES: usize = 48;
 const STRIPE_BYTES: usize = 32;
-/// The most stripes that a node of 64 KiB has room for is more than any file system has devices.
-const STRIPES_MAX: u16 = 2047;
 
 const DATA_SYSTEM_METADATA: u64 = 0b111;
 const RAID0: u64 = 1 << 3;
@@ -46,7 +44,7 @@ struct Chunk {
 enum Lies {
     /// All of it at each of these places; none for a chunk on other devices.
     Copies(Vec<u64>),
-    /// Every so manieth piece, and parity perhaps: here.
+    /// Some of its pieces, and parity perhaps, spread over each of these.
     Pieces(Vec<Range<u64>>),
 }
 
@@ -156,12 +154,7 @@ impl Chunk {
         let count = field::u16(item, 44)?;
         let is_aligned = (bytes | logical).is_multiple_of(u64::from(superblock.sector_bytes));
         let is_whole = item.len() == HEAD_BYTES + usize::from(count) * STRIPE_BYTES;
-        if bytes == 0
-            || !is_aligned
-            || !is_whole
-            || count > STRIPES_MAX
-            || logical.checked_add(bytes).is_none()
-        {
+        if bytes == 0 || !is_aligned || !is_whole || logical.checked_add(bytes).is_none() {
             return Err(doubtful(format!("the chunk at {logical} is damaged")));
         }
         let profile = Profile::new(field::u64(item, 24)?, count, field::u16(item, 46)?)
