@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 #![allow(clippy::disallowed_types, reason = "tools read and write files")]
 
+mod btrfs;
 mod ext;
 mod swap;
 mod xfs;
