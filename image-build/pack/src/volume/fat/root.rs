@@ -52,14 +52,11 @@ fn find(entries: &[u8]) -> Option<Option<String>> {
     None
 }
 
-/// A first byte 0x05 stands for 0xe5, which marks what is deleted. `NO NAME` is no name.
+/// A first byte 0x05 stands for 0xe5, which marks what is deleted.
 fn spell(name: &[u8]) -> String {
     let mut name = name.to_vec();
     if let Some(first) = name.first_mut().filter(|first| **first == 0x05) {
         *first = 0xe5;
-    }
-    if name == b"NO NAME    " {
-        return String::new();
     }
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     let name = String::from_utf8_lossy(name.get(..end).unwrap_or_default());

@@ -74,7 +74,10 @@ fn parse(sector: &[u8]) -> Option<Boot> {
     };
     let is_sane = is_sane && record_bytes.is_power_of_two() && (512..=65536).contains(&record_bytes);
     let sectors = u64_at(sector, 40)?;
-    is_sane.then_some(Boot {
+    if !is_sane {
+        return None;
+    }
+    Some(Boot {
         sector: bytes,
         sectors,
         cluster_bytes,
