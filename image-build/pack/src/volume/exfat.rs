@@ -16,7 +16,7 @@ use boot::Boot;
 use root::{Bitmap, Root};
 
 /// Bytes of a bitmap that are read at a time.
-const PIECE: u64 = 1 << 20;
+const PIECE: usize = 1 << 20;
 
 pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
     let boot = Boot::read(source)?;
@@ -66,7 +66,7 @@ fn check_in_one_piece(source: &dyn Source, boot: &Boot, first: u32, count: u64) 
     let mut cluster = u64::from(first);
     while cluster < last {
         // At most 2^20 bytes of the table.
-        let links = (last - cluster).min(PIECE / 4);
+        let links = (last - cluster).min(PIECE as u64 / 4);
         let length = usize::try_from(links * 4).unwrap_or_default();
         let table = source::read(source, boot.fat_at + cluster * 4, length)?;
         for (link, cluster) in table.as_chunks::<4>().0.iter().zip(cluster..) {
@@ -84,8 +84,8 @@ fn used(source: &dyn Source, boot: &Boot, bitmaps: &[Bitmap]) -> Result<Extents,
     let before = Extents::all(boot.heap_at);
     let mut clusters = Clusters::new(before, boot.heap_at, boot.cluster_bytes, boot.clusters);
     let needed = boot.clusters.div_ceil(8);
-    for piece in (0..needed).step_by(1 << 20) {
-        let mut bits = vec![0; usize::try_from((needed - piece).min(PIECE)).unwrap_or_default()];
+    for piece in (0..needed).step_by(PIECE) {
+        let mut bits = vec![0; usize::try_from((needed - piece).min(PIECE as u64)).unwrap_or_default()];
         for at in bitmaps.iter().filter_map(|bitmap| boot.cluster_at(bitmap.cluster)) {
             let other = source::read(source, at + piece, bits.len())?;
             bits.iter_mut().zip(other).for_each(|(bits, other)| *bits |= other);

@@ -29,7 +29,7 @@ const DIRTY: u16 = 0x0001;
 const IN_CHECK: u16 = 0x4000;
 
 /// Bytes of the bitmap that are read at a time.
-const PIECE: u64 = 1 << 20;
+const PIECE: usize = 1 << 20;
 
 pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
     let boot = Boot::read(source)?;
@@ -152,8 +152,8 @@ impl<'a> Table<'a> {
         let bitmap = self.data(BITMAP, &self.record(BITMAP)?)?;
         let mut clusters = Clusters::new(Extents::new(), 0, boot.cluster_bytes, boot.clusters);
         let needed = boot.clusters.div_ceil(8);
-        for piece in (0..needed).step_by(1 << 20) {
-            let length = usize::try_from((needed - piece).min(PIECE)).unwrap_or_default();
+        for piece in (0..needed).step_by(PIECE) {
+            let length = usize::try_from((needed - piece).min(PIECE as u64)).unwrap_or_default();
             clusters.push_bitmap(&self.read(&bitmap, piece, length)?);
         }
         let mut used = clusters.into_used();

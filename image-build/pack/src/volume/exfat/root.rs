@@ -9,7 +9,7 @@ use crate::{Source, source};
 const DIRECTORY_MAX: u64 = 256 << 20;
 
 /// Bytes that are read at a time; the smallest cluster is as long as a sector, and a piece never goes beyond one.
-const PIECE: u64 = 64 << 10;
+const PIECE: usize = 64 << 10;
 
 /// Types of entries: section 7.
 const BITMAP: u8 = 0x81;
@@ -40,8 +40,9 @@ impl Root {
             let Some(at) = boot.cluster_at(cluster) else {
                 return Err(Unread::Doubtful("its root directory leaves the volume".to_owned()));
             };
-            for piece in (0..boot.cluster_bytes).step_by(64 << 10) {
-                let length = usize::try_from((boot.cluster_bytes - piece).min(PIECE)).unwrap_or_default();
+            for piece in (0..boot.cluster_bytes).step_by(PIECE) {
+                let length =
+                    usize::try_from((boot.cluster_bytes - piece).min(PIECE as u64)).unwrap_or_default();
                 if root.take(&source::read(source, at + piece, length)?) {
                     return Ok(root);
                 }
