@@ -216,6 +216,6 @@ fn damage_never_leads_astray() {
     for (mib, options) in [(5, "-F 12 -s 8"), (5, "-F 16 -s 1"), (40, "-F 32 -s 1")] {
         let bytes = filled(mib, options).0.bytes();
         let at = usize::from(u16::from_le_bytes([bytes[14], bytes[15]])) * 512;
-        flip(&bytes, &[11..64, 64..96, at..at + 16, at..at + 4096], 600);
+        flip(&bytes, &[11..64, 64..96, at..at + 16, at..at + 4096], 300);
     }
 }

@@ -283,5 +283,5 @@ fn damage_never_leads_astray() {
     let (_, log) = runs(&bytes, 2);
     let records = [0, 2, 3, 6].map(|number| record(&bytes, number)..record(&bytes, number) + 512);
     let [a, b, c, d] = records;
-    flip(&bytes, &[11..80, log..log + 64, a, b, c, d], 3000);
+    flip(&bytes, &[11..80, log..log + 64, a, b, c, d], 1500);
 }
