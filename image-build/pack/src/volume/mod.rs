@@ -10,9 +10,11 @@ use std::io;
 use crate::{Extents, Source};
 
 mod btrfs;
+mod clusters;
 mod exfat;
 mod ext;
 mod fat;
+mod fields;
 mod lvm;
 mod md;
 mod ntfs;

@@ -3,6 +3,10 @@
 #![allow(clippy::disallowed_types, reason = "tools read and write files")]
 
 mod btrfs;
+mod exfat;
 mod ext;
+mod fat;
+mod foreign;
+mod ntfs;
 mod swap;
 mod xfs;

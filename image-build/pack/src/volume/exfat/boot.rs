@@ -1,0 +1,122 @@
+//! The boot region of exFAT: where the tables and the clusters are.
+//!
+//! Microsoft, "exFAT file system specification", revision 1.00, section 3.
+
+use super::super::Unread;
+use super::super::fields::{bytes_at, u8_at, u16_at, u32_at, u64_at};
+use crate::{Source, source};
+
+/// Where everything is, in bytes from the start of the volume. All of it is within the volume.
+#[derive(Debug)]
+pub(super) struct Boot {
+    /// The table in use.
+    pub(super) fat_at: u64,
+    /// How many tables there are, 1 or 2, and allocation bitmaps with them.
+    pub(super) fats: u8,
+    /// Where cluster 2 is.
+    pub(super) heap_at: u64,
+    /// A power of two, at most 32 MiB.
+    pub(super) cluster_bytes: u64,
+    /// How many clusters there are: they are 2 up to this + 2.
+    pub(super) clusters: u64,
+    pub(super) root_cluster: u32,
+    pub(super) serial: u32,
+}
+
+/// Volume flags, section 3.1.13: the second table is in use; not unmounted; the medium failed.
+const SECOND_FAT: u16 = 1;
+const DIRTY: u16 = 2;
+const FAILED: u16 = 4;
+
+/// The most clusters there can be: 2^32 - 11.
+const CLUSTERS_MAX: u32 = u32::MAX - 10;
+
+impl Boot {
+    pub(super) fn read(source: &dyn Source) -> Result<Boot, Unread> {
+        if source.bytes() < 512 {
+            return Err(Unread::Other);
+        }
+        let sector = source::read(source, 0, 512)?;
+        let must_be_zero = sector.get(11..64).ok_or(Unread::Other)?;
+        let is_exfat = bytes_at(&sector, 3) == Some(*b"EXFAT   ")
+            && bytes_at(&sector, 510) == Some([0x55, 0xaa])
+            && must_be_zero.iter().all(|byte| *byte == 0);
+        let shift = u8_at(&sector, 108).filter(|shift| is_exfat && (9..=12).contains(shift));
+        let shift = u32::from(shift.ok_or(Unread::Other)?);
+        check_sum(source, shift)?;
+        // No field lies outside 512 bytes.
+        fields(&sector, shift, source.bytes()).ok_or(Unread::Other)?
+    }
+}
+
+/// Section 3.4: sector 11 repeats the sum of the eleven before it.
+fn check_sum(source: &dyn Source, shift: u32) -> Result<(), Unread> {
+    let doubtful = |why: &str| Unread::Doubtful(why.to_owned());
+    let length = 11_usize << shift;
+    if source.bytes() < 24 << shift {
+        return Err(doubtful("the file system is longer than the volume"));
+    }
+    let region = source::read(source, 0, length)?;
+    // The volume flags and the percentage in use change without the sum.
+    let summed = region.iter().enumerate().filter(|(at, _)| !matches!(at, 106 | 107 | 112));
+    let sum = summed.fold(0_u32, |sum, (_, byte)| sum.rotate_right(1).wrapping_add(u32::from(*byte)));
+    let sums = source::read(source, length as u64, 1 << shift)?;
+    if sums.as_chunks::<4>().0.iter().any(|kept| u32::from_le_bytes(*kept) != sum) {
+        return Err(doubtful("the checksum of its boot region is wrong"));
+    }
+    Ok(())
+}
+
+fn fields(sector: &[u8], shift: u32, volume: u64) -> Option<Result<Boot, Unread>> {
+    let doubtful = |why: &str| Some(Err(Unread::Doubtful(why.to_owned())));
+    let length = u64_at(sector, 72)?;
+    let (fat, fat_length) = (u64::from(u32_at(sector, 80)?), u64::from(u32_at(sector, 84)?));
+    let (heap, clusters) = (u64::from(u32_at(sector, 88)?), u32_at(sector, 92)?);
+    let (revision, flags) = (u16_at(sector, 104)?, u16_at(sector, 106)?);
+    let (cluster_shift, fats) = (u32::from(u8_at(sector, 109)?), u8_at(sector, 110)?);
+    if revision >> 8 != 1 {
+        return doubtful("its version is unknown");
+    }
+    if cluster_shift > 25 - shift || !(1..=2).contains(&fats) || !(1..=CLUSTERS_MAX).contains(&clusters) {
+        return doubtful("its boot sector makes no sense");
+    }
+    if length > volume >> shift {
+        return doubtful("the file system is longer than the volume");
+    }
+    let clusters = u64::from(clusters);
+    if fat < 24 || fat + fat_length * u64::from(fats) > heap || heap + (clusters << cluster_shift) > length {
+        return doubtful("its tables and clusters do not fit into it");
+    }
+    if (fat_length << shift) / 4 < clusters + 2 {
+        return doubtful("its table is shorter than its clusters");
+    }
+    if flags & SECOND_FAT != 0 && fats == 1 {
+        return doubtful("the table in use is none of its tables");
+    }
+    if flags & (DIRTY | FAILED) != 0 {
+        return doubtful("it was not unmounted, or has errors that nobody repaired");
+    }
+    Some(Ok(Boot {
+        fat_at: (fat + fat_length * u64::from(flags & SECOND_FAT)) << shift,
+        fats,
+        heap_at: heap << shift,
+        cluster_bytes: 1 << (shift + cluster_shift),
+        clusters,
+        root_cluster: u32_at(sector, 96)?,
+        serial: u32_at(sector, 100)?,
+    }))
+}
+
+impl Boot {
+    /// Where a cluster begins; `None` when it is none of the volume's.
+    pub(super) fn cluster_at(&self, cluster: u32) -> Option<u64> {
+        let n = u64::from(cluster.checked_sub(2)?);
+        (n < self.clusters).then(|| self.heap_at + n * self.cluster_bytes)
+    }
+
+    /// What follows a cluster of the volume in its chain.
+    pub(super) fn next(&self, source: &dyn Source, cluster: u32) -> Result<u32, Unread> {
+        let entry = source::read(source, self.fat_at + u64::from(cluster) * 4, 4)?;
+        Ok(u32_at(&entry, 0).unwrap_or_default())
+    }
+}
