@@ -43,6 +43,9 @@ use transfer::{Next, Transfer};
 /// Sector size of a file that stands for a disk, where nothing else says one.
 const SECTOR: u32 = 512;
 
+/// The largest sector that the kernel knows (`BLK_MAX_BLOCK_SIZE`). A window is a multiple of it.
+const ALIGN_MAX: u32 = 1 << 16;
+
 /// What a disk is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -90,6 +93,11 @@ impl Disk {
                 return Err(failed(Errno::INVAL.into()));
             }
             file = open(OFlags::empty()).map_err(|error| failed(error.into()))?;
+        }
+        // The kernel opens such a device for writing, and refuses every write.
+        if is_device && access == Access::Write && is_read_only(&file).map_err(failed)? {
+            let words = "the device is set read-only";
+            return Err(failed(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, words)));
         }
         let bytes = (&file).seek(SeekFrom::End(0)).map_err(failed)?;
         let (sector_bytes, physical_bytes) = match (is_device, align) {
@@ -215,10 +223,10 @@ fn alignment(file: &File, is_device: bool) -> io::Result<Option<u32>> {
             Ok(known) if known.stx_mask & StatxFlags::DIOALIGN.bits() != 0 => {
                 known.stx_dio_offset_align.max(known.stx_dio_mem_align)
             }
-            Ok(_) | Err(_) => pool::ALIGN as u32,
+            Ok(_) | Err(_) => pool::ALIGN,
         }
     };
-    Ok(Some(align).filter(|align| align.is_power_of_two() && *align as usize <= pool::ALIGN))
+    Ok(Some(align).filter(|align| align.is_power_of_two() && *align <= ALIGN_MAX))
 }
 
 impl AsFd for Disk {
@@ -256,9 +264,6 @@ impl Source for Disk {
 
 /// The error of a [`Source`]: of the kernel's kind, with everything that is known of it.
 fn told(error: DiskError) -> io::Error {
-    let kind = match &error {
-        DiskError::Io { source, .. } => source.kind(),
-        _ => io::ErrorKind::Other,
-    };
+    let kind = if let DiskError::Io { source, .. } = &error { source.kind() } else { io::ErrorKind::Other };
     io::Error::new(kind, error)
 }

@@ -220,6 +220,9 @@ impl Ring {
     /// # Errors
     /// When the kernel no longer takes calls for the ring. Interruptions and shortages that pass are none.
     pub(crate) fn submit(&mut self, least: usize) -> io::Result<()> {
+        if least == 0 && self.ring.submission().is_empty() {
+            return Ok(());
+        }
         loop {
             match self.ring.submit_and_wait(least) {
                 Ok(_) => return Ok(()),
@@ -256,5 +259,9 @@ impl Drop for Ring {
             }
             while self.completed().is_some() {}
         }
+        // The kernel takes a closed ring apart later. The disk and the memory are to be free now: the next one who wants
+        // the disk for itself must get it. What fails here is done then.
+        _ = self.ring.submitter().unregister_files();
+        _ = self.ring.submitter().unregister_buffers();
     }
 }

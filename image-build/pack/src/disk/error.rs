@@ -39,10 +39,10 @@ pub enum DiskError {
     Io { action: Action, path: PathBuf, offset: u64, bytes: u64, source: io::Error },
     #[error("flushing {path}")]
     Flush { path: PathBuf, source: io::Error },
-    #[error(
-        "{action} {bytes} bytes at {offset} of {path}, from {place} of the buffer: not multiples of {align}"
-    )]
-    Unaligned { action: Action, path: PathBuf, offset: u64, bytes: u64, place: u64, align: u32 },
+    #[error("{action} {bytes} bytes at {offset} of {path}: not multiples of {align}, or none")]
+    Unaligned { action: Action, path: PathBuf, offset: u64, bytes: u64, align: u32 },
+    #[error("{action} {bytes} bytes, from {place} of the buffer: not a multiple of {align}")]
+    BufferUnaligned { action: Action, bytes: u64, place: u64, align: u32 },
     #[error("{action} {bytes} bytes at {offset} of {path}: it has {end} bytes")]
     Beyond { action: Action, path: PathBuf, offset: u64, bytes: u64, end: u64 },
     #[error("{action} {bytes} bytes, from {place} of the buffer: it has {end} bytes")]

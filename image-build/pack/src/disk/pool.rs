@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::WINDOW;
 
 /// Buffers begin at multiples of this: the largest sector, and the page.
-pub(super) const ALIGN: usize = 4096;
+pub(super) const ALIGN: u32 = 4096;
 
 /// Memory whose part that is used begins at a multiple of [`ALIGN`].
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub(super) struct Aligned {
 impl Aligned {
     /// So many zero bytes. The memory is a little larger than that and never moves.
     pub(super) fn new(bytes: usize) -> Aligned {
-        let memory = vec![0; bytes + ALIGN];
-        let start = memory.as_ptr().addr().next_multiple_of(ALIGN) - memory.as_ptr().addr();
+        let memory = vec![0; bytes + ALIGN as usize];
+        let start = memory.as_ptr().addr().next_multiple_of(ALIGN as usize) - memory.as_ptr().addr();
         Aligned { memory, start, bytes }
     }
 }

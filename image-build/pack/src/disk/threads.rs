@@ -1,5 +1,4 @@
 //! The queue's engine where there is no `io_uring`: threads, each of which does one request at a time.
-#![expect(clippy::disallowed_methods, reason = "these threads do nothing but wait for the disk")]
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
