@@ -1,4 +1,10 @@
 //! Disks: a model of random I/O, and everything that goes wrong with a disk that can be made to.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test may panic, and its disks are small"
+)]
 
 mod erase;
 mod failures;

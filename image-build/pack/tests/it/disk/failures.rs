@@ -287,7 +287,46 @@ fn a_queue_may_go_to_another_thread() {
         for window in 0..4 {
             queue.read(window, pool.take(), &[whole(window * MIB)]).unwrap();
         }
-        let ends = std::thread::spawn(move || results(&mut queue).len());
-        assert_eq!(ends.join().unwrap(), 4);
+        let ends = std::thread::scope(|scope| scope.spawn(move || results(&mut queue).len()).join());
+        assert_eq!(ends.unwrap(), 4);
     }
+}
+
+/// Answers `io_uring_setup` with an error and becomes another program.
+const WITHOUT_URING: &str = "
+import ctypes, os, struct, sys
+filters = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x50000 | int(sys.argv[1])), (0x06, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *one) for one in filters))
+class Program(ctypes.Structure):
+    _fields_ = [('length', ctypes.c_ushort), ('code', ctypes.c_void_p)]
+program = Program(len(filters), ctypes.cast(code, ctypes.c_void_p))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0
+os.execv(sys.argv[2], sys.argv[2:])
+";
+
+#[test]
+fn threads_do_the_work_where_io_uring_is_forbidden_or_unknown() {
+    let own = std::env::current_exe().unwrap();
+    for errno in ["1", "38"] {
+        let test = "disk::failures::without_io_uring";
+        let arguments =
+            ["-c", WITHOUT_URING, errno, own.to_str().unwrap(), "--exact", test, "--ignored", "--nocapture"];
+        let said = run("python3-minimal", "python3", &arguments);
+        assert!(said.contains(&format!("fell back for errno {errno}\n")), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "another test runs this under a seccomp filter"]
+fn without_io_uring() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("disk");
+    sparse(&file, MIB);
+    let pool = Pool::new(1);
+    let mut queue = Queue::new(&open(&file, Access::Read), &pool, 4, Engine::Uring).unwrap();
+    assert_eq!(queue.engine(), Engine::Threads);
+    queue.read(1, pool.take(), &[whole(0)]).unwrap();
+    assert!(matches!(results(&mut queue)[..], [(1, Ok(()))]));
+    println!("\nfell back for errno {}", queue.fallback().unwrap().raw_os_error().unwrap());
 }
