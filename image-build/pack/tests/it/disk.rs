@@ -15,7 +15,6 @@ mod pool;
 use std::error::Error;
 use std::io;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,9 +194,8 @@ fn device_reads_leave_nothing_in_the_page_cache() {
     let disk = open(&device.device, Access::Read);
     read(&*disk, 0, 8 * MIB as usize).unwrap();
     let name = device.device.to_str().unwrap();
-    let cached = Command::new("fincore").args(["--bytes", "--noheadings", "--output", "RES", name]).output();
-    let cached = String::from_utf8(cached.unwrap().stdout).unwrap();
+    let cached = run("util-linux", "fincore", &["--bytes", "--noheadings", "--output", "RES", name]);
     // Udev and losetup look at its first sectors.
-    let cached: u64 = cached.trim().parse().unwrap_or(0);
+    let cached: u64 = cached.parse().unwrap();
     assert!(cached < MIB, "{cached} bytes in the page cache");
 }
