@@ -17,7 +17,8 @@
 //! ```
 //!
 //! A [`Manifest`] value is always a valid one: it comes out of [`Manifest::decode`] or [`Builder::finish`] and
-//! nowhere else. This crate refuses to know where images and keys are kept.
+//! nowhere else. This crate refuses to know where images and keys are kept. It decides and does not act, but for one
+//! module: [`disk`] reads and writes disks.
 
 mod builder;
 mod capture;
@@ -25,6 +26,7 @@ mod check;
 mod chunk;
 mod codec;
 mod digest;
+pub mod disk;
 mod extents;
 mod header;
 mod layout;
@@ -35,6 +37,7 @@ mod record;
 mod sign;
 pub mod source;
 mod survey;
+mod sys;
 mod table;
 pub mod volume;
 

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_types, reason = "tools read and write files")]
 
 mod btrfs;
+mod disk;
 mod exfat;
 mod ext;
 mod fat;
