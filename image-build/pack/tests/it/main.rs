@@ -1,6 +1,11 @@
-//! What is read off volumes, against the tools that made them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
-#![allow(clippy::disallowed_types, reason = "tools read and write files")]
+//! Disks and volumes, against the kernel and the tools that make them. They run as root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test may panic, and has files and a clock"
+)]
 
 mod btrfs;
 mod disk;
