@@ -10,10 +10,12 @@ use crate::{Extents, Source, source};
 mod bitmap;
 mod checksum;
 mod group;
+mod layout;
 mod superblock;
 
 use group::Groups;
-use superblock::{Layout, Superblock};
+use layout::Layout;
+use superblock::Superblock;
 
 pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
     let length = superblock::BYTES;

@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use super::bitmap::Bitmap;
 use super::checksum::{crc16, crc32c};
-use super::superblock::{Checksum, Layout};
+use super::layout::Layout;
+use super::superblock::Checksum;
 use super::{Unread, doubtful, u16_at, u32_at};
 use crate::{Extents, Source, source};
 

@@ -1,4 +1,4 @@
-//! The superblock: what the file system says it is, and how its blocks are laid out.
+//! The superblock: what the file system says it is, and whether its maps can be relied upon.
 //!
 //! Fields and features as in the kernel's `Documentation/filesystems/ext4/super.rst`.
 
@@ -56,11 +56,12 @@ pub(super) enum Checksum {
 }
 
 /// The bytes, known to have the magic number.
+#[derive(Clone, Copy)]
 pub(super) struct Superblock<'a> {
     raw: &'a [u8],
-    compat: u32,
-    incompat: u32,
-    ro_compat: u32,
+    pub(super) compat: u32,
+    pub(super) incompat: u32,
+    pub(super) ro_compat: u32,
 }
 
 impl<'a> Superblock<'a> {
@@ -68,6 +69,16 @@ impl<'a> Superblock<'a> {
     pub(super) fn new(raw: &'a [u8]) -> Option<Superblock<'a>> {
         let [compat, incompat, ro_compat] = [0x5C, 0x60, 0x64].map(|at| u32_at(raw, at));
         (u16_at(raw, 0x38) == 0xEF53).then_some(Superblock { raw, compat, incompat, ro_compat })
+    }
+
+    /// The 16-bit field at an offset.
+    pub(super) fn u16(&self, at: usize) -> u64 {
+        u64::from(u16_at(self.raw, at))
+    }
+
+    /// The 32-bit field at an offset.
+    pub(super) fn u32(&self, at: usize) -> u64 {
+        u64::from(u32_at(self.raw, at))
     }
 
     /// The name that blkid has for it: by the features, not by the driver that last wrote it.
@@ -98,7 +109,7 @@ impl<'a> Superblock<'a> {
         self.raw.get(0x78..0x88).unwrap_or_default()
     }
 
-    fn checksum(&self) -> Checksum {
+    pub(super) fn checksum(&self) -> Checksum {
         if self.ro_compat & ro_compat::METADATA_CSUM != 0 {
             let is_kept = self.incompat & incompat::CSUM_SEED != 0;
             let seed = if is_kept { u32_at(self.raw, 0x270) } else { crc32c(u32::MAX, self.uuid()) };
@@ -138,204 +149,4 @@ impl<'a> Superblock<'a> {
             _ => Err(doubtful("it is marked as having errors: check it with e2fsck")),
         }
     }
-}
-
-/// Where things lie. Numbers of blocks and groups unless they say bytes; every product of them fits 64 bits, because the
-/// blocks were found to lie within the volume.
-#[derive(Debug)]
-pub(super) struct Layout {
-    /// 1024 to 65536.
-    pub(super) block_bytes: u64,
-    pub(super) blocks: u64,
-    /// Where group 0 begins.
-    pub(super) first_block: u64,
-    /// How many blocks one bit of a bitmap stands for; a power of two.
-    pub(super) cluster_blocks: u64,
-    /// A multiple of 8 × `cluster_blocks`; one block has a bit for each cluster.
-    pub(super) blocks_per_group: u64,
-    pub(super) groups: u64,
-    /// Of one group.
-    pub(super) inode_table_blocks: u64,
-    /// 32 to 1024; a power of two.
-    pub(super) descriptor_bytes: u64,
-    /// Blocks kept free behind the descriptors, for more of them.
-    pub(super) reserved_blocks: u64,
-    /// The first group of descriptor blocks that lies apart; `None` when none does.
-    pub(super) first_meta_group: Option<u64>,
-    /// Whether metadata of one group may lie in another.
-    pub(super) is_flexible: bool,
-    pub(super) copies: Copies,
-    pub(super) checksum: Checksum,
-}
-
-/// Which groups have a copy of the superblock.
-#[derive(Debug)]
-pub(super) enum Copies {
-    All,
-    /// 0, 1 and the powers of 3, 5 and 7.
-    Sparse,
-    /// 0 and these.
-    Listed([u32; 2]),
-}
-
-impl Layout {
-    /// For a volume of so many bytes.
-    pub(super) fn new(superblock: &Superblock<'_>, volume_bytes: u64) -> Result<Layout, Unread> {
-        let Superblock { raw, compat, incompat, ro_compat } = *superblock;
-        let revision = u32_at(raw, 0x4C);
-        let (log, first_block) = (u32_at(raw, 0x18), u64::from(u32_at(raw, 0x14)));
-        if revision > 1 || log > 6 {
-            return Err(doubtful("its revision or block size is unknown"));
-        }
-        let block_bytes = 1024_u64 << log;
-        let has_64bit = incompat & incompat::BIT64 != 0;
-        let high = if has_64bit { u32_at(raw, 0x150) } else { 0 };
-        let blocks = u64::from(high) << 32 | u64::from(u32_at(raw, 0x4));
-        if blocks.checked_mul(block_bytes).is_none_or(|bytes| bytes > volume_bytes) {
-            return Err(Unread::Doubtful(format!(
-                "it has {blocks} blocks of {block_bytes} bytes, more than the volume, which has {volume_bytes} bytes"
-            )));
-        }
-        let cluster_blocks = cluster_blocks(superblock, log)?;
-        let may_begin_at_1 = log == 0;
-        let must_begin_at_1 = may_begin_at_1 && cluster_blocks == 1;
-        if first_block >= blocks
-            || first_block > u64::from(may_begin_at_1)
-            || (must_begin_at_1 && first_block == 0)
-        {
-            return Err(doubtful("its first block is not where it must be"));
-        }
-        let blocks_per_group = u64::from(u32_at(raw, 0x20));
-        let bits = blocks_per_group / cluster_blocks;
-        if bits == 0 || bits > 8 * block_bytes || blocks_per_group % (8 * cluster_blocks) != 0 {
-            return Err(Unread::Doubtful(format!("{blocks_per_group} blocks in a group are impossible")));
-        }
-        let groups = (blocks - first_block).div_ceil(blocks_per_group);
-        let is_meta = incompat & incompat::META_BG != 0;
-        let layout = Layout {
-            block_bytes,
-            blocks,
-            first_block,
-            cluster_blocks,
-            blocks_per_group,
-            groups,
-            inode_table_blocks: inode_table_blocks(raw, block_bytes, groups)?,
-            descriptor_bytes: if has_64bit { u64::from(u16_at(raw, 0xFE)) } else { 32 },
-            reserved_blocks: if is_meta { 0 } else { u64::from(u16_at(raw, 0xCE)) },
-            first_meta_group: is_meta.then(|| u64::from(u32_at(raw, 0x104))),
-            is_flexible: incompat & incompat::FLEX_BG != 0,
-            copies: copies(compat, ro_compat, raw),
-            checksum: superblock.checksum(),
-        };
-        let size = layout.descriptor_bytes;
-        if !size.is_power_of_two() || size > 1024 || (has_64bit && size < 64) {
-            return Err(Unread::Doubtful(format!("group descriptors of {size} bytes are impossible")));
-        }
-        if layout.reserved_blocks > block_bytes / 4
-            || layout.first_meta_group.is_some_and(|first| first > layout.descriptor_blocks())
-        {
-            return Err(doubtful("its group descriptors can't lie where they are said to"));
-        }
-        Ok(layout)
-    }
-
-    /// The blocks of group `group`, which is one of [`Layout::groups`].
-    pub(super) fn group(&self, group: u64) -> std::ops::Range<u64> {
-        let start = self.first_block + group * self.blocks_per_group;
-        start..(start + self.blocks_per_group).min(self.blocks)
-    }
-
-    /// Whether a group begins with a copy of the superblock.
-    pub(super) fn has_superblock(&self, group: u64) -> bool {
-        match &self.copies {
-            Copies::All => true,
-            Copies::Sparse => group <= 1 || [3, 5, 7].into_iter().any(|base| is_power(group, base)),
-            Copies::Listed(listed) => group == 0 || listed.map(u64::from).contains(&group),
-        }
-    }
-
-    /// How many descriptors one block has.
-    pub(super) fn descriptors_per_block(&self) -> u64 {
-        self.block_bytes / self.descriptor_bytes
-    }
-
-    /// How many blocks the descriptors of all groups fill.
-    fn descriptor_blocks(&self) -> u64 {
-        self.groups.div_ceil(self.descriptors_per_block())
-    }
-
-    /// Blocks before the superblock in group 0: with small blocks and clusters, the boot block is one of the group's.
-    fn boot_blocks(&self, group: u64) -> u64 {
-        u64::from(group == 0 && self.block_bytes == 1024 && self.first_block == 0)
-    }
-
-    /// The block that has the `index`th block of the descriptors.
-    pub(super) fn descriptor_block(&self, index: u64) -> u64 {
-        if self.first_meta_group.is_none_or(|first| index < first) {
-            return self.first_block + self.boot_blocks(0) + 1 + index;
-        }
-        let group = index * self.descriptors_per_block();
-        self.group(group).start + self.boot_blocks(group) + u64::from(self.has_superblock(group))
-    }
-
-    /// How many blocks at a group's start hold the superblock, descriptors, room for more of them, and the boot block.
-    pub(super) fn leading_blocks(&self, group: u64) -> u64 {
-        let has_superblock = self.has_superblock(group);
-        let per_block = self.descriptors_per_block();
-        let descriptors = match self.first_meta_group {
-            Some(first) if group / per_block >= first => {
-                u64::from(group % per_block <= 1 || group % per_block == per_block - 1)
-            }
-            _ if !has_superblock => 0,
-            Some(first) => first,
-            None => self.descriptor_blocks() + self.reserved_blocks,
-        };
-        self.boot_blocks(group) + u64::from(has_superblock) + descriptors
-    }
-}
-
-fn cluster_blocks(superblock: &Superblock<'_>, log_block: u32) -> Result<u64, Unread> {
-    if superblock.ro_compat & ro_compat::BIGALLOC == 0 {
-        return Ok(1);
-    }
-    // At most 512 MiB, as mke2fs has it.
-    let log_cluster = u32_at(superblock.raw, 0x1C);
-    match log_cluster.checked_sub(log_block) {
-        Some(log) if log_cluster <= 19 => Ok(1 << log),
-        Some(_) | None => Err(doubtful("its cluster size is unknown")),
-    }
-}
-
-fn inode_table_blocks(raw: &[u8], block_bytes: u64, groups: u64) -> Result<u64, Unread> {
-    let per_group = u64::from(u32_at(raw, 0x28));
-    let inode_bytes = if u32_at(raw, 0x4C) == 0 { 128 } else { u64::from(u16_at(raw, 0x58)) };
-    if !inode_bytes.is_power_of_two() || inode_bytes < 128 || inode_bytes > block_bytes {
-        return Err(Unread::Doubtful(format!("inodes of {inode_bytes} bytes are impossible")));
-    }
-    if per_group == 0
-        || per_group > 8 * block_bytes
-        || per_group.checked_mul(groups) != Some(u64::from(u32_at(raw, 0)))
-    {
-        return Err(Unread::Doubtful(format!("{per_group} inodes in a group are impossible")));
-    }
-    Ok((per_group * inode_bytes).div_ceil(block_bytes))
-}
-
-fn copies(compat: u32, ro_compat: u32, raw: &[u8]) -> Copies {
-    if compat & compat::SPARSE_SUPER2 != 0 {
-        Copies::Listed([u32_at(raw, 0x24C), u32_at(raw, 0x250)])
-    } else if ro_compat & ro_compat::SPARSE_SUPER != 0 {
-        Copies::Sparse
-    } else {
-        Copies::All
-    }
-}
-
-/// Whether `number` is `base`, or `base` times itself, and so on.
-fn is_power(number: u64, base: u64) -> bool {
-    let mut power = base;
-    while power < number {
-        power = power.saturating_mul(base);
-    }
-    power == number
 }
