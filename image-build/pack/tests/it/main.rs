@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 #![allow(clippy::disallowed_types, reason = "tools read and write files")]
 
+mod bench;
 mod btrfs;
 mod disk;
 mod exfat;
@@ -9,5 +10,7 @@ mod ext;
 mod fat;
 mod foreign;
 mod ntfs;
+mod survey;
 mod swap;
+mod table;
 mod xfs;
