@@ -70,8 +70,8 @@ type Reader = fn(&dyn Source, u8) -> Result<Volume, Unread>;
 
 /// Members of something bigger first: what they hold may look like a file system of its own.
 const READERS: &[(&str, Reader)] = &[
-    ("md", md::read),
-    ("lvm", lvm::read),
+    ("linux_raid_member", md::read),
+    ("LVM2_member", lvm::read),
     ("swap", swap::read),
     ("xfs", xfs::read),
     ("btrfs", btrfs::read),

@@ -9,6 +9,8 @@ mod exfat;
 mod ext;
 mod fat;
 mod foreign;
+mod lvm;
+mod md;
 mod ntfs;
 mod survey;
 mod swap;
