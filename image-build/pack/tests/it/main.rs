@@ -12,6 +12,7 @@ mod foreign;
 mod lvm;
 mod md;
 mod ntfs;
+mod owner;
 mod survey;
 mod swap;
 mod table;
