@@ -13,7 +13,7 @@
 //!            Builder::finish -> Manifest -> Signed::new(manifest, &SigningKey) -> Header::encode (caller writes)
 //! reading:   Header::parse(prefix) -> Signed::verify(trusted) -> (Digest, Manifest)
 //!            Chunk::check_stored(bytes as they arrived) -> Chunk::unpack(stored, window) -> Chunk::writes
-//! a disk:    Source -> volume::read -> Extents -> BlockMap::scan
+//! a disk:    Source -> survey (table::read, volume::read) -> Extents -> BlockMap::scan
 //! ```
 //!
 //! A [`Manifest`] value is always a valid one: it comes out of [`Manifest::decode`] or [`Builder::finish`] and
@@ -28,6 +28,7 @@ mod codec;
 mod digest;
 pub mod disk;
 mod extents;
+mod field;
 mod header;
 mod layout;
 mod manifest;
@@ -38,7 +39,7 @@ mod sign;
 pub mod source;
 mod survey;
 mod sys;
-mod table;
+pub mod table;
 pub mod volume;
 
 pub use builder::{BuildError, Builder};
@@ -53,6 +54,7 @@ pub use manifest::{About, MANIFEST_BYTES_MAX, Manifest, Span};
 pub use map::{BLOCK, Block, BlockMap, is_zero};
 pub use sign::{KeyError, PublicKey, Signature, Signed, SigningKey, VerifyError};
 pub use source::{Part, Source};
+pub use survey::{Placed, Survey, survey};
 
 /// Bytes of disk that one chunk stands for: the unit of hashing, comparing, fetching and writing.
 ///

@@ -18,6 +18,7 @@ mod fields;
 mod lvm;
 mod md;
 mod ntfs;
+mod owner;
 mod swap;
 mod xfs;
 
@@ -70,8 +71,9 @@ type Reader = fn(&dyn Source, u8) -> Result<Volume, Unread>;
 
 /// Members of something bigger first: what they hold may look like a file system of its own.
 const READERS: &[(&str, Reader)] = &[
-    ("md", md::read),
-    ("lvm", lvm::read),
+    ("raw", owner::read),
+    ("linux_raid_member", md::read),
+    ("LVM2_member", lvm::read),
     ("swap", swap::read),
     ("xfs", xfs::read),
     ("btrfs", btrfs::read),

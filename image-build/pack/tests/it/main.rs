@@ -7,12 +7,18 @@
     reason = "a test may panic, and has files and a clock"
 )]
 
+mod bench;
 mod btrfs;
 mod disk;
 mod exfat;
 mod ext;
 mod fat;
 mod foreign;
+mod lvm;
+mod md;
 mod ntfs;
+mod owner;
+mod survey;
 mod swap;
+mod table;
 mod xfs;
