@@ -28,6 +28,8 @@ mod codec;
 mod digest;
 pub mod disk;
 mod extents;
+#[cfg(feature = "foreign")]
+pub mod foreign;
 mod header;
 mod layout;
 mod manifest;
