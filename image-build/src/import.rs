@@ -225,12 +225,7 @@ fn copy(
 }
 
 /// Packs the disk in a raw file.
-fn pack_file(
-    order: &Order<'_>,
-    raw: &Path,
-    about: About,
-    progress: &Progress,
-) -> Result<Image, ImportError> {
+fn pack_file(order: &Order<'_>, raw: &Path, about: About, progress: &Progress) -> Result<Image, ImportError> {
     progress.step(format_args!("packing {} MiB", about.disk_bytes >> 20));
     // In a folder next to the image: moving it there is one step, and what a failure leaves is removed.
     let part = WorkFolder::make(files::folder_of(order.out))?;

@@ -57,8 +57,7 @@ pub fn run(cli: &Cli) -> Done {
             let (key, work) = (keys::load_or_make(key)?, cli.how.work());
             let (format, disk_bytes, name, level) = (*format, *disk_bytes, name.as_deref(), *level);
             let (key, work) = (&key, work.as_path());
-            let order =
-                import::Order { file, format, disk_bytes, name, arch, roles, level, key, out, work };
+            let order = import::Order { file, format, disk_bytes, name, arch, roles, level, key, out, work };
             let image = import::import(&order, &Progress::start(cli.how.quiet))?;
             print!("{}", node::describe(&image));
             Ok(())

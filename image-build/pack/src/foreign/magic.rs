@@ -73,7 +73,11 @@ pub fn recognise(file: &dyn Source) -> io::Result<Content> {
     let head = source::read(file, 0, length)?;
     let has = |(at, mark): (usize, &[u8])| head.get(at..).is_some_and(|rest| rest.starts_with(mark));
     if has((0, &QCOW)) {
-        return Ok(if has((4, &[0, 0, 0, 1])) { Content::Foreign("a qcow file of version 1") } else { Content::Qcow2 });
+        return Ok(if has((4, &[0, 0, 0, 1])) {
+            Content::Foreign("a qcow file of version 1")
+        } else {
+            Content::Qcow2
+        });
     }
     if let Some((_, _, what)) = HEADS.iter().find(|(at, mark, _)| has((*at, mark))) {
         return Ok(Content::Foreign(what));
@@ -129,8 +133,14 @@ mod tests {
         disk[510..512].copy_from_slice(&[0x55, 0xaa]);
         assert_eq!(recognise(&disk).unwrap(), Content::Partitioned);
         assert_eq!(recognise(&b"QFI\xfb\0\0\0\x03".to_vec()).unwrap(), Content::Qcow2);
-        assert_eq!(recognise(&b"QFI\xfb\0\0\0\x01".to_vec()).unwrap(), Content::Foreign("a qcow file of version 1"));
-        for text in ["# Disk DescriptorFile\nversion=1\n", "#\n\n  # DISK descriptorFILE\r\nRW 1 FLAT \"/etc/passwd\" 0\n"] {
+        assert_eq!(
+            recognise(&b"QFI\xfb\0\0\0\x01".to_vec()).unwrap(),
+            Content::Foreign("a qcow file of version 1")
+        );
+        for text in [
+            "# Disk DescriptorFile\nversion=1\n",
+            "#\n\n  # DISK descriptorFILE\r\nRW 1 FLAT \"/etc/passwd\" 0\n",
+        ] {
             assert_eq!(recognise(&text.as_bytes().to_vec()).unwrap(), Content::Foreign("a VMDK descriptor"));
         }
         for nothing in [&b""[..], b"Q", b"QFI", b"x\n# Disk DescriptorFile"] {

@@ -44,7 +44,9 @@ pub enum Qcow2Error {
     Extension { at: usize },
     #[error("qcow2: subclusters need clusters of at least 2^14 bytes, these have 2^{bits}")]
     ClustersTooSmall { bits: u32 },
-    #[error("qcow2: an L1 table of {entries} entries; this disk needs {needed}, and {most} are the most allowed")]
+    #[error(
+        "qcow2: an L1 table of {entries} entries; this disk needs {needed}, and {most} are the most allowed"
+    )]
     L1Size { entries: u32, needed: u64, most: u64 },
     #[error("qcow2: a reference count table of {clusters} clusters")]
     RefcountTable { clusters: u32 },
@@ -68,9 +70,9 @@ pub enum Qcow2Error {
 
 impl From<Qcow2Error> for io::Error {
     fn from(error: Qcow2Error) -> io::Error {
-        match error {
-            Qcow2Error::Io(error) => error,
-            other => io::Error::new(io::ErrorKind::InvalidData, other),
+        if let Qcow2Error::Io(error) = error {
+            return error;
         }
+        io::Error::new(io::ErrorKind::InvalidData, error)
     }
 }

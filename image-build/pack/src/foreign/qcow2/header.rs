@@ -120,7 +120,12 @@ impl Header {
 
     /// Entries of an L2 table, as a power of two.
     pub(super) fn l2_bits(&self) -> u32 {
-        self.cluster_bits - if self.is_extended { 4 } else { 3 }
+        self.cluster_bits - self.l2_entry().trailing_zeros()
+    }
+
+    /// Bytes of an L2 entry.
+    pub(super) fn l2_entry(&self) -> u64 {
+        if self.is_extended { 16 } else { 8 }
     }
 
     /// Checks that so many bytes of something begin with a cluster, lie within the file, and on nothing that the header

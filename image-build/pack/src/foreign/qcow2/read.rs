@@ -10,7 +10,7 @@ use super::header::Header;
 use super::tables::{Place, Tables};
 use crate::foreign::inflated_max;
 use crate::source::{self, within};
-use crate::{BLOCK, Extents, Source};
+use crate::{BLOCK, Extents, Source, is_zero};
 
 /// [`Qcow2::allocated`] has at most about half as many ranges: 8 MiB of them.
 const GRAINS_MAX: u64 = 1 << 20;
@@ -118,28 +118,71 @@ fn no_shared_tables(tables: &Tables<'_>) -> Result<(), Qcow2Error> {
 /// Goes through all tables; gives what is not zero.
 fn survey(tables: &Tables<'_>) -> Result<Extents, Qcow2Error> {
     let header = &tables.header;
-    let (disk, file, most) = (header.disk_bytes, header.file_bytes, inflated_max(header.file_bytes));
-    let grain = (disk / GRAINS_MAX).next_power_of_two().max(u64::from(BLOCK));
-    let (mut allocated, mut at) = (Extents::new(), 0_u64);
-    let (mut stored, mut inflated) = (0_u64, 0_u64);
-    while at < disk {
-        let (place, bytes) = tables.find(at)?;
-        match place {
-            Place::Zero => {}
-            Place::Stored(_) => stored += bytes,
-            Place::Compressed { .. } => inflated += bytes,
+    let mut found = Found::new(header);
+    let mut table = vec![0; 1 << header.cluster_bits];
+    for index in 0..header.l1_entries {
+        let Some(offset) = tables.l2_table(index)? else { continue };
+        tables.file().read_at(offset, &mut table)?;
+        if is_zero(&table) {
+            continue;
         }
-        if stored > file {
+        let (entries, _) = table.as_chunks::<8>();
+        let mut entries = entries.iter().map(|entry| u64::from_be_bytes(*entry));
+        let mut at = index << (header.cluster_bits + header.l2_bits());
+        while let Some(entry) = entries.next().filter(|_| at < header.disk_bytes) {
+            let bitmap = if header.is_extended { entries.next().unwrap_or_default() } else { 0 };
+            let end = (at + header.cluster()).min(header.disk_bytes);
+            while at < end {
+                let (place, bytes) = tables.describe(at, entry, bitmap)?;
+                found.add(place, at, bytes)?;
+                at += bytes;
+            }
+        }
+    }
+    Ok(found.allocated)
+}
+
+/// What was found so far, and how much of it there may be.
+struct Found {
+    allocated: Extents,
+    grain: u64,
+    stored: u64,
+    inflated: u64,
+    disk: u64,
+    file: u64,
+    most: u64,
+}
+
+impl Found {
+    fn new(header: &Header) -> Found {
+        let (disk, file) = (header.disk_bytes, header.file_bytes);
+        let grain = (disk / GRAINS_MAX).next_power_of_two().max(u64::from(BLOCK));
+        Found {
+            allocated: Extents::new(),
+            grain,
+            stored: 0,
+            inflated: 0,
+            disk,
+            file,
+            most: inflated_max(file),
+        }
+    }
+
+    fn add(&mut self, place: Place, at: u64, bytes: u64) -> Result<(), Qcow2Error> {
+        match place {
+            Place::Zero => return Ok(()),
+            Place::Stored(_) => self.stored += bytes,
+            Place::Compressed { .. } => self.inflated += bytes,
+        }
+        let (file, most) = (self.file, self.most);
+        if self.stored > file {
             return Err(Qcow2Error::SharedClusters { file });
         }
-        if inflated > most {
+        if self.inflated > most {
             return Err(Qcow2Error::Bomb { file, most });
         }
-        let end = at + bytes;
-        if place != Place::Zero {
-            allocated.add(at / grain * grain..end.next_multiple_of(grain).min(disk));
-        }
-        at = end;
+        let (begin, end) = (at / self.grain * self.grain, (at + bytes).next_multiple_of(self.grain));
+        self.allocated.add(begin..end.min(self.disk));
+        Ok(())
     }
-    Ok(allocated)
 }

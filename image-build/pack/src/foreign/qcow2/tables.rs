@@ -30,10 +30,7 @@ pub(super) enum Place {
     /// In the file from this byte on.
     Stored(u64),
     /// In a compressed cluster: `bytes` at `offset` of the file hold it.
-    Compressed {
-        offset: u64,
-        bytes: u64,
-    },
+    Compressed { offset: u64, bytes: u64 },
 }
 
 /// The tables of one file.
@@ -61,13 +58,17 @@ impl<'a> Tables<'a> {
             return Ok((Place::Zero, self.until(at, table_bits)));
         };
         let index = (at >> header.cluster_bits) & ((1 << header.l2_bits()) - 1);
-        if header.is_extended {
-            let entry = self.word(table + index * 16)?;
-            let bitmap = self.word(table + index * 16 + 8)?;
+        let place = table + index * header.l2_entry();
+        let bitmap = if header.is_extended { self.word(place + 8)? } else { 0 };
+        self.describe(at, self.word(place)?, bitmap)
+    }
+
+    /// The same by the L2 entry of the cluster that `at` lies in; `bitmap` is its second half, of subclusters.
+    pub(super) fn describe(&self, at: u64, entry: u64, bitmap: u64) -> Result<(Place, u64), Qcow2Error> {
+        if self.header.is_extended {
             return self.subclusters(at, entry, bitmap);
         }
-        let entry = self.word(table + index * 8)?;
-        Ok((self.cluster(at, entry)?, self.until(at, header.cluster_bits)))
+        Ok((self.cluster(at, entry)?, self.until(at, self.header.cluster_bits)))
     }
 
     /// How far it is from `at` to the next multiple of 2^`bits`, or the disk's end.

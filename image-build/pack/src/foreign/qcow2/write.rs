@@ -247,7 +247,9 @@ mod tests {
         }
         let mut writer = Writer::new(Cursor::new(Vec::new()), 3 * CLUSTER_BYTES).unwrap();
         writer.put(CLUSTER_BYTES, &[1]).unwrap();
-        for (offset, bytes) in [(CLUSTER_BYTES, 1), (0, 1), (2 * CLUSTER_BYTES + 512, 1), (2 * CLUSTER_BYTES, CLUSTER + 1)] {
+        for (offset, bytes) in
+            [(CLUSTER_BYTES, 1), (0, 1), (2 * CLUSTER_BYTES + 512, 1), (2 * CLUSTER_BYTES, CLUSTER + 1)]
+        {
             assert!(writer.put(offset, &vec![1; bytes]).is_err(), "{offset}");
         }
     }
