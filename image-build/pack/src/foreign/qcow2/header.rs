@@ -6,8 +6,10 @@ use crate::{DISK_BYTES_MAX, Source, source};
 const MAGIC: u32 = 0x5146_49fb;
 const V2_BYTES: usize = 72;
 const V3_BYTES: u32 = 104;
-/// The longest L1 table, in entries, and reference count table, in bytes: QEMU's own limits (32 and 8 MiB).
-const L1_ENTRIES_MAX: u64 = (32 << 20) / 8;
+/// The longest L1 table, in entries: 8 MiB. QEMU takes 32, which only a disk of more than 32 GiB in clusters of 512 bytes
+/// needs, or of 2 TiB in clusters of 4 KiB.
+const L1_ENTRIES_MAX: u64 = 1 << 20;
+/// The longest reference count table, in bytes: QEMU's own limit.
 const REFCOUNT_TABLE_MAX: u64 = 8 << 20;
 /// As much of a backing file's name as belongs into a message.
 const NAME_MAX: u32 = 64;
