@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use pack::PublicKey;
+use pack::foreign::DiskFormat;
 
 use crate::mirror::Mirror;
 use crate::workshop::Setup;
@@ -30,6 +31,8 @@ Examples:
   image-build node --role control --agent rackwright-agent --out control.rwimage --cache ~/.cache/rackwright
   image-build node --role compute --role network --agent rackwright-agent --out node.rwimage --raw node.raw
   image-build verify node.rwimage --trust $(image-build show node.rwimage | awk '/^signed/ {print $3}')
+  image-build import debian-13.qcow2 --format qcow2 --out debian-13.rwimage
+  image-build export node.rwimage --format qcow2 --out node.qcow2
   image-build controller --appliance rackwright --out controller/ --cache ~/.cache/rackwright";
 
 /// Options of every build.
@@ -62,13 +65,18 @@ pub struct How {
 }
 
 impl How {
+    /// Where what is half done lies.
+    pub fn work(&self) -> PathBuf {
+        self.work.clone().or_else(|| self.cache.clone()).unwrap_or_else(std::env::temp_dir)
+    }
+
     /// The workshop this asks for.
     pub fn setup(&self) -> Setup {
         let mirror = self.mirror.clone();
         Setup {
             recipes: self.recipes.clone(),
             cache: self.cache.clone(),
-            work: self.work.clone().or_else(|| self.cache.clone()).unwrap_or_else(std::env::temp_dir),
+            work: self.work(),
             refresh: self.refresh,
             mirror: mirror.map(|main| Mirror { main, security: self.security_mirror.clone() }),
             quiet: self.quiet,
@@ -128,13 +136,48 @@ pub enum Command {
         #[arg(long, value_name = "KEY")]
         trust: PublicKey,
     },
-    /// Unpack an image file into a plain disk file
-    Raw {
+    /// Pack and sign a disk that somebody else made: raw or qcow2, plain or compressed with gzip, xz or zstd
+    ///
+    /// The file is read by this program alone. Whatever needs a second file or a key is refused.
+    Import {
+        /// The disk image
+        file: PathBuf,
+        /// Image file to write
+        #[arg(long, value_name = "FILE.rwimage")]
+        out: PathBuf,
+        /// What the file, or the stream in it, is: raw or qcow2; refused when its content says otherwise
+        /// [default: what its content says]
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<DiskFormat>,
+        /// Size of the disk; no more is unpacked, and no other size is taken
+        #[arg(long, value_name = "BYTES")]
+        disk_bytes: Option<u64>,
+        /// Name of the image [default: the file's]
+        #[arg(long)]
+        name: Option<String>,
+        /// Machine type, as Debian calls it
+        #[arg(long, value_name = "ARCH", default_value = "amd64")]
+        arch: String,
+        /// A role the image can serve; repeat for more
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// File with the key that signs; made when missing
+        #[arg(long, value_name = "FILE", default_value = "target/image-build/image.key")]
+        key: PathBuf,
+        /// zstd level, 1 (quick) to 19 (small)
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+        level: i32,
+    },
+    /// Unpack an image file into a disk file that other programs read
+    Export {
         /// The image file
         image: PathBuf,
         /// Disk file to write
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// raw or qcow2
+        #[arg(long, value_name = "FORMAT")]
+        format: DiskFormat,
     },
     /// Build the controller's root file system
     Controller {

@@ -63,6 +63,11 @@ pub fn make_folder(path: &Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(named("making the folder", path))
 }
 
+/// The folder that a file is in, or would be.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Copies content and permission bits, making the folders above `to`; holes stay holes where the file
 /// system can share blocks or copy them in the kernel.
 pub fn copy(from: &Path, to: &Path) -> Result<(), FileError> {

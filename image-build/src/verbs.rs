@@ -14,7 +14,7 @@ use crate::node::Order;
 use crate::progress::Progress;
 use crate::tools::{HOST_DATA, HOST_PROGRAMS};
 use crate::workshop::{Setup, Workshop};
-use crate::{controller, node, ramdisk};
+use crate::{controller, export, import, keys, node, ramdisk};
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -53,8 +53,18 @@ pub fn run(cli: &Cli) -> Done {
             println!("{} is whole and signed by {trust}", image.digest);
             Ok(())
         }
-        Command::Raw { image, out } => {
-            Ok(Image::open(image, None)?.unpack(out, &Progress::start(cli.how.quiet))?)
+        Command::Import { file, out, format, disk_bytes, name, arch, roles, key, level } => {
+            let (key, work) = (keys::load_or_make(key)?, cli.how.work());
+            let (format, disk_bytes, name, level) = (*format, *disk_bytes, name.as_deref(), *level);
+            let (key, work) = (&key, work.as_path());
+            let order = import::Order { file, format, disk_bytes, name, arch, roles, level, key, out, work };
+            let image = import::import(&order, &Progress::start(cli.how.quiet))?;
+            print!("{}", node::describe(&image));
+            Ok(())
+        }
+        Command::Export { image, out, format } => {
+            let image = Image::open(image, None)?;
+            Ok(export::export(&image, *format, out, &Progress::start(cli.how.quiet))?)
         }
         Command::Controller { appliance, out } => {
             build(&cli.how, out, |workshop, out| Ok(controller::build(workshop, appliance, out)?))

@@ -29,6 +29,8 @@ mod digest;
 pub mod disk;
 mod extents;
 mod field;
+#[cfg(feature = "foreign")]
+pub mod foreign;
 mod header;
 mod layout;
 mod manifest;
