@@ -30,6 +30,7 @@ Examples:
   image-build ramdisk --agent rackwright-agent --out boot/ --cache ~/.cache/rackwright
   image-build node --role control --agent rackwright-agent --out control.rwimage --cache ~/.cache/rackwright
   image-build node --role compute --role network --agent rackwright-agent --out node.rwimage --raw node.raw
+  image-build capture /dev/sdb --name lab-1 --role compute --out lab-1.rwimage
   image-build verify node.rwimage --trust $(image-build show node.rwimage | awk '/^signed/ {print $3}')
   image-build import debian-13.qcow2 --format qcow2 --out debian-13.rwimage
   image-build export node.rwimage --format qcow2 --out node.qcow2
@@ -167,6 +168,35 @@ pub enum Command {
         /// zstd level, 1 (quick) to 19 (small)
         #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
         level: i32,
+    },
+    /// Take an image of a disk that nobody uses: what its file systems use, and no more
+    Capture {
+        /// The block device, or a file with a disk in it
+        source: PathBuf,
+        /// Image file to write
+        #[arg(long, value_name = "FILE.rwimage")]
+        out: PathBuf,
+        /// Name of the image
+        #[arg(long)]
+        name: String,
+        /// Machine type, as Debian calls it
+        #[arg(long, value_name = "ARCH", default_value = "amd64")]
+        arch: String,
+        /// A role the image can serve; repeat for more
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// Bytes of a sector: 512 or 4096 [default: the device's; for a file, what its partition table says]
+        #[arg(long, value_name = "N")]
+        sector_bytes: Option<u32>,
+        /// File with the key that signs; made when missing
+        #[arg(long, value_name = "FILE", default_value = "target/image-build/image.key")]
+        key: PathBuf,
+        /// zstd level, 1 (quick) to 19 (small)
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+        level: i32,
+        /// Compress with lz4 instead: larger, and unpacked faster
+        #[arg(long, conflicts_with = "level")]
+        lz4: bool,
     },
     /// Unpack an image file into a disk file that other programs read
     Export {

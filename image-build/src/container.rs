@@ -72,28 +72,16 @@ impl From<CaptureError<ContainerError>> for ContainerError {
     }
 }
 
-/// A disk in a plain file.
-#[derive(Debug)]
-pub struct Plain {
-    file: File,
-    bytes: u64,
-}
-
-impl Plain {
-    /// Opens it; what lies beyond `bytes` is no part of it.
-    pub fn open(path: &Path, bytes: u64) -> Result<Plain, FileError> {
-        Ok(Plain { file: files::open(path)?, bytes })
-    }
-}
-
-impl Source for Plain {
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(out, offset)
-    }
+/// Refuses a name, machine type or role that no image may have, before an hour is spent on packing: by an image of one
+/// sector.
+pub fn check_about(about: &About) -> Result<(), ContainerError> {
+    let sector = about.layout.sector_bytes;
+    let layout = pack::Layout { sector_bytes: sector, ..pack::Layout::default() };
+    let mut builder =
+        Builder::new(About { disk_bytes: u64::from(sector), seed: None, layout, ..about.clone() });
+    builder.push(&pack::chunk(0, &vec![0; sector as usize], 1)?)?;
+    builder.finish()?;
+    Ok(())
 }
 
 /// Packs what is used of a disk into an image file, signed; gives its digest. Nobody may write to the disk meanwhile.

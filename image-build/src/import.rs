@@ -3,23 +3,20 @@
 //! The file is a stranger's. No other program sees it, no file that it names is opened, and the work is bounded by its
 //! length and by what was declared of it.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use pack::foreign::qcow2::{Qcow2, Qcow2Error};
 use pack::foreign::{DiskFormat, FormatError, HEAD_BYTES, format_of, inflated_max};
-use pack::{About, Builder, DISK_BYTES_MAX, Extents, SigningKey, Source, WINDOW};
+use pack::{About, DISK_BYTES_MAX, Layout, SigningKey, Source};
 
+use crate::capture::{self, CaptureError};
 use crate::container::{self, ContainerError, Image};
 use crate::diskfile::DiskFile;
 use crate::files::{self, FileError, WorkFolder};
 use crate::progress::Progress;
 use crate::stream::{self, Compression, SpoolError, Spooled};
 
-/// The most windows of a disk that a manifest has room for.
-const WINDOWS_MAX: u64 = 70_000;
 /// Endings of a file's name that say what it is, and not what it is called.
 const ENDINGS: &[&str] = &["gz", "xz", "zst", "zstd", "raw", "img", "qcow2", "disk", "bin"];
 
@@ -46,12 +43,10 @@ pub enum ImportError {
     DiskBytes { path: PathBuf, bytes: u64, declared: u64 },
     #[error("{}: a disk of {bytes} bytes; it must be whole sectors of 512, and at most {DISK_BYTES_MAX}", path.display())]
     Sectors { path: PathBuf, bytes: u64 },
-    #[error("{}: a disk of {bytes} bytes; an image has room for {} GiB", path.display(), (WINDOWS_MAX * u64::from(WINDOW)) >> 30)]
-    TooLarge { path: PathBuf, bytes: u64 },
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
-    Container(#[from] ContainerError),
+    Capture(#[from] CaptureError),
     #[error("this can't be said of an image")]
     About(#[source] ContainerError),
 }
@@ -86,14 +81,14 @@ pub struct Order<'a> {
 /// # Errors
 /// When the file is not what was declared, or not a disk that can be taken; why. `out` is then as it was.
 pub fn import(order: &Order<'_>, progress: &Progress) -> Result<Image, ImportError> {
-    check_about(about(order, 512)).map_err(ImportError::About)?;
+    container::check_about(&about(order, 512)).map_err(ImportError::About)?;
     let work = WorkFolder::make(order.work)?;
     let file = plain(order, work.path(), progress)?;
     let path = || order.file.to_owned();
     match format_of(&file, order.format).map_err(|source| ImportError::Format { path: path(), source })? {
         DiskFormat::Raw => {
             let about = checked(order, file.bytes())?;
-            pack_file(order, file.path(), about, progress)
+            pack_disk(order, &file, about, progress)
         }
         DiskFormat::Qcow2 => {
             let disk = Qcow2::open(&file).map_err(|source| ImportError::Qcow2 { path: path(), source })?;
@@ -101,7 +96,7 @@ pub fn import(order: &Order<'_>, progress: &Progress) -> Result<Image, ImportErr
             // Whoever gets this disk as a file must not take it for another image.
             format_of(&disk, Some(DiskFormat::Raw))
                 .map_err(|source| ImportError::Nested { path: path(), source })?;
-            pack_disk(order, &disk, disk.allocated(), about, work.path(), progress)
+            pack_disk(order, &disk, about, progress)
         }
     }
 }
@@ -111,7 +106,15 @@ fn about(order: &Order<'_>, disk_bytes: u64) -> About {
     roles.sort();
     roles.dedup();
     let name = order.name.map_or_else(|| name_of(order.file), str::to_owned);
-    About { name, arch: order.arch.to_owned(), roles, disk_bytes, seed: None, packages: None }
+    About {
+        name,
+        arch: order.arch.to_owned(),
+        roles,
+        disk_bytes,
+        seed: None,
+        packages: None,
+        layout: Layout::default(),
+    }
 }
 
 /// A file's name without the endings that say how a disk lies in it, in the letters that an image's name may have.
@@ -127,16 +130,7 @@ fn name_of(file: &Path) -> String {
     stem.chars().map(|c| if allowed(c) { c } else { '-' }).collect()
 }
 
-/// Refuses a name, machine type or role that no image may have, before an hour is spent on packing: by an image of one
-/// sector.
-fn check_about(about: About) -> Result<(), ContainerError> {
-    let mut builder = Builder::new(about);
-    builder.push(&pack::chunk(0, &[0; 512], 1)?)?;
-    builder.finish()?;
-    Ok(())
-}
-
-/// The same of a disk's size.
+/// Refuses a size that no image may have.
 fn checked(order: &Order<'_>, bytes: u64) -> Result<About, ImportError> {
     let path = || order.file.to_owned();
     if let Some(declared) = order.disk_bytes.filter(|declared| *declared != bytes) {
@@ -144,9 +138,6 @@ fn checked(order: &Order<'_>, bytes: u64) -> Result<About, ImportError> {
     }
     if bytes == 0 || !bytes.is_multiple_of(512) || bytes > DISK_BYTES_MAX {
         return Err(ImportError::Sectors { path: path(), bytes });
-    }
-    if bytes.div_ceil(u64::from(WINDOW)) > WINDOWS_MAX {
-        return Err(ImportError::TooLarge { path: path(), bytes });
     }
     Ok(about(order, bytes))
 }
@@ -186,53 +177,20 @@ fn plain(order: &Order<'_>, work: &Path, progress: &Progress) -> Result<DiskFile
     }
 }
 
-/// Packs a disk of which `used` may be other than zeros.
+/// Packs what is used of a disk.
 fn pack_disk(
     order: &Order<'_>,
     disk: &dyn Source,
-    used: &Extents,
     about: About,
-    work: &Path,
     progress: &Progress,
 ) -> Result<Image, ImportError> {
-    let path = work.join("raw");
-    let raw = files::create(&path)?;
-    raw.set_len(disk.bytes()).map_err(files::named("sizing", &path))?;
-    for range in used.iter() {
-        copy(disk, range, &raw, &path, order.file, progress)?;
-    }
-    pack_file(order, &path, about, progress)
-}
-
-/// Copies a stretch of a disk into a file.
-fn copy(
-    disk: &dyn Source,
-    range: Range<u64>,
-    to: &File,
-    path: &Path,
-    from: &Path,
-    progress: &Progress,
-) -> Result<(), ImportError> {
-    let window = u64::from(WINDOW);
-    for begin in range.clone().step_by(WINDOW as usize) {
-        progress.still(|| format!("reading: at {} MiB", begin >> 20));
-        let bytes = window.min(range.end - begin);
-        let raw = pack::source::read(disk, begin, usize::try_from(bytes).unwrap_or_default())
-            .map_err(files::named("reading", from))?;
-        stream::write_with_holes(to, begin, &raw).map_err(files::named("writing", path))?;
-    }
-    Ok(())
-}
-
-/// Packs the disk in a raw file.
-fn pack_file(order: &Order<'_>, raw: &Path, about: About, progress: &Progress) -> Result<Image, ImportError> {
-    progress.step(format_args!("packing {} MiB", about.disk_bytes >> 20));
     // In a folder next to the image: moving it there is one step, and what a failure leaves is removed.
     let part = WorkFolder::make(files::folder_of(order.out))?;
     let image = part.path().join("image");
-    container::write(raw, about, order.level, order.key, &image, progress)?;
+    let compression = pack::Compression::Zstd(order.level);
+    capture::pack_disk(disk, order.file, about, compression, order.key, &image, progress)?;
     files::rename(&image, order.out)?;
-    Ok(Image::open(order.out, Some(&[order.key.public()]))?)
+    Image::open(order.out, Some(&[order.key.public()])).map_err(|error| ImportError::Capture(error.into()))
 }
 
 #[cfg(test)]

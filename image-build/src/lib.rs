@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod cache;
+pub mod capture;
 pub mod catalog;
 pub mod cli;
 pub mod container;

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use pack::{About, Compression, Digest, Extents, KeyError, Layout, Span};
+use pack::disk::{Access, Disk};
+use pack::{About, Compression, Digest, KeyError, Layout, VolumeId};
 
 use crate::cache::{CacheError, Inputs};
+use crate::capture::{self, CaptureError};
 use crate::catalog::{self, CatalogError};
-use crate::container::{self, ContainerError, Image, Plain};
+use crate::container::{ContainerError, Image};
 use crate::disk::{self, DiskError, Parts};
 use crate::elf::{self, Linkage};
 use crate::files::{self, FileError};
 use crate::keys::{self, KeyFileError};
-use crate::layout::{Ids, SEED};
+use crate::layout::Ids;
 use crate::recipe::{self, Node, RecipeError};
 use crate::system::{self, SystemError};
 use crate::workshop::Workshop;
@@ -34,6 +36,9 @@ pub enum NodeError {
     Disk(#[from] DiskError),
     #[error(transparent)]
     Container(#[from] ContainerError),
+    /// The disk was not packed.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -105,14 +110,13 @@ pub fn build(workshop: &Workshop, order: &Order<'_>) -> Result<PathBuf, NodeErro
         let raw = work.path().join("disk.raw");
         let disk_bytes = assemble(workshop, &recipe, &system.archive, order.agent, &ids, work.path(), &raw)?;
         let list: String = system.packages.iter().map(|p| format!("{}={}\n", p.name, p.version)).collect();
-        let seed = Some(Span { offset: SEED.offset(), bytes: SEED.bytes() });
         let packages = Some(Digest::of(list.as_bytes()));
         let layout = Layout::default();
-        let about = About { name, arch: "amd64".to_owned(), roles, disk_bytes, seed, packages, layout };
+        let about = About { name, arch: "amd64".to_owned(), roles, disk_bytes, seed: None, packages, layout };
         workshop.progress.step(format_args!("packing {} MiB", disk_bytes >> 20));
-        let disk = Plain::open(&raw, disk_bytes)?;
-        let (used, compression) = (Extents::all(disk_bytes), Compression::Zstd(level));
-        container::write(&disk, &used, about, compression, &key, &folder.join(IMAGE), &workshop.progress)?;
+        let disk = Disk::open(&raw, Access::Read).map_err(CaptureError::from)?;
+        let (compression, to) = (Compression::Zstd(level), folder.join(IMAGE));
+        capture::pack_disk(&disk, &raw, about, compression, &key, &to, &workshop.progress)?;
         Ok::<_, NodeError>(())
     })?;
     Ok(kept.join(IMAGE))
@@ -145,7 +149,8 @@ pub fn describe(image: &Image) -> String {
     let seed =
         manifest.seed().map_or("none".to_owned(), |seed| format!("{} bytes at {}", seed.bytes, seed.offset));
     let packages = manifest.packages().map_or("unknown".to_owned(), |digest| digest.to_string());
-    [
+    let layout = manifest.layout();
+    let facts = [
         ("name", manifest.name().to_owned()),
         ("digest", image.digest.to_string()),
         ("signed by", image.key.to_string()),
@@ -156,7 +161,16 @@ pub fn describe(image: &Image) -> String {
         ("zero", format!("{} chunks", manifest.chunks().len() - stored)),
         ("seed", seed),
         ("packages", packages),
-    ]
-    .map(|(what, is)| format!("{what:<10} {is}\n"))
-    .concat()
+        ("sectors", format!("{} bytes", layout.sector_bytes)),
+        ("root", manifest.root().to_string()),
+    ];
+    let volumes = layout.volumes.iter().map(volume);
+    facts.into_iter().chain(volumes).map(|(what, is)| format!("{what:<10} {is}\n")).collect()
+}
+
+fn volume(volume: &VolumeId) -> (&'static str, String) {
+    let VolumeId { kind, uuid, label, offset, bytes, used_bytes } = volume;
+    let named = [label, uuid].map(|text| text.escape_debug().to_string()).join(" ");
+    let of = format!("{} of {} MiB used, at {} MiB", used_bytes >> 20, bytes >> 20, offset >> 20);
+    ("volume", format!("{kind}: {of} {}", named.trim()).trim_end().to_owned())
 }

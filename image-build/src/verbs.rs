@@ -5,6 +5,8 @@ use std::error::Error;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use pack::Compression;
+
 use crate::cache::INPUTS_FILE;
 
 use crate::cli::{Cli, Command, How};
@@ -14,7 +16,7 @@ use crate::node::Order;
 use crate::progress::Progress;
 use crate::tools::{HOST_DATA, HOST_PROGRAMS};
 use crate::workshop::{Setup, Workshop};
-use crate::{controller, export, import, keys, node, ramdisk};
+use crate::{capture, controller, export, import, keys, node, ramdisk};
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -59,6 +61,14 @@ pub fn run(cli: &Cli) -> Done {
             let (key, work) = (&key, work.as_path());
             let order = import::Order { file, format, disk_bytes, name, arch, roles, level, key, out, work };
             let image = import::import(&order, &Progress::start(cli.how.quiet))?;
+            print!("{}", node::describe(&image));
+            Ok(())
+        }
+        Command::Capture { source, out, name, arch, roles, sector_bytes, key, level, lz4 } => {
+            let (key, sector_bytes) = (&keys::load_or_make(key)?, *sector_bytes);
+            let compression = if *lz4 { Compression::Lz4 } else { Compression::Zstd(*level) };
+            let order = capture::Order { source, sector_bytes, name, arch, roles, compression, key, out };
+            let (image, _) = capture::capture(&order, &Progress::start(cli.how.quiet))?;
             print!("{}", node::describe(&image));
             Ok(())
         }

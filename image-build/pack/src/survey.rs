@@ -106,6 +106,10 @@ fn list(volume: &Volume, offset: u64, bytes: u64, to: &mut Vec<VolumeId>) {
 /// When the disk can't be read. What is on it is never an error.
 pub fn survey(source: &dyn Source, sector_bytes: u32) -> io::Result<Survey> {
     match table::read(source, sector_bytes) {
+        // The two bytes that end an MBR also end boot sectors of other things: without a partition it is none.
+        Ok(table) if table.kind == Kind::Mbr && table.partitions.is_empty() => {
+            Ok(bare(source, sector_bytes, volume::read(source)?, None))
+        }
         Ok(table) => partitioned(source, table),
         Err(NoTable::Absent) => Ok(bare(source, sector_bytes, volume::read(source)?, None)),
         Err(NoTable::Io(error)) => Err(error),
