@@ -24,6 +24,9 @@ const MARKS: &[Mark] = &[
     ("VMFS_volume_member", 1 << 20, b"\x0d\xd0\x01\xc0"),
 ];
 
+/// Bytes that are read at once.
+const BLOCK: usize = 4096;
+
 pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
     for (kind, at, mark) in MARKS {
         if *at + mark.len() as u64 <= source.bytes() && bytes_at(source, *at, mark.len())? == *mark {
@@ -42,19 +45,18 @@ pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
 /// A uberblock of ZFS in one of the two labels at the front: a ring of 128 KiB in the second half of each label of 256 KiB.
 fn has_uberblock(source: &dyn Source) -> Result<bool, Unread> {
     const LABEL: u64 = 256 << 10;
-    const RING: usize = 128 << 10;
-    for at in [LABEL / 2, LABEL + LABEL / 2] {
-        if at + RING as u64 > source.bytes() {
-            return Ok(false);
+    let rings = [LABEL / 2..LABEL, LABEL + LABEL / 2..2 * LABEL];
+    let magic = 0x00ba_b10c_u64;
+    let is_uberblock = |block: &[u8; 1024]| {
+        let told = array(block, 0);
+        told == Some(magic.to_le_bytes()) || told == Some(magic.to_be_bytes())
+    };
+    for at in rings.into_iter().flat_map(|ring| ring.step_by(BLOCK)) {
+        if at + BLOCK as u64 > source.bytes() {
+            break;
         }
-        let ring = bytes_at(source, at, RING)?;
-        let (blocks, _) = ring.as_chunks::<1024>();
-        let magic = 0x00ba_b10c_u64;
-        let is_uberblock = |block: &[u8; 1024]| {
-            let told = array(block, 0);
-            told == Some(magic.to_le_bytes()) || told == Some(magic.to_be_bytes())
-        };
-        if blocks.iter().any(is_uberblock) {
+        let block = bytes_at(source, at, BLOCK)?;
+        if block.as_chunks::<1024>().0.iter().any(is_uberblock) {
             return Ok(true);
         }
     }
@@ -63,8 +65,8 @@ fn has_uberblock(source: &dyn Source) -> Result<bool, Unread> {
 
 /// DRBD's metadata behind a file system: in the last 4 KiB, in network byte order.
 fn is_replicated(source: &dyn Source) -> Result<bool, Unread> {
-    const BLOCK: u64 = 4096;
-    let Some(at) = (source.bytes() / BLOCK * BLOCK).checked_sub(BLOCK) else { return Ok(false) };
+    let block = BLOCK as u64;
+    let Some(at) = (source.bytes() / block * block).checked_sub(block) else { return Ok(false) };
     let block = bytes_at(source, at, 64)?;
     Ok(matches!(be32(&block, 60), Some(0x8374_026b..=0x8374_026d)))
 }

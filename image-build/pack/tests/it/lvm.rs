@@ -171,6 +171,10 @@ fn a_file_system_survives_in_what_is_used() {
     run("mkfs.ext4", &["-q", content.path().to_str().unwrap()], "");
     fill_root(&disk, &content.read(0, 15 << 20));
     let found = read(&disk);
+    let root = &inner(&found, "root").volume;
+    assert_eq!((root.kind, root.why_whole.as_deref()), ("ext4", None));
+    assert!(root.used.bytes() < 8 * MIB, "{} bytes", root.used.bytes());
+    assert_eq!(found.used.bytes(), own().bytes() + 4 * MIB + root.used.bytes());
     let copy = Disk::new(64 * MIB);
     for range in found.used.iter() {
         copy.write(range.start, &disk.read(range.start, usize::try_from(range.end - range.start).unwrap()));

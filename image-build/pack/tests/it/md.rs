@@ -266,6 +266,24 @@ fn members_that_need_not_hold_what_their_array_holds() {
     assert_eq!(volume::read(&disk).unwrap().kind, "raw");
 }
 
+/// A file system on a mirror, for every place of the superblock: what is used of the half is enough for it.
+#[test]
+fn a_file_system_on_a_mirror() {
+    let content = Disk::new(16 * MIB);
+    run("mkfs.ext4", &["-q", content.path().to_str().unwrap()], "");
+    let end = 24 * MIB - 8192;
+    for (at, offset) in [(end, 0), (0, MIB), (4096, 2 * MIB)] {
+        let mut disk = Mirror { offset, bytes: 16 * MIB, ..Mirror::default() }.on(24 * MIB, at);
+        put(&mut disk, usize::try_from(offset).unwrap(), &content.read(0, 16 << 20));
+        let found = read(&disk);
+        let inside = &found.inside[0].volume;
+        assert_eq!((inside.kind, inside.why_whole.as_deref()), ("ext4", None));
+        let behind = if offset == 0 { 8 * MIB } else { 4096 };
+        assert_eq!(found.used.bytes(), inside.used.bytes() + behind);
+        assert!(inside.used.bytes() < 8 * MIB);
+    }
+}
+
 /// Arrays in arrays end at some depth, and the innermost counts as a whole.
 #[test]
 fn arrays_in_arrays() {

@@ -101,7 +101,11 @@ fn file_systems_survive_in_what_is_used() {
     for (volume, offset) in [&boot, &root] {
         disk.write(*offset, &volume.read(0, usize::try_from(volume.bytes()).unwrap()));
     }
-    let copy = restored(&disk, &look(&disk, 512));
+    let found = look(&disk, 512);
+    let kinds = found.volumes.iter().map(|one| (one.volume.kind, one.volume.why_whole.as_deref()));
+    assert_eq!(kinds.collect::<Vec<_>>(), [("vfat", None), ("ext4", None)]);
+    assert!(found.used.bytes() < 24 * MIB, "{} bytes", found.used.bytes());
+    let copy = restored(&disk, &found);
     for (volume, offset) in [&boot, &root] {
         volume.write(0, &copy.read(*offset, usize::try_from(volume.bytes()).unwrap()));
     }
