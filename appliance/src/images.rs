@@ -209,6 +209,7 @@ fn describe(digest: Digest, manifest: &Manifest, signer: PublicKey) -> Image {
         stored_bytes: manifest.data_bytes(),
         signer,
         imported: crate::writer::now(),
+        layout: manifest.layout().clone(),
     }
 }
 

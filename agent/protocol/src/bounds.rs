@@ -74,7 +74,10 @@ impl Inventory {
         for disk in &self.disks {
             texts("a text of a disk", [&disk.name, &disk.model, &disk.serial, &disk.wwn])?;
             count("things on one disk", disk.holds.len(), HOLDINGS_MAX)?;
-            texts("a label on a disk", disk.holds.iter().flat_map(|held| [&held.kind, &held.label]))?;
+            texts(
+                "a label on a disk",
+                disk.holds.iter().flat_map(|held| [&held.kind, &held.label, &held.uuid]),
+            )?;
         }
         Ok(())
     }
@@ -102,7 +105,7 @@ mod tests {
     }
 
     fn holding() -> Holding {
-        Holding { kind: "ext4".into(), partition: 1, label: String::new(), bytes: None }
+        Holding { kind: "ext4".into(), partition: 1, ..Holding::default() }
     }
 
     /// As much as may be.
@@ -121,7 +124,7 @@ mod tests {
         more.disks.push(Disk::default());
         assert_eq!(more.within_bounds(), full(), "what an agent tells of a larger server");
         let long = || "x".repeat(TEXT_BYTES_MAX + 1);
-        let table: [(&str, Change); 16] = [
+        let table: [(&str, Change); 17] = [
             ("NICs", |i, _| i.nics.push(nic())),
             ("disks", |i, _| i.disks.push(Disk::default())),
             ("things on one disk", |i, _| i.disks[9].holds.push(holding())),
@@ -138,6 +141,7 @@ mod tests {
             ("a text of a disk", |i, long| i.disks[9].serial = long),
             ("a label on a disk", |i, long| i.disks[9].holds[9].kind = long),
             ("a label on a disk", |i, long| i.disks[9].holds[9].label = long),
+            ("a label on a disk", |i, long| i.disks[9].holds[9].uuid = long),
         ];
         for (wanted, change) in table {
             let mut inventory = full();

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use pack::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{HardwareAddress, IdentityError};
+use crate::{HardwareAddress, Holding, IdentityError};
 
 /// The hardware as the agent read it from `/sys` and `/proc`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,21 +175,6 @@ impl Disk {
     pub fn id(&self) -> Option<DiskId> {
         DiskId::of(&self.wwn, &self.serial)
     }
-}
-
-/// Something recognised on a disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Holding {
-    /// `gpt`, `mbr`, `ext4`, `xfs`, `btrfs`, `ntfs`, `vfat`, `swap`, `lvm`, `luks`, `mdraid`, `zfs`, `ceph`, …;
-    /// `unknown`: something is on it that none of these is.
-    pub kind: String,
-    /// Partition number; 0 is the whole disk.
-    pub partition: u32,
-    /// Label or volume name, cleaned of control characters; may be empty.
-    pub label: String,
-    /// Size in bytes where it is known.
-    pub bytes: Option<u64>,
 }
 
 /// What the board says of itself (SMBIOS types 0, 1, 2). Vendors leave nonsense here: never a key.

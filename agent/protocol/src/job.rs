@@ -3,7 +3,7 @@
 use pack::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{Disk, DiskId, Epoch, Inventory, JobId, NodeId};
+use crate::{Disk, DiskId, Epoch, Inventory, JobId, Mark, NodeId};
 
 /// Every command to an agent. The agent refuses one for another node or with a lower epoch than it has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,10 @@ pub struct ImageJob {
     pub signer: PublicKey,
     /// The disk that the operator saw in the plan.
     pub target: Target,
+    /// What is foreign on it and may be erased all the same, because the operator named it. The agent looks again, and
+    /// refuses a disk with anything foreign that is not here.
+    #[serde(default)]
+    pub erase: Vec<Mark>,
 }
 
 /// The disk to be written: every field must match, else the agent refuses.
@@ -65,6 +69,9 @@ pub struct Target {
     pub disk: DiskId,
     /// Model, as the plan showed it.
     pub model: String,
+    /// Serial number, also where the disk is named by its WWN; none in a plan of the time before it was asked for.
+    #[serde(default)]
+    pub serial: Option<String>,
     /// Size in bytes.
     pub bytes: u64,
     /// What must be on it.
@@ -85,9 +92,13 @@ pub enum Expectation {
 }
 
 impl Target {
-    /// Whether this is the disk that was planned, by name, model and size.
+    /// Whether this is the disk that was planned, by name, model, serial number and size.
     pub fn is(&self, disk: &Disk) -> bool {
-        disk.id().as_ref() == Some(&self.disk) && disk.model == self.model && disk.bytes == self.bytes
+        let is_serial = self.serial.as_ref().is_none_or(|serial| *serial == disk.serial);
+        disk.id().as_ref() == Some(&self.disk)
+            && disk.model == self.model
+            && is_serial
+            && disk.bytes == self.bytes
     }
 }
 

@@ -10,25 +10,32 @@
 #![forbid(unsafe_code)]
 
 mod bounds;
+mod clash;
 mod enrol;
+mod holding;
 mod identity;
 mod inventory;
 mod job;
+mod mark;
 mod report;
 pub mod routes;
 mod seed;
+
 mod state;
 
 pub use bounds::{DISKS_MAX, HOLDINGS_MAX, NICS_MAX, TEXT_BYTES_MAX, TooMuch};
+pub use clash::{Carried, Clash, Handle, clashes};
 pub use enrol::{BootFacts, Enrol, Enrolled, Hello, HelloReply, IdentityFile, Ticket, Verdict};
+pub use holding::{Holding, OWN_PARTITION, SystemPart, foreign};
 pub use identity::{
     CaPin, Code, Epoch, HardwareAddress, IdentityError, JobId, Key, NodeId, Nonce, Signature, enrol_proof,
     hello_proof,
 };
-pub use inventory::{Bmc, Cpu, Disk, DiskBus, DiskId, Holding, Inventory, Nic, Smbios};
+pub use inventory::{Bmc, Cpu, Disk, DiskBus, DiskId, Inventory, Nic, Smbios};
 pub use job::{
     Envelope, Expectation, ImageJob, Phase, Progress, ProgressReply, Receipt, Target, Task, TaskAsk,
 };
+pub use mark::{Mark, NotAMark, unnamed};
 pub use report::{
     Answer, Domain, Drift, Facts, Hypervisor, Report, ReportReply, TaskReport, TaskResult, UnitReport,
 };

@@ -13,17 +13,26 @@ const MIB: u64 = 1 << 20;
 /// The kernel counts a disk in these, whatever its sectors are.
 const SYS_SECTOR: u64 = 512;
 /// Not disks, or made of disks that are listed themselves.
-const SKIPPED: [&str; 9] = ["dm-", "fd", "loop", "md", "nbd", "ram", "rbd", "sr", "zram"];
+const SKIPPED: [&str; 11] = ["bcache", "dm-", "drbd", "fd", "loop", "md", "nbd", "ram", "rbd", "sr", "zram"];
 
 /// Every disk, looked at now; sorted by name.
 pub fn disks(root: &Path) -> Vec<Disk> {
     read::names(root, "sys/block").iter().filter_map(|name| disk(root, name)).collect()
 }
 
-/// The names of [`disks`], without a look at what is on them.
-pub fn disk_names(root: &Path) -> Vec<String> {
-    let names = read::names(root, "sys/block").into_iter().filter(|name| bytes(root, name).is_some());
-    names.map(|name| crate::text::name(&name)).collect()
+/// The names of all block devices with something in them that can be written: disks, the boot parts of cards, and what
+/// the kernel makes of disks (dm, md, network disks). No partitions: the kernel protects them with their disk. No loops
+/// over files, RAM disks and discs.
+pub fn writable_names(root: &Path) -> Vec<String> {
+    let is_one = |name: &String| {
+        let at = |file: &str| format!("sys/block/{name}/{file}");
+        let none = ["fd", "ram", "sr", "zram"].iter().any(|kind| name.starts_with(kind));
+        let over_file =
+            name.starts_with("loop") && !read::text(root, &at("loop/backing_file")).starts_with("/dev/");
+        let has_medium = read::number::<u64>(root, &at("size")).is_some_and(|sectors| sectors > 0);
+        !none && !over_file && has_medium && read::text(root, &at("hidden")) != "1"
+    };
+    read::names(root, "sys/block").into_iter().filter(is_one).collect()
 }
 
 /// Where a disk of [`disks`] is opened. The name is only good until the next look.
@@ -76,8 +85,7 @@ fn disk(root: &Path, name: &str) -> Option<Disk> {
         if let Some(ends) = ends(&reader, bytes) {
             disk.content = Some(Digest::of(&ends));
             // What nothing here knows may be somebody's all the same: such a disk is not an empty one.
-            let (kind, label) = ("unknown".to_owned(), String::new());
-            let unknown = Holding { kind, partition: 0, label, bytes: Some(bytes) };
+            let unknown = Holding { kind: "unknown".to_owned(), bytes: Some(bytes), ..Holding::default() };
             let is_unknown = disk.holds.is_empty() && ends.iter().any(|byte| *byte != 0);
             disk.holds.extend(is_unknown.then_some(unknown));
         }

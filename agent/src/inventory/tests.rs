@@ -153,3 +153,36 @@ fn a_disk_with_something_unknown_on_it_is_not_an_empty_one() {
         assert!(found.content.is_some());
     }
 }
+
+#[test]
+fn everything_that_can_be_written_is_among_the_names_to_protect() {
+    let temp = TempDir::new().unwrap();
+    let root = temp.path();
+    let sizes = [
+        ("sda", "8"),
+        ("nvme0n1", "8"),
+        ("nvme0n2", "8"),
+        ("mmcblk0", "8"),
+        ("mmcblk0boot0", "8"),
+        ("dm-0", "8"),
+        ("md127", "8"),
+        ("bcache0", "8"),
+        ("nbd0", "0"),
+        ("ram0", "8"),
+        ("sr0", "8"),
+        ("zram0", "8"),
+        ("loop0", "8"),
+        ("loop1", "8"),
+        ("nvme0c0n1", "8"),
+    ];
+    for (name, size) in sizes {
+        put(root, &format!("sys/block/{name}/size"), size.as_bytes());
+    }
+    put(root, "sys/block/loop0/loop/backing_file", b"/srv/disk.img\n");
+    put(root, "sys/block/loop1/loop/backing_file", b"/dev/sda1\n");
+    put(root, "sys/block/nvme0c0n1/hidden", b"1\n");
+    let want = ["bcache0", "dm-0", "loop1", "md127", "mmcblk0", "mmcblk0boot0", "nvme0n1", "nvme0n2", "sda"];
+    assert_eq!(super::writable_names(root), want);
+    let disks = super::disks(root).into_iter().map(|disk| disk.name).collect::<Vec<_>>();
+    assert_eq!(disks, ["mmcblk0", "nvme0n1", "nvme0n2", "sda"], "what is made of disks is no disk");
+}

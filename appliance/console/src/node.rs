@@ -94,6 +94,7 @@ pub(crate) async fn make_plan(session: &Session, node: &str, choice: &Choice) ->
         ("disk", choice.disk.clone().map(Value::from)),
         ("data", choice.data_disk.clone().map(Value::from)),
         ("roles", unless_empty(&choice.role)),
+        ("erase", unless_empty(&choice.erase)),
     ]);
     session.client.post(&path(node, "plan"), &body).await
 }

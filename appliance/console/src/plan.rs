@@ -110,10 +110,17 @@ fn erased(plan: &PlanView) -> Vec<String> {
             0 => "WHOLE DISK".to_owned(),
             partition => format!("PARTITION {partition}"),
         };
-        let label = if holding.label.is_empty() { String::new() } else { format!("  \"{}\"", holding.label) };
+        let is_place = ["gpt", "mbr", "partition"].contains(&holding.kind.as_str());
+        let uuid = Some(&holding.uuid).filter(|_| !is_place);
+        let name = [Some(&holding.label), uuid].into_iter().flatten().find(|name| !name.is_empty());
+        let label = name.map(|name| format!("  \"{name}\"")).unwrap_or_default();
         let size = holding.bytes.map(|count| format!("  {}", disk_bytes(count))).unwrap_or_default();
         format!("  {place}  {}{label}{size}", holding.kind.to_uppercase())
     }));
+    if !plan.erase.is_empty() {
+        lines.push("ERASED BECAUSE YOU NAMED IT:".to_owned());
+        lines.extend(plan.erase.iter().map(|mark| format!("  {mark}")));
+    }
     lines
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use pack::Digest;
 use protocol::{
-    Answer, DiskId, HardwareAddress, Hello, Inventory, JobId, Key, NodeId, Nonce, Progress, Receipt, Report,
-    Task,
+    Answer, DiskId, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce, Progress, Receipt,
+    Report, Task,
 };
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +157,8 @@ pub enum Event {
         data: Option<DiskId>,
         /// With these roles, which the node gets when the plan is applied; its own otherwise.
         roles: Option<BTreeSet<String>>,
+        /// Erasing this too, though it is part of something bigger.
+        erase: Vec<Mark>,
     },
     /// Do what a plan says.
     Apply {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use pack::{Digest, PublicKey};
+use pack::{Digest, Layout, PublicKey};
+use protocol::Carried;
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
@@ -28,4 +29,14 @@ pub struct Image {
     pub signer: PublicKey,
     /// When it was imported.
     pub imported: Time,
+    /// What it makes of a disk; of an image that was imported before this was kept, nothing is known.
+    #[serde(default)]
+    pub layout: Layout,
+}
+
+impl Image {
+    /// What it makes of the disk that it is written to, as far as the choice of that disk goes.
+    pub fn carried(&self) -> Carried {
+        Carried::of(&self.layout)
+    }
 }

@@ -186,6 +186,7 @@ fn take(
         image: job.image,
         signer: job.signer,
         target: job.target.clone(),
+        erase: plan.map(|plan| plan.erase.clone()).unwrap_or_default(),
     }));
     outcome.changes.push(Change::Job(Box::new(job)));
     Ok(task)

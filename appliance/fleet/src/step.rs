@@ -56,11 +56,12 @@ pub fn step(
             check_roles(catalog, Some(&roles))?;
             set_roles(fleet, fleet.node(node)?, roles, now)
         }
-        Event::Plan { node, image, disk, data, roles } => {
+        Event::Plan { node, image, disk, data, roles, erase } => {
             check_roles(catalog, roles.as_ref())?;
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
             let node = fleet.node(node)?;
-            let wish = plan::Wish { image, disk: disk.as_ref(), data: data.as_ref(), roles: roles.as_ref() };
+            let (disk, data, roles) = (disk.as_ref(), data.as_ref(), roles.as_ref());
+            let wish = plan::Wish { image, disk, data, roles, erase: &erase };
             let made = plan::plan(fleet, catalog, node, wish, now, dice)?;
             Ok(planned(fleet, node, made, now))
         }

@@ -7,7 +7,7 @@ use fleet::event::UnitVerb;
 use fleet::plan::{PlanId, PlanState};
 use fleet::view;
 use fleet::{Event, Name, Reply, Time};
-use protocol::{DiskId, NodeId};
+use protocol::{DiskId, Mark, NodeId};
 use pxe::Mac;
 use serde::Deserialize;
 
@@ -56,6 +56,8 @@ struct MakePlan {
     disk: Option<String>,
     data: Option<String>,
     roles: Option<BTreeSet<String>>,
+    #[serde(default)]
+    erase: Vec<Mark>,
 }
 
 #[derive(Deserialize)]
@@ -162,12 +164,12 @@ impl Api {
     }
 
     async fn plan(&self, node: NodeId, body: &[u8]) -> Answer {
-        let MakePlan { image, disk, data, roles } = read(body)?;
+        let MakePlan { image, disk, data, roles, erase } = read(body)?;
         let world = self.core.world();
         let image = image.map(|text| world.fleet.find_image(&text).map(|image| image.digest)).transpose()?;
         let disk = disk.map(|text| disk_id(&text)).transpose()?;
         let data = data.map(|text| disk_id(&text)).transpose()?;
-        let done = self.core.bring(Event::Plan { node, image, disk, data, roles }).await?;
+        let done = self.core.bring(Event::Plan { node, image, disk, data, roles, erase }).await?;
         let Reply::Plan(plan) = done.reply else {
             return Err(ApiError::Broken("planning was answered with something else".to_owned()));
         };

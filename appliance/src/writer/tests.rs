@@ -149,6 +149,7 @@ impl State {
             stored_bytes: 1 << 28,
             signer: PublicKey([3; 32]),
             imported: now(),
+            layout: pack::Layout::default(),
         };
         let digest = image.digest;
         self.bring(Event::Imported(image)).await.unwrap();
@@ -163,7 +164,7 @@ impl State {
         };
         self.bring(asked()).await.unwrap();
         let Reply::Plan(plan) = self
-            .bring(Event::Plan { node, image: None, disk: None, data: None, roles: None })
+            .bring(Event::Plan { node, image: None, disk: None, data: None, roles: None, erase: Vec::new() })
             .await
             .unwrap()
             .reply

@@ -1,13 +1,13 @@
 //! What is found on a disk: signatures and partition tables, on disks that a stranger has written.
 
 use agent::inventory::probe::holds;
-use protocol::Holding;
+use protocol::{Holding, Mark, foreign};
 
 use crate::Reached;
 use crate::input::{Input, block};
 
 /// The most that is told of one disk.
-const HOLDINGS_MAX: usize = 256;
+const HOLDINGS_MAX: usize = protocol::HOLDINGS_MAX;
 const SECTOR: usize = 512;
 /// The entries' bytes that are made right; larger tables only take longer.
 const TABLE: usize = 8 << 10;
@@ -37,12 +37,15 @@ impl Sparse {
     /// Looks at the disk; everything that is told lies on it and can be printed.
     fn look(&self, sector: u32) -> Vec<Holding> {
         let found = holds(&|at, length| self.read(at, length), self.bytes, sector);
-        assert!(found.len() <= HOLDINGS_MAX);
+        assert!(found.len() <= HOLDINGS_MAX && foreign(&found).len() <= found.len());
         for held in &found {
             assert!(held.bytes.is_none_or(|bytes| bytes <= self.bytes), "{held:?}");
             assert!(held.kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
             let clean = !held.label.chars().any(char::is_control);
             assert!(held.label.chars().count() <= 128 && clean, "{held:?}");
+            assert!(held.uuid.chars().count() <= 128 && !held.uuid.chars().any(char::is_control), "{held:?}");
+            let mark = Mark::exact(held);
+            assert!(mark.covers(held) && mark.to_string().parse() == Ok(mark), "{held:?}");
         }
         found
     }

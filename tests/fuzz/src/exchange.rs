@@ -209,7 +209,7 @@ impl Rack {
             10 => Event::Reject { node, why: text(input) },
             11 => Event::Rename { node, name: text(input).parse().ok()? },
             12 => Event::SetRoles { node, roles: roles(input) },
-            13 => Event::Plan { node, image: None, disk: None, data: None, roles: None },
+            13 => Event::Plan { node, image: None, disk: None, data: None, roles: None, erase: Vec::new() },
             14 => Event::Retry { node },
             15 => Event::Ticketed { node, key: Key([input.byte(); 32]) },
             16 => {
@@ -291,7 +291,13 @@ fn inventory(input: &mut Input<'_>) -> Inventory {
 
 fn disk(number: u8, input: &mut Input<'_>) -> Disk {
     let choice = input.byte();
-    let held = Holding { kind: "lvm".to_owned(), partition: 0, label: text(input), bytes: Some(u64::MAX) };
+    let held = Holding {
+        kind: "lvm".to_owned(),
+        partition: 0,
+        label: text(input),
+        bytes: Some(u64::MAX),
+        ..Holding::default()
+    };
     Disk {
         name: "vda".to_owned(),
         model: "QEMU".to_owned(),
@@ -338,6 +344,7 @@ fn image(role: &str) -> Image {
         stored_bytes: GIB / 4,
         signer: PublicKey([3; 32]),
         imported: START,
+        layout: pack::Layout::default(),
     }
 }
 

@@ -12,6 +12,8 @@
 #[cfg(feature = "everything")]
 mod ansible;
 #[cfg(feature = "everything")]
+mod choice;
+#[cfg(feature = "everything")]
 mod chunk;
 #[cfg(feature = "everything")]
 mod configuration;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "everything")]
 use crate::{
-    ansible, chunk, configuration, disk, document, exchange, hardware, http, identity, image, journal,
-    message, receiver, recipe, row, screen, terminal,
+    ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
+    journal, message, receiver, recipe, row, screen, terminal,
 };
 use crate::{dhcp, loader, script, trace, transfer};
 
@@ -94,6 +94,7 @@ const OTHERS: &[Target] = targets! {
     "disk-signatures": disk::signatures, disk::signatures_seeds;
     "disk-gpt": disk::gpt, disk::gpt_seeds;
     "disk-mbr": disk::mbr, disk::mbr_seeds;
+    "disk-choice": choice::run, choice::seeds;
     "server-screen": screen::run, screen::seeds;
     // Messages between node and controller.
     "message-hello": message::hello, message::hello_seeds;

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a panic is how they fail")]
 
+mod disks;
 mod seed;
 mod upgrade;

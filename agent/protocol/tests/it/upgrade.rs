@@ -54,9 +54,11 @@ fn image_job() -> Task {
         target: Target {
             disk: DiskId::of("", "A").unwrap(),
             model: "M".to_owned(),
+            serial: Some("A".to_owned()),
             bytes: 1 << 30,
             expect: Expectation::Content { digest: Digest::of(b"disk") },
         },
+        erase: vec!["lvm@2:vg0".parse().unwrap()],
     }))
 }
 

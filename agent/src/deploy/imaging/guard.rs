@@ -1,11 +1,11 @@
 //! Which disk is written, decided without touching one: exactly the planned one, or none.
 
-use protocol::{CaPin, Disk, DiskBus, DiskId, Expectation, ImageJob, NodeId, Seed, Target};
+use protocol::{
+    CaPin, Carried, Clash, Disk, DiskBus, DiskId, Expectation, Holding, ImageJob, Mark, NodeId,
+    OWN_PARTITION, Seed, Target, clashes, unnamed,
+};
 
 use crate::inventory::probe::Partition;
-
-/// What a node of ours is told by.
-pub const OWN_PARTITION: &str = "rackwright-root";
 
 /// Why no disk is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,12 @@ pub enum Unsafe {
         /// The disk.
         id: DiskId,
     },
+    /// A rebuild was planned, and this is another node's disk.
+    #[error("{id} carries the key of another node, so it is not rebuilt: was a disk moved here?")]
+    OfAnother {
+        /// The disk.
+        id: DiskId,
+    },
     /// A medium that can be taken out, or a USB disk, must have been looked at in the plan.
     #[error("{id} is removable or on USB: only a plan that saw its content may write it")]
     Removable {
@@ -55,31 +61,84 @@ pub enum Unsafe {
         id: DiskId,
     },
     /// The image is cut for another sector size.
-    #[error("{id} has sectors of {bytes} bytes, images are made for 512")]
+    #[error(
+        "{id} has sectors of {bytes} bytes, and the tables and file systems of the image are made for {image}: on it \
+         they would be found nowhere"
+    )]
     Sectors {
         /// The disk.
         id: DiskId,
         /// Its sectors.
         bytes: u32,
+        /// The image's.
+        image: u32,
+    },
+    /// Another disk has something of the same name.
+    #[error("another disk carries what the image brings to {id}, and which is mounted is chance: {}", list_of(.clashes))]
+    Clash {
+        /// The disk.
+        id: DiskId,
+        /// What is there twice.
+        clashes: Vec<Clash>,
+    },
+    /// Something is on it that nobody named.
+    #[error(
+        "{id} holds what the plan does not name: {}; a new plan erases it with {}",
+        found.iter().map(words_of).collect::<Vec<_>>().join(", "),
+        found.iter().map(|held| format!("--erase {}", Mark::short(held))).collect::<Vec<_>>().join(" ")
+    )]
+    Foreign {
+        /// The disk.
+        id: DiskId,
+        /// What.
+        found: Vec<Holding>,
+    },
+    /// It was swapped while it was opened.
+    #[error("{id} is not what was opened: it was looked at as {before}, and is {after} now")]
+    Swapped {
+        /// The disk.
+        id: DiskId,
+        /// Its name at the first look.
+        before: String,
+        /// Its name at the second.
+        after: String,
     },
 }
 
-/// Whether a seed was left by this very job of this node: what is on its disk is then our own half-written image, and
-/// nothing that the plan saw is left. Also a complete one: the tables that come after it may be missing.
-pub fn is_of(seed: &Seed, job: &ImageJob, node: NodeId, ca: CaPin) -> bool {
-    seed.job == Some(job.job) && seed.node == node && seed.ca == ca
+/// What the seed on a disk says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// There is none, or an older one of this node.
+    Nothing,
+    /// By this very job of this node: what is on its disk is then our own half-written image, and nothing that the plan
+    /// saw is left. Also a complete one: the tables that come after it may be missing.
+    Begun,
+    /// By another node, or another site.
+    ByAnother,
 }
 
-/// Finds the planned disk among these. `partitions` reads a disk's partition table, `begun` says whether a seed on it
-/// [`is_of`] this job. That alone makes a job go on: what the controller remembers of it may be about another disk.
+impl Left {
+    /// By this seed, for this job of this node.
+    pub fn of(seed: &Seed, job: &ImageJob, node: NodeId, ca: CaPin) -> Self {
+        match seed {
+            seed if seed.node != node || seed.ca != ca => Left::ByAnother,
+            seed if seed.job == Some(job.job) => Left::Begun,
+            _ => Left::Nothing,
+        }
+    }
+}
+
+/// Finds the planned disk among these. `partitions` reads a disk's partition table, `left` its seed. That alone
+/// makes a job go on: what the controller remembers of it may be about another disk.
 ///
 /// # Errors
 /// [`Unsafe`]: nothing may be written then.
 pub fn choose<'a>(
     disks: &'a [Disk],
     job: &ImageJob,
+    image: &Carried,
     partitions: impl Fn(&Disk) -> Vec<Partition>,
-    begun: impl Fn(&Disk) -> bool,
+    left: impl Fn(&Disk) -> Left,
 ) -> Result<&'a Disk, Unsafe> {
     let target = &job.target;
     let id = target.disk.clone();
@@ -92,27 +151,57 @@ pub fn choose<'a>(
     if !target.is(disk) {
         return Err(Unsafe::Changed { id, planned: words(target), found: title(disk) });
     }
-    if disk.sector_bytes != 512 {
-        return Err(Unsafe::Sectors { id, bytes: disk.sector_bytes });
+    if disk.sector_bytes != image.sector_bytes {
+        return Err(Unsafe::Sectors { id, bytes: disk.sector_bytes, image: image.sector_bytes });
+    }
+    let others = disks.iter().filter(|other| other.id() != disk.id());
+    let clashes = clashes(&image.holds, others);
+    if !clashes.is_empty() {
+        return Err(Unsafe::Clash { id, clashes });
     }
     let may_come_off = disk.removable || disk.bus == DiskBus::Usb;
     match &target.expect {
-        Expectation::Own if may_come_off => Err(Unsafe::Removable { id }),
-        Expectation::Own | Expectation::Content { .. } if begun(disk) => Ok(disk),
-        Expectation::Content { digest } if disk.content != Some(*digest) => Err(Unsafe::Content { id }),
-        Expectation::Own if !partitions(disk).iter().any(|p| p.name == OWN_PARTITION) => {
-            Err(Unsafe::NotOwn { id })
+        Expectation::Own if may_come_off => return Err(Unsafe::Removable { id }),
+        // What is on it is our own half-written image, whatever it looks like.
+        Expectation::Own | Expectation::Content { .. } if left(disk) == Left::Begun => return Ok(disk),
+        Expectation::Content { digest } if disk.content != Some(*digest) => {
+            return Err(Unsafe::Content { id });
         }
-        Expectation::Content { .. } | Expectation::Own => Ok(disk),
+        Expectation::Own if !partitions(disk).iter().any(|p| p.name == OWN_PARTITION) => {
+            return Err(Unsafe::NotOwn { id });
+        }
+        // Serial numbers repeat. A node that hands a ticket in before its rebuild has left it on its own disk.
+        Expectation::Own if left(disk) == Left::ByAnother => return Err(Unsafe::OfAnother { id }),
+        Expectation::Content { .. } | Expectation::Own => {}
+    }
+    let found = unnamed(&disk.holds, &job.erase).into_iter().cloned().collect::<Vec<_>>();
+    if found.is_empty() { Ok(disk) } else { Err(Unsafe::Foreign { id, found }) }
+}
+
+/// Something on a disk, for a person.
+fn words_of(held: &Holding) -> String {
+    let place = match held.partition {
+        0 => "whole disk".to_owned(),
+        number => format!("partition {number}"),
+    };
+    let name = [&held.label, &held.uuid].into_iter().find(|name| !name.is_empty());
+    match name {
+        Some(name) => format!("{} {name:?} ({place})", held.kind),
+        None => format!("{} ({place})", held.kind),
     }
 }
 
+fn list_of(clashes: &[Clash]) -> String {
+    clashes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 fn words(target: &Target) -> String {
-    format!("{:?} of {} bytes", target.model, target.bytes)
+    let serial = target.serial.as_ref().map(|serial| format!(" {serial:?}")).unwrap_or_default();
+    format!("{:?}{serial} of {} bytes", target.model, target.bytes)
 }
 
 fn title(disk: &Disk) -> String {
-    format!("{:?} of {} bytes", disk.model, disk.bytes)
+    format!("{:?} {:?} of {} bytes", disk.model, disk.serial, disk.bytes)
 }
 
 fn list(disks: &[Disk]) -> String {
@@ -124,9 +213,12 @@ fn list(disks: &[Disk]) -> String {
 #[cfg(test)]
 mod tests {
     use pack::{Digest, PublicKey};
-    use protocol::{CaPin, Disk, DiskBus, DiskId, Expectation, ImageJob, JobId, NodeId, Seed, Target};
+    use protocol::{
+        CaPin, Carried, Disk, DiskBus, DiskId, Expectation, Holding, ImageJob, JobId, NodeId, OWN_PARTITION,
+        Seed, Target,
+    };
 
-    use super::{OWN_PARTITION, Unsafe, choose, is_of};
+    use super::{Left, Unsafe, choose};
     use crate::inventory::probe::Partition;
 
     fn disk(serial: &str) -> Disk {
@@ -149,10 +241,17 @@ mod tests {
             target: Target {
                 disk: DiskId::of("", "A").unwrap(),
                 model: "M".to_owned(),
+                serial: Some("A".to_owned()),
                 bytes: 1 << 30,
                 expect,
             },
+            erase: Vec::new(),
         }
+    }
+
+    fn image() -> Carried {
+        let root = Holding { kind: "ext4".to_owned(), label: OWN_PARTITION.to_owned(), ..Holding::default() };
+        Carried { sector_bytes: 512, holds: vec![root] }
     }
 
     fn content() -> Expectation {
@@ -163,8 +262,8 @@ mod tests {
         Vec::new()
     }
 
-    fn never(_: &Disk) -> bool {
-        false
+    fn never(_: &Disk) -> Left {
+        Left::Nothing
     }
 
     fn own(_: &Disk) -> Vec<Partition> {
@@ -176,7 +275,7 @@ mod tests {
         let mut a = disk("A");
         a.name = "vdz".to_owned();
         let disks = [disk("B"), disk("C"), a];
-        assert_eq!(choose(&disks, &job(content()), none, never).unwrap().serial, "A");
+        assert_eq!(choose(&disks, &job(content()), &image(), none, never).unwrap().serial, "A");
     }
 
     #[test]
@@ -186,12 +285,16 @@ mod tests {
             change(&mut disk);
             vec![disk, self::disk("B")]
         };
-        let check = |disks: &[Disk], expect| choose(disks, &job(expect), none, never).unwrap_err();
+        let check = |disks: &[Disk], expect| choose(disks, &job(expect), &image(), none, never).unwrap_err();
         assert!(matches!(check(&[], content()), Unsafe::Missing { .. }));
         assert!(matches!(check(&[disk("B")], content()), Unsafe::Missing { .. }));
         assert!(matches!(check(&[disk("A"), disk("A")], content()), Unsafe::Ambiguous { count: 2, .. }));
         assert!(matches!(check(&with(|d| d.bytes += 512), content()), Unsafe::Changed { .. }));
         assert!(matches!(check(&with(|d| d.model = "N".to_owned()), content()), Unsafe::Changed { .. }));
+        assert!(matches!(
+            check(&with(|d| d.serial = "A\u{a0}".to_owned()), content()),
+            Unsafe::Changed { .. }
+        ));
         // A disk with a WWN is named by it, so a serial alone is another disk's.
         assert!(matches!(check(&with(|d| d.wwn = "naa.5000".to_owned()), content()), Unsafe::Missing { .. }));
         assert!(matches!(check(&with(|d| d.sector_bytes = 4096), content()), Unsafe::Sectors { .. }));
@@ -203,19 +306,63 @@ mod tests {
         assert!(matches!(check(&with(|_| ()), Expectation::Own), Unsafe::NotOwn { .. }));
         assert!(matches!(check(&with(|d| d.removable = true), Expectation::Own), Unsafe::Removable { .. }));
         assert!(matches!(check(&with(|d| d.bus = DiskBus::Usb), Expectation::Own), Unsafe::Removable { .. }));
+        let mut twin = [disk("A"), disk("B")];
+        twin[1].holds = image().holds;
+        let told = check(&twin, content());
+        let words = r#"label "rackwright-root" is on serial:B"#;
+        assert!(matches!(told, Unsafe::Clash { .. }) && told.to_string().contains(words), "{told}");
+    }
+
+    #[test]
+    fn what_is_foreign_must_be_in_the_job_by_name() {
+        let held = |kind: &str, partition, label: &str| Holding {
+            kind: kind.to_owned(),
+            partition,
+            label: label.to_owned(),
+            ..Holding::default()
+        };
+        let mut disk = disk("A");
+        disk.holds = vec![held("ext4", 1, "old"), held("lvm", 2, "vg0"), held("luks", 3, "")];
+        let with = |marks: &[&str]| {
+            let mut job = job(content());
+            job.erase = marks.iter().map(|mark| mark.parse().unwrap()).collect();
+            choose(std::slice::from_ref(&disk), &job, &image(), none, never)
+                .map(|_| ())
+                .map_err(|e| e.to_string())
+        };
+        let told = with(&[]).unwrap_err();
+        let words = r#"luks (partition 3), lvm "vg0" (partition 2); a new plan erases it with --erase luks@3 --erase lvm:vg0"#;
+        assert!(told.ends_with(words), "{told}");
+        for marks in [
+            &["lvm:vg0"][..],
+            &["luks@3"],
+            &["lvm:vg1", "luks@3"],
+            &["lvm@3:vg0", "luks@3"],
+            &["lvm:vg0", "luks@2"],
+        ] {
+            with(marks).unwrap_err();
+        }
+        with(&["lvm:vg0", "luks@3"]).unwrap();
+        with(&["lvm@2:vg0", "luks"]).unwrap();
+        let rebuild = job(Expectation::Own);
+        let told = choose(std::slice::from_ref(&disk), &rebuild, &image(), self::own, never).unwrap_err();
+        assert!(matches!(told, Unsafe::Foreign { .. }), "also what is on a disk of ours: {told}");
+        choose(std::slice::from_ref(&disk), &rebuild, &image(), self::own, |_| Left::Begun).unwrap();
     }
 
     #[test]
     fn a_rebuild_needs_a_disk_of_ours_and_a_job_that_has_begun_its_own_seed() {
         let disks = [disk("A")];
-        choose(&disks, &job(Expectation::Own), own, never).unwrap();
+        choose(&disks, &job(Expectation::Own), &image(), own, never).unwrap();
+        let told = choose(&disks, &job(Expectation::Own), &image(), own, |_| Left::ByAnother).unwrap_err();
+        assert!(matches!(told, Unsafe::OfAnother { .. }), "{told}");
         let mut begun = job(Expectation::Content { digest: Digest::of(b"long gone") });
-        let told = choose(&disks, &begun, none, never).unwrap_err();
+        let told = choose(&disks, &begun, &image(), none, never).unwrap_err();
         assert!(matches!(told, Unsafe::Content { .. }), "{told}");
-        choose(&disks, &begun, none, |_| true).unwrap();
-        choose(&disks, &job(Expectation::Own), none, |_| true).unwrap();
+        choose(&disks, &begun, &image(), none, |_| Left::Begun).unwrap();
+        choose(&disks, &job(Expectation::Own), &image(), none, |_| Left::Begun).unwrap();
         begun.target.bytes += 1;
-        choose(&disks, &begun, none, |_| true).unwrap_err();
+        choose(&disks, &begun, &image(), none, |_| Left::Begun).unwrap_err();
     }
 
     #[test]
@@ -233,12 +380,12 @@ mod tests {
         let counts = |change: fn(&mut Seed)| {
             let mut seed = seed.clone();
             change(&mut seed);
-            is_of(&seed, &job(content()), NodeId([2; 16]), CaPin([1; 32]))
+            Left::of(&seed, &job(content()), NodeId([2; 16]), CaPin([1; 32]))
         };
-        assert!(counts(|_| ()) && counts(|s| s.complete = true));
-        assert!(!counts(|s| s.job = None), "a ticket for a rebuild");
-        assert!(!counts(|s| s.job = Some(JobId([9; 8]))));
-        assert!(!counts(|s| s.node = NodeId([9; 16])));
-        assert!(!counts(|s| s.ca = CaPin([9; 32])));
+        assert_eq!((counts(|_| ()), counts(|s| s.complete = true)), (Left::Begun, Left::Begun));
+        assert_eq!(counts(|s| s.job = None), Left::Nothing, "a ticket for a rebuild");
+        assert_eq!(counts(|s| s.job = Some(JobId([9; 8]))), Left::Nothing);
+        assert_eq!(counts(|s| s.node = NodeId([9; 16])), Left::ByAnother);
+        assert_eq!(counts(|s| s.ca = CaPin([9; 32])), Left::ByAnother);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! manifest (signed, the job's) -> disks looked at -> the planned one, or none -> all others read-only,
-//!   also those to come -> opened, alone -> delivered (cast decides, deliver carries out) -> receipt -> what the controller says next
+//!   also those to come -> opened, alone -> looked at again -> delivered (cast decides, deliver carries out) -> receipt -> what the controller says next
 //! ```
 
 mod buffer;
@@ -12,18 +12,17 @@ pub mod guard;
 pub mod hold;
 pub mod image;
 mod lookout;
+pub mod ready;
 mod report;
 pub mod target;
+pub mod user;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cast::Left;
 use pack::Manifest;
-use protocol::{
-    CaPin, Disk, Envelope, ImageJob, NodeId, Phase, Progress, ProgressReply, Receipt, Seed, Task, routes,
-};
+use protocol::{Carried, Envelope, ImageJob, Phase, Progress, ProgressReply, Receipt, Seed, Task, routes};
 
 use crate::chain::Chain;
 use crate::controller::{CallError, Line};
@@ -32,13 +31,12 @@ use crate::deploy::hello::{Admitted, GRACE};
 use crate::deploy::imaging::deliver::{Delivery, Ended};
 use crate::deploy::imaging::fetch::Fetcher;
 use crate::deploy::imaging::guard::Unsafe;
-use crate::deploy::imaging::hold::{HoldError, Protected};
+use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::image::ImageError;
 use crate::deploy::imaging::lookout::Lookout;
+use crate::deploy::imaging::ready::{Here, Ready};
 use crate::deploy::imaging::report::Reporter;
-use crate::deploy::imaging::target::{DiskError, Drive};
-use crate::deploy::seeds;
-use crate::inventory::{self, probe};
+use crate::deploy::imaging::target::DiskError;
 use crate::keys::KeyPair;
 
 /// Why an image job can't go on.
@@ -111,10 +109,11 @@ async fn work(
         Ok(manifest) => Arc::new(manifest),
         Err(why) => return Ok(Outcome::Stopped(why)),
     };
-    let (root, planned) = (server.root.clone(), job.clone());
+    let (root, planned, carried) = (server.root.clone(), job.clone(), Carried::of(manifest.layout()));
     let (node, ca) = (admitted.node, server.told.ca);
-    let ready = tokio::task::spawn_blocking(move || make_ready(&root, &planned, node, ca)).await;
-    let Ready { protected, disk, drive, has_begun } = ready.map_err(ImagingError::Thread)??;
+    let make_ready = move || ready::ready(&Here { root: &root, node, ca }, &planned, &carried);
+    let ready = tokio::task::spawn_blocking(make_ready).await;
+    let Ready { held: protected, disk, open: drive, has_begun } = ready.map_err(ImagingError::Thread)??;
     let reporter = {
         let first = nothing_yet(job, manifest.used_bytes());
         Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first)
@@ -164,31 +163,6 @@ async fn manifest(
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The planned disk in hand.
-struct Ready {
-    protected: Protected,
-    disk: Disk,
-    drive: Drive,
-    /// Whether it says itself that this job has begun on it.
-    has_begun: bool,
-}
-
-/// Looks at the disks once more, and has the planned one in hand and all others out of reach, or refuses.
-fn make_ready(root: &Path, job: &ImageJob, node: NodeId, ca: CaPin) -> Result<Ready, ImagingError> {
-    let disks = inventory::disks(root);
-    let table = |disk: &Disk| probe::partitions_of(&inventory::device(root, &disk.name), disk);
-    let begun = |disk: &Disk| {
-        let seed = seeds::read(&inventory::device(root, &disk.name));
-        seed.is_ok_and(|seed| guard::is_of(&seed, job, node, ca))
-    };
-    let disk = guard::choose(&disks, job, table, begun)?.clone();
-    let has_begun = begun(&disk);
-    hold::unused(root, &disk.name)?;
-    let protected = Protected::all_but(root, &disk.name)?;
-    let drive = Drive::open(root, &disk, job.target.disk.clone())?;
-    Ok(Ready { protected, disk, drive, has_begun })
 }
 
 fn seed(server: &Server, admitted: &Admitted, key: &KeyPair, job: &ImageJob, complete: bool) -> Seed {

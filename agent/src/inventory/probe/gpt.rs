@@ -1,6 +1,6 @@
 //! GUID partition tables (UEFI 2.10, chapter 5).
 
-use crate::inventory::probe::field::{array, is, le32, le64};
+use crate::inventory::probe::field::{array, guid, is, le32, le64};
 use crate::inventory::probe::{Partition, Reader};
 
 const SIGNATURE: &[u8] = b"EFI PART";
@@ -17,7 +17,11 @@ const PARTITIONS_MAX: usize = 128;
 pub(super) struct Table {
     /// Empty for the first one, else what is the matter.
     pub(super) label: String,
+    /// The disk's id.
+    pub(super) uuid: String,
     pub(super) partitions: Vec<Partition>,
+    /// There are more partitions than these.
+    pub(super) is_cut: bool,
 }
 
 /// The first table, or the one at the disk's end where the first is broken. Its sectors are the drive's, or 512 or
@@ -25,15 +29,14 @@ pub(super) struct Table {
 pub(super) fn read(read: &Reader<'_>, bytes: u64, sector: u32) -> Option<Table> {
     let mut sectors = vec![u64::from(sector), 512, 4096];
     sectors.retain(|s| (512..=65536).contains(s) && s.is_power_of_two());
-    let first = sectors.iter().find_map(|&s| partitions(read, bytes, s, s));
-    if let Some(partitions) = first {
-        return Some(Table { label: String::new(), partitions });
-    }
-    let second = sectors.iter().find_map(|&s| partitions(read, bytes, s, bytes.checked_sub(s)?));
-    second.map(|partitions| Table { label: "second table only".to_owned(), partitions })
+    let first = sectors.iter().find_map(|&s| table(read, bytes, s, s));
+    first.or_else(|| {
+        let second = sectors.iter().find_map(|&s| table(read, bytes, s, bytes.checked_sub(s)?));
+        second.map(|table| Table { label: "second table only".to_owned(), ..table })
+    })
 }
 
-fn partitions(read: &Reader<'_>, bytes: u64, sector: u64, at: u64) -> Option<Vec<Partition>> {
+fn table(read: &Reader<'_>, bytes: u64, sector: u64, at: u64) -> Option<Table> {
     let block = read(at, 512)?;
     let header = block.get(..HEADER).filter(|h| is(h, 0, SIGNATURE))?;
     // Claims longer headers exist; their checksum covers what the claim says.
@@ -56,11 +59,16 @@ fn partitions(read: &Reader<'_>, bytes: u64, sector: u64, at: u64) -> Option<Vec
     }
     let entries = entries.chunks_exact(usize::try_from(size).ok()?).zip(1_u32..);
     let found = entries.filter_map(|(entry, number)| partition(entry, number, sector, bytes));
-    Some(found.take(PARTITIONS_MAX).collect())
+    let mut partitions = found.take(PARTITIONS_MAX + 1).collect::<Vec<_>>();
+    let is_cut = partitions.len() > PARTITIONS_MAX;
+    partitions.truncate(PARTITIONS_MAX);
+    let uuid = guid(&array(header, 56)?);
+    Some(Table { label: String::new(), uuid, partitions, is_cut })
 }
 
 fn partition(entry: &[u8], number: u32, sector: u64, disk: u64) -> Option<Partition> {
-    if array::<16>(entry, 0)? == [0; 16] {
+    let kind = array::<16>(entry, 0)?;
+    if kind == [0; 16] {
         return None;
     }
     let (first, last) = (le64(entry, 32)?, le64(entry, 40)?);
@@ -72,7 +80,8 @@ fn partition(entry: &[u8], number: u32, sector: u64, disk: u64) -> Option<Partit
     let units = units.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|&unit| unit != 0);
     let name =
         char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>();
-    Some(Partition { number, name: crate::text::name(&name), offset, bytes })
+    let (name, kind, uuid) = (crate::text::name(&name), guid(&kind), guid(&array(entry, 16)?));
+    Some(Partition { number, name, kind, uuid, offset, bytes })
 }
 
 /// CRC-32 (ISO 3309), as UEFI uses it. Bit by bit: it sees a few KiB.

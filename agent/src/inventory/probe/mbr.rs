@@ -21,10 +21,11 @@ impl Entry {
     }
 }
 
-/// The partitions of a disk with a table of this kind; `None` when there is none, or only the one that protects a
-/// GPT from old tools.
-pub(super) fn read(read: &Reader<'_>, bytes: u64) -> Option<Vec<Partition>> {
-    let entries = entries(&read(0, 512)?)?;
+/// The partitions of a disk with a table of this kind, and the disk's id; `None` when there is none, or only the one
+/// that protects a GPT from old tools.
+pub(super) fn read(read: &Reader<'_>, bytes: u64) -> Option<(String, Vec<Partition>)> {
+    let block = read(0, 512)?;
+    let entries = entries(&block)?;
     let is_beyond = |e: &Entry| u64::from(e.first) * SECTOR >= bytes;
     if entries.iter().all(|(_, e)| e.kind == PROTECTIVE) || entries.iter().any(|(_, e)| is_beyond(e)) {
         return None;
@@ -36,7 +37,12 @@ pub(super) fn read(read: &Reader<'_>, bytes: u64) -> Option<Vec<Partition>> {
             logical(read, bytes, u64::from(entry.first), &mut out);
         }
     }
-    Some(out)
+    let id = le32(&block, 440).filter(|id| *id != 0).map(|id| format!("{id:08x}")).unwrap_or_default();
+    if !id.is_empty() {
+        // As the kernel and blkid(8) make a PARTUUID of it.
+        out.iter_mut().for_each(|partition| partition.uuid = format!("{id}-{:02x}", partition.number));
+    }
+    Some((id, out))
 }
 
 /// The used entries of a table sector; `None` when it does not look like one.
@@ -79,7 +85,8 @@ fn logical(read: &Reader<'_>, bytes: u64, base: u64, out: &mut Vec<Partition>) {
 fn partition(number: u32, base: u64, entry: Entry, disk: u64) -> Option<Partition> {
     let offset = (base + u64::from(entry.first)).checked_mul(SECTOR)?;
     let bytes = (u64::from(entry.count) * SECTOR).min(disk.checked_sub(offset)?);
-    Some(Partition { number, name: String::new(), offset, bytes })
+    let kind = format!("{:02x}", entry.kind);
+    Some(Partition { number, kind, offset, bytes, ..Partition::default() })
 }
 
 #[cfg(test)]
@@ -101,7 +108,7 @@ mod tests {
             let at = usize::try_from(at).ok()?;
             disk.get(at..at.checked_add(length)?).map(<[u8]>::to_vec)
         };
-        let found = read(&reader, disk.len() as u64)?;
+        let (_, found) = read(&reader, disk.len() as u64)?;
         Some(found.into_iter().map(|p| (p.number, p.offset / 512, p.bytes / 512)).collect())
     }
 

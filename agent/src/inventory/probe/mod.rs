@@ -7,8 +7,11 @@
 mod field;
 mod filesystem;
 mod gpt;
+mod kind;
 mod mbr;
 mod member;
+mod pool;
+mod raid;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +19,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use protocol::{Disk, HOLDINGS_MAX, Holding};
+use protocol::{Disk, HOLDINGS_MAX, Holding, SystemPart};
 
 /// Reads exactly so many bytes at an offset, or nothing.
 pub type Reader<'a> = dyn Fn(u64, usize) -> Option<Vec<u8>> + 'a;
@@ -28,47 +31,91 @@ pub struct Partition {
     pub number: u32,
     /// Its name; only GPT has one.
     pub name: String,
+    /// Its type: a GUID in GPT, two hexadecimal digits in an old table.
+    pub kind: String,
+    /// Its PARTUUID; may be empty.
+    pub uuid: String,
     /// Where it begins, in bytes.
     pub offset: u64,
     /// How long it is, in bytes.
     pub bytes: u64,
 }
 
-/// Everything that is recognised on a disk of `bytes` bytes, whose sectors have `sector` bytes.
+/// A volume that was recognised.
+#[derive(Clone, Debug)]
+struct Found {
+    kind: &'static str,
+    label: String,
+    uuid: String,
+    system: Option<SystemPart>,
+}
+
+impl Found {
+    fn new(kind: &'static str, label: String, uuid: String) -> Self {
+        Self { kind, label, uuid, system: None }
+    }
+
+    fn held(self, partition: u32, bytes: u64) -> Holding {
+        let Self { kind, label, uuid, system } = self;
+        Holding { kind: kind.to_owned(), partition, label, bytes: Some(bytes), uuid, system }
+    }
+}
+
+/// Everything that is recognised on a disk of `bytes` bytes, whose sectors have `sector` bytes; at most
+/// [`HOLDINGS_MAX`], and then the last one is `more`.
 pub fn holds(read: &Reader<'_>, bytes: u64, sector: u32) -> Vec<Holding> {
+    let (tables, partitions, mut is_cut) = tables(read, bytes, sector);
     let mut out = volume(read, 0, bytes);
-    // A FAT or NTFS boot sector ends like a partition table, with code where the table would be.
-    let has_boot_sector = out.iter().any(|held| matches!(held.kind.as_str(), "vfat" | "exfat" | "ntfs"));
-    let (table, partitions) = match gpt::read(read, bytes, sector) {
-        Some(table) => (Some(("gpt", table.label)), table.partitions),
-        None if has_boot_sector => (None, Vec::new()),
-        None => match mbr::read(read, bytes) {
-            Some(partitions) => (Some(("mbr", String::new())), partitions),
-            None => (None, Vec::new()),
-        },
-    };
-    out.extend(table.map(|(kind, label)| Holding {
-        kind: kind.to_owned(),
-        partition: 0,
-        label,
-        bytes: None,
-    }));
+    if out.is_empty() && tables.is_empty() {
+        out.extend(member::echoes(read).into_iter().map(|found| found.held(0, bytes)));
+    }
+    out.extend(tables);
     for partition in &partitions {
-        let Partition { number, name, offset, bytes } = partition;
-        let label = name.clone();
-        out.push(Holding { kind: "partition".to_owned(), partition: *number, label, bytes: Some(*bytes) });
+        out.push(kind::holding(partition));
         let within = |at: u64, length: usize| {
             let end = at.checked_add(length as u64)?;
-            if end > *bytes { None } else { read(offset.checked_add(at)?, length) }
+            if end > partition.bytes { None } else { read(partition.offset.checked_add(at)?, length) }
         };
-        out.extend(volume(&within, *number, *bytes));
+        let mut found = volume(&within, partition.number, partition.bytes);
+        if found.is_empty() {
+            let echoes = member::echoes(&within).into_iter();
+            found.extend(echoes.map(|echo| echo.held(partition.number, partition.bytes)));
+        }
+        kind::mark(partition, &mut found);
+        out.extend(found);
         // A hostile table can claim thousands.
         if out.len() >= HOLDINGS_MAX {
-            out.truncate(HOLDINGS_MAX);
+            is_cut = true;
             break;
         }
     }
+    if is_cut {
+        out.truncate(HOLDINGS_MAX - 1);
+        out.push(Holding { kind: "more".to_owned(), ..Holding::default() });
+    }
     out
+}
+
+/// The tables and what they divide the disk into. A disk can have one of each kind: an old table that was made over a
+/// GPT whose second copy is still there, or beside one for old systems. What either says may be in use.
+fn tables(read: &Reader<'_>, bytes: u64, sector: u32) -> (Vec<Holding>, Vec<Partition>, bool) {
+    let table = |kind: &str, label: &str, uuid: &str| Holding {
+        kind: kind.to_owned(),
+        label: label.to_owned(),
+        uuid: uuid.to_owned(),
+        ..Holding::default()
+    };
+    let (mut tables, mut partitions, mut is_cut) = (Vec::new(), Vec::new(), false);
+    if let Some(gpt) = gpt::read(read, bytes, sector) {
+        tables.push(table("gpt", &gpt.label, &gpt.uuid));
+        (partitions, is_cut) = (gpt.partitions, gpt.is_cut);
+    }
+    if let Some((id, old)) = mbr::read(read, bytes) {
+        tables.push(table("mbr", "", &id));
+        let places = partitions.iter().map(|p| (p.offset, p.bytes)).collect::<Vec<_>>();
+        partitions.extend(old.into_iter().filter(|p| !places.contains(&(p.offset, p.bytes))));
+    }
+    (tables, partitions, is_cut)
 }
 
 /// The GPT partitions of a disk that is there; none when it has no valid table.
@@ -84,11 +131,5 @@ pub fn partitions_of(device: &Path, disk: &Disk) -> Vec<Partition> {
 /// What one volume (a partition, or a disk without partitions) is.
 fn volume(read: &Reader<'_>, number: u32, bytes: u64) -> Vec<Holding> {
     let found = filesystem::find(read).into_iter().chain(member::find(read, bytes));
-    let holding = |(kind, label): (&str, String)| Holding {
-        kind: kind.to_owned(),
-        partition: number,
-        label,
-        bytes: Some(bytes),
-    };
-    found.map(holding).collect()
+    found.map(|found| found.held(number, bytes)).collect()
 }

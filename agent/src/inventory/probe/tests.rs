@@ -45,6 +45,9 @@ const PAIRS: &[u8] = b"\0\0\0\x04name\0\0\0\x09\0\0\0\x01\0\0\0\x04tank\0\0\0\0"
 const BCACHE: &[u8] =
     &[0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca, 0x82, 0x65, 0xf5, 0x7f, 0x48, 0xba, 0x6d, 0x81];
 
+const BCACHEFS: &[u8] =
+    &[0xc6, 0x85, 0x73, 0xf6, 0x66, 0xce, 0x90, 0xa9, 0xd9, 0x6a, 0x60, 0xcf, 0x80, 0x3d, 0xf7, 0xef];
+
 fn table() -> Vec<Row<'static>> {
     vec![
         (&[(1080, &[0x53, 0xef]), (1144, b"e")], "ext2", "e"),
@@ -72,6 +75,20 @@ fn table() -> Vec<Row<'static>> {
         (&[(0, b"bluestore block device\n0d5a")], "ceph", "0d5a"),
         (&[(4096 + 24, BCACHE)], "bcache", ""),
         (&[(1 << 20, &[0x0d, 0xd0, 0x01, 0xc0])], "vmfs", ""),
+        (&[(DISK - 4096 + 60, &[0x83, 0x74, 0x02, 0x6d])], "drbd", ""),
+        (&[(DISK - 8192, b"Intel Raid ISM Cfg Sig. ")], "isw-raid", ""),
+        (&[(DISK - 1024, b"NVIDIA")], "nvidia-raid", ""),
+        (&[(DISK - 512, b"$XIDE$")], "lsi-raid", ""),
+        (&[(DISK - 63 * 512, b"Promise Technology, Inc.")], "promise-raid", ""),
+        (&[(DISK - 65536, &[0xa9, 0x2b, 0x4e, 0xfc])], "mdraid", ""),
+        (&[(65600, b"_BHRfS_M"), (65672, &[2]), (65835, b"both")], "btrfs-pool", "both"),
+        (&[(65536, &[1, 0x16, 0x19, 0x70, 0, 0, 0, 1]), (65696, b"c:f")], "gfs2", "c:f"),
+        (&[(8192, b"OCFSV2")], "ocfs2", ""),
+        (&[(4120, BCACHEFS), (4168, b"bc")], "bcachefs", "bc"),
+        (&[(510, &[0x55, 0xaa]), (3, b"-FVE-FS-")], "bitlocker", ""),
+        (&[(3, b"ReFS\0\0\0\0")], "refs", ""),
+        // What is left when the beginning was wiped.
+        (&[(0x4000, b"SKUL\xba\xbe\0\x02")], "luks", ""),
         (
             &[
                 (512, b"LABELONE"),
@@ -113,6 +130,36 @@ fn what_lies_in_a_partition_is_told_by_its_number() {
     let found = holds(&|at, length| sparse.read(at, length), DISK, 512);
     let told = found.iter().map(|h| (h.kind.as_str(), h.partition, h.label.as_str())).collect::<Vec<_>>();
     assert_eq!(told, [("mbr", 0, ""), ("partition", 1, ""), ("xfs", 1, "x")]);
+}
+
+/// Formatting a disk and partitioning it later leaves both in its first sector.
+#[test]
+fn an_old_boot_sector_hides_no_partitions() {
+    let entry = [0, 0, 0, 0, 0x8e, 0, 0, 0, 0, 8, 0, 0, 0, 0, 1, 0];
+    let at = 2048 * 512;
+    let sparse = disk(&[
+        (82, b"FAT32   "),
+        (440, &[0x78, 0x56, 0x34, 0x12]),
+        (446, &entry),
+        (510, &[0x55, 0xaa]),
+        (at, b"LABELONE"),
+        (at + 24, b"LVM2 001"),
+    ]);
+    let found = holds(&|at, length| sparse.read(at, length), DISK, 512);
+    let told = found.iter().map(|h| (h.kind.as_str(), h.partition, h.uuid.as_str())).collect::<Vec<_>>();
+    let want = [("vfat", 0, ""), ("mbr", 0, "12345678"), ("partition", 1, "12345678-01"), ("lvm", 1, "")];
+    assert_eq!(told, want);
+}
+
+/// Where something was made over what was wiped, its leftovers are nobody's.
+#[test]
+fn echoes_count_only_where_nothing_begins() {
+    let echo: (u64, &[u8]) = (0x4000, b"SKUL\xba\xbe\0\x02");
+    assert_eq!(disk(&[echo]).kinds().len(), 1);
+    assert_eq!(disk(&[echo, (0, b"XFSB")]).kinds(), [("xfs".to_owned(), String::new())]);
+    let entry = [0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0, 1, 0];
+    let kinds = disk(&[echo, (446, &entry), (510, &[0x55, 0xaa])]).kinds();
+    assert!(kinds.iter().all(|(kind, _)| kind != "luks"), "{kinds:?}");
 }
 
 #[test]

@@ -54,9 +54,11 @@ impl Image {
             target: Target {
                 disk: disk.id().unwrap(),
                 model: disk.model.clone(),
+                serial: Some(disk.serial.clone()),
                 bytes: disk.bytes,
                 expect: Expectation::Content { digest: disk.content.unwrap() },
             },
+            erase: Vec::new(),
         }
     }
 

@@ -7,7 +7,9 @@ mod imaging;
 mod machine;
 mod rack;
 mod resume;
+mod signatures;
 pub mod site;
+mod swaps;
 mod trust;
 
 use std::time::Duration;

@@ -84,7 +84,8 @@ pub(crate) enum NodeCommand {
     /// Plan to install or rebuild; changes nothing
     #[command(after_help = "Examples:
   rackwright node plan n1
-  rackwright node plan n1 --image base --disk serial:QM1 --role compute")]
+  rackwright node plan n1 --image base --disk serial:QM1 --role compute
+  rackwright node plan n1 --erase lvm:vg0 --erase luks@3")]
     Plan {
         /// Name, id, MAC or code
         node: String,
@@ -171,4 +172,7 @@ pub(crate) struct Choice {
     /// Give it these roles
     #[arg(long, value_delimiter = ',', value_name = "ROLE,...")]
     pub(crate) role: Vec<String>,
+    /// Erase this part of something bigger too
+    #[arg(long, value_name = "KIND:NAME")]
+    pub(crate) erase: Vec<String>,
 }

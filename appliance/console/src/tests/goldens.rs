@@ -255,6 +255,23 @@ fn plan_show() {
 }
 
 #[test]
+fn what_was_named_stands_apart() {
+    let member = json!({"kind": "luks", "partition": 3, "label": "", "bytes": null, "uuid": "0d5a-11"});
+    let changes = json!({"erases": [member], "erase": ["luks@3:0d5a-11"], "keeps": []});
+    let text = plan::render_plan(&read(but(samples::plan(), changes)));
+    let lines = text.lines().skip(3).take(4).map(|line| format!("{line}\n")).collect::<String>();
+    assert_golden(
+        &lines,
+        r#"
+                 ON IT NOW:
+                   PARTITION 3  LUKS  "0d5a-11"
+                 ERASED BECAUSE YOU NAMED IT:
+                   luks@3:0d5a-11
+        "#,
+    );
+}
+
+#[test]
 fn plans_that_are_over() {
     let render = |changes: Value| plan::render_plan(&read(but(samples::plan(), changes)));
     let applied =

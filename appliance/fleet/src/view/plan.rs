@@ -38,6 +38,9 @@ pub struct PlanView {
     pub disk_bytes: u64,
     /// What is on it now.
     pub erases: Vec<Holding>,
+    /// What of it is erased because it was named, as part of something bigger.
+    #[serde(default)]
+    pub erase: Vec<String>,
     /// Disks that are left alone: name, model, bytes.
     pub keeps: Vec<KeptView>,
     /// The disk that the roles keep their data on.
@@ -113,6 +116,7 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
         disk_serial: plan.serial.clone(),
         disk_bytes: plan.target.bytes,
         erases: plan.erases.clone(),
+        erase: plan.erase.iter().map(ToString::to_string).collect(),
         keeps: plan
             .keeps
             .iter()

@@ -14,7 +14,13 @@ fn small(serial: &str) -> Disk {
 }
 
 fn holding(mut on: Disk, kind: &str, label: &str) -> Disk {
-    on.holds.push(Holding { kind: kind.to_owned(), partition: 0, label: label.to_owned(), bytes: None });
+    on.holds.push(Holding {
+        kind: kind.to_owned(),
+        partition: 0,
+        label: label.to_owned(),
+        bytes: None,
+        ..Holding::default()
+    });
     on
 }
 
@@ -38,7 +44,10 @@ fn look(rack: &mut Rack, node: NodeId, others: Vec<Disk>) {
 
 fn plan(rack: &mut Rack, node: NodeId, named: Option<&str>) -> Result<Plan, Denied> {
     let data = named.and_then(|serial| DiskId::of("", serial));
-    match rack.bring(Event::Plan { node, image: None, disk: None, data, roles: None })?.reply {
+    match rack
+        .bring(Event::Plan { node, image: None, disk: None, data, roles: None, erase: Vec::new() })?
+        .reply
+    {
         Reply::Plan(plan) => Ok(*plan),
         other => panic!("{other:?}"),
     }
@@ -86,7 +95,8 @@ fn the_plan_names_it_or_says_why_not() {
     }
     let (mut rack, node) = storage(vec![usb]);
     let wwn = DiskId::of("naa.5000", "");
-    rack.bring(Event::Plan { node, image: None, disk: None, data: wwn, roles: None }).unwrap();
+    rack.bring(Event::Plan { node, image: None, disk: None, data: wwn, roles: None, erase: Vec::new() })
+        .unwrap();
 }
 
 #[test]

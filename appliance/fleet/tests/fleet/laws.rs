@@ -25,7 +25,7 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
             certificate: rack.deploy_certificate(),
             inventory: Box::new(rack.fleet.nodes[&node?].inventory.clone()),
         },
-        3 => Event::Plan { node: node?, image: None, disk: None, data: None, roles: None },
+        3 => Event::Plan { node: node?, image: None, disk: None, data: None, roles: None, erase: Vec::new() },
         4 => Event::Apply { plan: rack.fleet.plans.keys().next()?.clone() },
         5 => Event::Progressed { node: node?, progress: progress(job()?, Phase::Write, u64::from(pick)) },
         6 => return None,

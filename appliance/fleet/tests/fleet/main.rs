@@ -6,6 +6,7 @@
 mod data_disks;
 mod documents;
 mod enrolment;
+mod erasing;
 mod imaging;
 mod laws;
 mod networks;

@@ -21,7 +21,13 @@ fn refusal(rack: &mut Rack, node: NodeId) -> Unplannable {
 }
 
 fn holds(mut on: Disk, label: &str) -> Disk {
-    on.holds.push(Holding { kind: "ext4".to_owned(), partition: 1, label: label.to_owned(), bytes: None });
+    on.holds.push(Holding {
+        kind: "ext4".to_owned(),
+        partition: 1,
+        label: label.to_owned(),
+        bytes: None,
+        ..Holding::default()
+    });
     on
 }
 
@@ -57,7 +63,14 @@ fn disks_that_are_never_chosen_unasked() {
 fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
     let (mut rack, node) = with_disks(vec![disk("A", 8), disk("B", 8)]);
     assert!(matches!(refusal(&mut rack, node), Unplannable::Ambiguous { disks, .. } if disks.len() == 2));
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "B"), data: None, roles: None };
+    let named = Event::Plan {
+        node,
+        image: None,
+        disk: DiskId::of("", "B"),
+        data: None,
+        roles: None,
+        erase: Vec::new(),
+    };
     rack.bring(named).unwrap();
     let plan = rack.fleet.plans.values().next().unwrap();
     assert_eq!(plan.target.disk.as_str(), "serial:B");
@@ -67,9 +80,29 @@ fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
 #[test]
 fn two_disks_of_one_name_are_never_written() {
     let (mut rack, node) = with_disks(vec![disk("A", 8), disk("A", 8)]);
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "A"), data: None, roles: None };
+    let named = Event::Plan {
+        node,
+        image: None,
+        disk: DiskId::of("", "A"),
+        data: None,
+        roles: None,
+        erase: Vec::new(),
+    };
     let why = rack.bring(named).unwrap_err();
     assert!(matches!(why, Denied::Unplannable(Unplannable::WrongDisk { .. })), "{why}");
+}
+
+/// A job names a disk by what is printed on it: the agent could not tell these two apart.
+#[test]
+fn a_disk_whose_name_an_unfit_one_has_too_is_not_chosen() {
+    let unfit =
+        [disk("A", 1), Disk { removable: true, ..disk("A", 8) }, Disk { read_only: true, ..disk("A", 8) }];
+    for other in unfit {
+        let (mut rack, node) = with_disks(vec![disk("A", 8), other]);
+        let why = refusal(&mut rack, node);
+        assert!(matches!(&why, Unplannable::NoDisk { why, .. } if why.len() == 2), "{why}");
+        assert!(why.to_string().contains("two disks call themselves so"), "{why}");
+    }
 }
 
 #[test]
@@ -85,7 +118,14 @@ fn roles_and_images_must_fit() {
     assert!(matches!(refusal(&mut rack, node), Unplannable::NoImage { .. }));
     let control = Digest::of(b"control");
     let wrong = rack
-        .bring(Event::Plan { node, image: Some(control), disk: None, data: None, roles: None })
+        .bring(Event::Plan {
+            node,
+            image: Some(control),
+            disk: None,
+            data: None,
+            roles: None,
+            erase: Vec::new(),
+        })
         .unwrap_err();
     assert!(matches!(wrong, Denied::Unplannable(Unplannable::WrongImage { .. })), "{wrong}");
     rack.bring(Event::SetRoles { node, roles: [].into() }).unwrap();
@@ -159,7 +199,14 @@ fn a_half_written_disk_is_planned_by_its_content() {
 fn the_disk_that_a_node_runs_on_is_a_twin_whatever_was_seen_on_it_before() {
     let (mut rack, node, _) = Rack::active("control");
     rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks.push(disk("DATA", 8));
-    let named = Event::Plan { node, image: None, disk: DiskId::of("", "DATA"), data: None, roles: None };
+    let named = Event::Plan {
+        node,
+        image: None,
+        disk: DiskId::of("", "DATA"),
+        data: None,
+        roles: None,
+        erase: Vec::new(),
+    };
     let why = rack.bring(named).unwrap_err();
     assert!(matches!(why, Denied::Unplannable(Unplannable::Twin { .. })), "{why}");
 }
@@ -192,6 +239,7 @@ fn a_plan_that_is_refused_leaves_the_roles_as_they_were() {
         disk: None,
         data: None,
         roles: Some([role.to_owned()].into()),
+        erase: Vec::new(),
     };
     let refused = rack.bring(wish("storage")).unwrap_err();
     assert!(matches!(refused, Denied::Unplannable(Unplannable::NoImage { .. })), "{refused}");
@@ -208,8 +256,15 @@ fn the_roles_of_a_plan_are_the_nodes_when_it_is_applied_and_not_before() {
     rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks.push(disk("DATA", 4));
     let (roles, document) = (rack.only().roles.clone(), rack.only().document.clone());
     let storage = std::collections::BTreeSet::from(["storage".to_owned()]);
-    rack.bring(Event::Plan { node, image: None, disk: None, data: None, roles: Some(storage.clone()) })
-        .unwrap();
+    rack.bring(Event::Plan {
+        node,
+        image: None,
+        disk: None,
+        data: None,
+        roles: Some(storage.clone()),
+        erase: Vec::new(),
+    })
+    .unwrap();
     let plan = rack.fleet.plans.values().find(|plan| plan.roles.is_some()).unwrap().clone();
     assert_eq!(plan.image_name, "storage", "the image carries the roles to come, not those of today");
     assert_eq!(fleet::view::plan_view(&rack.fleet, &plan).roles, ["storage"]);

@@ -120,6 +120,7 @@ impl Rack {
             stored_bytes: 1 << 28,
             signer: PublicKey([3; 32]),
             imported: self.now,
+            layout: pack::Layout::default(),
         };
         self.bring(Event::Imported(image)).unwrap();
         digest
@@ -157,7 +158,10 @@ impl Rack {
     }
 
     pub(crate) fn plan(&mut self, node: NodeId) -> Result<fleet::plan::Plan, Denied> {
-        match self.bring(Event::Plan { node, image: None, disk: None, data: None, roles: None })?.reply {
+        match self
+            .bring(Event::Plan { node, image: None, disk: None, data: None, roles: None, erase: Vec::new() })?
+            .reply
+        {
             Reply::Plan(plan) => Ok(*plan),
             other => panic!("{other:?}"),
         }
