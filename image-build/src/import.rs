@@ -3,23 +3,20 @@
 //! The file is a stranger's. No other program sees it, no file that it names is opened, and the work is bounded by its
 //! length and by what was declared of it.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use pack::foreign::qcow2::{Qcow2, Qcow2Error};
 use pack::foreign::{DiskFormat, FormatError, HEAD_BYTES, format_of, inflated_max};
-use pack::{About, Builder, DISK_BYTES_MAX, Extents, SigningKey, Source, WINDOW};
+use pack::{About, Builder, DISK_BYTES_MAX, Extents, Layout, SigningKey, Source, WINDOW};
 
-use crate::container::{self, ContainerError, Image};
-use crate::diskfile::DiskFile;
+use crate::container::{self, ContainerError, Image, Plain};
 use crate::files::{self, FileError, WorkFolder};
 use crate::progress::Progress;
 use crate::stream::{self, Compression, SpoolError, Spooled};
 
-/// The most windows of a disk that a manifest has room for.
-const WINDOWS_MAX: u64 = 70_000;
+/// The most windows of a disk that a manifest surely has room for.
+const WINDOWS_MAX: u64 = 800_000;
 /// Endings of a file's name that say what it is, and not what it is called.
 const ENDINGS: &[&str] = &["gz", "xz", "zst", "zstd", "raw", "img", "qcow2", "disk", "bin"];
 
@@ -27,6 +24,8 @@ const ENDINGS: &[&str] = &["gz", "xz", "zst", "zstd", "raw", "img", "qcow2", "di
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each variant is its documentation")]
 pub enum ImportError {
+    #[error("{} is not a regular file", .0.display())]
+    NoFile(PathBuf),
     #[error("{}", path.display())]
     Format { path: PathBuf, source: FormatError },
     #[error("{}", path.display())]
@@ -91,17 +90,13 @@ pub fn import(order: &Order<'_>, progress: &Progress) -> Result<Image, ImportErr
     let file = plain(order, work.path(), progress)?;
     let path = || order.file.to_owned();
     match format_of(&file, order.format).map_err(|source| ImportError::Format { path: path(), source })? {
-        DiskFormat::Raw => {
-            let about = checked(order, file.bytes())?;
-            pack_file(order, file.path(), about, progress)
-        }
+        DiskFormat::Raw => pack_disk(order, &file, progress),
         DiskFormat::Qcow2 => {
             let disk = Qcow2::open(&file).map_err(|source| ImportError::Qcow2 { path: path(), source })?;
-            let about = checked(order, disk.bytes())?;
             // Whoever gets this disk as a file must not take it for another image.
             format_of(&disk, Some(DiskFormat::Raw))
                 .map_err(|source| ImportError::Nested { path: path(), source })?;
-            pack_disk(order, &disk, disk.allocated(), about, work.path(), progress)
+            pack_disk(order, &disk, progress)
         }
     }
 }
@@ -111,7 +106,8 @@ fn about(order: &Order<'_>, disk_bytes: u64) -> About {
     roles.sort();
     roles.dedup();
     let name = order.name.map_or_else(|| name_of(order.file), str::to_owned);
-    About { name, arch: order.arch.to_owned(), roles, disk_bytes, seed: None, packages: None }
+    let layout = Layout::default();
+    About { name, arch: order.arch.to_owned(), roles, disk_bytes, seed: None, packages: None, layout }
 }
 
 /// A file's name without the endings that say how a disk lies in it, in the letters that an image's name may have.
@@ -152,9 +148,13 @@ fn checked(order: &Order<'_>, bytes: u64) -> Result<About, ImportError> {
 }
 
 /// The file itself, or what comes out of it when it is compressed.
-fn plain(order: &Order<'_>, work: &Path, progress: &Progress) -> Result<DiskFile, ImportError> {
+fn plain(order: &Order<'_>, work: &Path, progress: &Progress) -> Result<Plain, ImportError> {
     let path = order.file;
-    let file = DiskFile::open(path)?;
+    let look = std::fs::metadata(path).map_err(files::named("looking at", path))?;
+    if !look.is_file() {
+        return Err(ImportError::NoFile(path.to_owned()));
+    }
+    let file = Plain::open(path, look.len())?;
     let mut compressed = files::open(path)?;
     let head = stream::head(&mut compressed, 6).map_err(files::named("reading", path))?;
     let Some(compression) = Compression::of(&head) else { return Ok(file) };
@@ -176,7 +176,7 @@ fn plain(order: &Order<'_>, work: &Path, progress: &Progress) -> Result<DiskFile
     let out = files::create(&to)?;
     let still = |bytes| progress.still(|| format!("unpacking: {} MiB", bytes >> 20));
     match stream::spool(&mut head.chain(stream), &out, most, still) {
-        Ok(Spooled::Whole(_)) => Ok(DiskFile::open(&to)?),
+        Ok(Spooled::Whole(bytes)) => Ok(Plain::open(&to, bytes)?),
         Ok(Spooled::TooLong) if order.disk_bytes.is_some() => {
             Err(ImportError::LongerThanDeclared { path: path.to_owned(), most })
         }
@@ -186,51 +186,17 @@ fn plain(order: &Order<'_>, work: &Path, progress: &Progress) -> Result<DiskFile
     }
 }
 
-/// Packs a disk of which `used` may be other than zeros.
-fn pack_disk(
-    order: &Order<'_>,
-    disk: &dyn Source,
-    used: &Extents,
-    about: About,
-    work: &Path,
-    progress: &Progress,
-) -> Result<Image, ImportError> {
-    let path = work.join("raw");
-    let raw = files::create(&path)?;
-    raw.set_len(disk.bytes()).map_err(files::named("sizing", &path))?;
-    for range in used.iter() {
-        copy(disk, range, &raw, &path, order.file, progress)?;
-    }
-    pack_file(order, &path, about, progress)
-}
-
-/// Copies a stretch of a disk into a file.
-fn copy(
-    disk: &dyn Source,
-    range: Range<u64>,
-    to: &File,
-    path: &Path,
-    from: &Path,
-    progress: &Progress,
-) -> Result<(), ImportError> {
-    let window = u64::from(WINDOW);
-    for begin in range.clone().step_by(WINDOW as usize) {
-        progress.still(|| format!("reading: at {} MiB", begin >> 20));
-        let bytes = window.min(range.end - begin);
-        let raw = pack::source::read(disk, begin, usize::try_from(bytes).unwrap_or_default())
-            .map_err(files::named("reading", from))?;
-        stream::write_with_holes(to, begin, &raw).map_err(files::named("writing", path))?;
-    }
-    Ok(())
-}
-
-/// Packs the disk in a raw file.
-fn pack_file(order: &Order<'_>, raw: &Path, about: About, progress: &Progress) -> Result<Image, ImportError> {
+/// Packs a disk.
+fn pack_disk(order: &Order<'_>, disk: &dyn Source, progress: &Progress) -> Result<Image, ImportError> {
+    let about = checked(order, disk.bytes())?;
     progress.step(format_args!("packing {} MiB", about.disk_bytes >> 20));
+    // What a qcow2 file does not hold is zero, and not free: a file system may count on it.
+    let used = Extents::all(disk.bytes());
     // In a folder next to the image: moving it there is one step, and what a failure leaves is removed.
     let part = WorkFolder::make(files::folder_of(order.out))?;
     let image = part.path().join("image");
-    container::write(raw, about, order.level, order.key, &image, progress)?;
+    let compression = pack::Compression::Zstd(order.level);
+    container::write(disk, &used, about, compression, order.key, &image, progress)?;
     files::rename(&image, order.out)?;
     Ok(Image::open(order.out, Some(&[order.key.public()]))?)
 }
