@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use pack::source::within;
 use pack::{
     About, Block, BuildError, Builder, Capture, CaptureError, Chunk, ChunkError, Compression, Digest,
     Extents, Header, HeaderError, Manifest, ManifestError, Parsed, PublicKey, Signed, SigningKey, Source,
@@ -69,6 +70,31 @@ impl From<CaptureError<ContainerError>> for ContainerError {
             CaptureError::Died => ContainerError::Thread,
             CaptureError::Sink(error) => error,
         }
+    }
+}
+
+/// A disk in a plain file.
+#[derive(Debug)]
+pub struct Plain {
+    file: File,
+    bytes: u64,
+}
+
+impl Plain {
+    /// Opens it; what lies beyond `bytes` is no part of it.
+    pub fn open(path: &Path, bytes: u64) -> Result<Plain, FileError> {
+        Ok(Plain { file: files::open(path)?, bytes })
+    }
+}
+
+impl Source for Plain {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        within(self.bytes, offset, out.len())?;
+        self.file.read_exact_at(out, offset)
     }
 }
 
@@ -184,7 +210,8 @@ impl Image {
         })
     }
 
-    fn each(
+    /// Hands each window to `then` with its bytes: zeros where the image has none.
+    pub(crate) fn each(
         &self,
         progress: &Progress,
         mut then: impl FnMut(&Chunk, &[u8]) -> Result<(), ContainerError>,

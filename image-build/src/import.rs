@@ -11,8 +11,7 @@ use pack::foreign::{DiskFormat, FormatError, HEAD_BYTES, format_of, inflated_max
 use pack::{About, DISK_BYTES_MAX, Layout, SigningKey, Source};
 
 use crate::capture::{self, CaptureError};
-use crate::container::{self, ContainerError, Image};
-use crate::diskfile::DiskFile;
+use crate::container::{self, ContainerError, Image, Plain};
 use crate::files::{self, FileError, WorkFolder};
 use crate::progress::Progress;
 use crate::stream::{self, Compression, SpoolError, Spooled};
@@ -43,6 +42,8 @@ pub enum ImportError {
     DiskBytes { path: PathBuf, bytes: u64, declared: u64 },
     #[error("{}: a disk of {bytes} bytes; it must be whole sectors of 512, and at most {DISK_BYTES_MAX}", path.display())]
     Sectors { path: PathBuf, bytes: u64 },
+    #[error("{} is not a regular file", .0.display())]
+    NoFile(PathBuf),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -143,9 +144,13 @@ fn checked(order: &Order<'_>, bytes: u64) -> Result<About, ImportError> {
 }
 
 /// The file itself, or what comes out of it when it is compressed.
-fn plain(order: &Order<'_>, work: &Path, progress: &Progress) -> Result<DiskFile, ImportError> {
+fn plain(order: &Order<'_>, work: &Path, progress: &Progress) -> Result<Plain, ImportError> {
     let path = order.file;
-    let file = DiskFile::open(path)?;
+    let look = std::fs::metadata(path).map_err(files::named("looking at", path))?;
+    if !look.is_file() {
+        return Err(ImportError::NoFile(path.to_owned()));
+    }
+    let file = Plain::open(path, look.len())?;
     let mut compressed = files::open(path)?;
     let head = stream::head(&mut compressed, 6).map_err(files::named("reading", path))?;
     let Some(compression) = Compression::of(&head) else { return Ok(file) };
@@ -167,7 +172,7 @@ fn plain(order: &Order<'_>, work: &Path, progress: &Progress) -> Result<DiskFile
     let out = files::create(&to)?;
     let still = |bytes| progress.still(|| format!("unpacking: {} MiB", bytes >> 20));
     match stream::spool(&mut head.chain(stream), &out, most, still) {
-        Ok(Spooled::Whole(_)) => Ok(DiskFile::open(&to)?),
+        Ok(Spooled::Whole(bytes)) => Ok(Plain::open(&to, bytes)?),
         Ok(Spooled::TooLong) if order.disk_bytes.is_some() => {
             Err(ImportError::LongerThanDeclared { path: path.to_owned(), most })
         }

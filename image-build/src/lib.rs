@@ -10,7 +10,6 @@ pub mod container;
 pub mod controller;
 pub mod cpio;
 pub mod disk;
-pub mod diskfile;
 pub mod elf;
 pub mod export;
 pub mod files;

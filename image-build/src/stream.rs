@@ -141,10 +141,7 @@ fn fill(stream: &mut dyn Read, block: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Writes bytes at a place where the file has a hole, and leaves it where they are zeros.
-///
-/// # Errors
-/// What the file says.
-pub fn write_with_holes(to: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+fn write_with_holes(to: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     let parts = (offset..).step_by(HOLE).zip(bytes.chunks(HOLE));
     let mut data = parts.filter(|(_, part)| !is_zero(part));
     data.try_for_each(|(at, part)| to.write_all_at(part, at))

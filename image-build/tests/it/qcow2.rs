@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use image_build::diskfile::DiskFile;
 use image_build::files;
 use pack::foreign::qcow2::{Qcow2, Qcow2Error};
 use pack::{Source, is_zero};
 
-use crate::tool::{all, disk, qemu_img, qemu_io, run, words, work};
+use crate::tool::{all, disk, opened, qemu_img, qemu_io, run, words, work};
 
 /// What a guest does to its disk: parts of clusters, zeros, discards, a whole MiB.
 const GUEST: &[&str] = &[
@@ -24,7 +23,7 @@ const GUEST: &[&str] = &[
 fn is_as_qemu_reads(file: &Path, raw: &Path) {
     qemu_img("convert -t unsafe -f qcow2 -O raw", &[file, raw]);
     let expected = files::read(raw).unwrap();
-    let file = DiskFile::open(file).unwrap();
+    let file = opened(file);
     let disk = Qcow2::open(&file).unwrap();
     assert_eq!(disk.bytes(), expected.len() as u64);
     let read = all(&disk);
@@ -109,11 +108,11 @@ fn a_disk_of_nothing_and_a_disk_of_ten_terabytes() {
     let file = work.path().join("qcow2");
     for (size, at) in [("512", 0_u64), ("10T", 9 << 40)] {
         qemu_img("create -q -f qcow2", &[&file, Path::new(size)]);
-        let opened = DiskFile::open(&file).unwrap();
-        assert!(Qcow2::open(&opened).unwrap().allocated().is_empty());
+        let whole = opened(&file);
+        assert!(Qcow2::open(&whole).unwrap().allocated().is_empty());
         qemu_io(&file, &[&format!("write -P 5 {at} 512")]);
-        let opened = DiskFile::open(&file).unwrap();
-        let disk = Qcow2::open(&opened).unwrap();
+        let whole = opened(&file);
+        let disk = Qcow2::open(&whole).unwrap();
         assert_eq!(pack::source::read(&disk, at, 512).unwrap(), [5; 512]);
         assert!(disk.allocated().within(at..at + 1).next().is_some());
         assert!(disk.allocated().bytes() <= 32 << 20, "{}", disk.allocated().bytes());
@@ -122,7 +121,7 @@ fn a_disk_of_nothing_and_a_disk_of_ten_terabytes() {
 
 /// What [`Qcow2::open`] says to a file.
 fn refused(file: &Path) -> Qcow2Error {
-    let file = DiskFile::open(file).unwrap();
+    let file = opened(file);
     Qcow2::open(&file).unwrap_err()
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use image_build::container::Image;
+use image_build::container::{Image, Plain};
 use image_build::files::{self, WorkFolder};
 use image_build::import::{ImportError, Order, import};
 use image_build::progress::Progress;
@@ -111,6 +111,11 @@ pub(crate) fn imported(
     };
     assert!(in_out.len() <= 1, "left behind: {in_out:?}");
     result.map(|image| (work, image))
+}
+
+/// A file, as bytes that can be read at any place.
+pub(crate) fn opened(path: &Path) -> Plain {
+    Plain::open(path, files::look(path).unwrap().len()).unwrap()
 }
 
 /// An error and its causes, in one line.

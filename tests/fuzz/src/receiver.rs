@@ -120,7 +120,12 @@ impl Delivery {
                 let ends = [self.ids.first(), self.ids.last()];
                 self.right.retain(|id| !ends.contains(&Some(id)));
             }
-            _ => {}
+            Action::Compare(_)
+            | Action::Fetch { .. }
+            | Action::Write(_)
+            | Action::Flush
+            | Action::ReadBack(_)
+            | Action::WriteSeed => {}
         }
     }
 
