@@ -184,7 +184,8 @@ impl Image {
         })
     }
 
-    fn each(
+    /// Hands each window to `then` with its bytes: zeros where the image has none.
+    pub(crate) fn each(
         &self,
         progress: &Progress,
         mut then: impl FnMut(&Chunk, &[u8]) -> Result<(), ContainerError>,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pack::Source;
 use pack::source::within;
@@ -14,7 +14,6 @@ use crate::files::{self, FileError};
 #[derive(Debug)]
 pub struct DiskFile {
     file: File,
-    path: PathBuf,
     bytes: u64,
 }
 
@@ -27,12 +26,7 @@ impl DiskFile {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
             return Err(files::named("opening", path)(error));
         }
-        Ok(DiskFile { file, path: path.to_owned(), bytes: look.len() })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
+        Ok(DiskFile { file, bytes: look.len() })
     }
 }
 
