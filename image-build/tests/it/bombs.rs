@@ -86,13 +86,13 @@ fn zstd_frame(blocks: usize) -> Vec<u8> {
     frame
 }
 
-/// An xz stream of 256 MiB that begins like a disk.
+/// An xz stream of 64 MiB that begins like a disk.
 fn xz_stream(folder: &Path, level: &str) -> Vec<u8> {
     let file = folder.join("zeros");
     let mut first = vec![0; 512];
     first[510..512].copy_from_slice(&[0x55, 0xaa]);
     files::write(&file, &first).unwrap();
-    fs::File::options().write(true).open(&file).unwrap().set_len(256 << 20).unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_len(64 << 20).unwrap();
     run("xz", [Path::new(level), Path::new("-c"), &file])
 }
 
@@ -144,9 +144,9 @@ fn zstd() {
 #[test]
 fn xz() {
     let work = work();
-    let bomb = xz_stream(work.path(), "-6").repeat(26);
+    let bomb = xz_stream(work.path(), "-6").repeat(104);
     refused("bomb.xz", &bomb, &["--disk-bytes", "209715200"], "more than the 209715200 bytes");
-    refused("bomb.xz", &xz_stream(work.path(), "-8").repeat(26), &[], "out of proportion");
+    refused("bomb.xz", &xz_stream(work.path(), "-8").repeat(104), &[], "out of proportion");
     refused("bomb.xz", &xz_stream(work.path(), "-9"), &[], "needs more memory than it may");
 }
 
