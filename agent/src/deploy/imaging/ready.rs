@@ -45,13 +45,13 @@ pub trait Disks {
 
 /// The planned disk in hand.
 #[derive(Debug)]
-pub struct Ready<D: Disks> {
+pub struct Ready<Held, Open> {
     /// What keeps the others read-only.
-    pub held: D::Held,
+    pub held: Held,
     /// The disk, as it was seen when it was open.
     pub disk: Disk,
     /// What it is written through.
-    pub open: D::Open,
+    pub open: Open,
     /// Whether it says itself that this job has begun on it.
     pub has_begun: bool,
 }
@@ -63,7 +63,11 @@ pub struct Ready<D: Disks> {
 ///
 /// # Errors
 /// [`ImagingError`]: what is in doubt.
-pub fn ready<D: Disks>(disks: &D, job: &ImageJob, image: &Carried) -> Result<Ready<D>, ImagingError> {
+pub fn ready<D: Disks>(
+    disks: &D,
+    job: &ImageJob,
+    image: &Carried,
+) -> Result<Ready<D::Held, D::Open>, ImagingError> {
     let before = planned(disks, job, image)?;
     disks.unused(&before.name)?;
     let held = disks.protect(&before.name)?;
