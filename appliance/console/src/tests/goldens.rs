@@ -259,14 +259,15 @@ fn what_was_named_stands_apart() {
     let member = json!({"kind": "luks", "partition": 3, "label": "", "bytes": null, "uuid": "0d5a-11"});
     let changes = json!({"erases": [member], "erase": ["luks@3:0d5a-11"], "keeps": []});
     let text = plan::render_plan(&read(but(samples::plan(), changes)));
-    let lines = text.lines().skip(3).take(4).map(|line| format!("{line}\n")).collect::<String>();
+    let below = |line: &str| format!("{}\n", line.strip_prefix("         ").unwrap_or(line));
+    let lines = text.lines().skip(3).take(4).map(below).collect::<String>();
     assert_golden(
         &lines,
         r#"
-                 ON IT NOW:
-                   PARTITION 3  LUKS  "0d5a-11"
-                 ERASED BECAUSE YOU NAMED IT:
-                   luks@3:0d5a-11
+        ON IT NOW:
+          PARTITION 3  LUKS  "0d5a-11"
+        ERASED BECAUSE YOU NAMED IT:
+          luks@3:0d5a-11
         "#,
     );
 }
