@@ -2,16 +2,17 @@
 //! both images and servers that are still off ([`Lab`]).
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pack::{Header, Parsed};
+use pack::{Block, Header, Manifest, Parsed};
 use xtask::artifacts::{self, Artifacts, RECIPES, Wish};
 use xtask::journey::{self, Sight, Wanted};
 use xtask::operator::{Event, Job, Node, Operator};
 use xtask::rack::controller::{self, Controller, IMAGES};
-use xtask::rack::disk::{self, MIB, Window};
+use xtask::rack::disk::{self, MIB, Stretch};
 use xtask::rack::firmware::Firmware;
 use xtask::rack::machine::{Bus, Disk, Nic, Reboot, Spec};
 use xtask::rack::netns::Network;
@@ -39,7 +40,7 @@ pub(crate) struct Lab {
 pub(crate) fn spec(name: &str, firmware: Firmware, number: u8, bus: Bus, data: bool) -> Spec {
     let disk = |kind: &str, gib: u64| {
         let serial = format!("{kind}-{}", name.to_uppercase());
-        Disk { serial, bytes: gib << 30, bus, speed: None, content: None }
+        Disk { serial, bytes: gib << 30, bus, speed: None, content: None, logged: false }
     };
     let mut disks = vec![disk("SYS", 8)];
     disks.extend(data.then(|| disk("DATA", 1)));
@@ -154,16 +155,21 @@ impl Lab {
     /// Compares a switched-off server's system disk with its image, byte for byte where the image has data.
     pub(crate) fn compare(&self, server: usize) {
         let name = RECIPES[server].name;
-        let windows = windows(&self.artifacts.packed(name));
+        let promised = self.promised(server);
         let disk = &self.servers[server].files().disks[0];
         let equal =
-            disk::compare(disk, &self.artifacts.raw(name), &windows).unwrap_or_else(|error| fail(&error));
+            disk::compare(disk, &self.artifacts.raw(name), &promised).unwrap_or_else(|error| fail(&error));
         say::line(&format!(
             "    {}: {} MiB on the disk are the image's, byte for byte",
             self.wanted[server].name,
             equal / MIB
         ));
         assert!(equal > 100 * MIB, "an image of {equal} bytes proves nothing");
+    }
+
+    /// The stretches of a server's system disk that its image makes a promise about.
+    pub(crate) fn promised(&self, server: usize) -> Vec<Stretch> {
+        promised(&self.artifacts.packed(RECIPES[server].name))
     }
 
     /// The end of a story that went well.
@@ -174,19 +180,33 @@ impl Lab {
     }
 }
 
-/// The windows of a disk which the image file makes a promise about.
-fn windows(image: &Path) -> Vec<Window> {
-    let bytes = std::fs::read(image).unwrap();
-    let Parsed::Whole(header) = Header::parse(&bytes).unwrap() else {
-        panic!("{} is cut off", image.display())
-    };
-    let (_, manifest) = header.signed.verify(&[header.signed.key]).unwrap();
-    let size = manifest.disk_bytes();
-    let window = |chunk: &pack::Chunk| Window {
-        offset: chunk.disk_offset(),
-        length: MIB.min(size - chunk.disk_offset()),
-    };
-    manifest.chunks().iter().map(window).collect()
+/// The stretches of a disk which the image file makes a promise about.
+fn promised(image: &Path) -> Vec<Stretch> {
+    let manifest = manifest(image);
+    let stretches = manifest.chunks().iter().flat_map(|chunk| {
+        let used = chunk.map.runs(chunk.bytes).filter(|(block, _)| *block != Block::Free);
+        used.map(|(_, run)| Stretch {
+            offset: chunk.disk_offset() + run.start as u64,
+            length: run.len() as u64,
+        })
+    });
+    stretches.collect()
+}
+
+/// What an image file says of itself.
+pub(crate) fn manifest(image: &Path) -> Manifest {
+    let mut file = File::open(image).unwrap();
+    let mut head = Vec::new();
+    loop {
+        match Header::parse(&head).unwrap() {
+            Parsed::Whole(header) => return header.signed.verify(&[header.signed.key]).unwrap().1,
+            Parsed::Needs(bytes) => {
+                let more = bytes - head.len();
+                let read = file.by_ref().take(more as u64).read_to_end(&mut head).unwrap();
+                assert_eq!(read, more, "{} is cut off", image.display());
+            }
+        }
+    }
 }
 
 /// Everything a rack needs: looked at once for all stories, not once for each.

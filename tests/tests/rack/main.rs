@@ -14,3 +14,4 @@ mod rogue;
 mod shell;
 mod walking_skeleton;
 mod ways_in;
+mod write_log;

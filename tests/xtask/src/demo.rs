@@ -75,6 +75,7 @@ fn specs() -> [Spec; 2] {
         bus: Bus::Virtio,
         speed: None,
         content: None,
+        logged: false,
     };
     let nic = |mac: &str| Nic { mac: mac.to_owned(), network: Network::Provision };
     [

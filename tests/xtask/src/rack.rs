@@ -17,6 +17,7 @@ pub mod process;
 pub mod qmp;
 pub mod serial;
 pub mod server;
+pub mod write_log;
 
 use std::fs;
 use std::io;

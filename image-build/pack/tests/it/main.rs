@@ -9,6 +9,7 @@
 
 mod bench;
 mod btrfs;
+mod containers;
 mod disk;
 mod exfat;
 mod ext;

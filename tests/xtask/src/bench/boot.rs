@@ -101,6 +101,7 @@ fn spec(firmware: Firmware, number: usize) -> Spec {
         bus: Bus::Virtio,
         speed: None,
         content: None,
+        logged: false,
     };
     let nic = Nic { mac: format!("52:54:00:77:02:{number:02x}"), network: Network::Provision };
     Spec {

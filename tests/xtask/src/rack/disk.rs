@@ -23,7 +23,7 @@ pub enum DiskError {
     },
     /// They are not the same.
     #[error(
-        "{} differs from {} in {count} of {compared} windows of 1 MiB, first at byte {first}",
+        "{} differs from {} in {count} of {compared} stretches, first at byte {first}",
         disk.display(), image.display()
     )]
     Differs {
@@ -33,9 +33,9 @@ pub enum DiskError {
         image: PathBuf,
         /// Offset of the first byte which differs.
         first: u64,
-        /// Windows that differ.
+        /// Stretches that differ.
         count: u64,
-        /// Windows looked at.
+        /// Stretches looked at.
         compared: u64,
     },
     /// The disk is smaller than what should be on it.
@@ -68,48 +68,39 @@ pub fn allocated(path: &Path) -> Result<u64, DiskError> {
     Ok(fs::metadata(path).map_err(io)?.blocks() * 512)
 }
 
-/// One window of a disk that an image says something about, in bytes.
+/// A stretch of a disk that an image says something about, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Window {
+pub struct Stretch {
     /// Offset on the disk.
     pub offset: u64,
-    /// Length; the last window of a disk may be short.
+    /// Length.
     pub length: u64,
 }
 
-/// Cuts a disk of `size` bytes into windows of 1 MiB, leaving out the windows whose numbers are `free`
-/// (the image makes no promise about them).
-#[must_use]
-pub fn windows(size: u64, free: &[u64]) -> Vec<Window> {
-    let count = size.div_ceil(MIB);
-    let wanted = (0..count).filter(|number| !free.contains(number));
-    wanted.map(|number| Window { offset: number * MIB, length: MIB.min(size - number * MIB) }).collect()
-}
-
-/// Compares `disk` with `image` byte for byte inside `windows`. Returns how many bytes are equal.
+/// Compares `disk` with `image` byte for byte inside `stretches`. Returns how many bytes are equal.
 ///
 /// # Errors
 /// The first difference and how many windows have one; or a file can't be read.
-pub fn compare(disk: &Path, image: &Path, windows: &[Window]) -> Result<u64, DiskError> {
+pub fn compare(disk: &Path, image: &Path, stretches: &[Stretch]) -> Result<u64, DiskError> {
     let on_disk = Reader::open(disk)?;
     let wanted = Reader::open(image)?;
-    let need = windows.iter().map(|window| window.offset + window.length).max().unwrap_or(0);
+    let need = stretches.iter().map(|stretch| stretch.offset + stretch.length).max().unwrap_or(0);
     if on_disk.size < need {
         return Err(DiskError::Short { disk: disk.to_path_buf(), have: on_disk.size, need });
     }
     let (mut first, mut count, mut bytes) = (None, 0, 0);
-    for window in windows {
-        let (have, want) = (on_disk.read(*window)?, wanted.read(*window)?);
+    for stretch in stretches {
+        let (have, want) = (on_disk.read(*stretch)?, wanted.read(*stretch)?);
         if have == want {
-            bytes += window.length;
+            bytes += stretch.length;
             continue;
         }
         count += 1;
         let at = have.iter().zip(&want).take_while(|(one, other)| one == other).count();
-        first.get_or_insert(window.offset.saturating_add(u64::try_from(at).unwrap_or(u64::MAX)));
+        first.get_or_insert(stretch.offset.saturating_add(u64::try_from(at).unwrap_or(u64::MAX)));
     }
     let Some(first) = first else { return Ok(bytes) };
-    let compared = u64::try_from(windows.len()).unwrap_or(u64::MAX);
+    let compared = u64::try_from(stretches.len()).unwrap_or(u64::MAX);
     Err(DiskError::Differs { disk: disk.to_path_buf(), image: image.to_path_buf(), first, count, compared })
 }
 
@@ -128,12 +119,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The window's bytes; past the end of the file it reads as zeros (a raw image may end early).
-    fn read(&self, window: Window) -> Result<Vec<u8>, DiskError> {
+    fn read(&self, stretch: Stretch) -> Result<Vec<u8>, DiskError> {
         let io = |source| DiskError::Io { path: self.path.to_path_buf(), source };
-        let length = usize::try_from(window.length).map_err(|_| io(io::ErrorKind::OutOfMemory.into()))?;
+        let length = usize::try_from(stretch.length).map_err(|_| io(io::ErrorKind::OutOfMemory.into()))?;
         let mut bytes = Vec::with_capacity(length);
-        let from = At { file: &self.file, offset: window.offset };
-        from.take(window.length).read_to_end(&mut bytes).map_err(io)?;
+        let from = At { file: &self.file, offset: stretch.offset };
+        from.take(stretch.length).read_to_end(&mut bytes).map_err(io)?;
         bytes.resize(length, 0);
         Ok(bytes)
     }
@@ -168,8 +159,8 @@ pub struct Armed {
 /// The file can't be read.
 pub fn armed(path: &Path) -> Result<Armed, DiskError> {
     let reader = Reader::open(path)?;
-    let head = reader.read(Window { offset: 0, length: 1024 })?;
-    let tail = reader.read(Window { offset: reader.size.saturating_sub(512), length: 512 })?;
+    let head = reader.read(Stretch { offset: 0, length: 1024 })?;
+    let tail = reader.read(Stretch { offset: reader.size.saturating_sub(512), length: 512 })?;
     Ok(Armed {
         boot_sector: head.get(510..512) == Some([0x55, 0xaa].as_slice()),
         partition_table: head.get(512..520) == Some(b"EFI PART".as_slice()) || tail.starts_with(b"EFI PART"),
@@ -181,18 +172,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn differences_are_found_and_free_windows_are_not_looked_at() {
+    fn differences_are_found_and_what_is_free_is_not_looked_at() {
         let dir = tempfile::tempdir().unwrap();
         let (disk, image) = (dir.path().join("disk"), dir.path().join("image"));
         create(&disk, 4 * MIB).unwrap();
         create(&image, 3 * MIB - 512).unwrap();
-        let all = windows(3 * MIB - 512, &[]);
-        assert_eq!(all.last(), Some(&Window { offset: 2 * MIB, length: MIB - 512 }));
+        let stretch = |offset, length| Stretch { offset, length };
+        let all = [stretch(0, MIB), stretch(MIB, MIB), stretch(2 * MIB, MIB - 512)];
         assert_eq!(compare(&disk, &image, &all).unwrap(), 3 * MIB - 512);
         File::options().write(true).open(&disk).unwrap().write_at(b"x", MIB + 7).unwrap();
         let error = compare(&disk, &image, &all).unwrap_err();
         assert!(matches!(error, DiskError::Differs { first, count: 1, compared: 3, .. } if first == MIB + 7));
-        compare(&disk, &image, &windows(3 * MIB - 512, &[1])).unwrap();
+        compare(&disk, &image, &[stretch(0, MIB + 7), stretch(MIB + 8, 512)]).unwrap();
     }
 
     #[test]
@@ -201,7 +192,10 @@ mod tests {
         let (disk, image) = (dir.path().join("disk"), dir.path().join("image"));
         create(&disk, MIB).unwrap();
         create(&image, 2 * MIB).unwrap();
-        assert!(matches!(compare(&disk, &image, &windows(2 * MIB, &[])), Err(DiskError::Short { .. })));
+        assert!(matches!(
+            compare(&disk, &image, &[Stretch { offset: MIB, length: MIB }]),
+            Err(DiskError::Short { .. })
+        ));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub struct Disk {
     pub speed: Option<u64>,
     /// A file whose content it has whenever the server is switched on: what is written to it is lost with the power.
     pub content: Option<PathBuf>,
+    /// Whether every write to it is written down, beside the disk, since the server was last switched on.
+    pub logged: bool,
 }
 
 /// One network card of a server.
@@ -212,7 +214,11 @@ fn disk_words(words: &mut Words, number: usize, disk: &Disk, path: &Path) {
     // What is written to a disk with a content goes to a file without a name that ends with QEMU.
     let lost = if disk.content.is_some() { ",snapshot=on" } else { "" };
     let limit = disk.speed.map(|speed| format!(",throttling.bps-total={speed}")).unwrap_or_default();
-    words.pair("-drive", &(drive + lost + &limit));
+    if disk.logged {
+        logged_words(words, number, path);
+    } else {
+        words.pair("-drive", &(drive + lost + &limit));
+    }
     let (device, serial, index) = (format!("drive=disk{number}"), &disk.serial, number + 1);
     let device = match disk.bus {
         Bus::Virtio => format!("virtio-blk-pci,{device}"),
@@ -220,6 +226,20 @@ fn disk_words(words: &mut Words, number: usize, disk: &Disk, path: &Path) {
         Bus::Nvme => format!("nvme,{device}"),
     };
     words.pair("-device", &format!("{device},serial={serial},bootindex={index}"));
+}
+
+/// Where the writes to a disk are written down.
+pub fn log_of(disk: &Path) -> PathBuf {
+    disk.with_extension("log")
+}
+
+fn logged_words(words: &mut Words, number: usize, path: &Path) {
+    let file =
+        |name: &str, path: &Path| format!("driver=file,node-name={name}{number},filename={}", path.display());
+    words.pair("-blockdev", &(file("file", path) + ",discard=unmap"));
+    words.pair("-blockdev", &file("log", &log_of(path)));
+    let log = format!("driver=blklogwrites,file=file{number},log=log{number},log-sector-size=512");
+    words.pair("-blockdev", &format!("{log},node-name=disk{number}"));
 }
 
 struct Words(Vec<OsString>);
@@ -242,6 +262,7 @@ mod tests {
             bus,
             speed: None,
             content: None,
+            logged: false,
         };
         let spec = Spec {
             name: "n1".into(),

@@ -36,6 +36,14 @@ pub enum ServerError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The log of what is written to a disk could not be made.
+    #[error("making the write log of disk {name}")]
+    Log {
+        /// The disk's serial number.
+        name: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// QEMU could not be started.
     #[error("switching on server {name}")]
     Start {
@@ -170,6 +178,10 @@ impl Server {
         for socket in [&self.files.qmp, &self.files.console, &self.files.shell] {
             // Left by the last power cycle; QEMU would not bind over it.
             let _ = fs::remove_file(socket);
+        }
+        for (disk, path) in self.spec.disks.iter().zip(&self.files.disks).filter(|(disk, _)| disk.logged) {
+            let made = fs::File::create(machine::log_of(path)).map(drop);
+            made.map_err(|source| ServerError::Log { name: disk.serial.clone(), source })?;
         }
         let started = Process::start(&argv, &self.files.qemu_log, self.lifetime)
             .map_err(|source| ServerError::Start { name: self.spec.name.clone(), source })?;

@@ -1,0 +1,225 @@
+//! A power cut at every write of a whole deployment, in the only way that there are enough of: what the disk was told is
+//! written down, and every state that a drive could have kept of it is looked at.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use xtask::rack::disk::{self, MIB, Stretch};
+use xtask::rack::firmware::Firmware;
+use xtask::rack::machine::{Bus, Reboot, log_of};
+use xtask::rack::write_log::{Entry, SECTOR, WriteLog};
+use xtask::say;
+
+use crate::lab::{Lab, fail, spec};
+
+/// The bar.
+const CUTS: usize = 1000;
+/// Where an agent keeps the node's seed.
+const SEED: std::ops::Range<u64> = 66 * MIB..67 * MIB;
+const SECTORS: usize = (MIB / SECTOR) as usize;
+
+#[test]
+fn no_power_cut_at_any_write_leaves_a_half_written_disk_that_boots() {
+    let mut wanted = spec("n5", Firmware::Bios, 5, Bus::Virtio, false);
+    wanted.disks[0].logged = true;
+    let Some(mut lab) = Lab::up(vec![wanted]) else { return };
+    let disk = lab.servers[0].files().disks[0].clone();
+    let before = disk.with_extension("before");
+    old_system(&disk);
+    File::options().write(true).create_new(true).open(&before).unwrap().set_len(8 << 30).unwrap();
+    old_system(&before);
+    lab.start(0, Reboot::Off);
+    lab.until("verified", |node| node.state == "booting");
+    lab.servers[0].wait_off(Duration::from_secs(120)).unwrap_or_else(|error| fail(&error));
+    lab.compare(0);
+    let log = WriteLog::open(&log_of(&disk)).unwrap();
+    let replay = Replay::new(&log, &before, &disk, lab.promised(0));
+    let told = replay.run();
+    say::line(&format!(
+        "    {} states after {} cuts: {} of the disk before, {} that do not boot, {} of the whole image; {} flushes; \
+         at most {} MiB of {} MiB would be fetched again",
+        told.old + told.none + told.whole,
+        told.cuts,
+        told.old,
+        told.none,
+        told.whole,
+        told.flushes,
+        told.lost_most / MIB,
+        told.written / MIB,
+    ));
+    assert!(told.cuts >= CUTS, "{told:?}");
+    assert!(told.old > 0 && told.none > 0 && told.whole > 0, "{told:?}");
+    assert!(told.lost_most * 3 < told.written, "one cut takes more than a third of the work: {told:?}");
+    std::fs::remove_file(log_of(&disk)).unwrap();
+    std::fs::remove_file(before).unwrap();
+    lab.passed();
+}
+
+/// What another system may have left: boot code without partitions, data, and something in the last MiB.
+fn old_system(disk: &Path) {
+    let file = File::options().write(true).open(disk).unwrap();
+    let bytes = file.metadata().unwrap().len();
+    let mut boot = vec![0x5a; SECTORS * 512];
+    boot[440..510].fill(0);
+    boot[510..512].copy_from_slice(&[0x55, 0xaa]);
+    for (at, what) in [(0, &boot), (300 * MIB, &vec![0xa5; SECTORS * 512]), (bytes - MIB, &boot)] {
+        file.write_all_at(what, at).unwrap();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    cuts: usize,
+    flushes: usize,
+    old: usize,
+    none: usize,
+    whole: usize,
+    /// Bytes of the image written, and the most of them that one cut takes.
+    written: u64,
+    lost_most: u64,
+}
+
+/// The disk as it surely is after what has been flushed, and what was told since.
+struct Replay<'a> {
+    log: &'a WriteLog,
+    /// The disk as it becomes.
+    durable: File,
+    /// The disk before and the finished one: first MiB of each.
+    old_head: Vec<u8>,
+    new_head: Vec<u8>,
+    disk: &'a Path,
+    before: &'a Path,
+    promised: Vec<Stretch>,
+    bytes: u64,
+    dice: u64,
+    scratch: File,
+}
+
+impl<'a> Replay<'a> {
+    fn new(log: &'a WriteLog, before: &'a Path, disk: &'a Path, promised: Vec<Stretch>) -> Replay<'a> {
+        let head = |path: &Path| {
+            let mut head = vec![0; SECTORS * 512];
+            File::open(path).unwrap().read_exact_at(&mut head, 0).unwrap();
+            head
+        };
+        let durable = File::options().read(true).write(true).open(before).unwrap();
+        let bytes = durable.metadata().unwrap().len();
+        let (old_head, new_head) = (head(before), head(disk));
+        let path = before.with_extension("scratch");
+        let scratch = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
+        let dice = 0x9e37_79b9_7f4a_7c15;
+        Replay {
+            log,
+            durable,
+            old_head,
+            new_head,
+            disk,
+            before,
+            promised,
+            bytes,
+            dice: 0x9e37_79b9_7f4a_7c15,
+        }
+    }
+
+    fn run(mut self) -> Told {
+        let mut told = Told::default();
+        let mut pending: Vec<&Entry> = Vec::new();
+        let mut touched = false;
+        for entry in self.log.entries() {
+            if *entry == Entry::Flush {
+                for entry in pending.drain(..) {
+                    self.log.apply(entry, &self.durable, |_| true).unwrap();
+                }
+                told.flushes += 1;
+                continue;
+            }
+            pending.push(entry);
+            let content = self.content(entry);
+            touched |= content > 0 || matches!(entry, Entry::Discard { .. });
+            told.written += content;
+            told.lost_most = told.lost_most.max(pending.iter().map(|entry| self.content(entry)).sum());
+            told.cuts += 1;
+            // The tables are few writes: more of what can become of them is looked at.
+            let times = if pending.iter().any(|entry| range(entry).0 < MIB) { 20 } else { 1 };
+            for _ in 0..times {
+                self.cut(&pending, touched, &mut told);
+            }
+        }
+        assert!(pending.is_empty(), "the last writes were never flushed");
+        told
+    }
+
+    /// Bytes of the image in an entry: not the seed's, not what makes the disk unbootable, not what is given up.
+    fn content(&self, entry: &Entry) -> u64 {
+        let (at, bytes) = range(entry);
+        let is_seed = SEED.contains(&at) && at + bytes <= SEED.end;
+        let is_end = at < MIB || at + bytes > self.bytes - MIB;
+        let is_write = matches!(entry, Entry::Write { .. });
+        if is_write && !is_seed && !is_end { bytes } else { 0 }
+    }
+
+    /// One of the states that a cut here can leave.
+    fn cut(&mut self, pending: &[&Entry], touched: bool, told: &mut Told) {
+        let kept: Vec<u64> = pending.iter().map(|_| self.roll()).collect();
+        let mut head = vec![0; SECTORS * 512];
+        self.durable.read_exact_at(&mut head, 0).unwrap();
+        for (entry, dice) in pending.iter().zip(&kept).filter(|(entry, _)| range(entry).0 < MIB) {
+            self.overlay(entry, *dice, &mut head);
+        }
+        let sectors = || head.chunks(512).zip(self.old_head.chunks(512).zip(self.new_head.chunks(512)));
+        let is_set = |sector: &[u8]| sector.iter().any(|byte| *byte != 0);
+        if sectors().any(|(is, (old, new))| is_set(is) && is == new && is != old) {
+            told.whole += 1;
+            self.assert_whole(pending, &kept);
+        } else if sectors().any(|(is, _)| is_set(is)) {
+            told.old += 1;
+            assert!(!touched, "the old system may still boot, and something of the image is on its disk");
+        } else {
+            told.none += 1;
+        }
+    }
+
+    /// Everything but the first MiB is the image's: that much must be there before anything boots.
+    fn assert_whole(&self, pending: &[&Entry], kept: &[u64]) {
+        let held = pending.iter().map(|entry| range(entry)).collect::<Vec<_>>();
+        let is_sure = |stretch: &&Stretch| {
+            held.iter()
+                .all(|(at, bytes)| stretch.offset + stretch.length <= *at || at + bytes <= stretch.offset)
+        };
+        let after = |stretch: &&Stretch| stretch.offset >= MIB;
+        let sure: Vec<Stretch> = self.promised.iter().filter(after).filter(is_sure).copied().collect();
+        let unsure = self.promised.iter().filter(after).filter(|stretch| !is_sure(stretch)).count();
+        assert_eq!(unsure, 0, "{} writes beside the first MiB are not durable: {kept:?}", pending.len());
+        disk::compare(self.before, self.disk, &sure).unwrap_or_else(|error| fail(&error));
+    }
+
+    fn overlay(&self, entry: &Entry, dice: u64, head: &mut [u8]) {
+        self.scratch.set_len(0).unwrap();
+        self.scratch.write_all_at(head, 0).unwrap();
+        // All, nothing, or any of its sectors.
+        let keeps = |sector: u64| match dice % 4 {
+            0 => true,
+            1 => false,
+            _ => (dice.rotate_left((sector % 64) as u32) ^ sector.wrapping_mul(dice | 1)) & 8 == 0,
+        };
+        self.log.apply(entry, &self.scratch, keeps).unwrap();
+        self.scratch.read_exact_at(head, 0).unwrap();
+    }
+
+    /// xorshift64: the same dice in every run.
+    fn roll(&mut self) -> u64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice
+    }
+}
+
+fn range(entry: &Entry) -> (u64, u64) {
+    match *entry {
+        Entry::Write { at, bytes, .. } | Entry::Discard { at, bytes } => (at, bytes),
+        Entry::Flush => (u64::MAX, 0),
+    }
+}
