@@ -119,7 +119,8 @@ impl<'a> Replay<'a> {
             before,
             promised,
             bytes,
-            dice: 0x9e37_79b9_7f4a_7c15,
+            dice,
+            scratch,
         }
     }
 
