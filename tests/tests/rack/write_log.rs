@@ -110,18 +110,7 @@ impl<'a> Replay<'a> {
         let path = before.with_extension("scratch");
         let scratch = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
         let dice = 0x9e37_79b9_7f4a_7c15;
-        Replay {
-            log,
-            durable,
-            old_head,
-            new_head,
-            disk,
-            before,
-            promised,
-            bytes,
-            dice,
-            scratch,
-        }
+        Replay { log, durable, old_head, new_head, disk, before, promised, bytes, dice, scratch }
     }
 
     fn run(mut self) -> Told {

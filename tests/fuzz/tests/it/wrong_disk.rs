@@ -1,6 +1,5 @@
 //! A hundred thousand servers whose disks are reordered, swapped, changed and named alike, between the plan and the first
 //! write: what is written is the disk that the plan saw, or none.
-#![cfg(feature = "everything")]
 
 use fuzz::{Reached, Target};
 
