@@ -133,7 +133,7 @@ fn a_boot_region_that_makes_no_sense_is_not_believed() {
         (&[(92, &[0; 4])], "makes no sense"),
         (&[(92, &[0xff; 4])], "makes no sense"),
         (&[(92, &[0xf5, 0xff, 0xff, 0xff])], "do not fit"),
-        (&[(72, &[0xff; 8])], "longer than the volume"),
+        (&[(72, &[0xff; 8])], "longer than its volume"),
         (&[(72, &[0; 8])], "do not fit"),
         (&[(80, &[0; 4])], "do not fit"),
         (&[(80, &[0xff; 4])], "do not fit"),

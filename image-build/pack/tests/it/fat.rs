@@ -145,7 +145,7 @@ fn a_boot_sector_that_makes_no_sense_is_not_believed() {
     }
     let doubtful: [(&[Patch<'_>], &str); 5] = [
         (&[(22, &[1, 0])], "shorter than its clusters"),
-        (&[(19, &[0, 0]), (32, &[0xff; 4])], "longer than the volume"),
+        (&[(19, &[0, 0]), (32, &[0xff; 4])], "longer than its volume"),
         (&[(19, &[20, 0])], "no clusters"),
         (&[(54, b"FAT12   ")], "another FAT"),
         (&[(13, &[1]), (19, &[0, 0]), (32, &[0, 0x3f, 1, 0])], "more clusters than"),

@@ -173,7 +173,7 @@ fn a_boot_sector_that_makes_no_sense_is_not_believed() {
     }
     let senseless = Some("boot sector makes no sense");
     let outside = Some("lies outside");
-    let longer = Some("longer than the volume");
+    let longer = Some("longer than its volume");
     let doubtful: [(usize, &[u8], Option<&str>); 16] = [
         (11, &[0, 0], senseless),
         (11, &[0, 1], senseless),

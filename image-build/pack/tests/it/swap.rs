@@ -55,7 +55,7 @@ fn a_hibernated_system_is_whole() {
         std::fs::write(image.path(), &raw).unwrap();
         assert_eq!(image.blkid("TYPE"), "swsuspend", "{magic:?}");
         let volume = read(&raw);
-        assert_eq!([volume.kind, &volume.uuid], ["swap", &uuid]);
+        assert_eq!([volume.kind, &volume.uuid], ["swsuspend", &uuid]);
         assert_eq!(volume.why_whole.unwrap(), "it holds a hibernated system");
         assert_eq!(volume.used, Extents::all(BYTES));
     }

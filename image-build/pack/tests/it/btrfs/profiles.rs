@@ -144,7 +144,7 @@ fn a_volume_longer_than_its_file_system() {
     assert_eq!(image.map(), before);
     let file = File::options().write(true).open(&image.path).unwrap();
     file.set_len(159 * MIB).unwrap();
-    assert!(image.refusal().starts_with("it is cut short"));
+    assert!(image.refusal().starts_with("it is longer than its volume"));
 }
 
 /// Those two names as blkid has them.

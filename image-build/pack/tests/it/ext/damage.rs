@@ -54,12 +54,12 @@ fn a_superblock_that_lies_is_not_believed() {
     let lies: &[(&str, &[Patch], &str)] = &[
         ("block size huge", &[(0x18, &[7])], "block size"),
         ("block size endless", &[(0x18, &[0xFF; 4])], "block size"),
-        ("blocks of 64 KiB", &[(0x18, &[6])], "more than the volume"),
+        ("blocks of 64 KiB", &[(0x18, &[6])], "longer than its volume"),
         ("no blocks", &[(0x4, &[0; 4])], "first block"),
-        ("2^32-1 blocks", &[(0x4, &[0xFF; 4])], "more than the volume"),
-        ("2^64-1 blocks", &[(0x4, &[0xFF; 4]), (0x150, &[0xFF; 4])], "more than the volume"),
-        ("2^54 blocks", &[(0x150, &[0, 0, 0x40, 0])], "more than the volume"),
-        ("one block more than there are", &[(0x4, &[1, 0x10])], "more than the volume"),
+        ("2^32-1 blocks", &[(0x4, &[0xFF; 4])], "longer than its volume"),
+        ("2^64-1 blocks", &[(0x4, &[0xFF; 4]), (0x150, &[0xFF; 4])], "longer than its volume"),
+        ("2^54 blocks", &[(0x150, &[0, 0, 0x40, 0])], "longer than its volume"),
+        ("one block more than there are", &[(0x4, &[1, 0x10])], "longer than its volume"),
         ("no blocks in a group", &[(0x20, &[0; 4])], "blocks in a group"),
         ("one block in a group", &[(0x20, &[1, 0])], "blocks in a group"),
         ("2^32-1 blocks in a group", &[(0x20, &[0xFF; 4])], "blocks in a group"),
@@ -88,7 +88,7 @@ fn a_superblock_that_lies_is_not_believed() {
         ("clusters of 2^32 blocks", &[(0x65, &[2]), (0x1C, &[32])], "cluster"),
         ("one cluster in a group", &[(0x65, &[2]), (0x1C, &[8])], "blocks in a group"),
         ("checksums that it has not", &[(0x65, &[4])], "checksum"),
-        ("compression", &[(0x60, &[0xC3])], "incompat 0x1,"),
+        ("compression", &[(0x60, &[0xC3])], "incompat 0x1"),
         ("incompatible with all", &[(0x60, &[0xC2, 2, 0, 0x80])], "incompat 0x80000000"),
         ("snapshots", &[(0x64, &[0xEB])], "ro_compat 0x80"),
         ("revision 2", &[(0x4C, &[2])], "revision"),
@@ -177,7 +177,7 @@ fn a_checksum_that_is_wrong_is_seen() {
 fn what_is_cut_off_is_whole_or_another_kind() {
     let good = plain();
     for length in [1024 + 1024, 2048 + 1, 4096, 100_000, good.len() - 1] {
-        is_whole(&good[..length].to_vec(), "more than the volume");
+        is_whole(&good[..length].to_vec(), "longer than its volume");
     }
     for length in [0, 1, 511, 1024, 1080, 2047] {
         let volume = read(&good[..length].to_vec());
