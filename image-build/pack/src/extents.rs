@@ -112,6 +112,13 @@ impl Extents {
         inside.map(move |kept| kept.start.max(window.start)..kept.end.min(window.end))
     }
 
+    /// Whether all of a range is in the set.
+    #[must_use]
+    pub fn contains(&self, range: Range<u64>) -> bool {
+        let bytes = range.end.saturating_sub(range.start);
+        self.within(range).map(|part| part.end - part.start).sum::<u64>() == bytes
+    }
+
     /// How many bytes are in the set.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -169,6 +176,9 @@ mod tests {
                 prop_assert_eq!(window, model.range(40..90).copied().collect::<Vec<_>>());
             }
             prop_assert_eq!(extents.bytes(), model.len() as u64);
+            for range in [40..90, 60..62, 7..7] {
+                prop_assert_eq!(extents.contains(range.clone()), range.clone().all(|n| model.contains(&n)));
+            }
         }
     }
 

@@ -23,6 +23,7 @@
 mod builder;
 mod capture;
 mod check;
+mod checksum;
 mod chunk;
 mod codec;
 mod digest;
@@ -36,6 +37,7 @@ mod layout;
 mod manifest;
 mod map;
 pub mod merkle;
+mod names;
 mod record;
 mod sign;
 pub mod source;

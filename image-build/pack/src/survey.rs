@@ -115,7 +115,7 @@ pub fn survey(source: &dyn Source, sector_bytes: u32) -> io::Result<Survey> {
         Err(NoTable::Io(error)) => Err(error),
         Err(why @ (NoTable::SectorBytes { .. } | NoTable::Senseless(_))) => {
             let why = why.to_string();
-            Ok(bare(source, sector_bytes, raw(source.bytes(), Some(why.clone())), Some(why)))
+            Ok(bare(source, sector_bytes, Volume::raw(source.bytes(), Some(why.clone())), Some(why)))
         }
     }
 }
@@ -153,7 +153,7 @@ fn partitioned(source: &dyn Source, table: Table) -> io::Result<Survey> {
 
 fn look(source: &dyn Source, partition: &Partition) -> io::Result<Volume> {
     if OPAQUE.contains(&partition.kind.as_str()) {
-        return Ok(raw(partition.bytes, None));
+        return Ok(Volume::raw(partition.bytes, None));
     }
     let part = Part::new(source, partition.offset, partition.bytes).ok_or(io::ErrorKind::UnexpectedEof)?;
     volume::read(&part)
@@ -165,9 +165,4 @@ fn is_seed(partition: &Partition) -> bool {
 
 fn edges(bytes: u64) -> Extents {
     [0..EDGE.min(bytes), bytes.saturating_sub(EDGE)..bytes].into_iter().collect()
-}
-
-fn raw(bytes: u64, why_whole: Option<String>) -> Volume {
-    let used = Extents::all(bytes);
-    Volume { kind: "raw", uuid: String::new(), label: String::new(), used, why_whole, inside: Vec::new() }
 }

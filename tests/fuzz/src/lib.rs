@@ -53,6 +53,8 @@ mod target;
 mod terminal;
 mod trace;
 mod transfer;
+#[cfg(feature = "volumes")]
+mod volume;
 
 pub use mutation::Mutations;
 pub use target::{Reached, Target, targets};

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "volumes")]
+use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
@@ -58,10 +60,7 @@ macro_rules! targets {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    #[cfg(feature = "everything")]
-    return BOOT.iter().chain(OTHERS);
-    #[cfg(not(feature = "everything"))]
-    BOOT.iter()
+    [BOOT, VOLUMES, OTHERS].into_iter().flatten()
 }
 
 /// Network boot, before anybody is known.
@@ -75,6 +74,24 @@ const BOOT: &[Target] = targets! {
     "boot-script": script::run, script::seeds;
     "trace-diagnose": trace::run, trace::seeds;
 };
+
+/// What is on a disk that an image is made of.
+#[cfg(feature = "volumes")]
+const VOLUMES: &[Target] = targets! {
+    "volume-ext": volume::ext, volume::ext_seeds;
+    "volume-xfs": volume::xfs, volume::xfs_seeds;
+    "volume-btrfs": volume::btrfs, volume::btrfs_seeds;
+    "volume-fat": volume::fat, volume::fat_seeds;
+    "volume-exfat": volume::exfat, volume::exfat_seeds;
+    "volume-ntfs": volume::ntfs, volume::ntfs_seeds;
+    "volume-swap": volume::swap, volume::swap_seeds;
+    "volume-lvm": volume::lvm, volume::lvm_seeds;
+    "volume-md": volume::md, volume::md_seeds;
+    "partition-table": volume::partitions, volume::partitions_seeds;
+    "disk-file": volume::qcow2, volume::qcow2_seeds;
+};
+#[cfg(not(feature = "volumes"))]
+const VOLUMES: &[Target] = &[];
 
 /// Everything else.
 #[cfg(feature = "everything")]
@@ -127,3 +144,5 @@ const OTHERS: &[Target] = targets! {
     "program-file": recipe::program, recipe::program_seeds;
     "package-lists": recipe::packages, recipe::packages_seeds;
 };
+#[cfg(not(feature = "everything"))]
+const OTHERS: &[Target] = &[];

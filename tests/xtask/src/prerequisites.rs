@@ -36,6 +36,30 @@ pub const BENCH_DHCP: &[&str] = &["dnsmasq-base", "ethtool", "iproute2", "kea-ad
 /// The programs that tests without QEMU ask our listeners with, and make networks of their own with.
 const CLIENTS: &[&str] = &["atftp", "curl", "iproute2", "tftp-hpa", "util-linux"];
 
+/// What makes, checks, mounts and maps the disks that the tests of images work with; `partclone` is the oracle of allocation maps.
+const DISKS: &[&str] = &[
+    "btrfs-progs",
+    "coreutils",
+    "cryptsetup-bin",
+    "dosfstools",
+    "e2fsprogs",
+    "exfat-fuse",
+    "exfatprogs",
+    "fdisk",
+    "gdisk",
+    "lvm2",
+    "mount",
+    "mtools",
+    "ntfs-3g",
+    "partclone",
+    "python3-minimal",
+    "qemu-utils",
+    "util-linux",
+    "xfsprogs",
+    "xz-utils",
+    "zstd",
+];
+
 /// The oldest QEMU that will do: earlier ones translate guests with several processors wrongly or slowly.
 const QEMU_MAJOR: u32 = 10;
 /// The suite that has such a QEMU for Debian 12.
@@ -102,7 +126,7 @@ pub fn for_building() -> Result<(), PrerequisiteError> {
 /// # Errors
 /// Something is missing and can't be installed.
 pub fn for_tests() -> Result<(), PrerequisiteError> {
-    install(&[BUILD, CLIENTS].concat())
+    install(&[BUILD, CLIENTS, DISKS].concat())
 }
 
 /// Installs what building, tests and the rack need.
@@ -110,7 +134,7 @@ pub fn for_tests() -> Result<(), PrerequisiteError> {
 /// # Errors
 /// Something is missing and can't be installed.
 pub fn ensure() -> Result<(), PrerequisiteError> {
-    let wanted: Vec<&str> = [BUILD, CLIENTS, PEERS, RACK].concat();
+    let wanted: Vec<&str> = [BUILD, CLIENTS, DISKS, PEERS, RACK].concat();
     install(&wanted)?;
     match installed_version("qemu-system-x86")? {
         Some(version) if major(&version).is_some_and(|major| major >= QEMU_MAJOR) => Ok(()),

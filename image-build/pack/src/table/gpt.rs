@@ -3,7 +3,9 @@
 use std::io;
 
 use super::{Kind, NoTable, Partition, Table, check, mbr};
-use crate::field::{array, crc32, guid, le32, le64};
+use crate::checksum::crc32;
+use crate::field::{array, le32, le64};
+use crate::names::guid;
 use crate::{Extents, Source};
 
 const SIGNATURE: &[u8; 8] = b"EFI PART";

@@ -3,7 +3,8 @@
 use super::gpt::{self, Header};
 use super::{Kind, NoTable, Table, mbr};
 use crate::Source;
-use crate::field::{crc32, le32, put};
+use crate::checksum::crc32;
+use crate::field::{le32, put};
 
 /// What an image's table becomes on another disk. Pure: nothing is written.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,13 +12,13 @@ use self::allocation::Allocation;
 use self::chunk::Chunks;
 use self::superblock::Superblock;
 use self::tree::{EXTENT_TREE, Forest, Root};
-use super::{Unread, Volume};
-use crate::{Extents, Source};
+use super::fields::Fields;
+use super::{Name, REPLAY, Unread, Volume, doubtful, longer, unknown};
+use crate::{Extents, Source, field, names};
 
 mod allocation;
 mod checksum;
 mod chunk;
-mod field;
 mod node;
 mod superblock;
 mod tree;
@@ -27,7 +27,14 @@ mod tree;
 const RESERVED: u64 = 1 << 20;
 
 pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
-    let superblock = Superblock::read(source)?;
+    let block = Superblock::find(source)?;
+    let label = names::label(block.get(0x12b..0x22b).unwrap_or_default());
+    let name = Name { kind: "btrfs", uuid: names::uuid_or_none(field::array(&block, 0x20)), label };
+    name.with(used(source, &block), source)
+}
+
+fn used(source: &dyn Source, block: &[u8]) -> Result<Extents, Unread> {
+    let superblock = Superblock::read(block, source.bytes())?;
     let system = Chunks::system(&superblock)?;
     let mut chunks = system.clone();
     Forest { source, superblock: &superblock, chunks: &system }.walk(
@@ -43,14 +50,7 @@ pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
     let mut used = Extents::all(RESERVED.min(source.bytes()));
     chunks.place(&allocation.finish()?, &mut used)?;
     Superblock::copies(source.bytes()).for_each(|copy| used.add(copy));
-    Ok(Volume {
-        kind: "btrfs",
-        uuid: superblock.uuid(),
-        label: superblock.label,
-        used,
-        why_whole: None,
-        inside: Vec::new(),
-    })
+    Ok(used)
 }
 
 fn extent_root(forest: &Forest<'_>) -> Result<Root, Unread> {
@@ -62,10 +62,6 @@ fn extent_root(forest: &Forest<'_>) -> Result<Root, Unread> {
         Ok(())
     })?;
     found.ok_or_else(|| doubtful("it has no extent tree"))
-}
-
-fn doubtful(why: impl Into<String>) -> Unread {
-    Unread::Doubtful(why.into())
 }
 
 #[cfg(test)]

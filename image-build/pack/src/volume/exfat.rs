@@ -4,10 +4,9 @@
 //! every cluster that an allocation bitmap has. Clusters that are known as bad are in the bitmap too: only files that are
 //! chained through the table could tell them from others, so they stay in.
 
-use super::clusters::{Clusters, is_used};
-use super::fields::serial;
-use super::{Unread, Volume};
-use crate::{Extents, Source, source};
+use super::clusters::Clusters;
+use super::{Name, UNCLEAN, Unread, Volume, doubtful, longer};
+use crate::{Extents, Source, field, names, source};
 
 mod boot;
 mod root;
@@ -19,36 +18,42 @@ use root::{Bitmap, Root};
 const PIECE: usize = 1 << 20;
 
 pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
-    let boot = Boot::read(source)?;
+    let sector = boot::find(source)?;
+    let serial = field::le32(&sector, 100).unwrap_or_default();
+    let mut name = Name { kind: "exfat", uuid: names::serial(serial), label: String::new() };
+    let used = used(source, &sector, &mut name);
+    name.with(used, source)
+}
+
+/// Finds the label on the way: it lies in the root directory.
+fn used(source: &dyn Source, sector: &[u8], name: &mut Name) -> Result<Extents, Unread> {
+    let boot = Boot::read(source, sector)?;
     let root = Root::read(source, &boot)?;
+    name.label.clone_from(&root.label);
+    if boot.is_unclean {
+        return Err(doubtful(UNCLEAN));
+    }
     let bitmaps = bitmaps(source, &boot, &root)?;
-    let used = used(source, &boot, &bitmaps)?;
+    let used = clusters(source, &boot, &bitmaps)?;
     let starts = bitmaps.iter().map(|bitmap| bitmap.cluster).chain([boot.root_cluster]);
     for at in starts.filter_map(|cluster| boot.cluster_at(cluster)) {
-        if !is_used(&used, at..at + boot.cluster_bytes) {
-            return Err(Unread::Doubtful("its bitmap does not have what it lies in itself".to_owned()));
+        if !used.contains(at..at + boot.cluster_bytes) {
+            return Err(doubtful("its bitmap does not have what it lies in itself"));
         }
     }
-    Ok(Volume {
-        kind: "exfat",
-        uuid: serial(boot.serial),
-        label: root.label,
-        used,
-        why_whole: None,
-        inside: Vec::new(),
-    })
+    Ok(used)
 }
 
 /// One bitmap for each table, each of them in one piece.
 fn bitmaps(source: &dyn Source, boot: &Boot, root: &Root) -> Result<Vec<Bitmap>, Unread> {
     let bitmaps = root.bitmaps.iter().flatten().copied().collect::<Vec<_>>();
     if root.bitmaps.first().is_none_or(Option::is_none) || bitmaps.len() != usize::from(boot.fats) {
-        return Err(Unread::Doubtful("it has not one bitmap for each table".to_owned()));
+        return Err(doubtful("it has not one bitmap for each table"));
     }
     let needed = boot.clusters.div_ceil(8);
     for bitmap in &bitmaps {
         if bitmap.bytes < needed {
-            return Err(Unread::Doubtful("its bitmap is shorter than its clusters".to_owned()));
+            return Err(doubtful("its bitmap is shorter than its clusters"));
         }
         check_in_one_piece(source, boot, bitmap.cluster, needed.div_ceil(boot.cluster_bytes))?;
     }
@@ -58,10 +63,10 @@ fn bitmaps(source: &dyn Source, boot: &Boot, root: &Root) -> Result<Vec<Bitmap>,
 /// The specification lets the table say where the bitmap goes on. Linux takes it for one piece, and everything that
 /// formats writes it so: one in pieces would be read differently by different systems.
 fn check_in_one_piece(source: &dyn Source, boot: &Boot, first: u32, count: u64) -> Result<(), Unread> {
-    let in_pieces = || Unread::Doubtful("its bitmap is not in one piece".to_owned());
+    let in_pieces = || doubtful("its bitmap is not in one piece");
     let last = u64::from(first) + count - 1;
     if boot.cluster_at(first).is_none() || last >= boot.clusters + 2 {
-        return Err(Unread::Doubtful("its bitmap leaves the volume".to_owned()));
+        return Err(doubtful("its bitmap leaves the volume"));
     }
     let mut cluster = u64::from(first);
     while cluster < last {
@@ -80,7 +85,7 @@ fn check_in_one_piece(source: &dyn Source, boot: &Boot, first: u32, count: u64) 
 }
 
 /// What either bitmap has: where a transaction was under way, only one of them is right.
-fn used(source: &dyn Source, boot: &Boot, bitmaps: &[Bitmap]) -> Result<Extents, Unread> {
+fn clusters(source: &dyn Source, boot: &Boot, bitmaps: &[Bitmap]) -> Result<Extents, Unread> {
     let before = Extents::all(boot.heap_at);
     let mut clusters = Clusters::new(before, boot.heap_at, boot.cluster_bytes, boot.clusters);
     let needed = boot.clusters.div_ceil(8);

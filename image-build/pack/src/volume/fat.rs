@@ -4,10 +4,10 @@
 //! table is neither 0 nor the mark of a bad one. The table counts when all its copies are equal and neither it nor the boot
 //! sector says that the volume was not unmounted.
 
-use super::clusters::{Clusters, is_used};
-use super::fields::{serial, u16_at, u32_at};
-use super::{Unread, Volume};
-use crate::{Extents, Source, source};
+use super::clusters::Clusters;
+use super::{Name, UNCLEAN, Unread, Volume, doubtful, longer};
+use crate::field::{le16, le32};
+use crate::{Extents, Source, names, source};
 
 mod boot;
 mod root;
@@ -31,17 +31,24 @@ pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
     {
         return Err(Unread::Other);
     }
+    let mut name = Name { kind: "vfat", uuid: names::serial(boot.serial), label: String::new() };
+    let used = used(source, &boot, &mut name);
+    name.with(used, source)
+}
+
+/// Finds the label on the way: it lies behind the tables.
+fn used(source: &dyn Source, boot: &Boot, name: &mut Name) -> Result<Extents, Unread> {
     let layout = boot.layout(source.bytes())?;
-    check_state(source, &boot, &layout)?;
-    let used = used(source, &layout)?;
+    name.label = root::label(source, &layout, boot.root_cluster)?;
+    check_state(source, boot, &layout)?;
+    let used = clusters(source, &layout)?;
     if layout.width == Width::Fat32 {
         let root = layout.cluster_at(u64::from(boot.root_cluster));
-        if !root.is_some_and(|at| is_used(&used, at..at.saturating_add(layout.cluster_bytes))) {
-            return Err(Unread::Doubtful("its root directory is not in a cluster in use".to_owned()));
+        if !root.is_some_and(|at| used.contains(at..at.saturating_add(layout.cluster_bytes))) {
+            return Err(doubtful("its root directory is not in a cluster in use"));
         }
     }
-    let label = root::label(source, &layout, boot.root_cluster)?;
-    Ok(Volume { kind: "vfat", uuid: serial(boot.serial), label, used, why_whole: None, inside: Vec::new() })
+    Ok(used)
 }
 
 /// FAT12 has no bits of its own in the table: its entries are too narrow.
@@ -53,12 +60,13 @@ fn check_state(source: &dyn Source, boot: &Boot, layout: &Layout) -> Result<(), 
     };
     let entry = layout.entries(source, layout.fat, 0, 2)?.get(1).copied().unwrap_or_default();
     if boot.state & STATE != 0 || entry & clean_and_sound != clean_and_sound {
-        return Err(Unread::Doubtful("it was not unmounted, or has errors that nobody repaired".to_owned()));
+        return Err(doubtful(UNCLEAN));
     }
     Ok(())
 }
 
-fn used(source: &dyn Source, layout: &Layout) -> Result<Extents, Unread> {
+/// What the tables say.
+fn clusters(source: &dyn Source, layout: &Layout) -> Result<Extents, Unread> {
     let end = layout.clusters + 2;
     let before = Extents::all(layout.data_at);
     let mut clusters = Clusters::new(before, layout.data_at, layout.cluster_bytes, layout.clusters);
@@ -71,7 +79,7 @@ fn used(source: &dyn Source, layout: &Layout) -> Result<Extents, Unread> {
         for mirror in layout.mirrors.clone() {
             let other = layout.entries(source, mirror, first, count)?;
             if entries.get(skip..) != other.get(skip..) {
-                return Err(Unread::Doubtful("its tables differ".to_owned()));
+                return Err(doubtful("its tables differ"));
             }
         }
         for (cluster, entry) in (first..).zip(&entries).skip(skip) {
@@ -92,9 +100,9 @@ impl Layout {
         let length = usize::try_from((count * bits).div_ceil(8)).unwrap_or(usize::MAX);
         let bytes = source::read(source, at, length)?;
         let entry = |n: usize| match self.width {
-            Width::Fat12 => u16_at(&bytes, n * 3 / 2).map(|pair| u32::from(pair >> (n % 2 * 4))),
-            Width::Fat16 => u16_at(&bytes, n * 2).map(u32::from),
-            Width::Fat32 => u32_at(&bytes, n * 4),
+            Width::Fat12 => le16(&bytes, n * 3 / 2).map(|pair| u32::from(pair >> (n % 2 * 4))),
+            Width::Fat16 => le16(&bytes, n * 2).map(u32::from),
+            Width::Fat32 => le32(&bytes, n * 4),
         };
         let count = usize::try_from(count).unwrap_or_default();
         Ok((0..count).filter_map(entry).map(|entry| entry & self.width.mask()).collect())

@@ -5,8 +5,9 @@
 
 use std::io;
 
-use self::group::{Held, Logical, Segment};
-use super::{Inner, Unread, Volume};
+use self::group::{Group, Held, Logical, Segment};
+use self::label::Label;
+use super::{Inner, Name, Unread, Volume, doubtful};
 use crate::{Extents, Source};
 
 mod group;
@@ -19,29 +20,17 @@ const KIND: &str = "LVM2_member";
 const NAME_MAX: usize = 127;
 
 pub(super) fn read(source: &dyn Source, depth: u8) -> Result<Volume, Unread> {
-    let label = label::find(source)?;
-    let whole = |why: String| Volume {
-        kind: KIND,
-        uuid: spelled(&label.uuid),
-        label: String::new(),
-        used: Extents::all(source.bytes()),
-        why_whole: Some(why),
-        inside: Vec::new(),
+    let label = match label::find(source) {
+        Ok(label) => label,
+        Err(why) => return Name { kind: KIND, ..Name::default() }.with(Err(why), source),
     };
-    let number = |text: &str| {
-        group::number(text).ok_or_else(|| Unread::Doubtful("a description makes no sense".to_owned()))
-    };
-    let description = match label.description(source, number) {
-        Ok(description) => description,
-        Err(Unread::Doubtful(why)) => return Ok(whole(why)),
-        Err(error @ (Unread::Other | Unread::Io(_))) => return Err(error),
-    };
-    let mut volume = Volume { used: label.used.clone(), why_whole: None, ..whole(String::new()) };
-    let Some(description) = description else { return Ok(volume) };
-    let group = match group::parse(&description, &label.uuid, source.bytes()) {
+    let name = Name { kind: KIND, uuid: spelled(&label.uuid), label: String::new() };
+    let group = match group(source, &label) {
         Ok(group) => group,
-        Err(why) => return Ok(whole(format!("the description of its volume group: {why}"))),
+        Err(why) => return name.with(Err(why), source),
     };
+    let mut volume = name.with(Ok(label.used), source)?;
+    let Some(group) = group else { return Ok(volume) };
     volume.label = group.name.chars().take(NAME_MAX).collect();
     volume.inside =
         group.volumes.iter().map(|logical| look(source, logical, depth)).collect::<io::Result<_>>()?;
@@ -49,15 +38,23 @@ pub(super) fn read(source: &dyn Source, depth: u8) -> Result<Volume, Unread> {
     Ok(volume)
 }
 
+/// The group that it belongs to, if it does to any.
+fn group(source: &dyn Source, label: &Label) -> Result<Option<Group>, Unread> {
+    let number = |text: &str| group::number(text).ok_or_else(|| doubtful("a description makes no sense"));
+    let Some(description) = label.description(source, number)? else { return Ok(None) };
+    let group = group::parse(&description, &label.uuid, source.bytes());
+    group.map(Some).map_err(|why| doubtful(format!("the description of its volume group: {why}")))
+}
+
 /// Looks into a logical volume.
 fn look(source: &dyn Source, logical: &Logical, depth: u8) -> io::Result<Inner> {
     let name = logical.name.chars().take(NAME_MAX).collect();
     let bytes = logical.bytes;
     let volume = match &logical.extents {
-        Held::Whole(why, _) => raw(bytes, Some(why.clone())),
+        Held::Whole(why, _) => Volume::raw(bytes, Some(why.clone())),
         Held::Plain(segments) => match depth.checked_sub(1) {
             Some(depth) => super::read_at_depth(&Content { of: source, bytes, segments }, depth)?,
-            None => raw(bytes, None),
+            None => Volume::raw(bytes, None),
         },
     };
     Ok(Inner { name, bytes, volume })
@@ -87,11 +84,6 @@ fn spread(volumes: &[Logical], inside: &[Inner], used: &mut Extents) {
             used.add(place.start + rows.start..place.start + rows.end);
         }
     }
-}
-
-fn raw(bytes: u64, why_whole: Option<String>) -> Volume {
-    let used = Extents::all(bytes);
-    Volume { kind: "raw", uuid: String::new(), label: String::new(), used, why_whole, inside: Vec::new() }
 }
 
 /// A logical volume as a source.

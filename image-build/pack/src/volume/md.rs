@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use super::{Inner, Unread, Volume};
-use crate::field::{array, le16, le32, le64, uuid};
+use super::{Inner, Name, Unread, Volume, doubtful};
+use crate::field::{array, le16, le32, le64};
+use crate::names::uuid;
 use crate::source::read as bytes_at;
 use crate::{Extents, Part, Source};
 
@@ -35,6 +36,30 @@ struct Member {
 }
 
 pub(super) fn read(source: &dyn Source, depth: u8) -> Result<Volume, Unread> {
+    let member = match member(source) {
+        Ok(member) => member,
+        Err(why) => return Name { kind: KIND, ..Name::default() }.with(Err(why), source),
+    };
+    let name = Name { kind: KIND, uuid: member.uuid, label: member.label };
+    if let Some(why) = member.doubt {
+        return name.with(Err(doubtful(why)), source);
+    }
+    let bytes = member.content.end - member.content.start;
+    let Some(content) = Part::new(source, member.content.start, bytes) else {
+        return name.with(Err(doubtful("its content lies beyond the disk")), source);
+    };
+    let Some(depth) = depth.checked_sub(1) else {
+        return name.with(Ok(Extents::all(source.bytes())), source);
+    };
+    let volume = super::read_at_depth(&content, depth)?;
+    let mut used = member.used;
+    used.add_all(&volume.used, member.content.start);
+    let inside = vec![Inner { name: String::new(), bytes, volume }];
+    Ok(Volume { inside, ..name.with(Ok(used), source)? })
+}
+
+/// The one superblock that there is.
+fn member(source: &dyn Source) -> Result<Member, Unread> {
     let mut members = Vec::new();
     for at in places(source.bytes()) {
         members.extend(superblock(source, at)?);
@@ -43,29 +68,9 @@ pub(super) fn read(source: &dyn Source, depth: u8) -> Result<Volume, Unread> {
     let mut members = members.into_iter();
     let member = members.next().ok_or(Unread::Other)?;
     if members.next().is_some() {
-        return Err(Unread::Doubtful("it has superblocks of two arrays".to_owned()));
+        return Err(doubtful("it has superblocks of two arrays"));
     }
-    let all = Extents::all(source.bytes());
-    let whole = Volume {
-        kind: KIND,
-        uuid: member.uuid,
-        label: member.label,
-        used: all,
-        why_whole: member.doubt,
-        inside: Vec::new(),
-    };
-    if whole.why_whole.is_some() {
-        return Ok(whole);
-    }
-    let bytes = member.content.end - member.content.start;
-    let content = Part::new(source, member.content.start, bytes);
-    let content = content.ok_or_else(|| Unread::Doubtful("its content lies beyond the disk".to_owned()))?;
-    let Some(depth) = depth.checked_sub(1) else { return Ok(whole) };
-    let volume = super::read_at_depth(&content, depth)?;
-    let mut used = member.used;
-    used.add_all(&volume.used, member.content.start);
-    let inside = vec![Inner { name: String::new(), bytes, volume }];
-    Ok(Volume { used, inside, ..whole })
+    Ok(member)
 }
 
 /// Where superblocks of version 1 are: 1.1, 1.2, 1.0.
@@ -82,16 +87,16 @@ fn superblock(source: &dyn Source, at: u64) -> Result<Option<Member>, Unread> {
     {
         return Ok(None);
     }
-    let doubtful = || Unread::Doubtful("its superblock is damaged".to_owned());
+    let damaged = || doubtful("its superblock is damaged");
     if checksum(&block).is_none_or(|sum| le32(&block, 216) != Some(sum)) {
-        return Err(doubtful());
+        return Err(damaged());
     }
     let name = array::<32>(&block, 32).unwrap_or_default();
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
     let label = String::from_utf8_lossy(name).chars().filter(|letter| !letter.is_control()).collect();
     let place = |field| le64(&block, field).and_then(|sectors| sectors.checked_mul(SECTOR));
-    let (size, begin) = place(80).zip(place(128)).ok_or_else(doubtful)?;
-    let end = begin.checked_add(size).ok_or_else(doubtful)?;
+    let (size, begin) = place(80).zip(place(128)).ok_or_else(damaged)?;
+    let end = begin.checked_add(size).ok_or_else(damaged)?;
     let block_end = at + SUPERBLOCK as u64;
     let mut member = Member {
         uuid: uuid(array(&block, 16).unwrap_or_default()),

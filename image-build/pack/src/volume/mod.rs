@@ -9,6 +9,7 @@ use std::io;
 
 use crate::{Extents, Source};
 
+mod bitmap;
 mod btrfs;
 mod clusters;
 mod exfat;
@@ -25,9 +26,10 @@ mod xfs;
 /// One volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
-    /// `ext4`, `xfs`, `lvm`, `raw` ….
+    /// `ext4`, `xfs`, `LVM2_member` … as blkid has it, `raw` for what no reader knows.
     pub kind: &'static str,
-    /// Its UUID or serial number in the spelling that blkid has; empty when it has none.
+    /// Its UUID or serial number in the spelling that blkid has; empty when it has none. It is there for a volume that is
+    /// used as a whole as well, as far as it could be read: a copy of it on another disk is the same volume twice.
     pub uuid: String,
     /// Its label; the group's name for LVM. At most 255 bytes, whatever is on the disk; empty when it has none.
     pub label: String,
@@ -50,18 +52,73 @@ pub struct Inner {
     pub volume: Volume,
 }
 
-/// Why a reader has no answer.
+impl Volume {
+    /// What no reader knows, or may look into: used as a whole.
+    pub(crate) fn raw(bytes: u64, why_whole: Option<String>) -> Volume {
+        let used = Extents::all(bytes);
+        Volume { kind: "raw", uuid: String::new(), label: String::new(), used, why_whole, inside: Vec::new() }
+    }
+}
+
+/// What a volume is and is called: found before its map, and true of one whose map is not.
+#[derive(Debug, Default)]
+struct Name {
+    /// These three as in [`Volume`].
+    kind: &'static str,
+    uuid: String,
+    label: String,
+}
+
+impl Name {
+    /// The volume with its map; all of it is used when that is doubtful.
+    fn with(self, used: Result<Extents, Unread>, source: &dyn Source) -> Result<Volume, Unread> {
+        let Name { kind, uuid, label } = self;
+        let (used, why_whole) = match used {
+            Ok(used) => (used, None),
+            Err(Unread::Doubtful(why)) => (Extents::all(source.bytes()), Some(why)),
+            Err(error @ (Unread::Other | Unread::Io(_))) => return Err(error),
+        };
+        Ok(Volume { kind, uuid, label, used, why_whole, inside: Vec::new() })
+    }
+}
+
+/// Why a reader has no map.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unread {
     /// It is not of this kind; another reader may know it.
     #[error("it is of another kind")]
     Other,
-    /// It is of this kind, and its maps can't be relied upon; why, for people.
+    /// It is of this kind, and its maps can't be relied upon; why, for people. No reader ends with it: [`Name::with`] makes it
+    /// a volume.
     #[error("{0}")]
     Doubtful(String),
     /// The device failed.
     #[error("reading")]
     Io(#[from] io::Error),
+}
+
+// What is said of a volume in the same words, whatever its kind.
+
+/// Of a log that is not empty.
+const REPLAY: &str = "its log must be replayed: mount and unmount it once";
+/// Of a mark that no unmount took away.
+const UNCLEAN: &str = "it was not unmounted, or has errors that nobody repaired";
+
+fn doubtful(why: impl Into<String>) -> Unread {
+    Unread::Doubtful(why.into())
+}
+
+/// Of a file system of which a part is not there.
+fn longer(bytes: u64, volume_bytes: u64) -> Unread {
+    doubtful(format!("it is longer than its volume: {bytes} bytes, of which {volume_bytes} are there"))
+}
+
+/// Refuses bits of features that a reader does not know; `field` is the name of the word that has them.
+fn unknown(field: &str, bits: impl Into<u64>) -> Result<(), Unread> {
+    match bits.into() {
+        0 => Ok(()),
+        bits => Err(doubtful(format!("it has unknown features: {field} {bits:#x}"))),
+    }
 }
 
 /// How deep volumes may lie in volumes: array, volume group, volume.
@@ -70,17 +127,17 @@ const DEPTH: u8 = 3;
 type Reader = fn(&dyn Source, u8) -> Result<Volume, Unread>;
 
 /// Members of something bigger first: what they hold may look like a file system of its own.
-const READERS: &[(&str, Reader)] = &[
-    ("raw", owner::read),
-    ("linux_raid_member", md::read),
-    ("LVM2_member", lvm::read),
-    ("swap", swap::read),
-    ("xfs", xfs::read),
-    ("btrfs", btrfs::read),
-    ("ext", ext::read),
-    ("ntfs", ntfs::read),
-    ("exfat", exfat::read),
-    ("fat", fat::read),
+const READERS: &[Reader] = &[
+    owner::read,
+    md::read,
+    lvm::read,
+    swap::read,
+    xfs::read,
+    btrfs::read,
+    ext::read,
+    ntfs::read,
+    exfat::read,
+    fat::read,
 ];
 
 /// Looks at a volume.
@@ -92,18 +149,13 @@ pub fn read(source: &dyn Source) -> io::Result<Volume> {
 }
 
 fn read_at_depth(source: &dyn Source, depth: u8) -> io::Result<Volume> {
-    for (kind, reader) in READERS {
+    for reader in READERS {
         match reader(source, depth) {
             Ok(volume) => return Ok(volume),
             Err(Unread::Other) => {}
-            Err(Unread::Doubtful(why)) => return Ok(whole(kind, source, Some(why))),
+            Err(Unread::Doubtful(why)) => return Ok(Volume::raw(source.bytes(), Some(why))),
             Err(Unread::Io(error)) => return Err(error),
         }
     }
-    Ok(whole("raw", source, None))
-}
-
-fn whole(kind: &'static str, source: &dyn Source, why_whole: Option<String>) -> Volume {
-    let used = Extents::all(source.bytes());
-    Volume { kind, uuid: String::new(), label: String::new(), used, why_whole, inside: Vec::new() }
+    Ok(Volume::raw(source.bytes(), None))
 }

@@ -5,10 +5,10 @@
 //! be replayed; that takes in a hibernated Windows, whose log stays open, so `hiberfil.sys` is not looked for. Clusters that
 //! are known as bad are in the bitmap and stay in.
 
-use super::clusters::{Clusters, is_used};
-use super::fields::{label_of_utf16, u8_at, u16_at};
-use super::{Unread, Volume};
-use crate::{Extents, Source, source};
+use super::clusters::Clusters;
+use super::{Name, UNCLEAN, Unread, Volume, doubtful, longer};
+use crate::field::{byte, le16};
+use crate::{Extents, Source, names, source};
 
 mod boot;
 mod log;
@@ -32,20 +32,21 @@ const IN_CHECK: u16 = 0x4000;
 const PIECE: usize = 1 << 20;
 
 pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
-    let boot = Boot::read(source)?;
-    let table = Table::open(source, boot)?;
-    let label = table.check_volume()?;
-    table.check_log()?;
-    let used = table.used()?;
-    let uuid = match table.boot.serial {
-        0 => String::new(),
-        serial => format!("{serial:016X}"),
-    };
-    Ok(Volume { kind: "ntfs", uuid, label, used, why_whole: None, inside: Vec::new() })
+    let sector = boot::find(source)?;
+    let mut name =
+        Name { kind: "ntfs", uuid: names::long_serial(boot::serial(&sector)), label: String::new() };
+    let used = used(source, &sector, &mut name);
+    name.with(used, source)
 }
 
-fn doubtful(why: impl Into<String>) -> Unread {
-    Unread::Doubtful(why.into())
+/// Finds the label on the way: it lies in the master file table.
+fn used(source: &dyn Source, sector: &[u8], name: &mut Name) -> Result<Extents, Unread> {
+    let table = Table::open(source, Boot::read(sector, source.bytes())?)?;
+    let record = table.record(VOLUME)?;
+    name.label = table.label(&record)?;
+    table.check_volume(&record)?;
+    table.check_log()?;
+    table.used()
 }
 
 /// The master file table.
@@ -118,23 +119,26 @@ impl<'a> Table<'a> {
         Ok(out)
     }
 
-    /// The label, of a volume that was unmounted.
-    fn check_volume(&self) -> Result<String, Unread> {
-        let record = self.record(VOLUME)?;
-        let information = self.attribute(VOLUME, &record, record::VOLUME_INFORMATION)?;
+    fn label(&self, record: &[u8]) -> Result<String, Unread> {
+        match self.attribute(VOLUME, record, record::VOLUME_NAME)? {
+            Some(Content::Resident(name)) => Ok(names::label_of_utf16(&name)),
+            Some(Content::Clusters(_)) | None => Ok(String::new()),
+        }
+    }
+
+    /// Accepts a volume of a known version that was unmounted.
+    fn check_volume(&self, record: &[u8]) -> Result<(), Unread> {
+        let information = self.attribute(VOLUME, record, record::VOLUME_INFORMATION)?;
         let Some(Content::Resident(information)) = information else {
             return Err(doubtful("it does not say its version"));
         };
-        if !matches!(u8_at(&information, 8), Some(1 | 3)) {
+        if !matches!(byte(&information, 8), Some(1 | 3)) {
             return Err(doubtful("its version is unknown"));
         }
-        if u16_at(&information, 10).is_none_or(|flags| flags & (DIRTY | IN_CHECK) != 0) {
-            return Err(doubtful("it was not unmounted, or has errors that nobody repaired"));
+        if le16(&information, 10).is_none_or(|flags| flags & (DIRTY | IN_CHECK) != 0) {
+            return Err(doubtful(UNCLEAN));
         }
-        match self.attribute(VOLUME, &record, record::VOLUME_NAME)? {
-            Some(Content::Resident(name)) => Ok(label_of_utf16(&name)),
-            Some(Content::Clusters(_)) | None => Ok(String::new()),
-        }
+        Ok(())
     }
 
     fn check_log(&self) -> Result<(), Unread> {
@@ -160,7 +164,7 @@ impl<'a> Table<'a> {
         let runs = self.stream.runs.iter().chain(&bitmap.runs).map(|run| (run.first, run.clusters));
         for (first, count) in runs.chain([(0, 1)]) {
             let range = first * boot.cluster_bytes..(first + count) * boot.cluster_bytes;
-            if !is_used(&used, range) {
+            if !used.contains(range) {
                 return Err(doubtful("its bitmap does not have what it and the master file table lie in"));
             }
         }

@@ -4,7 +4,7 @@
 //! superblock that was there before is still there, and its maps would free what the new owner has written. Every byte
 //! counts as used.
 
-use super::{Unread, Volume};
+use super::{Name, Unread, Volume};
 use crate::field::{array, be32};
 use crate::source::read as bytes_at;
 use crate::{Extents, Source};
@@ -30,14 +30,14 @@ const BLOCK: usize = 4096;
 pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
     for (kind, at, mark) in MARKS {
         if *at + mark.len() as u64 <= source.bytes() && bytes_at(source, *at, mark.len())? == *mark {
-            return Ok(owned(kind, source.bytes()));
+            return owned(kind, source);
         }
     }
     if has_uberblock(source)? {
-        return Ok(owned("zfs_member", source.bytes()));
+        return owned("zfs_member", source);
     }
     if is_replicated(source)? {
-        return Ok(owned("drbd", source.bytes()));
+        return owned("drbd", source);
     }
     Err(Unread::Other)
 }
@@ -71,7 +71,6 @@ fn is_replicated(source: &dyn Source) -> Result<bool, Unread> {
     Ok(matches!(be32(&block, 60), Some(0x8374_026b..=0x8374_026d)))
 }
 
-fn owned(kind: &'static str, bytes: u64) -> Volume {
-    let used = Extents::all(bytes);
-    Volume { kind, uuid: String::new(), label: String::new(), used, why_whole: None, inside: Vec::new() }
+fn owned(kind: &'static str, source: &dyn Source) -> Result<Volume, Unread> {
+    Name { kind, ..Name::default() }.with(Ok(Extents::all(source.bytes())), source)
 }

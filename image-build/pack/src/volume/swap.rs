@@ -3,9 +3,8 @@
 //! The header is the kernel's `union swap_header`; the magic number ends the first page, so that it tells how long a page
 //! is. A hibernating kernel puts its own there.
 
-use super::ext::{label, uuid};
-use super::{Unread, Volume};
-use crate::{Extents, Source, source};
+use super::{Name, Unread, Volume, doubtful};
+use crate::{Extents, Source, field, names, source};
 
 /// The pages of all architectures.
 const PAGES: [u64; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];
@@ -24,18 +23,18 @@ pub(super) fn read(source: &dyn Source, _depth: u8) -> Result<Volume, Unread> {
     let start = source::read(source, 0, 1024 + 512)?;
     let header = start.get(1024..).unwrap_or_default();
     if start.starts_with(TUX_ON_ICE) {
-        return Ok(asleep(source, header));
+        return asleep(source, header);
     }
     for page in PAGES.into_iter().take_while(|page| *page <= source.bytes()) {
         let magic = source::read(source, page - 10, 10)?;
         if ASLEEP.iter().any(|asleep| magic.starts_with(asleep)) {
-            return Ok(asleep(source, header));
+            return asleep(source, header);
         }
         if magic == OLD {
-            return Ok(volume(Extents::all(page), &[]));
+            return named("swap", &[]).with(Ok(Extents::all(page)), source);
         }
         if magic == NEW && is_header(header) {
-            return Ok(volume(Extents::all(page), header));
+            return named("swap", header).with(Ok(Extents::all(page)), source);
         }
     }
     Err(Unread::Other)
@@ -52,14 +51,12 @@ fn is_header(header: &[u8]) -> bool {
         && padding.iter().all(|byte| *byte == 0)
 }
 
-fn asleep(source: &dyn Source, header: &[u8]) -> Volume {
-    let why_whole = Some("it holds a hibernated system".to_owned());
-    let names = if is_header(header) { header } else { &[] };
-    Volume { why_whole, ..volume(Extents::all(source.bytes()), names) }
+fn asleep(source: &dyn Source, header: &[u8]) -> Result<Volume, Unread> {
+    let header = if is_header(header) { header } else { &[] };
+    named("swsuspend", header).with(Err(doubtful("it holds a hibernated system")), source)
 }
 
-fn volume(used: Extents, header: &[u8]) -> Volume {
-    let uuid = uuid(header.get(12..28).unwrap_or_default());
-    let label = label(header.get(28..44).unwrap_or_default());
-    Volume { kind: "swap", uuid, label, used, why_whole: None, inside: Vec::new() }
+fn named(kind: &'static str, header: &[u8]) -> Name {
+    let label = names::label(header.get(28..44).unwrap_or_default());
+    Name { kind, uuid: names::uuid_or_none(field::array(header, 12)), label }
 }

@@ -22,7 +22,8 @@ use pack::WINDOW;
 use pack::disk::{Access, Disk, DiskError, Engine, Pool, Queue, Run};
 use pack::source::read;
 
-use machine::{Dice, LoopDisk, Mounted, run, sparse};
+use crate::lab::{Dice, Loop, Mounted, run};
+use machine::{direct, sparse};
 
 const MIB: u64 = 1 << 20;
 const ENGINES: [Engine; 2] = [Engine::Uring, Engine::Threads];
@@ -47,8 +48,8 @@ fn a_disk_says_what_it_is() {
     let file = dir.path().join("disk");
     sparse(&file, 8 * MIB);
     for sector in [512, 4096] {
-        let device = LoopDisk::direct(&file, sector);
-        let disk = open(&device.device, Access::Write);
+        let device = direct(&file, sector);
+        let disk = open(device.path(), Access::Write);
         assert!(disk.is_device() && disk.is_direct());
         assert_eq!((disk.bytes(), disk.sector_bytes(), disk.align()), (8 * MIB, sector, sector));
         assert!(disk.physical_bytes() >= sector);
@@ -56,8 +57,8 @@ fn a_disk_says_what_it_is() {
         // A loop device without --partscan has no partitions.
         assert_eq!(pack::disk::reread_partitions(&*disk).unwrap_err().raw_os_error(), Some(22));
     }
-    let device = LoopDisk::new(&file, &["--partscan"]);
-    pack::disk::reread_partitions(&*open(&device.device, Access::Write)).unwrap();
+    let device = Loop::with(&file, &["--partscan"]);
+    pack::disk::reread_partitions(&*open(device.path(), Access::Write)).unwrap();
     let disk = open(&file, Access::Read);
     assert_eq!((disk.is_device(), disk.bytes(), disk.sector_bytes()), (false, 8 * MIB, 512));
     assert!(pack::disk::is_rotational(&*disk).is_err());
@@ -67,7 +68,7 @@ fn a_disk_says_what_it_is() {
 fn only_a_disk_or_a_file_is_opened() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("pipe");
-    run("coreutils", "mkfifo", &[pipe.to_str().unwrap()]);
+    run("mkfifo", &[pipe.to_str().unwrap()]);
     for path in [pipe.as_path(), dir.path(), Path::new("/dev/null")] {
         let error = Disk::open(path, Access::Read).unwrap_err();
         assert!(error.to_string().ends_with("neither a block device nor a file"), "{error}");
@@ -81,18 +82,18 @@ fn a_disk_in_use_is_not_opened_for_itself() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     sparse(&file, 16 * MIB);
-    let device = LoopDisk::direct(&file, 512);
-    run("e2fsprogs", "mkfs.ext4", &["-q", device.device.to_str().unwrap()]);
+    let device = direct(&file, 512);
+    run("mkfs.ext4", &["-q", device.name()]);
     let is_busy = |access| {
-        let opened = Disk::open(&device.device, access);
+        let opened = Disk::open(device.path(), access);
         matches!(opened, Err(DiskError::Open { source, .. }) if source.raw_os_error() == Some(16))
     };
     {
-        let _mounted = Mounted::new(&dir.path().join("root"), &[device.device.to_str().unwrap()]);
+        let _mounted = Mounted::new(&dir.path().join("root"), &[device.name()]);
         assert!(is_busy(Access::ReadExclusive) && is_busy(Access::Write));
         assert!(!is_busy(Access::Read));
     }
-    let writer = open(&device.device, Access::Write);
+    let writer = open(device.path(), Access::Write);
     assert!(is_busy(Access::ReadExclusive) && is_busy(Access::Write));
     drop(writer);
     assert!(!is_busy(Access::Write));
@@ -103,14 +104,14 @@ fn a_disk_is_free_when_its_queue_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     sparse(&file, 8 * MIB);
-    let device = LoopDisk::direct(&file, 512);
+    let device = direct(&file, 512);
     // Programs that other tests start at the same time have the disk open until their `exec`: that is rare and short.
     let mut misses = 0;
     for engine in ENGINES {
         for _ in 0..30 {
             let pool = Pool::new(4);
             let disk = Arc::new(loop {
-                match Disk::open(&device.device, Access::Write) {
+                match Disk::open(device.path(), Access::Write) {
                     Ok(disk) => break disk,
                     Err(_) if misses < 5 => misses += 1,
                     Err(error) => panic!("still in use: {error}"),
@@ -139,16 +140,16 @@ fn a_read_only_disk_is_not_opened_for_writing() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     sparse(&file, MIB);
-    let device = LoopDisk::direct(&file, 512);
-    let reader = open(&device.device, Access::Read);
+    let device = direct(&file, 512);
+    let reader = open(device.path(), Access::Read);
     let _writable = Writable(&reader);
     assert!(!pack::disk::is_read_only(&*reader).unwrap());
     pack::disk::set_read_only(&*reader, true).unwrap();
     assert!(pack::disk::is_read_only(&*reader).unwrap());
-    let refused = Disk::open(&device.device, Access::Write).unwrap_err();
+    let refused = Disk::open(device.path(), Access::Write).unwrap_err();
     assert_eq!(refused.source().unwrap().to_string(), "the device is set read-only");
     pack::disk::set_read_only(&*reader, false).unwrap();
-    open(&device.device, Access::Write);
+    open(device.path(), Access::Write);
 }
 
 #[test]
@@ -160,8 +161,8 @@ fn any_range_of_a_source_is_read() {
     dice.fill(&mut bytes);
     std::fs::write(&file, &bytes).unwrap();
     std::fs::write(&odd, &bytes[..3_000_001]).unwrap();
-    let device = LoopDisk::direct(&file, 4096);
-    for path in [&device.device, &file, &odd] {
+    let device = direct(&file, 4096);
+    for path in [device.path(), &*file, &*odd] {
         let disk = Disk::open(path, Access::Read).unwrap();
         let end = disk.bytes();
         for _ in 0..200 {
@@ -190,12 +191,12 @@ fn device_reads_leave_nothing_in_the_page_cache() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     std::fs::write(&file, vec![7; 8 * MIB as usize]).unwrap();
-    let device = LoopDisk::direct(&file, 512);
-    let disk = open(&device.device, Access::Read);
+    let device = direct(&file, 512);
+    let disk = open(device.path(), Access::Read);
     read(&*disk, 0, 8 * MIB as usize).unwrap();
-    let name = device.device.to_str().unwrap();
-    let cached = run("util-linux", "fincore", &["--bytes", "--noheadings", "--output", "RES", name]);
+    let name = device.name();
+    let cached = run("fincore", &["--bytes", "--noheadings", "--output", "RES", name]);
     // Udev and losetup look at its first sectors.
-    let cached: u64 = cached.parse().unwrap();
+    let cached: u64 = cached.trim().parse().unwrap();
     assert!(cached < MIB, "{cached} bytes in the page cache");
 }

@@ -1,20 +1,21 @@
 //! exFAT.
 
+use pack::Extents;
 use pack::volume::Volume;
 
-use super::foreign::{Image, Patch, assert_whole, beyond, done, fill, flip, patched, tree};
+use crate::lab::{Disk, Loop, Mount, Patch, assert_whole, beyond, contents, done, each, fill, flip, patched};
 
 /// A filled volume, and the files that are in it.
-fn filled(mib: u64, sector: u32, options: &str) -> (Image, std::path::PathBuf) {
-    let image = Image::new(mib);
+fn filled(mib: u64, sector: u32, options: &str) -> (Disk, std::path::PathBuf) {
+    let image = Disk::new(mib << 20);
     {
-        let device = image.device(sector);
+        let device = Loop::of_sectors(image.path(), sector);
         done(&format!("mkfs.exfat -L Größe€ {options} {{}}"), device.path());
     }
     let files = image.dir("files");
     fill(&files);
-    let mount = image.mount("mount.exfat-fuse", sector);
-    fill(&mount.dir);
+    let mount = Mount::in_user_space(image.path(), "mount.exfat-fuse", sector);
+    fill(mount.path());
     drop(mount);
     (image, files)
 }
@@ -28,30 +29,22 @@ const KINDS: [(u64, u32, &str); 5] = [
 ];
 
 #[test]
-fn what_is_used_is_what_partclone_saves() {
-    for (mib, sector, options) in KINDS {
-        let (image, _) = filled(mib, sector, options);
-        let volume = image.volume();
-        assert_eq!((volume.kind, volume.why_whole.as_deref()), ("exfat", None), "{options}");
-        let names = (image.blkid("TYPE"), image.blkid("UUID"), image.blkid("LABEL"));
-        assert_eq!(names, ("exfat".into(), volume.uuid.clone(), volume.label.clone()), "{options}");
-        assert_eq!(volume.label, "Größe€");
-        let theirs = image.partclone("exfat");
-        assert_eq!(beyond(&theirs, &volume.used), [], "{options}");
-        assert_eq!(beyond(&volume.used, &theirs), [], "{options}");
-        assert!(volume.used.iter().len() > 1 && volume.used.bytes() < (mib << 20) * 3 / 4, "{options}");
-    }
-}
-
-#[test]
-fn what_is_used_is_the_whole_file_system() {
-    for (mib, sector, options) in KINDS {
+fn what_is_used_is_what_partclone_saves_and_the_whole_file_system() {
+    each(&KINDS, |&(mib, sector, options)| {
+        println!("{options}");
         let (image, files) = filled(mib, sector, options);
-        let restored = image.restored();
-        done("fsck.exfat -n {}", restored.device(sector).path());
-        let mount = restored.mount("mount.exfat-fuse", sector);
-        assert!(tree(&mount.dir) == tree(&files), "{options}");
-    }
+        let volume = image.map("exfat");
+        image.assert_named(&volume);
+        assert_eq!(volume.label, "Größe€");
+        assert!(volume.used.iter().len() > 1 && volume.used.bytes() < (mib << 20) * 3 / 4);
+        let theirs = image.partclone("exfat");
+        assert_eq!(beyond(&theirs, &volume.used), Extents::new());
+        assert_eq!(beyond(&volume.used, &theirs), Extents::new());
+        let restored = image.only(&volume.used);
+        done("fsck.exfat -n {}", Loop::of_sectors(restored.path(), sector).path());
+        let mount = Mount::in_user_space(restored.path(), "mount.exfat-fuse", sector);
+        assert_eq!(contents(mount.path()), contents(&files));
+    });
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> usize {
@@ -104,9 +97,11 @@ fn patched_and_summed(bytes: &[u8], patches: &[Patch<'_>]) -> Volume {
 
 #[test]
 fn a_volume_that_was_not_unmounted_is_not_believed() {
-    let bytes = filled(32, 512, "-c 4096").0.bytes();
+    let bytes = filled(32, 512, "-c 4096").0.load();
     for flags in [2, 4, 6] {
-        assert_whole(&patched(&bytes, &[(106, &[flags])]), bytes.len(), Some("not unmounted"));
+        let dirty = patched(&bytes, &[(106, &[flags])]);
+        assert_whole(&dirty, bytes.len(), Some("not unmounted"));
+        Disk::of(&bytes).assert_named(&dirty);
     }
     // Zeros are to be written on the next mount: nothing that the map depends on.
     assert_eq!(patched(&bytes, &[(106, &[8])]).why_whole, None);
@@ -114,7 +109,7 @@ fn a_volume_that_was_not_unmounted_is_not_believed() {
 
 #[test]
 fn a_boot_region_that_makes_no_sense_is_not_believed() {
-    let bytes = filled(32, 512, "-c 4096").0.bytes();
+    let bytes = filled(32, 512, "-c 4096").0.load();
     assert_eq!(patched_and_summed(&bytes, &[]), pack::volume::read(&bytes).unwrap());
     let raw: [Patch<'_>; 5] = [(3, b"EXFAZ"), (510, &[0]), (11, &[1]), (108, &[8]), (108, &[13])];
     for (at, patch) in raw {
@@ -133,7 +128,7 @@ fn a_boot_region_that_makes_no_sense_is_not_believed() {
         (&[(92, &[0; 4])], "makes no sense"),
         (&[(92, &[0xff; 4])], "makes no sense"),
         (&[(92, &[0xf5, 0xff, 0xff, 0xff])], "do not fit"),
-        (&[(72, &[0xff; 8])], "longer than the volume"),
+        (&[(72, &[0xff; 8])], "longer than its volume"),
         (&[(72, &[0; 8])], "do not fit"),
         (&[(80, &[0; 4])], "do not fit"),
         (&[(80, &[0xff; 4])], "do not fit"),
@@ -158,7 +153,7 @@ fn a_boot_region_that_makes_no_sense_is_not_believed() {
 
 #[test]
 fn a_root_directory_or_bitmap_that_makes_no_sense_is_not_believed() {
-    let bytes = filled(16, 512, "-c 512").0.bytes();
+    let bytes = filled(16, 512, "-c 512").0.load();
     let at = Places::of(&bytes);
     let link = |cluster: usize| at.fat + cluster * 4;
     let root = (at.root - at.heap) / at.cluster + 2;
@@ -188,7 +183,7 @@ fn a_root_directory_or_bitmap_that_makes_no_sense_is_not_believed() {
 /// TexFAT: a second table behind the first, a second bitmap in the last cluster.
 #[test]
 fn of_two_bitmaps_both_count() {
-    let mut bytes = filled(64, 512, "-c 128K").0.bytes();
+    let mut bytes = filled(64, 512, "-c 128K").0.load();
     let at = Places::of(&bytes);
     let (length, clusters) = (u32_at(&bytes, 84) * 512, u32_at(&bytes, 92));
     let last = clusters + 1;
@@ -215,7 +210,7 @@ fn of_two_bitmaps_both_count() {
 
 #[test]
 fn damage_never_leads_astray() {
-    let bytes = filled(16, 512, "-c 4096").0.bytes();
+    let bytes = filled(16, 512, "-c 4096").0.load();
     let at = Places::of(&bytes);
     flip(&bytes, &[106..108, at.root..at.root + 256, at.fat..at.fat + 64, at.bitmap..at.bitmap + 4], 1000);
     // The boot region, with its sum kept right, is read as far as the fields go.

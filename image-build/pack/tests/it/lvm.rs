@@ -6,7 +6,7 @@ use pack::volume::{self, Inner, Volume};
 use pack::{Extents, Source};
 use proptest::prelude::*;
 
-use crate::bench::{Disk, Loop, MIB, run};
+use crate::lab::{Disk, Loop, MIB, run};
 use crate::md::Mirror;
 
 /// Runs one of LVM's tools on this device alone, without device mapper.
@@ -15,14 +15,14 @@ fn lvm(tool: &str, device: &Loop, arguments: &[&str]) -> String {
         format!("devices{{filter=[\"a|^{}$|\",\"r|.*|\"] use_devicesfile=0 scan_lvs=0}}", device.name());
     let backup = "backup{backup=0 archive=0}";
     let config = format!("{devices} {backup}");
-    run(tool, &[&["--driverloaded", "n", "--config", &config][..], arguments].concat(), "")
+    run(tool, &[&["--driverloaded", "n", "--config", &config][..], arguments].concat())
 }
 
 /// A group `vg0` of extents of 1 MiB, and volumes of so many; `root` is extended behind the last by 5, so that it has two
 /// segments.
 fn group(bytes: u64, volumes: &[(&str, u32)]) -> Disk {
     let disk = Disk::new(bytes);
-    let device = Loop::new(&disk.path(), 512);
+    let device = Loop::of_sectors(disk.path(), 512);
     lvm("pvcreate", &device, &["-y", device.name()]);
     lvm("vgcreate", &device, &["-y", "-s", "1m", "vg0", device.name()]);
     for (name, extents) in volumes {
@@ -85,7 +85,7 @@ fn root_of(disk: &Disk) -> Vec<u8> {
 #[test]
 fn an_empty_volume_and_an_empty_group() {
     let disk = Disk::new(64 * MIB);
-    let device = Loop::new(&disk.path(), 512);
+    let device = Loop::of_sectors(disk.path(), 512);
     lvm("pvcreate", &device, &["-y", device.name()]);
     let found = read(&disk);
     assert_eq!((found.used, found.why_whole, found.label.as_str()), (own(), None, ""));
@@ -94,7 +94,7 @@ fn an_empty_volume_and_an_empty_group() {
     assert_eq!((found.used, found.why_whole, found.label.as_str()), (own(), None, "vg0"));
     let told = lvm("pvs", &device, &["--noheadings", "-o", "pv_uuid"]);
     assert_eq!(found.uuid, told.trim());
-    let told = run("blkid", &["-p", "-o", "value", "-s", "TYPE", "-s", "UUID", device.name()], "");
+    let told = run("blkid", &["-p", "-o", "value", "-s", "TYPE", "-s", "UUID", device.name()]);
     assert_eq!(told, format!("{}\n{}\n", found.uuid, found.kind));
 }
 
@@ -112,7 +112,7 @@ fn extents_of_no_volume_are_free() {
 #[test]
 fn two_metadata_areas_and_room_for_a_boot_loader() {
     let disk = Disk::new(64 * MIB);
-    let device = Loop::new(&disk.path(), 512);
+    let device = Loop::of_sectors(disk.path(), 512);
     let options = ["-y", "--pvmetadatacopies", "2", "--bootloaderareasize", "2m", "--dataalignment", "8m"];
     lvm("pvcreate", &device, &[&options[..], &[device.name()]].concat());
     lvm("vgcreate", &device, &["-y", "-s", "1m", "vg0", device.name()]);
@@ -168,7 +168,7 @@ fn a_group_within_a_group() {
 fn a_file_system_survives_in_what_is_used() {
     let disk = usual();
     let content = Disk::new(15 * MIB);
-    run("mkfs.ext4", &["-q", content.path().to_str().unwrap()], "");
+    run("mkfs.ext4", &["-q", content.name()]);
     fill_root(&disk, &content.read(0, 15 << 20));
     let found = read(&disk);
     let root = &inner(&found, "root").volume;
@@ -180,8 +180,8 @@ fn a_file_system_survives_in_what_is_used() {
         copy.write(range.start, &disk.read(range.start, usize::try_from(range.end - range.start).unwrap()));
     }
     content.write(0, &root_of(&copy));
-    run("e2fsck", &["-f", "-n", content.path().to_str().unwrap()], "");
-    let device = Loop::new(&copy.path(), 512);
+    run("e2fsck", &["-f", "-n", content.name()]);
+    let device = Loop::of_sectors(copy.path(), 512);
     let told = lvm("lvs", &device, &["--noheadings", "-o", "lv_name,seg_pe_ranges"]);
     let words = told.split_whitespace().map(|word| word.replace(device.name(), "")).collect::<Vec<_>>();
     assert_eq!(words, ["data", ":10-13", "root", ":0-9", "root", ":14-18"]);
@@ -360,7 +360,7 @@ fn snapshots_and_pools_of_lvm() {
         volume("snapshot0", 6, seen, snapshot),
     ];
     let disk = usual();
-    let device = Loop::new(&disk.path(), 512);
+    let device = Loop::of_sectors(disk.path(), 512);
     let text = disk.path().with_file_name("text");
     let file = text.to_str().unwrap();
     lvm("vgcfgbackup", &device, &["-f", file, "vg0"]);

@@ -7,14 +7,13 @@
     reason = "a test may panic, and has files and a clock"
 )]
 
-mod bench;
 mod btrfs;
 mod containers;
 mod disk;
 mod exfat;
 mod ext;
 mod fat;
-mod foreign;
+mod lab;
 mod lvm;
 mod md;
 mod ntfs;

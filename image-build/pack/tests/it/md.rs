@@ -4,7 +4,7 @@ use pack::volume::{self, Volume};
 use pack::{Extents, Source};
 use proptest::prelude::*;
 
-use crate::bench::{Disk, MIB, run};
+use crate::lab::{Disk, MIB, run};
 
 /// A mirror's half. Fields as in `mdp_superblock_1`; sizes in bytes.
 pub(crate) struct Mirror {
@@ -93,7 +93,7 @@ fn blkid(disk: &[u8]) -> Vec<String> {
     file.write(0, disk);
     let tags = ["-s", "LABEL", "-s", "TYPE", "-s", "UUID", "-s", "VERSION"];
     let path = file.path();
-    let told = run("blkid", &[&["-p", "-o", "export"][..], &tags, &[path.to_str().unwrap()]].concat(), "");
+    let told = run("blkid", &[&["-p", "-o", "export"][..], &tags, &[path.to_str().unwrap()]].concat());
     told.lines().filter(|line| !line.starts_with("DEVNAME")).map(str::to_owned).collect()
 }
 
@@ -270,7 +270,7 @@ fn members_that_need_not_hold_what_their_array_holds() {
 #[test]
 fn a_file_system_on_a_mirror() {
     let content = Disk::new(16 * MIB);
-    run("mkfs.ext4", &["-q", content.path().to_str().unwrap()], "");
+    run("mkfs.ext4", &["-q", content.name()]);
     let end = 24 * MIB - 8192;
     for (at, offset) in [(end, 0), (0, MIB), (4096, 2 * MIB)] {
         let mut disk = Mirror { offset, bytes: 16 * MIB, ..Mirror::default() }.on(24 * MIB, at);

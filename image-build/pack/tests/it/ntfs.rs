@@ -1,15 +1,17 @@
 //! NTFS.
 
-use super::foreign::{Image, Patch, assert_whole, beyond, done, fill, flip, patched, tree};
+use pack::Extents;
+
+use crate::lab::{Disk, Loop, Mount, Patch, assert_whole, beyond, contents, done, each, fill, flip, patched};
 
 /// A filled volume, and the files that are in it.
-fn filled(mib: u64, sector: u32, options: &str) -> (Image, std::path::PathBuf) {
-    let image = Image::new(mib);
-    done(&format!("mkfs.ntfs -F -Q -q -L Größe€💾 -s {sector} {options} {{}}"), &image.path);
+fn filled(mib: u64, sector: u32, options: &str) -> (Disk, std::path::PathBuf) {
+    let image = Disk::new(mib << 20);
+    done(&format!("mkfs.ntfs -F -Q -q -L Größe€💾 -s {sector} {options} {{}}"), image.path());
     let files = image.dir("files");
     fill(&files);
-    let mount = image.mount("ntfs-3g", sector);
-    fill(&mount.dir);
+    let mount = Mount::in_user_space(image.path(), "ntfs-3g", sector);
+    fill(mount.path());
     drop(mount);
     (image, files)
 }
@@ -64,44 +66,37 @@ const KINDS: [(u64, u32, &str); 5] = [
 ];
 
 #[test]
-fn what_is_used_is_what_partclone_saves() {
-    for (mib, sector, options) in KINDS {
-        let (image, _) = filled(mib, sector, options);
-        let volume = image.volume();
-        assert_eq!((volume.kind, volume.why_whole.as_deref()), ("ntfs", None), "{options}");
-        let names = (image.blkid("TYPE"), image.blkid("UUID"), image.blkid("LABEL"));
-        assert_eq!(names, ("ntfs".into(), volume.uuid.clone(), volume.label.clone()), "{options}");
-        assert_eq!(volume.label, "Größe€💾");
-        let theirs = image.partclone("ntfs");
-        assert_eq!(beyond(&theirs, &volume.used), [], "{options}");
-        // What partclone leaves out: sectors after the last cluster, with the copy of the boot sector.
-        let bytes = image.bytes();
-        let clusters = u64_at(&bytes, 40) * u64::from(sector) / cluster_bytes(&bytes) as u64;
-        let more = beyond(&volume.used, &theirs);
-        let tail = clusters * cluster_bytes(&bytes) as u64..mib << 20;
-        assert_eq!(more.as_slice(), std::slice::from_ref(&tail), "{options}");
-        assert!(volume.used.iter().len() > 1 && volume.used.bytes() < (mib << 20) * 3 / 4, "{options}");
-    }
-}
-
-#[test]
-fn what_is_used_is_the_whole_file_system() {
-    for (mib, sector, options) in KINDS {
+fn what_is_used_is_what_partclone_saves_and_the_whole_file_system() {
+    each(&KINDS, |&(mib, sector, options)| {
+        println!("{options}");
         let (image, files) = filled(mib, sector, options);
-        let restored = image.restored();
-        done("ntfsfix -n {}", restored.device(sector).path());
-        let mount = restored.mount("ntfs-3g", sector);
-        assert!(tree(&mount.dir) == tree(&files), "{options}");
-    }
+        let volume = image.map("ntfs");
+        image.assert_named(&volume);
+        assert_eq!(volume.label, "Größe€💾");
+        assert!(volume.used.iter().len() > 1 && volume.used.bytes() < (mib << 20) * 3 / 4);
+        let theirs = image.partclone("ntfs");
+        assert_eq!(beyond(&theirs, &volume.used), Extents::new());
+        // What partclone leaves out: sectors after the last cluster, with the copy of the boot sector.
+        let bytes = image.load();
+        let clusters = u64_at(&bytes, 40) * u64::from(sector) / cluster_bytes(&bytes) as u64;
+        let tail = clusters * cluster_bytes(&bytes) as u64..mib << 20;
+        assert_eq!(beyond(&volume.used, &theirs), [tail].into_iter().collect());
+        let restored = image.only(&volume.used);
+        done("ntfsfix -n {}", Loop::of_sectors(restored.path(), sector).path());
+        let mount = Mount::in_user_space(restored.path(), "ntfs-3g", sector);
+        assert_eq!(contents(mount.path()), contents(&files));
+    });
 }
 
 #[test]
 fn a_volume_that_was_not_unmounted_is_not_believed() {
-    let bytes = filled(32, 512, "-c 4096").0.bytes();
+    let bytes = filled(32, 512, "-c 4096").0.load();
     let information = attribute(&bytes, 3, 0x70);
     let at = information + u16_at(&bytes, information + 20);
     for flags in [&[0x01, 0x00], &[0x00, 0x40], &[0x01, 0x80]] {
-        assert_whole(&patched(&bytes, &[(at + 10, flags)]), bytes.len(), Some("not unmounted"));
+        let dirty = patched(&bytes, &[(at + 10, flags)]);
+        assert_whole(&dirty, bytes.len(), Some("not unmounted"));
+        Disk::of(&bytes).assert_named(&dirty);
     }
     assert_eq!(patched(&bytes, &[(at + 10, &[0x00, 0x80])]).why_whole, None);
     for version in [0, 2, 4, 0xff] {
@@ -127,7 +122,7 @@ fn restart(number: u64, version: u8, client: u16, flags: u8) -> Vec<u8> {
 
 #[test]
 fn a_log_that_must_be_replayed_is_not_passed_over() {
-    let bytes = filled(32, 512, "-c 4096").0.bytes();
+    let bytes = filled(32, 512, "-c 4096").0.load();
     let (_, log) = runs(&bytes, 2);
     assert_eq!(bytes[log..log + 8192], [0xff; 8192]);
     let with = |one: &[u8], two: &[u8]| patched(&bytes, &[(log, one), (log + 4096, two)]);
@@ -166,14 +161,14 @@ fn a_log_that_must_be_replayed_is_not_passed_over() {
 
 #[test]
 fn a_boot_sector_that_makes_no_sense_is_not_believed() {
-    let bytes = filled(32, 512, "-c 4096").0.bytes();
+    let bytes = filled(32, 512, "-c 4096").0.load();
     let raw: [Patch<'_>; 4] = [(3, b"NTFZ"), (510, &[0]), (16, &[2]), (22, &[1])];
     for (at, patch) in raw {
         assert_whole(&patched(&bytes, &[(at, patch)]), bytes.len(), None);
     }
     let senseless = Some("boot sector makes no sense");
     let outside = Some("lies outside");
-    let longer = Some("longer than the volume");
+    let longer = Some("longer than its volume");
     let doubtful: [(usize, &[u8], Option<&str>); 16] = [
         (11, &[0, 0], senseless),
         (11, &[0, 1], senseless),
@@ -203,7 +198,7 @@ fn a_boot_sector_that_makes_no_sense_is_not_believed() {
 
 #[test]
 fn records_that_make_no_sense_are_not_believed() {
-    let bytes = filled(32, 512, "-c 4096").0.bytes();
+    let bytes = filled(32, 512, "-c 4096").0.load();
     for number in [0, 2, 3, 6] {
         let at = record(&bytes, number);
         let first = at + u16_at(&bytes, at + 20);
@@ -238,7 +233,7 @@ fn records_that_make_no_sense_are_not_believed() {
 
 #[test]
 fn content_that_makes_no_sense_is_not_believed() {
-    let bytes = filled(32, 512, "-c 4096").0.bytes();
+    let bytes = filled(32, 512, "-c 4096").0.load();
     for number in [0, 2, 6] {
         let (data, (pairs, _)) = (attribute(&bytes, number, 0x80), runs(&bytes, number));
         let senseless: [Patch<'_>; 12] = [
@@ -279,7 +274,7 @@ fn content_that_makes_no_sense_is_not_believed() {
 
 #[test]
 fn damage_never_leads_astray() {
-    let bytes = filled(32, 512, "-c 4096").0.bytes();
+    let bytes = filled(32, 512, "-c 4096").0.load();
     let (_, log) = runs(&bytes, 2);
     let records = [0, 2, 3, 6].map(|number| record(&bytes, number)..record(&bytes, number) + 512);
     let [a, b, c, d] = records;

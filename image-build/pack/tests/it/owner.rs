@@ -2,14 +2,14 @@
 
 use pack::{Extents, Source, volume};
 
-use crate::bench::{Disk, MIB, run};
+use crate::lab::{Disk, MIB, run};
 
 const BYTES: u64 = 32 * MIB;
 
 /// An ext4 file system, and on top of it what another owner wrote at these places.
 fn over_ext4(marks: &[(u64, &[u8])]) -> Disk {
     let disk = Disk::new(BYTES);
-    run("mkfs.ext4", &["-q", disk.path().to_str().unwrap()], "");
+    run("mkfs.ext4", &["-q", disk.name()]);
     marks.iter().for_each(|(at, mark)| disk.write(*at, mark));
     disk
 }
@@ -49,7 +49,7 @@ fn names_are_those_of_libblkid() {
     for mark in [&luks[..], b"bluestore block device\n"] {
         let disk = Disk::new(BYTES);
         disk.write(0, mark);
-        let told = run("blkid", &["-p", "-o", "value", "-s", "TYPE", disk.path().to_str().unwrap()], "");
+        let told = run("blkid", &["-p", "-o", "value", "-s", "TYPE", disk.name()]);
         assert_eq!(told.trim(), volume::read(&disk).unwrap().kind);
     }
 }

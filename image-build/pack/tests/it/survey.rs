@@ -5,7 +5,7 @@ use std::ops::Range;
 use pack::{Extents, Source, Span, Survey, survey};
 use proptest::prelude::*;
 
-use crate::bench::{Disk, Loop, MIB, run};
+use crate::lab::{Disk, Loop, MIB, run};
 use crate::md::Mirror;
 
 const SEED: &str = "52415754-5345-4544-8000-000000000001";
@@ -67,10 +67,10 @@ fn a_disk_with_a_gpt() {
         assert_eq!(found.used, set(&want), "{sector}");
         assert_eq!(found.table.as_ref().unwrap().sector_bytes, sector);
         let copy = restored(&disk, &found);
-        let (before, after) = (Loop::new(&disk.path(), sector), Loop::new(&copy.path(), sector));
-        let dump = |device: &Loop| run("sfdisk", &["-d", device.name()], "").replace(device.name(), "X");
+        let (before, after) = (Loop::of_sectors(disk.path(), sector), Loop::of_sectors(copy.path(), sector));
+        let dump = |device: &Loop| run("sfdisk", &["-d", device.name()]).replace(device.name(), "X");
         assert_eq!(dump(&before), dump(&after));
-        assert!(run("sgdisk", &["-v", after.name()], "").contains("No problems found"));
+        assert!(run("sgdisk", &["-v", after.name()]).contains("No problems found"));
     }
 }
 
@@ -96,8 +96,8 @@ fn file_systems_survive_in_what_is_used() {
     let disk = Disk::new(128 * MIB);
     disk.partition(512, "label: gpt\nstart=1MiB, size=20MiB\nsize=40MiB\n");
     let [boot, root] = [(Disk::new(20 * MIB), MIB), (Disk::new(40 * MIB), 21 * MIB)];
-    run("mkfs.vfat", &[boot.0.path().to_str().unwrap()], "");
-    run("mkfs.ext4", &["-q", root.0.path().to_str().unwrap()], "");
+    run("mkfs.vfat", &[boot.0.name()]);
+    run("mkfs.ext4", &["-q", root.0.name()]);
     for (volume, offset) in [&boot, &root] {
         disk.write(*offset, &volume.read(0, usize::try_from(volume.bytes()).unwrap()));
     }
@@ -109,8 +109,8 @@ fn file_systems_survive_in_what_is_used() {
     for (volume, offset) in [&boot, &root] {
         volume.write(0, &copy.read(*offset, usize::try_from(volume.bytes()).unwrap()));
     }
-    run("fsck.vfat", &["-n", boot.0.path().to_str().unwrap()], "");
-    run("e2fsck", &["-f", "-n", root.0.path().to_str().unwrap()], "");
+    run("fsck.vfat", &["-n", boot.0.name()]);
+    run("e2fsck", &["-f", "-n", root.0.name()]);
 }
 
 /// One node's secret does not travel, wherever its place is.
@@ -155,10 +155,7 @@ fn a_disk_with_logical_partitions() {
     let kinds = found.volumes.iter().map(|one| (one.partition, one.volume.kind)).collect::<Vec<_>>();
     assert_eq!(kinds, [(1, "raw"), (5, "linux_raid_member"), (6, "raw")]);
     assert_eq!(found.seed, None);
-    let dump = |disk: &Disk| {
-        let path = disk.path();
-        run("sfdisk", &["-d", path.to_str().unwrap()], "").replace(path.to_str().unwrap(), "X")
-    };
+    let dump = |disk: &Disk| run("sfdisk", &["-d", disk.name()]).replace(disk.name(), "X");
     assert_eq!(dump(&disk), dump(&restored(&disk, &found)));
 }
 

@@ -3,7 +3,7 @@
 use pack::volume::{self, Volume};
 use pack::{Extents, Source};
 
-use crate::ext::image::{Image, run};
+use crate::lab::{Disk, run};
 
 const BYTES: u64 = 4 << 20;
 
@@ -14,9 +14,9 @@ fn read(source: &dyn Source) -> Volume {
 #[test]
 fn the_first_page_is_all_that_is_used() {
     for page in ["4096", "8192", "16384", "32768", "65536"] {
-        let image = Image::new(BYTES);
-        run("util-linux", "mkswap", &["-p", page, "-L", "some swap", image.path()]);
-        let volume = image.read();
+        let image = Disk::new(BYTES);
+        run("mkswap", &["-p", page, "-L", "some swap", image.name()]);
+        let volume = image.volume();
         assert_eq!([volume.kind, volume.label.as_str()], ["swap", "some swap"]);
         assert_eq!(
             [volume.kind, &volume.uuid],
@@ -46,16 +46,16 @@ fn a_hibernated_system_is_whole() {
         (4086, b"LINHIB0001"),
         (0, b"\xed\xc3\x02\xe9\x98\x56\xe5\x0c"),
     ];
-    let image = Image::new(BYTES);
-    run("util-linux", "mkswap", &[image.path()]);
+    let image = Disk::new(BYTES);
+    run("mkswap", &[image.name()]);
     let uuid = image.blkid("UUID");
     for (at, magic) in asleep {
         let mut raw = image.load();
         raw[at..at + magic.len()].copy_from_slice(magic);
-        std::fs::write(image.path(), &raw).unwrap();
+        image.write(0, &raw);
         assert_eq!(image.blkid("TYPE"), "swsuspend", "{magic:?}");
         let volume = read(&raw);
-        assert_eq!([volume.kind, &volume.uuid], ["swap", &uuid]);
+        assert_eq!([volume.kind, &volume.uuid], ["swsuspend", &uuid]);
         assert_eq!(volume.why_whole.unwrap(), "it holds a hibernated system");
         assert_eq!(volume.used, Extents::all(BYTES));
     }
@@ -63,8 +63,8 @@ fn a_hibernated_system_is_whole() {
 
 #[test]
 fn what_is_no_header_is_no_swap_space() {
-    let image = Image::new(BYTES);
-    run("util-linux", "mkswap", &[image.path()]);
+    let image = Disk::new(BYTES);
+    run("mkswap", &[image.name()]);
     let good = image.load();
     assert_eq!(read(&good).kind, "swap");
     // The magic number; version 2; no pages; something where nothing is.
@@ -78,6 +78,6 @@ fn what_is_no_header_is_no_swap_space() {
         assert_eq!(read(&good[..length].to_vec()).kind, "raw");
     }
     // Made on top of it, and read as what it is.
-    image.mkfs("ext4", &["-b", "1024"]);
-    assert_eq!(image.read().kind, "ext4");
+    run("mke2fs", &["-q", "-F", "-t", "ext4", "-b", "1024", image.name()]);
+    assert_eq!(image.volume().kind, "ext4");
 }

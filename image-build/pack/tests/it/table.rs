@@ -4,7 +4,7 @@ use pack::table::{self, Kind, NoTable, Table, Unfit, refit};
 use pack::{Extents, Source};
 use proptest::prelude::*;
 
-use crate::bench::{Disk, Loop, MIB, run};
+use crate::lab::{Disk, Loop, MIB, run};
 
 const GPT: &str = "label: gpt
 label-id: 11111111-2222-3333-4444-555555555555
@@ -36,9 +36,9 @@ fn senseless(disk: &dyn Source, sector_bytes: u32) -> String {
 
 /// Number, offset, bytes, PARTUUID and type of every partition, as libblkid has them.
 fn partx(disk: &Disk, sector_bytes: u32) -> Vec<String> {
-    let device = Loop::new(&disk.path(), sector_bytes);
+    let device = Loop::of_sectors(disk.path(), sector_bytes);
     let columns = "NR,START,SIZE,UUID,TYPE";
-    let told = run("partx", &["-r", "-g", "-b", "-o", columns, device.name()], "");
+    let told = run("partx", &["-r", "-g", "-b", "-o", columns, device.name()]);
     told.lines().map(str::to_owned).collect()
 }
 
@@ -140,7 +140,7 @@ fn a_table_on_a_larger_disk_than_it_was_made_for() {
 fn hybrid_tables() {
     let disk = Disk::new(64 * MIB);
     disk.partition(512, GPT);
-    run("sgdisk", &["-h", "2:3", disk.path().to_str().unwrap()], "");
+    run("sgdisk", &["-h", "2:3", disk.name()]);
     let found = read(&disk, 512);
     assert_eq!(found.partitions.len(), 3);
     assert_eq!(found.damage[0], "the MBR is a hybrid: its entry 2 is also a partition of the GPT");
@@ -171,7 +171,7 @@ fn a_disk_without_partitions() {
     assert!(bare(&disk));
     let path = disk.path();
     for more in [&["-F", "16"][..], &["-F", "32"], &["--mbr=yes"]] {
-        run("mkfs.vfat", &[more, &[path.to_str().unwrap()]].concat(), "");
+        run("mkfs.vfat", &[more, &[path.to_str().unwrap()]].concat());
         assert!(bare(&disk), "{more:?}");
     }
     // Boot code, ends with the signature, and is no table.
@@ -184,7 +184,7 @@ fn a_disk_without_partitions() {
 #[test]
 fn a_boot_sector_that_is_also_a_table_is_no_answer() {
     let disk = Disk::new(64 * MIB);
-    run("mkfs.vfat", &["-F", "32", disk.path().to_str().unwrap()], "");
+    run("mkfs.vfat", &["-F", "32", disk.name()]);
     disk.write(446, &entry(0x80, 0x83, 2048, 2048));
     assert_eq!(senseless(&disk, 512), "the first sector is also the boot sector of FAT");
     disk.write(0, b"\xeb\x52\x90NTFS    ");
@@ -371,8 +371,8 @@ fn refitting_comes_to_what_sfdisk_makes_on_that_disk() {
         disk.write(fitted.at, &fitted.last);
         let found = read(&disk, sector);
         assert_eq!((found.damage, found.partitions.len()), (Vec::new(), 3));
-        let device = Loop::new(&disk.path(), sector);
-        let told = run("sgdisk", &["-v", device.name()], "");
+        let device = Loop::of_sectors(disk.path(), sector);
+        let told = run("sgdisk", &["-v", device.name()]);
         assert!(told.contains("No problems found"), "{told}");
     }
 }
@@ -383,7 +383,7 @@ fn refitting_has_the_backup_where_sgdisk_moves_it() {
     let mut disk = fresh(64 * MIB, 512);
     let fitted = refit(&disk.read(0, 1 << 20), 64 * MIB, 100 * MIB, 512).unwrap();
     disk.resize(100 * MIB);
-    run("sgdisk", &["-e", disk.path().to_str().unwrap()], "");
+    run("sgdisk", &["-e", disk.name()]);
     let (ours, theirs) = (&fitted.first[512..], disk.read(512, 92));
     for (what, range) in [("places", 24..48), ("disk and entries", 56..92)] {
         assert_eq!(ours[range.clone()], theirs[range], "{what}");

@@ -4,12 +4,14 @@ mod hostile;
 mod image;
 mod memory;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use pack::{Digest, Extents, Source};
 
-use self::image::{Image, MIB, run, tree};
+use self::image::Image;
+use crate::lab::{Disk, MIB, beyond, each, run, tree};
 
 /// Options of mkfs, size in MiB.
 const KINDS: &[(&str, u64)] = &[
@@ -33,7 +35,7 @@ fn fill(root: &Path, blocks: u64, block: u64) {
     for n in 0..300_u32 {
         let dir = root.join(format!("d{}", n % 7));
         fs::create_dir_all(&dir).unwrap();
-        let content = Digest::of(&n.to_le_bytes()).0.repeat((n as usize * 37) % 4000);
+        let content = Digest::of(&n.to_le_bytes()).0.repeat((n as usize * 37) % 1000);
         fs::write(dir.join(format!("f{n}")), content).unwrap();
     }
     std::os::unix::fs::symlink("d1/f1", root.join("link")).unwrap();
@@ -50,40 +52,24 @@ fn free_lists(image: &Image) -> u64 {
     (0..image.number(88)).map(|group| image.number(image.group(group) + image.sector_bytes() + 48)).sum()
 }
 
-/// Bytes of `ours` that are not in `theirs`, the other way round.
-fn differences(ours: &Extents, theirs: &Extents) -> (u64, u64) {
-    let less = |from: &Extents, what: &Extents| {
-        let mut rest = from.clone();
-        what.iter().for_each(|range| rest.remove(range));
-        rest.bytes()
-    };
-    (less(ours, theirs), less(theirs, ours))
-}
-
 /// Nothing that partclone saves is missing, and nothing is there beyond it but the free lists.
 fn compare(image: &Image, used: &Extents, what: &str) {
-    let (more, missing) = differences(used, &image.partclone());
+    let theirs = image.disk.partclone("xfs");
+    let (more, missing) = (beyond(used, &theirs).bytes(), beyond(&theirs, used).bytes());
     assert_eq!((more, missing), (free_lists(image) * image.block_bytes(), 0), "{what}");
 }
 
 /// The used bytes alone are the whole file system.
-fn prove(image: &Image, used: &Extents, want: &[(std::path::PathBuf, String)]) {
+fn prove(image: &Image, used: &Extents, want: &BTreeMap<String, String>) {
     let restored = image.restored(used);
     restored.check();
-    let mount = restored.mount("ro");
-    assert_eq!(tree(&mount.at), want);
+    let mount = restored.disk.mount("ro");
+    assert_eq!(&tree(mount.path()), want);
 }
 
 #[test]
 fn maps_are_those_of_partclone_and_enough_to_restore() {
-    // Partclone sleeps most of the time.
-    for some in KINDS.chunks(5) {
-        std::thread::scope(|scope| {
-            for (options, mib) in some {
-                scope.spawn(move || make_and_restore(options, mib * MIB));
-            }
-        });
-    }
+    each(KINDS, |(options, mib)| make_and_restore(options, mib * MIB));
 }
 
 fn make_and_restore(options: &str, bytes: u64) {
@@ -91,14 +77,13 @@ fn make_and_restore(options: &str, bytes: u64) {
     compare(&image, &image.map().used, options);
     let block = image.block_bytes();
     let want = {
-        let mount = image.mount("rw");
-        fill(&mount.at, (16 * MIB / block).min(6000), block);
-        tree(&mount.at)
+        let mount = image.disk.mount("rw");
+        fill(mount.path(), (12 * MIB / block).min(4000), block);
+        tree(mount.path())
     };
     let volume = image.map();
     compare(&image, &volume.used, options);
-    let blkid = run("util-linux", "blkid", &["-p", "-o", "value", "-s", "UUID", image.name()]).unwrap();
-    assert_eq!(volume.uuid, String::from_utf8_lossy(&blkid.stdout).trim());
+    image.disk.assert_named(&volume);
     assert_eq!(volume.label, if options.contains("-L root") { "root" } else { "" });
     assert!(volume.used.bytes() < bytes / 10 * 9, "{options}");
     prove(&image, &volume.used, &want);
@@ -109,9 +94,9 @@ fn make_and_restore(options: &str, bytes: u64) {
 fn a_deep_tree_is_read_whole() {
     let image = Image::made(128 * MIB, "-b size=1k -d agcount=2");
     let want = {
-        let mount = image.mount("rw");
-        fill(&mount.at, 40_000, 1024);
-        tree(&mount.at)
+        let mount = image.disk.mount("rw");
+        fill(mount.path(), 40_000, 1024);
+        tree(mount.path())
     };
     let volume = image.map();
     assert!(volume.used.iter().len() > 15_000);
@@ -122,15 +107,10 @@ fn a_deep_tree_is_read_whole() {
 #[test]
 fn a_large_sparse_disk_costs_what_is_in_it() {
     let image = Image::made(300 << 30, "");
-    let want = {
-        let mount = image.mount("rw");
-        fill(&mount.at, 1000, 4096);
-        tree(&mount.at)
-    };
+    fill(image.disk.mount("rw").path(), 1000, 4096);
     let volume = image.map();
     compare(&image, &volume.used, "large");
     assert!(volume.used.bytes() < 1 << 30);
-    prove(&image, &volume.used, &want);
 }
 
 /// This kernel need not mount version 4: mkfs itself puts a file in, and the checker is the judge.
@@ -139,15 +119,15 @@ fn version_4_is_read() {
     for options in
         ["", "-b size=512", "-l version=1", "-d agcount=5 -i size=256", "-s size=4k -l lazy-count=0"]
     {
-        let image = Image::empty(96 * MIB);
-        let (proto, content) = (image.path.with_extension("proto"), image.path.with_extension("content"));
+        let image = Image { disk: Disk::new(96 * MIB) };
+        let (proto, content) = (image.disk.beside("proto"), image.disk.beside("content"));
         fs::write(&content, Digest::of(b"content").0.repeat(100_000)).unwrap();
         let line = format!("/dev/null\n0 0\nd--755 0 0\nfile ---644 0 0 {}\n$\n", content.display());
         fs::write(&proto, line).unwrap();
         let mut args = vec!["-q", "-f", "-m", "crc=0", "-p", proto.to_str().unwrap()];
         args.extend(options.split_whitespace());
-        args.push(image.name());
-        run("xfsprogs", "mkfs.xfs", &args).unwrap();
+        args.push(image.disk.name());
+        run("mkfs.xfs", &args);
         let volume = image.map();
         compare(&image, &volume.used, options);
         let restored = image.restored(&volume.used);
@@ -160,58 +140,58 @@ fn version_4_is_read() {
 fn another_uuid_and_a_zeroed_log_are_fine() {
     let image = Image::made(96 * MIB, "");
     {
-        fill(&image.mount("rw").at, 100, 4096);
+        fill(image.disk.mount("rw").path(), 100, 4096);
     }
     let uuid = "01234567-89ab-cdef-0123-456789abcdef";
-    run("xfsprogs", "xfs_admin", &["-U", uuid, image.name()]).unwrap();
+    run("xfs_admin", &["-U", uuid, image.disk.name()]);
     assert_eq!(image.map().uuid, uuid);
     compare(&image, &image.map().used, "uuid");
-    run("xfsprogs", "xfs_repair", &["-L", "-f", image.name()]).unwrap();
+    run("xfs_repair", &["-L", "-f", image.disk.name()]);
     compare(&image, &image.map().used, "repaired");
     {
-        fill(&image.mount("rw").at.join("d2"), 100, 4096);
+        fill(&image.disk.mount("rw").path().join("d2"), 100, 4096);
     }
     compare(&image, &image.map().used, "mounted again");
 }
 
 #[test]
 fn parts_on_other_devices_are_not_here() {
-    let (other, image) = (Image::empty(64 * MIB), Image::empty(96 * MIB));
+    let (other, image) = (Disk::new(64 * MIB), Image { disk: Disk::new(96 * MIB) });
     let realtime = format!("rtdev={}", other.name());
-    run("xfsprogs", "mkfs.xfs", &["-q", "-f", "-r", &realtime, image.name()]).unwrap();
+    run("mkfs.xfs", &["-q", "-f", "-r", &realtime, image.disk.name()]);
     compare(&image, &image.map().used, "realtime");
     let log = format!("logdev={},size=10m", other.name());
-    run("xfsprogs", "mkfs.xfs", &["-q", "-f", "-l", &log, image.name()]).unwrap();
-    assert!(image.read().why_whole.unwrap().contains("its log is on another device"));
+    run("mkfs.xfs", &["-q", "-f", "-l", &log, image.disk.name()]);
+    assert!(image.disk.volume().why_whole.unwrap().contains("its log is on another device"));
 }
 
 fn expect_dirty(image: &Image, what: &str) {
-    let volume = image.read();
-    assert_eq!(volume.kind, "xfs");
+    let volume = image.disk.volume();
+    image.disk.assert_named(&volume);
     let why = volume.why_whole.unwrap_or_default();
     assert!(why.contains("log must be replayed"), "{what}: {why}");
-    assert_eq!(volume.used, Extents::all(image.disk().bytes()));
+    assert_eq!(volume.used, Extents::all(image.disk.bytes()));
 }
 
 #[test]
 fn a_log_that_must_be_replayed_is_noticed() {
     let image = Image::made(96 * MIB, "-l size=10m");
     let (copy, want) = {
-        let mount = image.mount("rw");
-        fill(&mount.at, 100, 4096);
-        run("coreutils", "sync", &["-f", mount.at.to_str().unwrap()]).unwrap();
-        (image.copied(), tree(&mount.at))
+        let mount = image.disk.mount("rw");
+        fill(mount.path(), 100, 4096);
+        run("sync", &["-f", mount.path().to_str().unwrap()]);
+        (image.copied(), tree(mount.path()))
     };
     expect_dirty(&copy, "copied while mounted");
-    drop(copy.mount("rw"));
+    drop(copy.disk.mount("rw"));
     let volume = copy.map();
     compare(&copy, &volume.used, "replayed");
     prove(&copy, &volume.used, &want);
 
     {
-        let mount = image.mount("rw");
-        fs::write(mount.at.join("last"), b"words").unwrap();
-        run("xfsprogs", "xfs_io", &["-x", "-c", "shutdown -f", mount.at.to_str().unwrap()]).unwrap();
+        let mount = image.disk.mount("rw");
+        fs::write(mount.path().join("last"), b"words").unwrap();
+        run("xfs_io", &["-x", "-c", "shutdown -f", mount.path().to_str().unwrap()]);
     }
     expect_dirty(&image, "shut down");
 }
@@ -224,21 +204,20 @@ fn no_moment_looks_clean_that_is_not() {
     let mut clean = 0;
     for round in 0..6 {
         {
-            let mount = image.mount("rw");
+            let mount = image.disk.mount("rw");
             for step in 0..4 {
-                let dir = mount.at.join(format!("r{round}-{step}"));
+                let dir = mount.path().join(format!("r{round}-{step}"));
                 fs::create_dir(&dir).unwrap();
                 (0..2500).for_each(|n| fs::write(dir.join(format!("{n}")), []).unwrap());
                 if step % 2 == 1 {
                     fs::remove_dir_all(&dir).unwrap();
                 }
                 let copy = image.copied();
-                if copy.read().why_whole.is_some() {
+                if copy.disk.volume().why_whole.is_some() {
                     continue;
                 }
                 clean += 1;
-                let log = run("xfsprogs", "xfs_logprint", &["-t", copy.name()]).unwrap();
-                let says = String::from_utf8_lossy(&log.stdout).into_owned();
+                let says = run("xfs_logprint", &["-t", copy.disk.name()]);
                 assert!(says.contains("<CLEAN>"), "{says}");
             }
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::node::{KEY_BYTES, Key};
 use super::superblock::Superblock;
-use super::{Unread, doubtful, field};
+use super::{Fields, Unread, doubtful};
 use crate::Extents;
 
 /// The kind of a chunk's key; its offset is the logical address.
@@ -63,7 +63,7 @@ impl Chunks {
         while !rest.is_empty() {
             let key = Key::parse(rest, 0)?;
             let item = rest.get(KEY_BYTES..).unwrap_or_default();
-            let bytes = HEAD_BYTES + usize::from(field::u16(item, 44)?) * STRIPE_BYTES;
+            let bytes = HEAD_BYTES + usize::from(Fields(item).le16(44)?) * STRIPE_BYTES;
             let (chunk, after) =
                 item.split_at_checked(bytes).ok_or_else(|| doubtful("a system chunk is cut short"))?;
             if key.kind != ITEM {
@@ -150,14 +150,14 @@ impl Chunks {
 
 impl Chunk {
     fn parse(superblock: &Superblock, logical: u64, item: &[u8]) -> Result<Chunk, Unread> {
-        let bytes = field::u64(item, 0)?;
-        let count = field::u16(item, 44)?;
+        let bytes = Fields(item).le64(0)?;
+        let count = Fields(item).le16(44)?;
         let is_aligned = (bytes | logical).is_multiple_of(u64::from(superblock.sector_bytes));
         let is_whole = item.len() == HEAD_BYTES + usize::from(count) * STRIPE_BYTES;
         if bytes == 0 || !is_aligned || !is_whole || logical.checked_add(bytes).is_none() {
             return Err(doubtful(format!("the chunk at {logical} is damaged")));
         }
-        let profile = Profile::new(field::u64(item, 24)?, count, field::u16(item, 46)?)
+        let profile = Profile::new(Fields(item).le64(24)?, count, Fields(item).le16(46)?)
             .filter(|profile| profile.stripes == count)
             .ok_or_else(|| doubtful(format!("the chunk at {logical} is of an unknown kind")))?;
         let stripe_bytes = profile.data_stripes.map_or(bytes, |stripes| bytes.div_ceil(u64::from(stripes)));
@@ -177,13 +177,13 @@ impl Chunk {
 fn stripes_here(superblock: &Superblock, stripes: &[u8], bytes: u64) -> Result<Vec<Range<u64>>, Unread> {
     let mut here = Vec::new();
     for stripe in stripes.chunks_exact(STRIPE_BYTES) {
-        if field::u64(stripe, 0)? != superblock.device {
+        if Fields(stripe).le64(0)? != superblock.device {
             continue;
         }
-        let start = field::u64(stripe, 8)?;
+        let start = Fields(stripe).le64(8)?;
         let end = start.checked_add(bytes).filter(|end| *end <= superblock.device_bytes);
         let end = end.ok_or_else(|| doubtful(format!("a chunk at {start} is not within the device")))?;
-        if field::bytes(stripe, 16)? != superblock.device_uuid || here.len() == 2 {
+        if Fields(stripe).array(16)? != superblock.device_uuid || here.len() == 2 {
             return Err(doubtful("its chunks and its devices do not fit together"));
         }
         here.push(start..end);

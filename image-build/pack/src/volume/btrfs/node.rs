@@ -1,7 +1,7 @@
 //! One node of a tree: a sorted list of items, or of nodes one level below.
 
 use super::superblock::Superblock;
-use super::{Unread, doubtful, field};
+use super::{Fields, Unread, doubtful};
 
 pub(super) const KEY_BYTES: usize = 17;
 const HEADER_BYTES: usize = 101;
@@ -19,9 +19,9 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn parse(bytes: &[u8], at: usize) -> Result<Key, Unread> {
         Ok(Key {
-            object: field::u64(bytes, at)?,
-            kind: field::u8(bytes, at.saturating_add(8))?,
-            offset: field::u64(bytes, at.saturating_add(9))?,
+            object: Fields(bytes).le64(at)?,
+            kind: Fields(bytes).byte(at.saturating_add(8))?,
+            offset: Fields(bytes).le64(at.saturating_add(9))?,
         })
     }
 }
@@ -49,12 +49,12 @@ impl Node {
     /// The error says what is wrong: another copy may be right.
     pub(super) fn parse(superblock: &Superblock, pointer: Pointer, bytes: Vec<u8>) -> Result<Node, Unread> {
         let is_the_one = superblock.checksum.holds(&bytes)
-            && field::bytes(&bytes, 32)? == superblock.node_uuid
-            && field::u64(&bytes, 48)? == pointer.address
-            && field::u64(&bytes, 80)? == pointer.generation
-            && field::u64(&bytes, 88)? == pointer.tree
-            && field::u8(&bytes, 100)? == pointer.level;
-        let count = field::u32(&bytes, 96)? as usize;
+            && Fields(&bytes).array(32)? == superblock.node_uuid
+            && Fields(&bytes).le64(48)? == pointer.address
+            && Fields(&bytes).le64(80)? == pointer.generation
+            && Fields(&bytes).le64(88)? == pointer.tree
+            && Fields(&bytes).byte(100)? == pointer.level;
+        let count = Fields(&bytes).le32(96)? as usize;
         let entry = if pointer.level == 0 { ITEM_BYTES } else { POINTER_BYTES };
         let is_bounded = count <= bytes.len().saturating_sub(HEADER_BYTES) / entry;
         // A tree without items is a leaf.
@@ -85,8 +85,8 @@ impl Node {
     pub(super) fn item(&self, index: usize) -> Result<(Key, &[u8]), Unread> {
         let at = HEADER_BYTES.saturating_add(index.saturating_mul(ITEM_BYTES));
         let key = Key::parse(&self.bytes, at)?;
-        let begin = (field::u32(&self.bytes, at.saturating_add(17))? as usize).saturating_add(HEADER_BYTES);
-        let end = begin.saturating_add(field::u32(&self.bytes, at.saturating_add(21))? as usize);
+        let begin = (Fields(&self.bytes).le32(at.saturating_add(17))? as usize).saturating_add(HEADER_BYTES);
+        let end = begin.saturating_add(Fields(&self.bytes).le32(at.saturating_add(21))? as usize);
         let items_end = HEADER_BYTES.saturating_add(self.count.saturating_mul(ITEM_BYTES));
         let data = self.bytes.get(begin..end).filter(|_| begin >= items_end);
         Ok((key, data.ok_or_else(|| self.damaged())?))
@@ -97,8 +97,8 @@ impl Node {
         let at = HEADER_BYTES.saturating_add(index.saturating_mul(POINTER_BYTES));
         Ok(Pointer {
             tree: self.pointer.tree,
-            address: field::u64(&self.bytes, at.saturating_add(17))?,
-            generation: field::u64(&self.bytes, at.saturating_add(25))?,
+            address: Fields(&self.bytes).le64(at.saturating_add(17))?,
+            generation: Fields(&self.bytes).le64(at.saturating_add(25))?,
             level: self.pointer.level.checked_sub(1).ok_or_else(|| self.damaged())?,
             first: Some(Key::parse(&self.bytes, at)?),
         })

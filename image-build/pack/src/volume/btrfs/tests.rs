@@ -20,9 +20,7 @@ fn superblock(bytes_used: u64) -> Superblock {
         device_uuid: [7; 16],
         device_bytes: DEVICE_BYTES,
         node_uuid: [8; 16],
-        label: String::new(),
         system_chunks: Vec::new(),
-        uuid: [8; 16],
     }
 }
 

@@ -3,7 +3,7 @@
 use super::chunk::Chunks;
 use super::node::{Key, Node, Pointer};
 use super::superblock::Superblock;
-use super::{Unread, doubtful, field};
+use super::{Fields, Unread, doubtful};
 use crate::{Source, source};
 
 pub(super) const ROOT_TREE: u64 = 1;
@@ -26,8 +26,8 @@ pub(super) struct Root {
 impl Root {
     /// From a root item.
     pub(super) fn parse(tree: u64, item: &[u8]) -> Result<Root, Unread> {
-        let (generation, address) = (field::u64(item, 160)?, field::u64(item, 176)?);
-        Ok(Root { tree, address, generation, level: field::u8(item, 238)? })
+        let (generation, address) = (Fields(item).le64(160)?, Fields(item).le64(176)?);
+        Ok(Root { tree, address, generation, level: Fields(item).byte(238)? })
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Microsoft, "exFAT file system specification", revision 1.00, section 3.
 
-use super::super::Unread;
-use super::super::fields::{bytes_at, u8_at, u16_at, u32_at, u64_at};
+use super::{Unread, doubtful, longer};
+use crate::field::{array, byte, le16, le32, le64};
 use crate::{Source, source};
 
 /// Where everything is, in bytes from the start of the volume. All of it is within the volume.
@@ -20,7 +20,8 @@ pub(super) struct Boot {
     /// How many clusters there are: they are 2 up to this + 2.
     pub(super) clusters: u64,
     pub(super) root_cluster: u32,
-    pub(super) serial: u32,
+    /// Not unmounted, or with errors.
+    pub(super) is_unclean: bool,
 }
 
 /// Volume flags, section 3.1.13: the second table is in use; not unmounted; the medium failed.
@@ -28,33 +29,40 @@ const SECOND_FAT: u16 = 1;
 const DIRTY: u16 = 2;
 const FAILED: u16 = 4;
 
+/// Where the length of a sector is, as a power of two.
+const SHIFT: usize = 108;
+
 /// The most clusters there can be: 2^32 - 11.
 const CLUSTERS_MAX: u32 = u32::MAX - 10;
 
+/// The first bytes of the boot sector, when they are exFAT's.
+pub(super) fn find(source: &dyn Source) -> Result<Vec<u8>, Unread> {
+    if source.bytes() < 512 {
+        return Err(Unread::Other);
+    }
+    let sector = source::read(source, 0, 512)?;
+    let is_exfat = array(&sector, 3) == Some(*b"EXFAT   ")
+        && array(&sector, 510) == Some([0x55, 0xaa])
+        && array(&sector, 11) == Some([0; 53])
+        && byte(&sector, SHIFT).is_some_and(|shift| (9..=12).contains(&shift));
+    if is_exfat { Ok(sector) } else { Err(Unread::Other) }
+}
+
 impl Boot {
-    pub(super) fn read(source: &dyn Source) -> Result<Boot, Unread> {
-        if source.bytes() < 512 {
-            return Err(Unread::Other);
-        }
-        let sector = source::read(source, 0, 512)?;
-        let must_be_zero = sector.get(11..64).ok_or(Unread::Other)?;
-        let is_exfat = bytes_at(&sector, 3) == Some(*b"EXFAT   ")
-            && bytes_at(&sector, 510) == Some([0x55, 0xaa])
-            && must_be_zero.iter().all(|byte| *byte == 0);
-        let shift = u8_at(&sector, 108).filter(|shift| is_exfat && (9..=12).contains(shift));
-        let shift = u32::from(shift.ok_or(Unread::Other)?);
+    /// What those bytes say.
+    pub(super) fn read(source: &dyn Source, sector: &[u8]) -> Result<Boot, Unread> {
+        let shift = u32::from(byte(sector, SHIFT).unwrap_or_default());
         check_sum(source, shift)?;
         // No field lies outside 512 bytes.
-        fields(&sector, shift, source.bytes()).ok_or(Unread::Other)?
+        fields(sector, shift, source.bytes()).ok_or(Unread::Other)?
     }
 }
 
 /// Section 3.4: sector 11 repeats the sum of the eleven before it.
 fn check_sum(source: &dyn Source, shift: u32) -> Result<(), Unread> {
-    let doubtful = |why: &str| Unread::Doubtful(why.to_owned());
     let length = 11_usize << shift;
     if source.bytes() < 24 << shift {
-        return Err(doubtful("the file system is longer than the volume"));
+        return Err(longer(24 << shift, source.bytes()));
     }
     let region = source::read(source, 0, length)?;
     // The volume flags and the percentage in use change without the sum.
@@ -62,18 +70,18 @@ fn check_sum(source: &dyn Source, shift: u32) -> Result<(), Unread> {
     let sum = summed.fold(0_u32, |sum, (_, byte)| sum.rotate_right(1).wrapping_add(u32::from(*byte)));
     let sums = source::read(source, length as u64, 1 << shift)?;
     if sums.as_chunks::<4>().0.iter().any(|kept| u32::from_le_bytes(*kept) != sum) {
-        return Err(doubtful("the checksum of its boot region is wrong"));
+        return Err(doubtful("its boot region has a wrong checksum"));
     }
     Ok(())
 }
 
 fn fields(sector: &[u8], shift: u32, volume: u64) -> Option<Result<Boot, Unread>> {
-    let doubtful = |why: &str| Some(Err(Unread::Doubtful(why.to_owned())));
-    let length = u64_at(sector, 72)?;
-    let (fat, fat_length) = (u64::from(u32_at(sector, 80)?), u64::from(u32_at(sector, 84)?));
-    let (heap, clusters) = (u64::from(u32_at(sector, 88)?), u32_at(sector, 92)?);
-    let (revision, flags) = (u16_at(sector, 104)?, u16_at(sector, 106)?);
-    let (cluster_shift, fats) = (u32::from(u8_at(sector, 109)?), u8_at(sector, 110)?);
+    let doubtful = |why: &str| Some(Err(doubtful(why)));
+    let length = le64(sector, 72)?;
+    let (fat, fat_length) = (u64::from(le32(sector, 80)?), u64::from(le32(sector, 84)?));
+    let (heap, clusters) = (u64::from(le32(sector, 88)?), le32(sector, 92)?);
+    let (revision, flags) = (le16(sector, 104)?, le16(sector, 106)?);
+    let (cluster_shift, fats) = (u32::from(byte(sector, 109)?), byte(sector, 110)?);
     if revision >> 8 != 1 {
         return doubtful("its version is unknown");
     }
@@ -81,7 +89,7 @@ fn fields(sector: &[u8], shift: u32, volume: u64) -> Option<Result<Boot, Unread>
         return doubtful("its boot sector makes no sense");
     }
     if length > volume >> shift {
-        return doubtful("the file system is longer than the volume");
+        return Some(Err(longer(length.saturating_mul(1 << shift), volume)));
     }
     let clusters = u64::from(clusters);
     if fat < 24 || fat + fat_length * u64::from(fats) > heap || heap + (clusters << cluster_shift) > length {
@@ -93,17 +101,14 @@ fn fields(sector: &[u8], shift: u32, volume: u64) -> Option<Result<Boot, Unread>
     if flags & SECOND_FAT != 0 && fats == 1 {
         return doubtful("the table in use is none of its tables");
     }
-    if flags & (DIRTY | FAILED) != 0 {
-        return doubtful("it was not unmounted, or has errors that nobody repaired");
-    }
     Some(Ok(Boot {
         fat_at: (fat + fat_length * u64::from(flags & SECOND_FAT)) << shift,
         fats,
         heap_at: heap << shift,
         cluster_bytes: 1 << (shift + cluster_shift),
         clusters,
-        root_cluster: u32_at(sector, 96)?,
-        serial: u32_at(sector, 100)?,
+        root_cluster: le32(sector, 96)?,
+        is_unclean: flags & (DIRTY | FAILED) != 0,
     }))
 }
 
@@ -117,6 +122,6 @@ impl Boot {
     /// What follows a cluster of the volume in its chain.
     pub(super) fn next(&self, source: &dyn Source, cluster: u32) -> Result<u32, Unread> {
         let entry = source::read(source, self.fat_at + u64::from(cluster) * 4, 4)?;
-        Ok(u32_at(&entry, 0).unwrap_or_default())
+        Ok(le32(&entry, 0).unwrap_or_default())
     }
 }

@@ -1,8 +1,9 @@
 //! The root directory of exFAT: where the allocation bitmaps are, and the label.
 
-use super::super::Unread;
-use super::super::fields::{label_of_utf16, u8_at, u32_at, u64_at};
 use super::boot::Boot;
+use super::{Unread, doubtful};
+use crate::field::{byte, le32, le64};
+use crate::names::label_of_utf16;
 use crate::{Source, source};
 
 /// The longest directory, section 7.4: 256 MiB.
@@ -38,7 +39,7 @@ impl Root {
         let steps = boot.clusters.min(DIRECTORY_MAX / boot.cluster_bytes);
         for _ in 0..steps {
             let Some(at) = boot.cluster_at(cluster) else {
-                return Err(Unread::Doubtful("its root directory leaves the volume".to_owned()));
+                return Err(doubtful("its root directory leaves the volume"));
             };
             for piece in (0..boot.cluster_bytes).step_by(PIECE) {
                 let length =
@@ -52,7 +53,7 @@ impl Root {
                 return Ok(root);
             }
         }
-        Err(Unread::Doubtful("its root directory has no end".to_owned()))
+        Err(doubtful("its root directory has no end"))
     }
 
     /// Takes entries in; whether the directory ends here.
@@ -62,7 +63,7 @@ impl Root {
                 None | Some(0) => return true,
                 Some(&BITMAP) => self.take_bitmap(entry),
                 Some(&LABEL) if self.label.is_empty() => {
-                    let length = usize::from(u8_at(entry, 1).unwrap_or_default()).min(11) * 2;
+                    let length = usize::from(byte(entry, 1).unwrap_or_default()).min(11) * 2;
                     self.label = label_of_utf16(entry.get(2..2 + length).unwrap_or_default());
                 }
                 Some(_) => {}
@@ -72,9 +73,8 @@ impl Root {
     }
 
     fn take_bitmap(&mut self, entry: &[u8]) {
-        let table = usize::from(u8_at(entry, 1).unwrap_or_default() & 1);
-        let bitmap =
-            u32_at(entry, 20).zip(u64_at(entry, 24)).map(|(cluster, bytes)| Bitmap { cluster, bytes });
+        let table = usize::from(byte(entry, 1).unwrap_or_default() & 1);
+        let bitmap = le32(entry, 20).zip(le64(entry, 24)).map(|(cluster, bytes)| Bitmap { cluster, bytes });
         if let Some(slot) = self.bitmaps.get_mut(table).filter(|slot| slot.is_none()) {
             *slot = bitmap;
         }

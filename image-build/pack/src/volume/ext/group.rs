@@ -4,11 +4,11 @@
 
 use std::ops::Range;
 
-use super::bitmap::Bitmap;
-use super::checksum::{crc16, crc32c};
 use super::layout::Layout;
 use super::superblock::Checksum;
 use super::{Unread, doubtful, u16_at, u32_at};
+use crate::checksum::{crc16_on, crc32c_on};
+use crate::volume::bitmap::Bitmap;
 use crate::{Extents, Source, source};
 
 /// The bitmap of the group was never written: nothing but metadata is in use.
@@ -45,7 +45,7 @@ impl<'a> Blocks<'a> {
             self.first = block;
         }
         let place = self.place(block).and_then(|place| self.read.get(place));
-        place.ok_or_else(|| Unread::Doubtful(format!("block {block} does not exist")))
+        place.ok_or_else(|| doubtful(format!("block {block} does not exist")))
     }
 
     fn place(&self, block: u64) -> Option<Range<usize>> {
@@ -87,7 +87,7 @@ impl Descriptor {
         let home = if layout.is_flexible { layout.first_block..layout.blocks } else { layout.group(group) };
         let is_home = |range: &Range<u64>| home.start <= range.start && range.end <= home.end;
         if !descriptor.metadata().iter().all(is_home) {
-            return Err(Unread::Doubtful(format!("the metadata of group {group} lies where it can't")));
+            return Err(doubtful(format!("the metadata of group {group} lies where it can't")));
         }
         Ok(descriptor)
     }
@@ -105,8 +105,8 @@ fn is_intact(raw: &[u8], group: u64, checksum: Checksum) -> bool {
     let after = raw.get(0x20..).unwrap_or_default();
     let sum = match checksum {
         Checksum::None => return true,
-        Checksum::Crc16(seed) => u32::from([&number, before, after].into_iter().fold(seed, crc16)),
-        Checksum::Crc32c(seed) => [&number, before, &[0, 0], after].into_iter().fold(seed, crc32c) & 0xFFFF,
+        Checksum::Crc16(seed) => u32::from(crc16_on(seed, &[&number, before, after])),
+        Checksum::Crc32c(seed) => crc32c_on(seed, &[&number, before, &[0, 0], after]) & 0xFFFF,
     };
     sum == u32::from(u16_at(raw, 0x1E))
 }
@@ -147,7 +147,7 @@ impl<'a> Groups<'a> {
         let raw = block.chunks_exact(size).nth(index).unwrap_or_default();
         if !is_intact(raw, group, self.layout.checksum) {
             let why = format!("the descriptor of group {group} has a wrong checksum: check it with e2fsck");
-            return Err(Unread::Doubtful(why));
+            return Err(doubtful(why));
         }
         Descriptor::new(raw, group, self.layout)
     }
@@ -160,7 +160,7 @@ impl<'a> Groups<'a> {
             let blocks = self.layout.group(group);
             let leading = blocks.start..blocks.start + self.layout.leading_blocks(group);
             if leading.end > blocks.end {
-                return Err(Unread::Doubtful(format!("group {group} has no room for its descriptors")));
+                return Err(doubtful(format!("group {group} has no room for its descriptors")));
             }
             let [block_bitmap, inode_bitmap, inode_table] = self.descriptor(group)?.metadata();
             stretches.push([leading, block_bitmap, inode_bitmap, inode_table])?;
@@ -191,17 +191,17 @@ impl<'a> Groups<'a> {
         let raw = raw.get(..usize::try_from(bytes).unwrap_or_default()).unwrap_or_default();
         if let Checksum::Crc32c(seed) = self.layout.checksum {
             let (want, mask) = of.checksum;
-            if crc32c(seed, raw) & mask != want {
+            if crc32c_on(seed, &[raw]) & mask != want {
                 let why =
                     format!("the block bitmap of group {group} has a wrong checksum: check it with e2fsck");
-                return Err(Unread::Doubtful(why));
+                return Err(doubtful(why));
             }
         }
         let bitmap = Bitmap::new(raw, clusters);
         // The only check of a bitmap that an older file system has; e2fsck would complain as well.
         let free = clusters - bitmap.ones();
         if free != of.free {
-            return Err(Unread::Doubtful(format!(
+            return Err(doubtful(format!(
                 "group {group} says that {} clusters are free, and its bitmap {free}: check it with e2fsck",
                 of.free
             )));
@@ -240,7 +240,7 @@ impl Stretches {
         {
             let why =
                 format!("metadata is said to overlap from block {} on: check it with e2fsck", range.start);
-            return Err(Unread::Doubtful(why));
+            return Err(doubtful(why));
         }
         Ok(all.into_iter().collect())
     }

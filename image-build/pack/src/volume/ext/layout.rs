@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::superblock::{Checksum, Superblock, compat, incompat, ro_compat};
-use super::{Unread, doubtful};
+use super::{Unread, doubtful, longer};
 
 /// Where things lie. Numbers of blocks and groups unless they say bytes; every product of them fits 64 bits, because the
 /// blocks were found to lie within the volume.
@@ -57,7 +57,7 @@ impl Layout {
         let blocks_per_group = superblock.u32(0x20);
         let bits = blocks_per_group / cluster_blocks;
         if bits == 0 || bits > 8 * block_bytes || !blocks_per_group.is_multiple_of(8 * cluster_blocks) {
-            return Err(Unread::Doubtful(format!("{blocks_per_group} blocks in a group are impossible")));
+            return Err(doubtful(format!("{blocks_per_group} blocks in a group are impossible")));
         }
         let groups = (blocks - first_block).div_ceil(blocks_per_group);
         let is_meta = superblock.incompat & incompat::META_BG != 0;
@@ -148,10 +148,9 @@ fn blocks(superblock: &Superblock<'_>, volume_bytes: u64) -> Result<(u64, u64), 
     let has_64bit = superblock.incompat & incompat::BIT64 != 0;
     let high = if has_64bit { superblock.u32(0x150) } else { 0 };
     let blocks = high << 32 | superblock.u32(0x4);
-    if blocks.checked_mul(block_bytes).is_none_or(|bytes| bytes > volume_bytes) {
-        return Err(Unread::Doubtful(format!(
-            "it has {blocks} blocks of {block_bytes} bytes, more than the volume, which has {volume_bytes} bytes"
-        )));
+    let bytes = blocks.saturating_mul(block_bytes);
+    if bytes > volume_bytes || bytes == u64::MAX {
+        return Err(longer(bytes, volume_bytes));
     }
     Ok((block_bytes, blocks))
 }
@@ -173,11 +172,11 @@ fn inode_table_blocks(superblock: &Superblock<'_>, block_bytes: u64, groups: u64
     let per_group = superblock.u32(0x28);
     let inode_bytes = if superblock.u32(0x4C) == 0 { 128 } else { superblock.u16(0x58) };
     if !inode_bytes.is_power_of_two() || inode_bytes < 128 || inode_bytes > block_bytes {
-        return Err(Unread::Doubtful(format!("inodes of {inode_bytes} bytes are impossible")));
+        return Err(doubtful(format!("inodes of {inode_bytes} bytes are impossible")));
     }
     let all = per_group.checked_mul(groups);
     if per_group == 0 || per_group > 8 * block_bytes || all != Some(superblock.u32(0)) {
-        return Err(Unread::Doubtful(format!("{per_group} inodes in a group are impossible")));
+        return Err(doubtful(format!("{per_group} inodes in a group are impossible")));
     }
     Ok((per_group * inode_bytes).div_ceil(block_bytes))
 }
@@ -188,7 +187,7 @@ fn descriptor_bytes(superblock: &Superblock<'_>) -> Result<u64, Unread> {
     }
     match superblock.u16(0xFE) {
         bytes @ 64..=1024 if bytes.is_power_of_two() => Ok(bytes),
-        bytes => Err(Unread::Doubtful(format!("group descriptors of {bytes} bytes are impossible"))),
+        bytes => Err(doubtful(format!("group descriptors of {bytes} bytes are impossible"))),
     }
 }
 

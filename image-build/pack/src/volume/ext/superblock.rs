@@ -2,8 +2,9 @@
 //!
 //! Fields and features as in the kernel's `Documentation/filesystems/ext4/super.rst`.
 
-use super::checksum::crc32c;
-use super::{Unread, doubtful, u16_at, u32_at};
+use super::{Unread, doubtful, u16_at, u32_at, unknown};
+use crate::checksum::{crc16_on, crc32c_on};
+use crate::field;
 
 /// Where it lies.
 pub(super) const OFFSET: u64 = 1024;
@@ -101,8 +102,8 @@ impl<'a> Superblock<'a> {
         self.incompat & incompat::JOURNAL_DEV != 0
     }
 
-    pub(super) fn uuid(&self) -> &'a [u8] {
-        self.raw.get(0x68..0x78).unwrap_or_default()
+    pub(super) fn uuid(&self) -> Option<[u8; 16]> {
+        field::array(self.raw, 0x68)
     }
 
     pub(super) fn label(&self) -> &'a [u8] {
@@ -110,12 +111,13 @@ impl<'a> Superblock<'a> {
     }
 
     pub(super) fn checksum(&self) -> Checksum {
+        let uuid = &self.uuid().unwrap_or_default();
         if self.ro_compat & ro_compat::METADATA_CSUM != 0 {
             let is_kept = self.incompat & incompat::CSUM_SEED != 0;
-            let seed = if is_kept { u32_at(self.raw, 0x270) } else { crc32c(u32::MAX, self.uuid()) };
+            let seed = if is_kept { u32_at(self.raw, 0x270) } else { crc32c_on(u32::MAX, &[uuid]) };
             Checksum::Crc32c(seed)
         } else if self.ro_compat & ro_compat::GDT_CSUM != 0 {
-            Checksum::Crc16(super::checksum::crc16(u16::MAX, self.uuid()))
+            Checksum::Crc16(crc16_on(u16::MAX, &[uuid]))
         } else {
             Checksum::None
         }
@@ -128,24 +130,18 @@ impl<'a> Superblock<'a> {
                 return Err(doubtful("it has checksums of an unknown kind"));
             }
             let summed = self.raw.get(..0x3FC).unwrap_or_default();
-            if crc32c(u32::MAX, summed) != u32_at(self.raw, 0x3FC) {
-                return Err(doubtful("its superblock's checksum is wrong: check it with e2fsck"));
+            if crc32c_on(u32::MAX, &[summed]) != u32_at(self.raw, 0x3FC) {
+                return Err(doubtful("its superblock has a wrong checksum: check it with e2fsck"));
             }
         }
-        let unknown = (self.incompat & !incompat::KNOWN, self.ro_compat & !ro_compat::KNOWN);
-        if unknown != (0, 0) {
-            let (incompat, ro_compat) = unknown;
-            let why = format!(
-                "it has features that this reader does not know: incompat {incompat:#x}, ro_compat {ro_compat:#x}"
-            );
-            return Err(Unread::Doubtful(why));
-        }
+        unknown("incompat", self.incompat & !incompat::KNOWN)?;
+        unknown("ro_compat", self.ro_compat & !ro_compat::KNOWN)?;
         if self.incompat & incompat::RECOVER != 0 {
             return Err(doubtful("its journal must be replayed: mount and unmount it once"));
         }
         match u16_at(self.raw, 0x3A) & 7 {
             1 => Ok(()),
-            0 => Err(doubtful("it was not unmounted cleanly: check it with e2fsck")),
+            0 => Err(doubtful("it was not unmounted: check it with e2fsck")),
             _ => Err(doubtful("it is marked as having errors: check it with e2fsck")),
         }
     }

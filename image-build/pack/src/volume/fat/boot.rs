@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 
-use super::super::Unread;
-use super::super::fields::{bytes_at, u8_at, u16_at, u32_at};
+use super::{Unread, doubtful, longer};
+use crate::field::{array, byte, le16, le32};
 
 /// Bits of an entry of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,32 +99,32 @@ impl Boot {
     /// `None` when it is not a boot sector of FAT. An MBR and a boot loader's sector end in the same two bytes: what tells
     /// them apart is that every field of the parameter block makes sense.
     pub(super) fn parse(sector: &[u8]) -> Option<Boot> {
-        let sectors = match u16_at(sector, 19)? {
-            0 => u64::from(u32_at(sector, 32)?),
+        let sectors = match le16(sector, 19)? {
+            0 => u64::from(le32(sector, 32)?),
             few => u64::from(few),
         };
-        let short = u16_at(sector, 22)?;
+        let short = le16(sector, 22)?;
         let is_fat32 = short == 0;
         let extended = if is_fat32 { 64 } else { 36 };
         let boot = Boot {
-            sector: u64::from(u16_at(sector, 11)?),
-            cluster_sectors: u64::from(u8_at(sector, 13)?),
-            reserved: u64::from(u16_at(sector, 14)?),
-            fats: u64::from(u8_at(sector, 16)?),
-            root_entries: u64::from(u16_at(sector, 17)?),
+            sector: u64::from(le16(sector, 11)?),
+            cluster_sectors: u64::from(byte(sector, 13)?),
+            reserved: u64::from(le16(sector, 14)?),
+            fats: u64::from(byte(sector, 16)?),
+            root_entries: u64::from(le16(sector, 17)?),
             sectors,
-            media: u8_at(sector, 21)?,
-            fat_sectors: if is_fat32 { u64::from(u32_at(sector, 36)?) } else { u64::from(short) },
+            media: byte(sector, 21)?,
+            fat_sectors: if is_fat32 { u64::from(le32(sector, 36)?) } else { u64::from(short) },
             is_fat32,
-            flags: if is_fat32 { u16_at(sector, 40)? } else { 0 },
-            version: if is_fat32 { u16_at(sector, 42)? } else { 0 },
-            root_cluster: if is_fat32 { u32_at(sector, 44)? } else { 0 },
-            state: u8_at(sector, extended + 1)?,
-            serial: u32_at(sector, extended + 3)?,
-            kind: bytes_at(sector, extended + 18)?,
+            flags: if is_fat32 { le16(sector, 40)? } else { 0 },
+            version: if is_fat32 { le16(sector, 42)? } else { 0 },
+            root_cluster: if is_fat32 { le32(sector, 44)? } else { 0 },
+            state: byte(sector, extended + 1)?,
+            serial: le32(sector, extended + 3)?,
+            kind: array(sector, extended + 18)?,
         };
-        let is_boot = matches!(u8_at(sector, 0)?, 0xeb | 0xe9) && bytes_at(sector, 510)? == [0x55, 0xaa];
-        let is_other = OTHER_KINDS.contains(&&bytes_at(sector, 54)?) || bytes_at(sector, 424)? == BITLOCKER;
+        let is_boot = matches!(byte(sector, 0)?, 0xeb | 0xe9) && array(sector, 510)? == [0x55, 0xaa];
+        let is_other = OTHER_KINDS.contains(&&array(sector, 54)?) || array(sector, 424)? == BITLOCKER;
         (is_boot && !is_other && boot.is_sane()).then_some(boot)
     }
 
@@ -150,7 +150,6 @@ impl Boot {
     /// # Errors
     /// [`Unread::Doubtful`] when the fields contradict each other.
     pub(super) fn layout(&self, volume: u64) -> Result<Layout, Unread> {
-        let doubtful = |why: &str| Err(Unread::Doubtful(why.to_owned()));
         // No product of these overflows: sectors have 12 bits, counts 32, tables 8.
         let fat_bytes = self.fat_sectors * self.sector;
         let root_at = self.fats_at() + self.fats * fat_bytes;
@@ -158,27 +157,27 @@ impl Boot {
         let cluster_bytes = self.cluster_sectors * self.sector;
         let clusters = (self.sectors * self.sector).saturating_sub(data_at) / cluster_bytes;
         if self.sectors * self.sector > volume {
-            return doubtful("the file system is longer than the volume");
+            return Err(longer(self.sectors * self.sector, volume));
         }
         if clusters == 0 {
-            return doubtful("it has no clusters");
+            return Err(doubtful("it has no clusters"));
         }
         let width = self.width(clusters);
         if clusters > width.clusters_max() {
-            return doubtful("it has more clusters than its table can name");
+            return Err(doubtful("it has more clusters than its table can name"));
         }
         if fat_bytes * 8 / width.bits() < clusters + 2 {
-            return doubtful("its table is shorter than its clusters");
+            return Err(doubtful("its table is shorter than its clusters"));
         }
         if self.contradicts(width) {
-            return doubtful("it says to be another FAT than its number of clusters makes it");
+            return Err(doubtful("it says to be another FAT than its number of clusters makes it"));
         }
         if self.version != 0 {
-            return doubtful("its version is unknown");
+            return Err(doubtful("its version is unknown"));
         }
         let (fat, mirrors) = self.tables();
         if fat >= self.fats {
-            return doubtful("the table in use is none of its tables");
+            return Err(doubtful("the table in use is none of its tables"));
         }
         let root = root_at..data_at;
         let fats_at = self.fats_at();

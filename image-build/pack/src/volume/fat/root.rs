@@ -1,9 +1,9 @@
 //! The root directory of FAT: where the label is.
 
-use super::super::Unread;
-use super::super::fields::{u8_at, u16_at};
+use super::Unread;
 use super::boot::Layout;
-use crate::{Source, source};
+use crate::field::{byte, le16};
+use crate::{Source, names, source};
 
 /// The most clusters of the root directory that are looked through, as in blkid.
 const CLUSTERS_MAX: usize = 100;
@@ -36,9 +36,9 @@ pub(super) fn label(source: &dyn Source, layout: &Layout, root_cluster: u32) -> 
 fn find(entries: &[u8]) -> Option<Option<String>> {
     let (entries, _) = entries.as_chunks::<32>();
     for entry in entries {
-        let first = u8_at(entry, 0)?;
-        let attributes = u8_at(entry, 11)? & 0x3f;
-        let has_clusters = u16_at(entry, 20)? != 0 || u16_at(entry, 26)? != 0;
+        let first = byte(entry, 0)?;
+        let attributes = byte(entry, 11)? & 0x3f;
+        let has_clusters = le16(entry, 20)? != 0 || le16(entry, 26)? != 0;
         if first == 0 {
             return Some(None);
         }
@@ -58,7 +58,5 @@ fn spell(name: &[u8]) -> String {
     if let Some(first) = name.first_mut().filter(|first| **first == 0x05) {
         *first = 0xe5;
     }
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    let name = String::from_utf8_lossy(name.get(..end).unwrap_or_default());
-    name.trim_end_matches(|char: char| char.is_ascii_whitespace()).to_owned()
+    names::label(&name)
 }

@@ -4,7 +4,8 @@
 
 use std::io;
 
-use super::super::Unread;
+use super::{Unread, doubtful};
+use crate::checksum::crc32_lvm2 as checksum;
 use crate::field::{array, le32, le64};
 use crate::source::read;
 use crate::{Extents, Source};
@@ -47,7 +48,7 @@ pub(super) fn find(source: &dyn Source) -> Result<Label, Unread> {
     let Some((sector, number)) = sectors.find(|(sector, _)| is_label(sector)) else {
         return Err(Unread::Other);
     };
-    let doubt = |why: &str| Unread::Doubtful(format!("the label of the physical volume {why}"));
+    let doubt = |why: &str| doubtful(format!("the label of the physical volume {why}"));
     let summed = sector.get(20..).unwrap_or_default();
     if le64(sector, 8) != Some(number) || le32(sector, 16) != Some(checksum(summed)) {
         return Err(doubt("is damaged"));
@@ -117,7 +118,7 @@ impl Label {
             None => self.metadata.is_empty(),
         };
         if newest.is_none() && is_elsewhere {
-            return Err(Unread::Doubtful("the description of its volume group is on other disks".to_owned()));
+            return Err(doubtful("the description of its volume group is on other disks"));
         }
         Ok(newest.map(|(_, text)| text))
     }
@@ -125,7 +126,7 @@ impl Label {
 
 /// The text in a metadata area; `None` when the area is empty or said to be ignored.
 fn text(source: &dyn Source, area: Area) -> Result<Option<String>, Unread> {
-    let doubt = |why: &str| Unread::Doubtful(format!("a metadata area {why}"));
+    let doubt = |why: &str| doubtful(format!("a metadata area {why}"));
     if area.bytes <= AREA_HEADER {
         return Err(doubt("is too short"));
     }
@@ -163,13 +164,4 @@ fn text(source: &dyn Source, area: Area) -> Result<Option<String>, Unread> {
         return Err(doubt("has a damaged description"));
     }
     Ok(Some(String::from_utf8_lossy(&raw).into_owned()))
-}
-
-/// CRC-32 as LVM2 has it: it begins with a number of its own, and ends without inversion.
-const LVM2: crc::Algorithm<u32> =
-    crc::Algorithm { init: 0xf597_a6cf_u32.reverse_bits(), xorout: 0, ..crc::CRC_32_ISO_HDLC };
-
-fn checksum(bytes: &[u8]) -> u32 {
-    static CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&LVM2);
-    CRC.checksum(bytes)
 }

@@ -1,9 +1,8 @@
 //! Version 0.90 of the superblock: in the byte order of the machine that made it, in the last 64 KiB block but none.
 
-use super::{MAGIC, Member, SUPERBLOCK, fold};
+use super::{MAGIC, Member, SUPERBLOCK, Unread, doubtful, fold};
 use crate::field::{array, be32, le32};
 use crate::source::read;
-use crate::volume::Unread;
 use crate::{Extents, Source};
 
 /// `MD_RESERVED_BYTES`.
@@ -26,7 +25,7 @@ pub(super) fn superblock(source: &dyn Source) -> Result<Option<Member>, Unread> 
     let Some(at) = (source.bytes() / RESERVED * RESERVED).checked_sub(RESERVED) else { return Ok(None) };
     let block = read(source, at, SUPERBLOCK)?;
     if be32(&block, 0) == Some(MAGIC) {
-        return Err(Unread::Doubtful("its superblock is of a machine with the other byte order".to_owned()));
+        return Err(doubtful("its superblock is of a machine with the other byte order"));
     }
     if le32(&block, 0) != Some(MAGIC) || le32(&block, 4) != Some(0) {
         return Ok(None);
@@ -35,7 +34,7 @@ pub(super) fn superblock(source: &dyn Source) -> Result<Option<Member>, Unread> 
     let sum = words.iter().map(|word| u64::from(u32::from_le_bytes(*word))).sum::<u64>();
     let told = le32(&block, CHECKSUM).unwrap_or_default();
     if fold(sum - u64::from(told)) != told {
-        return Err(Unread::Doubtful("its superblock is damaged".to_owned()));
+        return Err(doubtful("its superblock is damaged"));
     }
     let mut bytes = [0; 16];
     for (to, at) in bytes.chunks_exact_mut(4).zip(UUID) {
@@ -49,7 +48,7 @@ pub(super) fn superblock(source: &dyn Source) -> Result<Option<Member>, Unread> 
     used.add(end.min(at)..source.bytes());
     let is_within = end <= at;
     let doubt = doubt(&block).or((!is_within).then_some("its content lies over its superblock"));
-    let (uuid, doubt) = (crate::field::uuid(bytes), doubt.map(str::to_owned));
+    let (uuid, doubt) = (crate::names::uuid(bytes), doubt.map(str::to_owned));
     Ok(Some(Member { uuid, label: String::new(), content: 0..end, used, doubt }))
 }
 

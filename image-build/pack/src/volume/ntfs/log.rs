@@ -3,8 +3,8 @@
 //! Two restart pages begin it, the newer of which counts. Windows marks it on a clean unmount; a hibernated system, and one
 //! that was shut down for a fast start, does not.
 
-use super::super::fields::{u16_at, u32_at, u64_at};
 use super::record::fix;
+use crate::field::{le16, le32, le64};
 
 /// Restart pages are this long at most, as far as they are looked at.
 const PAGE_MAX: usize = 64 << 10;
@@ -29,7 +29,7 @@ pub(super) fn is_clean(head: &[u8]) -> bool {
 }
 
 fn restart_pages(head: &[u8]) -> Option<bool> {
-    let length = usize::try_from(u32_at(head, 16)?).ok()?;
+    let length = usize::try_from(le32(head, 16)?).ok()?;
     if !length.is_power_of_two() || !(512..=PAGE_MAX).contains(&length) {
         return None;
     }
@@ -43,8 +43,8 @@ fn restart_pages(head: &[u8]) -> Option<bool> {
 /// an unmount makes it one of version 1 again.
 fn restart(page: &[u8]) -> Option<(u64, bool)> {
     let page = fix(page.to_vec(), RESTART)?;
-    let area = page.get(usize::from(u16_at(&page, 24)?)..)?;
-    let is_old = u16_at(&page, 28)? == 1;
-    let is_closed = u16_at(area, 12)? == NO_CLIENT || u16_at(area, 14)? & CLEAN != 0;
-    Some((u64_at(area, 0)?, is_old && is_closed))
+    let area = page.get(usize::from(le16(&page, 24)?)..)?;
+    let is_old = le16(&page, 28)? == 1;
+    let is_closed = le16(area, 12)? == NO_CLIENT || le16(area, 14)? & CLEAN != 0;
+    Some((le64(area, 0)?, is_old && is_closed))
 }

@@ -1,7 +1,7 @@
 //! A record of the master file table, and the attributes in it.
 
-use super::super::fields::{u8_at, u16_at, u32_at, u64_at};
 use super::runs::{Run, runs};
+use crate::field::{byte, le16, le32, le64};
 
 /// Types of attributes.
 pub(super) const VOLUME_NAME: u32 = 0x60;
@@ -35,8 +35,8 @@ pub(super) fn fix(mut bytes: Vec<u8>, magic: [u8; 4]) -> Option<Vec<u8>> {
     if !bytes.starts_with(&magic) {
         return None;
     }
-    let at = usize::from(u16_at(&bytes, 4)?);
-    let count = usize::from(u16_at(&bytes, 6)?);
+    let at = usize::from(le16(&bytes, 4)?);
+    let count = usize::from(le16(&bytes, 6)?);
     if !bytes.len().is_multiple_of(STRIDE) || count != bytes.len() / STRIDE + 1 || !at.is_multiple_of(2) {
         return None;
     }
@@ -65,7 +65,7 @@ pub(super) fn attribute(
     let Some(body) = find(record, kind).ok_or("a record's attributes make no sense")? else {
         return Ok(None);
     };
-    let content = match u8_at(body, 8) {
+    let content = match byte(body, 8) {
         Some(0) => resident(body).map(Content::Resident),
         Some(_) => stream(body, clusters, cluster_bytes).map(Content::Clusters),
         None => None,
@@ -75,22 +75,22 @@ pub(super) fn attribute(
 
 /// `Some(None)` when the record has no such attribute, `None` when its attributes make no sense.
 fn find(record: &[u8], kind: u32) -> Option<Option<&[u8]>> {
-    let (flags, base) = (u16_at(record, 22)?, u64_at(record, 32)?);
-    let end = usize::try_from(u32_at(record, 24)?).ok()?;
+    let (flags, base) = (le16(record, 22)?, le64(record, 32)?);
+    let end = usize::try_from(le32(record, 24)?).ok()?;
     // In use, and not a continuation of another record.
     if flags & 1 == 0 || base != 0 {
         return None;
     }
-    let mut rest = record.get(usize::from(u16_at(record, 20)?)..end)?;
+    let mut rest = record.get(usize::from(le16(record, 20)?)..end)?;
     loop {
-        let this = u32_at(rest, 0)?;
+        let this = le32(rest, 0)?;
         if this == END {
             return Some(None);
         }
         // An attribute is at least as long as the header of a resident one: every step goes on.
-        let length = usize::try_from(u32_at(rest, 4)?).ok().filter(|length| *length >= 24)?;
+        let length = usize::try_from(le32(rest, 4)?).ok().filter(|length| *length >= 24)?;
         let (attribute, after) = rest.split_at_checked(length)?;
-        if this == kind && u8_at(attribute, 9)? == 0 {
+        if this == kind && byte(attribute, 9)? == 0 {
             return Some(Some(attribute));
         }
         rest = after;
@@ -98,17 +98,17 @@ fn find(record: &[u8], kind: u32) -> Option<Option<&[u8]>> {
 }
 
 fn resident(attribute: &[u8]) -> Option<Vec<u8>> {
-    let length = usize::try_from(u32_at(attribute, 16)?).ok()?;
-    let at = usize::from(u16_at(attribute, 20)?);
+    let length = usize::try_from(le32(attribute, 16)?).ok()?;
+    let at = usize::from(le16(attribute, 20)?);
     Some(attribute.get(at..at.checked_add(length)?)?.to_vec())
 }
 
 /// Sparse, compressed and encrypted content is refused. What is not written, and what goes on in another record, does not
 /// count as content.
 fn stream(attribute: &[u8], clusters: u64, cluster_bytes: u64) -> Option<Stream> {
-    let (flags, first, last) = (u16_at(attribute, 12)?, u64_at(attribute, 16)?, u64_at(attribute, 24)?);
-    let (bytes, initialized) = (u64_at(attribute, 48)?, u64_at(attribute, 56)?);
-    let runs = runs(attribute.get(usize::from(u16_at(attribute, 32)?)..)?, clusters)?;
+    let (flags, first, last) = (le16(attribute, 12)?, le64(attribute, 16)?, le64(attribute, 24)?);
+    let (bytes, initialized) = (le64(attribute, 48)?, le64(attribute, 56)?);
+    let runs = runs(attribute.get(usize::from(le16(attribute, 32)?)..)?, clusters)?;
     let total = runs.iter().try_fold(0_u64, |sum, run| sum.checked_add(run.clusters))?;
     if flags != 0 || first != 0 || total != last.checked_add(1)? {
         return None;

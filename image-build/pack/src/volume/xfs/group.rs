@@ -1,8 +1,7 @@
 //! One allocation group: its header, and its tree of free blocks.
 
-use super::fields::Fields;
 use super::superblock::Superblock;
-use super::{Unread, doubtful};
+use super::{Fields, Unread, doubtful, has_checksum};
 use crate::{Extents, Source, source};
 
 /// The most levels that a tree can have: `XFS_BTREE_MAXLEVELS`.
@@ -67,15 +66,15 @@ impl Group<'_> {
         let sector = self.superblock.sector_bytes;
         let bytes = source::read(self.source, self.offset(0) + u64::from(sector), sector.into())?;
         let fields = Fields(&bytes);
-        let is_ours = bytes.starts_with(b"XAGF") && fields.u32(4)? == 1 && fields.u32(8)? == self.number;
+        let is_ours = bytes.starts_with(b"XAGF") && fields.be32(4)? == 1 && fields.be32(8)? == self.number;
         self.expect(is_ours, "it has no header")?;
         if self.superblock.has_checksums {
-            self.expect(fields.has_checksum(216)?, "its header has a wrong checksum")?;
+            self.expect(has_checksum(fields, 216)?, "its header has a wrong checksum")?;
             let is_ours = fields.array(64)? == self.superblock.meta_uuid;
             self.expect(is_ours, "its header is another file system's")?;
         }
-        self.expect(fields.u32(12)? == self.blocks, "its header has a wrong length")?;
-        let header = Header { root: fields.u32(16)?, levels: fields.u32(28)?, free: fields.u32(52)? };
+        self.expect(fields.be32(12)? == self.blocks, "its header has a wrong length")?;
+        let header = Header { root: fields.be32(16)?, levels: fields.be32(28)?, free: fields.be32(52)? };
         self.expect((1..=LEVELS_MAX).contains(&header.levels), "its tree has an impossible height")?;
         Ok(header)
     }
@@ -89,16 +88,16 @@ impl Group<'_> {
         let bytes = source::read(self.source, offset, length)?;
         let fields = Fields(&bytes);
         let (magic, header) = if self.superblock.has_checksums { (b"AB3B", 56) } else { (b"ABTB", 16) };
-        let is_ours = bytes.starts_with(magic) && u32::from(fields.u16(4)?) == level;
+        let is_ours = bytes.starts_with(magic) && u32::from(fields.be16(4)?) == level;
         self.expect(is_ours, &format!("block {block} is not a level {level} of its tree"))?;
         if self.superblock.has_checksums {
-            self.expect(fields.has_checksum(52)?, &format!("block {block} has a wrong checksum"))?;
-            let is_ours = fields.u64(16)? == offset / 512
+            self.expect(has_checksum(fields, 52)?, &format!("block {block} has a wrong checksum"))?;
+            let is_ours = fields.be64(16)? == offset / 512
                 && fields.array(32)? == self.superblock.meta_uuid
-                && fields.u32(48)? == self.number;
+                && fields.be32(48)? == self.number;
             self.expect(is_ours, &format!("block {block} belongs elsewhere"))?;
         }
-        let records = usize::from(fields.u16(6)?);
+        let records = usize::from(fields.be16(6)?);
         let entry = if level == 0 { RECORD } else { RECORD + POINTER };
         let most = (length - header) / entry;
         let is_empty_tree = records == 0 && is_root && level == 0;

@@ -8,9 +8,8 @@
 //! xfs_repair and xfs_admin begin a log anew with an unmount's record at its start, then a stretch of zeros, then records of
 //! the round before.
 
-use super::fields::Fields;
 use super::superblock::Superblock;
-use super::{Unread, doubtful};
+use super::{Fields, REPLAY, Unread, doubtful};
 use crate::{Source, source};
 
 const BASIC: u64 = 512;
@@ -22,8 +21,6 @@ const HEADED_BYTES: u32 = 32 << 10;
 const REACH: u64 = 2 * (8 + 512);
 /// `XLOG_UNMOUNT_TRANS` in the flags of an operation.
 const UNMOUNT: u8 = 0x20;
-
-const DIRTY: &str = "its log must be replayed: mount and unmount it once";
 
 /// Accepts a file system that was unmounted, or whose log was never used.
 pub(super) fn check(source: &dyn Source, superblock: &Superblock) -> Result<(), Unread> {
@@ -38,7 +35,7 @@ pub(super) fn check(source: &dyn Source, superblock: &Superblock) -> Result<(), 
     for back in 1..=REACH.min(log.blocks) {
         let place = (head + log.blocks - back) % log.blocks;
         let block = log.block(place)?;
-        match Fields(&block).u32(0)? {
+        match Fields(&block).be32(0)? {
             MAGIC => return log.expect_unmount(Fields(&block), place, behind, superblock),
             0 => {}
             _ => is_empty_so_far = false,
@@ -47,7 +44,7 @@ pub(super) fn check(source: &dyn Source, superblock: &Superblock) -> Result<(), 
             behind = place;
         }
     }
-    Err(doubtful(DIRTY))
+    Err(doubtful(REPLAY))
 }
 
 struct Log<'a> {
@@ -65,8 +62,8 @@ impl Log<'_> {
     fn round(&self, place: u64) -> Result<u32, Unread> {
         let block = self.block(place)?;
         let fields = Fields(&block);
-        match fields.u32(0)? {
-            MAGIC => fields.u32(4),
+        match fields.be32(0)? {
+            MAGIC => fields.be32(4),
             round => Ok(round),
         }
     }
@@ -103,19 +100,19 @@ impl Log<'_> {
         end: u64,
         superblock: &Superblock,
     ) -> Result<(), Unread> {
-        let (version, length, operations) = (header.u32(8)?, header.u32(12)?, header.u32(40)?);
+        let (version, length, operations) = (header.be32(8)?, header.be32(12)?, header.be32(40)?);
         let uuid = header.array(304)?;
         if uuid != superblock.uuid && uuid != [0; 16] {
             return Err(doubtful("its log is another file system's"));
         }
         // Version 2 of the log has records longer than one header block can stand for.
-        let headers = if version & 2 == 0 { 1 } else { header.u32(320)?.div_ceil(HEADED_BYTES).max(1) };
+        let headers = if version & 2 == 0 { 1 } else { header.be32(320)?.div_ceil(HEADED_BYTES).max(1) };
         let ends = place + u64::from(headers) + u64::from(length).div_ceil(BASIC);
         if operations != 1 || ends % self.blocks != end % self.blocks {
-            return Err(doubtful(DIRTY));
+            return Err(doubtful(REPLAY));
         }
         // An operation begins with its transaction (4 bytes), length (4), client, flags.
-        let flags = Fields(&self.block(place + u64::from(headers))?).u8(9)?;
-        if flags & UNMOUNT == 0 { Err(doubtful(DIRTY)) } else { Ok(()) }
+        let flags = Fields(&self.block(place + u64::from(headers))?).byte(9)?;
+        if flags & UNMOUNT == 0 { Err(doubtful(REPLAY)) } else { Ok(()) }
     }
 }

@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
-use super::fields::Fields;
-use super::{Unread, doubtful};
+use super::{Fields, Unread, doubtful, has_checksum, longer, unknown};
 use crate::{Source, source};
 
-const MAGIC: &[u8; 4] = b"XFSB";
 const SECTORS: std::ops::RangeInclusive<u16> = 512..=32768;
 const BLOCKS: std::ops::RangeInclusive<u32> = 512..=65536;
 
@@ -47,20 +45,12 @@ pub(super) struct Superblock {
     pub(super) uuid: [u8; 16],
     /// The UUID that is in the metadata: a file system may have got another one later.
     pub(super) meta_uuid: [u8; 16],
-    pub(super) label: String,
 }
 
 impl Superblock {
-    /// The primary one; every number in it is consistent with the others and with the length of the source.
-    pub(super) fn read(source: &dyn Source) -> Result<Superblock, Unread> {
-        if source.bytes() < 512 {
-            return Err(Unread::Other);
-        }
-        let start = source::read(source, 0, 512)?;
-        if !start.starts_with(MAGIC) {
-            return Err(Unread::Other);
-        }
-        let sector_bytes = Fields(&start).u16(102)?;
+    /// The primary one, which begins with `start`; every number in it is consistent with the others and with the length of the source.
+    pub(super) fn read(source: &dyn Source, start: Fields<'_>) -> Result<Superblock, Unread> {
+        let sector_bytes = start.be16(102)?;
         if !SECTORS.contains(&sector_bytes)
             || !sector_bytes.is_power_of_two()
             || source.bytes() < u64::from(sector_bytes)
@@ -73,20 +63,19 @@ impl Superblock {
         let superblock = Superblock::parse(fields, has_checksums, sector_bytes)?;
         let claimed = superblock.blocks.saturating_mul(superblock.block_bytes.into());
         if claimed > source.bytes() {
-            let bytes = source.bytes();
-            return Err(doubtful(format!("it says it has {claimed} bytes, its volume has {bytes}")));
+            return Err(longer(claimed, source.bytes()));
         }
         Ok(superblock)
     }
 
     fn parse(fields: Fields<'_>, has_checksums: bool, sector_bytes: u16) -> Result<Superblock, Unread> {
         let bad = |what: &str| Err(doubtful(format!("its superblock is not valid: {what}")));
-        let (block_bytes, blocks) = (fields.u32(4)?, fields.u64(8)?);
-        let (group_blocks, groups) = (fields.u32(84)?, fields.u32(88)?);
+        let (block_bytes, blocks) = (fields.be32(4)?, fields.be64(8)?);
+        let (group_blocks, groups) = (fields.be32(84)?, fields.be32(88)?);
         if !BLOCKS.contains(&block_bytes)
             || !block_bytes.is_power_of_two()
             || block_bytes < u32::from(sector_bytes)
-            || u32::from(fields.u8(120)?) != block_bytes.trailing_zeros()
+            || u32::from(fields.byte(120)?) != block_bytes.trailing_zeros()
         {
             return bad("block size");
         }
@@ -102,7 +91,7 @@ impl Superblock {
         if !blocks.checked_sub(before_last).is_some_and(|count| last.contains(&count)) {
             return bad("number of blocks");
         }
-        if fields.u8(126)? != 0 {
+        if fields.byte(126)? != 0 {
             return bad("mkfs did not end");
         }
         let uuid = fields.array(32)?;
@@ -116,9 +105,8 @@ impl Superblock {
             log: None,
             uuid,
             meta_uuid: uuid,
-            label: label(fields.array(108)?),
         };
-        if has_checksums && fields.u32(216)? & INCOMPAT_META_UUID != 0 {
+        if has_checksums && fields.be32(216)? & INCOMPAT_META_UUID != 0 {
             superblock.meta_uuid = fields.array(248)?;
         }
         superblock.log = superblock.log_range(fields)?;
@@ -127,13 +115,13 @@ impl Superblock {
 
     /// Bytes of the log: it lies within one group.
     fn log_range(&self, fields: Fields<'_>) -> Result<Option<Range<u64>>, Unread> {
-        let (start, blocks) = (fields.u64(48)?, fields.u32(96)?);
+        let (start, blocks) = (fields.be64(48)?, fields.be32(96)?);
         if start == 0 {
             return Ok(None);
         }
         let bad = || doubtful("its superblock is not valid: place of the log");
         // A block number is that of the group, then that within the group, in as few bits as hold a whole group.
-        let bits = u32::from(fields.u8(124)?);
+        let bits = u32::from(fields.byte(124)?);
         if bits != self.group_blocks.next_power_of_two().trailing_zeros() {
             return Err(bad());
         }
@@ -158,46 +146,32 @@ impl Superblock {
     pub(super) fn offset_of(&self, group: u32) -> u64 {
         u64::from(group) * u64::from(self.group_blocks) * u64::from(self.block_bytes)
     }
-
-    /// The UUID as blkid has it.
-    pub(super) fn uuid_text(&self) -> String {
-        let mut text = data_encoding::HEXLOWER.encode(&self.uuid);
-        [20, 16, 12, 8].into_iter().for_each(|at| text.insert(at, '-'));
-        text
-    }
 }
 
 /// Whether it is version 5, the one with checksums; an error for versions and features that are not known.
 fn known_version(fields: Fields<'_>) -> Result<bool, Unread> {
-    let version = fields.u16(100)?;
-    let (has_checksums, unknown) = match version & VERSION {
+    let version = fields.be16(100)?;
+    let (has_checksums, features) = match version & VERSION {
         4 => {
-            let more = if version & VERSION_4_MORE == 0 { 0 } else { fields.u32(200)? };
+            let more = if version & VERSION_4_MORE == 0 { 0 } else { fields.be32(200)? };
             let unknown = version & !VERSION & !VERSION_4_KNOWN;
             (false, [("version", u32::from(unknown)), ("features2", more & !FEATURES2_KNOWN), ("", 0)])
         }
         5 => {
-            if !fields.has_checksum(224)? {
+            if !has_checksum(fields, 224)? {
                 return Err(doubtful("its superblock has a wrong checksum"));
             }
-            let incompat = fields.u32(216)?;
+            let incompat = fields.be32(216)?;
             if incompat & INCOMPAT_NEEDS_REPAIR != 0 {
                 return Err(doubtful("it is marked for repair: run xfs_repair on it"));
             }
-            let ro_compat = fields.u32(212)? & !RO_COMPAT_KNOWN;
-            let log_incompat = fields.u32(220)? & !LOG_INCOMPAT_KNOWN;
+            let ro_compat = fields.be32(212)? & !RO_COMPAT_KNOWN;
+            let log_incompat = fields.be32(220)? & !LOG_INCOMPAT_KNOWN;
             let incompat = incompat & !INCOMPAT_KNOWN;
             (true, [("ro_compat", ro_compat), ("incompat", incompat), ("log_incompat", log_incompat)])
         }
         old_or_new => return Err(doubtful(format!("it is XFS version {old_or_new}: 4 and 5 are known"))),
     };
-    match unknown.into_iter().find(|(_, bits)| *bits != 0) {
-        Some((field, bits)) => Err(doubtful(format!("it has unknown features: {field} {bits:#x}"))),
-        None => Ok(has_checksums),
-    }
-}
-
-fn label(name: [u8; 12]) -> String {
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    String::from_utf8_lossy(name.get(..end).unwrap_or_default()).into_owned()
+    features.into_iter().try_for_each(|(field, bits)| unknown(field, bits))?;
+    Ok(has_checksums)
 }

@@ -1,20 +1,18 @@
 //! File systems of several devices: each device has a map of its own.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use pack::volume;
-use tempfile::TempDir;
+use super::{fill, restore};
+use crate::lab::{Disk, MIB, Mount, each, run, tree};
 
-use super::{Disk, MIB, Mount, fill, restore, run};
+const BYTES: u64 = 144 * MIB;
 
-fn make(dir: &Path, count: usize, mkfs: &[&str]) -> Vec<PathBuf> {
-    let files = (0..count).map(|n| dir.join(format!("disk{n}"))).collect::<Vec<_>>();
-    files.iter().for_each(|file| File::create_new(file).unwrap().set_len(160 * MIB).unwrap());
-    let names = files.iter().map(|file| file.to_str().unwrap());
+fn make(count: usize, mkfs: &[&str]) -> Vec<Disk> {
+    let disks = (0..count).map(|_| Disk::new(BYTES)).collect::<Vec<_>>();
+    let names = disks.iter().map(Disk::name);
     let args = ["-q"].into_iter().chain(mkfs.iter().copied()).chain(names).collect::<Vec<_>>();
-    run("btrfs-progs", "mkfs.btrfs", &args);
-    files
+    run("mkfs.btrfs", &args);
+    disks
 }
 
 #[test]
@@ -27,41 +25,33 @@ fn copies_are_exact_and_stripes_count_as_a_whole() {
         (4, &["-m", "raid1c4", "-d", "raid10"]),
         (4, &["-m", "raid1c4", "-d", "raid6"]),
     ];
-    for (count, mkfs) in table {
-        eprintln!("{mkfs:?}");
-        let dir = TempDir::new().unwrap();
-        let files = make(dir.path(), count, mkfs);
-        let mount = Mount::new(&paths(&files), "rw");
+    each(&table, |&(count, mkfs)| {
+        let disks = make(count, mkfs);
+        let mount = Mount::new(&paths(&disks), "rw");
         fill::some(mount.path());
-        let listing = fill::listing(mount.path());
+        let listing = tree(mount.path());
         drop(mount);
-        let restored = files.iter().map(|file| put_back(file)).collect::<Vec<_>>();
+        let restored = disks.iter().map(put_back).collect::<Vec<_>>();
         let mount = Mount::new(&paths(&restored), "ro");
         restore::scrub(mount.path());
-        assert_eq!(fill::listing(mount.path()), listing);
-    }
+        assert_eq!(tree(mount.path()), listing);
+    });
 }
 
-fn paths(files: &[PathBuf]) -> Vec<&Path> {
-    files.iter().map(PathBuf::as_path).collect()
+fn paths(disks: &[Disk]) -> Vec<&Path> {
+    disks.iter().map(Disk::path).collect()
 }
 
 /// The used ranges of one device, on a dirty disk.
-fn put_back(file: &Path) -> PathBuf {
-    let disk = Disk::open(file);
-    let volume = volume::read(&disk).unwrap();
-    assert_eq!((volume.kind, &volume.why_whole), ("btrfs", &None));
-    assert!(volume.used.bytes() < 140 * MIB);
-    let to = file.with_extension("restored");
-    restore::dirty(&disk, &volume.used, &to);
-    to
+fn put_back(disk: &Disk) -> Disk {
+    let used = disk.map("btrfs").used;
+    assert!(used.bytes() < BYTES * 7 / 8);
+    disk.only(&used)
 }
 
 #[test]
 fn metadata_that_is_elsewhere_is_refused() {
-    let dir = TempDir::new().unwrap();
-    for file in make(dir.path(), 2, &["-m", "raid0", "-d", "raid0"]) {
-        let volume = volume::read(&Disk::open(&file)).unwrap();
-        assert_eq!(volume.why_whole.unwrap(), "part of its metadata is on other devices");
+    for disk in make(2, &["-m", "raid0", "-d", "raid0"]) {
+        assert_eq!(disk.volume().why_whole.unwrap(), "part of its metadata is on other devices");
     }
 }

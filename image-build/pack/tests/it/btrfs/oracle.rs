@@ -1,11 +1,11 @@
 //! What other programs say is in use.
 
-use std::fs;
 use std::ops::Range;
 
-use pack::Extents;
+use pack::{Extents, Source};
 
-use super::{Image, MIB, btrfs, run};
+use super::btrfs;
+use crate::lab::{Disk, MIB};
 
 /// The first number after a word.
 fn after(line: &str, word: &str) -> Option<u64> {
@@ -13,8 +13,8 @@ fn after(line: &str, word: &str) -> Option<u64> {
     rest.trim_start().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-fn number(image: &Image, field: &str) -> u64 {
-    let dump = btrfs(&["inspect-internal", "dump-super", image.path()]);
+fn number(image: &Disk, field: &str) -> u64 {
+    let dump = btrfs(&["inspect-internal", "dump-super", image.name()]);
     let line = dump.lines().find(|line| line.split_whitespace().next() == Some(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
@@ -29,9 +29,9 @@ pub(super) struct Chunk {
     pub(super) stripes: Vec<(u64, u64)>,
 }
 
-pub(super) fn chunks(image: &Image) -> Vec<Chunk> {
+pub(super) fn chunks(image: &Disk) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
-    for line in btrfs(&["inspect-internal", "dump-tree", "-t", "chunk", image.path()]).lines() {
+    for line in btrfs(&["inspect-internal", "dump-tree", "-t", "chunk", image.name()]).lines() {
         if let Some(logical) = after(line, "CHUNK_ITEM") {
             chunks.push(Chunk { logical, ..Chunk::default() });
         }
@@ -48,10 +48,10 @@ pub(super) fn chunks(image: &Image) -> Vec<Chunk> {
 }
 
 /// Where the nodes of a tree lie on the device, the first copy of each, the root first.
-pub(super) fn nodes(image: &Image, tree: &str) -> Vec<u64> {
+pub(super) fn nodes(image: &Disk, tree: &str) -> Vec<u64> {
     let chunks = chunks(image);
     let mut nodes = Vec::new();
-    for line in btrfs(&["inspect-internal", "dump-tree", "-t", tree, image.path()]).lines() {
+    for line in btrfs(&["inspect-internal", "dump-tree", "-t", tree, image.name()]).lines() {
         let number = after(line, "leaf").or_else(|| after(line, "node"));
         let Some(logical) = number.filter(|_| line.contains(" generation ") && line.contains(" owner "))
         else {
@@ -65,10 +65,10 @@ pub(super) fn nodes(image: &Image, tree: &str) -> Vec<u64> {
 }
 
 /// The extent items that btrfs-progs prints: logical addresses in use.
-pub(super) fn extents(image: &Image) -> Extents {
+pub(super) fn extents(image: &Disk) -> Extents {
     let node_bytes = number(image, "nodesize");
     let mut logical = Extents::new();
-    for line in btrfs(&["inspect-internal", "dump-tree", "-t", "extent", image.path()]).lines() {
+    for line in btrfs(&["inspect-internal", "dump-tree", "-t", "extent", image.name()]).lines() {
         let Some(key) = line.split_once("key (").and_then(|(_, rest)| rest.split_once(')')) else { continue };
         match key.0.split(' ').collect::<Vec<_>>()[..] {
             [start, "EXTENT_ITEM", bytes] => {
@@ -87,8 +87,8 @@ pub(super) fn extents(image: &Image) -> Extents {
 }
 
 /// Those, put through the chunks that btrfs-progs prints, with the first MiB and the superblocks: what has to be found.
-pub(super) fn progs(image: &Image) -> Extents {
-    let (device, disk_bytes) = (number(image, "dev_item.devid"), fs::metadata(&image.path).unwrap().len());
+pub(super) fn progs(image: &Disk) -> Extents {
+    let (device, disk_bytes) = (number(image, "dev_item.devid"), image.bytes());
     let logical = extents(image);
     let mut used = Extents::all(MIB);
     for chunk in chunks(image) {
@@ -109,8 +109,8 @@ pub(super) fn progs(image: &Image) -> Extents {
 /// - saves blocks beside the nodes that no extent item holds;
 /// - leaves out second copies, without which a scrub finds errors; nodes, among them roots of snapshots, without which those
 ///   can't be read (0.3.23 does); and what boot loaders keep in the first MiB.
-pub(super) fn compare_partclone(image: &Image, used: &Extents) {
-    let (saved, block) = (partclone(image), number(image, "nodesize"));
+pub(super) fn compare_partclone(image: &Disk, used: &Extents) {
+    let (saved, block) = (image.partclone("btrfs"), number(image, "nodesize"));
     let round = |range: Range<u64>| range.start / block * block..range.end.next_multiple_of(block);
     let chunks = chunks(image);
     let lies = |chunk: &Chunk, offset: u64| offset..offset + chunk.bytes;
@@ -132,22 +132,4 @@ pub(super) fn compare_partclone(image: &Image, used: &Extents) {
         chunks.iter().flat_map(|chunk| chunk.stripes.iter().skip(1).map(|(_, offset)| lies(chunk, *offset)));
     copies.for_each(|range| ours_only.remove(range));
     assert_eq!(ours_only, Extents::new(), "partclone saves less");
-}
-
-/// What partclone would save.
-fn partclone(image: &Image) -> Extents {
-    let log = image.dir.path().join("domain");
-    let quiet = image.dir.path().join("partclone.log");
-    let (log, quiet) = (log.to_str().unwrap(), quiet.to_str().unwrap());
-    run("partclone", "partclone.btrfs", &["-D", "-q", "-F", "-s", image.path(), "-o", log, "-L", quiet]);
-    let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
-    let text = fs::read_to_string(log).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let ranges = lines.filter_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-        [start, bytes, "+"] => Some(hex(start)..hex(start) + hex(bytes)),
-        _ => None,
-    });
-    let saved = ranges.collect::<Extents>();
-    assert!(saved.bytes() > 0, "{text}");
-    saved
 }

@@ -2,17 +2,17 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
-use super::{Image, MIB, Mount, btrfs, fill, oracle, restore, run};
+use super::{btrfs, fill, made, oracle, refusal, restore};
+use crate::lab::{Disk, MIB, Mount, each, run, tree};
 
 /// Fills an image and holds what the reader says of it against all who know better.
-fn prove(image: &Image, options: &str, fill: impl Fn(&Mount)) {
+fn prove(image: &Disk, options: &str, fill: impl Fn(&Mount)) {
     let mount = image.mount(options);
     fill(&mount);
-    let files = fill::listing(mount.path());
+    let files = tree(mount.path());
     drop(mount);
-    let volume = image.map();
+    let volume = image.map("btrfs");
     assert_eq!(volume.used, oracle::progs(image), "btrfs-progs says otherwise");
     oracle::compare_partclone(image, &volume.used);
     restore::prove(image, &volume.used, &files);
@@ -32,26 +32,21 @@ fn metadata_once_twice_and_mixed_with_data() {
         &["-m", "single", "-d", "raid0"],
         &["-M", "-n", "4096", "-s", "4096"],
     ];
-    for mkfs in table {
-        eprintln!("{mkfs:?}");
-        prove(&Image::new(240 * MIB, mkfs), "rw", usual);
-    }
+    each(&table, |mkfs| prove(&made(240 * MIB, mkfs), "rw", usual));
 }
 
 #[test]
 fn nodes_of_all_sizes() {
-    for bytes in ["4096", "8192", "16384", "32768", "65536"] {
-        eprintln!("{bytes}");
-        prove(&Image::new(224 * MIB, &["-n", bytes]), "rw", usual);
-    }
+    each(&["4096", "8192", "16384", "32768", "65536"], |bytes| {
+        prove(&made(224 * MIB, &["-n", bytes]), "rw", usual)
+    });
 }
 
 #[test]
 fn checksums_of_all_kinds() {
-    for kind in ["crc32c", "xxhash", "sha256", "blake2"] {
-        eprintln!("{kind}");
-        prove(&Image::new(160 * MIB, &["--csum", kind]), "rw", usual);
-    }
+    each(&["crc32c", "xxhash", "sha256", "blake2"], |kind| {
+        prove(&made(160 * MIB, &["--csum", kind]), "rw", usual)
+    });
 }
 
 #[test]
@@ -62,15 +57,12 @@ fn features_old_and_new() {
         (&["-O", "raid56,raid1c34"], "rw,compress-force=lzo,autodefrag"),
         (&[], "rw,nodatacow"),
     ];
-    for (mkfs, options) in table {
-        eprintln!("{mkfs:?} {options}");
-        prove(&Image::new(160 * MIB, mkfs), options, usual);
-    }
+    each(&table, |(mkfs, options)| prove(&made(160 * MIB, mkfs), options, usual));
 }
 
 #[test]
 fn subvolumes_snapshots_compression_and_reflinks() {
-    prove(&Image::new(320 * MIB, &[]), "rw,compress=zstd", |mount| {
+    prove(&made(320 * MIB, &[]), "rw,compress=zstd", |mount| {
         btrfs(&["subvolume", "create", &mount.at("one")]);
         fill::some(&mount.path().join("one"));
         for n in 0..4 {
@@ -79,14 +71,14 @@ fn subvolumes_snapshots_compression_and_reflinks() {
             fill::fragment(&mount.path().join(format!("snap{n}")), 1);
         }
         btrfs(&["subvolume", "snapshot", "-r", &mount.at("one"), &mount.at("read only")]);
-        run("coreutils", "cp", &["--reflink=always", &mount.at("one/large"), &mount.at("clone")]);
-        run("util-linux", "fallocate", &["-l", "9MiB", &mount.at("reserved")]);
+        run("cp", &["--reflink=always", &mount.at("one/large"), &mount.at("clone")]);
+        run("fallocate", &["-l", "9MiB", &mount.at("reserved")]);
     });
 }
 
 #[test]
 fn a_subvolume_that_is_deleted_and_not_yet_gone() {
-    prove(&Image::new(160 * MIB, &["-n", "4096"]), "rw", |mount| {
+    prove(&made(160 * MIB, &["-n", "4096"]), "rw", |mount| {
         btrfs(&["subvolume", "create", &mount.at("one")]);
         fill::fragment(&mount.path().join("one"), 10);
         btrfs(&["subvolume", "snapshot", &mount.at("one"), &mount.at("two")]);
@@ -97,14 +89,14 @@ fn a_subvolume_that_is_deleted_and_not_yet_gone() {
 
 #[test]
 fn many_extents_in_pieces() {
-    let image = Image::new(512 * MIB, &["-n", "4096"]);
+    let image = made(512 * MIB, &["-n", "4096"]);
     prove(&image, "rw", |mount| fill::fragment(mount.path(), 60));
-    assert!(image.map().used.iter().len() > 500);
+    assert!(image.map("btrfs").used.iter().len() > 500);
 }
 
 #[test]
 fn balanced_and_made_larger_and_smaller() {
-    let image = Image::new(320 * MIB, &[]);
+    let image = made(320 * MIB, &[]);
     prove(&image, "rw", |mount| {
         usual(mount);
         let root = mount.path().to_str().unwrap();
@@ -116,90 +108,70 @@ fn balanced_and_made_larger_and_smaller() {
 
 #[test]
 fn a_disk_so_large_that_it_has_three_superblocks() {
-    let image = Image::new(300 << 30, &[]);
-    let mount = image.mount("rw");
-    usual(&mount);
-    let files = fill::listing(mount.path());
-    drop(mount);
-    let used = image.map().used;
+    let image = made(300 << 30, &[]);
+    usual(&image.mount("rw"));
+    let used = image.map("btrfs").used;
     assert_eq!(used, oracle::progs(&image));
     assert!(used.bytes() < 64 * MIB, "{}", used.bytes());
-    let to = image.dir.path().join("restored");
-    let file = File::create(&to).unwrap();
-    file.set_len(300 << 30).unwrap();
-    restore::copy(&super::Disk::open(&image.path), &used, &file);
-    for copy in ["0", "1", "2"] {
-        btrfs(&["inspect-internal", "dump-super", "-s", copy, to.to_str().unwrap()]);
+    for copy in [64 << 10, 64 << 20, 256 << 30] {
+        assert!(used.contains(copy..copy + 4096));
     }
-    btrfs(&["check", "--readonly", "--check-data-csum", to.to_str().unwrap()]);
-    assert_eq!(fill::listing(Mount::new(&[&to], "ro").path()), files);
 }
 
 #[test]
 fn a_volume_longer_than_its_file_system() {
-    let image = Image::new(160 * MIB, &["-L", "short"]);
+    let mut image = made(160 * MIB, &["-L", "short"]);
     usual(&image.mount("rw"));
-    let before = image.map();
-    File::options().write(true).open(&image.path).unwrap().set_len(400 * MIB + 512).unwrap();
-    assert_eq!(image.map(), before);
-    let file = File::options().write(true).open(&image.path).unwrap();
-    file.set_len(159 * MIB).unwrap();
-    assert!(image.refusal().starts_with("it is cut short"));
-}
-
-/// Those two names as blkid has them.
-fn blkid(path: &Path) -> (String, String) {
-    let tag = |tag| run("util-linux", "blkid", &["-p", "-o", "value", "-s", tag, path.to_str().unwrap()]);
-    (tag("UUID").trim_end_matches('\n').to_owned(), tag("LABEL").trim_end_matches('\n').to_owned())
+    let before = image.map("btrfs");
+    image.resize(400 * MIB + 512);
+    assert_eq!(image.map("btrfs"), before);
+    image.resize(159 * MIB);
+    assert!(refusal(&image).starts_with("it is longer than its volume"));
 }
 
 #[test]
 fn its_names_are_those_that_blkid_has() {
     let long = "ü".repeat(127);
     for label in ["", "root disk", "Größe", &long] {
-        let image = Image::new(128 * MIB, &["-L", label]);
-        let mut volume = image.map();
-        assert_eq!((volume.uuid.clone(), volume.label.clone()), blkid(&image.path));
+        let image = made(128 * MIB, &["-L", label]);
+        let mut volume = image.map("btrfs");
+        image.assert_named(&volume);
         assert_eq!(volume.label, label);
         // The nodes keep the UUID that they were written with.
-        run("btrfs-progs", "btrfstune", &["-f", "-m", image.path()]);
-        let uuid = std::mem::replace(&mut volume, image.map()).uuid;
+        run("btrfstune", &["-f", "-m", image.name()]);
+        let uuid = std::mem::replace(&mut volume, image.map("btrfs")).uuid;
         assert_ne!(volume.uuid, uuid);
-        assert_eq!((volume.uuid, volume.label), blkid(&image.path));
+        image.assert_named(&volume);
     }
 }
 
 #[test]
 fn a_log_is_not_replayed_but_refused() {
-    let image = Image::new(160 * MIB, &[]);
-    let copy = image.dir.path().join("copy");
-    {
+    let image = made(160 * MIB, &[]);
+    let torn = {
         let mount = image.mount("rw,commit=300");
         fs::write(mount.path().join("a"), "first").unwrap();
-        run("coreutils", "sync", &["-f", &mount.at("a")]);
+        run("sync", &["-f", &mount.at("a")]);
         let file = File::options().write(true).open(mount.path().join("a")).unwrap();
         file.write_all_at(&[1; 70_000], 0).unwrap();
         file.sync_all().unwrap();
-        fs::copy(&image.path, &copy).unwrap();
-    }
-    let torn = Image { path: copy, dir: image.dir };
-    assert_eq!(torn.refusal(), "its log must be replayed: mount and unmount it once");
+        image.copy()
+    };
+    assert_eq!(refusal(&torn), "its log must be replayed: mount and unmount it once");
     drop(torn.mount("rw"));
-    assert_eq!(torn.map().used, oracle::progs(&torn));
+    assert_eq!(torn.map("btrfs").used, oracle::progs(&torn));
 }
 
 #[test]
 fn the_power_went_after_a_commit() {
-    let image = Image::new(160 * MIB, &[]);
-    let copy = image.dir.path().join("copy");
+    let image = made(160 * MIB, &[]);
     let mount = image.mount("rw,commit=300");
     usual(&mount);
     btrfs(&["filesystem", "sync", mount.path().to_str().unwrap()]);
-    let files = fill::listing(mount.path());
-    fs::copy(&image.path, &copy).unwrap();
+    let files = tree(mount.path());
+    let torn = image.copy();
     drop(mount);
-    let torn = Image { path: copy, dir: image.dir };
-    let used = torn.map().used;
+    let used = torn.map("btrfs").used;
     assert_eq!(used, oracle::progs(&torn));
     restore::prove(&torn, &used, &files);
 }

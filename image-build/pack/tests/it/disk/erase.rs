@@ -6,8 +6,9 @@ use std::sync::Arc;
 use pack::disk::{Access, DiscardEnd, Disk, DiskError};
 use pack::source::read;
 
-use super::machine::{Dice, LoopDisk, Mounted, run, sparse, used};
+use super::machine::{direct, sparse, used};
 use super::{MIB, open};
+use crate::lab::{Dice, Loop, Mounted, run};
 
 fn filled(path: &Path, bytes: u64) -> Vec<u8> {
     let mut content = vec![0; bytes as usize];
@@ -34,7 +35,7 @@ fn a_zeroed_range_reads_as_zeros_and_nothing_beside_it() {
     zero_and_compare(&file, content);
     for sector in [512, 4096] {
         let content = filled(&file, 8 * MIB);
-        zero_and_compare(&LoopDisk::direct(&file, sector).device, content);
+        zero_and_compare(direct(&file, sector).path(), content);
     }
     // This file system knows no FALLOC_FL_ZERO_RANGE.
     let memory = Mounted::new(&dir.path().join("memory"), &["-t", "tmpfs", "-o", "size=32m", "none"]);
@@ -42,7 +43,7 @@ fn a_zeroed_range_reads_as_zeros_and_nothing_beside_it() {
     let content = filled(&file, 8 * MIB);
     zero_and_compare(&file, content.clone());
     std::fs::write(&file, &content).unwrap();
-    zero_and_compare(&LoopDisk::new(&file, &[]).device, content);
+    zero_and_compare(Loop::new(&file).path(), content);
 }
 
 #[test]
@@ -50,12 +51,12 @@ fn a_range_that_cannot_be_zeroed_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     let content = filled(&file, 2 * MIB);
-    let device = LoopDisk::direct(&file, 4096);
-    let disk = open(&device.device, Access::Write);
+    let device = direct(&file, 4096);
+    let disk = open(device.path(), Access::Write);
     assert!(matches!(disk.zero(0..512), Err(DiskError::Unaligned { .. })));
     assert!(matches!(disk.zero(0..2 * MIB + 4096), Err(DiskError::Beyond { .. })));
     drop(disk);
-    let reader = Disk::open(&device.device, Access::Read).unwrap();
+    let reader = Disk::open(device.path(), Access::Read).unwrap();
     assert!(matches!(reader.zero(0..4096), Err(DiskError::ReadOnly { .. })));
     let discarded = reader.discard(0..MIB, || true);
     assert!(matches!(discarded.end, DiscardEnd::Refused(_)) && discarded.bytes == 0, "{discarded:?}");
@@ -68,13 +69,13 @@ fn discarded_bytes_take_no_room() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     filled(&file, 8 * MIB);
-    run("coreutils", "sync", &[file.to_str().unwrap()]);
+    run("sync", &[file.to_str().unwrap()]);
     let before = used(&file);
     assert!(before >= 8 * MIB);
-    let device = LoopDisk::direct(&file, 512);
-    for path in [&device.device, &file] {
+    let device = direct(&file, 512);
+    for path in [device.path(), &*file] {
         let disk = open(path, Access::Write);
-        let range = if path == &file { 0..2 * MIB } else { 2 * MIB..6 * MIB };
+        let range = if path == file { 0..2 * MIB } else { 2 * MIB..6 * MIB };
         let discarded = disk.discard(range.clone(), || true);
         assert!(matches!(discarded.end, DiscardEnd::Finished), "{discarded:?}");
         assert_eq!(discarded.bytes, range.end - range.start);
@@ -88,8 +89,8 @@ fn a_discard_stops_when_the_caller_has_enough() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     sparse(&file, 5 << 30);
-    let device = LoopDisk::direct(&file, 512);
-    let disk: Arc<Disk> = open(&device.device, Access::Write);
+    let device = direct(&file, 512);
+    let disk: Arc<Disk> = open(device.path(), Access::Write);
     let mut slices = 0;
     let discarded = disk.discard(0..disk.bytes(), || {
         slices += 1;

@@ -9,8 +9,9 @@ use pack::WINDOW;
 use pack::disk::{Access, Action, DiskError, Engine, Pool, Queue, Run};
 use pack::source::read;
 
-use super::machine::{Dice, LoopDisk, Mounted, run, sparse};
+use super::machine::{direct, sparse};
 use super::{ENGINES, MIB, open, queue, whole};
+use crate::lab::{Dice, Loop, Mounted, run};
 
 /// What every request said, by its tag.
 fn results(queue: &mut Queue<u64>) -> Vec<(u64, Result<(), DiskError>)> {
@@ -24,10 +25,10 @@ fn what_is_not_aligned_or_not_there_is_refused_with_words() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     sparse(&file, 4 * MIB);
-    let device = LoopDisk::direct(&file, 4096);
+    let device = direct(&file, 4096);
     let pool = Pool::new(1);
-    let reader = open(&device.device, Access::Read);
-    let path = device.device.display();
+    let reader = open(device.path(), Access::Read);
+    let path = device.path().display();
     for engine in ENGINES {
         let mut queue = queue::<()>(&reader, &pool, 1, engine);
         let cases = [
@@ -87,11 +88,11 @@ fn a_read_error_names_its_place_and_stops_nothing_else() {
     Dice(3).fill(&mut content);
     for engine in ENGINES {
         std::fs::write(&file, &content).unwrap();
-        let device = LoopDisk::direct(&file, 512);
-        let disk = open(&device.device, Access::Read);
+        let device = direct(&file, 512);
+        let disk = open(device.path(), Access::Read);
         // The medium is gone from the middle of window 5 on.
         let broken = 5 * MIB + MIB / 2;
-        run("coreutils", "truncate", &["--size", &broken.to_string(), file.to_str().unwrap()]);
+        run("truncate", &["--size", &broken.to_string(), file.to_str().unwrap()]);
         let pool = Pool::new(8);
         let mut queue = queue(&disk, &pool, 4, engine);
         for window in 0..8 {
@@ -130,9 +131,9 @@ fn the_other_runs_of_a_request_do_not_hide_its_error() {
     let file = dir.path().join("disk");
     for engine in ENGINES {
         sparse(&file, 8 * MIB);
-        let device = LoopDisk::direct(&file, 512);
-        let disk = open(&device.device, Access::Read);
-        run("coreutils", "truncate", &["--size", "4M", file.to_str().unwrap()]);
+        let device = direct(&file, 512);
+        let disk = open(device.path(), Access::Read);
+        run("truncate", &["--size", "4M", file.to_str().unwrap()]);
         let pool = Pool::new(1);
         let mut queue = queue(&disk, &pool, 2, engine);
         let at = |disk, number: u32| Run { disk, buffer: number * 4096, bytes: 4096 };
@@ -170,8 +171,8 @@ fn a_full_store_is_an_error_of_the_write() {
         let file = memory.root.join("disk");
         sparse(&file, 8 * MIB);
         let pool = Pool::new(8);
-        let device = LoopDisk::new(&file, &[]);
-        for path in [&file, &device.device] {
+        let device = Loop::new(&file);
+        for path in [&*file, device.path()] {
             let mut queue = queue(&open(path, Access::Write), &pool, 1, engine);
             for window in 0..8 {
                 let mut buffer = pool.take();
@@ -201,14 +202,14 @@ fn a_disk_that_goes_away_hangs_nobody() {
     let file = dir.path().join("disk");
     for engine in ENGINES {
         sparse(&file, 16 * MIB);
-        let device = LoopDisk::direct(&file, 512);
+        let device = direct(&file, 512);
         let pool = Pool::new(8);
-        let mut queue = queue(&open(&device.device, Access::Write), &pool, 4, engine);
+        let mut queue = queue(&open(device.path(), Access::Write), &pool, 4, engine);
         let mut done = 0;
         for round in 0..20_u64 {
             if round == 5 {
                 // Takes effect when the last one closes it; before that the file shrinks to nothing.
-                _ = Command::new("losetup").arg("--detach").arg(&device.device).output().unwrap();
+                _ = Command::new("losetup").arg("--detach").arg(device.path()).output().unwrap();
                 sparse(&file, 0);
             }
             for window in 0..8 {
@@ -228,8 +229,8 @@ fn dropping_a_queue_waits_for_what_is_in_flight() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     std::fs::write(&file, vec![0xaa; 16 * MIB as usize]).unwrap();
-    let device = LoopDisk::direct(&file, 512);
-    let disk = open(&device.device, Access::Write);
+    let device = direct(&file, 512);
+    let disk = open(device.path(), Access::Write);
     for engine in ENGINES {
         let pool = Pool::new(16);
         for depth in [1, 4, 32] {
@@ -253,8 +254,8 @@ fn cancelled_requests_end_and_say_so() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");
     sparse(&file, 16 * MIB);
-    let device = LoopDisk::direct(&file, 512);
-    let disk = open(&device.device, Access::Write);
+    let device = direct(&file, 512);
+    let disk = open(device.path(), Access::Write);
     for engine in ENGINES {
         let pool = Pool::new(32);
         let mut queue = queue(&disk, &pool, 1, engine);
@@ -312,7 +313,7 @@ fn threads_do_the_work_where_io_uring_is_forbidden_or_unknown() {
         let test = "disk::failures::without_io_uring";
         let arguments =
             ["-c", WITHOUT_URING, errno, own.to_str().unwrap(), "--exact", test, "--ignored", "--nocapture"];
-        let said = run("python3-minimal", "python3", &arguments);
+        let said = run("python3", &arguments);
         assert!(said.contains(&format!("fell back for errno {errno}\n")), "{said}");
     }
 }

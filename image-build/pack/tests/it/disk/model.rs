@@ -7,8 +7,9 @@ use pack::WINDOW;
 use pack::disk::{Access, Buffer, Engine, Pool, Run};
 use pack::source::read;
 
-use super::machine::{Dice, LoopDisk, Mounted, sparse};
+use super::machine::{direct, sparse};
 use super::{ENGINES, MIB, open, queue};
+use crate::lab::{Dice, Mounted};
 
 const WINDOWS: u64 = 12;
 const ROUNDS: u64 = 15;
@@ -113,13 +114,13 @@ fn a_disk_is_what_was_written() {
     let file = dir.path().join("disk");
     sparse(&file, WINDOWS * MIB);
     for sector in [512, 4096] {
-        let device = LoopDisk::direct(&file, sector);
+        let device = direct(&file, sector);
         for engine in ENGINES {
             for depth in [1, 2, 32] {
-                exercise(&device.device, engine, depth, false);
+                exercise(device.path(), engine, depth, false);
             }
         }
-        exercise(&device.device, Engine::Uring, 8, true);
+        exercise(device.path(), Engine::Uring, 8, true);
     }
 }
 

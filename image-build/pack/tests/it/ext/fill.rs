@@ -1,43 +1,16 @@
 //! Files to find again.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use pack::Digest;
-
-/// A row of numbers that looks like chance and is the same every time.
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) fn new(seed: u64) -> Chance {
-        Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// A number below `end`.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % end
-    }
-
-    fn bytes(&mut self, count: u64) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < count {
-            bytes.extend_from_slice(&Digest::of(&self.below(u64::MAX).to_le_bytes()).0);
-        }
-        bytes.truncate(usize::try_from(count).unwrap());
-        bytes
-    }
-}
+use crate::lab::Dice;
 
 /// A few files of every sort.
 pub(crate) fn few(at: &Path) {
-    let mut chance = Chance::new(1);
+    let mut chance = Dice(1);
     fs::create_dir(at.join("sub")).unwrap();
-    for (name, bytes) in [("empty", 0), ("tiny", 20), ("sub/page", 4096), ("sub/large", 3 << 20)] {
+    for (name, bytes) in [("empty", 0), ("tiny", 20), ("sub/page", 4096), ("sub/large", 1 << 20)] {
         fs::write(at.join(name), chance.bytes(bytes)).unwrap();
     }
     fs::set_permissions(at.join("tiny"), fs::Permissions::from_mode(0o4711)).unwrap();
@@ -49,7 +22,7 @@ pub(crate) fn few(at: &Path) {
 /// Files that grew side by side, and holes where others were; about `bytes` of them.
 pub(crate) fn fragmented(at: &Path, seed: u64, bytes: u64) {
     few(at);
-    let mut chance = Chance::new(seed + 2);
+    let mut chance = Dice(seed + 2);
     let mut left = bytes;
     let mut names: Vec<PathBuf> = Vec::new();
     for round in 0.. {
@@ -71,26 +44,4 @@ pub(crate) fn fragmented(at: &Path, seed: u64, bytes: u64) {
     }
     let log = fs::OpenOptions::new().create(true).append(true).open(at.join("synced")).unwrap();
     log.sync_all().unwrap();
-}
-
-/// What is below a directory: names to modes and contents.
-pub(crate) fn tree(at: &Path) -> BTreeMap<String, String> {
-    let (mut found, mut open) = (BTreeMap::new(), vec![at.to_owned()]);
-    while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            let meta = fs::symlink_metadata(&path).unwrap();
-            let name = path.strip_prefix(at).unwrap().to_str().unwrap().to_owned();
-            let content = if meta.is_symlink() {
-                fs::read_link(&path).unwrap().to_str().unwrap().to_owned()
-            } else if meta.is_dir() {
-                open.push(path);
-                String::new()
-            } else {
-                format!("{:?}", Digest::of(&fs::read(&path).unwrap()))
-            };
-            found.insert(name, format!("{:o} {} {content}", meta.mode(), meta.len()));
-        }
-    }
-    found
 }

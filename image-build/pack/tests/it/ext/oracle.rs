@@ -1,10 +1,8 @@
 //! What others say is in use.
 
-use std::ops::Range;
-
 use pack::Extents;
 
-use super::image::{Image, run};
+use crate::lab::{Disk, run};
 
 /// The bytes in use, by the tools.
 pub(crate) struct Used {
@@ -16,8 +14,8 @@ pub(crate) struct Used {
     pub(crate) by_partclone: Option<Extents>,
 }
 
-pub(crate) fn used(image: &Image) -> Used {
-    let said = run("e2fsprogs", "dumpe2fs", &[image.path()]);
+pub(crate) fn used(image: &Disk) -> Used {
+    let said = run("dumpe2fs", &[image.name()]);
     let word = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     let block = word("Block size:").trim().parse::<u64>().unwrap();
     let cluster = said.lines().find_map(|line| line.strip_prefix("Cluster size:"));
@@ -32,26 +30,6 @@ pub(crate) fn used(image: &Image) -> Used {
             by_dumpe2fs.remove(first * block..last * block + cluster);
         }
     }
-    let by_partclone = (!word("Filesystem features:").contains("bigalloc")).then(|| partclone(image));
+    let by_partclone = (!word("Filesystem features:").contains("bigalloc")).then(|| image.partclone("extfs"));
     Used { bytes, by_dumpe2fs, by_partclone }
-}
-
-/// By the domain log: lines of offset, length and `+`.
-fn partclone(image: &Image) -> Extents {
-    let (log, own_log) = (image.beside("domain"), image.beside("log"));
-    let [domain, own] = [&log, &own_log].map(|path| path.to_str().unwrap());
-    let args = ["-q", "-F", "-D", "--offset_domain=0", "-s", image.path(), "-o", domain, "-L", own];
-    run("partclone", "partclone.extfs", &args);
-    let text = std::fs::read_to_string(&log).unwrap();
-    std::fs::remove_file(log).unwrap();
-    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    lines.filter(|words| words.len() == 3 && words[2] == "+").map(|words| range(words[0], words[1])).collect()
-}
-
-fn range(offset: &str, bytes: &str) -> Range<u64> {
-    let [offset, bytes] = [offset, bytes].map(|text| {
-        let digits = text.strip_prefix("0x").unwrap();
-        u64::from_str_radix(digits, 16).unwrap()
-    });
-    offset..offset + bytes
 }

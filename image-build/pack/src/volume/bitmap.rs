@@ -1,8 +1,8 @@
-//! A block bitmap: one bit for each cluster of a group, lowest bit first, 1 for used.
+//! Bitmaps of blocks or clusters: one bit for each, lowest bit first, 1 for used.
 
 use std::ops::Range;
 
-/// The bits of one group. None is set beyond its length.
+/// A stretch of a bitmap. No bit is set beyond its length.
 pub(super) struct Bitmap {
     words: Vec<u64>,
     length: u64,
