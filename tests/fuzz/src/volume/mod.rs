@@ -135,7 +135,8 @@ mod tests {
     /// A base that is refused as it is would hide whatever lies behind.
     #[test]
     fn every_base_is_read_and_keeps_its_checksums() {
-        let all: [(&[Base], fn(&[u8]) -> Reached); 11] = [
+        type Run = fn(&[u8]) -> Reached;
+        let all: [(&[Base], Run); 11] = [
             (&base::EXT, ext),
             (&base::XFS, xfs),
             (&base::BTRFS, btrfs),
