@@ -21,6 +21,9 @@ const COST: (f64, f64) = (1.3, 96.0);
 const REBUILD: (f64, f64, f64) = (3.0, 1.3, 1.1);
 const NTH: &str = "100";
 
+/// What fills in a part of a round.
+type Turn = fn(&Lab, Kind, u64, &mut Round) -> Result<(), Box<dyn Error>>;
+
 /// Everything of one round.
 #[derive(Debug, Clone, Copy, Default)]
 struct Round {
@@ -41,8 +44,7 @@ pub(super) fn measure(lab: &Lab, kind: Kind, used: u64) -> Result<Vec<Row>, Box<
     for number in 0..lab.rounds {
         let mut round = Round::default();
         // Each is once the first of a round.
-        let mut turns: [fn(&Lab, Kind, u64, &mut Round) -> Result<(), Box<dyn Error>>; 3] =
-            [limits, ours, theirs];
+        let mut turns: [Turn; 3] = [limits, ours, theirs];
         turns.rotate_left(number % 3);
         for turn in turns {
             interrupt::check()?;
