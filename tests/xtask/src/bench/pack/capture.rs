@@ -12,7 +12,7 @@ use crate::say;
 
 /// What the peer's rate is multiplied with, and its size.
 const BARS: (f64, f64) = (1.5, 1.03);
-const PEER: &str = "partclone | zstd -3 -T0";
+const PEER: &str = "partclone and zstd -3 -T0";
 
 /// Captures the disk in `source`, of which `used` bytes are used, in turns. The files of the last round stay: they are what is
 /// restored.

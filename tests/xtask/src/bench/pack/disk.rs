@@ -90,8 +90,8 @@ impl Drop for Loop {
     }
 }
 
-/// Makes the disk: a GPT, one partition with a file system in it, and files of so many bytes. Gives the bytes that the file
-/// system says are used.
+/// Makes the disk: a GPT, one partition with a file system in it, and files of so many bytes. Gives how many they
+/// really are, to whole blocks.
 pub(super) fn make(file: &Path, kind: Kind, disk_bytes: u64, used: u64) -> Result<u64, Box<dyn Error>> {
     blank(file, disk_bytes)?;
     let end = (disk_bytes - TAIL) / 512 - 1;
@@ -101,9 +101,7 @@ pub(super) fn make(file: &Path, kind: Kind, disk_bytes: u64, used: u64) -> Resul
     let (program, options) = kind.mkfs.split_first().ok_or("no mkfs")?;
     Tool::new(program).args(options.iter()).arg(device.device()).read()?;
     let mounted = Mounted::at(&device, file.with_extension("mounted"))?;
-    fill(&mounted.0, used)?;
-    let place = rustix::fs::statvfs(&mounted.0)?;
-    Ok((place.f_blocks - place.f_bfree) * place.f_frsize)
+    fill(&mounted.0, used)
 }
 
 /// A file of so many bytes with nothing in it.
@@ -141,7 +139,7 @@ impl Drop for Mounted {
 
 /// The machine's files in an order that the seed draws, and noise between them. On a machine with fewer files than that,
 /// they come again.
-fn fill(to: &Path, used: u64) -> Result<(), Box<dyn Error>> {
+fn fill(to: &Path, used: u64) -> Result<u64, Box<dyn Error>> {
     let mut files = Vec::new();
     list(Path::new(FILES), &mut files)?;
     files.sort_by_key(|(path, _)| draw(path));
@@ -164,7 +162,7 @@ fn fill(to: &Path, used: u64) -> Result<(), Box<dyn Error>> {
             (noise, done) = (noise + length, done + length);
         }
     }
-    Ok(())
+    Ok(done)
 }
 
 fn list(folder: &Path, to: &mut Vec<(PathBuf, u64)>) -> io::Result<()> {

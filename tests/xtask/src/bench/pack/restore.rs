@@ -7,11 +7,12 @@ use std::process::Stdio;
 
 use super::disk::{self, FIRST, Kind, Loop};
 use super::measure::{Took, pipeline, words};
-use super::{Lab, case, mega, number};
+use super::{Lab, case, mega};
 use crate::bench::{Row, Side};
+use crate::tool::Tool;
 use crate::{interrupt, say};
 
-const PEER: &str = "zstd -d | partclone -r";
+const PEER: &str = "zstd -d and partclone -r";
 /// What the peer's rate, and what the machine allows, is multiplied with.
 const BARS: (f64, f64) = (1.5, 0.9);
 /// Seconds of processor for 1 GB of the disk, and memory in MB beside the spool, which a file needs none of.
@@ -124,14 +125,24 @@ fn limits(lab: &Lab, _: Kind, used: u64, round: &mut Round) -> Result<(), Box<dy
     Ok(())
 }
 
-/// `rackwright-agent restore`; gives what it says.
-fn restore(lab: &Lab, device: &Loop) -> Result<(Took, String), Box<dyn Error>> {
+/// `rackwright-agent restore`; gives its receipt. Everything that the image determines has been read back when it ends.
+fn restore(lab: &Lab, device: &Loop) -> Result<(Took, serde_json::Value), Box<dyn Error>> {
+    // A loop device has no serial number: its name confirms it.
+    let name = device.device().file_name().ok_or("a device without a name")?;
     let mut argv = words([Lab::program("rackwright-agent")]);
-    argv.extend(words(["restore", "--image"]));
+    argv.extend(words(["restore", "-o", "json", "--trust", &signer(lab)?, "--image"]));
     argv.extend([lab.path("image").into(), "--disk".into(), device.device().into()]);
+    argv.extend(["--confirm".into(), name.to_owned()]);
     let said = lab.path("said");
     let took = pipeline(&[argv], fs::File::create(&said)?.into(), &lab.path("log"))?;
-    Ok((took, fs::read_to_string(said)?))
+    Ok((took, serde_json::from_slice(&fs::read(said)?)?))
+}
+
+/// Whose key has signed the image: the bench's own.
+fn signer(lab: &Lab) -> Result<String, Box<dyn Error>> {
+    let shown = Tool::new(Lab::program("image-build")).arg("show").arg(lab.path("image")).read()?;
+    let line = shown.lines().find_map(|line| line.strip_prefix("signed by"));
+    Ok(line.ok_or("an image without a signer")?.trim().to_owned())
 }
 
 /// A full restore, then a rebuild of a disk that has changed a little, then one of a disk that has not changed.
@@ -146,8 +157,9 @@ fn ours(lab: &Lab, kind: Kind, _: u64, round: &mut Round) -> Result<(), Box<dyn 
     let changed = Lab::packlab(&[Path::new("dirty"), &image, device.device(), Path::new(NTH)])?;
     device.forget()?;
     let before = device.written()?;
-    let (took, said) = restore(lab, &device)?;
-    let fetched = number(&said, "fetched").ok_or("the agent does not say what it fetched")?;
+    let (took, receipt) = restore(lab, &device)?;
+    let fetched = receipt.get("fetchedBytes").and_then(serde_json::Value::as_f64);
+    let fetched = fetched.ok_or("the receipt does not say what was fetched")?;
     round.delta = took.seconds;
     round.fetched = fetched / changed("stored");
     round.written = mega(device.written()? - before) * 1e6 / changed("used");
