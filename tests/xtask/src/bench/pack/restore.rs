@@ -15,8 +15,10 @@ use crate::{interrupt, say};
 const PEER: &str = "zstd -d and partclone -r";
 /// What the peer's rate, and what the machine allows, is multiplied with.
 const BARS: (f64, f64) = (1.5, 0.9);
-/// Seconds of processor for 1 GB of the disk, and memory in MB beside the spool, which a file needs none of.
+/// Seconds of processor for 1 GB of the disk, and memory in MB beside the spool.
 const COST: (f64, f64) = (1.3, 96.0);
+/// The agent's spool, in bytes: `cast::Limits`.
+const SPOOL: f64 = 67_108_864.0;
 /// A rebuild when one chunk in [`NTH`] has changed: how much faster, how much more is read of the image than the changed
 /// chunks have there, and how much more is written than they have on the disk.
 const REBUILD: (f64, f64, f64) = (3.0, 1.3, 1.1);
@@ -67,7 +69,9 @@ fn rows(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
     let all = |of: &dyn Fn(&Round) -> f64| rounds.iter().map(of).collect::<Vec<_>>();
     let rate = all(&|round| used / round.ours.seconds);
     let allowed = all(&|round| round.write.min(round.inflate));
-    let share = all(&|round| used / round.ours.seconds / round.write.min(round.inflate));
+    // What the machine allows says nothing of reading back.
+    let written = |round: &Round| used / round.ours.until_read_back.unwrap_or(round.ours.seconds);
+    let share = all(&|round| written(round) / round.write.min(round.inflate));
     let changed = format!("{case}, one chunk in {NTH} changed");
     let rows = [
         Row::against(
@@ -79,12 +83,19 @@ fn rows(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
             PEER,
             &all(&|round| used / round.theirs.seconds),
         ),
-        Row::at_least(case, "restore, of what the machine allows", "×", BARS.1, &share)
+        Row::at_least(case, "restore until read back, of what the machine allows", "×", BARS.1, &share)
             .map(|row| Row { limit: Row::shown("", "", "", &allowed).map(|row| row.ours), ..row }),
+        Row::shown(case, "restore until read back", "MB/s", &all(&written)),
         Row::shown(case, "written raw", "MB/s", &all(&|round| round.write)),
         Row::shown(case, "inflated on all cores", "MB/s", &all(&|round| round.inflate)),
         Row::at_most(case, "restore, processor", "s/GB", COST.0, &all(&|round| round.ours.cpu * 1e3 / used)),
-        Row::at_most(case, "restore, memory", "MB", COST.1, &all(&|round| round.ours.peak / 1e6)),
+        Row::at_most(
+            case,
+            "restore, memory beside the spool",
+            "MB",
+            COST.1,
+            &all(&|round| (round.ours.peak - SPOOL) / 1e6),
+        ),
         Row::at_least(
             &changed,
             "rebuild, faster than restore",
