@@ -13,15 +13,15 @@ use crate::tool::Tool;
 use crate::{interrupt, say};
 
 const PEER: &str = "zstd -d and partclone -r";
-/// What the peer's rate, and what the machine allows, is multiplied with.
-const BARS: (f64, f64) = (1.5, 0.9);
+/// What the peer's rate is multiplied with, and per cent of what the machine allows.
+const BARS: (f64, f64) = (1.5, 90.0);
 /// Seconds of processor for 1 GB of the disk, and memory in MB beside the spool.
 const COST: (f64, f64) = (1.3, 96.0);
 /// The agent's spool, in bytes: `cast::Limits`.
 const SPOOL: f64 = 67_108_864.0;
-/// A rebuild when one chunk in [`NTH`] has changed: how much faster, how much more is read of the image than the changed
-/// chunks have there, and how much more is written than they have on the disk.
-const REBUILD: (f64, f64, f64) = (3.0, 1.3, 1.1);
+/// A rebuild when one chunk in [`NTH`] has changed: how much faster, per cent of the changed chunks' stored bytes that
+/// are read, and of their used bytes that are written.
+const REBUILD: (f64, f64, f64) = (3.0, 130.0, 110.0);
 const NTH: &str = "100";
 
 /// What fills in a part of a round.
@@ -71,21 +71,21 @@ fn rows(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
     let allowed = all(&|round| round.write.min(round.inflate));
     // What the machine allows says nothing of reading back.
     let written = |round: &Round| used / round.ours.until_read_back.unwrap_or(round.ours.seconds);
-    let share = all(&|round| written(round) / round.write.min(round.inflate));
+    let share = all(&|round| 100.0 * written(round) / round.write.min(round.inflate));
     let changed = format!("{case}, one chunk in {NTH} changed");
     let rows = [
         Row::against(
             case,
-            "restore",
+            "restore and read back",
             "MB/s",
             BARS.0,
             &rate,
             PEER,
             &all(&|round| used / round.theirs.seconds),
         ),
-        Row::at_least(case, "restore until read back, of what the machine allows", "×", BARS.1, &share)
+        Row::at_least(case, "restore, of what the machine allows", "%", BARS.1, &share)
             .map(|row| Row { limit: Row::shown("", "", "", &allowed).map(|row| row.ours), ..row }),
-        Row::shown(case, "restore until read back", "MB/s", &all(&written)),
+        Row::shown(case, "restore", "MB/s", &all(&written)),
         Row::shown(case, "written raw", "MB/s", &all(&|round| round.write)),
         Row::shown(case, "inflated on all cores", "MB/s", &all(&|round| round.inflate)),
         Row::at_most(case, "restore, processor", "s/GB", COST.0, &all(&|round| round.ours.cpu * 1e3 / used)),
@@ -103,8 +103,14 @@ fn rows(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
             REBUILD.0,
             &all(&|round| round.ours.seconds / round.delta),
         ),
-        Row::at_most(&changed, "read, of what changed", "×", REBUILD.1, &all(&|round| round.fetched)),
-        Row::at_most(&changed, "written, of what changed", "×", REBUILD.2, &all(&|round| round.written)),
+        Row::at_most(&changed, "read, of what changed", "%", REBUILD.1, &all(&|round| 100.0 * round.fetched)),
+        Row::at_most(
+            &changed,
+            "written, of what changed",
+            "%",
+            REBUILD.2,
+            &all(&|round| 100.0 * round.written),
+        ),
         Row::shown(&format!("{case}, nothing changed"), "rebuild", "s", &all(&|round| round.same)),
         Row::at_most(
             &format!("{case}, nothing changed"),
