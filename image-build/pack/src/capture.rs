@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use crate::disk::Pool;
 use crate::{BlockMap, ChunkError, Compression, Extents, Packed, Source, WINDOW, pack_window};
 
 /// Used ranges of one window with less than this between them are read as one.
 const GAP: u64 = 64 << 10;
+/// More threads than this are not started.
+const THREADS_MAX: usize = 1024;
 
 /// What to pack of a disk, and how.
 #[derive(Clone, Copy)]
@@ -64,11 +67,13 @@ impl Capture<'_> {
         mut sink: impl FnMut(Packed) -> Result<(), E>,
     ) -> Result<(), CaptureError<E>> {
         let windows = self.windows();
-        let threads = self.threads.max(1);
+        let threads = self.threads.clamp(1, THREADS_MAX);
+        // A disk reads into these without another copy.
+        let pool = Pool::new(u16::try_from(threads).unwrap_or(u16::MAX));
         let desk = Desk::new(threads.saturating_mul(4));
         thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| self.work(&windows, &desk));
+                scope.spawn(|| self.work(&windows, &desk, &pool));
             }
             // Also when the sink panics: the threads must see that nobody waits for them.
             let _closing = Closing(&desk);
@@ -97,8 +102,8 @@ impl Capture<'_> {
         windows
     }
 
-    fn work(&self, windows: &[u64], desk: &Desk) {
-        let mut raw = vec![0; WINDOW as usize];
+    fn work(&self, windows: &[u64], desk: &Desk, pool: &Pool) {
+        let mut raw = pool.take();
         let watched = Closing(desk);
         while let Some(turn) = desk.next() {
             let Some(window) = windows.get(turn) else { break };

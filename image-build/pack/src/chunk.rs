@@ -208,16 +208,21 @@ impl Chunk {
     /// # Errors
     /// When their length or their digest is not what the manifest says.
     pub fn check_stored(&self, stored: &[u8]) -> Result<(), ChunkError> {
-        if u32::try_from(stored.len()) != Ok(self.stored) {
-            let (window, expected) = (self.window, self.stored);
-            return Err(ChunkError::StoredSize { window, bytes: stored.len(), expected });
-        }
+        self.check_length(stored)?;
         match self.stored_digest {
             Some(digest) if Digest::of(stored) != digest => {
                 Err(ChunkError::StoredDigest { window: self.window })
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    fn check_length(&self, stored: &[u8]) -> Result<(), ChunkError> {
+        if u32::try_from(stored.len()) == Ok(self.stored) {
+            return Ok(());
+        }
+        let (window, expected) = (self.window, self.stored);
+        Err(ChunkError::StoredSize { window, bytes: stored.len(), expected })
     }
 
     /// Turns stored bytes into the window's bytes: data where it belongs, zeros elsewhere. `out` must be exactly
@@ -227,11 +232,20 @@ impl Chunk {
     /// # Errors
     /// When anything differs from the manifest. `out` then holds rubbish and must not be written.
     pub fn unpack(&self, stored: &[u8], out: &mut [u8]) -> Result<(), ChunkError> {
-        let window = self.window;
-        if u32::try_from(out.len()) != Ok(self.bytes) || self.bytes > WINDOW {
-            return Err(ChunkError::BufferSize { window, bytes: out.len(), expected: self.bytes });
-        }
+        self.check_out(out)?;
         self.check_stored(stored)?;
+        self.unpack_checked(stored, out)
+    }
+
+    /// As [`Chunk::unpack`], for who has called [`Chunk::check_stored`] with these bytes when they arrived: they are not hashed
+    /// a second time. The content always is.
+    ///
+    /// # Errors
+    /// As [`Chunk::unpack`], but for [`ChunkError::StoredDigest`].
+    pub fn unpack_checked(&self, stored: &[u8], out: &mut [u8]) -> Result<(), ChunkError> {
+        self.check_out(out)?;
+        self.check_length(stored)?;
+        let window = self.window;
         let expected = self.map.data_bytes(self.bytes);
         let data = out.get_mut(..expected as usize).unwrap_or_default();
         let inflate = |source| ChunkError::Inflate { window, expected, source };
@@ -256,5 +270,12 @@ impl Chunk {
         }
         self.map.scatter(out);
         Ok(())
+    }
+
+    fn check_out(&self, out: &[u8]) -> Result<(), ChunkError> {
+        if u32::try_from(out.len()) == Ok(self.bytes) && self.bytes <= WINDOW {
+            return Ok(());
+        }
+        Err(ChunkError::BufferSize { window: self.window, bytes: out.len(), expected: self.bytes })
     }
 }

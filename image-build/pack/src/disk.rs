@@ -3,7 +3,7 @@
 //! ```text
 //! capture:  Disk::open(path, ReadExclusive) -> Queue::new; Pool::take -> Queue::read -> Queue::wait -> a filled Buffer
 //! write:    Disk::open(path, Write) -> discard -> Queue::new; Pool::take, fill it -> Queue::write -> Queue::wait -> flush
-//! readers:  a Disk is a [`Source`]: any range, through an aligned buffer
+//! readers:  a Disk is a [`Source`]: any range; what is not aligned, through a buffer that is
 //! ```
 //!
 //! A read of a disk that is going bad and a write to one that lies are what this module is for: every error says what was
@@ -185,6 +185,13 @@ impl Disk {
         }
     }
 
+    /// Whether the kernel takes this as it is: anything, where it reads through the page cache.
+    fn is_aligned(&self, offset: u64, part: &[u8]) -> bool {
+        let align = self.align as usize;
+        let is_whole = part.len().is_multiple_of(align) && part.as_ptr().addr().is_multiple_of(align);
+        is_whole && offset.is_multiple_of(u64::from(self.align))
+    }
+
     fn failed(&self, run: &Transfer, source: io::Error) -> DiskError {
         let (action, path, offset) = (run.action, self.path.clone(), run.rest().disk);
         DiskError::Io { action, path, offset, bytes: run.missing(), source }
@@ -246,6 +253,12 @@ impl Source for Disk {
         let mut at = offset;
         let mut bounce = Aligned::default();
         for part in out.chunks_mut(crate::WINDOW as usize) {
+            if self.is_aligned(at, part) {
+                let run = Transfer::new(Action::Read, at, 0, part.len(), self.align);
+                self.read_run(run, part).map_err(told)?;
+                at += part.len() as u64;
+                continue;
+            }
             let lead = at % align;
             // At most one alignment in front of the part and one behind it; neither is large.
             let skip = usize::try_from(lead).unwrap_or_default();

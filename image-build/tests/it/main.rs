@@ -5,6 +5,7 @@ mod bombs;
 mod hostile;
 mod qcow2;
 mod roundtrip;
+mod roundtrips;
 mod streams;
 mod tables;
 mod tool;

@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod dhcp;
 pub mod http;
+pub mod pack;
 pub mod peers;
 pub mod tftp;
 pub mod wire;
@@ -25,8 +26,13 @@ use crate::place;
 pub type Bench = fn(bool) -> Result<String, Box<dyn Error>>;
 
 /// Every benchmark there is, by the name it has on the command line.
-pub const BENCHES: &[(&str, Bench)] =
-    &[("boot", boot::run), ("dhcp", dhcp::run), ("tftp", tftp::run), ("http", http::run)];
+pub const BENCHES: &[(&str, Bench)] = &[
+    ("boot", boot::run),
+    ("dhcp", dhcp::run),
+    ("tftp", tftp::run),
+    ("http", http::run),
+    ("pack", pack::run),
+];
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]

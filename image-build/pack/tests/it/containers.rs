@@ -499,6 +499,13 @@ fn bent_chunks_are_refused_by_name() {
     let other = [&[data[0] ^ 1], &data[1..]].concat();
     assert!(matches!(refused(&good, &other, 4096), ChunkError::StoredDigest { .. }));
     assert!(matches!(good.check_stored(&other), Err(ChunkError::StoredDigest { .. })));
+    // Who says that they were checked is believed, and the content is hashed all the same.
+    good.unpack_checked(&data, &mut out).unwrap();
+    assert_eq!(out, raw);
+    let believed = |stored: &[u8], out: usize| good.unpack_checked(stored, &mut vec![0; out]).unwrap_err();
+    assert!(matches!(believed(&other, 4096), ChunkError::RawDigest { .. }));
+    assert!(matches!(believed(&data[1..], 4096), ChunkError::StoredSize { .. }));
+    assert!(matches!(believed(&data, 4095), ChunkError::BufferSize { .. }));
     let unchecked_raw = Chunk { stored_digest: None, ..good.clone() };
     assert!(matches!(refused(&unchecked_raw, &other, 4096), ChunkError::RawDigest { .. }));
     let longer = Chunk { bytes: 8192, map: BlockMap::new([Block::Data; 2]), ..good.clone() };
