@@ -176,7 +176,7 @@ fn look(stat: &Stat) -> Look {
         kind,
         bytes: unsigned(stat.st_size),
         allocated: unsigned(stat.st_blocks).saturating_mul(512),
-        names: u64::from(stat.st_nlink),
+        names: stat.st_nlink,
         inode: (stat.st_dev, stat.st_ino),
     }
 }
