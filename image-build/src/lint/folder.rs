@@ -19,7 +19,7 @@ pub struct Folder {
 }
 
 const BENEATH: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
 
 /// How much of a path is given to the kernel at once, in bytes.
 const PIECE_MAX: usize = 2048;
@@ -113,7 +113,11 @@ impl Tree for Folder {
     }
 
     fn each(&self, path: &Path, then: &mut dyn FnMut(&OsStr) -> bool) -> io::Result<()> {
-        let folder = self.at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let folder = match self.at(path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            // Something is mounted on it.
+            Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => return Ok(()),
+            other => other?,
+        };
         for entry in Dir::read_from(folder.as_fd())? {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());

@@ -100,12 +100,31 @@ pub fn examine(target: &Path, rules: &[Rule]) -> Result<Report, LintError> {
     let look = std::fs::metadata(target).map_err(files::named("looking at", target))?;
     if look.is_dir() {
         let root = Folder::open(target).map_err(files::named("opening", target))?;
-        return Ok(of_system(target, rules, &System::of(root)));
+        let mut report = of_system(target, rules, &System::of(root));
+        report.unseen.extend(mounted_below(target));
+        return Ok(report);
     }
     let disk = Disk::open(target, disk::Access::ReadExclusive)?;
     let survey = survey(&disk)?;
     let installed = volumes::open(target, &survey, Access::Read)?;
     Ok(of_disk(target, rules, &disk, &survey, &installed))
+}
+
+/// What is mounted somewhere in a folder, which is not looked into; for people.
+fn mounted_below(folder: &Path) -> Vec<String> {
+    let folder = std::fs::canonicalize(folder).unwrap_or_default();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below = mounts.lines().filter_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let (place, kind) = (Path::new(left.split(' ').nth(4)?), right.split(' ').next()?);
+        let of_disk = (mount::is_known(kind) || kind == "fuseblk" || kind == "exfat")
+            && place != folder
+            && place.starts_with(&folder);
+        of_disk.then(|| {
+            format!("{} ({kind}): it is mounted there; name the disk instead of the folder", escaped(place))
+        })
+    });
+    below.collect()
 }
 
 /// What is on a disk.

@@ -198,7 +198,7 @@ impl Display for Report {
             }
         }
         show_space(&self.space, f)?;
-        f.write_str(&self.verdict())
+        write!(f, "\n{}", self.verdict())
     }
 }
 
@@ -207,14 +207,14 @@ impl Report {
         let stops: Vec<_> =
             self.findings.iter().filter(|one| one.stops()).map(|one| one.id.as_str()).collect();
         if !stops.is_empty() {
-            return wrapped(&format!("\nNot fit for a golden image: {}", stops.join(", ")), "", WIDTH);
+            return wrapped(&format!("Not fit for a golden image: {}", stops.join(", ")), "", WIDTH);
         }
         let kept: Vec<_> = self.findings.iter().filter(|one| one.outcome == Outcome::Kept).collect();
         if kept.is_empty() {
-            return "\nFit for a golden image.\n".to_owned();
+            return "Fit for a golden image.\n".to_owned();
         }
         let kept: Vec<_> = kept.iter().map(|one| one.id.as_str()).collect();
-        wrapped(&format!("\nIn the image, because you said so: {}", kept.join(", ")), "", WIDTH)
+        wrapped(&format!("In the image, because you said so: {}", kept.join(", ")), "", WIDTH)
     }
 }
 

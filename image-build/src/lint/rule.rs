@@ -152,6 +152,14 @@ pub struct Rule {
     pub(super) marks: Vec<Mark>,
 }
 
+impl Rule {
+    /// The bytes that a volume is known by; none for a rule about paths.
+    #[must_use]
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+}
+
 /// The rules that are shipped.
 ///
 /// # Errors
