@@ -37,7 +37,7 @@ pub fn find<'a>(rules: &'a [Rule], tree: &dyn Tree) -> (Vec<Hit<'a>>, Vec<String
 
 /// Compares a tree with one rule.
 pub(super) fn find_one<'a>(rule: &'a Rule, tree: &dyn Tree, troubles: &mut Vec<String>) -> Hit<'a> {
-    let mut hit = Hit { rule, paths: Vec::new(), cut: false };
+    let (mut hit, mut strays) = (Hit { rule, paths: Vec::new(), cut: false }, Vec::new());
     for glob in &rule.globs {
         let (candidates, cut) = match glob.find(tree) {
             Ok(found) => found,
@@ -48,6 +48,10 @@ pub(super) fn find_one<'a>(rule: &'a Rule, tree: &dyn Tree, troubles: &mut Vec<S
         };
         hit.cut |= cut;
         for path in candidates {
+            if rule.find != Find::Matches && !glob.means(&path) {
+                strays.push(path);
+                continue;
+            }
             match counts(rule, tree, &path) {
                 Ok(true) => hit.paths.push(path),
                 Ok(false) => {}
@@ -57,6 +61,9 @@ pub(super) fn find_one<'a>(rule: &'a Rule, tree: &dyn Tree, troubles: &mut Vec<S
     }
     hit.paths.sort();
     hit.paths.dedup();
+    if let Some(stray) = strays.iter().find(|stray| hit.paths.binary_search(stray).is_err()) {
+        troubles.push(format!("{}: a link led to /{}", rule.id, escaped(stray)));
+    }
     hit
 }
 

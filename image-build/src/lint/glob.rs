@@ -44,8 +44,26 @@ impl Glob {
     fn plain(text: &str) -> Result<Glob, String> {
         let rest = text.strip_prefix('/').unwrap_or_default();
         let steps: Vec<_> = rest.split('/').map(step).collect();
-        let sound = !rest.is_empty() && !rest.split('/').any(|name| matches!(name, "" | "." | ".."));
+        let sound = !rest.is_empty()
+            && !rest.split('/').any(|name| matches!(name, "" | "." | ".."))
+            && !rest.contains(['[', '\\', '}']);
         if sound { Ok(Glob { steps }) } else { Err(format!("{text:?} is no plain absolute path")) }
+    }
+
+    /// Whether a path is meant though links may have led to it. A name with a wildcard of its own says what is meant,
+    /// wherever a link led; "everything in this folder" must be in this folder: `/tmp` may be a link to `/`.
+    pub(super) fn means(&self, path: &Path) -> bool {
+        let whole_folder = self.steps.last() == Some(&Step::Wild("*".to_owned()));
+        if !whole_folder || self.steps.contains(&Step::Any) {
+            return !whole_folder;
+        }
+        let mut names = path.iter().map(OsStr::as_bytes);
+        let here = self.steps.iter().all(|step| match (step, names.next()) {
+            (Step::Name(name), Some(found)) => name.as_bytes() == found,
+            (Step::Wild(wild), Some(found)) => matches(wild.as_bytes(), found),
+            (Step::Any, _) | (Step::Name(_) | Step::Wild(_), None) => false,
+        });
+        here && names.next().is_none()
     }
 
     /// The paths in the tree that it means, links followed, sorted. Whether there are more is said by the flag.
@@ -190,10 +208,19 @@ mod tests {
     }
 
     #[test]
+    fn everything_in_a_folder_is_in_that_folder() {
+        let means = |glob: &str, path: &str| Glob::parse(glob).unwrap()[0].means(Path::new(path));
+        assert!(means("/tmp/*", "tmp/x") && means("/home/*/x/*", "home/u/x/y"));
+        assert!(!means("/tmp/*", "etc") && !means("/tmp/*", "tmp/x/y") && !means("/tmp/*", "tmp"));
+        assert!(!means("/a/**/*", "a/b"));
+        assert!(means("/home/*/.ssh/id_*", "var/home/u/.ssh/id_rsa") && means("/etc/hostid", "usr/hostid"));
+    }
+
+    #[test]
     fn braces_make_several_and_odd_paths_are_refused() {
         let globs = Glob::parse("/a/{b,c}/{d,*e}").unwrap();
         assert_eq!(globs.len(), 4);
-        for text in ["", "/", "a", "/a//b", "/a/../b", "/a/{b", "/./a", "//a"] {
+        for text in ["", "/", "a", "/a//b", "/a/../b", "/a/{b", "/./a", "//a", "/a[0-9]", "/a}"] {
             assert!(Glob::parse(text).is_err(), "{text}");
         }
     }

@@ -210,6 +210,12 @@ impl Report {
             return wrapped(&format!("Not fit for a golden image: {}", stops.join(", ")), "", WIDTH);
         }
         let kept: Vec<_> = self.findings.iter().filter(|one| one.outcome == Outcome::Kept).collect();
+        if kept.is_empty() && self.system.is_empty() {
+            return "Nobody knows whether it is fit for a golden image: no system was found.\n".to_owned();
+        }
+        if kept.is_empty() && !self.unseen.is_empty() {
+            return "Fit for a golden image, but for what was not looked into.\n".to_owned();
+        }
         if kept.is_empty() {
             return "Fit for a golden image.\n".to_owned();
         }
