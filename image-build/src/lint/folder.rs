@@ -21,6 +21,8 @@ pub struct Folder {
 const BENEATH: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
 
+/// How much of a file is overwritten, in bytes.
+const WIPED_MAX: usize = 1 << 20;
 /// How much of a path is given to the kernel at once, in bytes.
 const PIECE_MAX: usize = 2048;
 
@@ -151,7 +153,15 @@ impl Edit for Folder {
         }
     }
 
+    fn wipe(&self, path: &Path) -> io::Result<()> {
+        let mut file = self.file(path, OFlags::WRONLY)?;
+        let bytes = usize::try_from(file.metadata()?.len()).unwrap_or(WIPED_MAX).min(WIPED_MAX);
+        file.write_all(&vec![0; bytes])?;
+        file.sync_data()
+    }
+
     fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.wipe(path)?;
         let mut file = self.file(path, OFlags::WRONLY | OFlags::TRUNC)?;
         file.write_all(content)?;
         file.sync_all()

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::find::{CONTENT_MAX, find_one};
-use super::rule::{Rule, Strip};
+use super::rule::{Class, Rule, Strip};
 use super::text::escaped;
 use super::tree::{Edit, Kind};
 
@@ -46,12 +46,13 @@ fn acts(strip: Strip) -> bool {
 }
 
 fn strip_one(rule: &Rule, tree: &dyn Edit, path: &Path) -> io::Result<()> {
+    let wipe = matches!(rule.class, Class::Secret | Class::Identity);
     match rule.strip {
-        Strip::Remove => remove_all(tree, path),
+        Strip::Remove => remove_all(tree, path, wipe),
         Strip::Truncate => tree.write(path, b""),
         Strip::Empty => {
             while let Some(name) = names(tree, path, 1)?.first() {
-                remove_all(tree, &path.join(name))?;
+                remove_all(tree, &path.join(name), wipe)?;
             }
             Ok(())
         }
@@ -79,10 +80,15 @@ fn names(tree: &dyn Edit, path: &Path, names_max: usize) -> io::Result<Vec<OsStr
     Ok(names)
 }
 
-/// Removes a file, or a folder with all that is in it, a bounded number of names at a time.
-fn remove_all(tree: &dyn Edit, path: &Path) -> io::Result<()> {
+/// Removes a file, or a folder with all that is in it, a bounded number of names at a time; when told so, files are
+/// overwritten before. A file with another name elsewhere is not: that one may be needed.
+fn remove_all(tree: &dyn Edit, path: &Path, wipe: bool) -> io::Result<()> {
     let mut ahead: Vec<PathBuf> = vec![path.to_owned()];
     while let Some(path) = ahead.pop() {
+        let look = if wipe { tree.look(&path)? } else { None };
+        if look.is_some_and(|look| look.kind == Kind::File && look.names == 1 && look.bytes > 0) {
+            tree.wipe(&path)?;
+        }
         let error = match tree.remove(&path) {
             Ok(()) => continue,
             Err(error) => error,

@@ -89,6 +89,11 @@ impl Edit for System {
         folder.remove(path)
     }
 
+    fn wipe(&self, path: &Path) -> io::Result<()> {
+        let (folder, path) = self.at(path)?;
+        folder.wipe(path)
+    }
+
     fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let (folder, path) = self.at(path)?;
         folder.write(path, content)

@@ -68,6 +68,13 @@ pub trait Edit: Tree {
     /// When the file system refuses.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Overwrites the first MiB of a regular file with zeros where it lies, durably. An image is made of pieces larger than
+    /// some file systems' blocks: what a removed file leaves beside a block in use would get into it.
+    ///
+    /// # Errors
+    /// When it is none, or the file system refuses.
+    fn wipe(&self, path: &Path) -> io::Result<()>;
+
     /// Replaces the content of a regular file, keeping owner and mode.
     ///
     /// # Errors
