@@ -153,7 +153,7 @@ fn whole_windows(seed: &Span) -> bool {
 }
 
 /// The sectors that a disk has, or that the table in a file was made for.
-fn sectors_of(disk: &Disk) -> u32 {
+pub(crate) fn sectors_of(disk: &Disk) -> u32 {
     match table::read(disk, disk.sector_bytes()) {
         Err(NoTable::SectorBytes { made_for, .. }) if !disk.is_device() => made_for,
         Ok(_) | Err(_) => disk.sector_bytes(),

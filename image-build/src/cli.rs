@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use pack::PublicKey;
 use pack::foreign::DiskFormat;
@@ -83,6 +83,15 @@ impl How {
             quiet: self.quiet,
         }
     }
+}
+
+/// For whom a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// People
+    Text,
+    /// Programs
+    Json,
 }
 
 /// The verbs.
@@ -197,6 +206,20 @@ pub enum Command {
         /// Compress with lz4 instead: larger, and unpacked faster
         #[arg(long, conflicts_with = "level")]
         lz4: bool,
+    },
+    /// Look for what must not be in a golden image: identity, secrets, bindings to hardware; changes nothing
+    Lint {
+        /// A disk, a file with a disk in it, or a folder with a system in it
+        source: PathBuf,
+        /// How to say it
+        #[arg(long, short, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        /// Let this into the image: the name of a finding; repeat for more
+        #[arg(long, value_name = "ID")]
+        keep: Vec<String>,
+        /// Use these rules instead of the built-in ones
+        #[arg(long, value_name = "FILE.toml")]
+        rules: Option<PathBuf>,
     },
     /// Unpack an image file into a disk file that other programs read
     Export {

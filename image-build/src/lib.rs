@@ -17,6 +17,7 @@ pub mod grub;
 pub mod import;
 pub mod keys;
 pub mod layout;
+pub mod lint;
 pub mod mirror;
 pub mod modules;
 pub mod node;

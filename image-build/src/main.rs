@@ -4,14 +4,15 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use image_build::{cli, verbs};
+use image_build::{cli, lint, verbs};
 
 fn main() -> ExitCode {
     match verbs::run(&cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("image-build: {}", chain(error.as_ref()));
-            ExitCode::FAILURE
+            let refused = error.is::<lint::Refused>();
+            if refused { ExitCode::from(lint::Refused::EXIT_CODE) } else { ExitCode::FAILURE }
         }
     }
 }

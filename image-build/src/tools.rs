@@ -21,6 +21,19 @@ pub const HOST_PROGRAMS: [(&str, &str); 5] = [
     ("tar", "tar"),
 ];
 
+/// What looking into disks needs beside that, each only for disks that have its kind of volume.
+pub const DISK_PROGRAMS: [(&str, &str); 9] = [
+    ("losetup", "mount"),
+    ("blockdev", "util-linux"),
+    ("blkid", "util-linux"),
+    ("e2fsck", "e2fsprogs"),
+    ("xfs_repair", "xfsprogs"),
+    ("btrfs", "btrfs-progs"),
+    ("fsck.fat", "dosfstools"),
+    ("lvm", "lvm2"),
+    ("dmsetup", "dmsetup"),
+];
+
 /// Packages without a program of their own that the build needs: the keys that prove the package lists.
 pub const HOST_DATA: [&str; 2] = ["ca-certificates", "debian-archive-keyring"];
 
@@ -161,7 +174,11 @@ impl Call {
 
     fn cannot_start(&self, source: io::Error) -> ToolError {
         let program = self.program.display().to_string();
-        let package = HOST_PROGRAMS.iter().find(|(name, _)| *name == program).map(|(_, package)| *package);
+        let package = HOST_PROGRAMS
+            .iter()
+            .chain(&DISK_PROGRAMS)
+            .find(|(name, _)| *name == program)
+            .map(|(_, package)| *package);
         match (source.kind(), package) {
             (io::ErrorKind::NotFound, Some(package)) => {
                 ToolError::Missing { program, package: package.into() }

@@ -9,14 +9,14 @@ use pack::Compression;
 
 use crate::cache::INPUTS_FILE;
 
-use crate::cli::{Cli, Command, How};
+use crate::cli::{Cli, Command, How, Output};
 use crate::container::Image;
 use crate::files::{self, FileError};
 use crate::node::Order;
 use crate::progress::Progress;
 use crate::tools::{HOST_DATA, HOST_PROGRAMS};
 use crate::workshop::{Setup, Workshop};
-use crate::{capture, controller, export, import, keys, node, ramdisk};
+use crate::{capture, controller, export, import, keys, lint, node, ramdisk};
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -76,6 +76,7 @@ pub fn run(cli: &Cli) -> Done {
             let image = Image::open(image, None)?;
             Ok(export::export(&image, *format, out, &Progress::start(cli.how.quiet))?)
         }
+        Command::Lint { source, output, keep, rules } => lint(source, *output, keep, rules.as_deref()),
         Command::Controller { appliance, out } => {
             build(&cli.how, out, |workshop, out| Ok(controller::build(workshop, appliance, out)?))
         }
@@ -87,6 +88,21 @@ fn prerequisites() {
     packages.sort_unstable();
     packages.dedup();
     println!("{}", packages.join("\n"));
+}
+
+/// Says what must not be in a golden image, and ends with an error when one would be refused.
+fn lint(source: &Path, output: Output, keep: &[String], rules: Option<&Path>) -> Done {
+    let rules = match rules {
+        Some(path) => lint::rule::parse(&files::read_text(path)?)?,
+        None => lint::rule::shipped()?,
+    };
+    let mut report = lint::examine(source, &rules)?;
+    report.keep(Some(&keep.iter().cloned().collect()));
+    match output {
+        Output::Text => print!("{report}"),
+        Output::Json => println!("{}", report.json()?),
+    }
+    Ok(lint::Refused::check(&report)?)
 }
 
 /// Runs one build; with `--check` twice without a cache, comparing.

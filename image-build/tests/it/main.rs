@@ -3,6 +3,7 @@
 
 mod bombs;
 mod hostile;
+mod lint;
 mod qcow2;
 mod roundtrip;
 mod roundtrips;

@@ -17,6 +17,17 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gzip", "gzip"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
+    ("sgdisk", "gdisk"),
+    ("losetup", "mount"),
+    ("mount", "mount"),
+    ("blockdev", "util-linux"),
+    ("blkid", "util-linux"),
+    ("mkswap", "util-linux"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("btrfs", "btrfs-progs"),
+    ("lvm", "lvm2"),
 ];
 
 /// Runs a program to its end; gives its standard output.
