@@ -6,7 +6,7 @@ mod scrub;
 use std::path::Path;
 
 use fleet::view::ImageRow;
-use fleet::view::image::{DiffRow, DiffView, ImageView, PruneView};
+use fleet::view::image::{DiffRow, DiffView, PruneView};
 use serde_json::json;
 
 use crate::cli::ImageCommand;
@@ -20,8 +20,6 @@ use crate::text::{ago, bytes, disk_bytes, or_dash};
 use crate::upload;
 
 pub(crate) use portrait::render_image;
-#[cfg(test)]
-pub(crate) use scrub::render_scrub;
 
 pub(crate) async fn image(session: &mut Session, verb: ImageCommand) -> Result<u8, Failure> {
     match verb {
@@ -82,7 +80,7 @@ async fn prune(session: &mut Session, dry_run: bool, yes: bool) -> Result<u8, Fa
         }
     }
     let digests = view.images.iter().map(|image| image.digest.as_str()).collect::<Vec<_>>();
-    let answer = session.client.post("/v1/store/prune", &json!({ "images": digests })).await?;
+    let answer = session.client.post_patiently("/v1/store/prune", &json!({ "images": digests })).await?;
     session.show(&answer, |answer, look| Ok(render_prune(&answer.item()?, look, now)))?;
     Ok(exit::OK)
 }
@@ -109,7 +107,7 @@ async fn delete(session: &mut Session, image: &str, confirm: Option<String>) -> 
         });
     }
     let path = format!("{}/delete", path(&row.digest));
-    let answer = session.client.post(&path, &json!({ "confirm": name })).await?;
+    let answer = session.client.post_patiently(&path, &json!({ "confirm": name })).await?;
     let now = session.now();
     session.show(&answer, |answer, look| Ok(render_prune(&answer.item()?, look, now)))?;
     Ok(exit::OK)
@@ -170,6 +168,7 @@ pub(crate) fn render_prune(view: &PruneView, look: &Look, now: u64) -> String {
 pub(crate) fn render_diff(diff: &DiffView, look: &Look) -> String {
     let mut page = Page::default();
     let called = |name: &str, digest: &str| format!("{name} ({})", digest.get(..12).unwrap_or(digest));
+    page.line("Images");
     page.pairs(&[
         ("from", called(&diff.from, &diff.from_digest)),
         ("to", called(&diff.to, &diff.to_digest)),

@@ -14,7 +14,7 @@ pub(crate) enum ImageCommand {
   rackwright image list -o json"
     )]
     List,
-    /// One image in full: partitions, volumes, and where on the disk its data is
+    /// One image in full, with a picture of its disk
     #[command(after_help = "Examples:
   rackwright image show base
   rackwright image show 3f9a1c")]
@@ -27,13 +27,13 @@ pub(crate) enum ImageCommand {
   rackwright image import compute.rwimage
   rackwright image import /media/usb/base.rwimage -o json
 
-Only what no other image has takes room. Importing an image that is there already
-mends chunks of it that a disk has damaged.")]
+Only what no other image has takes room. Importing an image that is there
+already mends chunks of it that a disk has damaged.")]
     Import {
         /// The .rwimage file
         file: PathBuf,
     },
-    /// What two images have in common, and what a node fetches to go from one to the other
+    /// What differs between two images, and what a node fetches for it
     #[command(after_help = "Examples:
   rackwright image diff 3f9a1c 77e0b2
   rackwright image diff base-1 base-2 -o json")]
@@ -49,9 +49,9 @@ mends chunks of it that a disk has damaged.")]
   rackwright image scrub --all --no-wait
 
 The daemon reads every image once a week by itself (images.scrub_days in
-rackwright.toml). What is damaged is not sent to any server, and shown by status,
-doctor and image show. Ctrl-C leaves the scrub to itself; giving the command again
-shows how far it is. The exit code is 1 when something is damaged.")]
+rackwright.toml). What is damaged is not sent to any server; status, doctor and
+image show tell it. Ctrl-C leaves the scrub to itself, the same command shows how
+far it is. The exit code is 1 when something is damaged.")]
     Scrub {
         /// Name or digest
         #[arg(required_unless_present = "all", conflicts_with = "all")]
@@ -68,8 +68,8 @@ shows how far it is. The exit code is 1 when something is damaged.")]
   rackwright image prune --dry-run
   rackwright image prune --yes
 
-An image stays that a node runs, an open plan names or a job writes, and the newest
-of every name.")]
+An image stays that a node runs, an open plan names or a job writes, and the
+newest of every name.")]
     Prune {
         /// Only say what would be deleted
         #[arg(long)]

@@ -5,7 +5,7 @@ use fleet::view::image::{Cell, ContentView, ImageView};
 use crate::show::Page;
 use crate::table::Table;
 use crate::terminal::{Look, Tone};
-use crate::text::{bytes, clean, date_and_clock, disk_bytes, or_dash};
+use crate::text::{bytes, date_and_clock, disk_bytes, or_dash};
 
 /// One image in full.
 pub(crate) fn render_image(view: &ImageView, look: &Look) -> String {
@@ -99,8 +99,8 @@ fn volumes(page: &mut Page, content: &ContentView, look: &Look) {
                 partition.number.to_string().into(),
                 bytes(partition.offset).into(),
                 bytes(partition.bytes).into(),
-                or_dash(&clean(&partition.name)).into(),
-                or_dash(&clean(&partition.uuid)).into(),
+                or_dash(&partition.name).into(),
+                or_dash(&partition.uuid).into(),
             ]);
         }
         page.table(&table, look);
@@ -110,12 +110,12 @@ fn volumes(page: &mut Page, content: &ContentView, look: &Look) {
         let mut table = Table::new(&["KIND", "BEGINS", "SIZE", "USED", "LABEL", "UUID"]);
         for volume in &content.volumes {
             table.row([
-                or_dash(&clean(&volume.kind)).into(),
+                or_dash(&volume.kind).into(),
                 bytes(volume.offset).into(),
                 bytes(volume.bytes).into(),
                 bytes(volume.used_bytes).into(),
-                or_dash(&clean(&volume.label)).into(),
-                or_dash(&clean(&volume.uuid)).into(),
+                or_dash(&volume.label).into(),
+                or_dash(&volume.uuid).into(),
             ]);
         }
         page.table(&table, look);
