@@ -106,7 +106,9 @@ pub enum ImageError {
     #[error("the files of image {} are not in the store: import it again (rackwright image import FILE)", .0.short())]
     Absent(Digest),
     /// Chunks that were asked for are not what they were.
-    #[error("{chunks} chunks of image {image} are damaged in the store: import it again (rackwright image import FILE)")]
+    #[error(
+        "{chunks} chunks of image {image} are damaged in the store: import it again (rackwright image import FILE)"
+    )]
     Damaged {
         /// Its name.
         image: String,

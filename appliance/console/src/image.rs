@@ -92,10 +92,8 @@ async fn delete(session: &mut Session, image: &str, confirm: Option<String>) -> 
         Some(name) => name,
         None if session.terminal.asks => {
             let digest = row.digest.get(..12).unwrap_or(&row.digest);
-            let question = format!(
-                "This deletes image {} ({digest}) for good. Type its name to continue: ",
-                row.name
-            );
+            let question =
+                format!("This deletes image {} ({digest}) for good. Type its name to continue: ", row.name);
             session.ask(&question)?.unwrap_or_default()
         }
         None => String::new(),

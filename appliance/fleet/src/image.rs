@@ -64,7 +64,9 @@ pub fn user(fleet: &Fleet, digest: Digest) -> Option<String> {
 pub fn prunable(fleet: &Fleet) -> Vec<&Image> {
     let is_newest = |image: &Image| {
         let of_name = fleet.images.values().filter(|other| other.name == image.name);
-        of_name.max_by_key(|other| (other.imported, other.digest)).is_some_and(|newest| newest.digest == image.digest)
+        of_name
+            .max_by_key(|other| (other.imported, other.digest))
+            .is_some_and(|newest| newest.digest == image.digest)
     };
     let images = fleet.images.values().filter(|image| !is_newest(image));
     let mut images = images.filter(|image| user(fleet, image.digest).is_none()).collect::<Vec<_>>();

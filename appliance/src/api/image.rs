@@ -193,7 +193,8 @@ impl Api {
     }
 
     fn scrub_view(&self, world: &World) -> ScrubView {
-        let Scrubbing { running, image, done_bytes, total_bytes, found, begun, ended } = self.images.scrubbing();
+        let Scrubbing { running, image, done_bytes, total_bytes, found, begun, ended } =
+            self.images.scrubbing();
         let of = |digest: &Digest| world.fleet.images.get(digest);
         let name = |digest: &Digest| of(digest).map_or_else(|| digest.short(), |image| image.name.clone());
         let row = |(digest, bad): &(Digest, Vec<u32>)| ScrubRow {

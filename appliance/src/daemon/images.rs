@@ -32,7 +32,10 @@ pub async fn adopt(core: &Core, images: &Arc<Images>) {
 /// are being written.
 pub(super) async fn keep(core: Core, images: Arc<Images>, days: u16, mut stop: Stop) {
     adopt(&core, &images).await;
-    while days > 0 {
+    if days == 0 {
+        return;
+    }
+    loop {
         tokio::select! {
             _ = stop.changed() => return,
             () = tokio::time::sleep(LOOK) => begin(&core, &images, u64::from(days) * DAY_SECONDS),

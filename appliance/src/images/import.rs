@@ -59,7 +59,8 @@ impl<'a> Import<'a> {
     fn needs(&self, manifest: &Manifest) -> u64 {
         let wanted = chunks(manifest).collect::<Vec<_>>();
         let missing = self.intake.missing(&wanted).into_iter().collect::<std::collections::BTreeSet<_>>();
-        let is_missing = |chunk: &&pack::Chunk| chunk.stored_digest.is_some_and(|digest| missing.contains(&digest));
+        let is_missing =
+            |chunk: &&pack::Chunk| chunk.stored_digest.is_some_and(|digest| missing.contains(&digest));
         manifest.chunks().iter().filter(is_missing).map(|chunk| u64::from(chunk.stored)).sum()
     }
 

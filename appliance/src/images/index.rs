@@ -45,7 +45,8 @@ pub enum IndexError {
 /// Index and footer of these chunks, to be appended to the data.
 #[must_use]
 pub fn encode(records: &[Record]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(records.len().saturating_mul(RECORD_BYTES).saturating_add(FOOTER_BYTES));
+    let mut bytes =
+        Vec::with_capacity(records.len().saturating_mul(RECORD_BYTES).saturating_add(FOOTER_BYTES));
     for record in records {
         bytes.extend_from_slice(&record.digest.0);
         bytes.extend_from_slice(&record.offset.to_le_bytes());

@@ -30,7 +30,11 @@ pub(super) fn load(folder: &Folder, trusted: &[PublicKey]) -> Result<(Shelf, Pas
     for name in names.iter().filter(|name| name.ends_with(".rwimage")) {
         let number = shelf.take_number();
         if let Err(error) = take_over(folder, name, number) {
-            tracing::error!(name, why = crate::chain(&error), "an image file of the old layout is left alone");
+            tracing::error!(
+                name,
+                why = crate::chain(&error),
+                "an image file of the old layout is left alone"
+            );
         }
     }
     for name in folder.names()? {

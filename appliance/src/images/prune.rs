@@ -120,7 +120,9 @@ impl Images {
                     self.shelf().drop_pack(number);
                     removed = true;
                 }
-                Err(error) => tracing::warn!(why = crate::chain(&error), "a pack that nobody needs is still there"),
+                Err(error) => {
+                    tracing::warn!(why = crate::chain(&error), "a pack that nobody needs is still there")
+                }
             }
         }
         if removed && let Err(error) = self.folder.sync() {
@@ -136,7 +138,10 @@ impl Images {
             let digest = name.strip_suffix(".manifest").and_then(|stem| stem.parse::<Digest>().ok());
             let Some(digest) = digest.filter(|digest| !known.contains(digest)) else { continue };
             if let Err(error) = self.remove(&digest) {
-                tracing::warn!(why = crate::chain(&error), "a damaged image that is in no list is still there");
+                tracing::warn!(
+                    why = crate::chain(&error),
+                    "a damaged image that is in no list is still there"
+                );
             }
         }
     }

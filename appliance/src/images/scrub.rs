@@ -95,11 +95,7 @@ impl Images {
     ///
     /// # Errors
     /// [`ImageError`] when the image is not there at all.
-    pub fn scrub(
-        &self,
-        digest: &Digest,
-        read: &mut dyn FnMut(u64) -> Rest,
-    ) -> Result<Vec<u32>, ImageError> {
+    pub fn scrub(&self, digest: &Digest, read: &mut dyn FnMut(u64) -> Rest) -> Result<Vec<u32>, ImageError> {
         let stored = self.stored(digest)?;
         let mut places = {
             let shelf = self.shelf();
@@ -156,7 +152,8 @@ impl Images {
         }
         if !std::mem::replace(&mut round.running, true) {
             let images = Arc::clone(self);
-            let spawned = std::thread::Builder::new().name("scrub".to_owned()).spawn(move || images.read_all());
+            let spawned =
+                std::thread::Builder::new().name("scrub".to_owned()).spawn(move || images.read_all());
             round.running = spawned.is_ok();
         }
     }

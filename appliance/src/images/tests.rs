@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use pack::{About, BLOCK, BlockMap, Builder, Compression, Digest, Extents, Header, Signed, SigningKey, WINDOW};
+use pack::{
+    About, BLOCK, BlockMap, Builder, Compression, Digest, Extents, Header, Signed, SigningKey, WINDOW,
+};
 
 use super::folder::Folder;
 use super::{Damage, ImageError, Images, Rest};
@@ -72,7 +74,11 @@ pub(super) fn import(images: &Images, file: &[u8]) -> Result<Digest, ImageError>
 }
 
 /// A stretch of an image's data area, as an agent is sent it.
-pub(super) fn data(images: &Images, digest: &Digest, range: std::ops::Range<u64>) -> Result<Vec<u8>, ImageError> {
+pub(super) fn data(
+    images: &Images,
+    digest: &Digest,
+    range: std::ops::Range<u64>,
+) -> Result<Vec<u8>, ImageError> {
     let stored = images.stored(digest)?;
     let pieces = images.pieces(&stored, range)?;
     Ok(pieces.iter().flat_map(read).collect())
@@ -96,9 +102,7 @@ pub(super) fn whole(images: &Images, digest: &Digest) -> Result<Vec<u8>, ImageEr
 /// Files in the folder and their lengths.
 pub(super) fn files(folder: &Path) -> BTreeMap<String, u64> {
     let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-    entries
-        .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len()))
-        .collect()
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len())).collect()
 }
 
 /// Packs in the folder, in their order.

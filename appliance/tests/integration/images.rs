@@ -76,7 +76,10 @@ async fn an_image_that_was_damaged_in_the_store_is_found_not_sent_and_mended_by_
     let status = rackwright(&controller, "status --check").await;
     assert!(status.code == Some(9) && status.out.contains("import it again"), "{status:?}");
     let doctor = rackwright(&controller, "doctor").await;
-    assert!(doctor.out.contains("[fail]") && doctor.out.contains("1 of its chunks are damaged"), "{doctor:?}");
+    assert!(
+        doctor.out.contains("[fail]") && doctor.out.contains("1 of its chunks are damaged"),
+        "{doctor:?}"
+    );
     let shown = rackwright(&controller, "image show control").await;
     assert!(shown.out.contains("DAMAGED: 1 of its chunks are damaged"), "{shown:?}");
     import(&controller, good).await.unwrap();
@@ -129,7 +132,7 @@ async fn versions_of_an_image_share_chunks_differ_and_are_pruned() {
     let whole = agent.get(&protocol::routes::data(&first.digest())).await.unwrap().1;
     assert_eq!(whole.len(), 3 << 20);
 
-    let (third, three) = with(about("control", &["control"], 4 << 20), &[0, 5, 6, 7], &key());
+    let (third, three) = with(about("control", &["control"], 8 << 20), &[0, 5, 6, 7], &key());
     import(&controller, three).await.unwrap();
     let shown = rackwright(&controller, "image prune --dry-run -o json").await;
     let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
@@ -137,10 +140,19 @@ async fn versions_of_an_image_share_chunks_differ_and_are_pruned() {
     assert_eq!(shown["item"]["images"][0]["digest"], json!(second.digest().to_string()));
     assert_eq!(rackwright(&controller, "image prune").await.code, Some(5), "nobody said yes");
     assert_eq!(rackwright(&controller, "image prune --yes").await.code, Some(0));
-    assert!(controller.core.world().fleet.images.keys().eq([first.digest(), third.digest()].iter().collect::<std::collections::BTreeSet<_>>()));
+    assert!(
+        controller
+            .core
+            .world()
+            .fleet
+            .images
+            .keys()
+            .eq([first.digest(), third.digest()].iter().collect::<std::collections::BTreeSet<_>>())
+    );
     let again = agent.get(&protocol::routes::data(&first.digest())).await.unwrap().1;
     assert!(again == whole, "what others needed is still there");
-    let deleted = rackwright(&controller, &format!("image delete {} --confirm control", third.digest())).await;
+    let deleted =
+        rackwright(&controller, &format!("image delete {} --confirm control", third.digest())).await;
     assert_eq!(deleted.code, Some(0), "{deleted:?}");
     assert!(agent.get(&protocol::routes::data(&first.digest())).await.unwrap().1 == whole);
     assert!(sizes() < (3 << 20) + (64 << 10), "{}", sizes());
@@ -157,7 +169,8 @@ async fn an_image_that_is_whole_in_the_store_and_in_no_list_is_put_there_at_the_
     let mut coming = images.import(u64::try_from(bytes.len()).unwrap()).unwrap();
     coming.push(&bytes).unwrap();
     coming.finish().unwrap();
-    std::fs::write(folder.path().join(format!("images/{}.manifest", pack::Digest::of(b"")), ), b"RWIM").unwrap();
+    std::fs::write(folder.path().join(format!("images/{}.manifest", pack::Digest::of(b""))), b"RWIM")
+        .unwrap();
     let images = Arc::new(Images::open(&folder.path().join("images"), &folder.path().join("keys")).unwrap());
     adopt(&controller.core, &images).await;
     assert!(controller.core.world().fleet.images.keys().eq([&manifest.digest()]));

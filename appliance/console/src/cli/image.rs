@@ -50,8 +50,8 @@ already mends chunks of it that a disk has damaged.")]
 
 The daemon reads every image once a week by itself (images.scrub_days in
 rackwright.toml). What is damaged is not sent to any server; status, doctor and
-image show tell it. Ctrl-C leaves the scrub to itself, the same command shows how
-far it is. The exit code is 1 when something is damaged.")]
+image show tell it. Ctrl-C leaves the scrub to itself; the same command shows
+how far it is. The exit code is 1 when something is damaged.")]
     Scrub {
         /// Name or digest
         #[arg(required_unless_present = "all", conflicts_with = "all")]

@@ -22,10 +22,18 @@ pub(crate) fn render_image(view: &ImageView, look: &Look) -> String {
         ("roles", image.roles.join(", ")),
         ("arch", image.arch.clone()),
         ("nodes", image.nodes.join(", ")),
-        ("needs a disk of", of(&|content| format!("{}, sectors of {} bytes", disk_bytes(image.disk_bytes), content.sector_bytes))),
+        (
+            "needs a disk of",
+            of(&|content| {
+                format!("{}, sectors of {} bytes", disk_bytes(image.disk_bytes), content.sector_bytes)
+            }),
+        ),
         ("used", of(&|content| used(image.content_bytes, content))),
         ("in the store", stored(image.stored_bytes, content)),
-        ("read through", view.checked.as_deref().map_or_else(|| "not since it came".to_owned(), date_and_clock)),
+        (
+            "read through",
+            view.checked.as_deref().map_or_else(|| "not since it came".to_owned(), date_and_clock),
+        ),
     ]);
     if let Some(content) = content {
         picture(&mut page, content, image.disk_bytes, look);

@@ -123,8 +123,11 @@ pub(crate) fn diff() -> Value {
     };
     let place = |name: &str, row: Value| but(row, json!({"where": name, "offset": 1_048_576}));
     let volumes = [place("outside", row(2, 0, 0, 0)), place("ext4 root", row(1100, 12, 3, 5))];
-    but(row(1102, 12, 3, 5), json!({"from": "base", "fromDigest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "to": "base",
-        "toDigest": "77e0b2f4aa614a279c53aabbccddeeff", "volumes": volumes, "obstacle": null}))
+    but(
+        row(1102, 12, 3, 5),
+        json!({"from": "base", "fromDigest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "to": "base",
+        "toDigest": "77e0b2f4aa614a279c53aabbccddeeff", "volumes": volumes, "obstacle": null}),
+    )
 }
 
 pub(crate) fn scrub(bad: &[u32]) -> Value {

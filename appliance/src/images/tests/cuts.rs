@@ -20,7 +20,10 @@ fn at_every_step(
             let taken = images.folder.power.taken();
             images.folder.power.aftermath(names);
             let again = open(folder.path());
-            assert!(files(folder.path()).keys().all(|name| !name.ends_with(".part")), "leftovers after {steps}");
+            assert!(
+                files(folder.path()).keys().all(|name| !name.ends_with(".part")),
+                "leftovers after {steps}"
+            );
             look(&again, folder.path(), done);
             assert!(steps < 1000, "{taken} steps are not the end of it");
             // Cleaning up takes steps too: only what had power to the end is the end.

@@ -24,7 +24,10 @@ fn image_files_become_packs_whenever_the_power_goes() {
             assert!(whole(&images, &one).unwrap() == old, "{names:?} after {steps} steps");
             assert!(whole(&images, &two).unwrap() == new, "{names:?} after {steps} steps");
             let left = files(folder.path());
-            assert!(left.keys().all(|name| !name.ends_with(".rwimage") && !name.ends_with(".part")), "{left:?}");
+            assert!(
+                left.keys().all(|name| !name.ends_with(".rwimage") && !name.ends_with(".part")),
+                "{left:?}"
+            );
         }
     }
 }
