@@ -76,6 +76,9 @@ pub enum ApiError {
         /// The disk.
         disk: String,
     },
+    /// The typed name is not the image's.
+    #[error("this deletes image {0} for good: confirm it with its name (--confirm={0})")]
+    Unnamed(String),
     /// The rules say no, or it could not be saved.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -111,7 +114,7 @@ impl ApiError {
             }
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, 2),
             ApiError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, 2),
-            ApiError::Unconfirmed { .. } => (StatusCode::CONFLICT, 5),
+            ApiError::Unconfirmed { .. } | ApiError::Unnamed(_) => (StatusCode::CONFLICT, 5),
             ApiError::Refused(Refused::Denied(_)) => (StatusCode::CONFLICT, 4),
             ApiError::Refused(Refused::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, 6),
             ApiError::Refused(Refused::Unsaved(_)) | ApiError::Broken(_) => {

@@ -34,6 +34,8 @@ pub struct Config {
     pub agents_port: u16,
     /// The directory of the keys that may sign images, as the file says it; resolve it with [`Paths::resolve`].
     pub image_keys: PathBuf,
+    /// In how many days every image is read through once; 0: never by itself.
+    pub scrub_days: u16,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

@@ -1,5 +1,6 @@
 //! `rackwright serve`: the shells put together around the writer.
 
+pub mod images;
 mod listeners;
 mod networks;
 
@@ -63,6 +64,12 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
         tasks.spawn(networks::keep(provision, place.presence.clone(), stop.clone()));
     }
     daemon.keep_time(stop.clone(), &mut tasks);
+    tasks.spawn(images::keep(
+        daemon.core.clone(),
+        Arc::clone(&daemon.images),
+        config.scrub_days,
+        stop.clone(),
+    ));
     let own = own_units().await;
     if let Some(own) = own.clone() {
         tasks.spawn(async move { own.start_all().await });

@@ -1,20 +1,46 @@
-//! The image store: files named by digest, verified before they are there, read by range.
+//! The image store: an image is a manifest, and chunks that it shares with every other image that has them.
+//!
+//! ```text
+//! images/DIGEST.manifest   head of an image file: signature and manifest; there only while its chunks are durable
+//! images/NUMBER.pack       stored bytes that an import brought and nobody had, then an index of them (see `index`)
+//! images/scrub.json        when which image was read through, and which chunks were found damaged
+//! images/N.part            being written: removed at the next start
+//! ```
+//! Where a chunk lies is kept in memory and read from the packs at the start; of two copies the one in the younger pack
+//! counts. Nothing is written in place: a file is written under a name of no account, synced, named, and the folder synced,
+//! the pack before the manifest. So whatever moment the power goes, an image is there as a whole or not at all.
 
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet::image::Image;
-use pack::{Digest, Header, Manifest, Parsed, PublicKey, Signed};
+use pack::{Digest, Manifest, PublicKey, Signed};
 
+mod diff;
+mod folder;
+mod idle;
 mod import;
+#[doc(hidden)]
+pub mod index;
+mod intake;
+mod load;
+mod portrait;
+mod prune;
+mod scrub;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
+use folder::Folder;
 pub use import::Import;
+pub use intake::Intake;
+pub use prune::Freed;
+pub use scrub::{Rest, Scrubbing};
+use shelf::Shelf;
+
+use crate::listen::stream::Piece;
 
 /// Why an image is not taken, or can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +58,10 @@ pub enum ImageError {
     /// No room.
     #[error(
         "the image needs {need} bytes; the controller's disk has {free} free, of which {reserve} are kept for the data \
-         base: free some space (rackwright status says where), then import it again"
+         base: free some space (rackwright image prune; rackwright status says where), then import it again"
     )]
     NoRoom {
-        /// Bytes.
+        /// Bytes that the store does not have yet.
         need: u64,
         /// Bytes.
         free: u64,
@@ -70,130 +96,179 @@ pub enum ImageError {
         /// The file.
         path: PathBuf,
     },
+    /// The manifest names chunks that nobody brought.
+    #[error("{missing} chunks of the image are neither in the store nor were they sent: send them again")]
+    Incomplete {
+        /// How many.
+        missing: usize,
+    },
+    /// The list of images has it, the folder does not.
+    #[error("the files of image {} are not in the store: import it again (rackwright image import FILE)", .0.short())]
+    Absent(Digest),
+    /// Chunks that were asked for are not what they were.
+    #[error(
+        "{chunks} chunks of image {image} are damaged in the store: import it again (rackwright image import FILE)"
+    )]
+    Damaged {
+        /// Its name.
+        image: String,
+        /// How many of those that were asked for.
+        chunks: usize,
+    },
+    /// The store can't tell what may go.
+    #[error("{name} in the store can't be read, so nobody knows which chunks it needs: {why}")]
+    Unread {
+        /// A manifest.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
-/// An image that is open for reading.
+/// An image in the store.
 #[derive(Debug)]
 pub struct Stored {
-    /// The file.
-    pub file: Arc<File>,
-    /// Where the data area begins.
-    pub data_begin: u64,
     /// The signed manifest, as the agent verifies it again.
     pub signed: Signed,
     /// The manifest.
     pub manifest: Manifest,
+    /// Whether its key is trusted here; it was when it came.
+    trusted: bool,
 }
 
-/// The store.
+/// The store. Everything but [`Images::pieces`], [`Images::stored`] and [`Images::has`] waits for the disk.
 #[derive(Debug)]
 pub struct Images {
-    folder: PathBuf,
+    folder: Folder,
     trusted: Vec<PublicKey>,
-    open: Mutex<BTreeMap<Digest, Arc<Stored>>>,
+    shelf: Mutex<Shelf>,
+    scrubbing: Mutex<scrub::Round>,
+    /// Held by whoever moves chunks from pack to pack.
+    moving: Mutex<()>,
 }
 
 impl Images {
-    /// The store in this folder, trusting the keys in `keys` (`*.pub`, one hexadecimal key each). Half-received images
-    /// of an earlier life are removed.
+    /// The store in this folder, trusting the keys in `keys` (`*.pub`, one hexadecimal key each). What an earlier life left
+    /// half-done is removed; files of the old layout (`DIGEST.rwimage`) become packs.
     ///
     /// # Errors
-    /// [`ImageError`].
+    /// [`ImageError::File`], [`ImageError::Key`]. A damaged file in it is no error: its chunks are missing then.
     pub fn open(folder: &Path, keys: &Path) -> Result<Self, ImageError> {
-        let failed = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| ImageError::File { what, path, source }
-        };
-        std::fs::create_dir_all(folder).map_err(failed("making", folder))?;
-        for entry in std::fs::read_dir(folder).map_err(failed("listing", folder))?.flatten() {
-            if entry.path().extension().is_some_and(|kind| kind == "part") {
-                std::fs::remove_file(entry.path()).map_err(failed("removing", &entry.path()))?;
-            }
-        }
-        Ok(Self { folder: folder.to_owned(), trusted: trusted(keys)?, open: Mutex::default() })
+        Self::open_in(Folder::new(folder), trusted(keys)?)
+    }
+
+    fn open_in(folder: Folder, trusted: Vec<PublicKey>) -> Result<Self, ImageError> {
+        std::fs::create_dir_all(folder.path()).map_err(|source| folder.failed("making", "", source))?;
+        let (shelf, past) = load::load(&folder, &trusted)?;
+        let scrubbing = Mutex::new(scrub::Round::new(past));
+        let images = Self { folder, trusted, shelf: Mutex::new(shelf), scrubbing, moving: Mutex::default() };
+        images.sweep();
+        Ok(images)
     }
 
     /// Begins to take an image in, of so many bytes in all.
     ///
     /// # Errors
-    /// [`ImageError::NoRoom`] before a byte is written; [`ImageError::File`].
+    /// [`ImageError::NoRoom`] when there is none even if the store has much of it; [`ImageError::File`].
     pub fn import(&self, bytes: u64) -> Result<Import<'_>, ImageError> {
         Import::begin(self, bytes)
     }
 
-    /// Opens an image; opened ones are kept.
+    /// Begins to take in the chunks of an image whose manifest is not known yet.
+    pub fn intake(&self) -> Intake<'_> {
+        Intake::begin(self)
+    }
+
+    /// Which chunks are in the store and whole as far as is known, by the digests of their stored bytes. They may be gone a
+    /// moment later; [`Intake::missing`] keeps them.
+    pub fn has(&self, digests: &[Digest]) -> Vec<bool> {
+        let shelf = self.shelf();
+        digests.iter().map(|digest| shelf.place(digest).is_some()).collect()
+    }
+
+    /// An image.
     ///
     /// # Errors
-    /// [`ImageError`], also when the file is not what was imported.
+    /// [`ImageError::Absent`]; [`ImageError::Verify`] when its key is not trusted any more.
     pub fn stored(&self, digest: &Digest) -> Result<Arc<Stored>, ImageError> {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(stored) = open.get(digest) {
-            return Ok(Arc::clone(stored));
+        let stored = self.shelf().image(digest).ok_or(ImageError::Absent(*digest))?;
+        if !stored.trusted {
+            stored.signed.verify(&self.trusted)?;
         }
-        let stored = Arc::new(self.read(&self.path(digest))?);
-        open.insert(*digest, Arc::clone(&stored));
         Ok(stored)
     }
 
-    /// Closes an image for those who come later; who reads it now goes on with the file that it has open.
-    fn forget(&self, digest: &Digest) {
-        self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(digest);
+    /// Every image that is in the folder and signed by a trusted key, whoever else knows of it.
+    pub fn all(&self) -> Vec<Image> {
+        let shelf = self.shelf();
+        let trusted = shelf.images().filter(|(_, stored)| stored.trusted);
+        trusted.map(|(digest, stored)| describe(digest, &stored.manifest, stored.signed.key)).collect()
     }
 
-    /// Reads every chunk of an image and compares it with the manifest: the windows that are damaged.
+    /// Where a stretch of an image's data area lies, in order. Neighbours in one file are one piece.
     ///
     /// # Errors
-    /// [`ImageError`] when the file can't be read at all.
-    pub fn scrub(&self, digest: &Digest) -> Result<Vec<u32>, ImageError> {
-        let path = self.path(digest);
-        let stored = self.read(&path)?;
-        let mut bad = Vec::new();
-        for chunk in stored.manifest.chunks() {
-            let mut bytes = vec![0; usize::try_from(chunk.stored).unwrap_or_default()];
-            let at = stored.data_begin.saturating_add(chunk.offset);
-            let read = stored.file.read_exact_at(&mut bytes, at);
-            if read.is_err() || import::check(chunk, &bytes).is_err() {
-                bad.push(chunk.window);
-            }
-        }
-        Ok(bad)
-    }
-
-    /// Removes an image that was taken in and then could not be recorded.
-    ///
-    /// # Errors
-    /// [`ImageError::File`].
-    pub fn discard(&self, digest: &Digest) -> Result<(), ImageError> {
-        self.forget(digest);
-        let path = self.path(digest);
-        match std::fs::remove_file(&path) {
-            // Somebody else's import of the same image was refused too.
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            done => done.map_err(|source| ImageError::File { what: "removing", path, source }),
-        }
-    }
-
-    fn path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(format!("{digest}.rwimage"))
-    }
-
-    fn read(&self, path: &Path) -> Result<Stored, ImageError> {
-        let failed = |what| move |source| ImageError::File { what, path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed("opening"))?;
-        let mut head = Vec::new();
-        let header = loop {
-            match Header::parse(&head)? {
-                Parsed::Whole(header) => break header,
-                Parsed::Needs(bytes) => {
-                    head.resize(bytes, 0);
-                    file.read_exact_at(&mut head, 0).map_err(failed("reading"))?;
+    /// [`ImageError::Damaged`] when a chunk in it is known to be damaged: that is never sent.
+    pub fn pieces(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<Piece>, ImageError> {
+        let shelf = self.shelf();
+        let (mut pieces, mut damaged) = (Vec::<Piece>::new(), 0);
+        let chunks = stored.manifest.chunks();
+        let first = chunks.partition_point(|chunk| chunk.offset + u64::from(chunk.stored) <= range.start);
+        let chunks = chunks.iter().skip(first).take_while(|chunk| chunk.offset < range.end);
+        for chunk in chunks {
+            let Some(digest) = chunk.stored_digest else { continue };
+            let Some((file, offset)) = shelf.place(&digest).and_then(|place| shelf.file(place)) else {
+                damaged += 1;
+                continue;
+            };
+            let skipped = range.start.saturating_sub(chunk.offset);
+            let end = u64::from(chunk.stored).min(range.end - chunk.offset);
+            let (offset, bytes) = (offset + skipped, end - skipped);
+            match pieces.last_mut() {
+                Some(last) if Arc::ptr_eq(&last.file, &file) && last.offset + last.bytes == offset => {
+                    last.bytes += bytes;
                 }
+                Some(_) | None => pieces.push(Piece { file, offset, bytes }),
             }
-        };
-        let (_, manifest) = header.signed.verify(&self.trusted)?;
-        let bytes = file.metadata().map_err(failed("reading the length of"))?.len();
-        header.check_file_bytes(&manifest, bytes)?;
-        Ok(Stored { file: Arc::new(file), data_begin: header.data_begin(), signed: header.signed, manifest })
+        }
+        match damaged {
+            0 => Ok(pieces),
+            chunks => Err(ImageError::Damaged { image: stored.manifest.name().to_owned(), chunks }),
+        }
+    }
+
+    /// The windows of an image whose chunks are missing or known to be damaged; all of them when it is not there.
+    pub fn damaged(&self, digest: &Digest) -> Damage {
+        let shelf = self.shelf();
+        shelf.image(digest).map_or(Damage::Absent, |stored| {
+            let chunks = stored.manifest.chunks().iter();
+            let bad = chunks.filter(|c| c.stored_digest.is_some_and(|digest| shelf.place(&digest).is_none()));
+            Damage::Windows(bad.map(|chunk| chunk.window).collect())
+        })
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is wrong with an image in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// There is nothing of it.
+    Absent,
+    /// Chunks of these windows are damaged or missing; of none when all is well.
+    Windows(Vec<u32>),
+}
+
+impl Damage {
+    /// How many chunks, in words; none when all is well.
+    pub fn told(&self) -> Option<String> {
+        match self {
+            Damage::Absent => Some("its files are not in the store".to_owned()),
+            Damage::Windows(windows) if windows.is_empty() => None,
+            Damage::Windows(windows) => Some(format!("{} of its chunks are damaged", windows.len())),
+        }
     }
 }
 

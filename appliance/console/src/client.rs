@@ -100,9 +100,9 @@ impl Client {
         self.exchange(Method::POST, path, body).await
     }
 
-    /// Asks for work that takes the daemon as long as it takes (an image read through).
-    pub(crate) async fn post_patiently(&self, path: &str) -> Result<Answer, Failure> {
-        self.exchange(Method::POST, path, Full::new(Bytes::from_static(b"{}"))).await
+    /// Asks for work that takes the daemon as long as it takes (images deleted, packs rewritten).
+    pub(crate) async fn post_patiently(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.exchange(Method::POST, path, Full::new(Bytes::from(body.to_string()))).await
     }
 
     async fn within(

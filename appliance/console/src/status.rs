@@ -9,6 +9,7 @@ use crate::failure::{Failure, exit};
 use crate::follow::look;
 use crate::job::job_line;
 use crate::node::node_table;
+use crate::progress::percent;
 use crate::session::Session;
 use crate::show::Page;
 use crate::terminal::{Look, Tone};
@@ -68,6 +69,13 @@ pub(crate) fn render_status(status: &Status, look: &Look) -> String {
     page.line(&cut(listeners(&status.listeners)));
     problems(&status.listeners).for_each(|line| page.line(&cut(line)));
     storage(status.storage.as_ref(), look).iter().for_each(|line| page.line(line));
+    if let Some(store) = &status.images {
+        store.problems.iter().for_each(|problem| page.line(&cut(format!("  {problem}"))));
+        if let (true, Some(image)) = (store.scrub.running, &store.scrub.image) {
+            let percent = percent(store.scrub.done_bytes, store.scrub.total_bytes);
+            page.line(&cut(format!("reading images through: {image}, {percent} % of all")));
+        }
+    }
 
     let tail = tail(status, look);
     let used = page.height() + tail.lines().count() + 1;

@@ -73,6 +73,8 @@ pub enum Change {
     Node(Box<Node>),
     /// An image.
     Image(Box<Image>),
+    /// An image that is gone.
+    ForgetImage(Digest),
     /// A plan.
     Plan(Box<Plan>),
     /// A job.
@@ -91,6 +93,7 @@ impl Fleet {
         match change {
             Change::Node(node) => self.nodes.insert(node.id, *node),
             Change::Image(image) => drop(self.images.insert(image.digest, *image)),
+            Change::ForgetImage(digest) => drop(self.images.remove(&digest)),
             Change::Plan(plan) => drop(self.plans.insert(plan.id.clone(), *plan)),
             Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
             Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),

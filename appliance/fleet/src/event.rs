@@ -190,6 +190,8 @@ pub enum Event {
     },
     /// An image was verified and stored.
     Imported(Image),
+    /// The operator does not want an image any more.
+    ForgetImage(Digest),
     /// Time passed: look at every deadline.
     Tick,
 }
@@ -366,6 +368,7 @@ impl Event {
             Event::Unit { .. } => "changing a unit",
             Event::Logs { .. } => "reading a journal",
             Event::Imported(_) => "importing an image",
+            Event::ForgetImage(_) => "deleting an image",
             Event::Tick => "the clock",
         }
     }

@@ -1,4 +1,4 @@
-//! Images the controller holds: immutable disk content, named by digest.
+//! Images the controller holds: immutable disk content, named by digest; and which of them nobody needs.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,10 @@ use pack::{Digest, Layout, PublicKey};
 use protocol::Carried;
 use serde::{Deserialize, Serialize};
 
-use crate::Time;
+use crate::event::Fact;
+use crate::job::Job;
+use crate::plan::{Plan, PlanState};
+use crate::{Change, Denied, Fleet, Node, Outcome, Time};
 
 /// One image in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,4 +42,50 @@ impl Image {
     pub fn carried(&self) -> Carried {
         Carried::of(&self.layout)
     }
+}
+
+/// What needs an image, for a refusal; none when nothing does: no node runs it, no open plan names it, no job writes it.
+pub fn user(fleet: &Fleet, digest: Digest) -> Option<String> {
+    let runs = |node: &&Node| node.installed.as_ref().is_some_and(|installed| installed.image == digest);
+    if let Some(node) = fleet.nodes.values().find(runs) {
+        return Some(format!("{} runs it", node.name));
+    }
+    let open = |plan: &&Plan| plan.image == digest && plan.state == PlanState::Open;
+    if let Some(plan) = fleet.plans.values().find(open) {
+        return Some(format!("plan {} names it", plan.id));
+    }
+    // A job that failed may be tried again, as long as its node waits for that.
+    let waits = |job: &Job| fleet.nodes.get(&job.node).is_some_and(|node| node.state.job() == Some(job.id));
+    let works = |job: &&Job| job.image == digest && (!job.state.ended() || waits(job));
+    fleet.jobs.values().find(works).map(|job| format!("job {} writes it", job.id))
+}
+
+/// Images that nothing needs and of whose name there is a newer one; the oldest first.
+pub fn prunable(fleet: &Fleet) -> Vec<&Image> {
+    let is_newest = |image: &Image| {
+        let of_name = fleet.images.values().filter(|other| other.name == image.name);
+        of_name
+            .max_by_key(|other| (other.imported, other.digest))
+            .is_some_and(|newest| newest.digest == image.digest)
+    };
+    let images = fleet.images.values().filter(|image| !is_newest(image));
+    let mut images = images.filter(|image| user(fleet, image.digest).is_none()).collect::<Vec<_>>();
+    images.sort_by_key(|image| (image.imported, image.digest));
+    images
+}
+
+/// Takes an image out of the list.
+///
+/// # Errors
+/// [`Denied::Missing`]; [`Denied::Conflict`] when something needs it.
+pub(crate) fn forget(fleet: &Fleet, digest: Digest) -> Result<Outcome, Denied> {
+    let missing = || Denied::Missing { kind: "image", name: digest.short() };
+    let image = fleet.images.get(&digest).ok_or_else(missing)?;
+    if let Some(why) = user(fleet, digest) {
+        let text = format!("image {} ({}) stays: {why}", image.name, digest.short());
+        return Err(Denied::Conflict(text));
+    }
+    let text = format!("{} ({})", image.name, digest.short());
+    let fact = Fact { node: None, mac: None, kind: "deleted".to_owned(), text };
+    Ok(Outcome { changes: vec![Change::ForgetImage(digest)], facts: vec![fact], ..Outcome::default() })
 }

@@ -75,6 +75,7 @@ pub fn step(
             outcome.facts.push(Fact { node: None, mac: None, kind: "imported".to_owned(), text });
             Ok(outcome)
         }
+        Event::ForgetImage(digest) => crate::image::forget(fleet, digest),
         Event::Tick => Ok(patience::overdue(fleet, now)),
     }
 }
@@ -224,6 +225,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Looked { .. }
         | Event::Apply { .. }
         | Event::Imported(_)
+        | Event::ForgetImage(_)
         | Event::Tick => None,
     }
 }

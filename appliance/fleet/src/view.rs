@@ -2,6 +2,7 @@
 
 mod boot;
 mod check;
+pub mod image;
 mod job;
 mod lease;
 mod network;
@@ -201,6 +202,9 @@ pub struct ImageRow {
     pub imported: String,
     /// Nodes that run it.
     pub nodes: Vec<String>,
+    /// What is wrong with it in the store; absent when all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 /// A unit somewhere.
@@ -354,6 +358,7 @@ pub fn image_row(fleet: &Fleet, image: &Image) -> ImageRow {
         signer: image.signer.to_string(),
         imported: image.imported.to_string(),
         nodes: fleet.nodes.values().filter(runs).map(|node| node.name.to_string()).collect(),
+        damage: None,
     }
 }
 

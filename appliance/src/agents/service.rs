@@ -1,7 +1,6 @@
 //! The agents' routes behind the HTTPS listener.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
@@ -9,7 +8,7 @@ use pxe::trace::What;
 
 use super::{AgentRefusal, Agents, Answer, Asked};
 use crate::listen::https::{AgentService, BODY_LIMIT, Caller, IMAGE_BLOCK, refusal};
-use crate::listen::stream::{Stream, json, ranged};
+use crate::listen::stream::{Stream, json, ranged_pieces};
 
 /// The longest hello, in bytes: nobody has let its sender in. A server with a hundred disks says 40 KiB.
 const HELLO_LIMIT: usize = 128 << 10;
@@ -34,8 +33,10 @@ impl AgentService for Agents {
         match self.answer(&asked).await {
             Ok(Answer::Json(bytes)) => json(StatusCode::OK, bytes),
             Ok(Answer::Data(stored)) => {
-                let (begin, length) = (stored.data_begin, stored.manifest.data_bytes());
-                ranged(Arc::clone(&stored.file), begin, length, &head.headers, IMAGE_BLOCK)
+                let length = stored.manifest.data_bytes();
+                let pieces = |range| self.images.pieces(&stored, range).map_err(AgentRefusal::from);
+                ranged_pieces(length, &head.headers, IMAGE_BLOCK, pieces)
+                    .unwrap_or_else(|error| refuse(caller, path, &error))
             }
             Err(error) => refuse(caller, path, &error),
         }

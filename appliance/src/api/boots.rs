@@ -85,6 +85,7 @@ impl Api {
             checks.extend(view::pool_check(policy, room));
         }
         checks.extend(world.fleet.networks.values().map(view::others_check));
+        checks.extend(self.image_checks(world));
         let cards = self.cards(world);
         let cards = cards.iter().filter(|(.., found)| !found.is_empty());
         let mut failed = checks.iter().any(|check| check.result == "fail");

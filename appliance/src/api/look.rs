@@ -45,13 +45,10 @@ impl Api {
                 let job = world.fleet.jobs.values().find(|job| job.id.to_string().starts_with(*id));
                 job.ok_or_else(|| missing("job", id)).and_then(|job| one(view::job_row(&world.fleet, job)))
             }
-            ["v1", "images"] => {
-                rows(world.fleet.images.values().map(|i| view::image_row(&world.fleet, i)).collect())
-            }
-            ["v1", "images", name] => {
-                let image = world.fleet.find_image(name).map_err(ApiError::from);
-                image.and_then(|image| one(view::image_row(&world.fleet, image)))
-            }
+            ["v1", "images"] => self.images(&world),
+            ["v1", "images", name] => self.image(&world, name),
+            ["v1", "images", from, "diff", to] => self.diff(&world, from, to),
+            ["v1", "store", "scrub"] => self.scrub(&world),
             ["v1", "networks"] => rows(view::network_rows(&world.fleet)),
             ["v1", "network", "leases"] => rows(view::lease_rows(&world.fleet, &world.leases, now())),
             ["v1", "network", "trace"] => self.traces(&world),
@@ -79,7 +76,9 @@ impl Api {
         let deaf = self.listeners.iter().any(|listener| listener.report().waiting.is_some());
         let storage = self.core.space.row();
         let jobs = jobs(world, |job| !job.state.ended());
-        let health = match (troubled || deaf || storage.problem.is_some(), jobs.is_empty()) {
+        let store = self.store_row(world);
+        let broken = storage.problem.is_some() || !store.problems.is_empty();
+        let health = match (troubled || deaf || broken, jobs.is_empty()) {
             (true, _) => "attention",
             (false, false) => "busy",
             (false, true) => "ok",
@@ -93,6 +92,7 @@ impl Api {
             time: now().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             storage: Some(storage),
+            images: Some(store),
             listeners,
             nodes,
             jobs,

@@ -37,7 +37,8 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
         return Err(at("agents.port").refuse(value, why, "two different ports, for example 80 and 8443"));
     }
     let image_keys = image_keys(&at("trust.image_keys"), raw.trust.image_keys.as_ref())?;
-    Ok(Config { site, provision, http_port, agents_port, image_keys })
+    let scrub_days = scrub_days(&at("images.scrub_days"), raw.images.scrub_days.as_ref())?;
+    Ok(Config { site, provision, http_port, agents_port, image_keys, scrub_days })
 }
 
 fn port(at: &At<'_>, value: Option<&Spanned<i64>>, default: u16) -> Result<u16, ConfigError> {
@@ -48,6 +49,17 @@ fn port(at: &At<'_>, value: Option<&Spanned<i64>>, default: u16) -> Result<u16, 
             format!("{} is not a port", value.get_ref()),
             &format!("1 to 65535; the usual one is {default}"),
         )
+    })
+}
+
+/// Disks lose data in months, not in hours; a week is what storage systems take.
+const SCRUB_DAYS: u16 = 7;
+
+fn scrub_days(at: &At<'_>, value: Option<&Spanned<i64>>) -> Result<u16, ConfigError> {
+    let Some(value) = value else { return Ok(SCRUB_DAYS) };
+    u16::try_from(*value.get_ref()).ok().filter(|days| *days <= 365).ok_or_else(|| {
+        let why = format!("{} is not a number of days up to 365", value.get_ref());
+        at.refuse(value, why, &format!("1 to 365, or 0 for never; the usual one is {SCRUB_DAYS}"))
     })
 }
 

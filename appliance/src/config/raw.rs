@@ -17,6 +17,8 @@ pub(super) struct Raw {
     pub(super) agents: Agents,
     #[serde(default)]
     pub(super) trust: Trust,
+    #[serde(default)]
+    pub(super) images: Images,
 }
 
 /// `[[provision]]`.
@@ -59,6 +61,13 @@ pub(super) struct Http {
 #[serde(deny_unknown_fields)]
 pub(super) struct Agents {
     pub(super) port: Option<Spanned<i64>>,
+}
+
+/// `[images]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Images {
+    pub(super) scrub_days: Option<Spanned<i64>>,
 }
 
 /// `[trust]`.

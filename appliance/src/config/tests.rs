@@ -26,6 +26,9 @@ fn what_is_left_out_has_a_default() {
     let config = good(GOOD);
     assert_eq!((config.http_port, config.agents_port), (80, 8443));
     assert_eq!(config.image_keys, Path::new("/etc/rackwright/image-keys"));
+    assert_eq!(config.scrub_days, 7);
+    assert_eq!(good(&format!("{GOOD}[images]\nscrub_days = 0\n")).scrub_days, 0, "never");
+    assert_eq!(good(&format!("{GOOD}[images]\nscrub_days = 365\n")).scrub_days, 365);
     let net = &config.provision[0];
     assert_eq!(
         (net.interface.as_str(), net.address.to_string().as_str(), net.dhcp),
@@ -199,6 +202,16 @@ fn odd_companions() -> Vec<Row> {
         ("port 0", format!("{GOOD}[http]\nport = 0\n"), &["line 8", "http.port", "1 to 65535"]),
         ("port 65536", format!("{GOOD}[agents]\nport = 65536\n"), &["agents.port", "8443"]),
         ("a negative port", format!("{GOOD}[agents]\nport = -1\n"), &["agents.port"]),
+        (
+            "years between scrubs",
+            format!("{GOOD}[images]\nscrub_days = 366\n"),
+            &["line 8", "images.scrub_days"],
+        ),
+        (
+            "scrubs before they end",
+            format!("{GOOD}[images]\nscrub_days = -1\n"),
+            &["images.scrub_days", "0 for never"],
+        ),
         ("one port twice", format!("{GOOD}[agents]\nport = 80\n"), &["line 8", "at once"]),
         (
             "keys at a relative path",

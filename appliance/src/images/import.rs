@@ -1,55 +1,31 @@
-//! Taking an image in as it streams: nothing is believed before it is checked, nothing is there before it is whole.
-
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+//! Taking an image file in as it streams.
 
 use fleet::image::Image;
-use pack::{Chunk, ChunkError, Digest, Header, Manifest, Parsed};
+use pack::{Header, Manifest, Parsed};
 
-use super::{ImageError, Images, describe};
-use crate::space::{RESERVE, Room};
+use super::shelf::chunks;
+use super::{ImageError, Images, Intake};
 
 /// An image on its way in; dropped before [`Import::finish`], it leaves nothing.
 #[derive(Debug)]
 pub struct Import<'a> {
     images: &'a Images,
-    path: PathBuf,
-    file: File,
+    intake: Intake<'a>,
     want: u64,
     got: u64,
     pending: Vec<u8>,
-    head: Option<Head>,
+    head: Option<(Header, Manifest)>,
     next: usize,
-    finished: bool,
 }
-
-#[derive(Debug)]
-struct Head {
-    digest: Digest,
-    manifest: Manifest,
-    header: Header,
-}
-
-/// Two uploads at once must not share a file.
-static UPLOADS: AtomicU64 = AtomicU64::new(0);
 
 impl<'a> Import<'a> {
     pub(super) fn begin(images: &'a Images, want: u64) -> Result<Self, ImageError> {
-        let path = images.folder.join(format!("{}.part", UPLOADS.fetch_add(1, Ordering::Relaxed)));
-        let failed = |what| {
-            let path = path.clone();
-            move |source| ImageError::File { what, path, source }
-        };
-        let room = Room::of(&images.folder).map_err(failed("measuring the space for"))?;
-        if want > room.free.saturating_sub(RESERVE) {
-            return Err(ImageError::NoRoom { need: want, free: room.free, reserve: RESERVE });
+        let intake = Intake::begin(images);
+        // No more than all of what the store has can be in this image too.
+        if intake.reserve(want.saturating_sub(images.shelf().bytes())).is_err() {
+            intake.reserve(want)?;
         }
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
-        let file = file.map_err(failed("making"))?;
-        let (pending, head) = (Vec::new(), None);
-        Ok(Self { images, path, file, want, got: 0, pending, head, next: 0, finished: false })
+        Ok(Self { images, intake, want, got: 0, pending: Vec::new(), head: None, next: 0 })
     }
 
     /// The next bytes.
@@ -70,33 +46,35 @@ impl<'a> Import<'a> {
             Parsed::Needs(_) => return Ok(()),
             Parsed::Whole(header) => header,
         };
-        let (digest, manifest) = header.signed.verify(&self.images.trusted)?;
+        let (_, manifest) = header.signed.verify(&self.images.trusted)?;
         header.check_file_bytes(&manifest, self.want)?;
         let begin = usize::try_from(header.data_begin()).unwrap_or(usize::MAX).min(self.pending.len());
-        self.write(begin)?;
-        self.head = Some(Head { digest, manifest, header });
+        self.intake.reserve(self.needs(&manifest).saturating_add(header.data_begin()))?;
+        self.pending.drain(..begin);
+        self.head = Some((header, manifest));
         Ok(())
+    }
+
+    /// Bytes of it that the store does not have.
+    fn needs(&self, manifest: &Manifest) -> u64 {
+        let wanted = chunks(manifest).collect::<Vec<_>>();
+        let missing = self.intake.missing(&wanted).into_iter().collect::<std::collections::BTreeSet<_>>();
+        let is_missing =
+            |chunk: &&pack::Chunk| chunk.stored_digest.is_some_and(|digest| missing.contains(&digest));
+        manifest.chunks().iter().filter(is_missing).map(|chunk| u64::from(chunk.stored)).sum()
     }
 
     fn take_chunks(&mut self) -> Result<(), ImageError> {
-        while let Some(chunk) = self.head.as_ref().and_then(|head| head.manifest.chunks().get(self.next)) {
-            let Some(stored) = usize::try_from(chunk.stored).ok().and_then(|bytes| self.pending.get(..bytes))
-            else {
-                break;
-            };
-            let bytes = stored.len();
-            check(chunk, stored).map_err(|source| ImageError::Chunk { window: chunk.window, source })?;
-            self.write(bytes)?;
+        let Some((_, manifest)) = &self.head else { return Ok(()) };
+        let mut taken = 0;
+        while let Some(chunk) = manifest.chunks().get(self.next) {
+            let stored = usize::try_from(chunk.stored).unwrap_or(usize::MAX);
+            let Some(stored) = self.pending.get(taken..).and_then(|rest| rest.get(..stored)) else { break };
+            self.intake.put(chunk, stored)?;
+            taken += stored.len();
             self.next += 1;
         }
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: usize) -> Result<(), ImageError> {
-        let out = self.pending.get(..bytes).unwrap_or_default();
-        let failed = |source| ImageError::File { what: "writing", path: self.path.clone(), source };
-        self.file.write_all(out).map_err(failed)?;
-        self.pending.drain(..bytes);
+        self.pending.drain(..taken);
         Ok(())
     }
 
@@ -106,35 +84,8 @@ impl<'a> Import<'a> {
     /// [`ImageError`]; then nothing is left of it.
     pub fn finish(mut self) -> Result<Image, ImageError> {
         let short = ImageError::Short { got: self.got, want: self.want };
-        let Some(head) = self.head.take().filter(|head| self.next == head.manifest.chunks().len()) else {
-            return Err(short);
-        };
-        let failed = |what| {
-            let path = self.path.clone();
-            move |source| ImageError::File { what, path, source }
-        };
-        self.file.sync_all().map_err(failed("syncing"))?;
-        std::fs::rename(&self.path, self.images.path(&head.digest)).map_err(failed("naming"))?;
-        self.finished = true;
-        // Whoever asks from now on reads this file: the one before it under the same name may have been damaged.
-        self.images.forget(&head.digest);
-        let folder = File::open(&self.images.folder).and_then(|folder| folder.sync_all());
-        folder.map_err(failed("syncing the folder of"))?;
-        Ok(describe(head.digest, &head.manifest, head.header.signed.key))
+        let whole = self.head.take().filter(|(_, manifest)| self.next == manifest.chunks().len());
+        let (header, _) = whole.ok_or(short)?;
+        self.intake.seal(header.signed)
     }
-}
-
-impl Drop for Import<'_> {
-    fn drop(&mut self) {
-        if !self.finished {
-            // Best effort: what is left is removed at the next start.
-            drop(std::fs::remove_file(&self.path));
-        }
-    }
-}
-
-/// Whether stored bytes are what the manifest says, down to the bytes of the disk.
-pub(super) fn check(chunk: &Chunk, stored: &[u8]) -> Result<(), ChunkError> {
-    let mut raw = vec![0; usize::try_from(chunk.bytes).unwrap_or_default()];
-    chunk.unpack(stored, &mut raw)
 }

@@ -1,8 +1,11 @@
-//! What an answer carries: bytes at hand, or a part of a file, block by block. A block is read off the async threads, or,
+//! What an answer carries: bytes at hand, or parts of files, block by block. A block is read off the async threads, or,
 //! on a connection that can, sent from the page cache.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,14 +33,25 @@ pub struct Stream {
 
 enum Source {
     Bytes(Bytes),
-    File {
-        file: Arc<File>,
-        offset: u64,
+    Files {
+        /// What is left, in order; none is empty.
+        pieces: VecDeque<Piece>,
         block: usize,
         reading: Option<JoinHandle<io::Result<Bytes>>>,
         /// Where the blocks go that need not be read; none when all must.
         straight: Option<Arc<Parts>>,
     },
+}
+
+/// A part of a file.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The file.
+    pub file: Arc<File>,
+    /// Where the part begins, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub bytes: u64,
 }
 
 impl std::fmt::Debug for Stream {
@@ -61,13 +75,20 @@ impl Stream {
     /// `length` bytes of a file from `offset` on, read `block` bytes at a time by threads that may block. A file that
     /// ends early ends the connection, so that the client knows.
     pub fn file(file: Arc<File>, offset: u64, length: u64, block: usize) -> Self {
-        let source = Source::File { file, offset, block: block.max(1), reading: None, straight: None };
-        Self { source, left: length, sent: None }
+        Self::pieces(vec![Piece { file, offset, bytes: length }], block)
+    }
+
+    /// The same of parts of several files, one after another. A block is of one of them.
+    pub fn pieces(pieces: Vec<Piece>, block: usize) -> Self {
+        let pieces = pieces.into_iter().filter(|piece| piece.bytes > 0).collect::<VecDeque<_>>();
+        let left = pieces.iter().fold(0_u64, |sum, piece| sum.saturating_add(piece.bytes));
+        let source = Source::Files { pieces, block: block.max(1), reading: None, straight: None };
+        Self { source, left, sent: None }
     }
 
     /// Has what is of a file sent by the kernel. These are the parts of the connection that carries the answer.
     pub(super) fn straight(mut self, parts: &Arc<Parts>) -> Self {
-        if let Source::File { block, straight, .. } = &mut self.source {
+        if let Source::Files { block, straight, .. } = &mut self.source {
             *block = LONGEST.min(*block);
             *straight = Some(Arc::clone(parts));
         }
@@ -106,11 +127,32 @@ pub fn ranged(
     headers: &HeaderMap,
     block: usize,
 ) -> Response<Stream> {
+    let piece = |range: Range<u64>| {
+        let (offset, bytes) = (base.saturating_add(range.start), range.end.saturating_sub(range.start));
+        Ok::<_, Infallible>(vec![Piece { file, offset, bytes }])
+    };
+    match ranged_pieces(length, headers, block, piece) {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The same of `length` bytes that lie in several files: `pieces` says where a range of them does.
+///
+/// # Errors
+/// What `pieces` says.
+pub fn ranged_pieces<E>(
+    length: u64,
+    headers: &HeaderMap,
+    block: usize,
+    pieces: impl FnOnce(Range<u64>) -> Result<Vec<Piece>, E>,
+) -> Result<Response<Stream>, E> {
     let part = part(headers, length);
     let (status, stream) = match part {
-        Part::Whole => (StatusCode::OK, Stream::file(file, base, length, block)),
+        Part::Whole => (StatusCode::OK, Stream::pieces(pieces(0..length)?, block)),
         Part::Some { offset, length } => {
-            (StatusCode::PARTIAL_CONTENT, Stream::file(file, base.saturating_add(offset), length, block))
+            let pieces = pieces(offset..offset.saturating_add(length))?;
+            (StatusCode::PARTIAL_CONTENT, Stream::pieces(pieces, block))
         }
         Part::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, Stream::empty()),
     };
@@ -120,7 +162,7 @@ pub fn ranged(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     describe(headers, part, length);
-    response
+    Ok(response)
 }
 
 /// An answer of JSON.
@@ -211,14 +253,21 @@ impl Body for Stream {
         let left = self.left;
         let bytes = match &mut self.source {
             Source::Bytes(bytes) => Ok(std::mem::take(bytes)),
-            Source::File { file, offset, block, reading, straight } => {
-                let length = usize::try_from(left).unwrap_or(usize::MAX).min(*block);
+            Source::Files { pieces, block, reading, straight } => {
+                let Some(piece) = pieces.front_mut() else { return Poll::Ready(None) };
+                let length = usize::try_from(piece.bytes).unwrap_or(usize::MAX).min(*block);
+                let (file, offset) = (&piece.file, piece.offset);
                 let block = match straight {
-                    Some(parts) => ready!(poll_put(reading, context, parts, file, *offset, length)),
-                    None => ready!(poll_read(reading, context, || fetch(Arc::clone(file), *offset, length))),
+                    Some(parts) => ready!(poll_put(reading, context, parts, file, offset, length)),
+                    None => ready!(poll_read(reading, context, || fetch(Arc::clone(file), offset, length))),
                 };
                 if let Ok(bytes) = &block {
-                    *offset += u64::try_from(bytes.len()).unwrap_or(0);
+                    let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                    piece.offset = piece.offset.saturating_add(bytes);
+                    piece.bytes = piece.bytes.saturating_sub(bytes);
+                    if piece.bytes == 0 {
+                        pieces.pop_front();
+                    }
                 }
                 block
             }

@@ -108,6 +108,9 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
     match change {
         Change::Node(node) => put(transaction, "node", &node.id.to_string(), node),
         Change::Image(image) => put(transaction, "image", &image.digest.to_string(), image),
+        Change::ForgetImage(digest) => {
+            execute(transaction, "DELETE FROM image WHERE key = ?1", params![digest.to_string()])
+        }
         Change::Plan(plan) => put(transaction, "plan", &plan.id.to_string(), plan),
         Change::Job(job) => put(transaction, "job", &job.id.to_string(), job),
         Change::Certificate(row) => put(transaction, "certificate", &row.fingerprint, row),

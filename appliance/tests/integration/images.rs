@@ -1,7 +1,10 @@
 //! Images on their way in: nothing is there before all of it was checked.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use appliance::daemon::images::adopt;
+use appliance::images::Images;
 use serde_json::json;
 
 use crate::controller::Controller;
@@ -42,36 +45,137 @@ async fn an_image_with_one_flipped_byte_is_refused_wherever_the_byte_is() {
     assert_eq!(everything(&controller.folder), before);
     assert_eq!(stored(folder.path()), [] as [&str; 0], "nothing is left of them");
     import(&controller, good).await.unwrap();
-    assert_eq!(stored(folder.path()), [format!("{}.rwimage", manifest.digest())]);
+    let names = ["0000000000000000.pack".to_owned(), format!("{}.manifest", manifest.digest())];
+    let mut found = stored(folder.path());
+    found.sort();
+    assert_eq!(found.len(), 2);
+    assert!(names.iter().all(|name| found.contains(name)), "{found:?}");
     controller.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_was_damaged_in_the_store_is_found_by_verify_and_mended_by_importing_it_again() {
+async fn an_image_that_was_damaged_in_the_store_is_found_not_sent_and_mended_by_importing_it_again() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start(folder.path()).await;
     let (manifest, good) = small("control", &["control"]);
-    let end = good.len() - 1;
     import(&controller, good.clone()).await.unwrap();
     let (agent, _job) = imaging(&controller, 1).await;
     let data = protocol::routes::data(&manifest.digest());
     let sent = agent.get(&data).await.unwrap().1;
     assert!(good.ends_with(&sent) && sent.len() == 3 << 20, "the agent gets what was imported");
-    let clean = rackwright(&controller, "image verify control").await;
+    let clean = rackwright(&controller, "image scrub control").await;
     assert!(clean.code == Some(0) && clean.out.contains("all right"), "{clean:?}");
-    let mut bad = good.clone();
-    bad[end] ^= 1;
-    std::fs::write(folder.path().join(format!("images/{}.rwimage", manifest.digest())), bad).unwrap();
-    let ran = rackwright(&controller, "image verify control").await;
-    assert!(ran.code == Some(1) && ran.out.contains("1 chunks are damaged:\n  2\n"), "{ran:?}");
+    assert_eq!(rackwright(&controller, "status --check").await.code, Some(0));
+    flip(&folder.path().join("images/0000000000000000.pack"), (2 << 20) + 5);
+    let ran = rackwright(&controller, "image scrub --all").await;
+    assert!(ran.code == Some(1) && ran.out.contains("1 chunks are damaged, at MiB 2\n"), "{ran:?}");
     assert!(ran.err.contains("next: import it again"), "{ran:?}");
-    assert!(agent.get(&data).await.unwrap().1 != sent, "an agent would be sent the damage");
-    import(&controller, good).await.unwrap();
-    assert_eq!(rackwright(&controller, "image verify control").await.code, Some(0));
+    let refused = agent.get(&data).await.unwrap();
+    assert!(refused.0 == 503, "what is damaged is not sent: {}", refused.0);
+    assert!(String::from_utf8_lossy(&refused.1).contains("1 chunks of image control are damaged"));
+    let status = rackwright(&controller, "status --check").await;
+    assert!(status.code == Some(9) && status.out.contains("import it again"), "{status:?}");
+    let doctor = rackwright(&controller, "doctor").await;
     assert!(
-        agent.get(&data).await.unwrap().1 == sent,
-        "the file that was open before is not served any more"
+        doctor.out.contains("[fail]") && doctor.out.contains("1 of its chunks are damaged"),
+        "{doctor:?}"
     );
+    let shown = rackwright(&controller, "image show control").await;
+    assert!(shown.out.contains("DAMAGED: 1 of its chunks are damaged"), "{shown:?}");
+    import(&controller, good).await.unwrap();
+    assert_eq!(rackwright(&controller, "image scrub control").await.code, Some(0));
+    assert_eq!(rackwright(&controller, "status --check").await.code, Some(0));
+    assert!(agent.get(&data).await.unwrap().1 == sent, "the copy from before is not sent any more");
+    controller.stop().await;
+}
+
+/// Turns over one bit of a file.
+fn flip(path: &Path, at: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+/// Two versions of one image: what both have is stored once and sent to whoever needs either.
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_of_an_image_share_chunks_differ_and_are_pruned() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    let (first, one) = small("control", &["control"]);
+    import(&controller, one).await.unwrap();
+    let (agent, _job) = imaging(&controller, 1).await;
+    let (second, two) = with(about("control", &["control"], 4 << 20), &[0, 1, 2, 3], &key());
+    import(&controller, two).await.unwrap();
+    let sizes = || {
+        let entries = std::fs::read_dir(folder.path().join("images")).unwrap().map(Result::unwrap);
+        entries.map(|entry| entry.metadata().unwrap().len()).sum::<u64>()
+    };
+    assert!(sizes() < (4 << 20) + (64 << 10), "{}", sizes());
+
+    let (from, to) = (first.digest().short(), second.digest().short());
+    let ran = rackwright(&controller, &format!("image diff {from} {to} -o json")).await;
+    let diff: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&diff["item"]["same"]["chunks"], &diff["item"]["onlyTo"]["chunks"]), (&json!(3), &json!(1)));
+    assert_eq!(diff["item"]["fetchBytes"], json!(1 << 20));
+    let ran = rackwright(&controller, &format!("image show {to} -o json")).await;
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(shown["item"]["content"]["sharedBytes"], json!(3 << 20));
+    assert_eq!(shown["item"]["content"]["root"], json!(second.root().to_string()));
+
+    // A job writes the older one: it stays, whoever asks.
+    let refused = rackwright(&controller, &format!("image delete {from} --confirm control")).await;
+    assert!(refused.code == Some(4) && refused.err.contains("stays: job"), "{refused:?}");
+    let none = rackwright(&controller, "image prune --yes").await;
+    assert!(none.code == Some(0) && none.out.contains("no image"), "{none:?}");
+    let whole = agent.get(&protocol::routes::data(&first.digest())).await.unwrap().1;
+    assert_eq!(whole.len(), 3 << 20);
+
+    let (third, three) = with(about("control", &["control"], 8 << 20), &[0, 5, 6, 7], &key());
+    import(&controller, three).await.unwrap();
+    let shown = rackwright(&controller, "image prune --dry-run -o json").await;
+    let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(shown["item"]["images"].as_array().unwrap().len(), 1);
+    assert_eq!(shown["item"]["images"][0]["digest"], json!(second.digest().to_string()));
+    assert_eq!(rackwright(&controller, "image prune").await.code, Some(5), "nobody said yes");
+    assert_eq!(rackwright(&controller, "image prune --yes").await.code, Some(0));
+    assert!(
+        controller
+            .core
+            .world()
+            .fleet
+            .images
+            .keys()
+            .eq([first.digest(), third.digest()].iter().collect::<std::collections::BTreeSet<_>>())
+    );
+    let again = agent.get(&protocol::routes::data(&first.digest())).await.unwrap().1;
+    assert!(again == whole, "what others needed is still there");
+    let deleted =
+        rackwright(&controller, &format!("image delete {} --confirm control", third.digest())).await;
+    assert_eq!(deleted.code, Some(0), "{deleted:?}");
+    assert!(agent.get(&protocol::routes::data(&first.digest())).await.unwrap().1 == whole);
+    assert!(sizes() < (3 << 20) + (64 << 10), "{}", sizes());
+    controller.stop().await;
+}
+
+/// The power went between the image's last sync and the line in the data base.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_whole_in_the_store_and_in_no_list_is_put_there_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    let (manifest, bytes) = small("control", &["control"]);
+    let images = Images::open(&folder.path().join("images"), &folder.path().join("keys")).unwrap();
+    let mut coming = images.import(u64::try_from(bytes.len()).unwrap()).unwrap();
+    coming.push(&bytes).unwrap();
+    coming.finish().unwrap();
+    std::fs::write(folder.path().join(format!("images/{}.manifest", pack::Digest::of(b""))), b"RWIM")
+        .unwrap();
+    let images = Arc::new(Images::open(&folder.path().join("images"), &folder.path().join("keys")).unwrap());
+    adopt(&controller.core, &images).await;
+    assert!(controller.core.world().fleet.images.keys().eq([&manifest.digest()]));
+    assert_eq!(stored(folder.path()).len(), 2, "the damaged one is gone: {:?}", stored(folder.path()));
+    adopt(&controller.core, &images).await;
     controller.stop().await;
 }
 

@@ -48,6 +48,8 @@ mod row;
 #[cfg(feature = "everything")]
 mod screen;
 mod script;
+#[cfg(feature = "everything")]
+mod store;
 mod target;
 #[cfg(feature = "everything")]
 mod terminal;

@@ -7,7 +7,7 @@ use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
-    journal, message, receiver, recipe, row, screen, terminal,
+    journal, message, receiver, recipe, row, screen, store, terminal,
 };
 use crate::{dhcp, loader, script, trace, transfer};
 
@@ -104,6 +104,7 @@ const OTHERS: &[Target] = targets! {
     "image-manifest": image::manifest, image::manifest_seeds;
     "image-signed": image::signed, image::signed_seeds;
     "image-chunk": chunk::run, chunk::seeds;
+    "image-pack-index": store::pack_index, store::pack_index_seeds;
     "image-receiver": receiver::run, receiver::seeds;
     // What a server says of itself, and what is found on it.
     "kernel-command-line": hardware::command_line, hardware::command_line_seeds;

@@ -14,7 +14,7 @@ pub(crate) enum ImageCommand {
   rackwright image list -o json"
     )]
     List,
-    /// One image in full
+    /// One image in full, with a picture of its disk
     #[command(after_help = "Examples:
   rackwright image show base
   rackwright image show 3f9a1c")]
@@ -25,17 +25,73 @@ pub(crate) enum ImageCommand {
     /// Put an image file into the store
     #[command(after_help = "Examples:
   rackwright image import compute.rwimage
-  rackwright image import /media/usb/base.rwimage -o json")]
+  rackwright image import /media/usb/base.rwimage -o json
+
+Only what no other image has takes room. Importing an image that is there
+already mends chunks of it that a disk has damaged.")]
     Import {
         /// The .rwimage file
         file: PathBuf,
     },
-    /// Read an image through and compare every chunk
+    /// What differs between two images, and what a node fetches for it
     #[command(after_help = "Examples:
-  rackwright image verify base
-  rackwright image verify 3f9a1c -o json")]
-    Verify {
+  rackwright image diff 3f9a1c 77e0b2
+  rackwright image diff base-1 base-2 -o json")]
+    Diff {
+        /// Name or digest: what a node holds
+        from: String,
+        /// Name or digest: what it shall hold
+        to: String,
+    },
+    /// Read images through and compare every chunk
+    #[command(after_help = "Examples:
+  rackwright image scrub base
+  rackwright image scrub --all --no-wait
+
+The daemon reads every image once a week by itself (images.scrub_days in
+rackwright.toml). What is damaged is not sent to any server; status, doctor and
+image show tell it. Ctrl-C leaves the scrub to itself; the same command shows
+how far it is. The exit code is 1 when something is damaged.")]
+    Scrub {
+        /// Name or digest
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        image: Option<String>,
+        /// Every image
+        #[arg(long)]
+        all: bool,
+        /// Begin it and do not wait for its end
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Delete images that nothing needs and of which there is a newer version
+    #[command(after_help = "Examples:
+  rackwright image prune --dry-run
+  rackwright image prune --yes
+
+An image stays that a node runs, an open plan names or a job writes, and the
+newest of every name.")]
+    Prune {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Delete an image for good
+    #[command(
+        alias = "rm",
+        after_help = "Examples:
+  rackwright image delete old-base
+  rackwright image delete 3f9a1c --confirm=old-base
+
+An image that a node runs, an open plan names or a job writes is not deleted."
+    )]
+    Delete {
         /// Name or digest
         image: String,
+        /// The image's name, so that nobody is asked
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
     },
 }

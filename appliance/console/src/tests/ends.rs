@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{run, samples};
+use super::{run, run_asked, samples};
 use crate::fake::{Fake, Reply, item, list, problem};
 
 #[test]
@@ -103,17 +103,63 @@ fn health_is_checked_when_asked() {
 
 #[test]
 fn a_damaged_image_is_a_failure() {
-    let check = |bad: &[&str]| item(json!({"digest": "3f9a1c0d5e6b7a88", "bytes": 1024, "bad": bad}));
-    let fake = Fake::start(move |_| check(&[]));
-    let ran = run(&fake, "image verify base");
+    let check = |bad: &'static [u32]| {
+        Fake::start(move |line| match line {
+            "GET /v1/images/base" => item(samples::image()),
+            _ => item(samples::scrub(bad)),
+        })
+    };
+    let fake = check(&[]);
+    let ran = run(&fake, "image scrub base");
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    assert_eq!(ran.out, "3f9a1c0d5e6b: 1 KiB read and compared, all right\n");
-    assert_eq!(fake.lines(), ["POST /v1/images/base/verify"]);
+    assert_eq!(ran.out, "base (3f9a1c0d5e6b): 1 KiB read and compared, all right\n");
+    let lines = ["GET /v1/images/base", "POST /v1/store/scrub", "GET /v1/store/scrub", "GET /v1/store/scrub"];
+    assert_eq!(fake.lines(), lines);
+    let body = json!({"images": ["3f9a1c0d5e6b7a8899aabbccddeeff00"]});
+    assert_eq!(fake.body("POST /v1/store/scrub"), body);
 
-    let ran = run(&Fake::start(move |_| check(&["7", "9"])), "image verify base");
+    let ran = run(&check(&[7, 9, 10, 11]), "image scrub --all");
     assert_eq!(ran.code, 1);
-    assert_eq!(ran.out, "3f9a1c0d5e6b: 1 KiB read and compared, 2 chunks are damaged:\n  7\n  9\n");
-    assert!(ran.err.starts_with("error: 2 chunks of image 3f9a1c0d5e6b7a88 are damaged"), "{}", ran.err);
+    let text = "base (3f9a1c0d5e6b): 1 KiB read and compared, 4 chunks are damaged, at MiB 7, 9-11\n";
+    assert_eq!(ran.out, text);
+    assert!(ran.err.starts_with("error: 4 chunks of image base are damaged"), "{}", ran.err);
+    assert!(ran.err.contains("import it again: rackwright image import FILE"), "{}", ran.err);
+}
+
+#[test]
+fn images_are_deleted_when_that_was_confirmed_and_only_those_that_were_shown() {
+    let daemon = || {
+        Fake::start(|line| match line {
+            "GET /v1/images/base" => item(samples::image()),
+            _ => item(samples::prune(false)),
+        })
+    };
+    for words in ["image prune", "image delete base", "image delete base --confirm=other"] {
+        let fake = daemon();
+        let ran = run(&fake, words);
+        assert_eq!(ran.code, 5, "{words}: {ran:?}");
+        assert!(ran.err.contains("nothing has been changed"), "{ran:?}");
+        let asked = fake.lines();
+        assert!(asked.len() == 1 && !asked[0].contains("delete"), "{words}: {asked:?}");
+    }
+    assert_eq!(run_asked(&daemon(), "image prune", "n\n").code, 5);
+    assert_eq!(run_asked(&daemon(), "image delete base", "y\n").code, 5);
+    for (words, answer) in [("image prune", "y\n"), ("image prune --yes", "")] {
+        let fake = daemon();
+        let ran = run_asked(&fake, words, answer);
+        assert_eq!(ran.code, 0, "{words}: {ran:?}");
+        let body = json!({"images": ["3f9a1c0d5e6b7a8899aabbccddeeff00"]});
+        assert_eq!(fake.body("POST /v1/store/prune"), body, "just what was shown");
+    }
+    let fake = daemon();
+    assert_eq!(run(&fake, "image prune --dry-run").code, 0);
+    assert_eq!(fake.lines(), ["POST /v1/store/prune"]);
+    let delete = "POST /v1/images/3f9a1c0d5e6b7a8899aabbccddeeff00/delete";
+    for (words, answer) in [("image delete base", "base\n"), ("image rm base --confirm=base", "")] {
+        let fake = daemon();
+        assert_eq!(run_asked(&fake, words, answer).code, 0, "{words}");
+        assert_eq!(fake.body(delete), json!({"confirm": "base"}));
+    }
 }
 
 #[test]

@@ -88,6 +88,60 @@ pub(crate) fn image() -> Value {
     })
 }
 
+/// An image in full: a boot partition, a root that is mostly free, and swap.
+pub(crate) fn image_view() -> Value {
+    let cell = |at: u32| match at {
+        0..4 => json!({"data": 90, "zero": 0}),
+        4..20 => json!({"data": 66, "zero": 10}),
+        20..30 => json!({"data": 19, "zero": 0}),
+        30..36 => json!({"data": 0, "zero": 1}),
+        _ => json!({"data": 0, "zero": 0}),
+    };
+    let partition = |number: u32, name: &str, offset: u64, bytes: u64| {
+        json!({"number": number, "type": "0fc63daf-8483-4772-8e79-3d69d8477de4", "name": name,
+               "uuid": format!("77e0b2f4-aa61-4a27-9c53-00000000000{number}"), "offset": offset, "bytes": bytes})
+    };
+    let volume = |kind: &str, label: &str, offset: u64, bytes: u64, used: u64| {
+        json!({"kind": kind, "label": label, "uuid": "5b8c6a0e-1f7d-4b52-8c35-111111111111", "offset": offset,
+               "bytes": bytes, "usedBytes": used})
+    };
+    let content = json!({
+        "root": "9d1c0d5e6b7a8899aabbccddeeff0011", "sectorBytes": 512, "chunks": 1200, "dataBytes": 1_200_000_000u64,
+        "zeroBytes": 88_490_188, "sharedBytes": 500_000_000, "table": "gpt",
+        "partitions": [partition(1, "boot", 1 << 20, 250 << 20), partition(2, "root", 251 << 20, 3 << 30)],
+        "volumes": [volume("vfat", "", 1 << 20, 250 << 20, 9 << 20), volume("ext4", "root", 251 << 20, 3 << 30, 1 << 30)],
+        "cells": (0..64).map(cell).collect::<Vec<_>>()
+    });
+    but(image(), json!({"content": content, "damagedWindows": [], "checked": "2026-11-20T14:00:00.000Z"}))
+}
+
+pub(crate) fn diff() -> Value {
+    let amount = |chunks: u64| json!({"chunks": chunks, "bytes": chunks << 20});
+    let row = |same, changed, from, to| {
+        json!({"same": amount(same), "changed": amount(changed), "onlyFrom": amount(from), "onlyTo": amount(to),
+               "fetchBytes": (changed + to) << 19})
+    };
+    let place = |name: &str, row: Value| but(row, json!({"where": name, "offset": 1_048_576}));
+    let volumes = [place("outside", row(2, 0, 0, 0)), place("ext4 root", row(1100, 12, 3, 5))];
+    but(
+        row(1102, 12, 3, 5),
+        json!({"from": "base", "fromDigest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "to": "base",
+        "toDigest": "77e0b2f4aa614a279c53aabbccddeeff", "volumes": volumes, "obstacle": null}),
+    )
+}
+
+pub(crate) fn scrub(bad: &[u32]) -> Value {
+    json!({"running": false, "image": null, "doneBytes": 1024, "totalBytes": 1024,
+           "found": [{"image": "base", "digest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "bytes": 1024, "bad": bad}],
+           "begun": "2026-11-20T14:00:00.000Z", "ended": "2026-11-20T14:01:00.000Z"})
+}
+
+pub(crate) fn prune(done: bool) -> Value {
+    json!({"images": [{"name": "base", "digest": "3f9a1c0d5e6b7a8899aabbccddeeff00",
+                       "imported": "2026-11-20T13:31:02.000Z", "bytes": 104_857_600}],
+           "bytes": 104_857_600, "done": done, "rewritten": 0})
+}
+
 pub(crate) fn service() -> Value {
     json!({
         "node": "n1", "unit": "chrony.service", "wanted": "running", "active": "failed", "sub": "failed",

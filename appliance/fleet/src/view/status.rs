@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::image::StoreRow;
 use super::{EventRow, JobRow, NodeRow};
 use crate::{Fleet, Node, State};
 
@@ -20,6 +21,9 @@ pub struct Status {
     /// The disk that the state is on; absent in answers of daemons that did not look at it yet.
     #[serde(default)]
     pub storage: Option<StorageRow>,
+    /// The image store.
+    #[serde(default)]
+    pub images: Option<StoreRow>,
     /// Provisioning interfaces and listeners, each with its last problem.
     pub listeners: Vec<ListenerRow>,
     /// Nodes.

@@ -7,6 +7,7 @@ mod data_disks;
 mod documents;
 mod enrolment;
 mod erasing;
+mod images;
 mod imaging;
 mod laws;
 mod networks;
