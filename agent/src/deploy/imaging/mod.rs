@@ -5,13 +5,13 @@
 //!   also those to come -> opened, alone -> looked at again -> delivered (cast decides, deliver carries out) -> receipt -> what the controller says next
 //! ```
 
-mod buffer;
-mod deliver;
-mod fetch;
+pub mod deliver;
+pub(crate) mod fetch;
 pub mod guard;
 pub mod hold;
 pub mod image;
 mod lookout;
+mod pipeline;
 pub mod ready;
 mod report;
 pub mod target;
@@ -22,21 +22,22 @@ use std::time::{Duration, Instant};
 
 use cast::Left;
 use pack::Manifest;
+use pack::disk::Engine;
 use protocol::{Carried, Envelope, ImageJob, Phase, Progress, ProgressReply, Receipt, Seed, Task, routes};
 
 use crate::chain::Chain;
 use crate::controller::{CallError, Line};
 use crate::deploy::Server;
 use crate::deploy::hello::{Admitted, GRACE};
-use crate::deploy::imaging::deliver::{Delivery, Ended};
-use crate::deploy::imaging::fetch::Fetcher;
+use crate::deploy::imaging::deliver::{Delivery, DeliveryError, Ended, PATIENCE};
+use crate::deploy::imaging::fetch::{Fetcher, Wire};
 use crate::deploy::imaging::guard::Unsafe;
 use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::image::ImageError;
 use crate::deploy::imaging::lookout::Lookout;
 use crate::deploy::imaging::ready::{Here, Ready};
-use crate::deploy::imaging::report::Reporter;
-use crate::deploy::imaging::target::DiskError;
+use crate::deploy::imaging::report::{Reporter, Told};
+use crate::deploy::imaging::target::{DiskError, Mark};
 use crate::keys::KeyPair;
 
 /// Why an image job can't go on.
@@ -60,6 +61,9 @@ pub enum ImagingError {
     /// The delivery; the receiver's own words.
     #[error("{0}")]
     Delivery(String),
+    /// The threads that carry it out.
+    #[error(transparent)]
+    Begin(#[from] DeliveryError),
     /// This machine gave up on its own work.
     #[error("looking at the disks")]
     Thread(#[source] tokio::task::JoinError),
@@ -111,31 +115,34 @@ async fn work(
     };
     let (root, planned, carried) = (server.root.clone(), job.clone(), Carried::of(manifest.layout()));
     let (node, ca) = (admitted.node, server.told.ca);
-    let make_ready = move || ready::ready(&Here { root: &root, node, ca }, &planned, &carried);
+    let make_ready = move || {
+        let Ready { held, disk, open, has_begun } =
+            ready::ready(&Here { root: &root, node, ca }, &planned, &carried)?;
+        Ok::<_, ImagingError>((held, disk, open, has_begun))
+    };
     let ready = tokio::task::spawn_blocking(make_ready).await;
-    let Ready { held: protected, disk, open: drive, has_begun } = ready.map_err(ImagingError::Thread)??;
+    let (protected, disk, drive, has_begun) = ready.map_err(ImagingError::Thread)??;
     let reporter = {
         let first = nothing_yet(job, manifest.used_bytes());
         Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first)
     };
     let lookout = Lookout::begin(&server.root, &disk.name, protected);
-    let fetcher = Fetcher::new(admitted.controller.clone(), job.image, Arc::clone(&manifest));
+    let wire = Wire::new(admitted.controller.clone(), job.image);
     let delivery = Delivery {
-        job: job.job,
-        manifest,
+        manifest: Arc::clone(&manifest),
         drive: Arc::new(drive),
-        fetcher: Arc::new(fetcher),
-        begun: seed(server, admitted, key, job, false),
-        finished: seed(server, admitted, key, job, true),
+        fetcher: Arc::new(Fetcher::new(wire, manifest)),
+        mark: Mark::Seed(Box::new(seed(server, admitted, key, job, false))),
+        seed: Some(seed(server, admitted, key, job, true)),
         rotational: disk.rotational,
+        engine: Engine::Uring,
+        discard: true,
         has_begun,
-        lookout: &lookout,
-        reporter: &reporter,
-        screen: &server.screen,
+        patience: PATIENCE,
+        watcher: &Told { job: job.job, screen: &server.screen, reporter: &reporter, lookout: &lookout },
     };
-    let ended = delivery.run().await.map_err(|error| ImagingError::Delivery(error.to_string()))?;
-    match ended {
-        Ended::Done(progress) => {
+    match delivery.run().await? {
+        Ended::Done(progress, _root) => {
             delivery.drive.reread_partitions();
             Ok(Outcome::Verified(Box::new(receipt(job, &progress, begun.elapsed()))))
         }
