@@ -16,7 +16,7 @@ use crate::chain::Chain;
 use crate::deploy::imaging::fetch::{Fetcher, Origin};
 use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::pipeline::{Answer, Pipeline, Width};
-use crate::deploy::imaging::target::{DiskError, Drive, Mark};
+use crate::deploy::imaging::target::{Begun, DiskError, Drive};
 use crate::screen::Bar;
 
 /// A controller that is away can't be told of a failure either, and may come back: waiting costs nothing. One that is
@@ -43,7 +43,7 @@ pub(crate) struct Delivery<'a, O> {
     pub(crate) drive: Arc<Drive>,
     pub(crate) fetcher: Arc<Fetcher<O>>,
     /// Left on the disk while the job runs.
-    pub(crate) mark: Mark,
+    pub(crate) begun: Begun,
     /// Left on the disk when everything but the tables is there.
     pub(crate) seed: Option<Seed>,
     pub(crate) rotational: bool,
@@ -184,7 +184,7 @@ impl<O: Origin> Shell<'_, O> {
         while self.disk.try_join_next().is_some() || self.wire.try_join_next().is_some() {}
         match action {
             Action::Disarm => {
-                let mark = self.delivery.mark.clone();
+                let mark = self.delivery.begun.clone();
                 self.on_disk(ticket, move |drive| drive.disarm(&mark));
             }
             Action::Discard if self.delivery.discard => self.on_disk(ticket, |drive| {

@@ -76,14 +76,14 @@ pub enum DiskError {
 
 /// What is left on a disk that has been made unbootable: by this the next run knows its own work, and goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum Begun {
     /// The node's seed, at its place.
     Seed(Box<Seed>),
     /// The image's name in the first block, which is written last.
     Image(Digest),
 }
 
-impl Mark {
+impl Begun {
     /// The first block of a disk that was left with this image's mark.
     fn block(image: Digest) -> Vec<u8> {
         // Nothing that a firmware would take for a boot sector or a table.
@@ -183,10 +183,10 @@ impl Drive {
     ///
     /// # Errors
     /// [`DiskError`]. When the first seed can't be left, the ends have not been touched.
-    pub fn disarm(&self, mark: &Mark) -> Result<(), DiskError> {
+    pub fn disarm(&self, mark: &Begun) -> Result<(), DiskError> {
         let left = match mark {
-            Mark::Seed(seed) => self.write_seed(seed).and_then(|()| self.flush()),
-            Mark::Image(_) => Ok(()),
+            Begun::Seed(seed) => self.write_seed(seed).and_then(|()| self.flush()),
+            Begun::Image(_) => Ok(()),
         };
         // A disk that is undone because its tables failed must not boot, whether or not it takes another seed.
         if left.is_err() && !self.begun.load(Ordering::Acquire) {
@@ -197,8 +197,8 @@ impl Drive {
         // The end may be unaligned to a MiB, never to a sector.
         self.zero(bytes.saturating_sub(WINDOW), WINDOW.min(bytes))?;
         self.zero(0, WINDOW.min(bytes))?;
-        if let Mark::Image(image) = mark {
-            self.write(0, &Mark::block(*image))?;
+        if let Begun::Image(image) = mark {
+            self.write(0, &Begun::block(*image))?;
         }
         self.flush()?;
         left
@@ -211,7 +211,7 @@ impl Drive {
     pub fn has_begun(&self, image: Digest) -> Result<bool, DiskError> {
         let mut begins = vec![0; BLOCK as usize];
         self.read("reading", 0, &mut begins)?;
-        Ok(Mark::is_of(image, &begins))
+        Ok(Begun::is_of(image, &begins))
     }
 
     /// Tells the drive that nothing of what is on it is needed any more, but for the seed's place and both ends, which are

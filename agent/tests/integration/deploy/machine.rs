@@ -43,7 +43,7 @@ impl LoopDisk {
     }
 
     pub fn is_read_only(&self) -> bool {
-        pack::disk::is_read_only(&fs::File::open(&self.device).unwrap()).unwrap()
+        pack::disk::is_read_only(fs::File::open(&self.device).unwrap()).unwrap()
     }
 }
 
