@@ -21,9 +21,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cast::Left;
-use pack::Manifest;
 use pack::disk::Engine;
-use protocol::{Carried, Envelope, ImageJob, Phase, Progress, ProgressReply, Receipt, Seed, Task, routes};
+use pack::{Digest, Manifest};
+use protocol::{
+    Carried, Disk, Envelope, ImageJob, NodeId, Phase, Progress, ProgressReply, Proof, Receipt, Seed,
+    Signature, Task, routes,
+};
 
 use crate::chain::Chain;
 use crate::controller::{CallError, Line};
@@ -37,7 +40,7 @@ use crate::deploy::imaging::image::ImageError;
 use crate::deploy::imaging::lookout::Lookout;
 use crate::deploy::imaging::ready::{Here, Ready};
 use crate::deploy::imaging::report::{Reporter, Told};
-use crate::deploy::imaging::target::{DiskError, Mark};
+use crate::deploy::imaging::target::{Begun, DiskError};
 use crate::keys::KeyPair;
 
 /// Why an image job can't go on.
@@ -132,7 +135,7 @@ async fn work(
         manifest: Arc::clone(&manifest),
         drive: Arc::new(drive),
         fetcher: Arc::new(Fetcher::new(wire, manifest)),
-        mark: Mark::Seed(Box::new(seed(server, admitted, key, job, false))),
+        begun: Begun::Seed(Box::new(seed(server, admitted, key, job, false))),
         seed: Some(seed(server, admitted, key, job, true)),
         rotational: disk.rotational,
         engine: Engine::Uring,
@@ -142,9 +145,11 @@ async fn work(
         watcher: &Told { job: job.job, screen: &server.screen, reporter: &reporter, lookout: &lookout },
     };
     match delivery.run().await? {
-        Ended::Done(progress, _root) => {
+        Ended::Done(progress, root) => {
             delivery.drive.reread_partitions();
-            Ok(Outcome::Verified(Box::new(receipt(job, &progress, begun.elapsed()))))
+            let bare = receipt(job, &progress, begun.elapsed());
+            let durable = progress.bytes_durable;
+            Ok(Outcome::Verified(Box::new(signed(bare, admitted.node, key, (&disk, root, durable)))))
         }
         Ended::Failed(failure) => Err(ImagingError::Delivery(failure_words(&failure))),
         Ended::Stopped(why) => Ok(Outcome::Stopped(why)),
@@ -195,7 +200,27 @@ fn receipt(job: &ImageJob, progress: &cast::Progress, took: Duration) -> Receipt
         same_bytes: progress.receipt.bytes_skipped,
         fetched_bytes: progress.receipt.bytes_fetched,
         milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        proof: None,
     }
+}
+
+/// The receipt with what was read from which disk, and this node's word for it.
+fn signed(
+    receipt: Receipt,
+    node: NodeId,
+    key: &KeyPair,
+    (disk, root, durable_bytes): (&Disk, Digest, u64),
+) -> Receipt {
+    let (serial, wwn) = (disk.serial.clone(), disk.wwn.clone());
+    let unsigned = Signature([0; 64]);
+    let proof = Proof { root, serial, wwn, durable_bytes, key: key.public(), signature: unsigned };
+    let mut receipt = Receipt { proof: Some(Box::new(proof)), ..receipt };
+    // The signature is no part of what is signed.
+    let statement = receipt.statement(&node).unwrap_or_default();
+    if let Some(proof) = &mut receipt.proof {
+        proof.signature = key.sign(statement.as_bytes());
+    }
+    receipt
 }
 
 fn nothing_yet(job: &ImageJob, total_bytes: u64) -> Progress {
