@@ -175,8 +175,8 @@ fn proven(receipt: &ReceiptView, now: u64) -> Vec<(&'static str, String)> {
         return pairs;
     };
     pairs.extend([
-        ("serial", or_dash(&proof.serial)),
-        ("wwn", or_dash(&proof.wwn)),
+        ("serial", or_dash(&proof.serial).to_owned()),
+        ("wwn", or_dash(&proof.wwn).to_owned()),
         ("root", proof.root.clone()),
         ("signed by", proof.signed_by.clone()),
     ]);
