@@ -118,13 +118,9 @@ async fn work(
     };
     let (root, planned, carried) = (server.root.clone(), job.clone(), Carried::of(manifest.layout()));
     let (node, ca) = (admitted.node, server.told.ca);
-    let make_ready = move || {
-        let Ready { held, disk, open, has_begun } =
-            ready::ready(&Here { root: &root, node, ca }, &planned, &carried)?;
-        Ok::<_, ImagingError>((held, disk, open, has_begun))
-    };
+    let make_ready = move || ready::ready(&Here { root: &root, node, ca }, &planned, &carried);
     let ready = tokio::task::spawn_blocking(make_ready).await;
-    let (protected, disk, drive, has_begun) = ready.map_err(ImagingError::Thread)??;
+    let Ready { held: protected, disk, open: drive, has_begun } = ready.map_err(ImagingError::Thread)??;
     let reporter = {
         let first = nothing_yet(job, manifest.used_bytes());
         Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first)
