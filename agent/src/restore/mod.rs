@@ -37,6 +37,8 @@ use watch::Watch;
 
 /// A file that can't be read now can't be read in a minute either; a stick that was pulled may be put back.
 const PATIENCE: Millis = Millis(60_000);
+/// The file is not far: a few of its ranges are enough to keep the disk busy.
+const SPOOL_BYTES: u64 = 16 << 20;
 /// What this program says of a command line that it does not understand.
 const MISUSED: u8 = 2;
 /// What a shell says of a program that Ctrl-C ended.
@@ -110,6 +112,7 @@ async fn deliver(
         discard: options.discard,
         has_begun,
         patience: PATIENCE,
+        spool_bytes: SPOOL_BYTES,
         watcher: &watch,
     };
     let ended = delivery.run().await;

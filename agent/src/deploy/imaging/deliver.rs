@@ -53,6 +53,8 @@ pub(crate) struct Delivery<'a, O> {
     /// Whether the job has written to the disk before.
     pub(crate) has_begun: bool,
     pub(crate) patience: Millis,
+    /// Stored bytes that may wait for the disk.
+    pub(crate) spool_bytes: u64,
     pub(crate) watcher: &'a dyn Watcher,
 }
 
@@ -175,7 +177,8 @@ impl<O: Origin> Delivery<'_, O> {
 
     fn limits(&self, width: Width) -> Limits {
         let at_once = usize::from(width.orders);
-        Limits { compares: at_once, writes: at_once, patience: self.patience, ..Limits::default() }
+        let (patience, spool_bytes) = (self.patience, self.spool_bytes);
+        Limits { compares: at_once, writes: at_once, patience, spool_bytes, ..Limits::default() }
     }
 }
 

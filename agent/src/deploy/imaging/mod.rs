@@ -72,6 +72,9 @@ pub enum ImagingError {
     Thread(#[source] tokio::task::JoinError),
 }
 
+/// What a slow disk may hold up before the wire has to wait.
+const SPOOL_BYTES: u64 = 64 << 20;
+
 /// What the controller says after a job; `None`: ask it, after a new hello.
 pub(super) type Next = Option<Task>;
 
@@ -138,6 +141,7 @@ async fn work(
         discard: true,
         has_begun,
         patience: PATIENCE,
+        spool_bytes: SPOOL_BYTES,
         watcher: &Told { job: job.job, screen: &server.screen, reporter: &reporter, lookout: &lookout },
     };
     match delivery.run().await? {

@@ -53,7 +53,7 @@ impl Slices {
             hasher.finalize_xof().fill(&mut slice[..SLICE / 2]);
             slice[SLICE / 2..].fill(b'x');
             let offset = u64::from(window) * MIB;
-            let used = Extents::from_iter([offset + at as u64..offset + (at + SLICE) as u64]);
+            let used = std::iter::once(offset + at as u64..offset + (at + SLICE) as u64).collect::<Extents>();
             pack_window(window, &raw, BlockMap::scan(&raw, offset, &used), Compression::Zstd(1)).unwrap()
         });
         write(path, key, "slices", self.bytes(), Layout::default(), windows)
