@@ -1,4 +1,4 @@
-//! The node agent: `deploy` in the boot ramdisk, `serve` on the installed system.
+//! The node agent: `deploy` in the boot ramdisk, `serve` on the installed system; `restore` by hand.
 //!
 //! Knows how to look at a server, how to talk to its controller and how to carry out what it is told.
 //! Refuses to decide anything: which disk, which image and when are in the task; facts go up, intent comes down.
@@ -14,6 +14,7 @@ pub mod deploy;
 pub mod inventory;
 pub mod keys;
 mod leave;
+pub mod restore;
 pub mod screen;
 pub mod serve;
 pub mod sys;

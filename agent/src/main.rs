@@ -1,10 +1,10 @@
-//! `rackwright-agent`: one program, two lives.
+//! `rackwright-agent`: one program, two lives, and a hand tool.
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use agent::chain::Chain;
-use agent::{deploy, inventory, serve};
+use agent::{deploy, inventory, restore, serve};
 
 const HELP: &str = "\
 rackwright-agent: the part of Rackwright that runs on the servers
@@ -14,6 +14,8 @@ usage:
   rackwright-agent serve                on the installed node: enrol, make the state document true, report
                                         [--root DIR] [--seed PATH]
   rackwright-agent inventory [-o json]  print what this server is made of
+  rackwright-agent restore              write an image file onto a disk: --image FILE --disk DEVICE
+                                        [--help for all of it]
   rackwright-agent --help | --version
 ";
 
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["deploy"] => deploy::run().map_err(Box::from),
         ["serve", rest @ ..] => run_serve(rest),
+        ["restore", rest @ ..] => return restore::main(rest),
         ["inventory"] | ["inventory", "-o", "json"] => print_inventory(),
         ["--help" | "-h" | "help"] => {
             print!("{HELP}");

@@ -285,6 +285,7 @@ fn describe(digest: Digest, manifest: &Manifest, signer: PublicKey) -> Image {
         signer,
         imported: crate::writer::now(),
         layout: manifest.layout().clone(),
+        root: Some(manifest.root()),
     }
 }
 

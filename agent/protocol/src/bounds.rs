@@ -1,6 +1,6 @@
 //! How much a server may say of itself. Anybody on the wire can say hello: what is kept of it must be little.
 
-use crate::{Hello, Inventory};
+use crate::{Hello, Inventory, Receipt};
 
 /// NICs of one server; switches with a processor in them have some dozens of ports.
 pub const NICS_MAX: usize = 128;
@@ -80,6 +80,16 @@ impl Inventory {
             )?;
         }
         Ok(())
+    }
+}
+
+impl Receipt {
+    /// Whether every text in it stays within bounds.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn check(&self) -> Result<(), TooMuch> {
+        texts("a text of a disk", self.proof.iter().flat_map(|proof| [&proof.serial, &proof.wwn]))
     }
 }
 

@@ -3,7 +3,7 @@
 use pack::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{Disk, DiskId, Epoch, Inventory, JobId, Mark, NodeId};
+use crate::{Disk, DiskId, Epoch, Inventory, JobId, Key, Mark, NodeId, Signature};
 
 /// Every command to an agent. The agent refuses one for another node or with a lower epoch than it has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,4 +167,105 @@ pub struct Receipt {
     pub fetched_bytes: u64,
     /// Wall time of this boot's part of the job.
     pub milliseconds: u64,
+    /// What proves it; an agent that is older than proofs sends none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Box<Proof>>,
+}
+
+/// Who says that a disk holds an image, and what was read from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// The Merkle root over the windows as they were read from the disk; the manifest's, if all is right.
+    pub root: Digest,
+    /// The disk's serial number, as the node reads it; empty when it has none.
+    pub serial: String,
+    /// Its WWN; empty when it has none.
+    pub wwn: String,
+    /// Bytes of the image on that disk that no power cut takes.
+    pub durable_bytes: u64,
+    /// The node's key: that of the certificate that the receipt is handed in with.
+    pub key: Key,
+    /// [`Receipt::statement`], signed with that key (Ed25519, RFC 8032).
+    pub signature: Signature,
+}
+
+impl Receipt {
+    /// What the node signs: every number and name of the receipt and its proof, a line each, the same text on every machine.
+    /// Names are written as JSON strings, so that none can look like another line. `None` without a proof.
+    pub fn statement(&self, node: &NodeId) -> Option<String> {
+        let Receipt {
+            job,
+            image,
+            disk,
+            total_bytes,
+            written_bytes,
+            same_bytes,
+            fetched_bytes,
+            milliseconds,
+            proof,
+        } = self;
+        let Proof { root, serial, wwn, durable_bytes, key, signature: _ } = &**proof.as_ref()?;
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let (disk, serial, wwn) = (quoted(disk.as_str()), quoted(serial), quoted(wwn));
+        Some(format!(
+            "rackwright receipt 1\nnode {node}\nkey {key}\njob {job}\nimage {image}\nroot {root}\ndisk {disk}\n\
+             serial {serial}\nwwn {wwn}\ntotal {total_bytes}\nwritten {written_bytes}\nsame {same_bytes}\n\
+             fetched {fetched_bytes}\ndurable {durable_bytes}\nmilliseconds {milliseconds}\n"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Proof, Receipt};
+    use crate::{DiskId, JobId, Key, NodeId, Signature};
+    use pack::Digest;
+
+    fn receipt() -> Receipt {
+        let proof = Proof {
+            root: Digest([2; 32]),
+            serial: "QM\n\"1".to_owned(),
+            wwn: String::new(),
+            durable_bytes: 9,
+            key: Key([3; 32]),
+            signature: Signature([4; 64]),
+        };
+        Receipt {
+            job: JobId([5; 8]),
+            image: Digest([1; 32]),
+            disk: DiskId::of("", "QM1").unwrap(),
+            total_bytes: 9,
+            written_bytes: 8,
+            same_bytes: 1,
+            fetched_bytes: 7,
+            milliseconds: 6,
+            proof: Some(Box::new(proof)),
+        }
+    }
+
+    /// Signatures are kept for years: this text never changes.
+    #[test]
+    fn the_statement_has_one_spelling_and_everything_in_it() {
+        let hex = |digit: &str, bytes: usize| digit.repeat(bytes);
+        let want = format!(
+            "rackwright receipt 1\nnode {}\nkey {}\njob {}\nimage {}\nroot {}\ndisk \"serial:QM1\"\n\
+             serial \"QM\\n\\\"1\"\nwwn \"\"\ntotal 9\nwritten 8\nsame 1\nfetched 7\ndurable 9\nmilliseconds 6\n",
+            hex("06", 16),
+            hex("03", 32),
+            hex("05", 8),
+            hex("01", 32),
+            hex("02", 32)
+        );
+        let node = NodeId([6; 16]);
+        let said = receipt();
+        assert_eq!(said.statement(&node).unwrap(), want);
+        assert_ne!(said.statement(&NodeId([7; 16])).unwrap(), want);
+        let mut other = said.clone();
+        other.proof.as_mut().unwrap().signature = Signature([9; 64]);
+        assert_eq!(other.statement(&node).unwrap(), want, "the signature is no part of what it is over");
+        other.proof.as_mut().unwrap().root = Digest([9; 32]);
+        assert_ne!(other.statement(&node).unwrap(), want);
+        assert_eq!(Receipt { proof: None, ..said }.statement(&node), None);
+    }
 }

@@ -55,9 +55,21 @@ fn bytes(root: &Path, name: &str) -> Option<u64> {
     read::number::<u64>(root, &at("size"))?.checked_mul(SYS_SECTOR).filter(|&b| b > 0)
 }
 
+/// The disk of this name, looked at now, also when it is a loop over a file; `None` for what is no whole disk.
+pub fn one(root: &Path, name: &str) -> Option<Disk> {
+    let sectors = || read::number::<u64>(root, &format!("sys/block/{name}/size"));
+    if name.starts_with("loop") {
+        return Some(described(root, name, sectors()?.checked_mul(SYS_SECTOR).filter(|&b| b > 0)?));
+    }
+    disk(root, name)
+}
+
 fn disk(root: &Path, name: &str) -> Option<Disk> {
+    Some(described(root, name, bytes(root, name)?))
+}
+
+fn described(root: &Path, name: &str, bytes: u64) -> Disk {
     let at = |file: &str| format!("sys/block/{name}/{file}");
-    let bytes = bytes(root, name)?;
     let sector_bytes = read::number(root, &at("queue/logical_block_size")).unwrap_or(512);
     let mut disk = Disk {
         name: crate::text::name(name),
@@ -90,7 +102,7 @@ fn disk(root: &Path, name: &str) -> Option<Disk> {
             disk.holds.extend(is_unknown.then_some(unknown));
         }
     }
-    Some(disk)
+    disk
 }
 
 fn first(texts: &[String]) -> String {

@@ -3,4 +3,5 @@
 #![expect(unreachable_pub, reason = "one binary: its modules are public to each other")]
 
 mod deploy;
+mod restore;
 mod serve;

@@ -35,6 +35,10 @@ pub struct Image {
     /// What it makes of a disk; of an image that was imported before this was kept, nothing is known.
     #[serde(default)]
     pub layout: Layout,
+    /// The Merkle root of its content: what is read back from a disk adds up to it. `None` when it was imported before this was
+    /// kept.
+    #[serde(default)]
+    pub root: Option<Digest>,
 }
 
 impl Image {

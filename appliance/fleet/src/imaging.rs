@@ -321,6 +321,11 @@ fn whole(fleet: &Fleet, receipt: &Receipt) -> Result<(), String> {
     let Receipt { total_bytes, written_bytes, same_bytes, .. } = *receipt;
     let right = total_bytes == image.content_bytes
         && written_bytes.checked_add(same_bytes).is_some_and(|sum| sum == total_bytes);
+    if let (Some(proof), Some(root)) = (&receipt.proof, image.root)
+        && proof.root != root
+    {
+        return Err(format!("; what was read back adds up to {}, and the image to {root}", proof.root));
+    }
     let want = image.content_bytes;
     right.then_some(()).ok_or_else(|| {
         format!(

@@ -7,6 +7,7 @@ mod job;
 mod lease;
 mod network;
 mod plan;
+mod receipt;
 mod status;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub use job::{JobRow, job_row};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
+use receipt::receipt;
+pub use receipt::{ProofView, ReceiptView};
 pub use status::{ListenerRow, Status, StorageRow, next_step};
 
 /// The version word of every answer.
@@ -138,6 +141,9 @@ pub struct NodeView {
     pub image: Option<String>,
     /// The system disk.
     pub system_disk: Option<String>,
+    /// What proves that the image was on it.
+    #[serde(default)]
+    pub receipt: Option<ReceiptView>,
     /// Generation of the state document it should have.
     pub generation: u64,
     /// Generation it has applied.
@@ -332,6 +338,7 @@ pub fn node_view(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeView
         disks: inventory.disks.iter().map(disk_view).collect(),
         image,
         system_disk: node.installed.as_ref().map(|installed| installed.disk.to_string()),
+        receipt: receipt(fleet, node),
         generation: node.document.generation,
         applied: report.map(|report| report.generation),
         units: report.map(|report| report.units.clone()).unwrap_or_default(),

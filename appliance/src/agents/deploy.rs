@@ -4,7 +4,7 @@ use fleet::certificate::Authed;
 use fleet::{Event, Fleet, Reply};
 use protocol::{Envelope, NodeId, Progress, ProgressReply, Receipt, Task, TaskAsk};
 
-use super::{AgentRefusal, Agents};
+use super::{AgentRefusal, Agents, proves};
 
 impl Agents {
     pub(super) async fn task(&self, who: Authed, ask: TaskAsk) -> Result<Envelope<Task>, AgentRefusal> {
@@ -45,12 +45,23 @@ impl Agents {
         who: Authed,
         receipt: Receipt,
     ) -> Result<Envelope<Task>, AgentRefusal> {
+        receipt.check()?;
+        if !is_signed_by(&receipt, &who) {
+            return Err(AgentRefusal::Proof);
+        }
         let done = self.core.bring(Event::Verified { node: who.node, receipt }).await?;
         let Reply::Task(task) = done.reply else {
             return Err(AgentRefusal::Broken("a receipt was answered with something else".to_owned()));
         };
         Ok(self.envelope(&who, task))
     }
+}
+
+/// Whether a receipt's proof was made with the key of the certificate that it came with. One without a proof is of an older
+/// agent: it is taken, and shown as what it is.
+fn is_signed_by(receipt: &Receipt, who: &Authed) -> bool {
+    let (Some(proof), Some(statement)) = (&receipt.proof, receipt.statement(&who.node)) else { return true };
+    proof.key == who.certificate.key && proves(&proof.key, statement.as_bytes(), &proof.signature)
 }
 
 /// Changes exactly when the node's task may have changed.

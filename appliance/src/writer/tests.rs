@@ -150,6 +150,7 @@ impl State {
             signer: PublicKey([3; 32]),
             imported: now(),
             layout: pack::Layout::default(),
+            root: None,
         };
         let digest = image.digest;
         self.bring(Event::Imported(image)).await.unwrap();
@@ -184,6 +185,7 @@ impl State {
             same_bytes: 0,
             fetched_bytes: 1 << 28,
             milliseconds: 60_000,
+            proof: None,
         };
         self.bring(Event::Verified { node, receipt }).await.unwrap();
         self.bring(Event::Enrolled {

@@ -71,7 +71,24 @@ async fn a_job_is_taken_followed_verified_and_becomes_an_active_node() {
 
     assert!(progress(&agent, &job, 1 << 20).await);
     assert_eq!(only(&at, "job")["progress"]["done_bytes"], 1 << 20);
+    // One number changed on the way, or signed by somebody else.
+    let mut bent = journey::receipt(&agent, &job).await;
+    (bent.written_bytes, bent.same_bytes) = (bent.written_bytes - 1, 1);
+    let mut foreign = journey::receipt(&agent, &job).await;
+    let (stranger, node) =
+        (crate::agent::Keys::new(), only(&at, "node")["id"].as_str().unwrap().parse().unwrap());
+    foreign.proof.as_mut().unwrap().key = stranger.public();
+    let statement = foreign.statement(&node).unwrap();
+    foreign.proof.as_mut().unwrap().signature = stranger.sign(statement.as_bytes());
+    for forged in [bent, foreign] {
+        let refused = agent.ask::<_, protocol::Envelope<Task>>(routes::VERIFIED, &forged).await.unwrap_err();
+        assert_eq!((refused.0, refused.1.error.as_str()), (403, "the proof does not fit the key"));
+        assert_eq!(only(&at, "job")["state"]["state"], "running");
+    }
     assert_eq!(verified(&agent, &job).await, Task::Reboot);
+    let shown = operator::get(&controller, "/v1/nodes/n1").await.unwrap();
+    assert_eq!(shown["receipt"]["proof"]["signedBy"], json!(agent.keys.public()));
+    assert_eq!(shown["receipt"]["proof"]["root"], json!(image.root()));
     assert_eq!(only(&at, "node")["installed"]["image"], json!(image.digest()));
     assert_eq!(only(&at, "job")["state"]["state"], "verified");
 

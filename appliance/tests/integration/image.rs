@@ -52,6 +52,11 @@ pub(crate) fn small(name: &str, roles: &[&str]) -> (Manifest, Vec<u8>) {
     with(about(name, roles, 3 << 20), &[0, 1, 2], &key())
 }
 
+/// What every image of [`small`] adds up to.
+pub(crate) fn root() -> pack::Digest {
+    small("any", &[]).0.root()
+}
+
 /// A signed and valid manifest whose file would have so many windows, each stored as it is.
 pub(crate) fn claiming(windows: u32) -> Manifest {
     let mut builder = Builder::new(about("vast", &["control"], u64::from(windows) << 20));

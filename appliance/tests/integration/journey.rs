@@ -2,8 +2,8 @@
 
 use pack::Manifest;
 use protocol::{
-    Enrol, Enrolled, Envelope, HelloReply, ImageJob, Phase, Progress, ProgressReply, Receipt, Report,
-    StateAsk, StateReply, Task, UnitReport, Verdict, enrol_proof, routes,
+    Enrol, Enrolled, Envelope, HelloReply, ImageJob, Phase, Progress, ProgressReply, Proof, Receipt, Report,
+    Signature, StateAsk, StateReply, Task, UnitReport, Verdict, enrol_proof, routes,
 };
 use serde_json::json;
 
@@ -67,7 +67,22 @@ pub(crate) async fn progress(agent: &Agent, job: &ImageJob, done_bytes: u64) -> 
 
 /// Hands the receipt in.
 pub(crate) async fn verified(agent: &Agent, job: &ImageJob) -> Task {
-    let receipt = Receipt {
+    let receipt = receipt(agent, job).await;
+    let reply: Envelope<Task> = agent.ask(routes::VERIFIED, &receipt).await.unwrap();
+    reply.body
+}
+
+/// What the agent hands in, signed with the key that it holds.
+pub(crate) async fn receipt(agent: &Agent, job: &ImageJob) -> Receipt {
+    let proof = Proof {
+        root: crate::image::root(),
+        serial: "QM0001".to_owned(),
+        wwn: String::new(),
+        durable_bytes: 3 << 20,
+        key: agent.keys.public(),
+        signature: Signature([0; 64]),
+    };
+    let mut receipt = Receipt {
         job: job.job,
         image: job.image,
         disk: job.target.disk.clone(),
@@ -76,9 +91,13 @@ pub(crate) async fn verified(agent: &Agent, job: &ImageJob) -> Task {
         same_bytes: 0,
         fetched_bytes: 3 << 20,
         milliseconds: 1000,
+        proof: Some(Box::new(proof)),
     };
-    let reply: Envelope<Task> = agent.ask(routes::VERIFIED, &receipt).await.unwrap();
-    reply.body
+    let statement = receipt.statement(&asked(agent).await).unwrap();
+    if let Some(proof) = &mut receipt.proof {
+        proof.signature = agent.keys.sign(statement.as_bytes());
+    }
+    receipt
 }
 
 /// The first boot: a key of its own, enrolled with the deploy certificate; from then on it holds the other one.

@@ -161,21 +161,29 @@ impl Chunk {
     /// Whether these bytes of a disk, the whole window, are what it should hold.
     #[must_use]
     pub fn matches(&self, raw: &[u8]) -> bool {
+        self.digest_of(raw) == Some(self.digest)
+    }
+
+    /// The digest of the data in these bytes of a disk, the whole window: what the disk really holds, to be compared with
+    /// [`Chunk::digest`]. `None` when they can't be the window whatever the digest: a block that must be zeros is not, or the
+    /// other way round. What lies in free blocks does not matter.
+    #[must_use]
+    pub fn digest_of(&self, raw: &[u8]) -> Option<Digest> {
         if u32::try_from(raw.len()) != Ok(self.bytes) {
-            return false;
+            return None;
         }
         let mut hasher = blake3::Hasher::new();
         for (kind, range) in self.map.runs(self.bytes) {
             let run = raw.get(range).unwrap_or_default();
             match kind {
                 // No data block is zeros: a new disk is seen to differ without hashing it.
-                Block::Data if run.chunks(BLOCK as usize).any(is_zero) => return false,
+                Block::Data if run.chunks(BLOCK as usize).any(is_zero) => return None,
                 Block::Data => drop(hasher.update(run)),
-                Block::Zero if !is_zero(run) => return false,
+                Block::Zero if !is_zero(run) => return None,
                 Block::Zero | Block::Free => {}
             }
         }
-        Digest(*hasher.finalize().as_bytes()) == self.digest
+        Some(Digest(*hasher.finalize().as_bytes()))
     }
 
     /// What must be written so that the disk holds the window: stretches of it, each from the unpacked bytes or as zeros.

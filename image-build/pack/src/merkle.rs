@@ -10,10 +10,16 @@ use crate::{Chunk, Digest, record};
 /// The root over these chunks; that of none is the digest of nothing.
 #[must_use]
 pub fn root(chunks: &[Chunk]) -> Digest {
+    root_over(chunks.iter().map(|chunk| (chunk, chunk.digest)))
+}
+
+/// The root over these windows, when these are the digests of their data: of what was read from a disk, say.
+#[must_use]
+pub fn root_over<'a>(windows: impl IntoIterator<Item = (&'a Chunk, Digest)>) -> Digest {
     // One subtree for each bit of the number of leaves so far, largest first.
     let mut open: Vec<(u32, Digest)> = Vec::new();
-    for chunk in chunks {
-        let (mut height, mut node) = (0, leaf(chunk));
+    for (chunk, digest) in windows {
+        let (mut height, mut node) = (0, leaf(chunk, digest));
         while let Some((_, left)) = open.pop_if(|(below, _)| *below == height) {
             node = parent(left, node);
             height += 1;
@@ -25,11 +31,11 @@ pub fn root(chunks: &[Chunk]) -> Digest {
     subtrees.fold(last, |right, left| parent(left, right))
 }
 
-fn leaf(chunk: &Chunk) -> Digest {
+fn leaf(chunk: &Chunk, digest: Digest) -> Digest {
     let mut bytes = vec![0];
     bytes.extend_from_slice(&chunk.window.to_le_bytes());
     record::write_map(&chunk.map, &mut bytes);
-    bytes.extend_from_slice(&chunk.digest.0);
+    bytes.extend_from_slice(&digest.0);
     Digest::of(&bytes)
 }
 
@@ -58,7 +64,7 @@ mod tests {
     fn defined(chunks: &[Chunk]) -> Digest {
         match chunks {
             [] => Digest::of(&[]),
-            [one] => leaf(one),
+            [one] => leaf(one, one.digest),
             more => {
                 let (left, right) = more.split_at((more.len()).next_power_of_two() / 2);
                 parent(defined(left), defined(right))

@@ -287,6 +287,7 @@ fn rack() -> &'static (Fleet, Catalog, Node) {
             signer: PublicKey([3; 32]),
             imported: Time(1),
             layout: pack::Layout::default(),
+            root: None,
         };
         bring(&mut fleet, &catalog, Event::Imported(image));
         bring(&mut fleet, &catalog, Event::Hello { hello: Box::new(hello()), proven: false });

@@ -235,6 +235,7 @@ impl Rack {
             same_bytes: input.u64(),
             fetched_bytes: input.u64(),
             milliseconds: input.u64(),
+            proof: None,
         })
     }
 
@@ -345,6 +346,7 @@ fn image(role: &str) -> Image {
         signer: PublicKey([3; 32]),
         imported: START,
         layout: pack::Layout::default(),
+        root: None,
     }
 }
 

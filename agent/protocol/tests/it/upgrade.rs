@@ -182,6 +182,7 @@ fn what_the_controller_reads_may_not() {
         same_bytes: 0,
         fetched_bytes: 1,
         milliseconds: 1,
+        proof: None,
     });
     refused(&Report::default());
     refused(&Facts::default());

@@ -1,206 +1,270 @@
 //! The receiver's shell: carries out its orders, disk work on threads of their own, and answers them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cast::{Action, Limits, Millis, Order, Outcome, Phase, Piece, Rate, Receiver, Start, Ticket, Verdict};
-use pack::{Chunk, Manifest};
-use protocol::{JobId, Seed};
+use pack::disk::Engine;
+use pack::{Chunk, Digest, Manifest, merkle};
+use protocol::Seed;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::chain::Chain;
-use crate::deploy::imaging::fetch::Fetcher;
+use crate::deploy::imaging::fetch::{Fetcher, Origin};
 use crate::deploy::imaging::hold::HoldError;
-use crate::deploy::imaging::lookout::Lookout;
-use crate::deploy::imaging::report::{self, Reporter};
-use crate::deploy::imaging::target::{DiskError, Drive};
-use crate::screen::{Bar, Screen};
+use crate::deploy::imaging::pipeline::{Answer, Pipeline, Width};
+use crate::deploy::imaging::target::{Begun, DiskError, Drive};
+use crate::screen::Bar;
 
 /// A controller that is away can't be told of a failure either, and may come back: waiting costs nothing. One that is
 /// there and can't deliver has deadlines of its own.
-const PATIENCE: Millis = Millis(12 * 60 * 60 * 1000);
+pub(crate) const PATIENCE: Millis = Millis(12 * 60 * 60 * 1000);
 const SHOW_EVERY: Duration = Duration::from_secs(1);
+
+/// Who watches a delivery, and may end it.
+pub(crate) trait Watcher: std::fmt::Debug {
+    /// What does the I/O; said once.
+    fn engine(&self, words: &str);
+    /// How far it is: at most once a second, and whenever the phase changes.
+    fn show(&self, bar: Bar, progress: &cast::Progress);
+    /// Why it is to stop, if it is.
+    fn stop(&self) -> Option<String>;
+    /// Why another disk is not safe from us, if one is not.
+    fn alarm(&self) -> Option<Arc<HoldError>>;
+}
 
 /// All that a delivery needs; nothing is left to choose.
 #[derive(Debug)]
-pub(super) struct Delivery<'a> {
-    pub(super) job: JobId,
-    pub(super) manifest: Arc<Manifest>,
-    pub(super) drive: Arc<Drive>,
-    pub(super) fetcher: Arc<Fetcher>,
+pub(crate) struct Delivery<'a, O> {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) drive: Arc<Drive>,
+    pub(crate) fetcher: Arc<Fetcher<O>>,
     /// Left on the disk while the job runs.
-    pub(super) begun: Seed,
+    pub(crate) begun: Begun,
     /// Left on the disk when everything but the tables is there.
-    pub(super) finished: Seed,
-    pub(super) rotational: bool,
+    pub(crate) seed: Option<Seed>,
+    pub(crate) rotational: bool,
+    pub(crate) engine: Engine,
+    /// Whether a disk that is another's may be discarded before it is written.
+    pub(crate) discard: bool,
     /// Whether the job has written to the disk before.
-    pub(super) has_begun: bool,
-    pub(super) lookout: &'a Lookout,
-    pub(super) reporter: &'a Reporter,
-    pub(super) screen: &'a Screen,
+    pub(crate) has_begun: bool,
+    pub(crate) patience: Millis,
+    /// Stored bytes that may wait for the disk.
+    pub(crate) spool_bytes: u64,
+    pub(crate) watcher: &'a dyn Watcher,
 }
 
 /// How a delivery ended.
 #[derive(Debug)]
-pub(super) enum Ended {
-    /// The disk is the image.
-    Done(cast::Progress),
+pub(crate) enum Ended {
+    /// The disk is the image; the root is over what was read from it.
+    Done(cast::Progress, Digest),
     /// It can't become the image.
     Failed(cast::Failure),
-    /// The controller wants no more of it; the disk does not boot.
+    /// It shall not go on; the disk does not boot.
     Stopped(String),
     /// Another disk is not safe from us; the disk does not boot.
     Exposed(Arc<HoldError>),
 }
 
+/// Why a delivery did not begin, or ended as none can.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The manifest makes no job; a valid one always does.
+    #[error(transparent)]
+    Job(#[from] cast::JobError),
+    /// The disk's queue.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The content that was read is not the image's, or was not all read.
+    #[error("what was read back from the disk does not add up to the image")]
+    Root,
+}
+
 /// The orders under way.
-struct Shell<'a> {
-    delivery: &'a Delivery<'a>,
+struct Shell<'a, O> {
+    delivery: &'a Delivery<'a, O>,
+    pipeline: Pipeline,
     tell: UnboundedSender<Answer>,
+    /// The origin's final no.
+    refused: UnboundedSender<String>,
     disk: JoinSet<()>,
     wire: JoinSet<()>,
+    /// The digests of the windows that are on the disk, as they were read from it.
+    read: BTreeMap<u32, Digest>,
 }
 
-enum Answer {
-    To(Ticket, Outcome),
-    Refused(String),
+/// What comes back from the orders.
+struct Answers {
+    told: UnboundedReceiver<Answer>,
+    refused: UnboundedReceiver<String>,
 }
 
-impl Delivery<'_> {
+impl<O: Origin> Delivery<'_, O> {
     /// Runs to the end.
     ///
     /// # Errors
-    /// [`cast::JobError`] for a manifest that makes no job; a valid one always does.
-    pub(super) async fn run(&self) -> Result<Ended, cast::JobError> {
+    /// [`DeliveryError`].
+    pub(crate) async fn run(&self) -> Result<Ended, DeliveryError> {
+        let width = Width::of(self.rotational);
         let pieces = self.manifest.chunks().iter().map(piece).collect();
-        let start = Start { seed: true, begun: self.has_begun };
-        let mut receiver = Receiver::new(pieces, start, limits(self.rotational))?;
-        let (tell, mut told) = unbounded_channel();
-        let mut shell = Shell { delivery: self, tell, disk: JoinSet::new(), wire: JoinSet::new() };
-        let ended = self.work(&mut receiver, &mut shell, &mut told).await;
+        let start = Start { seed: self.seed.is_some(), begun: self.has_begun };
+        let mut receiver = Receiver::new(pieces, start, self.limits(width))?;
+        let (tell, told) = unbounded_channel();
+        let (refused, noes) = unbounded_channel();
+        let pipeline = Pipeline::begin(&self.drive, &self.manifest, (width, self.engine), &tell)?;
+        self.watcher.engine(pipeline.words());
+        let (disk, wire, read) = (JoinSet::new(), JoinSet::new(), BTreeMap::new());
+        let mut shell = Shell { delivery: self, pipeline, tell, refused, disk, wire, read };
+        let ended = self.work(&mut receiver, &mut shell, Answers { told, refused: noes }).await;
+        let Shell { pipeline, mut disk, mut wire, .. } = shell;
         // What is under way on the disk must be over before anybody else touches it.
-        shell.wire.abort_all();
-        while shell.disk.join_next().await.is_some() {}
-        Ok(ended)
+        wire.abort_all();
+        while disk.join_next().await.is_some() {}
+        let _ended = tokio::task::spawn_blocking(move || drop(pipeline)).await;
+        ended
     }
 
     async fn work(
         &self,
         receiver: &mut Receiver,
-        shell: &mut Shell<'_>,
-        told: &mut UnboundedReceiver<Answer>,
-    ) -> Ended {
+        shell: &mut Shell<'_, O>,
+        mut answers: Answers,
+    ) -> Result<Ended, DeliveryError> {
         let begun = Instant::now();
         let now = || Millis(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
         let mut shown = Shown::default();
         let mut stop = None;
         loop {
             receiver.poll(now()).into_iter().for_each(|order| shell.start(order));
-            shown.show(self, &receiver.progress(), now());
+            shown.show(self.watcher, &receiver.progress(), now());
             match receiver.verdict() {
                 Verdict::Working => {}
-                Verdict::Done(_) => return Ended::Done(receiver.progress()),
-                Verdict::Failed(failure) => return Ended::Failed(failure),
+                Verdict::Done(_) => return Ok(Ended::Done(receiver.progress(), self.root(&shell.read)?)),
+                Verdict::Failed(failure) => return Ok(Ended::Failed(failure)),
             }
+            stop = stop.or_else(|| answers.refused.try_recv().ok());
             // While the first window is written there is nothing safer than going on.
             let is_safe = receiver.may_stop();
-            if let Some(why) = stop.clone().or_else(|| self.reporter.stop()).filter(|_| is_safe) {
-                return Ended::Stopped(why);
+            if let Some(why) = stop.clone().or_else(|| self.watcher.stop()).filter(|_| is_safe) {
+                return Ok(Ended::Stopped(why));
             }
-            if let Some(error) = self.lookout.alarm().filter(|_| is_safe) {
-                return Ended::Exposed(error);
+            if let Some(error) = self.watcher.alarm().filter(|_| is_safe) {
+                return Ok(Ended::Exposed(error));
             }
             let wake = receiver.wake().map_or(SHOW_EVERY, |then| Duration::from_millis(then.since(now()).0));
-            match timeout(wake.min(SHOW_EVERY), told.recv()).await {
-                Ok(Some(Answer::To(ticket, outcome))) => {
-                    receiver.on(ticket, outcome, now());
+            if let Ok(Some(answer)) = timeout(wake.min(SHOW_EVERY), answers.told.recv()).await {
+                shell.hear(answer, receiver, now());
+                // What has come meanwhile is heard at once: one poll is enough for all of it.
+                while let Ok(answer) = answers.told.try_recv() {
+                    shell.hear(answer, receiver, now());
                 }
-                Ok(Some(Answer::Refused(why))) => stop = Some(why),
-                Ok(None) | Err(_) => {}
             }
         }
     }
+
+    /// The root over what was read from the disk, when that is all of the image.
+    fn root(&self, read: &BTreeMap<u32, Digest>) -> Result<Digest, DeliveryError> {
+        let chunks = self.manifest.chunks();
+        let windows = chunks.iter().filter_map(|chunk| Some((chunk, *read.get(&chunk.window)?)));
+        let root = merkle::root_over(windows);
+        if root == self.manifest.root() { Ok(root) } else { Err(DeliveryError::Root) }
+    }
+
+    fn limits(&self, width: Width) -> Limits {
+        let at_once = usize::from(width.orders);
+        let (patience, spool_bytes) = (self.patience, self.spool_bytes);
+        Limits { compares: at_once, writes: at_once, patience, spool_bytes, ..Limits::default() }
+    }
 }
 
-impl Shell<'_> {
+impl<O: Origin> Shell<'_, O> {
     fn start(&mut self, Order { ticket, action }: Order) {
         while self.disk.try_join_next().is_some() || self.wire.try_join_next().is_some() {}
         match action {
             Action::Disarm => {
-                let seed = self.delivery.begun.clone();
-                self.on_disk(ticket, move |drive| drive.disarm(&seed).map(|()| Outcome::Done));
+                let mark = self.delivery.begun.clone();
+                self.on_disk(ticket, move |drive| drive.disarm(&mark));
             }
-            Action::Discard => self.on_disk(ticket, |drive| {
+            Action::Discard if self.delivery.discard => self.on_disk(ticket, |drive| {
                 drive.discard();
-                Ok(Outcome::Done)
+                Ok(())
             }),
-            Action::Compare(id) | Action::ReadBack(id) => self.on_window(ticket, id, |drive, chunk| {
-                Ok(if drive.holds(chunk)? { Outcome::Same } else { Outcome::Differs })
-            }),
-            Action::Write(id) => {
-                let stored = self.delivery.fetcher.take(id);
-                self.on_window(ticket, id, move |drive, chunk| {
-                    drive.write(chunk, &stored).map(|()| Outcome::Done)
-                });
-            }
-            Action::Flush => self.on_disk(ticket, |drive| drive.flush().map(|()| Outcome::Done)),
+            Action::Discard => self.on_disk(ticket, |_| Ok(())),
+            Action::Compare(id) | Action::ReadBack(id) => self.pipeline.check(ticket, id),
+            Action::Write(id) => self.write(ticket, id),
+            Action::Flush => self.on_disk(ticket, Drive::flush),
             Action::WriteSeed => {
-                let seed = self.delivery.finished.clone();
-                self.on_disk(ticket, move |drive| drive.write_seed(&seed).map(|()| Outcome::Done));
+                let seed = self.delivery.seed.clone();
+                self.on_disk(ticket, move |drive| seed.map_or(Ok(()), |seed| drive.write_seed(&seed)));
             }
             Action::Fetch { ids, offset, len } => self.on_wire(ticket, ids, offset, len),
         }
     }
 
-    fn on_window(
-        &mut self,
-        ticket: Ticket,
-        id: u32,
-        work: impl FnOnce(&Drive, &Chunk) -> Result<Outcome, DiskError> + Send + 'static,
-    ) {
-        let manifest = Arc::clone(&self.delivery.manifest);
-        self.on_disk(ticket, move |drive| match manifest.chunk(id) {
-            Some(chunk) => work(drive, chunk),
-            None => Ok(Outcome::Failed("the image has no such window".to_owned())),
+    fn hear(&mut self, Answer { ticket, outcome, read }: Answer, receiver: &mut Receiver, now: Millis) {
+        if let Some((id, digest)) = read {
+            self.read.insert(id, digest);
+        }
+        receiver.on(ticket, outcome, now);
+    }
+
+    /// The drive writes long zeros itself. That is a call which waits, so it is no work for those who unpack.
+    fn write(&mut self, ticket: Ticket, id: u32) {
+        self.read.remove(&id);
+        let stored = self.delivery.fetcher.take(id);
+        let (hands, (zeros, has_more)) = (self.pipeline.hands(), self.pipeline.zeros(id));
+        if zeros.is_empty() {
+            return hands.write(ticket, id, stored);
+        }
+        let (drive, tell) = (Arc::clone(&self.delivery.drive), self.tell.clone());
+        self.disk.spawn_blocking(move || {
+            match zeros.into_iter().try_for_each(|(at, bytes)| drive.zero(at, bytes)) {
+                Ok(()) if has_more => hands.write(ticket, id, stored),
+                zeroed => answer(&tell, ticket, zeroed),
+            }
         });
     }
 
     fn on_disk(
         &mut self,
         ticket: Ticket,
-        work: impl FnOnce(&Drive) -> Result<Outcome, DiskError> + Send + 'static,
+        work: impl FnOnce(&Drive) -> Result<(), DiskError> + Send + 'static,
     ) {
         let (drive, tell) = (Arc::clone(&self.delivery.drive), self.tell.clone());
-        self.disk.spawn_blocking(move || {
-            let outcome = work(&drive).unwrap_or_else(|error| Outcome::Failed(Chain(&error).to_string()));
-            // Nobody listens any more: the job has ended.
-            let _ended = tell.send(Answer::To(ticket, outcome));
-        });
+        self.disk.spawn_blocking(move || answer(&tell, ticket, work(&drive)));
     }
 
     fn on_wire(&mut self, ticket: Ticket, ids: Vec<u32>, offset: u64, len: u64) {
         let (fetcher, tell) = (Arc::clone(&self.delivery.fetcher), self.tell.clone());
+        let say_no = self.refused.clone();
         self.wire.spawn(async move {
             let fetched = fetcher.fetch(ids, offset, len).await;
-            let refused = fetched.refused.into_iter().map(Answer::Refused);
-            let answers = fetched.outcomes.into_iter().map(|outcome| Answer::To(ticket, outcome));
-            for answer in refused.chain(answers) {
-                let _ended = tell.send(answer);
+            if let Some(why) = fetched.refused {
+                let _ended = say_no.send(why);
+            }
+            for outcome in fetched.outcomes {
+                let _ended = tell.send(Answer { ticket, outcome, read: None });
             }
         });
     }
 }
 
-fn piece(chunk: &Chunk) -> Piece {
-    Piece { id: chunk.window, offset: chunk.offset, stored: chunk.stored, bytes: chunk.used_bytes() }
+fn answer(tell: &UnboundedSender<Answer>, ticket: Ticket, done: Result<(), DiskError>) {
+    let outcome = match done {
+        Ok(()) => Outcome::Done,
+        Err(error) => Outcome::Failed(Chain(&error).to_string()),
+    };
+    // Nobody listens any more: the job has ended.
+    let _ended = tell.send(Answer { ticket, outcome, read: None });
 }
 
-/// A disk that spins loses more by seeking between orders than it wins by having several.
-fn limits(rotational: bool) -> Limits {
-    let at_once = if rotational { 2 } else { 4 };
-    Limits { compares: at_once, writes: at_once, patience: PATIENCE, ..Limits::default() }
+fn piece(chunk: &Chunk) -> Piece {
+    Piece { id: chunk.window, offset: chunk.offset, stored: chunk.stored, bytes: chunk.used_bytes() }
 }
 
 /// What was last shown, and how fast it goes.
@@ -211,8 +275,7 @@ struct Shown {
 }
 
 impl Shown {
-    /// Shows and reports, at most once a second and whenever the phase changes.
-    fn show(&mut self, delivery: &Delivery<'_>, progress: &cast::Progress, now: Millis) {
+    fn show(&mut self, watcher: &dyn Watcher, progress: &cast::Progress, now: Millis) {
         let (what, done) = match progress.phase {
             Phase::Scan => ("comparing", progress.bytes_verified),
             Phase::ReadBack => ("reading back", progress.bytes_verified),
@@ -232,7 +295,6 @@ impl Shown {
         }
         self.last = Some((Instant::now(), progress.phase));
         let rate = self.rate.bytes_per_second().unwrap_or(0);
-        delivery.screen.progress(Some(Bar { what, done, total: progress.bytes_total, rate }));
-        delivery.reporter.tell(report::words(delivery.job, progress));
+        watcher.show(Bar { what, done, total: progress.bytes_total, rate }, progress);
     }
 }

@@ -1,6 +1,9 @@
-//! Stored bytes over the wire: ranges of the image's data area, several at once, each checked before it is kept.
+//! Stored bytes from where they lie: ranges of the image's data area, several at once, each checked before it is kept.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,38 +13,102 @@ use pack::{Digest, Manifest};
 use protocol::routes;
 
 use crate::chain::Chain;
-use crate::controller::{CallError, Controller, Line};
+use crate::controller::{Controller, Line};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What has arrived and is not written yet, and the lines it comes over.
+/// Where an image's stored bytes come from.
+pub(crate) trait Origin: Debug + Send + Sync + 'static {
+    /// A range of the data area: exactly so many bytes, or why not.
+    fn range(&self, offset: u64, bytes: usize) -> impl Future<Output = Result<Bytes, NoRange>> + Send;
+}
+
+/// Why a range did not come.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub(crate) struct NoRange {
+    /// For people.
+    pub(crate) why: String,
+    /// Whether asking again is of no use.
+    pub(crate) is_final: bool,
+}
+
+/// The controller, over as many lines as are asked for at once.
 #[derive(Debug)]
-pub(super) struct Fetcher {
+pub(crate) struct Wire {
     controller: Controller,
     route: String,
-    manifest: Arc<Manifest>,
     idle: Mutex<Vec<Line>>,
+}
+
+impl Wire {
+    pub(crate) fn new(controller: Controller, image: Digest) -> Self {
+        Self { controller, route: routes::data(&image), idle: Mutex::default() }
+    }
+}
+
+impl Origin for Wire {
+    async fn range(&self, offset: u64, bytes: usize) -> Result<Bytes, NoRange> {
+        let kept = lock(&self.idle).pop();
+        let mut line = kept.unwrap_or_else(|| Line::new(self.controller.clone()));
+        let body = line.get(&self.route, Some((offset, bytes)), DEADLINE).await;
+        lock(&self.idle).push(line);
+        body.map_err(|error| NoRange { why: Chain(&error).to_string(), is_final: error.is_refusal() })
+    }
+}
+
+/// An image file on a medium of this machine.
+#[derive(Debug)]
+pub(crate) struct ImageFile {
+    file: Arc<File>,
+    /// Where its data area begins.
+    begin: u64,
+}
+
+impl ImageFile {
+    pub(crate) fn new(file: File, begin: u64) -> Self {
+        Self { file: Arc::new(file), begin }
+    }
+}
+
+impl Origin for ImageFile {
+    async fn range(&self, offset: u64, bytes: usize) -> Result<Bytes, NoRange> {
+        let (file, at) = (Arc::clone(&self.file), self.begin.saturating_add(offset));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut body = vec![0; bytes];
+            file.read_exact_at(&mut body, at).map(|()| Bytes::from(body))
+        });
+        let told =
+            |why: String| NoRange { why: format!("reading the image at byte {at}: {why}"), is_final: false };
+        read.await.map_err(|error| told(error.to_string()))?.map_err(|error| told(error.to_string()))
+    }
+}
+
+/// What has arrived and is not written yet, and where more of it is.
+#[derive(Debug)]
+pub(crate) struct Fetcher<O> {
+    origin: O,
+    manifest: Arc<Manifest>,
     spool: Mutex<BTreeMap<u32, Bytes>>,
 }
 
 /// How a range went.
 #[derive(Debug)]
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     /// The answers to the order.
-    pub(super) outcomes: Vec<Outcome>,
-    /// The controller's final no, when that is what came.
-    pub(super) refused: Option<String>,
+    pub(crate) outcomes: Vec<Outcome>,
+    /// The origin's final no, when that is what came.
+    pub(crate) refused: Option<String>,
 }
 
-impl Fetcher {
-    pub(super) fn new(controller: Controller, image: Digest, manifest: Arc<Manifest>) -> Self {
-        let route = routes::data(&image);
-        Self { controller, route, manifest, idle: Mutex::default(), spool: Mutex::default() }
+impl<O: Origin> Fetcher<O> {
+    pub(crate) fn new(origin: O, manifest: Arc<Manifest>) -> Self {
+        Self { origin, manifest, spool: Mutex::default() }
     }
 
     /// Fetches one range and checks every piece in it.
-    pub(super) async fn fetch(self: Arc<Self>, ids: Vec<u32>, offset: u64, len: u64) -> Fetched {
-        let body = self.get(offset, len).await;
+    pub(crate) async fn fetch(self: Arc<Self>, ids: Vec<u32>, offset: u64, len: u64) -> Fetched {
+        let body = self.origin.range(offset, usize::try_from(len).unwrap_or(usize::MAX)).await;
         match body {
             Ok(body) => {
                 let here = Arc::clone(&self);
@@ -49,26 +116,16 @@ impl Fetcher {
                 let outcomes = sorted.unwrap_or_else(|error| vec![Outcome::Failed(error.to_string())]);
                 Fetched { outcomes, refused: None }
             }
-            Err(error) => {
-                let why = Chain(&error).to_string();
-                let refused = error.is_refusal().then(|| why.clone());
+            Err(NoRange { why, is_final }) => {
+                let refused = is_final.then(|| why.clone());
                 Fetched { outcomes: vec![Outcome::Failed(why)], refused }
             }
         }
     }
 
     /// Takes a piece out of the spool; empty when it is not there, as it is for a window of zeros.
-    pub(super) fn take(&self, id: u32) -> Bytes {
+    pub(crate) fn take(&self, id: u32) -> Bytes {
         lock(&self.spool).remove(&id).unwrap_or_default()
-    }
-
-    async fn get(&self, offset: u64, len: u64) -> Result<Bytes, CallError> {
-        let most = usize::try_from(len).unwrap_or(usize::MAX);
-        let kept = lock(&self.idle).pop();
-        let mut line = kept.unwrap_or_else(|| Line::new(self.controller.clone()));
-        let body = line.get(&self.route, Some((offset, most)), DEADLINE).await;
-        lock(&self.idle).push(line);
-        body
     }
 
     /// Cuts a range into its pieces and keeps those that are right.

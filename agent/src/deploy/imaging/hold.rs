@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use pack::disk::{Access, Disk, DiskError, is_read_only, set_read_only};
 use rustix::io::Errno;
 
+use crate::deploy::imaging::user;
 use crate::inventory;
-use crate::sys;
 
 /// Why the disks can't be made safe.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,25 @@ impl Protected {
         Ok(protected)
     }
 
+    /// Everything but `target` that nobody uses refuses writes from here on; the second are the names of the others. For a
+    /// system that runs from one of its disks: that one can't be written past its file system by accident, and would
+    /// not live without being written.
+    ///
+    /// # Errors
+    /// As [`Protected::all_but`].
+    pub fn all_unused_but(root: &Path, target: &str) -> Result<(Self, Vec<String>), HoldError> {
+        let mut protected = Self::default();
+        let others = inventory::writable_names(root).into_iter().filter(|disk| disk != target);
+        let (free, in_use): (Vec<_>, Vec<_>) = others.partition(|disk| is_unused(root, disk));
+        for disk in free {
+            match protected.add(root, &disk) {
+                Err(source) if !is_gone(&source) => return Err(HoldError::Protect { disk, source }),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok((protected, in_use))
+    }
+
     /// So do the disks that have appeared since, and those whose protection somebody took off. One that is on its way
     /// in or out has no device to write to, and is looked at again the next time.
     ///
@@ -73,12 +93,22 @@ impl Protected {
 
     fn add(&mut self, root: &Path, disk: &str) -> io::Result<()> {
         let file = File::open(inventory::device(root, disk))?;
-        if !sys::is_read_only(&file)? {
-            sys::set_read_only(&file, true)?;
+        if !is_read_only(&file)? {
+            set_read_only(&file, true)?;
             self.disks.push(file);
         }
         Ok(())
     }
+}
+
+/// Neither by what `/sys` and `/proc` tell, nor by what the kernel says to somebody who wants it for himself: in a container
+/// the mounts are others.
+fn is_unused(root: &Path, disk: &str) -> bool {
+    let claimed = || match Disk::open(&inventory::device(root, disk), Access::ReadExclusive) {
+        Err(DiskError::Open { source, .. }) => source.kind() == io::ErrorKind::ResourceBusy,
+        Ok(_) | Err(_) => false,
+    };
+    user::unused(root, disk).is_ok() && !claimed()
 }
 
 /// There is no such device, or none any more, or no medium in it: nothing that could be written to.
@@ -91,7 +121,7 @@ impl Drop for Protected {
     fn drop(&mut self) {
         for disk in &self.disks {
             // A disk that was pulled out meanwhile needs no protection any more.
-            let _gone = sys::set_read_only(disk, false);
+            let _gone = set_read_only(disk, false);
         }
     }
 }

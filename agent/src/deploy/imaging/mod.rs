@@ -5,13 +5,13 @@
 //!   also those to come -> opened, alone -> looked at again -> delivered (cast decides, deliver carries out) -> receipt -> what the controller says next
 //! ```
 
-mod buffer;
-mod deliver;
-mod fetch;
+pub mod deliver;
+pub(crate) mod fetch;
 pub mod guard;
 pub mod hold;
 pub mod image;
 mod lookout;
+mod pipeline;
 pub mod ready;
 mod report;
 pub mod target;
@@ -21,22 +21,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cast::Left;
-use pack::Manifest;
-use protocol::{Carried, Envelope, ImageJob, Phase, Progress, ProgressReply, Receipt, Seed, Task, routes};
+use pack::disk::Engine;
+use pack::{Digest, Manifest};
+use protocol::{
+    Carried, Disk, Envelope, ImageJob, NodeId, Phase, Progress, ProgressReply, Proof, Receipt, Seed,
+    Signature, Task, routes,
+};
 
 use crate::chain::Chain;
 use crate::controller::{CallError, Line};
 use crate::deploy::Server;
 use crate::deploy::hello::{Admitted, GRACE};
-use crate::deploy::imaging::deliver::{Delivery, Ended};
-use crate::deploy::imaging::fetch::Fetcher;
+use crate::deploy::imaging::deliver::{Delivery, DeliveryError, Ended, PATIENCE};
+use crate::deploy::imaging::fetch::{Fetcher, Wire};
 use crate::deploy::imaging::guard::Unsafe;
 use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::image::ImageError;
 use crate::deploy::imaging::lookout::Lookout;
 use crate::deploy::imaging::ready::{Here, Ready};
-use crate::deploy::imaging::report::Reporter;
-use crate::deploy::imaging::target::DiskError;
+use crate::deploy::imaging::report::{Reporter, Told};
+use crate::deploy::imaging::target::{Begun, DiskError};
 use crate::keys::KeyPair;
 
 /// Why an image job can't go on.
@@ -60,10 +64,16 @@ pub enum ImagingError {
     /// The delivery; the receiver's own words.
     #[error("{0}")]
     Delivery(String),
+    /// The threads that carry it out.
+    #[error(transparent)]
+    Begin(#[from] DeliveryError),
     /// This machine gave up on its own work.
     #[error("looking at the disks")]
     Thread(#[source] tokio::task::JoinError),
 }
+
+/// What a slow disk may hold up before the wire has to wait.
+const SPOOL_BYTES: u64 = 64 << 20;
 
 /// What the controller says after a job; `None`: ask it, after a new hello.
 pub(super) type Next = Option<Task>;
@@ -119,25 +129,27 @@ async fn work(
         Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first)
     };
     let lookout = Lookout::begin(&server.root, &disk.name, protected);
-    let fetcher = Fetcher::new(admitted.controller.clone(), job.image, Arc::clone(&manifest));
+    let wire = Wire::new(admitted.controller.clone(), job.image);
     let delivery = Delivery {
-        job: job.job,
-        manifest,
+        manifest: Arc::clone(&manifest),
         drive: Arc::new(drive),
-        fetcher: Arc::new(fetcher),
-        begun: seed(server, admitted, key, job, false),
-        finished: seed(server, admitted, key, job, true),
+        fetcher: Arc::new(Fetcher::new(wire, manifest)),
+        begun: Begun::Seed(Box::new(seed(server, admitted, key, job, false))),
+        seed: Some(seed(server, admitted, key, job, true)),
         rotational: disk.rotational,
+        engine: Engine::Uring,
+        discard: true,
         has_begun,
-        lookout: &lookout,
-        reporter: &reporter,
-        screen: &server.screen,
+        patience: PATIENCE,
+        spool_bytes: SPOOL_BYTES,
+        watcher: &Told { job: job.job, screen: &server.screen, reporter: &reporter, lookout: &lookout },
     };
-    let ended = delivery.run().await.map_err(|error| ImagingError::Delivery(error.to_string()))?;
-    match ended {
-        Ended::Done(progress) => {
+    match delivery.run().await? {
+        Ended::Done(progress, root) => {
             delivery.drive.reread_partitions();
-            Ok(Outcome::Verified(Box::new(receipt(job, &progress, begun.elapsed()))))
+            let bare = receipt(job, &progress, begun.elapsed());
+            let durable = progress.bytes_durable;
+            Ok(Outcome::Verified(Box::new(signed(bare, admitted.node, key, (&disk, root, durable)))))
         }
         Ended::Failed(failure) => Err(ImagingError::Delivery(failure_words(&failure))),
         Ended::Stopped(why) => Ok(Outcome::Stopped(why)),
@@ -188,7 +200,27 @@ fn receipt(job: &ImageJob, progress: &cast::Progress, took: Duration) -> Receipt
         same_bytes: progress.receipt.bytes_skipped,
         fetched_bytes: progress.receipt.bytes_fetched,
         milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        proof: None,
     }
+}
+
+/// The receipt with what was read from which disk, and this node's word for it.
+fn signed(
+    receipt: Receipt,
+    node: NodeId,
+    key: &KeyPair,
+    (disk, root, durable_bytes): (&Disk, Digest, u64),
+) -> Receipt {
+    let (serial, wwn) = (disk.serial.clone(), disk.wwn.clone());
+    let unsigned = Signature([0; 64]);
+    let proof = Proof { root, serial, wwn, durable_bytes, key: key.public(), signature: unsigned };
+    let mut receipt = Receipt { proof: Some(Box::new(proof)), ..receipt };
+    // The signature is no part of what is signed.
+    let statement = receipt.statement(&node).unwrap_or_default();
+    if let Some(proof) = &mut receipt.proof {
+        proof.signature = key.sign(statement.as_bytes());
+    }
+    receipt
 }
 
 fn nothing_yet(job: &ImageJob, total_bytes: u64) -> Progress {

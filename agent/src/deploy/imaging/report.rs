@@ -1,13 +1,18 @@
 //! Telling how far it is: once a second, as well as it goes. Imaging never waits for this.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Envelope, NodeId, Phase, Progress, ProgressReply, routes};
+use protocol::{Envelope, JobId, NodeId, Phase, Progress, ProgressReply, routes};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::command::Reign;
 use crate::controller::{Controller, Line};
+use crate::deploy::imaging::deliver::Watcher;
+use crate::deploy::imaging::hold::HoldError;
+use crate::deploy::imaging::lookout::Lookout;
+use crate::screen::{Bar, Screen};
 
 const EVERY: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -46,6 +51,34 @@ impl Drop for Reporter {
     }
 }
 
+/// The controller and the server's own screen.
+#[derive(Debug)]
+pub(super) struct Told<'a> {
+    pub(super) job: JobId,
+    pub(super) screen: &'a Screen,
+    pub(super) reporter: &'a Reporter,
+    pub(super) lookout: &'a Lookout,
+}
+
+impl Watcher for Told<'_> {
+    fn engine(&self, words: &str) {
+        self.screen.milestone(words);
+    }
+
+    fn show(&self, bar: Bar, progress: &cast::Progress) {
+        self.screen.progress(Some(bar));
+        self.reporter.tell(words(self.job, progress));
+    }
+
+    fn stop(&self) -> Option<String> {
+        self.reporter.stop()
+    }
+
+    fn alarm(&self) -> Option<Arc<HoldError>> {
+        self.lookout.alarm()
+    }
+}
+
 async fn send(
     mut line: Line,
     node: NodeId,
@@ -78,7 +111,7 @@ async fn send(
 }
 
 /// A receiver's progress, in the protocol's words.
-pub(super) fn words(job: protocol::JobId, progress: &cast::Progress) -> Progress {
+fn words(job: JobId, progress: &cast::Progress) -> Progress {
     Progress {
         job,
         phase: match progress.phase {

@@ -32,7 +32,7 @@ fn the_disk_becomes_the_image_and_nothing_else_is_touched() {
         rack.controller.with(|s| {
             s.witness = Some(Box::new(move |_| {
                 let file = fs::File::open(&data).unwrap();
-                protected.fetch_and(agent::sys::is_read_only(&file).unwrap(), Ordering::Relaxed);
+                protected.fetch_and(pack::disk::is_read_only(&file).unwrap(), Ordering::Relaxed);
                 open.store(true, Ordering::Relaxed);
             }));
         });

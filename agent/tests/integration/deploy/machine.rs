@@ -33,7 +33,7 @@ impl LoopDisk {
         let status = Command::new("losetup").arg("--detach").arg(&device).status().unwrap();
         assert!(status.success(), "losetup --detach");
         // The kernel keeps the write protection of a loop device beyond its file: a test may have been killed.
-        agent::sys::set_read_only(&open, false).unwrap();
+        pack::disk::set_read_only(&open, false).unwrap();
         Self { device, file: file.to_owned(), _open: open }
     }
 
@@ -43,7 +43,7 @@ impl LoopDisk {
     }
 
     pub fn is_read_only(&self) -> bool {
-        agent::sys::is_read_only(&fs::File::open(&self.device).unwrap()).unwrap()
+        pack::disk::is_read_only(fs::File::open(&self.device).unwrap()).unwrap()
     }
 }
 

@@ -4,7 +4,7 @@ mod controller;
 mod enrolling;
 mod image;
 mod imaging;
-mod machine;
+pub mod machine;
 mod rack;
 mod resume;
 mod signatures;
@@ -33,7 +33,7 @@ async fn until(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 /// Loop devices need root; without, these tests say so and do nothing.
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         eprintln!("skipped: loop devices need root");

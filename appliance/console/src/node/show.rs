@@ -1,6 +1,6 @@
 //! `rackwright node show`
 
-use fleet::view::{NodeRow, NodeView};
+use fleet::view::{NodeRow, NodeView, ReceiptView};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -24,6 +24,10 @@ pub(crate) fn render_node(node: &NodeView, look: &Look, now: u64) -> String {
     if node.image.is_some() || !node.units.is_empty() {
         page.heading("Installed");
         page.pairs(&installed(node));
+    }
+    if let Some(receipt) = &node.receipt {
+        page.heading("Receipt");
+        page.pairs(&proven(receipt, now));
     }
     if !node.units.is_empty() {
         page.heading("Units");
@@ -154,6 +158,28 @@ fn installed(node: &NodeView) -> Vec<(&'static str, String)> {
             },
         ));
     }
+    pairs
+}
+
+/// What was read back, and who says so.
+fn proven(receipt: &ReceiptView, now: u64) -> Vec<(&'static str, String)> {
+    let (read, written) = (bytes(receipt.total_bytes), bytes(receipt.written_bytes));
+    let mut pairs = vec![
+        ("read back", format!("{read} at {} ({} ago)", date_and_clock(&receipt.at), ago(&receipt.at, now))),
+        ("written", format!("{written}; {} were right already", bytes(receipt.same_bytes))),
+        ("image", receipt.image.clone()),
+        ("disk", receipt.disk.clone()),
+    ];
+    let Some(proof) = &receipt.proof else {
+        pairs.push(("signed by", "nobody: its agent is older than signed receipts".to_owned()));
+        return pairs;
+    };
+    pairs.extend([
+        ("serial", or_dash(&proof.serial).to_owned()),
+        ("wwn", or_dash(&proof.wwn).to_owned()),
+        ("root", proof.root.clone()),
+        ("signed by", proof.signed_by.clone()),
+    ]);
     pairs
 }
 

@@ -90,6 +90,16 @@ fn node_show() {
           root            8 GiB of 10 GiB free
           up              2h5m
 
+        Receipt
+          read back  2 GiB at 2026-11-20 14:00:02 UTC (31m ago)
+          written    1 GiB; 1 GiB were right already
+          image      1111111111111111111111111111111111111111111111111111111111111111
+          disk       serial:QM1
+          serial     QM1
+          wwn        -
+          root       2222222222222222222222222222222222222222222222222222222222222222
+          signed by  3333333333333333333333333333333333333333333333333333333333333333
+
         Units
           UNIT            STATE   SUB     RESULT
           chrony.service  failed  failed  exit-code

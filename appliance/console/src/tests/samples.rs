@@ -38,6 +38,7 @@ pub(crate) fn node_view(name: &str) -> Value {
             "addresses": {"52:54:00:12:34:56": "10.77.0.10"},
             "disks": [disk("serial:QM1", "QEMU HARDDISK", 10_737_418_240), disk("wwn:0x5000", "DATA", 480_103_981_056)],
             "image": "base", "systemDisk": "serial:QM1", "generation": 4, "applied": 3,
+            "receipt": receipt(),
             "units": [{"name": "chrony.service", "load": "loaded", "active": "failed", "sub": "failed",
                        "result": "exit-code", "since_ms": 0, "log": ["cannot bind", "giving up"]}],
             "tasks": [{"name": "vg", "result": {"result": "failed", "why": "exit status 5"}, "log": []}],
@@ -46,6 +47,16 @@ pub(crate) fn node_view(name: &str) -> Value {
                       "uptime_seconds": 7500, "hypervisor": null}
         }),
     )
+}
+
+fn receipt() -> Value {
+    json!({
+        "job": "0102030405060708", "at": "2026-11-20T14:00:02.000Z", "image": "1".repeat(64), "disk": "serial:QM1",
+        "totalBytes": 2_147_483_648u64, "writtenBytes": 1_073_741_824u64, "sameBytes": 1_073_741_824u64,
+        "fetchedBytes": 500_000_000u64, "milliseconds": 9000,
+        "proof": {"root": "2".repeat(64), "serial": "QM1", "wwn": "", "durableBytes": 2_147_483_648u64,
+                  "signedBy": "3".repeat(64), "signature": "4".repeat(128), "statement": "rackwright receipt 1\n"}
+    })
 }
 
 fn disk(id: &str, model: &str, bytes: u64) -> Value {

@@ -66,6 +66,7 @@ fn a_receipt_for_something_else_is_refused() {
         same_bytes: 0,
         fetched_bytes: 1,
         milliseconds: 1,
+        proof: None,
     };
     rack.bring(Event::Verified { node, receipt }).unwrap_err();
     assert_eq!(rack.state(), "imaging");
@@ -92,6 +93,36 @@ fn a_receipt_that_is_not_about_the_whole_image_is_refused() {
     let receipt = Receipt { written_bytes: ALL / 2, same_bytes: ALL / 2, ..rack.receipt(job) };
     rack.bring(Event::Verified { node, receipt }).unwrap();
     assert_eq!(rack.state(), "booting");
+}
+
+/// The signature was checked before; what it says is checked here.
+#[test]
+fn a_proof_that_adds_up_to_something_else_is_refused_and_the_right_one_can_be_shown() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    let proof = |root: &[u8]| protocol::Proof {
+        root: pack::Digest::of(root),
+        serial: "QM1".to_owned(),
+        wwn: String::new(),
+        durable_bytes: 1 << 30,
+        key: protocol::Key([4; 32]),
+        signature: protocol::Signature([5; 64]),
+    };
+    let receipt =
+        |rack: &Rack, root: &[u8]| Receipt { proof: Some(Box::new(proof(root))), ..rack.receipt(job) };
+    let wrong = Event::Verified { node, receipt: receipt(&rack, b"something else") };
+    let why = rack.bring(wrong).unwrap_err().to_string();
+    assert!(why.contains("what was read back adds up to"), "{why}");
+    let right = receipt(&rack, b"content");
+    rack.bring(Event::Verified { node, receipt: right.clone() }).unwrap();
+    let row = &rack.fleet.nodes[&node];
+    let view = fleet::view::node_view(&rack.fleet, &rack.site(), row, rack.now).receipt.unwrap();
+    let shown = view.proof.unwrap();
+    assert_eq!(shown.statement, right.statement(&node).unwrap());
+    assert_eq!((shown.signed_by, view.image), ("04".repeat(32), right.image.to_string()));
+    // What is kept of a node from before proofs is read as before.
+    let old = serde_json::to_value(Receipt { proof: None, ..right }).unwrap();
+    assert!(old.get("proof").is_none());
+    assert_eq!(serde_json::from_value::<Receipt>(old).unwrap().proof, None);
 }
 
 #[test]

@@ -121,6 +121,7 @@ impl Rack {
             signer: PublicKey([3; 32]),
             imported: self.now,
             layout: pack::Layout::default(),
+            root: Some(Digest::of(b"content")),
         };
         self.bring(Event::Imported(image)).unwrap();
         digest
@@ -196,6 +197,7 @@ impl Rack {
             same_bytes: 0,
             fetched_bytes: 1 << 28,
             milliseconds: 60_000,
+            proof: None,
         }
     }
 

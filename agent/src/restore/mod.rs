@@ -1,0 +1,146 @@
+//! `rackwright-agent restore`: an image file onto a disk by hand, without a controller: from a USB stick in front of a server
+//! that nothing else helps, and for measuring.
+//!
+//! ```text
+//! image (signed) -> disk looked at -> its serial typed -> all others read-only -> opened, alone -> delivered as in `deploy`
+//! ```
+//! It is the very same delivery: the disk is scanned, only what differs is written, the tables last, everything is read
+//! back. Stopped, or cut off from power, the disk does not boot, and the same command goes on where it was.
+
+mod error;
+mod image;
+mod options;
+mod receipt;
+mod target;
+mod watch;
+
+use std::io::{BufRead as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cast::{Left, Millis};
+
+use crate::chain::Chain;
+use crate::deploy::imaging::deliver::{Delivery, Ended};
+use crate::deploy::imaging::fetch::{Fetcher, ImageFile};
+use crate::deploy::imaging::hold::Protected;
+use crate::deploy::imaging::target::{Begun, Drive};
+
+pub use error::RestoreError;
+pub use options::{HELP, Options};
+pub use receipt::Receipt;
+
+use image::Opened;
+use target::Found;
+use watch::Watch;
+
+/// A file that can't be read now can't be read in a minute either; a stick that was pulled may be put back.
+const PATIENCE: Millis = Millis(60_000);
+/// The file is not far: a few of its ranges are enough to keep the disk busy.
+const SPOOL_BYTES: u64 = 16 << 20;
+/// What this program says of a command line that it does not understand.
+const MISUSED: u8 = 2;
+/// What a shell says of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// The whole verb, with these words after `restore`.
+pub fn main(words: &[&str]) -> ExitCode {
+    if words.iter().any(|word| matches!(*word, "--help" | "-h")) {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let done = Options::parse(words).map_err(RestoreError::from).and_then(|options| {
+        let receipt = run(&options, ask)?;
+        let text = if options.json { receipt.json() } else { receipt.text() };
+        println!("{text}");
+        Ok(())
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rackwright-agent: {}", Chain(&error));
+            if matches!(error, RestoreError::Options(_)) {
+                return ExitCode::from(MISUSED);
+            }
+            if matches!(error, RestoreError::Stopped(_)) {
+                return ExitCode::from(INTERRUPTED);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Restores; `ask` gets from a person what the question's words are about.
+///
+/// # Errors
+/// [`RestoreError`]: what stands in the way, and what the disk is now.
+pub fn run(options: &Options, ask: impl FnOnce(&str) -> Option<String>) -> Result<Receipt, RestoreError> {
+    let image = image::open(options)?;
+    let found = target::find(options, &image.manifest)?;
+    found.confirm(options, &image, ask)?;
+    let (protected, in_use) = Protected::all_unused_but(&options.root, &found.disk.name)?;
+    if !in_use.is_empty() {
+        eprintln!("not set read-only, because they are in use: {}", in_use.join(", "));
+    }
+    let drive = Drive::open(&options.root, &found.disk, found.words())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let receipt = runtime.map_err(RestoreError::Runtime)?.block_on(deliver(options, image, &found, drive));
+    drop(protected);
+    receipt
+}
+
+async fn deliver(
+    options: &Options,
+    image: Opened,
+    found: &Found,
+    drive: Drive,
+) -> Result<Receipt, RestoreError> {
+    let begun = Instant::now();
+    let watch = Watch::begin(options.json)?;
+    let manifest = Arc::new(image.manifest);
+    let (digest, origin) = (image.digest, ImageFile::new(image.file, image.data_begin));
+    let has_begun = drive.has_begun(digest)?;
+    let delivery = Delivery {
+        manifest: Arc::clone(&manifest),
+        drive: Arc::new(drive),
+        fetcher: Arc::new(Fetcher::new(origin, Arc::clone(&manifest))),
+        begun: Begun::Image(digest),
+        seed: None,
+        rotational: found.disk.rotational,
+        engine: options.engine,
+        discard: options.discard,
+        has_begun,
+        patience: PATIENCE,
+        spool_bytes: SPOOL_BYTES,
+        watcher: &watch,
+    };
+    let ended = delivery.run().await;
+    watch.end();
+    match ended? {
+        Ended::Done(progress, root) => {
+            delivery.drive.reread_partitions();
+            let done = receipt::Done { progress, root, took: begun.elapsed(), engine: watch.words() };
+            Ok(Receipt::of(&manifest, (digest, image.signer, image.trusted), &found.disk, done))
+        }
+        Ended::Failed(failure) => {
+            let left = match failure.left {
+                Left::Whole => "the disk is the image all the same",
+                Left::Unbootable => "the disk does not boot; the same command goes on from here",
+                Left::Unknown => "the disk may be as it was, or half written",
+            };
+            Err(RestoreError::Failed { why: failure.to_string(), left })
+        }
+        Ended::Stopped(why) => Err(RestoreError::Stopped(why)),
+        Ended::Exposed(error) => Err(RestoreError::Exposed(error)),
+    }
+}
+
+/// Asks the person at the terminal; `None` when there is none.
+fn ask(question: &str) -> Option<String> {
+    let mut line = String::new();
+    eprint!("{question}");
+    std::io::stderr().flush().ok()?;
+    let read = std::io::stdin().lock().read_line(&mut line).ok()?;
+    (read > 0).then(|| line.trim_end_matches(['\n', '\r']).to_owned())
+}
