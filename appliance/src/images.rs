@@ -20,7 +20,6 @@ use pack::{Digest, Manifest, PublicKey, Signed};
 
 mod diff;
 mod folder;
-mod idle;
 mod import;
 #[doc(hidden)]
 pub mod index;

@@ -11,7 +11,6 @@ use pack::Digest;
 use rustix::fs::{Advice, fadvise};
 use serde::{Deserialize, Serialize};
 
-use super::idle::idle;
 use super::load::PAST;
 use super::shelf::{Place, chunks};
 use super::{Damage, ImageError, Images};
@@ -152,8 +151,11 @@ impl Images {
         }
         if !std::mem::replace(&mut round.running, true) {
             let images = Arc::clone(self);
-            let spawned =
-                std::thread::Builder::new().name("scrub".to_owned()).spawn(move || images.read_all());
+            let spawned = std::thread::Builder::new().name("scrub".to_owned()).spawn(move || {
+                // Of this thread, and of its I/O where a scheduler looks at it (ioprio_set(2)). Best effort.
+                let _as_it_was = rustix::process::nice(19);
+                images.read_all();
+            });
             round.running = spawned.is_ok();
         }
     }
@@ -175,7 +177,6 @@ impl Images {
                 round.done = round.done.saturating_add(bytes).min(round.total);
                 let hurried = round.hurried;
                 drop(round);
-                idle(!hurried);
                 if hurried { Rest::None } else { Rest::Half }
             });
             self.tell(digest, before, found);

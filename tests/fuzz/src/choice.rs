@@ -263,7 +263,7 @@ impl Disks for Machine {
     fn open(&self, disk: &Disk, id: DiskId) -> Result<usize, DiskError> {
         self.tick();
         let number = self.names.borrow().get(&disk.name).copied();
-        let number = number.ok_or(DiskError::Changed { disk: id, what: "its name" })?;
+        let number = number.ok_or(DiskError::Changed { disk: id.to_string(), what: "its name" })?;
         *self.open.borrow_mut() = Some((disk.name.clone(), number));
         Ok(number)
     }

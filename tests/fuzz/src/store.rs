@@ -14,7 +14,7 @@ pub(crate) fn pack_index(tail: &[u8]) -> Reached {
     if let Some(footer) = tail.last_chunk::<FOOTER_BYTES>()
         && let Ok(bytes) = tail_bytes(footer, file)
     {
-        assert!(bytes >= FOOTER_BYTES && bytes <= CHUNKS_MAX * 44 + FOOTER_BYTES);
+        assert!((FOOTER_BYTES..=CHUNKS_MAX * 44 + FOOTER_BYTES).contains(&bytes));
         assert!(u64::try_from(bytes).is_ok_and(|bytes| bytes <= file), "more than the file has");
     }
     let records = match decode(tail, file) {
