@@ -138,20 +138,7 @@ impl State {
     /// A server that has enrolled with this role; its image carries every role.
     pub(crate) async fn enrolled(&self, role: &str) -> NodeId {
         let node = self.hello(1, MAC).await.unwrap();
-        let roles = ["control", "compute", "network", "storage"].map(str::to_owned).into();
-        let image = Image {
-            digest: Digest::of(b"image"),
-            name: "node".to_owned(),
-            roles,
-            arch: "amd64".to_owned(),
-            disk_bytes: 2 << 30,
-            content_bytes: 1 << 30,
-            stored_bytes: 1 << 28,
-            signer: PublicKey([3; 32]),
-            imported: now(),
-            layout: pack::Layout::default(),
-            root: None,
-        };
+        let image = image();
         let digest = image.digest;
         self.bring(Event::Imported(image)).await.unwrap();
         let roles = Some([role.to_owned()].into());
@@ -454,4 +441,22 @@ async fn whoever_goes_on_is_more_urgent_than_whoever_begins() {
     assert_eq!(urgency([2, 0, 0, 0, 0, 2], 3), Urgency::Underway);
     assert_eq!(urgency([2, 0, 0, 0, 0, 3], 3), Urgency::Stranger, "nothing was begun");
     assert!(Urgency::Underway > Urgency::Known && Urgency::Known > Urgency::Stranger);
+}
+
+/// One that serves every role.
+fn image() -> Image {
+    let roles = ["control", "compute", "network", "storage"].map(str::to_owned).into();
+    Image {
+        digest: Digest::of(b"image"),
+        name: "node".to_owned(),
+        roles,
+        arch: "amd64".to_owned(),
+        disk_bytes: 2 << 30,
+        content_bytes: 1 << 30,
+        stored_bytes: 1 << 28,
+        signer: PublicKey([3; 32]),
+        imported: now(),
+        layout: pack::Layout::default(),
+        root: None,
+    }
 }

@@ -71,20 +71,7 @@ async fn a_job_is_taken_followed_verified_and_becomes_an_active_node() {
 
     assert!(progress(&agent, &job, 1 << 20).await);
     assert_eq!(only(&at, "job")["progress"]["done_bytes"], 1 << 20);
-    // One number changed on the way, or signed by somebody else.
-    let mut bent = journey::receipt(&agent, &job).await;
-    (bent.written_bytes, bent.same_bytes) = (bent.written_bytes - 1, 1);
-    let mut foreign = journey::receipt(&agent, &job).await;
-    let (stranger, node) =
-        (crate::agent::Keys::new(), only(&at, "node")["id"].as_str().unwrap().parse().unwrap());
-    foreign.proof.as_mut().unwrap().key = stranger.public();
-    let statement = foreign.statement(&node).unwrap();
-    foreign.proof.as_mut().unwrap().signature = stranger.sign(statement.as_bytes());
-    for forged in [bent, foreign] {
-        let refused = agent.ask::<_, protocol::Envelope<Task>>(routes::VERIFIED, &forged).await.unwrap_err();
-        assert_eq!((refused.0, refused.1.error.as_str()), (403, "the proof does not fit the key"));
-        assert_eq!(only(&at, "job")["state"]["state"], "running");
-    }
+    no_forged_receipt_is_taken(&agent, &job, &at).await;
     assert_eq!(verified(&agent, &job).await, Task::Reboot);
     let shown = operator::get(&controller, "/v1/nodes/n1").await.unwrap();
     assert_eq!(shown["receipt"]["proof"]["signedBy"], json!(agent.keys.public()));
@@ -109,6 +96,23 @@ async fn a_job_is_taken_followed_verified_and_becomes_an_active_node() {
     assert_eq!(only(&at, "job")["state"]["state"], "done");
     assert_eq!(witness::integrity(&at), "ok");
     controller.stop().await;
+}
+
+/// A receipt of which one number was changed on the way, and one that somebody else signed.
+async fn no_forged_receipt_is_taken(agent: &Agent, job: &protocol::ImageJob, at: &std::path::Path) {
+    let mut bent = journey::receipt(agent, job).await;
+    (bent.written_bytes, bent.same_bytes) = (bent.written_bytes - 1, 1);
+    let mut foreign = journey::receipt(agent, job).await;
+    let (stranger, node) =
+        (crate::agent::Keys::new(), only(at, "node")["id"].as_str().unwrap().parse().unwrap());
+    foreign.proof.as_mut().unwrap().key = stranger.public();
+    let statement = foreign.statement(&node).unwrap();
+    foreign.proof.as_mut().unwrap().signature = stranger.sign(statement.as_bytes());
+    for forged in [bent, foreign] {
+        let refused = agent.ask::<_, protocol::Envelope<Task>>(routes::VERIFIED, &forged).await.unwrap_err();
+        assert_eq!((refused.0, refused.1.error.as_str()), (403, "the proof does not fit the key"));
+        assert_eq!(only(at, "job")["state"]["state"], "running");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
