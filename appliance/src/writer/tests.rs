@@ -7,7 +7,7 @@ use fleet::image::Image;
 use fleet::network::Rule;
 use fleet::{Event, Reply, Site, Subnet};
 use pack::{Digest, PublicKey};
-use protocol::{BootFacts, CaPin, Disk, DiskBus, Hello, Inventory, Key, Nic, NodeId, Receipt};
+use protocol::{BootFacts, CaPin, Disk, DiskBus, DiskId, Hello, Inventory, JobId, Key, Nic, NodeId, Receipt};
 use pxe::dhcp::{Arrival, Door, Lease, LeaseChange, Mode, Network, Policy, Pool};
 use pxe::{HttpBase, Mac};
 
@@ -163,17 +163,7 @@ impl State {
             panic!("no job")
         };
         self.bring(asked()).await.unwrap();
-        let receipt = Receipt {
-            job,
-            image: digest,
-            disk: plan.target.disk.clone(),
-            total_bytes: 1 << 30,
-            written_bytes: 1 << 30,
-            same_bytes: 0,
-            fetched_bytes: 1 << 28,
-            milliseconds: 60_000,
-            proof: None,
-        };
+        let receipt = receipt(job, digest, plan.target.disk.clone());
         self.bring(Event::Verified { node, receipt }).await.unwrap();
         self.bring(Event::Enrolled {
             node,
@@ -184,6 +174,20 @@ impl State {
         .await
         .unwrap();
         node
+    }
+}
+
+fn receipt(job: JobId, image: Digest, disk: DiskId) -> Receipt {
+    Receipt {
+        job,
+        image,
+        disk,
+        total_bytes: 1 << 30,
+        written_bytes: 1 << 30,
+        same_bytes: 0,
+        fetched_bytes: 1 << 28,
+        milliseconds: 60_000,
+        proof: None,
     }
 }
 
