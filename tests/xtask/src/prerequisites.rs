@@ -38,6 +38,7 @@ const CLIENTS: &[&str] = &["atftp", "curl", "iproute2", "tftp-hpa", "util-linux"
 
 /// What makes, checks, mounts and maps the disks that the tests of images work with; `partclone` is the oracle of allocation maps.
 const DISKS: &[&str] = &[
+    "bcache-tools",
     "btrfs-progs",
     "coreutils",
     "cryptsetup-bin",
@@ -47,6 +48,7 @@ const DISKS: &[&str] = &[
     "exfatprogs",
     "fdisk",
     "gdisk",
+    "gfs2-utils",
     "lvm2",
     "mount",
     "mtools",
