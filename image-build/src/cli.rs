@@ -30,7 +30,7 @@ Examples:
   image-build ramdisk --agent rackwright-agent --out boot/ --cache ~/.cache/rackwright
   image-build node --role control --agent rackwright-agent --out control.rwimage --cache ~/.cache/rackwright
   image-build node --role compute --role network --agent rackwright-agent --out node.rwimage --raw node.raw
-  image-build capture /dev/sdb --name lab-1 --role compute --out lab-1.rwimage
+  image-build capture /dev/sdb --name lab-1 --role compute --generalize --out lab-1.rwimage
   image-build verify node.rwimage --trust $(image-build show node.rwimage | awk '/^signed/ {print $3}')
   image-build import debian-13.qcow2 --format qcow2 --out debian-13.rwimage
   image-build export node.rwimage --format qcow2 --out node.qcow2
@@ -178,7 +178,8 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
         level: i32,
     },
-    /// Take an image of a disk that nobody uses: what its file systems use, and no more
+    /// Take an image of a disk that nobody uses: what its file systems use, and no more. Refused when something on it belongs
+    /// to one machine (see `lint`), unless that is stripped or let in
     Capture {
         /// The block device, or a file with a disk in it
         source: PathBuf,
@@ -206,6 +207,15 @@ pub enum Command {
         /// Compress with lz4 instead: larger, and unpacked faster
         #[arg(long, conflicts_with = "level")]
         lz4: bool,
+        /// Strip what belongs to one machine, in a view of the disk: the disk itself stays as it is
+        #[arg(long, conflicts_with = "as_is")]
+        generalize: bool,
+        /// Take the disk as it is, with what belongs to one machine; what was found is still said
+        #[arg(long)]
+        as_is: bool,
+        /// Let this into the image: the name of a finding; repeat for more
+        #[arg(long, value_name = "ID")]
+        keep: Vec<String>,
     },
     /// Look for what must not be in a golden image: identity, secrets, bindings to hardware; changes nothing
     Lint {

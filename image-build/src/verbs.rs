@@ -12,6 +12,7 @@ use crate::cache::INPUTS_FILE;
 use crate::cli::{Cli, Command, How, Output};
 use crate::container::Image;
 use crate::files::{self, FileError};
+use crate::lint::Generalized;
 use crate::node::Order;
 use crate::progress::Progress;
 use crate::tools::{HOST_DATA, HOST_PROGRAMS};
@@ -64,14 +65,7 @@ pub fn run(cli: &Cli) -> Done {
             print!("{}", node::describe(&image));
             Ok(())
         }
-        Command::Capture { source, out, name, arch, roles, sector_bytes, key, level, lz4 } => {
-            let (key, sector_bytes) = (&keys::load_or_make(key)?, *sector_bytes);
-            let compression = if *lz4 { Compression::Lz4 } else { Compression::Zstd(*level) };
-            let order = capture::Order { source, sector_bytes, name, arch, roles, compression, key, out };
-            let (image, _) = capture::capture(&order, &Progress::start(cli.how.quiet))?;
-            print!("{}", node::describe(&image));
-            Ok(())
-        }
+        Command::Capture { .. } => captured(cli),
         Command::Export { image, out, format } => {
             let image = Image::open(image, None)?;
             Ok(export::export(&image, *format, out, &Progress::start(cli.how.quiet))?)
@@ -88,6 +82,39 @@ fn prerequisites() {
     packages.sort_unstable();
     packages.dedup();
     println!("{}", packages.join("\n"));
+}
+
+/// Takes an image of a disk.
+fn captured(cli: &Cli) -> Done {
+    let Command::Capture { source, out, name, arch, roles, sector_bytes, key, level, lz4, .. } = &cli.command
+    else {
+        return Ok(());
+    };
+    let (key, sector_bytes) = (&keys::load_or_make(key)?, *sector_bytes);
+    let compression = if *lz4 { Compression::Lz4 } else { Compression::Zstd(*level) };
+    let view = looked_through(cli)?;
+    let source = view.as_ref().map_or(source.as_path(), Generalized::path);
+    let order = capture::Order { source, sector_bytes, name, arch, roles, compression, key, out };
+    let (image, _) = capture::capture(&order, &Progress::start(cli.how.quiet))?;
+    print!("{}", node::describe(&image));
+    Ok(())
+}
+
+/// Says what on a disk that is to be captured belongs to one machine, and refuses it; or gives a view without that.
+fn looked_through(cli: &Cli) -> Result<Option<Generalized>, Box<dyn Error + Send + Sync>> {
+    let Command::Capture { source, generalize, as_is, keep, .. } = &cli.command else { return Ok(None) };
+    let (rules, keep) = (lint::rule::shipped()?, keep.iter().cloned().collect());
+    if *generalize {
+        let view = Generalized::of(source, &cli.how.work(), &rules, &keep)?;
+        eprint!("{}", view.report());
+        lint::Refused::check(view.report())?;
+        return Ok(Some(view));
+    }
+    let mut report = lint::examine(source, &rules)?;
+    report.keep(Some(&keep).filter(|_| !as_is));
+    eprint!("{report}");
+    lint::Refused::check(&report)?;
+    Ok(None)
 }
 
 /// Says what must not be in a golden image, and ends with an error when one would be refused.

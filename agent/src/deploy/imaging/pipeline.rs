@@ -254,7 +254,7 @@ impl Hand {
         let Some(chunk) = self.shared.chunk(ticket, id) else { return };
         let mut buffer = self.shared.pool.take();
         let window = buffer.get_mut(..chunk.bytes as usize).unwrap_or_default();
-        if let Err(error) = chunk.unpack(stored, window) {
+        if let Err(error) = chunk.unpack_checked(stored, window) {
             return self.shared.fail(ticket, &self.shared.drive.spoilt(error));
         }
         let runs = runs(chunk, ZEROS);

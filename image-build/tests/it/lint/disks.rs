@@ -5,11 +5,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use image_build::capture;
+use clap::Parser;
+use image_build::cli::Cli;
+use image_build::container::Image;
 use image_build::files::WorkFolder;
 use image_build::lint::rule::Strip;
 use image_build::lint::{Generalized, Outcome, Report, examine};
 use image_build::progress::Progress;
+use image_build::{capture, lint, verbs};
 use pack::{Compression, Digest};
 
 use super::{Files, everything, lay, rules};
@@ -358,4 +361,48 @@ fn a_disk_can_not_be_generalised_without_a_device_mapper_and_is_told_the_way_out
         assert!(error.to_string().contains("--as-is"), "{error}");
     }
     assert_eq!(digest(&file), before);
+}
+
+/// The verb as people type it; gives what it ended with.
+fn captures(disk: &Path, out: &Path, more: &[&str]) -> Result<(), String> {
+    let at = out.parent().unwrap();
+    let (key, work) = (at.join("key"), at.join("work"));
+    let words =
+        ["image-build", "--quiet", "capture", "--name", "it", "--level", "1", "--work"].map(PathBuf::from);
+    let words = words.into_iter().chain([work, "--key".into(), key, "--out".into(), out.to_owned()]);
+    let words = words.chain(more.iter().map(PathBuf::from)).chain([disk.to_owned()]);
+    let cli = Cli::try_parse_from(words.map(PathBuf::into_os_string)).unwrap();
+    verbs::run(&cli).map_err(|error| {
+        assert!(error.is::<lint::Refused>(), "{error}");
+        error.to_string()
+    })
+}
+
+#[test]
+fn a_capture_is_refused_until_identity_is_stripped_or_let_in() {
+    let work = work();
+    let disk = disk(work.path(), &["mkfs.ext4", "-q"], 48 * MIB, "8300");
+    {
+        let mounted = Mounted::of(&disk, FIRST * 512, 48 * MIB, &work.path().join("mnt"), "defaults");
+        let id = b"fedcba9876543210fedcba9876543210\n".to_vec();
+        let release = b"ID=test\nNAME=\"Test OS\"\nPRETTY_NAME=\"Test OS 1\"\n".to_vec();
+        let files = [("etc/os-release".to_owned(), release), ("etc/machine-id".to_owned(), id)];
+        for (path, bytes) in files {
+            let path = mounted.at.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+    let out = work.path().join("out.rwimage");
+    let why = captures(&disk, &out, &[]).unwrap_err();
+    assert!(why.contains("machine-id") || why.contains("--generalize"), "{why}");
+    assert!(!out.exists(), "an image in spite of a refusal");
+    for (how, is_in) in [("--as-is", true), ("--keep=machine-id", true), ("--generalize", false)] {
+        captures(&disk, &out, &[how]).unwrap();
+        let raw = work.path().join("raw");
+        Image::open(&out, None).unwrap().unpack(&raw, &Progress::start(true)).unwrap();
+        let bytes = std::fs::read(&raw).unwrap();
+        let found = bytes.windows(32).any(|window| window == b"fedcba9876543210fedcba9876543210");
+        assert_eq!(found, is_in, "{how}");
+    }
 }
