@@ -99,7 +99,8 @@ fn eight_million_pieces() {
     assert_eq!((volume.kind, volume.why_whole), ("xfs", None));
     assert!(volume.used.bytes() >= u64::from(PIECES) * BLOCK as u64);
     let grown = (peak() - before) / 1024;
-    assert!(grown <= 66, "{grown} MiB: a full set of ranges is 64");
+    // What the allocator and the program itself take comes on top.
+    assert!(grown <= 72, "{grown} MiB: a full set of ranges is 64");
 }
 
 #[test]
