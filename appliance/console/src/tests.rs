@@ -3,6 +3,8 @@
 mod ends;
 mod flows;
 mod goldens;
+mod goldens_image;
+mod goldens_network;
 mod harmless;
 pub(crate) mod samples;
 

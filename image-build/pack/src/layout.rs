@@ -43,7 +43,7 @@ pub struct TableId {
 pub struct PartitionId {
     /// Its number, from 1.
     pub number: u32,
-    /// Its type: a GUID, or the MBR's two hex digits.
+    /// Its type: a GUID, or the MBR's byte as `0x83`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Its UUID, in blkid's spelling (`PARTUUID`).

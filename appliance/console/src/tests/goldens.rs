@@ -6,17 +6,19 @@ use super::PIPE;
 use super::samples::{self, NOW, but, read};
 use crate::terminal::Look;
 use crate::text::width;
-use crate::{boot, doctor, event, image, job, network, node, plan, service, status, why};
+use crate::{boot, doctor, event, image, job, node, plan, service, status, why};
+
+pub(super) const SCREEN: Look = Look { columns: Some(80), rows: Some(24), ..PIPE };
 
 /// The page without the margin that keeps it readable here.
-fn golden(text: &str) -> String {
+pub(super) fn golden(text: &str) -> String {
     let lines =
         text.trim_matches(['\n', ' ']).lines().map(|line| line.strip_prefix("        ").unwrap_or(line));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
 #[track_caller]
-fn assert_golden(got: &str, text: &str) {
+pub(super) fn assert_golden(got: &str, text: &str) {
     let wanted = golden(text);
     assert!(got == wanted, "got:\n{got}\nwanted:\n{wanted}");
     assert!(got.lines().all(|line| width(line) <= 80), "wider than 80 columns:\n{got}");
@@ -409,91 +411,6 @@ fn events_of_several_days_have_a_date() {
 }
 
 #[test]
-fn image_show() {
-    assert_golden(
-        &image::render_image(&read(samples::image_view()), &SCREEN),
-        "
-        base
-          digest           3f9a1c0d5e6b7a8899aabbccddeeff00
-          content root     9d1c0d5e6b7a8899aabbccddeeff0011
-          signed by        ab12
-          imported         2026-11-20 13:31:02 UTC
-          roles            compute, network
-          arch             x86_64
-          nodes            n1
-          needs a disk of  4 GB, sectors of 512 bytes
-          used             1.1 GiB: 1.1 GiB of data, 84 MiB of zeros
-          in the store     512 MiB, 2.2 to 1; 476 MiB of it shared with other images
-          read through     2026-11-20 14:00:00 UTC
-
-        Disk
-          [####++++++++++++++++..........000000----------------------------]
-           1   2                                                             partitions
-           data: # most, + some, . little   0 zeros   - free
-
-        Partitions (gpt)
-          NO  BEGINS   SIZE     NAME  PARTUUID
-          1   1 MiB    250 MiB  boot  77e0b2f4-aa61-4a27-9c53-000000000001
-          2   251 MiB  3 GiB    root  77e0b2f4-aa61-4a27-9c53-000000000002
-
-        Volumes
-          KIND  BEGINS   SIZE     USED   LABEL  UUID
-          vfat  1 MiB    250 MiB  9 MiB  -      5b8c6a0e-1f7d-4b52-8c35-111111111111
-          ext4  251 MiB  3 GiB    1 GiB  root   5b8c6a0e-1f7d-4b52-8c35-111111111111",
-    );
-    let wide = image::render_image(&read(samples::image_view()), &SCREEN);
-    assert!(wide.lines().count() <= 28 && wide.lines().all(|line| crate::text::width(line) <= 80), "{wide}");
-}
-
-#[test]
-fn image_show_of_one_that_is_damaged() {
-    let change = json!({"content": null, "checked": null, "damage": "its files are not in the store"});
-    let text = image::render_image(&read(but(samples::image_view(), change)), &SCREEN);
-    assert!(text.contains("DAMAGED: its files are not in the store"), "{text}");
-    assert!(text.ends_with("Next: import it again: rackwright image import FILE\n"), "{text}");
-    let listed = but(samples::image(), json!({"damage": "2 of its chunks are damaged"}));
-    let text = image::render_images(&[read(listed)], &PIPE, NOW);
-    assert!(text.ends_with("base: 2 of its chunks are damaged; import it again\n"), "{text}");
-}
-
-#[test]
-fn image_diff_and_prune() {
-    assert_golden(
-        &image::render_diff(&read(samples::diff()), &SCREEN),
-        "
-        Images
-          from            base (3f9a1c0d5e6b)
-          to              base (77e0b2f4aa61)
-          a node fetches  8.5 MiB at most
-
-          WHERE      SAME   CHANGED  ONLY FROM  ONLY TO  FETCHED
-          outside    2 MiB  -        -          -        0 B
-          ext4 root  1 GiB  12 MiB   3 MiB      5 MiB    8.5 MiB
-          all        1 GiB  12 MiB   3 MiB      5 MiB    8.5 MiB",
-    );
-    assert_golden(
-        &image::render_prune(&read(samples::prune(false)), &PIPE, NOW),
-        "
-        IMAGE  DIGEST        AGE  ONLY ITS OWN
-        base   3f9a1c0d5e6b  1h   100 MiB
-        1 image can be deleted; 100 MiB would become free",
-    );
-    let done = image::render_prune(&read(samples::prune(true)), &PIPE, NOW);
-    assert!(done.ends_with("1 image deleted, 100 MiB are free now\n"), "{done}");
-}
-
-#[test]
-fn status_tells_damaged_images_and_a_scrub() {
-    let scrub = but(samples::scrub(&[]), json!({"running": true, "image": "base", "doneBytes": 512}));
-    let problem = "image base (3f9a1c0d5e6b): 1 of its chunks are damaged; import it again: rackwright image import FILE";
-    let store = json!({"images": 2, "bytes": 1, "packBytes": 1, "problems": [problem], "scrub": scrub});
-    let text = status::render_status(&read(but(samples::status(), json!({"images": store}))), &PIPE);
-    assert!(text.contains(problem) && text.contains("reading images through: base, 50 % of all"), "{text}");
-}
-
-const SCREEN: Look = Look { columns: Some(80), rows: Some(24), ..PIPE };
-
-#[test]
 fn status_screen() {
     assert_golden(
         &status::render_status(&read(samples::status()), &SCREEN),
@@ -574,67 +491,5 @@ fn a_full_rack_is_one_screen() {
         everything.lines().filter(|line| line.starts_with('a')).count(),
         40 + 2,
         "a pipe is as long as it needs"
-    );
-}
-
-#[test]
-fn network_leases() {
-    let stranger = json!({"node": null, "state": "expired", "mac": "52:54:00:aa:00:01", "hostname": null});
-    let alone = json!({"node": null, "state": "quarantine", "mac": null, "hostname": null});
-    let rows = [
-        but(samples::lease("10.77.0.10"), json!({"fixed": true})),
-        but(samples::lease("10.77.0.104"), stranger),
-        but(samples::lease("10.77.0.105"), alone),
-    ];
-    assert_golden(
-        &network::render_leases(&rows.map(read), &PIPE),
-        "
-        ADDRESS      MAC                NODE  STATE         UNTIL
-        10.77.0.10   52:54:00:12:34:56  n1    bound, fixed  2026-11-20 15:28:02 UTC
-        10.77.0.104  52:54:00:aa:00:01  -     expired       2026-11-20 15:28:02 UTC
-        10.77.0.105  -                  -     quarantine    2026-11-20 15:28:02 UTC
-        ",
-    );
-}
-
-#[test]
-fn network_list() {
-    let quiet = json!({"interface": "eno3", "subnets": ["10.80.0.0/16"], "dhcp": "known", "state": "serving",
-        "looked": null, "others": [], "advice": null});
-    let twin = json!({"address": "10.77.0.7", "site": "lab", "boots": true, "noticed": "answered a question of ours",
-        "first": "2026-11-20T14:30:32.000Z", "last": "2026-11-20T14:30:52.000Z"});
-    let both = but(samples::network("eno4.100"), json!({"subnets": ["10.81.0.0/24"], "others": [twin]}));
-    let rows = [samples::network("eno2"), but(samples::network("eno3"), quiet), both];
-    assert_golden(
-        &network::render_networks(&rows.map(read), &PIPE, NOW),
-        "
-        INTERFACE  SUBNET        DHCP   STATE    LOOKED
-        eno2       10.77.0.0/24  full   paused   10s ago
-                   10.78.0.0/24
-        eno3       10.80.0.0/16  known  serving  not yet
-        eno4.100   10.81.0.0/24  full   paused   10s ago
-
-        10.77.0.9 on eno2: a DHCP server
-          answered a question of ours; first 3m ago, last 10s ago
-          Nobody is answered and jobs wait.
-
-        10.77.0.7 on eno4.100: another Rackwright controller, of site lab
-          answered a question of ours; first 30s ago, last 10s ago
-          Nobody is answered and jobs wait.
-        ",
-    );
-}
-
-#[test]
-fn network_release() {
-    let released = |from: Value| {
-        let row = json!({"address": "10.77.0.104", "mac": "52:54:00:aa:00:01", "freeFrom": from});
-        network::render_released(&read(row))
-    };
-    assert_golden(&released(Value::Null), "10.77.0.104 of 52:54:00:aa:00:01 is free");
-    assert_golden(
-        &released("2026-11-20T15:28:02.000Z".into()),
-        "10.77.0.104 is no longer 52:54:00:aa:00:01's; free from 2026-11-20 15:28:02 UTC,
-        when its lease is over",
     );
 }

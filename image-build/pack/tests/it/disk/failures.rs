@@ -319,7 +319,7 @@ fn threads_do_the_work_where_io_uring_is_forbidden_or_unknown() {
 }
 
 #[test]
-#[ignore = "another test runs this under a seccomp filter"]
+#[ignore = "`cargo test -p pack threads_do_the_work` runs it, under a seccomp filter"]
 fn without_io_uring() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("disk");

@@ -92,7 +92,7 @@ fn peak() -> u64 {
 }
 
 #[test]
-#[ignore = "the test below runs it, in a process of its own"]
+#[ignore = "`cargo test -p pack memory_is_bounded` runs it, in a process of its own"]
 fn eight_million_pieces() {
     let before = peak();
     let volume = volume::read(&Checkered).unwrap();
