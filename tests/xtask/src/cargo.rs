@@ -9,13 +9,16 @@ use crate::tool::Tool;
 /// environment to build scripts that ask for it (ring's does), and half the tree is built anew.
 const ABOUT_US: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
 
-/// `cargo ARGS…` in the workspace, with the environment of a shell.
+/// `cargo ARGS…` in the workspace, with the environment of a shell; without incremental compilation where `CI` is set:
+/// a tree that is built once gains nothing from it, and pays for it with tens of gigabytes.
 #[must_use]
 pub fn cargo(args: impl IntoIterator<Item = impl Into<OsString>>) -> Tool {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let ours = std::env::vars_os().map(|(name, _)| name);
     let ours = ours.filter(|name| is_about_us(&name.to_string_lossy()));
-    ours.fold(Tool::new(program).args(args).dir(place::workspace()), |tool, name| tool.without(&name))
+    let tool = Tool::new(program).args(args).dir(place::workspace());
+    let tool = if std::env::var_os("CI").is_some() { tool.env("CARGO_INCREMENTAL", "0") } else { tool };
+    ours.fold(tool, |tool, name| tool.without(&name))
 }
 
 fn is_about_us(name: &str) -> bool {
