@@ -34,6 +34,8 @@ fn the_code_is_shown_until_somebody_approves() {
         };
         let (ended, ()) = tokio::join!(deploy::follow(&mut server), waits);
         ended.unwrap();
+        // The console has a thread of its own.
+        until("the last milestone", || console.text().contains("rackwright-agent: approved\r\n")).await;
         let text = console.text();
         for words in [
             "rackwright-agent: hello\r\n",

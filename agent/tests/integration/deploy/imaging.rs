@@ -54,9 +54,9 @@ fn the_disk_becomes_the_image_and_nothing_else_is_touched() {
         let seed = seeds::read(&rack.machine.disks[1].device).unwrap();
         assert!(seed.complete && seed.certificate.contains("BEGIN CERTIFICATE"));
         assert_eq!((seed.controller, seed.ca), (rack.controller.address, rack.site.pin()));
-        let text = console.text();
+        // The console has a thread of its own.
         for words in ["imaging 0%", "reading back", "rackwright-agent: verified\r\n"] {
-            assert!(text.contains(words), "{words} in {text}");
+            until(words, || console.text().contains(words)).await;
         }
     });
 }
@@ -267,7 +267,7 @@ fn a_cancelled_job_stops_with_the_disk_disarmed() {
         });
         let console =
             rack.boot_until("it to stop", |_, text| text.contains("the controller cancelled the job")).await;
-        assert!(console.text().contains("n1: stopped"), "{}", console.text());
+        until("that it stopped", || console.text().contains("n1: stopped")).await;
         rack.assert_cannot_boot();
         assert_eq!(rack.controller.with(|s| s.receipts.len()), 0);
     });
@@ -285,7 +285,7 @@ fn a_final_no_to_a_table_is_heard_and_a_new_hello_goes_on() {
             rack.offer(&rack.image, rack.job());
             rack.controller.with(|s| s.forbidden = Some(offset));
             let console = rack.boot().await;
-            assert!(console.text().contains("n1: stopped"), "{}", console.text());
+            until("that it stopped", || console.text().contains("n1: stopped")).await;
             let said = rack.controller.with(|s| s.hellos.iter().filter(|h| h.proof.is_some()).count());
             assert!(said >= hellos, "{said} hellos: {}", console.text());
             rack.assert_is_image(&rack.image);
