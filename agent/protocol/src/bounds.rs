@@ -93,11 +93,14 @@ impl Receipt {
     }
 }
 
-fn count(what: &'static str, count: usize, most: usize) -> Result<(), TooMuch> {
+pub(crate) fn count(what: &'static str, count: usize, most: usize) -> Result<(), TooMuch> {
     if count > most { Err(TooMuch::Count { what, count, most }) } else { Ok(()) }
 }
 
-fn texts<'a>(what: &'static str, texts: impl IntoIterator<Item = &'a String>) -> Result<(), TooMuch> {
+pub(crate) fn texts<'a>(
+    what: &'static str,
+    texts: impl IntoIterator<Item = &'a String>,
+) -> Result<(), TooMuch> {
     let mut lengths = texts.into_iter().map(String::len);
     lengths.find(|&bytes| bytes > TEXT_BYTES_MAX).map_or(Ok(()), |bytes| Err(TooMuch::Text { what, bytes }))
 }

@@ -3,7 +3,7 @@
 use pack::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{Disk, DiskId, Epoch, Inventory, JobId, Key, Mark, NodeId, Signature};
+use crate::{CaptureJob, Disk, DiskId, Epoch, Inventory, JobId, Key, Mark, NodeId, Signature};
 
 /// Every command to an agent. The agent refuses one for another node or with a lower epoch than it has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub enum Task {
     },
     /// Write an image.
     Image(Box<ImageJob>),
+    /// Take an image.
+    Capture(Box<CaptureJob>),
     /// Restart; what boots next is decided when the server asks the network.
     Reboot,
 }
@@ -102,10 +104,14 @@ impl Target {
     }
 }
 
-/// Where an image job is.
+/// Where a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
+    /// Of a capture: finding out what on the disk is used, and what of it belongs to this machine alone.
+    Survey,
+    /// Of a capture: reading, packing, sending.
+    Capture,
     /// Reading what is on the disk; nothing is written yet.
     Compare,
     /// Making the disk unbootable.
@@ -118,7 +124,8 @@ pub enum Phase {
     Arm,
 }
 
-/// How far an image job is; bytes are of the raw disk.
+/// How far a job is; bytes are of the raw disk. Of a capture, what is done is read and packed, and what is the same was in the
+/// store already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
@@ -134,7 +141,7 @@ pub struct Progress {
     pub same_bytes: u64,
     /// Bytes read back and compared.
     pub read_back_bytes: u64,
-    /// Compressed bytes that came over the wire.
+    /// Compressed bytes that went over the wire.
     pub fetched_bytes: u64,
     /// Set when the job can't go on: what, why, at which byte.
     pub failed: Option<String>,

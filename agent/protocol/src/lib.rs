@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod bounds;
+mod capture;
 mod clash;
 mod enrol;
 mod holding;
@@ -24,6 +25,7 @@ mod seed;
 mod state;
 
 pub use bounds::{DISKS_MAX, HOLDINGS_MAX, NICS_MAX, TEXT_BYTES_MAX, TooMuch};
+pub use capture::{CaptureJob, FOUND_MAX, Found, Identity, Missing, Seal, Subject, WINDOWS_MAX, Windows};
 pub use clash::{Carried, Clash, Handle, clashes};
 pub use enrol::{BootFacts, Enrol, Enrolled, Hello, HelloReply, IdentityFile, Ticket, Verdict};
 pub use holding::{Holding, OWN_PARTITION, SystemPart, foreign};

@@ -1,4 +1,4 @@
-//! The agents' HTTPS routes. All are POST with JSON but the two image routes; the stage that may call is beside each.
+//! The agents' HTTPS routes. All are POST with JSON but the two image routes and the bytes of a capture; the stage that may call is beside each.
 
 /// [`crate::Hello`] → [`crate::HelloReply`]. No certificate.
 pub const HELLO: &str = "/agent/v1/hello";
@@ -16,6 +16,16 @@ pub fn manifest(image: &pack::Digest) -> String {
 pub fn data(image: &pack::Digest) -> String {
     format!("/agent/v1/images/{image}/data")
 }
+/// [`crate::Windows`] → `Envelope<Missing>`. Stage deploy, and only for its capture job.
+pub const WINDOWS: &str = "/agent/v1/capture/windows";
+/// The stored bytes of one window that was told to be missing → `{}`. Stage deploy, and only for its capture job.
+pub fn stored(job: &crate::JobId, window: u32) -> String {
+    format!("{STORED}{job}/{window}")
+}
+/// What [`stored`] begins with.
+pub const STORED: &str = "/agent/v1/capture/stored/";
+/// [`crate::Seal`] → `Envelope<Task>`. Stage deploy, and only for its capture job.
+pub const SEAL: &str = "/agent/v1/capture/seal";
 /// [`crate::Enrol`] → [`crate::Enrolled`]. Stage deploy once, stage run to renew.
 pub const ENROL: &str = "/agent/v1/enrol";
 /// `Vec<IdentityFile>` → `{}`. Stage run.

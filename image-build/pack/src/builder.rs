@@ -36,27 +36,41 @@ impl Builder {
     /// # Errors
     /// When the window is not after the last one, or is longer than a window can be.
     pub fn push(&mut self, packed: &Packed) -> Result<u64, BuildError> {
-        let window = packed.window;
-        if let Some(last) = self.chunks.last()
-            && window <= last.window
-        {
-            return Err(BuildError::Order { window, after: last.window });
-        }
-        let bytes = packed.stored.len();
+        let (window, bytes) = (packed.window, packed.stored.len());
         let stored = u32::try_from(bytes).map_err(|_| BuildError::StoredSize { window, bytes })?;
-        let offset = self.data_bytes;
-        self.data_bytes = offset.saturating_add(u64::from(stored));
-        self.chunks.push(Chunk {
+        self.push_chunk(Chunk {
             window,
             bytes: packed.bytes,
             map: packed.map.clone(),
             digest: packed.digest,
             codec: packed.codec,
-            offset,
+            offset: 0,
             stored,
             stored_digest: packed.stored_digest(),
-        });
+        })
+    }
+
+    /// As [`Builder::push`], of a window whose stored bytes are elsewhere. Its offset does not matter: it gets its own.
+    ///
+    /// # Errors
+    /// When the window is not after the last one.
+    pub fn push_chunk(&mut self, chunk: Chunk) -> Result<u64, BuildError> {
+        let window = chunk.window;
+        if let Some(last) = self.chunks.last()
+            && window <= last.window
+        {
+            return Err(BuildError::Order { window, after: last.window });
+        }
+        let offset = self.data_bytes;
+        self.data_bytes = offset.saturating_add(u64::from(chunk.stored));
+        self.chunks.push(Chunk { offset, ..chunk });
         Ok(offset)
+    }
+
+    /// The windows so far, in the order of the disk.
+    #[must_use]
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
     }
 
     /// Closes the image.

@@ -53,6 +53,32 @@ fn code(codec: Codec) -> u8 {
     }
 }
 
+impl Chunk {
+    /// The records of these chunks as a manifest has them, one after the other.
+    #[must_use]
+    pub fn encode_all<'a>(chunks: impl IntoIterator<Item = &'a Chunk>) -> Vec<u8> {
+        let mut out = Vec::new();
+        chunks.into_iter().for_each(|chunk| write(chunk, &mut out));
+        out
+    }
+
+    /// Chunks of a disk of `disk_bytes` from their records, until there are no more. They lie one after the other from 0; the
+    /// rules of a manifest are not checked yet.
+    ///
+    /// # Errors
+    /// [`ManifestError::Record`].
+    pub fn decode_all(mut bytes: &[u8], disk_bytes: u64) -> Result<Vec<Chunk>, ManifestError> {
+        let (mut chunks, mut offset) = (Vec::new(), 0_u64);
+        while !bytes.is_empty() {
+            let number = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+            let chunk = read(&mut bytes, offset, disk_bytes).ok_or(ManifestError::Record { number })?;
+            offset = offset.saturating_add(u64::from(chunk.stored));
+            chunks.push(chunk);
+        }
+        Ok(chunks)
+    }
+}
+
 /// Reads so many records, which must fill `bytes`. What they say is checked by `check`, except for what can't be said in a
 /// [`Chunk`].
 ///
