@@ -49,7 +49,7 @@ pub enum ImportError {
     #[error(transparent)]
     Capture(#[from] CaptureError),
     #[error("this can't be said of an image")]
-    About(#[source] ContainerError),
+    About(#[source] pack::ManifestError),
 }
 
 /// What is asked for.
@@ -82,7 +82,7 @@ pub struct Order<'a> {
 /// # Errors
 /// When the file is not what was declared, or not a disk that can be taken; why. `out` is then as it was.
 pub fn import(order: &Order<'_>, progress: &Progress) -> Result<Image, ImportError> {
-    container::check_about(&about(order, 512)).map_err(ImportError::About)?;
+    about(order, 512).check().map_err(ImportError::About)?;
     let work = WorkFolder::make(order.work)?;
     let file = plain(order, work.path(), progress)?;
     let path = || order.file.to_owned();

@@ -85,7 +85,10 @@ impl Disk {
         for (id, content) in std::mem::take(&mut self.cache) {
             if fate.strikes(128) {
                 let torn = fate.strikes(64);
-                self.durable.insert(id, if torn { Content::Torn } else { content });
+                // A seed is written beside the one that is there: what is torn is not believed, and the other one is.
+                if !(torn && id == SEED) {
+                    self.durable.insert(id, if torn { Content::Torn } else { content });
+                }
             }
         }
     }
