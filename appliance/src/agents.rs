@@ -3,6 +3,7 @@
 //! Who asks is taken from the certificate of the connection, never from the request. Every change goes through the
 //! writer; an answer leaves only after its commit.
 
+mod capture;
 mod deploy;
 mod hello;
 mod run;
@@ -24,7 +25,7 @@ use serde::de::DeserializeOwned;
 
 use crate::answers::Answers;
 use crate::ca::{CaError, Leaf, SiteCa};
-use crate::images::{ImageError, Images, Stored};
+use crate::images::{CaptureError, Captures, ImageError, Images, Stored};
 use crate::writer::{Core, Done, Refused, World, now};
 
 /// Longest an answer is held back for news.
@@ -36,6 +37,7 @@ pub struct Agents {
     core: Core,
     ca: Arc<SiteCa>,
     images: Arc<Images>,
+    captures: Arc<Captures>,
     answers: Answers,
 }
 
@@ -76,6 +78,12 @@ pub enum AgentRefusal {
     /// Another protocol.
     #[error("this agent speaks protocol {0}, this controller {ours}: build the image and the ramdisk again", ours = protocol::VERSION)]
     Version(u32),
+    /// Bytes that are not coded as the route takes them.
+    #[error("the request is not understood: {0}")]
+    Coding(&'static str),
+    /// A window, or the bytes of one, is not taken.
+    #[error("{}", crate::chain(.0))]
+    Capture(#[from] CaptureError),
     /// More than a server has to say.
     #[error(transparent)]
     TooMuch(#[from] TooMuch),
@@ -97,7 +105,12 @@ impl AgentRefusal {
             AgentRefusal::NoRoute(_) => (404, false),
             AgentRefusal::Unauthorised(Unauthorised::NoCertificate) => (401, false),
             AgentRefusal::Unauthorised(_) | AgentRefusal::Proof => (403, false),
-            AgentRefusal::Body(_) | AgentRefusal::Version(_) | AgentRefusal::TooMuch(_) => (400, false),
+            AgentRefusal::Body(_)
+            | AgentRefusal::Version(_)
+            | AgentRefusal::TooMuch(_)
+            | AgentRefusal::Coding(_) => (400, false),
+            AgentRefusal::Capture(error) if error.may_pass() => (503, true),
+            AgentRefusal::Capture(_) => (409, false),
             AgentRefusal::Refused(Refused::Denied(Denied::Missing { .. })) => (404, false),
             AgentRefusal::Refused(Refused::Denied(_)) => (409, false),
             AgentRefusal::Refused(Refused::Unsaved(_) | Refused::Stopping) | AgentRefusal::Broken(_) => {
@@ -122,7 +135,8 @@ impl From<ImageError> for AgentRefusal {
 impl Agents {
     /// What agents talk to.
     pub fn new(core: Core, ca: Arc<SiteCa>, images: Arc<Images>, answers: Answers) -> Self {
-        Self { core, ca, images, answers }
+        let captures = Arc::new(Captures::new(Arc::clone(&images)));
+        Self { core, ca, images, captures, answers }
     }
 
     /// Answers one request.
@@ -139,6 +153,8 @@ impl Agents {
             routes::TASK => json(&self.task(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::PROGRESS => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::VERIFIED => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
+            routes::WINDOWS => json(&self.windows(stage(Stage::Deploy)?, body(asked)?).await?),
+            routes::SEAL => json(&self.seal(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::ENROL => {
                 let who = authorise_enrolment(&self.core.world().fleet, asked.fingerprint, now())?;
                 json(&self.enrol(who, body(asked)?).await?)
@@ -147,7 +163,10 @@ impl Agents {
             routes::STATE => json(&self.state(stage(Stage::Run)?, body(asked)?).await?),
             routes::REPORT => json(&self.report(stage(Stage::Run)?, body(asked)?).await?),
             routes::TICKET => json(&self.ticket(stage(Stage::Run)?, body(asked)?).await?),
-            other => Err(AgentRefusal::NoRoute(other.chars().take(80).collect())),
+            other => match other.strip_prefix(routes::STORED).and_then(capture::place) {
+                Some(place) => json(&self.stored(stage(Stage::Deploy)?, place, asked.body.to_vec()).await?),
+                None => Err(AgentRefusal::NoRoute(other.chars().take(80).collect())),
+            },
         }
     }
 

@@ -9,6 +9,7 @@
 //! client's but its raw public key goes into what it signs.
 
 mod file;
+mod image_key;
 mod issue;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use rustls::pki_types::CertificateDer;
 
 use crate::config::Site;
 
+pub use image_key::image_key;
 pub use issue::{Issued, Leaf, ServerIdentity};
 
 /// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.

@@ -114,7 +114,9 @@ impl Daemon {
         let start = if paths.state_db.exists() { Start::Later } else { Start::First };
         let ca = SiteCa::open(&paths.ca, &config.site, start, SystemTime::now()).map_err(Fatal::of)?;
         let store = Store::open(&paths.state_db).map_err(Fatal::of)?;
-        let images = Images::open(&paths.images, &paths.resolve(&config.image_keys)).map_err(Fatal::of)?;
+        let own = crate::ca::image_key(&paths.ca).map_err(Fatal::of)?;
+        let images =
+            Images::open(&paths.images, &paths.resolve(&config.image_keys), own).map_err(Fatal::of)?;
         let networks = config.provision.iter().map(|provision| networks::wired(config, provision));
         let networks = networks.collect::<Vec<_>>();
         for policy in networks.iter().flat_map(|wired| wired.dhcp.subnets()) {

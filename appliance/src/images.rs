@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet::image::Image;
-use pack::{Digest, Manifest, PublicKey, Signed};
+use pack::{Digest, Manifest, PublicKey, Signed, SigningKey};
 
+mod captures;
 mod diff;
 mod folder;
 mod import;
@@ -32,6 +33,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
+pub use captures::{CaptureError, Captures};
 use folder::Folder;
 pub use import::Import;
 pub use intake::Intake;
@@ -140,6 +142,8 @@ pub struct Stored {
 pub struct Images {
     folder: Folder,
     trusted: Vec<PublicKey>,
+    /// Signs the images that nodes take of their disks.
+    key: SigningKey,
     shelf: Mutex<Shelf>,
     scrubbing: Mutex<scrub::Round>,
     /// Held by whoever moves chunks from pack to pack.
@@ -147,20 +151,22 @@ pub struct Images {
 }
 
 impl Images {
-    /// The store in this folder, trusting the keys in `keys` (`*.pub`, one hexadecimal key each). What an earlier life left
+    /// The store in this folder, trusting the keys in `keys` (`*.pub`, one hexadecimal key each) and its own. What an earlier life left
     /// half-done is removed; files of the old layout (`DIGEST.rwimage`) become packs.
     ///
     /// # Errors
     /// [`ImageError::File`], [`ImageError::Key`]. A damaged file in it is no error: its chunks are missing then.
-    pub fn open(folder: &Path, keys: &Path) -> Result<Self, ImageError> {
-        Self::open_in(Folder::new(folder), trusted(keys)?)
+    pub fn open(folder: &Path, keys: &Path, own: SigningKey) -> Result<Self, ImageError> {
+        Self::open_in(Folder::new(folder), trusted(keys)?, own)
     }
 
-    fn open_in(folder: Folder, trusted: Vec<PublicKey>) -> Result<Self, ImageError> {
+    fn open_in(folder: Folder, mut trusted: Vec<PublicKey>, key: SigningKey) -> Result<Self, ImageError> {
+        trusted.push(key.public());
         std::fs::create_dir_all(folder.path()).map_err(|source| folder.failed("making", "", source))?;
         let (shelf, past) = load::load(&folder, &trusted)?;
         let scrubbing = Mutex::new(scrub::Round::new(past));
-        let images = Self { folder, trusted, shelf: Mutex::new(shelf), scrubbing, moving: Mutex::default() };
+        let (shelf, moving) = (Mutex::new(shelf), Mutex::default());
+        let images = Self { folder, trusted, key, shelf, scrubbing, moving };
         images.sweep();
         Ok(images)
     }
@@ -174,7 +180,7 @@ impl Images {
     }
 
     /// Begins to take in the chunks of an image whose manifest is not known yet.
-    pub fn intake(&self) -> Intake<'_> {
+    pub fn intake(&self) -> Intake<&Images> {
         Intake::begin(self)
     }
 

@@ -192,6 +192,9 @@ impl Store {
         for job in self.rows("job")? {
             fleet.put(Change::Job(job));
         }
+        for capture in self.rows("capture")? {
+            fleet.put(Change::Capture(capture));
+        }
         for certificate in self.rows("certificate")? {
             fleet.put(Change::Certificate(certificate));
         }

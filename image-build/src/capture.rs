@@ -94,7 +94,7 @@ pub fn capture(order: &Order<'_>, progress: &Progress) -> Result<(Image, Survey)
         packages: None,
         layout: pack::Layout { sector_bytes, ..pack::Layout::default() },
     };
-    container::check_about(&about)?;
+    about.check().map_err(ContainerError::from)?;
     progress.step(format_args!("surveying {}", order.source.display()));
     let Order { compression, key, out, .. } = *order;
     // In a folder next to the image: moving it there is one step, and what a failure leaves is removed.

@@ -98,18 +98,6 @@ impl Source for Plain {
     }
 }
 
-/// Refuses a name, machine type or role that no image may have, before an hour is spent on packing: by an image of one
-/// sector.
-pub fn check_about(about: &About) -> Result<(), ContainerError> {
-    let sector = about.layout.sector_bytes;
-    let layout = pack::Layout { sector_bytes: sector, ..pack::Layout::default() };
-    let mut builder =
-        Builder::new(About { disk_bytes: u64::from(sector), seed: None, layout, ..about.clone() });
-    builder.push(&pack::chunk(0, &vec![0; sector as usize], 1)?)?;
-    builder.finish()?;
-    Ok(())
-}
-
 /// Packs what is used of a disk into an image file, signed; gives its digest. Nobody may write to the disk meanwhile.
 pub fn write(
     source: &dyn Source,

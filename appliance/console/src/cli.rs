@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use doctor::{Area, DoctorArgs};
-pub(crate) use image::ImageCommand;
+pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};
 pub(crate) use network::NetworkCommand;
 pub(crate) use node::{Choice, NodeCommand, RoleCommand};

@@ -13,7 +13,7 @@ use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::text::clean_value;
 
-pub(crate) use story::{End, Stage, Story, stage};
+pub(crate) use story::{End, Stage, Story, is_capture, stage};
 
 /// What goes to standard output while the job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,8 @@ pub(crate) async fn follow(
     let (row, story) = end?;
     match story {
         End::Done => {
-            if stream == Stream::Nothing {
+            // Of a capture there is more to say, and whoever began it says it.
+            if stream == Stream::Nothing && !is_capture(&row) {
                 session.note(&format!("{} is active", row.node));
             }
             Ok(exit::OK)

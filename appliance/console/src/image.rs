@@ -1,5 +1,6 @@
 //! `rackwright image …`
 
+mod capture;
 mod portrait;
 mod scrub;
 
@@ -19,6 +20,8 @@ use crate::terminal::Look;
 use crate::text::{ago, bytes, disk_bytes, or_dash};
 use crate::upload;
 
+#[cfg(test)]
+pub(crate) use capture::render_found;
 pub(crate) use portrait::render_image;
 
 pub(crate) async fn image(session: &mut Session, verb: ImageCommand) -> Result<u8, Failure> {
@@ -34,6 +37,7 @@ pub(crate) async fn image(session: &mut Session, verb: ImageCommand) -> Result<u
             session.show(&answer, |answer, look| Ok(render_image(&answer.item()?, look)))?;
             Ok(exit::OK)
         }
+        ImageCommand::Capture(arguments) => capture::capture(session, arguments).await,
         ImageCommand::Import { file } => import(session, &file).await,
         ImageCommand::Diff { from, to } => {
             let answer = session.client.get(&format!("{}/diff/{}", path(&from), segment(&to))).await?;

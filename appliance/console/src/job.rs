@@ -4,7 +4,7 @@ use fleet::view::JobRow;
 
 use crate::cli::JobCommand;
 use crate::failure::{Failure, exit};
-use crate::follow::{self, Stage, Stream, stage};
+use crate::follow::{self, Stage, Stream, is_capture, stage};
 use crate::session::Session;
 use crate::show::Page;
 use crate::table::{Cell, Table};
@@ -21,6 +21,13 @@ pub(crate) async fn job(session: &mut Session, verb: JobCommand) -> Result<u8, F
         }
         JobCommand::Show { job } => {
             let answer = session.client.get(&follow::path(&job)).await?;
+            let now = session.now();
+            session.show(&answer, |answer, _| Ok(render_job(&answer.item()?, now)))?;
+            Ok(exit::OK)
+        }
+        JobCommand::Cancel { job } => {
+            let path = format!("{}/cancel", follow::path(&job));
+            let answer = session.client.post(&path, &serde_json::json!({})).await?;
             let now = session.now();
             session.show(&answer, |answer, _| Ok(render_job(&answer.item()?, now)))?;
             Ok(exit::OK)
@@ -83,7 +90,28 @@ pub(crate) fn job_line(job: &JobRow) -> String {
 }
 
 fn verb(stage: Stage) -> &'static str {
-    if stage == Stage::Verifying { "read back" } else { "written" }
+    match stage {
+        Stage::Verifying => "read back",
+        Stage::Capturing => "read",
+        Stage::Waiting | Stage::Imaging | Stage::Booting | Stage::Enrolling => "written",
+    }
+}
+
+/// How much was done, in the words of its kind.
+fn amounts(job: &JobRow) -> Vec<(&'static str, String)> {
+    let done = format!("{} of {}", bytes(job.done_bytes), bytes(job.total_bytes));
+    match is_capture(job) {
+        true => {
+            vec![("read", done), ("stored before", bytes(job.same_bytes)), ("sent", bytes(job.fetched_bytes))]
+        }
+        false => vec![
+            ("plan", job.plan.clone().unwrap_or_default()),
+            ("written", done),
+            ("right before", bytes(job.same_bytes)),
+            ("read back", bytes(job.read_back_bytes)),
+            ("fetched", bytes(job.fetched_bytes)),
+        ],
+    }
 }
 
 /// One job in full.
@@ -94,13 +122,11 @@ pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
     page.pairs(&[
         ("stage", if has_ended(job) { "-" } else { stage(job).word() }.to_owned()),
         ("node is", job.node_state.clone()),
-        ("plan", job.plan.clone()),
         ("image", job.image.clone()),
         ("disk", job.disk.clone()),
-        ("written", format!("{} of {}", bytes(job.done_bytes), bytes(job.total_bytes))),
-        ("right before", bytes(job.same_bytes)),
-        ("read back", bytes(job.read_back_bytes)),
-        ("fetched", bytes(job.fetched_bytes)),
+    ]);
+    page.pairs(&amounts(job));
+    page.pairs(&[
         ("taken up", format!("{}x", job.takes)),
         ("made", date_and_clock(&job.created)),
         ("started", time(&job.started)),

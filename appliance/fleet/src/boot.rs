@@ -3,17 +3,17 @@
 use protocol::HardwareAddress;
 use pxe::script::{BootTask, Reason};
 
-use crate::{Fleet, Node, State};
+use crate::{Fleet, Node, State, capture};
 
 /// The boot answer for a NIC, from the state its node is in: a server with no task boots its own disk.
 pub fn boot_task(fleet: &Fleet, mac: &HardwareAddress) -> BootTask {
     match fleet.owner(mac) {
         None => BootTask::Agent { why: Reason::new("new here: the agent will show a code") },
-        Some(node) => of_node(node),
+        Some(node) => of_node(fleet, node),
     }
 }
 
-fn of_node(node: &Node) -> BootTask {
+fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
     let agent = |why: &str| BootTask::Agent { why: Reason::new(&format!("{} is {why}", node.name)) };
     match &node.state {
         State::Discovered => agent("waiting for approval"),
@@ -22,12 +22,16 @@ fn of_node(node: &Node) -> BootTask {
         // Without a ticket the ramdisk would have to be approved again: the installed system comes up once more and
         // hands one in.
         State::Draining { .. } if owes_ticket(node) => BootTask::LocalDisk,
+        State::Draining { .. } if capture::in_flight(fleet, node).is_some() => agent("to be captured"),
         State::Draining { .. } => agent("to be rebuilt"),
+        State::Capturing { .. } => agent("being captured"),
         // Half-written disks must not be booted; whole ones must not be kept from booting.
         State::Attention { job: Some(_), phase, .. } if phase == "imaging" || phase == "verifying" => {
             agent("being written, and needs attention")
         }
-        State::Attention { phase, .. } if phase == "draining" => agent("to be rebuilt"),
+        State::Attention { phase, .. } if phase == "draining" || phase == "capturing" => {
+            agent("to be rebuilt or captured, and needs attention")
+        }
         State::Attention { .. } if node.installed.is_none() => agent("waiting for the operator"),
         State::Rejected { .. }
         | State::Booting { .. }

@@ -8,6 +8,7 @@ use pack::Digest;
 use protocol::{CaPin, Epoch, HardwareAddress, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::image::Image;
 use crate::job::Job;
@@ -28,6 +29,8 @@ pub struct Fleet {
     pub plans: BTreeMap<PlanId, Plan>,
     /// By id.
     pub jobs: BTreeMap<JobId, Job>,
+    /// By id; no job has the same.
+    pub captures: BTreeMap<JobId, Capture>,
     /// By fingerprint.
     pub certificates: BTreeMap<String, Certificate>,
     /// By interface. Not kept over a restart.
@@ -79,6 +82,8 @@ pub enum Change {
     Plan(Box<Plan>),
     /// A job.
     Job(Box<Job>),
+    /// An image that is being taken.
+    Capture(Box<Capture>),
     /// A certificate.
     Certificate(Certificate),
     /// A certificate whose time is over.
@@ -96,6 +101,7 @@ impl Fleet {
             Change::ForgetImage(digest) => drop(self.images.remove(&digest)),
             Change::Plan(plan) => drop(self.plans.insert(plan.id.clone(), *plan)),
             Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
+            Change::Capture(capture) => drop(self.captures.insert(capture.id, *capture)),
             Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
             Change::Network(network) => drop(self.networks.insert(network.interface.clone(), *network)),

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use protocol::{Hello, Key, NodeId, Nonce};
 
+use crate::capture;
 use crate::certificate::{Grant, Stage};
 use crate::entropy::Entropy;
 use crate::identity::{self, Match};
@@ -29,7 +30,7 @@ pub fn enroll(
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
     match whose(fleet, hello) {
-        Whose::Approved(node) => Ok(approved(node, hello, proven, now)),
+        Whose::Approved(node) => Ok(approved(fleet, node, hello, proven, now)),
         Whose::Known(node) => Ok(claimed(node, hello, None, now, dice)),
         Whose::Clash(node, why) => Ok(claimed(node, hello, Some(why), now, dice)),
         Whose::Nobody => discover(fleet, hello, now, dice),
@@ -79,13 +80,16 @@ fn whose<'a>(fleet: &'a Fleet, hello: &Hello) -> Whose<'a> {
     }
 }
 
-fn approved(node: &Node, hello: &Hello, proven: bool, now: Time) -> Outcome {
+fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) -> Outcome {
     let mut outcome = Outcome::default();
     let Some(deploy) = node.deploy else { return outcome };
+    let taken = capture::of_node(fleet, node);
     let mut node = node.clone();
     let standing = match (&node.state, proven) {
         (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
-        (State::Active | State::Booting { .. } | State::Enrolling { .. }, _) => Standing::Waiting(format!(
+        (State::Active | State::Booting { .. } | State::Enrolling { .. }, _)
+            // Of one that was read it is still the ramdisk, which is to be told to restart.
+            if !(taken.is_some() && matches!(node.state, State::Booting { .. })) => Standing::Waiting(format!(
             "this node is {} and should run from its own disk; ask for a rebuild to write it again",
             node.state.word()
         )),
@@ -94,9 +98,15 @@ fn approved(node: &Node, hello: &Hello, proven: bool, now: Time) -> Outcome {
     };
     if standing == Standing::Approved {
         if deploy.ticket {
-            // From here on the installed system's certificates are void.
-            node.generation += 1;
-            node.run = None;
+            if let Some(capture) = taken {
+                // Its installed system comes back as what it is.
+                node.state = State::Capturing { job: capture.id };
+                node.since = now;
+            } else {
+                // From here on the installed system's certificates are void.
+                node.generation += 1;
+                node.run = None;
+            }
             node.deploy = Some(Approved { ticket: false, ..deploy });
         }
         node.boot = boot_of(hello);
@@ -270,8 +280,11 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     }
     node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false });
     node.claim = None;
-    node.generation += 1;
-    node.run = None;
+    // The installed system of a node that is captured comes back with the certificate it has.
+    if capture::of_node(fleet, &node).is_none() || node.run.is_none() {
+        node.generation += 1;
+        node.run = None;
+    }
     if matches!(node.state, State::Discovered | State::Rejected { .. }) {
         node.state = State::Inspecting;
         node.since = now;

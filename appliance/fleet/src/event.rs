@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use pack::Digest;
 use protocol::{
-    Answer, DiskId, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce, Progress, Receipt,
-    Report, Task,
+    Answer, DiskId, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce, Progress,
+    Receipt, Report, Task,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::capture;
 use crate::certificate::{Certificate, Grant};
 use crate::image::Image;
 use crate::network::Sighting;
@@ -164,6 +165,38 @@ pub enum Event {
     Apply {
         /// Which.
         plan: PlanId,
+    },
+    /// Take an image of a disk.
+    Capture {
+        /// Of which node.
+        node: NodeId,
+        /// What image, of which disk.
+        wish: Box<capture::Wish>,
+    },
+    /// The agent has told and sent all of an image; this is what will be in the store.
+    Sealing {
+        /// Who.
+        node: NodeId,
+        /// The job.
+        job: JobId,
+        /// The image.
+        image: Digest,
+    },
+    /// The image of a disk is in the store.
+    Captured {
+        /// Who.
+        node: NodeId,
+        /// The job.
+        job: JobId,
+        /// The image.
+        image: Box<Image>,
+        /// What of the node was found, and what became of it.
+        found: Vec<Found>,
+    },
+    /// Do not go on with a job.
+    Cancel {
+        /// Which.
+        job: JobId,
     },
     /// Out of `Attention`: try again what failed.
     Retry {
@@ -364,6 +397,9 @@ impl Event {
             Event::SetRoles { .. } => "setting roles",
             Event::Plan { .. } => "planning",
             Event::Apply { .. } => "applying a plan",
+            Event::Capture { .. } => "capturing",
+            Event::Sealing { .. } | Event::Captured { .. } => "an image",
+            Event::Cancel { .. } => "cancelling a job",
             Event::Retry { .. } => "retrying",
             Event::Unit { .. } => "changing a unit",
             Event::Logs { .. } => "reading a journal",

@@ -2,6 +2,7 @@
 
 use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task};
 
+use crate::capture;
 use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
 use crate::job::{Job, JobState};
@@ -52,6 +53,9 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     }
     if runs {
         order_redeploy(&mut next);
+    } else if next.run.take().is_some() {
+        // It waits in the ramdisk with a whole system on its disk, which this is the end of: a capture was to bring it back.
+        next.generation += 1;
     }
     outcome.changes.extend(ended_jobs(fleet, node, &format!("replaced by job {id}"), now));
     outcome.changes.extend(network::want_look(fleet, node, now));
@@ -69,10 +73,11 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
 /// The node's jobs in flight, at their end.
 pub(crate) fn ended_jobs(fleet: &Fleet, node: &Node, why: &str, now: Time) -> impl Iterator<Item = Change> {
     let open = fleet.jobs.values().filter(|job| job.node == node.id && !job.state.ended());
-    open.map(move |job| {
+    let jobs = open.map(move |job| {
         let state = JobState::Failed { why: why.to_owned() };
         Change::Job(Box::new(Job { state, ended: Some(now), ..job.clone() }))
-    })
+    });
+    jobs.chain(capture::ended_captures(fleet, node, why, now))
 }
 
 /// The ramdisk asks for work.
@@ -96,6 +101,11 @@ pub(crate) fn asked(
         }
         State::Ready => wait("waiting for a plan"),
         State::Planned { plan } => wait(&format!("plan {plan} waits to be applied")),
+        State::Draining { .. } | State::Capturing { .. } | State::Attention { .. }
+            if let Some(capture) = capture::in_flight(fleet, node) =>
+        {
+            capture::take(fleet, &mut next, capture, certificate, now, &mut outcome)?
+        }
         State::Imaging { job } | State::Verifying { job } | State::Draining { job } => {
             take(fleet, &mut next, *job, certificate, now, &mut outcome)?
         }
@@ -112,7 +122,11 @@ pub(crate) fn asked(
             wait("waiting for a plan")
         }
         State::Attention { cause, .. } => wait(&format!("needs attention: {cause}")),
-        State::Discovered | State::Rejected { .. } | State::Enrolling { .. } | State::Active => {
+        State::Discovered
+        | State::Rejected { .. }
+        | State::Enrolling { .. }
+        | State::Active
+        | State::Capturing { .. } => {
             return Err(refused(node, "asking for work", ""));
         }
     };
@@ -132,7 +146,7 @@ fn still_open(fleet: &Fleet, job: JobId) -> bool {
     fleet.jobs.get(&job).is_some_and(|job| !job.state.ended())
 }
 
-fn wait(reason: &str) -> Task {
+pub(crate) fn wait(reason: &str) -> Task {
     Task::Wait { reason: reason.to_owned() }
 }
 
@@ -159,7 +173,7 @@ fn take(
 ) -> Result<Task, Denied> {
     let job = fleet.jobs.get(&id).ok_or_else(|| Denied::Missing { kind: "job", name: id.to_string() })?;
     let plan = fleet.plans.get(&job.plan);
-    if let Some(reason) = network::held(fleet, next, Some(job)) {
+    if let Some(reason) = network::held(fleet, next, Some(job.into())) {
         return Ok(wait(&format!("waiting for {reason}")));
     }
     if let Some(Err(why)) = plan.map(|plan| data_still_true(next, plan)) {
@@ -214,6 +228,9 @@ pub(crate) fn progressed(
     progress: Progress,
     now: Time,
 ) -> Result<Outcome, Denied> {
+    if let Some(capture) = fleet.captures.get(&progress.job) {
+        return Ok(capture::progressed(fleet, node, capture, progress, now));
+    }
     let mut outcome = Outcome::default();
     let current = node.state.job() == Some(progress.job);
     let Some(job) = fleet.jobs.get(&progress.job).filter(|job| current && !job.state.ended()) else {
@@ -248,7 +265,7 @@ pub(crate) fn progressed(
         job.progressed = Some(now);
     }
     // A job that is held begins again where it was: the disk's own seed says where.
-    let held = network::held(fleet, node, Some(&job)).is_some();
+    let held = network::held(fleet, node, Some((&job).into())).is_some();
     outcome.reply = Reply::GoOn(!job.state.ended() && !held);
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
@@ -260,7 +277,7 @@ pub(crate) fn is_rejectable(node: &Node) -> bool {
 }
 
 /// What moves when a job goes on.
-fn marks(progress: &Progress) -> (Phase, u64, u64, u64) {
+pub(crate) fn marks(progress: &Progress) -> (Phase, u64, u64, u64) {
     (progress.phase, progress.done_bytes, progress.read_back_bytes, progress.fetched_bytes)
 }
 
@@ -342,7 +359,11 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
     };
     let mut outcome = Outcome::default();
     let mut next = node.clone();
+    let taken = job.and_then(|id| fleet.captures.get(&id));
     let state = match (phase.as_str(), job) {
+        ("capturing" | "draining", Some(_)) if let Some(capture) = taken => {
+            capture::retried(node, capture, &mut next, &mut outcome)
+        }
         ("imaging" | "verifying" | "draining", Some(id)) => {
             let missing = || Denied::Missing { kind: "job", name: id.to_string() };
             let mut job = fleet.jobs.get(id).ok_or_else(missing)?.clone();

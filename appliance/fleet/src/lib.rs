@@ -7,6 +7,7 @@
 //! destroy data, [`data_disk`] where roles keep theirs, [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod catalog;
 pub mod certificate;
 pub mod converge;

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use pxe::dhcp::{Mode, Stance};
 use serde::{Deserialize, Serialize};
 
-use crate::job::Job;
+use crate::job::Work;
 use crate::step::changes;
 use crate::{Change, Denied, Fact, Fleet, Node, Outcome, State, Time};
 
@@ -178,7 +178,7 @@ impl Fleet {
 }
 
 /// Why a job of this node may not go on now: for the agent's screen and for `node why`.
-pub fn held(fleet: &Fleet, node: &Node, job: Option<&Job>) -> Option<String> {
+pub fn held(fleet: &Fleet, node: &Node, job: Option<Work<'_>>) -> Option<String> {
     let network = fleet.network_of(node)?;
     // Also beside one that only says that it yields: anybody may say so.
     if let (Rule::Pause, Some(server)) = (network.rule, network.servers.keys().next()) {
@@ -187,8 +187,9 @@ pub fn held(fleet: &Fleet, node: &Node, job: Option<&Job>) -> Option<String> {
             network.interface
         ));
     }
-    let unlooked = |job: &Job| network.looked.is_none_or(|looked| looked < job.created);
-    let waits = network.rule == Rule::Pause && job.is_some_and(|job| job.started.is_none() && unlooked(job));
+    let unlooked = |job: Work<'_>| network.looked.is_none_or(|looked| looked < job.created());
+    let waits =
+        network.rule == Rule::Pause && job.is_some_and(|job| job.started().is_none() && unlooked(job));
     waits.then(|| format!("a look for other DHCP servers on {}", network.interface))
 }
 

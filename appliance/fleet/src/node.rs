@@ -6,6 +6,7 @@
 //!     └─reject→ Rejected              Draining ─asks─────────────────────┘              Enrolling
 //!                                        ↑ apply (rebuild)                                 │ units up
 //!                                        └───────────────────────── Active ←───────────────┘
+//!                     Active or Ready ─capture→ (Draining →) Capturing ─→ Booting, or Ready
 //! ```
 //! Any working state goes to `Attention` when its deadline passes or its work fails; the fact it waited for, or a verb
 //! of the operator, takes it out again. *Verifying* is the read-back at the end of imaging, before the receipt.
@@ -177,9 +178,9 @@ pub enum State {
         /// By which job.
         job: JobId,
     },
-    /// The disk holds the image; the first boot has not enrolled yet.
+    /// The disk holds the image, and the first boot has not enrolled yet; or it was read, and its system is not up again.
     Booting {
-        /// The job that wrote it.
+        /// The job that wrote or read it.
         job: JobId,
     },
     /// Enrolled; its units are not all up yet.
@@ -189,9 +190,14 @@ pub enum State {
     },
     /// Does what it is for.
     Active,
-    /// Restarting into the ramdisk for a rebuild.
+    /// Restarting into the ramdisk for a rebuild, or for an image to be taken of it.
     Draining {
         /// The job to come.
+        job: JobId,
+    },
+    /// An image is taken of its disk.
+    Capturing {
+        /// By which job.
         job: JobId,
     },
     /// A person should look.
@@ -222,6 +228,7 @@ impl State {
             State::Enrolling { .. } => "enrolling",
             State::Active => "active",
             State::Draining { .. } => "draining",
+            State::Capturing { .. } => "capturing",
             State::Attention { .. } => "attention",
         }
     }
@@ -238,7 +245,8 @@ impl State {
             | State::Verifying { job }
             | State::Booting { job }
             | State::Enrolling { job }
-            | State::Draining { job } => Some(*job),
+            | State::Draining { job }
+            | State::Capturing { job } => Some(*job),
             State::Attention { job, .. } => *job,
             State::Discovered
             | State::Rejected { .. }

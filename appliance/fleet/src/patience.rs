@@ -2,6 +2,7 @@
 
 use crate::certificate::is_awaited;
 use crate::imaging::attention;
+use crate::job::Work;
 use crate::network;
 use crate::node::State;
 use crate::running::{not_up, stuck};
@@ -35,7 +36,8 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     };
     let for_ever = |reason: String| Some(Wait { reason, until: None });
     let name = &node.name;
-    let job = node.state.job().and_then(|job| fleet.jobs.get(&job));
+    let job = node.state.job().and_then(|job| Work::of(fleet, job));
+    let is_capture = matches!(job, Some(Work::Capture(_)));
     let waits = network::waits_for_network(&node.state);
     // Not its own fault: no deadline runs meanwhile.
     if let Some(reason) = network::held(fleet, node, job).filter(|_| waits) {
@@ -55,12 +57,18 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
             format!("a plan (rackwright node plan {name})")
         }),
         State::Planned { plan } => for_ever(format!("the plan to be applied (rackwright apply {plan})")),
-        State::Imaging { job } | State::Verifying { job } => {
-            let moved = fleet.jobs.get(job).and_then(|job| job.progressed);
+        State::Imaging { .. } | State::Verifying { .. } | State::Capturing { .. } => {
+            let moved = job.and_then(Work::progressed);
             let from = moved.unwrap_or(node.since).max(node.since);
-            let reading = matches!(node.state, State::Verifying { .. });
-            let reason = if reading { "the disk to be read back" } else { "the image to be written" };
+            let reason = match node.state {
+                State::Verifying { .. } => "the disk to be read back",
+                State::Capturing { .. } => "the image to be taken",
+                _ => "the image to be written",
+            };
             limited(reason.to_owned(), from, IMAGING_SECONDS)
+        }
+        State::Booting { .. } if is_capture => {
+            limited("its own system to come up again".to_owned(), node.since, BOOTING_SECONDS)
         }
         State::Booting { .. } => limited("its first boot to enrol".to_owned(), node.since, BOOTING_SECONDS),
         State::Enrolling { .. } => {

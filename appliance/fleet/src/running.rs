@@ -2,6 +2,7 @@
 
 use protocol::{Key, Order, OrderKind, Report, TaskResult};
 
+use crate::capture;
 use crate::certificate::{Grant, Stage};
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
@@ -37,7 +38,7 @@ pub(crate) fn enrolled(
             outcome.fact(node.id, "enrolled", "it came up after all");
             next = moved(node, State::Enrolling { job: *job }, now);
         }
-        State::Enrolling { .. } | State::Active | State::Draining { .. } => {}
+        State::Enrolling { .. } | State::Active | State::Draining { .. } | State::Capturing { .. } => {}
         State::Attention { .. } if node.run == Some(key) => {}
         State::Verifying { .. } | State::Attention { .. } => {
             let job = written_with(fleet, node, certificate).ok_or_else(|| refused(node, "enrolling", ""))?;
@@ -116,6 +117,7 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
             job.ended = Some(now);
             outcome.changes.push(Change::Job(Box::new(job)));
         }
+        outcome.changes.extend(capture::of_node(fleet, node).and_then(|capture| capture::back(capture, now)));
     }
     if let Some(why) = not_redeployed(node, &report) {
         let cause = format!("it can't restart into the ramdisk: {why}");

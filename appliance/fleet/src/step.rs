@@ -10,7 +10,7 @@ use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
-use crate::{enroll, imaging, network, patience, plan, running};
+use crate::{capture, enroll, imaging, network, patience, plan, running};
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
 ///
@@ -66,6 +66,15 @@ pub fn step(
             Ok(planned(fleet, node, made, now))
         }
         Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),
+        Event::Capture { node, wish } => {
+            check_roles(catalog, wish.roles.as_ref())?;
+            capture::begin(fleet, fleet.node(node)?, *wish, now, dice)
+        }
+        Event::Sealing { node, job, image } => capture::sealing(fleet, fleet.node(node)?, job, image),
+        Event::Captured { node, job, image, found } => {
+            capture::captured(fleet, fleet.node(node)?, job, *image, found, now)
+        }
+        Event::Cancel { job } => capture::cancelled(fleet, job, now),
         Event::Retry { node } => imaging::retry(fleet, fleet.node(node)?, now),
         Event::Unit { node, unit, verb } => running::wish(catalog, fleet.node(node)?, &unit, verb),
         Event::Logs { node, unit, lines } => running::logs(fleet.node(node)?, &unit, lines),
@@ -126,7 +135,8 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
         | State::Booting { .. }
         | State::Enrolling { .. }
         | State::Active
-        | State::Draining { .. } => false,
+        | State::Draining { .. }
+        | State::Capturing { .. } => false,
     };
     let mut next = node.clone();
     let mut outcome = Outcome::default();
@@ -175,7 +185,7 @@ fn set_roles(fleet: &Fleet, node: &Node, roles: BTreeSet<String>, now: Time) -> 
 }
 
 /// Takes back an open plan of this node.
-fn withdraw(fleet: &Fleet, node: &Node, why: &str, now: Time, outcome: &mut Outcome) -> Node {
+pub(crate) fn withdraw(fleet: &Fleet, node: &Node, why: &str, now: Time, outcome: &mut Outcome) -> Node {
     let open = fleet.plans.values().filter(|plan| plan.node == node.id && plan.state == PlanState::Open);
     for plan in open {
         let state = PlanState::Withdrawn { why: why.to_owned() };
@@ -213,6 +223,9 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Rename { node, .. }
         | Event::SetRoles { node, .. }
         | Event::Plan { node, .. }
+        | Event::Capture { node, .. }
+        | Event::Sealing { node, .. }
+        | Event::Captured { node, .. }
         | Event::Retry { node }
         | Event::Unit { node, .. }
         | Event::Logs { node, .. } => Some(*node),
@@ -224,6 +237,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Look { .. }
         | Event::Looked { .. }
         | Event::Apply { .. }
+        | Event::Cancel { .. }
         | Event::Imported(_)
         | Event::ForgetImage(_)
         | Event::Tick => None,

@@ -18,13 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Logged;
 use crate::image::Image;
+use crate::job::Work;
 use crate::patience::{self, SILENT_SECONDS};
 use crate::{Catalog, Fleet, Node, Site, State, Time};
 
 pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
 pub use check::{CheckRow, dhcp_check, others_check, pool_check};
 use job::percent;
-pub use job::{JobRow, job_row};
+pub use job::{FoundRow, JobRow, job_row};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
@@ -292,7 +293,7 @@ pub fn node_row(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeRow {
         let wanted = r.units.iter().filter(|unit| node.should_run(&unit.name));
         wanted.map(|unit| unit.active == "active").collect::<Vec<_>>()
     };
-    let job = node.state.job().and_then(|id| fleet.jobs.get(&id));
+    let job = node.state.job().and_then(|id| Work::of(fleet, id));
     NodeRow {
         name: node.name.to_string(),
         id: node.id.to_string(),
@@ -306,7 +307,7 @@ pub fn node_row(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeRow {
         health: health(node, now).to_owned(),
         units_up: report.and_then(|r| count(wanted(r).into_iter().filter(|up| *up).count())),
         units: report.and_then(|r| count(wanted(r).len())),
-        percent: job.filter(|job| !job.state.ended()).map(percent),
+        percent: job.filter(|job| !job.state().ended()).map(percent),
         hardware: hardware(node),
     }
 }

@@ -1,6 +1,7 @@
 //! Stage *deploy*: work, progress, receipt.
 
 use fleet::certificate::Authed;
+use fleet::job::Work;
 use fleet::{Event, Fleet, Reply};
 use protocol::{Envelope, NodeId, Progress, ProgressReply, Receipt, Task, TaskAsk};
 
@@ -37,6 +38,9 @@ impl Agents {
     ) -> Result<Envelope<ProgressReply>, AgentRefusal> {
         let done = self.core.bring(Event::Progressed { node: who.node, progress }).await?;
         let go_on = done.reply == Reply::GoOn(true);
+        if !go_on {
+            self.forget_ended().await?;
+        }
         Ok(self.envelope(&who, ProgressReply { go_on }))
     }
 
@@ -68,6 +72,6 @@ fn is_signed_by(receipt: &Receipt, who: &Authed) -> bool {
 fn phase(fleet: &Fleet, node: NodeId) -> Option<(&'static str, Option<protocol::JobId>, Option<String>)> {
     let node = fleet.nodes.get(&node)?;
     let job = node.state.job();
-    let held = fleet::network::held(fleet, node, job.and_then(|job| fleet.jobs.get(&job)));
+    let held = fleet::network::held(fleet, node, job.and_then(|job| Work::of(fleet, job)));
     Some((node.state.word(), job, held))
 }

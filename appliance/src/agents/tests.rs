@@ -18,7 +18,12 @@ use crate::writer::tests::{MAC, State, hello, state};
 fn agents(state: &State) -> Agents {
     let folder = state.folder.path();
     let ca = SiteCa::open(&folder.join("ca"), &Site::parse("lab").unwrap(), Start::First, SystemTime::now());
-    let images = Images::open(&folder.join("images"), &folder.join("keys")).unwrap();
+    let images = Images::open(
+        &folder.join("images"),
+        &folder.join("keys"),
+        crate::ca::image_key(&folder.join("ca")).unwrap(),
+    )
+    .unwrap();
     Agents::new(state.core.clone(), ca.unwrap().into(), images.into(), Answers::default())
 }
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use fleet::capture::Wish;
 use fleet::event::UnitVerb;
+use fleet::job::Work;
 use fleet::plan::{PlanId, PlanState};
 use fleet::view;
-use fleet::{Event, Name, Reply, Time};
-use protocol::{DiskId, Mark, NodeId};
+use fleet::{Event, Name, Reply, State, Time};
+use protocol::{DiskId, Identity, JobId, Mark, NodeId};
 use pxe::Mac;
 use serde::Deserialize;
 
@@ -66,11 +68,23 @@ struct Apply {
     confirm: Option<String>,
 }
 
+/// `identity` is `generalize`, with `keep`, or `as-is`.
+#[derive(Deserialize)]
+struct TakeImage {
+    name: String,
+    #[serde(flatten)]
+    identity: Identity,
+    disk: Option<String>,
+    roles: Option<BTreeSet<String>>,
+    confirm: Option<String>,
+}
+
 impl Api {
     pub(super) async fn act(&self, path: &[&str], body: &[u8]) -> Option<Answer> {
         Some(match path {
             ["v1", "nodes", name, verb] => self.act_on(name, verb, body).await?,
             ["v1", "plans", id, "apply"] => self.apply(id, body).await,
+            ["v1", "jobs", id, "cancel"] => self.cancel(id).await,
             ["v1", "network", "leases", lease, "release"] => self.release(lease).await,
             ["v1", "images", name, "delete"] => self.delete_image(name, body).await,
             ["v1", "store", "scrub"] => self.begin_scrub(body),
@@ -108,6 +122,7 @@ impl Api {
             "rename" => read(body).map(|Rename { name }| Event::Rename { node, name }),
             "roles" => read(body).map(|Roles { roles }| Event::SetRoles { node, roles }),
             "retry" => Ok(Event::Retry { node }),
+            "capture" => return Some(self.capture(node, body).await),
             "plan" => return Some(self.plan(node, body).await),
             "address" => return Some(self.address(node, body).await),
             _ => return None,
@@ -189,12 +204,39 @@ impl Api {
             return Err(ApiError::Unconfirmed { node: node.name.to_string(), disk });
         }
         let done = self.core.bring(Event::Apply { plan }).await?;
+        self.job(&done.reply)
+    }
+
+    /// Begins to take an image. A node that runs is restarted for it, and that wants to be confirmed.
+    async fn capture(&self, node: NodeId, body: &[u8]) -> Answer {
+        let TakeImage { name, identity, disk, roles, confirm } = read(body)?;
+        let disk = disk.map(|text| disk_id(&text)).transpose()?;
         let world = self.core.world();
-        let Reply::Job(job) = done.reply else {
-            return Err(ApiError::Broken("applying was answered with something else".to_owned()));
+        let found = world.fleet.node(node)?;
+        if found.state == State::Active && confirm.as_deref() != Some(found.name.as_str()) {
+            return Err(ApiError::Unasked(found.name.to_string()));
+        }
+        let wish = Box::new(Wish { name, identity, disk, roles });
+        let done = self.core.bring(Event::Capture { node, wish }).await?;
+        self.job(&done.reply)
+    }
+
+    async fn cancel(&self, id: &str) -> Answer {
+        let world = self.core.world();
+        let job = Work::all(&world.fleet).map(Work::id).find(|job| job.to_string().starts_with(id));
+        let job: JobId = job.ok_or_else(|| missing("job", id))?;
+        let done = self.core.bring(Event::Cancel { job }).await?;
+        self.job(&done.reply)
+    }
+
+    /// The job that an event was answered with.
+    fn job(&self, reply: &Reply) -> Answer {
+        let Reply::Job(job) = reply else {
+            return Err(ApiError::Broken("a job was answered with something else".to_owned()));
         };
-        let job = world.fleet.jobs.get(&job).ok_or_else(|| missing("job", &job.to_string()))?;
-        one(view::job_row(&world.fleet, job))
+        let world = self.core.world();
+        let work = Work::of(&world.fleet, *job).ok_or_else(|| missing("job", &job.to_string()))?;
+        one(view::job_row(&world.fleet, work))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fleet::job::Work;
 use fleet::plan::PlanId;
 use fleet::view::{self, ListenerRow, Status, Why};
 use fleet::{Denied, Node, State};
@@ -42,7 +43,7 @@ impl Api {
             }
             ["v1", "jobs"] => rows(jobs(&world, |_| true)),
             ["v1", "jobs", id] => {
-                let job = world.fleet.jobs.values().find(|job| job.id.to_string().starts_with(*id));
+                let job = Work::all(&world.fleet).find(|job| job.id().to_string().starts_with(*id));
                 job.ok_or_else(|| missing("job", id)).and_then(|job| one(view::job_row(&world.fleet, job)))
             }
             ["v1", "images"] => self.images(&world),
@@ -75,7 +76,7 @@ impl Api {
         let listeners = self.listeners.iter().map(|l| listener(&l.report())).collect::<Vec<_>>();
         let deaf = self.listeners.iter().any(|listener| listener.report().waiting.is_some());
         let storage = self.core.space.row();
-        let jobs = jobs(world, |job| !job.state.ended());
+        let jobs = jobs(world, |job| !job.state().ended());
         let store = self.store_row(world);
         let broken = storage.problem.is_some() || !store.problems.is_empty();
         let health = match (troubled || deaf || broken, jobs.is_empty()) {
@@ -173,9 +174,9 @@ pub(super) fn row(world: &World, node: &Node) -> view::NodeRow {
     row
 }
 
-fn jobs(world: &World, wanted: impl Fn(&fleet::job::Job) -> bool) -> Vec<view::JobRow> {
-    let mut jobs = world.fleet.jobs.values().filter(|job| wanted(job)).collect::<Vec<_>>();
-    jobs.sort_by_key(|job| job.created);
+fn jobs(world: &World, wanted: impl Fn(&Work<'_>) -> bool) -> Vec<view::JobRow> {
+    let mut jobs = Work::all(&world.fleet).filter(wanted).collect::<Vec<_>>();
+    jobs.sort_by_key(|job| job.created());
     jobs.into_iter().map(|job| view::job_row(&world.fleet, job)).collect()
 }
 

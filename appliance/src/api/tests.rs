@@ -14,7 +14,12 @@ use crate::writer::tests::{MAC, State, ip, mac, state};
 
 pub(super) fn api(state: &State) -> Api {
     let folder = state.folder.path();
-    let images = Images::open(&folder.join("images"), &folder.join("keys")).unwrap();
+    let images = Images::open(
+        &folder.join("images"),
+        &folder.join("keys"),
+        crate::ca::image_key(&folder.join("ca")).unwrap(),
+    )
+    .unwrap();
     Api {
         core: state.core.clone(),
         images: Arc::new(images),

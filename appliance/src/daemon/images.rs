@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet::Event;
+use fleet::job::Work;
 
 use crate::chain;
 use crate::images::{Images, Rest};
@@ -29,7 +30,7 @@ pub async fn adopt(core: &Core, images: &Arc<Images>) {
 }
 
 /// [`adopt`]s, then has every image read through once in so many days: one after the other, and none is begun while servers
-/// are being written.
+/// are being written or read.
 pub(super) async fn keep(core: Core, images: Arc<Images>, days: u16, mut stop: Stop) {
     adopt(&core, &images).await;
     if days == 0 {
@@ -45,7 +46,7 @@ pub(super) async fn keep(core: Core, images: Arc<Images>, days: u16, mut stop: S
 
 fn begin(core: &Core, images: &Arc<Images>, seconds: u64) {
     let world = core.world();
-    if images.scrubbing().running || world.fleet.jobs.values().any(|job| !job.state.ended()) {
+    if images.scrubbing().running || Work::all(&world.fleet).any(|work| !work.state().ended()) {
         return;
     }
     let here = world.fleet.images.values().filter(|image| match images.stored(&image.digest) {

@@ -10,7 +10,7 @@ use super::{ImageError, Images, Intake};
 #[derive(Debug)]
 pub struct Import<'a> {
     images: &'a Images,
-    intake: Intake<'a>,
+    intake: Intake<&'a Images>,
     want: u64,
     got: u64,
     pending: Vec<u8>,

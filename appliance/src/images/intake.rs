@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use crate::space::{RESERVE, Room};
 
 /// Chunks on their way in; dropped before [`Intake::seal`], it leaves nothing.
 #[derive(Debug)]
-pub struct Intake<'a> {
-    images: &'a Images,
+pub struct Intake<I: Deref<Target = Images>> {
+    images: I,
     pin: u64,
     /// The pack that is being written; none while the store has everything.
     part: Option<(String, File)>,
@@ -27,8 +28,8 @@ pub struct Intake<'a> {
     brought: BTreeMap<Digest, Digest>,
 }
 
-impl<'a> Intake<'a> {
-    pub(super) fn begin(images: &'a Images) -> Self {
+impl<I: Deref<Target = Images>> Intake<I> {
+    pub(super) fn begin(images: I) -> Self {
         let pin = images.shelf().pin();
         Self { images, pin, part: None, at: 0, records: Vec::new(), brought: BTreeMap::new() }
     }
@@ -135,7 +136,7 @@ impl<'a> Intake<'a> {
     }
 }
 
-impl Drop for Intake<'_> {
+impl<I: Deref<Target = Images>> Drop for Intake<I> {
     fn drop(&mut self) {
         self.images.shelf().unpin(self.pin);
         if let Some((name, _)) = self.part.take() {

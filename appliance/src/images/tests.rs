@@ -26,6 +26,11 @@ pub(super) fn key() -> SigningKey {
     SigningKey::from_seed(&[7; 32]).unwrap()
 }
 
+/// What signs the images that are taken here.
+fn own() -> SigningKey {
+    SigningKey::from_seed(&[8; 32]).unwrap()
+}
+
 /// An image file whose windows hold what these numbers stand for; 0 stands for zeros. Some compress, some do not.
 pub(super) fn image(name: &str, contents: &[u32]) -> (Digest, Vec<u8>) {
     let disk_bytes = contents.len() as u64 * u64::from(WINDOW);
@@ -62,7 +67,7 @@ pub(super) fn image(name: &str, contents: &[u32]) -> (Digest, Vec<u8>) {
 
 /// The store in this folder.
 pub(super) fn open(folder: &Path) -> Images {
-    Images::open_in(Folder::new(folder), vec![key().public()]).unwrap()
+    Images::open_in(Folder::new(folder), vec![key().public()], own()).unwrap()
 }
 
 pub(super) fn import(images: &Images, file: &[u8]) -> Result<Digest, ImageError> {
@@ -174,7 +179,7 @@ fn an_image_of_an_untrusted_key_is_neither_taken_nor_served_but_keeps_its_chunks
     let folder = tempfile::tempdir().unwrap();
     let (digest, file) = image("node", &[1, 2]);
     import(&open(folder.path()), &file).unwrap();
-    let images = Images::open_in(Folder::new(folder.path()), Vec::new()).unwrap();
+    let images = Images::open_in(Folder::new(folder.path()), Vec::new(), own()).unwrap();
     assert!(matches!(images.stored(&digest), Err(ImageError::Verify(_))));
     assert!(matches!(import(&images, &file), Err(ImageError::Verify(_))));
     assert!(images.all().is_empty());

@@ -35,6 +35,9 @@ const STEPS: &[&str] = &[
     "
     CREATE TABLE boot (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ",
+    "
+    CREATE TABLE capture (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+",
 ];
 
 /// Brings the database to the newest version.

@@ -113,6 +113,7 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         }
         Change::Plan(plan) => put(transaction, "plan", &plan.id.to_string(), plan),
         Change::Job(job) => put(transaction, "job", &job.id.to_string(), job),
+        Change::Capture(capture) => put(transaction, "capture", &capture.id.to_string(), capture),
         Change::Certificate(row) => put(transaction, "certificate", &row.fingerprint, row),
         Change::ForgetCertificate(key) => {
             execute(transaction, "DELETE FROM certificate WHERE key = ?1", params![key])

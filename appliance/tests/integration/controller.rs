@@ -57,7 +57,14 @@ impl Controller {
         std::fs::create_dir_all(folder.join("keys")).unwrap();
         let key = crate::image::key().public().to_string();
         std::fs::write(folder.join("keys/build.pub"), key).unwrap();
-        let images = Arc::new(Images::open(&folder.join("images"), &folder.join("keys")).unwrap());
+        let images = Arc::new(
+            Images::open(
+                &folder.join("images"),
+                &folder.join("keys"),
+                appliance::ca::image_key(&folder.join("ca")).unwrap(),
+            )
+            .unwrap(),
+        );
         let log = Log::new(&db);
         let catalog = catalog::embedded().unwrap();
         let (core, writer) = Core::start(

@@ -225,7 +225,12 @@ fn room_that_goes_while_an_image_comes_in_leaves_nothing_of_it() {
     run(async move {
         let controller = Controller::start(&folder).await;
         let (_, bytes) = small("control", &["control"]);
-        let images = appliance::images::Images::open(&folder.join("images"), &folder.join("keys")).unwrap();
+        let images = appliance::images::Images::open(
+            &folder.join("images"),
+            &folder.join("keys"),
+            appliance::ca::image_key(&folder.join("ca")).unwrap(),
+        )
+        .unwrap();
         let mut coming = images.import(u64::try_from(bytes.len()).unwrap()).unwrap();
         coming.push(&bytes[..1 << 20]).unwrap();
         fill(&folder);

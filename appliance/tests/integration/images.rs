@@ -165,13 +165,25 @@ async fn an_image_that_is_whole_in_the_store_and_in_no_list_is_put_there_at_the_
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start(folder.path()).await;
     let (manifest, bytes) = small("control", &["control"]);
-    let images = Images::open(&folder.path().join("images"), &folder.path().join("keys")).unwrap();
+    let images = Images::open(
+        &folder.path().join("images"),
+        &folder.path().join("keys"),
+        appliance::ca::image_key(&folder.path().join("ca")).unwrap(),
+    )
+    .unwrap();
     let mut coming = images.import(u64::try_from(bytes.len()).unwrap()).unwrap();
     coming.push(&bytes).unwrap();
     coming.finish().unwrap();
     std::fs::write(folder.path().join(format!("images/{}.manifest", pack::Digest::of(b""))), b"RWIM")
         .unwrap();
-    let images = Arc::new(Images::open(&folder.path().join("images"), &folder.path().join("keys")).unwrap());
+    let images = Arc::new(
+        Images::open(
+            &folder.path().join("images"),
+            &folder.path().join("keys"),
+            appliance::ca::image_key(&folder.path().join("ca")).unwrap(),
+        )
+        .unwrap(),
+    );
     adopt(&controller.core, &images).await;
     assert!(controller.core.world().fleet.images.keys().eq([&manifest.digest()]));
     assert_eq!(stored(folder.path()).len(), 2, "the damaged one is gone: {:?}", stored(folder.path()));

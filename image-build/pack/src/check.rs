@@ -4,8 +4,8 @@
 
 use thiserror::Error;
 
-use crate::manifest::{Head, MANIFEST_BYTES_MAX, Wire};
-use crate::{BLOCK, Chunk, Codec, Digest, Layout, Span, WINDOW, merkle};
+use crate::manifest::{MANIFEST_BYTES_MAX, Wire};
+use crate::{About, BLOCK, Chunk, Codec, Digest, Layout, Span, WINDOW, merkle};
 
 /// The largest disk an image may claim: 64 TiB.
 pub const DISK_BYTES_MAX: u64 = 64 << 40;
@@ -89,7 +89,7 @@ pub enum ManifestError {
 /// Checks everything that makes a manifest valid, cheapest rules first.
 pub(crate) fn wire(wire: &Wire) -> Result<(), ManifestError> {
     let Wire { head, .. } = wire;
-    names(head)?;
+    names(&head.name, &head.arch, &head.roles)?;
     layout(&head.layout)?;
     let (disk_bytes, sector) = (head.disk_bytes, u64::from(head.layout.sector_bytes));
     if disk_bytes == 0 || disk_bytes > DISK_BYTES_MAX || !disk_bytes.is_multiple_of(sector) {
@@ -98,6 +98,16 @@ pub(crate) fn wire(wire: &Wire) -> Result<(), ManifestError> {
     chunks(wire)?;
     head.seed.map_or(Ok(()), |span| seed(wire, span))?;
     if merkle::root(&wire.chunks) == head.root { Ok(()) } else { Err(ManifestError::Root) }
+}
+
+impl About {
+    /// Whether name, machine type and roles are such as a manifest may have, before there is anything else of it.
+    ///
+    /// # Errors
+    /// The first rule that is broken, as [`Manifest::decode`](crate::Manifest::decode) would say it.
+    pub fn check(&self) -> Result<(), ManifestError> {
+        names(&self.name, &self.arch, &self.roles)
+    }
 }
 
 fn layout(layout: &Layout) -> Result<(), ManifestError> {
@@ -119,20 +129,20 @@ fn layout(layout: &Layout) -> Result<(), ManifestError> {
     Ok(())
 }
 
-fn names(wire: &Head) -> Result<(), ManifestError> {
-    if !grammar(&wire.name, NAME_MAX, |c| c.is_ascii_digit(), |c| matches!(c, b'.' | b'_' | b'-')) {
-        return Err(ManifestError::Name { name: clipped(&wire.name) });
+fn names(name: &str, arch: &str, roles: &[String]) -> Result<(), ManifestError> {
+    if !grammar(name, NAME_MAX, |c| c.is_ascii_digit(), |c| matches!(c, b'.' | b'_' | b'-')) {
+        return Err(ManifestError::Name { name: clipped(name) });
     }
-    if !grammar(&wire.arch, ARCH_MAX, |_| false, |c| matches!(c, b'_')) {
-        return Err(ManifestError::Arch { arch: clipped(&wire.arch) });
+    if !grammar(arch, ARCH_MAX, |_| false, |c| matches!(c, b'_')) {
+        return Err(ManifestError::Arch { arch: clipped(arch) });
     }
-    if wire.roles.len() > ROLES_MAX {
-        return Err(ManifestError::Roles { roles: wire.roles.len() });
+    if roles.len() > ROLES_MAX {
+        return Err(ManifestError::Roles { roles: roles.len() });
     }
-    if let Some(role) = wire.roles.iter().find(|role| !grammar(role, ROLE_MAX, |_| false, |c| c == b'-')) {
+    if let Some(role) = roles.iter().find(|role| !grammar(role, ROLE_MAX, |_| false, |c| c == b'-')) {
         return Err(ManifestError::Role { role: clipped(role) });
     }
-    for pair in wire.roles.windows(2) {
+    for pair in roles.windows(2) {
         if let [left, right] = pair
             && left >= right
         {

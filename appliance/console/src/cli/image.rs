@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+
+use super::Waiting;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
@@ -33,6 +35,19 @@ already mends chunks of it that a disk has damaged.")]
         /// The .rwimage file
         file: PathBuf,
     },
+    /// Take an image of what is on a node's disk
+    #[command(after_help = "Examples:
+  rackwright image capture n1 --name lab-2 --generalize
+  rackwright image capture n1 --name n1-monday --as-is --confirm n1
+  rackwright image capture n7 --name windows --generalize --disk serial:QM1
+
+An active node is restarted into the ramdisk, its disk is read there, and it
+goes on as what it was; nothing on it is changed. A ready node has its disk read
+at once: so an image is made of a server that somebody installed by hand.
+--generalize leaves out ids, keys and leases, for any number of servers, and
+fails when something can't be left out; --keep RULE puts it into the image all
+the same. --as-is takes all of it: that image can be put on this node only.")]
+    Capture(CaptureArgs),
     /// What differs between two images, and what a node fetches for it
     #[command(after_help = "Examples:
   rackwright image diff 3f9a1c 77e0b2
@@ -94,4 +109,34 @@ An image that a node runs, an open plan names or a job writes is not deleted."
         #[arg(long, value_name = "NAME")]
         confirm: Option<String>,
     },
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("identity").required(true))]
+pub(crate) struct CaptureArgs {
+    /// Name, id, MAC or code
+    pub(crate) node: String,
+    /// What the image is called
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Without what belongs to this machine alone
+    #[arg(long, group = "identity")]
+    pub(crate) generalize: bool,
+    /// With keys and ids, for this node only
+    #[arg(long, group = "identity")]
+    pub(crate) as_is: bool,
+    /// Leave what this rule finds in the image
+    #[arg(long, value_name = "RULE", requires = "generalize")]
+    pub(crate) keep: Vec<String>,
+    /// Disk as serial:X or wwn:X; usually the system disk
+    #[arg(long, value_name = "DISK")]
+    pub(crate) disk: Option<String>,
+    /// What the image is for; usually as the installed one
+    #[arg(long, value_delimiter = ',', value_name = "ROLE,...")]
+    pub(crate) role: Vec<String>,
+    /// The node's name, instead of typing it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }

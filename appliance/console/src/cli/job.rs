@@ -22,6 +22,17 @@ pub(crate) enum JobCommand {
         /// The job's id
         job: String,
     },
+    /// Give up taking an image; the node goes back
+    #[command(after_help = "Examples:
+  rackwright job cancel 5f3a2b1c9d8e7f60
+  rackwright job cancel 5f3a -o json
+
+Only a job that takes an image: it has changed nothing. A disk that is being
+written is of no use half-written; plan the node again instead.")]
+    Cancel {
+        /// The job's id
+        job: String,
+    },
     /// Follow a job until it ends; Ctrl-C stops watching only
     #[command(after_help = "Examples:
   rackwright job watch 5f3a2b1c9d8e7f60

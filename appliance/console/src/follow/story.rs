@@ -10,6 +10,8 @@ use crate::text::{bytes, duration};
 pub(crate) enum Stage {
     /// The server is not in the ramdisk yet, or has not taken the job.
     Waiting,
+    /// The disk is being read.
+    Capturing,
     /// The image is being written.
     Imaging,
     /// The disk is being read back.
@@ -21,11 +23,10 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const COUNT: usize = 5;
-
     pub(crate) fn word(self) -> &'static str {
         match self {
             Stage::Waiting => "waiting",
+            Stage::Capturing => "capturing",
             Stage::Imaging => "imaging",
             Stage::Verifying => "verifying",
             Stage::Booting => "booting",
@@ -33,20 +34,28 @@ impl Stage {
         }
     }
 
-    fn number(self) -> usize {
-        match self {
-            Stage::Waiting => 1,
-            Stage::Imaging => 2,
-            Stage::Verifying => 3,
-            Stage::Booting => 4,
-            Stage::Enrolling => 5,
-        }
+    /// Which it is of how many, in a job of this kind.
+    fn place(self, capture: bool) -> (usize, usize) {
+        let number = match (self, capture) {
+            (Stage::Waiting, _) => 1,
+            (Stage::Imaging | Stage::Capturing, _) => 2,
+            (Stage::Verifying, _) | (Stage::Booting | Stage::Enrolling, true) => 3,
+            (Stage::Booting, false) => 4,
+            (Stage::Enrolling, false) => 5,
+        };
+        (number, if capture { 3 } else { 5 })
+    }
+
+    /// As at the beginning of a line.
+    fn head(self, capture: bool) -> String {
+        let (number, count) = self.place(capture);
+        format!("[{number}/{count}] {:<9}", self.word())
     }
 
     /// Bytes done and to do, in the stages that have some.
     pub(crate) fn bytes(self, row: &JobRow) -> Option<(u64, u64)> {
         match self {
-            Stage::Imaging => Some((row.done_bytes, row.total_bytes)),
+            Stage::Imaging | Stage::Capturing => Some((row.done_bytes, row.total_bytes)),
             Stage::Verifying => Some((row.read_back_bytes, row.total_bytes)),
             Stage::Waiting | Stage::Booting | Stage::Enrolling => None,
         }
@@ -54,8 +63,21 @@ impl Stage {
     }
 }
 
+/// Whether an image is taken, and not written.
+pub(crate) fn is_capture(row: &JobRow) -> bool {
+    row.kind == "capture"
+}
+
 /// Where a job is.
 pub(crate) fn stage(row: &JobRow) -> Stage {
+    if is_capture(row) {
+        return match (row.state.as_str(), row.node_state.as_str()) {
+            // It stays in the ramdisk.
+            ("done", "ready") | ("running", _) => Stage::Capturing,
+            ("verified" | "done", _) => Stage::Booting,
+            _ => Stage::Waiting,
+        };
+    }
     match (row.state.as_str(), row.node_state.as_str(), row.phase.as_deref()) {
         ("verified" | "done", "enrolling" | "active", _) => Stage::Enrolling,
         ("verified" | "done", _, _) => Stage::Booting,
@@ -91,6 +113,7 @@ pub(crate) struct Told {
 #[derive(Debug, Default)]
 pub(crate) struct Story {
     stage: Option<(Stage, u64)>,
+    capture: bool,
     wrote: Option<(u64, u64)>,
     meter: Meter,
     pace: Pace,
@@ -101,6 +124,7 @@ impl Story {
     pub(crate) fn tell(&mut self, row: &JobRow, now_ms: u64, redrawn: bool) -> Told {
         let mut told = Told { end: end(row), ..Told::default() };
         let stage = stage(row);
+        self.capture = is_capture(row);
         if matches!(told.end, Some(End::Failed(_) | End::Stuck)) {
             return told;
         }
@@ -113,7 +137,7 @@ impl Story {
             told.lines.extend(self.ended(now_ms));
             return told;
         }
-        if stage == Stage::Imaging {
+        if matches!(stage, Stage::Imaging | Stage::Capturing) {
             self.wrote = Some((row.total_bytes, row.same_bytes));
         }
         told.progress = self.progress(stage, row, now_ms, redrawn);
@@ -127,7 +151,7 @@ impl Story {
     fn progress(&mut self, stage: Stage, row: &JobRow, now_ms: u64, redrawn: bool) -> String {
         // Where lines pile up, several jobs may write to one log; where they are redrawn, 80 columns are full.
         let name = if redrawn { String::new() } else { format!("{}  ", row.node) };
-        let head = format!("[{}/{}] {:<9}  {name}", stage.number(), Stage::COUNT, stage.word());
+        let head = format!("{}  {name}", stage.head(self.capture));
         if let Some((done, total)) = stage.bytes(row) {
             self.meter.note(now_ms, done);
             return format!("{head}{}", progress::line(done, total, &self.meter));
@@ -144,14 +168,17 @@ impl Story {
     fn ended(&self, now_ms: u64) -> Option<String> {
         let (stage, since) = self.stage?;
         let wrote = match (stage, self.wrote) {
-            (Stage::Imaging, Some((total, 0))) => format!("  {}", bytes(total)),
+            (Stage::Imaging | Stage::Capturing, Some((total, 0))) => format!("  {}", bytes(total)),
             (Stage::Imaging, Some((total, same))) => {
                 format!("  {}, {} were right already", bytes(total), bytes(same))
+            }
+            (Stage::Capturing, Some((total, same))) => {
+                format!("  {}, {} were in the store already", bytes(total), bytes(same))
             }
             _ => String::new(),
         };
         let took = duration(now_ms.saturating_sub(since) / 1000);
-        Some(format!("[{}/{}] {:<9}  done  {took}{wrote}", stage.number(), Stage::COUNT, stage.word()))
+        Some(format!("{}  done  {took}{wrote}", stage.head(self.capture)))
     }
 }
 
@@ -159,6 +186,7 @@ fn waits_for(stage: Stage, row: &JobRow) -> &'static str {
     match stage {
         Stage::Waiting if row.node_state == "draining" => "restarts into the ramdisk",
         Stage::Waiting => "its agent has not taken the job yet",
+        Stage::Capturing => "looks at what is on the disk",
         Stage::Imaging => "prepares the disk",
         Stage::Verifying => "reads the disk back",
         Stage::Booting => "starts from its disk",

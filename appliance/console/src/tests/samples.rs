@@ -84,7 +84,7 @@ pub(crate) fn plan() -> Value {
 
 pub(crate) fn job() -> Value {
     json!({
-        "id": "5f3a2b1c9d8e7f60", "node": "n1", "nodeState": "imaging", "plan": "p-8f31", "image": "base",
+        "id": "5f3a2b1c9d8e7f60", "kind": "image", "node": "n1", "nodeState": "imaging", "plan": "p-8f31", "image": "base",
         "disk": "serial:QM1", "state": "running", "phase": "write", "doneBytes": 536_870_912, "sameBytes": 0,
         "readBackBytes": 0, "totalBytes": 1_073_741_824, "fetchedBytes": 100_000_000, "percent": 25, "takes": 1,
         "created": "2026-11-20T14:28:02.000Z", "started": "2026-11-20T14:28:05.000Z", "ended": null, "why": null

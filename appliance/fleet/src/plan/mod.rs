@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_disk::{self, DataDisk};
 use crate::entropy::Entropy;
 use crate::image::Image;
-use crate::{Catalog, Fleet, Node, State, Time};
+use crate::{Catalog, Fleet, Node, State, Time, capture};
 use choice::{choose_disk, choose_image, wrong_disk};
 
 pub(crate) use choice::title;
@@ -143,6 +143,7 @@ pub fn plan(
 ) -> Result<Plan, Unplannable> {
     let kind = kind_of(node)?;
     let image = choose_image(fleet, node, wish)?;
+    refuse_another_s(fleet, node, image)?;
     let installed = node.installed.as_ref().map(|installed| &installed.disk);
     let wanted = wish.disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
     let target = choose_disk(node, image, wanted)?;
@@ -190,6 +191,15 @@ pub fn plan(
     })
 }
 
+/// An image with the keys and ids of one node is for that node.
+fn refuse_another_s(fleet: &Fleet, node: &Node, image: &Image) -> Result<(), Unplannable> {
+    let Some(owner) = capture::owner(fleet, image.digest).filter(|owner| *owner != node.id) else {
+        return Ok(());
+    };
+    let owner = fleet.nodes.get(&owner).map_or_else(|| owner.short(), |owner| owner.name.to_string());
+    Err(Unplannable::Personal { image: image.name.clone(), owner, name: node.name.to_string() })
+}
+
 fn kept(disk: &Disk) -> Kept {
     let (model, serial) = (disk.model.clone(), disk.serial.clone());
     Kept { disk: disk.id(), model, serial, bytes: disk.bytes }
@@ -235,6 +245,7 @@ fn kind_of(node: &Node) -> Result<PlanKind, Unplannable> {
         | State::Verifying { .. }
         | State::Booting { .. }
         | State::Enrolling { .. }
-        | State::Draining { .. } => Err(refused()),
+        | State::Draining { .. }
+        | State::Capturing { .. } => Err(refused()),
     }
 }

@@ -35,6 +35,19 @@ pub enum Unplannable {
         /// What it lacks.
         roles: String,
     },
+    /// The image is of another node, keys and all.
+    #[error(
+        "image {image} is {owner} as it was, with its keys and ids, and not for {name}: take one without them (rackwright \
+         image capture {owner} --name NAME --generalize)"
+    )]
+    Personal {
+        /// The image.
+        image: String,
+        /// The node that it was taken of.
+        owner: String,
+        /// The node that was to get it.
+        name: String,
+    },
     /// No disk will do.
     #[error("no disk of {name} can take the image ({need} bytes): {}", .why.join("; "))]
     NoDisk {

@@ -1,9 +1,10 @@
 //! Jobs as people see them.
 
+use protocol::{Found, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::Fleet;
-use crate::job::{Job, JobState};
+use crate::job::{JobState, Work};
+use crate::{Fleet, Time};
 
 /// A job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,29 +12,31 @@ use crate::job::{Job, JobState};
 pub struct JobRow {
     /// Its id.
     pub id: String,
+    /// `image`: one is written; `capture`: one is taken.
+    pub kind: String,
     /// The node's name.
     pub node: String,
     /// The node's state now.
     pub node_state: String,
-    /// The plan.
-    pub plan: String,
+    /// The plan; a capture has none.
+    pub plan: Option<String>,
     /// The image's name.
     pub image: String,
     /// The disk.
     pub disk: String,
     /// `waiting`, `running`, `verified`, `done`, `failed`.
     pub state: String,
-    /// `disarm`, `write`, `read_back`, `arm`; none before the agent took it.
+    /// `compare`, `disarm`, `write`, `read_back`, `arm`, of a capture `survey`, `capture`; none before the agent took it.
     pub phase: Option<String>,
-    /// Bytes of the image on the disk.
+    /// Bytes of the image on the disk, or of the disk in the image.
     pub done_bytes: u64,
-    /// Of these, right already.
+    /// Of these, right already; of a capture, in the store already.
     pub same_bytes: u64,
     /// Bytes read back.
     pub read_back_bytes: u64,
     /// All bytes.
     pub total_bytes: u64,
-    /// Compressed bytes fetched.
+    /// Compressed bytes that went over the wire.
     pub fetched_bytes: u64,
     /// Percent of writing and reading back together.
     pub percent: u8,
@@ -47,46 +50,112 @@ pub struct JobRow {
     pub ended: Option<String>,
     /// Why it failed.
     pub why: Option<String>,
+    /// Of a capture: what of the node was found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<FoundRow>,
+}
+
+/// Something of a node that was found when an image of it was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundRow {
+    /// The rule's name, as `image-build lint` says it.
+    pub rule: String,
+    /// What it is.
+    pub what: String,
+    /// In how many places.
+    pub places: u64,
+    /// Whether it is in the image.
+    pub kept: bool,
 }
 
 /// Percent of a job: writing and reading back count alike. What its agent said last may be older than its end.
-pub(super) fn percent(job: &Job) -> u8 {
-    if matches!(job.state, JobState::Verified | JobState::Done) {
+pub(super) fn percent(work: Work<'_>) -> u8 {
+    if matches!(work.state(), JobState::Verified | JobState::Done) {
         return 100;
     }
-    let Some(progress) = &job.progress else { return 0 };
-    let done = progress.done_bytes.saturating_add(progress.read_back_bytes);
-    let all = progress.total_bytes.saturating_mul(2).max(1);
+    let Some(progress) = work.progress() else { return 0 };
+    let (done, times) = match work {
+        Work::Image(_) => (progress.done_bytes.saturating_add(progress.read_back_bytes), 2),
+        Work::Capture(_) => (progress.done_bytes, 1),
+    };
+    let all = progress.total_bytes.saturating_mul(times).max(1);
     u8::try_from(done.saturating_mul(100) / all).unwrap_or(100).min(99)
 }
 
+/// What tells one kind of work from another.
+struct Terms {
+    kind: &'static str,
+    node: NodeId,
+    plan: Option<String>,
+    image: String,
+    disk: String,
+    takes: u32,
+    ended: Option<Time>,
+    found: Vec<FoundRow>,
+}
+
+fn terms(fleet: &Fleet, work: Work<'_>) -> Terms {
+    match work {
+        Work::Image(job) => Terms {
+            kind: "image",
+            node: job.node,
+            plan: Some(job.plan.to_string()),
+            image: fleet.images.get(&job.image).map_or_else(|| job.image.short(), |image| image.name.clone()),
+            disk: job.target.disk.to_string(),
+            takes: job.takes,
+            ended: job.ended,
+            found: Vec::new(),
+        },
+        Work::Capture(capture) => Terms {
+            kind: "capture",
+            node: capture.node,
+            plan: None,
+            image: capture.name.clone(),
+            disk: capture.subject.disk.to_string(),
+            takes: capture.takes,
+            ended: capture.ended,
+            found: capture.found.iter().map(found_row).collect(),
+        },
+    }
+}
+
+fn found_row(found: &Found) -> FoundRow {
+    let Found { rule, what, places, kept } = found.clone();
+    FoundRow { rule, what, places, kept }
+}
+
 /// A job.
-pub fn job_row(fleet: &Fleet, job: &Job) -> JobRow {
-    let node = fleet.nodes.get(&job.node);
-    let progress = job.progress.as_ref();
+pub fn job_row<'a>(fleet: &Fleet, work: impl Into<Work<'a>>) -> JobRow {
+    let work = work.into();
+    let Terms { kind, node, plan, image, disk, takes, ended, found } = terms(fleet, work);
+    let known = fleet.nodes.get(&node);
+    let progress = work.progress();
     let bytes = |field: fn(&protocol::Progress) -> u64| progress.map_or(0, field);
     JobRow {
-        id: job.id.to_string(),
-        node: node.map_or_else(|| job.node.short(), |node| node.name.to_string()),
-        node_state: node.map_or("", |node| node.state.word()).to_owned(),
-        plan: job.plan.to_string(),
-        image: fleet.images.get(&job.image).map_or_else(|| job.image.short(), |image| image.name.clone()),
-        disk: job.target.disk.to_string(),
-        state: job.state.word().to_owned(),
+        id: work.id().to_string(),
+        kind: kind.to_owned(),
+        node: known.map_or_else(|| node.short(), |node| node.name.to_string()),
+        node_state: known.map_or("", |node| node.state.word()).to_owned(),
+        plan,
+        image,
+        disk,
+        state: work.state().word().to_owned(),
         phase: progress.and_then(|p| serde_json::to_value(p.phase).ok()?.as_str().map(str::to_owned)),
         done_bytes: bytes(|p| p.done_bytes),
         same_bytes: bytes(|p| p.same_bytes),
         read_back_bytes: bytes(|p| p.read_back_bytes),
         total_bytes: bytes(|p| p.total_bytes),
         fetched_bytes: bytes(|p| p.fetched_bytes),
-        percent: percent(job),
-        takes: job.takes,
-        created: job.created.to_string(),
-        started: job.started.map(|at| at.to_string()),
-        ended: job.ended.map(|at| at.to_string()),
-        why: match &job.state {
+        percent: percent(work),
+        takes,
+        created: work.created().to_string(),
+        started: work.started().map(|at| at.to_string()),
+        ended: ended.map(|at| at.to_string()),
+        why: match work.state() {
             JobState::Failed { why } => Some(why.clone()),
             JobState::Waiting | JobState::Running | JobState::Verified | JobState::Done => None,
         },
+        found,
     }
 }

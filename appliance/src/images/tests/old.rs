@@ -18,7 +18,7 @@ fn image_files_become_packs_whenever_the_power_goes() {
             power.power.cut_after(steps);
             // It goes away during the start.
             let watched = power.power.clone();
-            drop(Images::open_in(power, vec![super::key().public()]));
+            drop(Images::open_in(power, vec![super::key().public()], super::own()));
             watched.aftermath(names);
             let images = open(folder.path());
             assert!(whole(&images, &one).unwrap() == old, "{names:?} after {steps} steps");

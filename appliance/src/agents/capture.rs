@@ -1,0 +1,120 @@
+//! Stage *deploy*: an image of the node's disk on its way into the store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use data_encoding::BASE64;
+use fleet::capture::Capture;
+use fleet::certificate::Authed;
+use fleet::job::JobState;
+use fleet::{Event, Fleet, Reply};
+use protocol::{Envelope, JobId, Missing, Seal, Task, Windows};
+
+use super::{AgentRefusal, Agents};
+use crate::images::{CaptureError, Captures};
+
+impl Agents {
+    pub(super) async fn windows(
+        &self,
+        who: Authed,
+        told: Windows,
+    ) -> Result<Envelope<Missing>, AgentRefusal> {
+        let Some(capture) = self.capture(&who, told.job) else {
+            self.forget_ended().await?;
+            return Ok(self.envelope(&who, Missing { go_on: false, windows: Vec::new() }));
+        };
+        let records = BASE64.decode(told.records.as_bytes());
+        let records = records.map_err(|_| AgentRefusal::Coding("the windows are not base64"))?;
+        let disk_bytes = capture.subject.bytes;
+        let windows = self
+            .blocking(move |captures| captures.windows(told.job, told.before, &records, disk_bytes))
+            .await?;
+        Ok(self.envelope(&who, Missing { go_on: true, windows }))
+    }
+
+    pub(super) async fn stored(
+        &self,
+        who: Authed,
+        (job, window): (JobId, u32),
+        bytes: Vec<u8>,
+    ) -> Result<serde_json::Value, AgentRefusal> {
+        self.capture(&who, job).ok_or_else(|| AgentRefusal::NoRoute(format!("capture {job}")))?;
+        self.blocking(move |captures| captures.stored(job, window, &bytes)).await?;
+        Ok(serde_json::json!({}))
+    }
+
+    /// The image is written down before it is in the store, and again when it is there: whatever moment the power goes, an image
+    /// in the store is known to be of this node.
+    pub(super) async fn seal(&self, who: Authed, seal: Seal) -> Result<Envelope<Task>, AgentRefusal> {
+        seal.check()?;
+        let node = who.node;
+        let Seal { job, windows, root, layout, seed, found, milliseconds: _ } = seal;
+        if let Some(task) = self.sealed_before(&who, job).await? {
+            return Ok(self.envelope(&who, task));
+        }
+        let capture =
+            self.capture(&who, job).ok_or_else(|| AgentRefusal::NoRoute(format!("capture {job}")))?;
+        let about = capture.about(layout, seed);
+        let signed = self.blocking(move |captures| captures.sign(job, about, windows, root)).await?;
+        self.core.bring(Event::Sealing { node, job, image: signed.claimed_digest() }).await?;
+        let image = self.blocking(move |captures| captures.seal(job, signed)).await?;
+        let done = self.core.bring(Event::Captured { node, job, image: Box::new(image), found }).await?;
+        let Reply::Task(task) = done.reply else {
+            return Err(AgentRefusal::Broken("an image was answered with something else".to_owned()));
+        };
+        Ok(self.envelope(&who, task))
+    }
+
+    /// The task that followed, when the answer to an earlier seal was lost.
+    async fn sealed_before(&self, who: &Authed, job: JobId) -> Result<Option<Task>, AgentRefusal> {
+        let world = self.core.world();
+        let capture = world.fleet.captures.get(&job).filter(|capture| capture.node == who.node);
+        let Some(capture) = capture.filter(|c| matches!(c.state, JobState::Verified | JobState::Done)) else {
+            return Ok(None);
+        };
+        let wait = Task::Wait { reason: "the image is taken".to_owned() };
+        Ok(Some(if capture.runs { Task::Reboot } else { wait }))
+    }
+
+    /// The capture of this id that the asking node is at, if it goes on.
+    fn capture(&self, who: &Authed, job: JobId) -> Option<Capture> {
+        let world = self.core.world();
+        let is_its = world.fleet.nodes.get(&who.node).is_some_and(|node| node.state.job() == Some(job));
+        let capture = world.fleet.captures.get(&job).filter(|capture| capture.node == who.node);
+        capture.filter(|capture| is_its && is_live(capture)).cloned()
+    }
+
+    /// What came of captures that do not go on leaves nothing.
+    pub(super) async fn forget_ended(&self) -> Result<(), AgentRefusal> {
+        let live = live(&self.core.world().fleet);
+        self.blocking(move |captures| {
+            captures.keep(&live);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Captures) -> Result<T, CaptureError> + Send + 'static,
+    ) -> Result<T, AgentRefusal> {
+        let captures = Arc::clone(&self.captures);
+        let done = tokio::task::spawn_blocking(move || work(&captures)).await;
+        Ok(done.map_err(|error| AgentRefusal::Broken(error.to_string()))??)
+    }
+}
+
+fn is_live(capture: &Capture) -> bool {
+    !capture.state.ended() && capture.state != JobState::Verified
+}
+
+/// The captures that go on.
+fn live(fleet: &Fleet) -> BTreeSet<JobId> {
+    fleet.captures.values().filter(|capture| is_live(capture)).map(|capture| capture.id).collect()
+}
+
+/// `JOB/WINDOW`, as in `protocol::routes::stored`.
+pub(super) fn place(rest: &str) -> Option<(JobId, u32)> {
+    let (job, window) = rest.split_once('/')?;
+    Some((job.parse().ok()?, window.parse().ok()?))
+}

@@ -1,0 +1,250 @@
+//! Images that nodes take of their disks: the windows as they are told, the bytes as they come, and what they make together.
+//!
+//! Nothing of a capture outlives the daemon but the image itself: an agent that finds its windows forgotten tells them again,
+//! from the first. Bytes that the store has by then are not sent twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fleet::image::Image;
+use pack::{About, BuildError, Builder, Chunk, Digest, MANIFEST_BYTES_MAX, ManifestError, Signed};
+use protocol::{JobId, WINDOWS_MAX};
+
+use super::{ImageError, Images, Intake};
+
+/// Why a window or its bytes are not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The windows before these are not known, or were others.
+    #[error(
+        "begin again: {told} windows of this capture are known here, and {before} were to come before these"
+    )]
+    BeginAgain {
+        /// How many are known.
+        told: u64,
+        /// How many should be.
+        before: u64,
+    },
+    /// More at once than is taken.
+    #[error("{0} windows at once are more than {WINDOWS_MAX}")]
+    TooMany(usize),
+    /// More than a manifest has room for.
+    #[error(
+        "the disk has more in use than an image has room for: its list of windows is longer than {MANIFEST_BYTES_MAX} bytes"
+    )]
+    TooLarge,
+    /// Bytes of a window that was never told.
+    #[error("window {0} was not told before its bytes came")]
+    Unknown(u32),
+    /// Not records.
+    #[error("the windows can't be read: {0}")]
+    Records(#[from] ManifestError),
+    /// Not in order.
+    #[error("the windows make no image: {0}")]
+    Order(#[from] BuildError),
+    /// The agent's sum is another.
+    #[error(
+        "{windows} windows with the root {root} are here, and the node read others: take the image again"
+    )]
+    Root {
+        /// How many are here.
+        windows: u64,
+        /// What they add up to.
+        root: Digest,
+    },
+    /// The store.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}
+
+impl CaptureError {
+    /// Whether the same may go well a little later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, CaptureError::Image(ImageError::File { .. }))
+    }
+}
+
+/// Every capture that is under way.
+#[derive(Debug)]
+pub struct Captures {
+    images: Arc<Images>,
+    sessions: Mutex<BTreeMap<JobId, Arc<Mutex<Session>>>>,
+}
+
+/// One capture: what was told of it, and the chunks on their way in.
+#[derive(Debug)]
+struct Session {
+    chunks: Vec<Chunk>,
+    record_bytes: usize,
+    intake: Intake<Arc<Images>>,
+}
+
+impl Captures {
+    /// None is under way.
+    pub fn new(images: Arc<Images>) -> Self {
+        Self { images, sessions: Mutex::default() }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<Mutex<Session>>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what is not in `live`; what came of it leaves nothing in the store.
+    pub fn keep(&self, live: &BTreeSet<JobId>) {
+        let gone = {
+            let mut sessions = self.sessions();
+            let gone = sessions.keys().copied().filter(|job| !live.contains(job)).collect::<Vec<_>>();
+            gone.into_iter().filter_map(|job| sessions.remove(&job)).collect::<Vec<_>>()
+        };
+        // The disk is waited for, and nobody else has to.
+        drop(gone);
+    }
+
+    fn session(&self, job: JobId) -> Option<Arc<Mutex<Session>>> {
+        self.sessions().get(&job).cloned()
+    }
+
+    /// Takes the next windows of a disk of `disk_bytes`, and says of which the stored bytes are missing. Saying the same again
+    /// changes nothing. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`CaptureError::BeginAgain`] when those before are not known; the others when these are no windows, or there is no room.
+    pub fn windows(
+        &self,
+        job: JobId,
+        before: u64,
+        records: &[u8],
+        disk_bytes: u64,
+    ) -> Result<Vec<u32>, CaptureError> {
+        let chunks = Chunk::decode_all(records, disk_bytes)?;
+        if chunks.len() > WINDOWS_MAX {
+            return Err(CaptureError::TooMany(chunks.len()));
+        }
+        let session = match self.session(job) {
+            Some(session) => session,
+            None => self.begin(job),
+        };
+        let taken = lock(&session).take(before, &chunks, records.len());
+        match taken {
+            // The agent has begun again, and so does the list.
+            Err(CaptureError::BeginAgain { .. }) if before == 0 => {
+                drop(session);
+                let session = self.begin(job);
+                lock(&session).take(before, &chunks, records.len())
+            }
+            other => other,
+        }
+    }
+
+    fn begin(&self, job: JobId) -> Arc<Mutex<Session>> {
+        let intake = Intake::begin(Arc::clone(&self.images));
+        let session = Session { chunks: Vec::new(), record_bytes: 0, intake };
+        let session = Arc::new(Mutex::new(session));
+        let old = self.sessions().insert(job, Arc::clone(&session));
+        drop(old);
+        session
+    }
+
+    /// Takes the stored bytes of a window that was told. Waits for the disk.
+    ///
+    /// # Errors
+    /// [`CaptureError::BeginAgain`], [`CaptureError::Unknown`]; [`CaptureError::Image`] when they are not what was told.
+    pub fn stored(&self, job: JobId, window: u32, bytes: &[u8]) -> Result<(), CaptureError> {
+        let session = self.session(job).ok_or(CaptureError::BeginAgain { told: 0, before: 1 })?;
+        let mut session = lock(&session);
+        let chunk = session.chunks.binary_search_by_key(&window, |chunk| chunk.window);
+        let chunk = chunk.ok().and_then(|at| session.chunks.get(at)).ok_or(CaptureError::Unknown(window))?;
+        let chunk = chunk.clone();
+        Ok(session.intake.put(&chunk, bytes)?)
+    }
+
+    /// The image that the windows of a job make, signed with the controller's key; it is not in the store yet.
+    ///
+    /// # Errors
+    /// [`CaptureError::Root`] when they are not those that the agent has read; [`CaptureError::Records`] when they make no image.
+    pub fn sign(&self, job: JobId, about: About, windows: u64, root: Digest) -> Result<Signed, CaptureError> {
+        let session = self.session(job).ok_or(CaptureError::BeginAgain { told: 0, before: windows })?;
+        let session = lock(&session);
+        let mut builder = Builder::new(about);
+        for chunk in &session.chunks {
+            builder.push_chunk(chunk.clone())?;
+        }
+        let manifest = builder.finish()?;
+        let told = u64::try_from(session.chunks.len()).unwrap_or(u64::MAX);
+        if (told, manifest.root()) != (windows, root) {
+            return Err(CaptureError::Root { windows: told, root: manifest.root() });
+        }
+        Ok(Signed::new(&manifest, &self.images.key))
+    }
+
+    /// Puts the image into the store: durable when this returns. Waits for the disk. The capture is over, whatever comes of it.
+    ///
+    /// # Errors
+    /// [`CaptureError::Image`]: bytes that never came, or a disk that does not take them; then nothing is left of it.
+    pub fn seal(&self, job: JobId, signed: Signed) -> Result<Image, CaptureError> {
+        let forgotten = CaptureError::BeginAgain { told: 0, before: 1 };
+        let session = self.sessions().remove(&job).ok_or(forgotten)?;
+        let Ok(session) = Arc::try_unwrap(session) else {
+            // Bytes are still coming, of an agent that says it has sent all.
+            return Err(CaptureError::BeginAgain { told: 0, before: 1 });
+        };
+        let session = session.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(session.intake.seal(signed)?)
+    }
+}
+
+/// A poisoned lock guards a list that is whole between any two statements.
+fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
+    session.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    fn take(&mut self, before: u64, chunks: &[Chunk], bytes: usize) -> Result<Vec<u32>, CaptureError> {
+        let told = u64::try_from(self.chunks.len()).unwrap_or(u64::MAX);
+        let again = CaptureError::BeginAgain { told, before };
+        let Some(before) = usize::try_from(before).ok().filter(|before| *before <= self.chunks.len()) else {
+            return Err(again);
+        };
+        if before < self.chunks.len() {
+            let known = self.chunks.get(before..before.saturating_add(chunks.len()));
+            if !known.is_some_and(|known| known.iter().zip(chunks).all(|(one, other)| is_same(one, other))) {
+                return Err(again);
+            }
+        } else {
+            self.append(chunks, bytes)?;
+        }
+        self.missing(chunks)
+    }
+
+    fn append(&mut self, chunks: &[Chunk], bytes: usize) -> Result<(), CaptureError> {
+        let mut after = self.chunks.last().map(|chunk| chunk.window);
+        for chunk in chunks {
+            let window = chunk.window;
+            if let Some(after) = after.filter(|after| window <= *after) {
+                return Err(BuildError::Order { window, after }.into());
+            }
+            after = Some(window);
+        }
+        self.record_bytes = self.record_bytes.saturating_add(bytes);
+        if self.record_bytes > MANIFEST_BYTES_MAX {
+            return Err(CaptureError::TooLarge);
+        }
+        self.chunks.extend_from_slice(chunks);
+        Ok(())
+    }
+
+    /// Of chunks with the same bytes the first is asked for.
+    fn missing(&self, chunks: &[Chunk]) -> Result<Vec<u32>, CaptureError> {
+        let digests = chunks.iter().filter_map(|chunk| chunk.stored_digest).collect::<Vec<_>>();
+        let mut missing = self.intake.missing(&digests).into_iter().collect::<BTreeSet<_>>();
+        let wanted = |chunk: &&Chunk| chunk.stored_digest.is_some_and(|digest| missing.remove(&digest));
+        let wanted = chunks.iter().filter(wanted).collect::<Vec<_>>();
+        self.intake.reserve(wanted.iter().map(|chunk| u64::from(chunk.stored)).sum())?;
+        Ok(wanted.into_iter().map(|chunk| chunk.window).collect())
+    }
+}
+
+/// Where it lies is no part of what a chunk is.
+fn is_same(one: &Chunk, other: &Chunk) -> bool {
+    Chunk { offset: 0, ..one.clone() } == Chunk { offset: 0, ..other.clone() }
+}
