@@ -297,7 +297,7 @@ pub(crate) fn sealing(fleet: &Fleet, node: &Node, job: JobId, digest: Digest) ->
 }
 
 fn running<'a>(fleet: &'a Fleet, node: &Node, job: JobId) -> Result<&'a Capture, Denied> {
-    let capture = in_flight(fleet, node).filter(|capture| capture.id == job);
+    let capture = in_flight(fleet, node).filter(|c| c.id == job && c.state != JobState::Verified);
     capture.ok_or_else(|| refused(node, "an image", "; it is of a job this node does not have"))
 }
 

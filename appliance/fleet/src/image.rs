@@ -78,6 +78,13 @@ pub fn prunable(fleet: &Fleet) -> Vec<&Image> {
     images
 }
 
+/// Puts an image into the list.
+pub(crate) fn imported(image: Image) -> Outcome {
+    let text = format!("{} ({})", image.name, image.digest.short());
+    let fact = Fact { node: None, mac: None, kind: "imported".to_owned(), text };
+    Outcome { changes: vec![Change::Image(Box::new(image))], facts: vec![fact], ..Outcome::default() }
+}
+
 /// Takes an image out of the list.
 ///
 /// # Errors

@@ -43,6 +43,10 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     if let Some(reason) = network::held(fleet, node, job).filter(|_| waits) {
         return for_ever(reason);
     }
+    let working = |reason: &str| {
+        let from = job.and_then(Work::progressed).unwrap_or(node.since).max(node.since);
+        limited(reason.to_owned(), from, IMAGING_SECONDS)
+    };
     match &node.state {
         State::Discovered => for_ever(format!(
             "you to compare the code on its screen and approve it (rackwright node approve {name})"
@@ -57,16 +61,9 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
             format!("a plan (rackwright node plan {name})")
         }),
         State::Planned { plan } => for_ever(format!("the plan to be applied (rackwright apply {plan})")),
-        State::Imaging { .. } | State::Verifying { .. } | State::Capturing { .. } => {
-            let moved = job.and_then(Work::progressed);
-            let from = moved.unwrap_or(node.since).max(node.since);
-            let reason = match node.state {
-                State::Verifying { .. } => "the disk to be read back",
-                State::Capturing { .. } => "the image to be taken",
-                _ => "the image to be written",
-            };
-            limited(reason.to_owned(), from, IMAGING_SECONDS)
-        }
+        State::Imaging { .. } => working("the image to be written"),
+        State::Verifying { .. } => working("the disk to be read back"),
+        State::Capturing { .. } => working("the image to be taken"),
         State::Booting { .. } if is_capture => {
             limited("its own system to come up again".to_owned(), node.since, BOOTING_SECONDS)
         }

@@ -85,7 +85,8 @@ pub(crate) fn ticketed(node: &Node, key: Key, dice: &mut Entropy) -> Result<Outc
     }
     let mut outcome = Outcome::default();
     let mut next = node.clone();
-    if node.deploy.is_none_or(|deploy| deploy.key != key) {
+    // A capture leaves the key that it was let in with on the disk: the same key, and a ticket again.
+    if node.deploy.is_none_or(|deploy| deploy.key != key || !deploy.ticket) {
         next.deploy = Some(Approved { key, nonce: protocol::Nonce(dice.draw()), ticket: true });
         outcome.fact(node.id, "ticket", "restarting into the ramdisk");
     }

@@ -59,11 +59,9 @@ pub fn step(
         Event::Plan { node, image, disk, data, roles, erase } => {
             check_roles(catalog, roles.as_ref())?;
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
-            let node = fleet.node(node)?;
             let (disk, data, roles) = (disk.as_ref(), data.as_ref(), roles.as_ref());
             let wish = plan::Wish { image, disk, data, roles, erase: &erase };
-            let made = plan::plan(fleet, catalog, node, wish, now, dice)?;
-            Ok(planned(fleet, node, made, now))
+            planned(fleet, catalog, fleet.node(node)?, wish, now, dice)
         }
         Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),
         Event::Capture { node, wish } => {
@@ -78,12 +76,7 @@ pub fn step(
         Event::Retry { node } => imaging::retry(fleet, fleet.node(node)?, now),
         Event::Unit { node, unit, verb } => running::wish(catalog, fleet.node(node)?, &unit, verb),
         Event::Logs { node, unit, lines } => running::logs(fleet.node(node)?, &unit, lines),
-        Event::Imported(image) => {
-            let mut outcome = changes([Change::Image(Box::new(image.clone()))]);
-            let text = format!("{} ({})", image.name, image.digest.short());
-            outcome.facts.push(Fact { node: None, mac: None, kind: "imported".to_owned(), text });
-            Ok(outcome)
-        }
+        Event::Imported(image) => Ok(crate::image::imported(image)),
         Event::ForgetImage(digest) => crate::image::forget(fleet, digest),
         Event::Tick => Ok(patience::overdue(fleet, now)),
     }
@@ -194,7 +187,15 @@ pub(crate) fn withdraw(fleet: &Fleet, node: &Node, why: &str, now: Time, outcome
     if matches!(node.state, State::Planned { .. }) { moved(node, State::Ready, now) } else { node.clone() }
 }
 
-fn planned(fleet: &Fleet, node: &Node, made: Plan, now: Time) -> Outcome {
+fn planned(
+    fleet: &Fleet,
+    catalog: &Catalog,
+    node: &Node,
+    wish: plan::Wish<'_>,
+    now: Time,
+    dice: &mut Entropy,
+) -> Result<Outcome, Denied> {
+    let made = plan::plan(fleet, catalog, node, wish, now, dice)?;
     let mut outcome = Outcome::default();
     let mut next = withdraw(fleet, node, "a newer plan was made", now, &mut outcome);
     // An active node stays what it is until the plan is applied.
@@ -205,7 +206,7 @@ fn planned(fleet: &Fleet, node: &Node, made: Plan, now: Time) -> Outcome {
     outcome.changes.push(Change::Node(Box::new(next)));
     outcome.changes.push(Change::Plan(Box::new(made.clone())));
     outcome.reply = Reply::Plan(Box::new(made));
-    outcome
+    Ok(outcome)
 }
 
 /// Which nodes an event is about, for the writer's log.

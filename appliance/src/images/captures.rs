@@ -122,6 +122,7 @@ impl Captures {
         }
         let session = match self.session(job) {
             Some(session) => session,
+            None if before > 0 => return Err(CaptureError::BeginAgain { told: 0, before }),
             None => self.begin(job),
         };
         let taken = lock(&session).take(before, &chunks, records.len());

@@ -20,7 +20,7 @@ pub(crate) fn about(name: &str, roles: &[&str], disk_bytes: u64) -> About {
 }
 
 /// A window of bytes that do not compress.
-fn window(number: u32) -> Packed {
+pub(crate) fn window(number: u32) -> Packed {
     let mut raw = vec![0; 1 << 20];
     let mut stream = blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof();
     stream.fill(&mut raw);

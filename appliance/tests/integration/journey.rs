@@ -51,18 +51,24 @@ pub(crate) async fn take(agent: &Agent) -> ImageJob {
 
 /// Reports so many bytes written; whether the job goes on.
 pub(crate) async fn progress(agent: &Agent, job: &ImageJob, done_bytes: u64) -> bool {
-    let progress = Progress {
-        job: job.job,
-        phase: Phase::Write,
-        total_bytes: 3 << 20,
-        done_bytes,
-        same_bytes: 0,
-        read_back_bytes: 0,
-        fetched_bytes: done_bytes,
-        failed: None,
-    };
+    let fetched_bytes = done_bytes;
+    let progress = Progress { done_bytes, fetched_bytes, ..nothing_yet(job.job) };
     let reply: Envelope<ProgressReply> = agent.ask(routes::PROGRESS, &progress).await.unwrap();
     reply.body.go_on
+}
+
+/// A job of 3 MiB of which nothing is done.
+pub(crate) fn nothing_yet(job: protocol::JobId) -> Progress {
+    Progress {
+        job,
+        phase: Phase::Write,
+        total_bytes: 3 << 20,
+        done_bytes: 0,
+        same_bytes: 0,
+        read_back_bytes: 0,
+        fetched_bytes: 0,
+        failed: None,
+    }
 }
 
 /// Hands the receipt in.

@@ -25,10 +25,15 @@ pub(super) fn choose_image<'a>(
             Err(Unplannable::WrongImage { image: image.name.clone(), roles: missing.join(", ") })
         };
     }
-    // The one that carries least beside what is wanted; of equals the newest.
-    let fits = fleet.images.values().filter(|image| lacks(image).is_empty());
+    // The one that carries least beside what is wanted; of equals the newest. One that was taken of a node has more in it than
+    // roles, and is for whoever names it.
+    let fits = fleet.images.values().filter(|image| lacks(image).is_empty() && !is_taken(fleet, image));
     fits.min_by_key(|image| (image.roles.len(), std::cmp::Reverse(image.imported)))
         .ok_or_else(|| Unplannable::NoImage { roles: roles.iter().cloned().collect::<Vec<_>>().join(", ") })
+}
+
+fn is_taken(fleet: &Fleet, image: &Image) -> bool {
+    fleet.captures.values().any(|capture| capture.image == Some(image.digest))
 }
 
 /// The disk that was named, else the only one that fits.

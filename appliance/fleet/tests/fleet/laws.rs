@@ -2,7 +2,7 @@
 
 use fleet::{Event, State};
 use proptest::prelude::*;
-use protocol::{Key, NodeId, Phase};
+use protocol::{Key, NodeId, Phase, Progress};
 
 use crate::rack::{MAC, OTHER_MAC, Rack, progress};
 
@@ -12,7 +12,8 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
     let node = nodes.get(usize::from(pick) % nodes.len().max(1)).copied();
     let mac = if pick.is_multiple_of(2) { MAC } else { OTHER_MAC };
     let job = || rack.fleet.jobs.keys().next().copied();
-    Some(match kind % 12 {
+    let captures = || rack.fleet.captures.keys().copied().skip(usize::from(pick) % 3);
+    Some(match kind % 15 {
         0 => Event::Hello { hello: Box::new(crate::rack::hello(pick % 3, mac)), proven: pick > 128 },
         1 => Event::Approve {
             node: node?,
@@ -38,6 +39,15 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
         8 => Event::Ticketed { node: node?, key: Key([pick % 3; 32]) },
         9 => Event::Reject { node: node?, why: "no".to_owned() },
         10 => Event::Retry { node: node? },
+        11 => crate::capturing::capture(node?, "copy", pick.is_multiple_of(2)),
+        12 => Event::Cancel { job: captures().next()? },
+        13 => Event::Progressed {
+            node: node?,
+            progress: Progress {
+                failed: pick.is_multiple_of(5).then(|| "unreadable".to_owned()),
+                ..progress(captures().next()?, Phase::Capture, u64::from(pick))
+            },
+        },
         _ => Event::Tick,
     })
 }
@@ -48,7 +58,7 @@ proptest! {
         let mut rack = Rack::new();
         rack.import("control", &["control"]);
         for (kind, pick) in steps {
-            if kind % 12 == 6 {
+            if kind % 15 == 6 {
                 let job = rack.fleet.jobs.values().next().map(|job| (job.node, job.id));
                 if let Some((node, job)) = job {
                     drop(rack.verified(node, job));
@@ -61,7 +71,10 @@ proptest! {
                     || !matches!(node.state, State::Booting { .. } | State::Enrolling { .. } | State::Active);
                 prop_assert!(grown, "{:?} without a verified disk", node.state);
                 let job = node.state.job();
-                prop_assert!(job.is_none_or(|id| rack.fleet.jobs.contains_key(&id)), "a job that is not there");
+                prop_assert!(job.is_none_or(|id| fleet::job::Work::of(&rack.fleet, id).is_some()), "a job that is not there");
+                // A capture never costs a node the certificate of the system it has.
+                let taken = job.is_some_and(|id| rack.fleet.captures.get(&id).is_some_and(|taken| taken.runs));
+                prop_assert!(!taken || node.run.is_some(), "{:?} without its own system", node.state);
                 // Every state says what it waits for, or waits for nothing.
                 let waits = fleet::patience::wait(&rack.fleet, node);
                 prop_assert!(waits.is_none_or(|wait| !wait.reason.is_empty()));
