@@ -105,7 +105,6 @@ fn amounts(job: &JobRow) -> Vec<(&'static str, String)> {
             vec![("read", done), ("stored before", bytes(job.same_bytes)), ("sent", bytes(job.fetched_bytes))]
         }
         false => vec![
-            ("plan", job.plan.clone().unwrap_or_default()),
             ("written", done),
             ("right before", bytes(job.same_bytes)),
             ("read back", bytes(job.read_back_bytes)),
@@ -119,20 +118,21 @@ pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
     let mut page = Page::default();
     page.line(&format!("job {} on {} is {}", job.id, job.node, job.state));
     let time = |time: &Option<String>| time.as_deref().map(date_and_clock).unwrap_or_default();
-    page.pairs(&[
+    let mut pairs = vec![
         ("stage", if has_ended(job) { "-" } else { stage(job).word() }.to_owned()),
         ("node is", job.node_state.clone()),
-        ("image", job.image.clone()),
-        ("disk", job.disk.clone()),
-    ]);
-    page.pairs(&amounts(job));
-    page.pairs(&[
+    ];
+    pairs.extend(job.plan.as_ref().map(|plan| ("plan", plan.clone())));
+    pairs.extend([("image", job.image.clone()), ("disk", job.disk.clone())]);
+    pairs.extend(amounts(job));
+    pairs.extend([
         ("taken up", format!("{}x", job.takes)),
         ("made", date_and_clock(&job.created)),
         ("started", time(&job.started)),
         ("ended", time(&job.ended)),
         ("took", took(job, now)),
     ]);
+    page.pairs(&pairs);
     if let Some(why) = &job.why {
         page.pairs(&[("why", why.clone())]);
     }

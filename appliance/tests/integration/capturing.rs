@@ -219,8 +219,10 @@ async fn the_command_line_wants_to_know_what_becomes_of_keys_and_asks_before_a_r
     journey::enrolled(&controller, &mut agent).await;
     let report = journey::all_up(&journey::state(&agent).await);
     let _: serde_json::Value = agent.ask(routes::REPORT, &report).await.unwrap();
-    let ran = operator::rackwright(&controller, "image capture n1 --name copy").await;
-    assert!(ran.code == Some(2) && ran.err.contains("--generalize"), "{ran:?}");
+    for words in ["--name copy", "--generalize", "--name x --generalize --as-is", "--name x --as-is --keep y"] {
+        let ran = operator::rackwright(&controller, &format!("image capture n1 {words}")).await;
+        assert!(ran.code == Some(2) && ran.err.contains("Usage"), "{ran:?}");
+    }
     let ran = operator::rackwright(&controller, "image capture n1 --name copy --as-is").await;
     assert!(ran.code == Some(5) && ran.err.contains("--confirm=n1"), "{ran:?}");
     let words = "image capture n1 --name copy --generalize --keep machine-id --confirm n1 --no-wait";

@@ -36,6 +36,7 @@ already mends chunks of it that a disk has damaged.")]
         file: PathBuf,
     },
     /// Take an image of what is on a node's disk
+    #[command(override_usage = "rackwright image capture --name NAME <--generalize|--as-is> NODE")]
     #[command(after_help = "Examples:
   rackwright image capture n1 --name lab-2 --generalize
   rackwright image capture n1 --name n1-monday --as-is --confirm n1
@@ -78,7 +79,7 @@ how far it is. The exit code is 1 when something is damaged.")]
         #[arg(long)]
         no_wait: bool,
     },
-    /// Delete images that nothing needs and of which there is a newer version
+    /// Delete images that nothing needs and that have a newer version
     #[command(after_help = "Examples:
   rackwright image prune --dry-run
   rackwright image prune --yes
@@ -126,7 +127,7 @@ pub(crate) struct CaptureArgs {
     #[arg(long, group = "identity")]
     pub(crate) as_is: bool,
     /// Leave what this rule finds in the image
-    #[arg(long, value_name = "RULE", requires = "generalize")]
+    #[arg(long, value_name = "RULE", conflicts_with = "as_is")]
     pub(crate) keep: Vec<String>,
     /// Disk as serial:X or wwn:X; usually the system disk
     #[arg(long, value_name = "DISK")]

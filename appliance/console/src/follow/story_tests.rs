@@ -106,3 +106,17 @@ fn nothing_is_made_up() {
     let huge = row(json!({"doneBytes": u64::MAX, "totalBytes": 1, "sameBytes": u64::MAX}));
     assert!(Story::default().tell(&huge, u64::MAX, true).progress.contains("100 %"));
 }
+
+#[test]
+fn stages_of_a_capture() {
+    let table = [
+        (json!({"state": "waiting", "nodeState": "draining"}), Stage::Waiting),
+        (json!({"state": "running", "nodeState": "capturing", "phase": "survey"}), Stage::Capturing),
+        (json!({"state": "verified", "nodeState": "booting"}), Stage::Booting),
+        (json!({"state": "done", "nodeState": "active"}), Stage::Booting),
+        (json!({"state": "done", "nodeState": "ready"}), Stage::Capturing),
+    ];
+    for (changes, is) in table {
+        assert_eq!(stage(&read(but(samples::captured(), changes.clone()))), is, "{changes}");
+    }
+}

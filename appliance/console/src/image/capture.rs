@@ -1,6 +1,6 @@
 //! `rackwright image capture`: an image of what is on a node's disk.
 
-use fleet::view::{FoundRow, JobRow, NodeView};
+use fleet::view::{JobRow, NodeView};
 use serde_json::{Value, json};
 
 use crate::cli::{CaptureArgs, Waiting};
@@ -9,6 +9,8 @@ use crate::failure::{Failure, exit};
 use crate::follow::{self, Stream};
 use crate::session::Session;
 use crate::show::Page;
+use crate::table::Table;
+use crate::terminal::Look;
 
 /// Asks, begins it, and stays until the image is in the store and the node back where it was.
 pub(super) async fn capture(session: &mut Session, arguments: CaptureArgs) -> Result<u8, Failure> {
@@ -29,7 +31,7 @@ pub(super) async fn capture(session: &mut Session, arguments: CaptureArgs) -> Re
     let code = follow::follow(session, &job.id, Some(timeout), Stream::Nothing).await?;
     if code == exit::OK {
         let last = session.client.get(&follow::path(&job.id)).await?;
-        session.show(&last, |last, _| Ok(render_found(&last.item::<JobRow>()?)))?;
+        session.show(&last, |last, look| Ok(render_found(&last.item::<JobRow>()?, look)))?;
     }
     Ok(code)
 }
@@ -73,22 +75,22 @@ fn confirmed(session: &mut Session, node: &str, given: Option<String>) -> Result
 }
 
 /// What of the node was found on its disk, and what became of it.
-pub(crate) fn render_found(job: &JobRow) -> String {
+pub(crate) fn render_found(job: &JobRow, look: &Look) -> String {
     let mut page = Page::default();
     page.line(&format!("image {} of {} is in the store", job.image, job.node));
-    let (kept, out): (Vec<_>, Vec<_>) = job.found.iter().partition(|found| found.kept);
-    let names = |found: &[&FoundRow]| {
-        let names = found.iter().map(|found| match found.places {
-            0 | 1 => found.rule.clone(),
-            places => format!("{} ({places})", found.rule),
-        });
-        names.collect::<Vec<_>>().join(", ")
-    };
-    if !out.is_empty() {
-        page.pairs(&[("taken out", names(&out))]);
-    }
-    if !kept.is_empty() {
-        page.pairs(&[("in the image", names(&kept))]);
+    if !job.found.is_empty() {
+        let mut table = Table::new(&["RULE", "PLACES", "IMAGE", "WHAT"]);
+        for found in &job.found {
+            let image = if found.kept { "has it" } else { "without" };
+            table.row([
+                found.rule.clone().into(),
+                found.places.to_string().into(),
+                image.into(),
+                found.what.clone().into(),
+            ]);
+        }
+        page.heading("Found on its disk");
+        page.table(&table, look);
     }
     page.next(Some(format!("rackwright image show {}", job.image)));
     page.into_text()

@@ -278,6 +278,45 @@ fn rebuild_is_plan_and_apply() {
     assert!(ran.err.contains("the plan is still there: rackwright apply p-8f31"), "{}", ran.err);
 }
 
+/// Asked before anything restarts; followed to the image and back.
+#[test]
+fn capture_is_confirmed_followed_and_told() {
+    let answers = || {
+        vec![
+            item(samples::node_view("n1")),
+            item(but(samples::captured(), json!({"state": "waiting", "nodeState": "draining"}))),
+            item(but(samples::captured(), json!({"state": "running", "nodeState": "capturing"}))),
+            item(but(samples::captured(), json!({"state": "verified", "nodeState": "booting"}))),
+            item(samples::captured()),
+            item(samples::captured()),
+        ]
+    };
+    let words = "image capture n1 --name lab-2 --generalize --keep ssh-host-key --keep x --disk serial:A --role compute";
+    let fake = Fake::start(in_turn(answers()));
+    let ran = run(&fake, &format!("{words} --confirm n1"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let body = json!({"name": "lab-2", "identity": "generalize", "keep": ["ssh-host-key", "x"],
+                      "disk": "serial:A", "roles": ["compute"], "confirm": "n1"});
+    assert_eq!(fake.body("POST /v1/nodes/n1/capture"), body);
+    assert!(ran.err.contains("[2/3] capturing") && ran.err.contains("[3/3] booting"), "{}", ran.err);
+    assert!(ran.out.contains("ssh-host-key") && ran.out.contains("has it"), "{}", ran.out);
+
+    let fake = Fake::start(in_turn(answers()));
+    let ran = run_asked(&fake, words, "n2\n");
+    assert_eq!((ran.code, fake.lines().len()), (5, 1), "nothing was asked for: {ran:?}");
+    let fake = Fake::start(in_turn(answers()));
+    assert_eq!(run_asked(&fake, words, "n1\n").code, 0);
+
+    // One that stays in the ramdisk restarts nothing, and nobody is asked.
+    let mut ready = answers();
+    ready[0] = item(but(samples::node_view("n1"), json!({"state": "ready"})));
+    let fake = Fake::start(in_turn(ready));
+    let ran = run(&fake, "image capture n1 --name lab-2 --as-is --no-wait -o json");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let body = json!({"name": "lab-2", "identity": "as-is", "disk": null, "confirm": null});
+    assert_eq!(fake.body("POST /v1/nodes/n1/capture"), body);
+}
+
 #[test]
 fn ends_of_a_job() {
     let failed = job(json!({"state": "failed", "why": "chunk 7 is bad"}));

@@ -89,3 +89,21 @@ fn status_tells_damaged_images_and_a_scrub() {
     let text = status::render_status(&read(but(samples::status(), json!({"images": store}))), &PIPE);
     assert!(text.contains(problem) && text.contains("reading images through: base, 50 % of all"), "{text}");
 }
+
+#[test]
+fn image_capture_tells_what_was_found() {
+    assert_golden(
+        &image::render_found(&read(samples::captured()), &SCREEN),
+        "
+        image lab-2 of n1 is in the store
+
+        Found on its disk
+          RULE          PLACES  IMAGE    WHAT
+          machine-id    1       without  the machine's id
+          ssh-host-key  6       has it   SSH host key
+
+        Next: rackwright image show lab-2",
+    );
+    let none = but(samples::captured(), json!({"found": []}));
+    assert_eq!(image::render_found(&read(none), &PIPE).lines().count(), 3);
+}

@@ -9,7 +9,8 @@ use crate::hostile::HOSTILE;
 use crate::text::is_hostile;
 
 /// Fields whose type refuses anything else, and the words that the flow goes by.
-const TYPED: &[&str] = &["mac", "address", "code", "bus", "content", "result", "time", "state", "nodeState"];
+const TYPED: &[&str] =
+    &["mac", "address", "code", "bus", "content", "result", "time", "state", "nodeState", "kind"];
 
 /// The value with the text at the end of every free string.
 fn poisoned(value: Value, hostile: &str) -> Value {
@@ -45,6 +46,9 @@ fn answer(line: &str, hostile: &str) -> Reply {
         "GET /v1/plans" => many(samples::plan()),
         "GET /v1/jobs" => many(samples::job()),
         "GET /v1/jobs/j" => one(done),
+        "GET /v1/nodes/n2" => one(samples::but(samples::node_view("n2"), json!({"state": "ready"}))),
+        "POST /v1/nodes/n2/capture" | "POST /v1/jobs/j/cancel" => one(samples::captured()),
+        path if path.starts_with("GET /v1/jobs/5f3a2b1c9d8e7f60") => one(samples::captured()),
         "GET /v1/images" => many(samples::image()),
         "GET /v1/images/i" => one(samples::image_view()),
         "GET /v1/images/i/diff/j" => one(samples::diff()),
@@ -82,6 +86,8 @@ const COMMANDS: &[&str] = &[
     "job list",
     "job show j",
     "job watch j",
+    "image capture n2 --name lab-2 --generalize",
+    "job cancel j",
     "image list",
     "image show i",
     "image diff i j",

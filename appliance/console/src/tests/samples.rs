@@ -91,6 +91,21 @@ pub(crate) fn job() -> Value {
     })
 }
 
+/// A capture that has ended.
+pub(crate) fn captured() -> Value {
+    let found = json!([
+        {"rule": "machine-id", "what": "the machine's id", "places": 1, "kept": false},
+        {"rule": "ssh-host-key", "what": "SSH host key", "places": 6, "kept": true}
+    ]);
+    but(
+        job(),
+        json!({
+            "kind": "capture", "plan": null, "image": "lab-2", "state": "done", "nodeState": "active",
+            "phase": "capture", "percent": 100, "ended": "2026-11-20T14:30:02.000Z", "found": found
+        }),
+    )
+}
+
 pub(crate) fn image() -> Value {
     json!({
         "name": "base", "digest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "roles": ["compute", "network"],
