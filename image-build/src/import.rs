@@ -11,7 +11,7 @@ use pack::foreign::{DiskFormat, FormatError, HEAD_BYTES, format_of, inflated_max
 use pack::{About, DISK_BYTES_MAX, Layout, SigningKey, Source};
 
 use crate::capture::{self, CaptureError};
-use crate::container::{self, ContainerError, Image, Plain};
+use crate::container::{Image, Plain};
 use crate::files::{self, FileError, WorkFolder};
 use crate::progress::Progress;
 use crate::stream::{self, Compression, SpoolError, Spooled};

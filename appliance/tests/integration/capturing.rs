@@ -219,7 +219,8 @@ async fn the_command_line_wants_to_know_what_becomes_of_keys_and_asks_before_a_r
     journey::enrolled(&controller, &mut agent).await;
     let report = journey::all_up(&journey::state(&agent).await);
     let _: serde_json::Value = agent.ask(routes::REPORT, &report).await.unwrap();
-    for words in ["--name copy", "--generalize", "--name x --generalize --as-is", "--name x --as-is --keep y"] {
+    for words in ["--name copy", "--generalize", "--name x --generalize --as-is", "--name x --as-is --keep y"]
+    {
         let ran = operator::rackwright(&controller, &format!("image capture n1 {words}")).await;
         assert!(ran.code == Some(2) && ran.err.contains("Usage"), "{ran:?}");
     }

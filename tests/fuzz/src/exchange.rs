@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use fleet::capture::Wish;
 use fleet::certificate::Certificate;
 use fleet::entropy::Entropy;
 use fleet::event::UnitVerb;
@@ -13,8 +14,8 @@ use fleet::plan::PlanId;
 use fleet::{Catalog, Change, Denied, Effect, Event, Fleet, Outcome, State, Time, converge, step};
 use pack::{Digest, PublicKey};
 use protocol::{
-    BootFacts, Disk, DiskBus, Epoch, HardwareAddress, Hello, Holding, Inventory, JobId, Key, Nic, NodeId,
-    Phase, Progress, Receipt, Report, TaskReport, TaskResult, UnitReport, VERSION,
+    BootFacts, Disk, DiskBus, Epoch, HardwareAddress, Hello, Holding, Identity, Inventory, JobId, Key, Nic,
+    NodeId, Phase, Progress, Receipt, Report, TaskReport, TaskResult, UnitReport, VERSION,
 };
 
 use crate::Reached;
@@ -146,7 +147,7 @@ impl Rack {
 
     /// The next thing that happens; None when it is about a node and there is none.
     fn event(&mut self, input: &mut Input<'_>) -> Option<Event> {
-        let what = input.byte() % 18;
+        let what = input.byte() % 21;
         match what {
             0 => return Some(Event::Hello { hello: Box::new(hello(input)), proven: input.byte() & 1 == 1 }),
             1 => {
@@ -172,6 +173,9 @@ impl Rack {
             _ => {}
         }
         let node = self.node(input)?;
+        if what > 17 {
+            return self.of_capture(what, node, input);
+        }
         if what < 9 { self.of_agent(what, node, input) } else { self.of_operator(what, node, input) }
     }
 
@@ -192,6 +196,28 @@ impl Rack {
                 Event::Enrolled { node, certificate, key: Key([input.byte(); 32]), uptime_seconds }
             }
             _ => Event::Reported { node, report: Box::new(self.report(node, input)) },
+        })
+    }
+
+    fn of_capture(&self, what: u8, node: NodeId, input: &mut Input<'_>) -> Option<Event> {
+        let job = self.job(node, input);
+        Some(match what {
+            18 => {
+                let keep = [text(input)].into();
+                let identity =
+                    if input.byte() & 1 == 1 { Identity::AsIs } else { Identity::Generalize { keep } };
+                let (name, disk) = ("copy".to_owned(), None);
+                Event::Capture { node, wish: Box::new(Wish { name, identity, disk, roles: None }) }
+            }
+            19 => Event::Cancel { job },
+            _ => {
+                let (image, found) = (Box::new(image("copy")), Vec::new());
+                if input.byte() & 1 == 1 {
+                    Event::Sealing { node, job, image: image.digest }
+                } else {
+                    Event::Captured { node, job, image, found }
+                }
+            }
         })
     }
 
@@ -320,7 +346,7 @@ fn hello(input: &mut Input<'_>) -> Hello {
 }
 
 fn progress(job: JobId, input: &mut Input<'_>) -> Progress {
-    let phases = [Phase::Compare, Phase::Disarm, Phase::Write, Phase::ReadBack, Phase::Arm];
+    let phases = [Phase::Capture, Phase::Compare, Phase::Disarm, Phase::Write, Phase::ReadBack, Phase::Arm];
     let (phase, fails) = (input.one_of(&phases, Phase::Write), input.byte() & 1 == 1);
     Progress {
         job,

@@ -1,8 +1,8 @@
 //! The head of an image file, the manifest in it, and the signature.
 
 use pack::{
-    About, Builder, DATA_ALIGN, DISK_BYTES_MAX, Digest, Header, MANIFEST_BYTES_MAX, Manifest, Parsed, Signed,
-    SigningKey, Span, VerifyError, WINDOW, chunk,
+    About, Builder, Chunk, DATA_ALIGN, DISK_BYTES_MAX, Digest, Header, MANIFEST_BYTES_MAX, Manifest, Parsed,
+    Signed, SigningKey, Span, VerifyError, WINDOW, chunk,
 };
 
 use crate::Reached;
@@ -49,6 +49,34 @@ pub(crate) fn header_seeds() -> Vec<Vec<u8>> {
     wild.splice(8..16, (1_u64 << 63).to_le_bytes());
     let bare = Header { signed: Signed { manifest: b"RWMANIF2".to_vec(), ..signed_image() } }.encode();
     vec![whole.get(..600).unwrap_or_default().to_vec(), whole, bare, wild]
+}
+
+/// Windows as a node tells them: what was read is written and read again as the same, and stays within the disk.
+pub(crate) fn records(data: &[u8]) -> Reached {
+    let (disk, records) = data.split_first().unwrap_or((&0, &[]));
+    let disk_bytes = (u64::from(*disk) << 20) + 4096;
+    let chunks = match Chunk::decode_all(records, disk_bytes) {
+        Ok(chunks) => chunks,
+        Err(why) => {
+            assert!(!why.to_string().is_empty());
+            return Reached::Refusal;
+        }
+    };
+    assert!(chunks.len() <= records.len() / 9, "more windows than there are bytes for");
+    let again = Chunk::decode_all(&Chunk::encode_all(&chunks), disk_bytes);
+    assert!(again.is_ok_and(|again| again == chunks), "other windows after a journey");
+    for chunk in &chunks {
+        assert!(chunk.bytes <= WINDOW && chunk.disk_offset() + u64::from(chunk.bytes) <= disk_bytes);
+    }
+    Reached::when(!chunks.is_empty())
+}
+
+/// The windows of a small image, alone and cut.
+pub(crate) fn records_seeds() -> Vec<Vec<u8>> {
+    let Ok(manifest) = Manifest::decode(&signed_image().manifest) else { return Vec::new() };
+    let records = Chunk::encode_all(manifest.chunks());
+    let whole = [&[8][..], &records].concat();
+    vec![whole.get(..whole.len() / 2).unwrap_or_default().to_vec(), whole, vec![0]]
 }
 
 /// A valid manifest is the one spelling of itself, and claims no more than there is.

@@ -3,9 +3,9 @@
 use std::fmt::Debug;
 
 use protocol::{
-    Disk, Enrol, Enrolled, Envelope, Hello, HelloReply, IdentityFile, Inventory, Progress, ProgressReply,
-    Receipt, Refusal, Report, ReportReply, SEED_BYTES, Seed, SeedError, StateAsk, StateReply, Task, TaskAsk,
-    Ticket,
+    Disk, Enrol, Enrolled, Envelope, Hello, HelloReply, IdentityFile, Inventory, Missing, Progress,
+    ProgressReply, Receipt, Refusal, Report, ReportReply, SEED_BYTES, Seal, Seed, SeedError, StateAsk,
+    StateReply, Task, TaskAsk, Ticket, Windows,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -112,7 +112,16 @@ pub(crate) fn job(data: &[u8]) -> Reached {
     if let Some(receipt) = &receipt {
         is_made(&receipt.disk);
     }
-    let progress = message::<Progress>(data).is_some();
+    if let Some(Envelope { body: Task::Capture(job), .. }) = &task {
+        is_made(&job.disk.disk);
+        assert!(!job.disk.is(&Disk::default()), "a disk without a name is nobody's");
+    }
+    let seal: Option<Seal> = message(data);
+    if let Some(seal) = &seal {
+        assert!(seal.check().is_ok() || !seal.found.is_empty());
+    }
+    let windows = message::<Windows>(data).is_some() || message::<Envelope<Missing>>(data).is_some();
+    let progress = message::<Progress>(data).is_some() || seal.is_some() || windows;
     let reply = message::<Envelope<ProgressReply>>(data).is_some();
     Reached::when(task.is_some() || ask.is_some() || receipt.is_some() || progress || reply)
 }
@@ -127,8 +136,19 @@ pub(crate) fn job_seeds() -> Vec<Vec<u8>> {
         r#"{{"task":"image","job":"{job}","image":"{digest}","signer":"{digest}","target":{{"disk":"serial:QM1",
         "model":"QEMU","bytes":8589934592,"expect":{{"expect":"content","digest":"{digest}"}}}}}}"#
     );
+    let capture = format!(
+        r#"{{"task":"capture","job":"{job}","disk":{{"disk":"serial:QM1","model":"QEMU","serial":"QM1","bytes":8589934592}},
+        "identity":{{"identity":"generalize","keep":["machine-id"]}}}}"#
+    );
     let all = [
         envelope(&image),
+        envelope(&capture),
+        envelope(r#"{"go_on":true,"windows":[0,5]}"#),
+        format!(r#"{{"job":"{job}","before":3,"records":"AAAAAAAAAAAA"}}"#),
+        format!(
+            r#"{{"job":"{job}","windows":3,"root":"{digest}","layout":{{"sector_bytes":512}},"seed":null,
+            "found":[{{"rule":"machine-id","what":"its id","places":1,"kept":false}}],"milliseconds":9}}"#
+        ),
         envelope(r#"{"task":"wait","reason":"for a plan"}"#),
         envelope(r#"{"go_on":true}"#),
         format!(r#"{{"inventory":{INVENTORY},"wait_seconds":25}}"#),

@@ -102,6 +102,7 @@ const OTHERS: &[Target] = targets! {
     // Images.
     "image-header": image::header, image::header_seeds;
     "image-manifest": image::manifest, image::manifest_seeds;
+    "image-records": image::records, image::records_seeds;
     "image-signed": image::signed, image::signed_seeds;
     "image-chunk": chunk::run, chunk::seeds;
     "image-pack-index": store::pack_index, store::pack_index_seeds;
