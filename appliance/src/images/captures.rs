@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet::image::Image;
-use pack::{About, BuildError, Builder, Chunk, Digest, MANIFEST_BYTES_MAX, ManifestError, Signed};
+use pack::{About, BuildError, Builder, Chunk, Codec, Digest, MANIFEST_BYTES_MAX, ManifestError, Signed};
 use protocol::{JobId, WINDOWS_MAX};
 
 use super::{ImageError, Images, Intake};
@@ -77,6 +77,17 @@ struct Session {
     chunks: Vec<Chunk>,
     record_bytes: usize,
     intake: Intake<Arc<Images>>,
+    /// How the store has what chunks hold, by the digest of that: another program, or another level, packs the same into other
+    /// bytes.
+    kept: BTreeMap<Digest, Kept>,
+}
+
+/// How a chunk is stored.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    codec: Codec,
+    stored: u32,
+    digest: Digest,
 }
 
 impl Captures {
@@ -139,7 +150,8 @@ impl Captures {
 
     fn begin(&self, job: JobId) -> Arc<Mutex<Session>> {
         let intake = Intake::begin(Arc::clone(&self.images));
-        let session = Session { chunks: Vec::new(), record_bytes: 0, intake };
+        let kept = kept(&self.images);
+        let session = Session { chunks: Vec::new(), record_bytes: 0, intake, kept };
         let session = Arc::new(Mutex::new(session));
         let old = self.sessions().insert(job, Arc::clone(&session));
         drop(old);
@@ -203,6 +215,7 @@ impl Session {
     fn take(&mut self, before: u64, chunks: &[Chunk], bytes: usize) -> Result<Vec<u32>, CaptureError> {
         let told = u64::try_from(self.chunks.len()).unwrap_or(u64::MAX);
         let again = CaptureError::BeginAgain { told, before };
+        let chunks = &chunks.iter().map(|chunk| self.as_kept(chunk)).collect::<Vec<_>>();
         let Some(before) = usize::try_from(before).ok().filter(|before| *before <= self.chunks.len()) else {
             return Err(again);
         };
@@ -215,6 +228,17 @@ impl Session {
             self.append(chunks, bytes)?;
         }
         self.missing(chunks)
+    }
+
+    /// The chunk as the store has it already, or as it was told. What an image holds is not how it is stored.
+    fn as_kept(&self, chunk: &Chunk) -> Chunk {
+        let kept = self.kept.get(&chunk.digest).filter(|_| chunk.codec != Codec::Zero);
+        match kept.filter(|kept| self.intake.missing(&[kept.digest]).is_empty()) {
+            Some(Kept { codec, stored, digest }) => {
+                Chunk { codec: *codec, stored: *stored, stored_digest: Some(*digest), ..chunk.clone() }
+            }
+            None => chunk.clone(),
+        }
     }
 
     fn append(&mut self, chunks: &[Chunk], bytes: usize) -> Result<(), CaptureError> {
@@ -243,6 +267,17 @@ impl Session {
         self.intake.reserve(wanted.iter().map(|chunk| u64::from(chunk.stored)).sum())?;
         Ok(wanted.into_iter().map(|chunk| chunk.window).collect())
     }
+}
+
+/// How the store has what its images hold.
+fn kept(images: &Images) -> BTreeMap<Digest, Kept> {
+    let shelf = images.shelf();
+    let chunks = shelf.images().flat_map(|(_, stored)| stored.manifest.chunks());
+    let kept = chunks.filter_map(|chunk| {
+        let digest = chunk.stored_digest?;
+        Some((chunk.digest, Kept { codec: chunk.codec, stored: chunk.stored, digest }))
+    });
+    kept.collect()
 }
 
 /// Where it lies is no part of what a chunk is.

@@ -73,6 +73,23 @@ fn seal(job: &CaptureJob, packed: &[Packed]) -> Seal {
     }
 }
 
+/// Something that compresses.
+fn disk_text(out: &mut [u8]) {
+    out.iter_mut().enumerate().for_each(|(at, byte)| *byte = u8::try_from(at / 7 % 251).unwrap() | 1);
+}
+
+/// An image with this window, in the store.
+async fn import_window(controller: &Controller, packed: &Packed) {
+    let about = crate::image::about("text", &["storage"], 7 << 20);
+    let mut builder = pack::Builder::new(about);
+    let first = window(3);
+    builder.push(&first).unwrap();
+    builder.push(packed).unwrap();
+    let mut bytes = crate::image::head(&builder.finish().unwrap(), &crate::image::key());
+    bytes.extend(first.stored.iter().chain(&packed.stored));
+    operator::import(controller, bytes).await.unwrap();
+}
+
 /// Files of the store that are being written.
 fn parts(controller: &Controller) -> usize {
     let names = std::fs::read_dir(controller.folder.join("images")).unwrap().flatten();
@@ -85,13 +102,25 @@ async fn what_a_node_reads_is_in_the_store_and_only_what_was_missing_was_sent() 
     let controller = Controller::start(folder.path()).await;
     journey::control_image(&controller).await;
     let (agent, job) = capturing(&controller, 1, "copy", "generalize").await;
-    // The second has the bytes of an image that is here, the third those of the first.
-    let disk = [packed(0, 7), packed(5, 1), packed(8191, 7)];
-    assert_eq!(tell(&agent, &windows(&job, 0, &disk[..2])).await.unwrap().windows, [0]);
-    assert_eq!(tell(&agent, &windows(&job, 0, &disk[..2])).await.unwrap().windows, [0], "said twice");
+    // The second has the bytes of an image that is here, the third their content in another packing, the fourth those of the first.
+    let mut disk = [packed(0, 7), packed(5, 1), packed(6, 2), packed(8191, 7)];
+    let all = pack::Extents::all(1 << 20);
+    let mut text = vec![0; 1 << 20];
+    disk_text(&mut text);
+    let repack = |compression| {
+        let map = pack::BlockMap::scan(&text, 0, &all);
+        pack::pack_window(6, &text, map, compression).unwrap()
+    };
+    let (quick, small) = (repack(pack::Compression::Lz4), repack(pack::Compression::Zstd(19)));
+    assert_ne!(quick.stored, small.stored);
+    import_window(&controller, &small).await;
+    disk[2] = quick;
+    let told = windows(&job, 0, &disk[..3]);
+    assert_eq!(tell(&agent, &told).await.unwrap().windows, [0]);
+    assert_eq!(tell(&agent, &told).await.unwrap().windows, [0], "said twice");
     assert_eq!(send(&agent, &job, &disk[0]).await.0, 200);
     assert_eq!(send(&agent, &job, &disk[0]).await.0, 200, "sent twice");
-    let last = tell(&agent, &windows(&job, 2, &disk[2..])).await.unwrap();
+    let last = tell(&agent, &windows(&job, 3, &disk[3..])).await.unwrap();
     assert_eq!((last.go_on, last.windows), (true, Vec::new()));
     let task: Envelope<Task> = agent.ask(routes::SEAL, &seal(&job, &disk)).await.unwrap();
     assert!(matches!(task.body, Task::Wait { .. }), "{:?}", task.body);
@@ -117,7 +146,11 @@ async fn what_a_node_reads_is_in_the_store_and_only_what_was_missing_was_sent() 
     let (_, data) = agent.get(&routes::data(&job.image)).await.unwrap();
     for (chunk, packed) in manifest.chunks().iter().zip(&disk) {
         let at = usize::try_from(chunk.offset).unwrap();
-        assert_eq!(data[at..at + chunk.stored as usize], packed.stored);
+        let stored = &data[at..at + chunk.stored as usize];
+        let mut raw = vec![0; 1 << 20];
+        chunk.unpack(stored, &mut raw).unwrap();
+        assert_eq!((chunk.window, chunk.digest), (packed.window, packed.digest));
+        assert_eq!(stored == packed.stored, chunk.window != 6, "as the store had it");
     }
     controller.stop().await;
 }

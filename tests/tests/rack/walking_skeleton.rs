@@ -1,4 +1,5 @@
-//! From bare servers to a running cloud, on both firmwares; then one unit stopped behind our back, and a rebuild.
+//! From bare servers to a running cloud, on both firmwares; then one unit stopped behind our back, an image taken of each
+//! server, and a rebuild from it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -21,6 +22,9 @@ const NOTICED: Duration = Duration::from_secs(2);
 /// On the data disk, far from everything that LVM writes by itself.
 const MARK: &[u8] = b"this data was here before the rebuild";
 const MARK_AT: u64 = 900 * MIB;
+/// The images that are taken of n1 and n2.
+const AS_IT_WAS: &str = "n1-as-it-was";
+const GOLDEN: &str = "golden";
 
 #[test]
 fn both_firmwares_reach_active_stay_so_and_survive_a_rebuild() {
@@ -32,6 +36,7 @@ fn both_firmwares_reach_active_stay_so_and_survive_a_rebuild() {
     image_and_compare(&mut lab);
     first_boot(&mut lab);
     stopped_behind_our_back(&mut lab);
+    captured(&mut lab);
     rebuilt(&mut lab);
     lab.passed();
 }
@@ -113,34 +118,68 @@ fn stopped_behind_our_back(lab: &mut Lab) {
     }
 }
 
-/// Rebuild of n2: new bytes on the system disk, the same node, the data disk as it was.
+/// Images of both while they are at work: of n1 as it is, of n2 without what belongs to it. Both come back as what they were.
+fn captured(lab: &mut Lab) {
+    let before = [0, 1].map(|server| (lab.node(server).id, machine(lab, server)));
+    let jobs = [("n1", AS_IT_WAS, "--as-is"), ("n2", GOLDEN, "--generalize")].map(|(node, image, how)| {
+        lab.operator().capture(node, image, how).unwrap_or_else(|error| fail(&error))
+    });
+    lab.until("captured and active again", active);
+    for (server, job) in jobs.iter().enumerate() {
+        let row = lab.operator().jobs().unwrap().into_iter().find(|row| row.id == *job).unwrap();
+        let shown = lab.operator().job(job).unwrap_or_else(|error| fail(&error));
+        assert_eq!((row.state.as_str(), row.takes), ("done", 1), "{shown}");
+        let (read, same, sent) = (row.done_bytes / MIB, row.same_bytes / MIB, row.fetched_bytes / MIB);
+        say::line(&format!(
+            "    {}: {read} MiB read, {same} MiB in the store already, {sent} MiB sent",
+            row.node
+        ));
+        assert!(same > read / 2, "most of it is the image that the store has");
+        assert_eq!((lab.node(server).id, machine(lab, server)), before[server], "another node came back");
+    }
+    assert_eq!(lab.approved_again(), 0, "a capture needed a second approval");
+    // What n1 was is for n1 alone.
+    let refused = lab.operator().plan("n2", AS_IT_WAS, &lab.wanted[1].disk).unwrap_err();
+    let refused = say::chain(&refused);
+    assert!(refused.contains("n1 as it was"), "{refused}");
+}
+
+/// What tells a running system from others.
+fn machine(lab: &Lab, server: usize) -> String {
+    Shell::open(&lab.servers[server].files().shell, Duration::from_secs(60)).run("cat /etc/machine-id")
+}
+
+/// Both written anew from their images: new bytes on the system disk, the same nodes, the data disk as it was.
 fn rebuilt(lab: &mut Lab) {
-    let before = lab.node(1);
     let keys = "cat /etc/ssh/ssh_host_*_key.pub /etc/hostname";
-    let mut shell = Shell::open(&lab.servers[1].files().shell, Duration::from_secs(60));
-    let identity = shell.run(keys);
-    assert!(identity.contains("ssh-ed25519"), "{identity}");
+    let before = [0, 1].map(|server| {
+        let node = lab.node(server);
+        let identity = Shell::open(&lab.servers[server].files().shell, Duration::from_secs(60)).run(keys);
+        assert!(identity.contains("ssh-ed25519"), "{identity}");
+        (node.id, node.name, node.address, identity, machine(lab, server))
+    });
     // The mark goes in from inside: the running kernel must not find its disk changed under it.
     let seek = MARK_AT / 512;
     let mark = String::from_utf8_lossy(MARK);
-    shell.run(&format!("printf '%s' '{mark}' | dd of=/dev/disk/by-id/ata-QEMU_HARDDISK_DATA-N2 bs=512 seek={seek} conv=notrunc,fsync"));
-    drop(shell);
-    lab.servers[1].on_reboot(Reboot::Again).unwrap_or_else(|error| fail(&error));
-    lab.operator().rebuild("n2").unwrap_or_else(|error| fail(&error));
-    lab.until("imaging", |node| node.name == "n1" || node.state == "imaging");
-    // From the next restart on it goes off: after imaging, before the first boot.
-    lab.servers[1].on_reboot(Reboot::Off).unwrap_or_else(|error| fail(&error));
-    lab.until("verified", |node| node.name == "n1" || node.state == "booting");
-    lab.servers[1].wait_off(Duration::from_secs(120)).unwrap_or_else(|error| fail(&error));
-    lab.compare(1);
-    assert_marked(lab);
-    offline::add_shell(&lab.servers[1].files().disks[0]);
-    lab.start(1, Reboot::Again);
+    Shell::open(&lab.servers[1].files().shell, Duration::from_secs(60))
+        .run(&format!("printf '%s' '{mark}' | dd of=/dev/disk/by-id/ata-QEMU_HARDDISK_DATA-N2 bs=512 seek={seek} conv=notrunc,fsync"));
+    for (node, image) in [("n1", AS_IT_WAS), ("n2", GOLDEN)] {
+        lab.operator().rebuild(node, image).unwrap_or_else(|error| fail(&error));
+    }
     lab.until("active with all units up", active);
-    let after = lab.node(1);
-    assert_eq!((&after.id, &after.name, &after.address), (&before.id, &before.name, &before.address));
-    let mut shell = Shell::open(&lab.servers[1].files().shell, Duration::from_secs(60));
-    assert_eq!(shell.run(keys), identity, "the rebuilt node has other host keys or another name");
+    let after = [0, 1].map(|server| {
+        let node = lab.node(server);
+        let identity = Shell::open(&lab.servers[server].files().shell, Duration::from_secs(60)).run(keys);
+        (node.id, node.name, node.address, identity, machine(lab, server))
+    });
+    let (kept, new) = (&after[0], &after[1]);
+    assert_eq!(*kept, before[0], "as it was");
+    assert_eq!(
+        (&new.0, &new.1, &new.2, &new.3),
+        (&before[1].0, &before[1].1, &before[1].2, &before[1].3),
+        "the same node, with its host keys"
+    );
+    assert_ne!(new.4, before[1].4, "a golden image has no machine's id");
     assert_eq!(lab.approved_again(), 0, "the rebuild needed a second approval");
     assert_marked(lab);
 }

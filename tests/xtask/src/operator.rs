@@ -292,12 +292,30 @@ impl<'a> Operator<'a> {
         Ok(self.controller.rackwright(&["apply", plan, "--confirm", node, "--no-wait"])?)
     }
 
-    /// Has `node` written anew, same identity, and does not wait for its end.
+    /// Has `node` written anew with this image, same identity, and does not wait for its end.
     ///
     /// # Errors
     /// As [`Operator::nodes`].
-    pub fn rebuild(&self, node: &str) -> Result<String, OperatorError> {
-        Ok(self.controller.rackwright(&["node", "rebuild", node, "--confirm", node, "--no-wait"])?)
+    pub fn rebuild(&self, node: &str, image: &str) -> Result<String, OperatorError> {
+        let args = ["node", "rebuild", node, "--image", image, "--confirm", node, "--no-wait"];
+        Ok(self.controller.rackwright(&args)?)
+    }
+
+    /// Begins to take an image of `node`, `--generalize` or `--as-is`; returns the job's id.
+    ///
+    /// # Errors
+    /// As [`Operator::nodes`].
+    pub fn capture(&self, node: &str, image: &str, how: &str) -> Result<String, OperatorError> {
+        let args = ["image", "capture", node, "--name", image, how, "--confirm", node, "--no-wait"];
+        Ok(self.controller.rackwright(&args)?.trim().to_owned())
+    }
+
+    /// What `rackwright job show` shows a person.
+    ///
+    /// # Errors
+    /// As [`Operator::nodes`].
+    pub fn job(&self, job: &str) -> Result<String, OperatorError> {
+        Ok(self.controller.rackwright(&["job", "show", job])?)
     }
 
     /// Why `node` is where it is, for an error message.
