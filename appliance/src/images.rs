@@ -59,7 +59,7 @@ pub enum ImageError {
     /// No room.
     #[error(
         "the image needs {need} bytes; the controller's disk has {free} free, of which {reserve} are kept for the data \
-         base: free some space (rackwright image prune; rackwright status says where), then import it again"
+         base: free some space (rackwright image prune; rackwright status says where), then try again"
     )]
     NoRoom {
         /// Bytes that the store does not have yet.

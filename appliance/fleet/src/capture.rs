@@ -63,6 +63,11 @@ pub struct Capture {
 }
 
 impl Capture {
+    /// Whether there is something left to be read, or told.
+    pub fn goes_on(&self) -> bool {
+        matches!(self.state, JobState::Waiting | JobState::Running)
+    }
+
     /// What the manifest says of the image beside its content.
     pub fn about(&self, layout: Layout, seed: Option<pack::Span>) -> About {
         About {
@@ -200,7 +205,7 @@ fn debian(arch: &str) -> String {
 
 /// The image that is being taken of this node, if one is.
 pub(crate) fn in_flight<'a>(fleet: &'a Fleet, node: &Node) -> Option<&'a Capture> {
-    of_node(fleet, node).filter(|capture| !capture.state.ended())
+    of_node(fleet, node).filter(|capture| capture.goes_on())
 }
 
 /// The capture that a node's state is about, also when it has ended and the node is on its way back.
@@ -247,7 +252,7 @@ pub(crate) fn progressed(
     now: Time,
 ) -> Outcome {
     let mut outcome = Outcome { reply: Reply::GoOn(false), ..Outcome::default() };
-    if node.state.job() != Some(capture.id) || capture.state.ended() || capture.state == JobState::Verified {
+    if node.state.job() != Some(capture.id) || !capture.goes_on() {
         return outcome;
     }
     let mut capture = capture.clone();
@@ -297,7 +302,7 @@ pub(crate) fn sealing(fleet: &Fleet, node: &Node, job: JobId, digest: Digest) ->
 }
 
 fn running<'a>(fleet: &'a Fleet, node: &Node, job: JobId) -> Result<&'a Capture, Denied> {
-    let capture = in_flight(fleet, node).filter(|c| c.id == job && c.state != JobState::Verified);
+    let capture = in_flight(fleet, node).filter(|capture| capture.id == job);
     capture.ok_or_else(|| refused(node, "an image", "; it is of a job this node does not have"))
 }
 
@@ -343,7 +348,7 @@ pub(crate) fn cancelled(fleet: &Fleet, job: JobId, now: Time) -> Result<Outcome,
     }
     let capture = fleet.captures.get(&job).ok_or_else(missing)?;
     let node = fleet.node(capture.node)?;
-    if node.state.job() != Some(job) || capture.state.ended() || capture.state == JobState::Verified {
+    if node.state.job() != Some(job) || !capture.goes_on() {
         return Err(Denied::Conflict(format!("job {job} has ended: nothing is left to be cancelled")));
     }
     let why = "cancelled by the operator".to_owned();

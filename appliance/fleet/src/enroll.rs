@@ -98,14 +98,17 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
     };
     if standing == Standing::Approved {
         if deploy.ticket {
-            if let Some(capture) = taken {
+            match taken {
                 // Its installed system comes back as what it is.
-                node.state = State::Capturing { job: capture.id };
-                node.since = now;
-            } else {
+                Some(capture) if capture.goes_on() => {
+                    (node.state, node.since) = (State::Capturing { job: capture.id }, now);
+                }
+                Some(_) => {}
                 // From here on the installed system's certificates are void.
-                node.generation += 1;
-                node.run = None;
+                None => {
+                    node.generation += 1;
+                    node.run = None;
+                }
             }
             node.deploy = Some(Approved { ticket: false, ..deploy });
         }

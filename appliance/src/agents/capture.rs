@@ -81,7 +81,7 @@ impl Agents {
         let world = self.core.world();
         let is_its = world.fleet.nodes.get(&who.node).is_some_and(|node| node.state.job() == Some(job));
         let capture = world.fleet.captures.get(&job).filter(|capture| capture.node == who.node);
-        capture.filter(|capture| is_its && is_live(capture)).cloned()
+        capture.filter(|capture| is_its && capture.goes_on()).cloned()
     }
 
     /// What came of captures that do not go on leaves nothing.
@@ -104,13 +104,9 @@ impl Agents {
     }
 }
 
-fn is_live(capture: &Capture) -> bool {
-    !capture.state.ended() && capture.state != JobState::Verified
-}
-
 /// The captures that go on.
 fn live(fleet: &Fleet) -> BTreeSet<JobId> {
-    fleet.captures.values().filter(|capture| is_live(capture)).map(|capture| capture.id).collect()
+    fleet.captures.values().filter(|capture| capture.goes_on()).map(|capture| capture.id).collect()
 }
 
 /// `JOB/WINDOW`, as in `protocol::routes::stored`.

@@ -79,14 +79,14 @@ fn disk_text(out: &mut [u8]) {
 }
 
 /// An image with this window, in the store.
-async fn import_window(controller: &Controller, packed: &Packed) {
+async fn import_window(controller: &Controller, last: &Packed) {
     let about = crate::image::about("text", &["storage"], 7 << 20);
     let mut builder = pack::Builder::new(about);
-    let first = window(3);
+    let first = packed(0, 3);
     builder.push(&first).unwrap();
-    builder.push(packed).unwrap();
+    builder.push(last).unwrap();
     let mut bytes = crate::image::head(&builder.finish().unwrap(), &crate::image::key());
-    bytes.extend(first.stored.iter().chain(&packed.stored));
+    bytes.extend(first.stored.iter().chain(&last.stored));
     operator::import(controller, bytes).await.unwrap();
 }
 

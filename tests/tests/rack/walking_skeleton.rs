@@ -135,6 +135,7 @@ fn captured(lab: &mut Lab) {
             row.node
         ));
         assert!(same > read / 2, "most of it is the image that the store has");
+        assert!(same > read / 2, "most of it is what the store has, however it is packed");
         assert_eq!((lab.node(server).id, machine(lab, server)), before[server], "another node came back");
     }
     assert_eq!(lab.approved_again(), 0, "a capture needed a second approval");

@@ -226,6 +226,14 @@ fn it_can_be_given_up_at_any_moment() {
     rack.reports(node, "active").unwrap();
     assert_eq!(rack.state(), "active");
     assert!(rack.bring(Event::Cancel { job }).unwrap_err().to_string().contains("has ended"));
+    // Between the ticket and the ramdisk's first hello.
+    let (mut rack, node, _) = Rack::active("control");
+    let (job, run) = (rack.captures(node, "copy", false).unwrap(), rack.only().run);
+    rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
+    rack.bring(Event::Cancel { job }).unwrap();
+    rack.hello(5, MAC, true).unwrap();
+    assert_eq!(rack.asks(node).unwrap().reply, Reply::Task(Task::Reboot));
+    assert_eq!((rack.state(), rack.only().run), ("booting", run));
     // While its disk is read.
     let (mut rack, node, job) = Rack::capturing(false);
     rack.bring(Event::Cancel { job }).unwrap();
