@@ -124,8 +124,21 @@ impl Capture<'_> {
             let part = raw.get_mut(at(range.start)..at(range.end)).unwrap_or_default();
             self.source.read_at(range.start, part).map_err(|error| Failure::Read(range.start, error))?;
         }
+        self.blank(raw, offset);
         let map = BlockMap::scan(raw, offset, self.used);
         pack_window(number, raw, map, self.compression).map_err(Failure::Chunk)
+    }
+
+    /// Zeros where nothing is used. A file system whose blocks are smaller than ours has free ones in a block that is used in part,
+    /// and what was deleted there is nobody's business.
+    fn blank(&self, raw: &mut [u8], offset: u64) {
+        let end = offset.saturating_add(raw.len() as u64);
+        let place = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
+        let mut next = offset;
+        for range in self.used.within(offset..end).chain(std::iter::once(end..end)) {
+            raw.get_mut(place(next)..place(range.start)).unwrap_or_default().fill(0);
+            next = range.end;
+        }
     }
 
     /// What to read of a window: what is used, to whole blocks, with small gaps.
@@ -276,6 +289,21 @@ mod tests {
             assert_eq!(windows(&disk, &used, threads).unwrap(), one);
         }
         assert_eq!(windows(&disk, &Extents::new(), 2).unwrap(), []);
+    }
+
+    /// As on a file system with blocks of 1 KiB.
+    #[test]
+    fn what_is_free_in_a_block_that_is_used_in_part_is_zeros() {
+        let disk = vec![7; 2 << 20];
+        let used = [1024..3072, 8192..8193].into_iter().collect::<Extents>();
+        for packed in windows(&disk, &used, 2).unwrap() {
+            let mut raw = vec![9; 1 << 20];
+            let bytes = crate::codec::unzstd(&packed.stored, &mut raw).unwrap();
+            assert_eq!(bytes, 8192, "two blocks have data");
+            packed.map.scatter(&mut raw);
+            let sevens = raw.iter().enumerate().filter(|(_, byte)| **byte == 7).map(|(at, _)| at);
+            assert_eq!(sevens.collect::<Vec<_>>(), (1024..3072).chain([8192]).collect::<Vec<_>>());
+        }
     }
 
     #[test]
