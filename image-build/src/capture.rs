@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pack::disk::{Access, Disk, DiskError};
 use pack::table::{self, NoTable};
-use pack::{About, Compression, MANIFEST_BYTES_MAX, SigningKey, Source, Span, Survey, WINDOW, survey};
+use pack::{About, Compression, SigningKey, Source, Survey, WINDOWS_MAX, survey};
 
 use crate::container::{self, ContainerError, Image};
 use crate::files::{self, FileError, WorkFolder};
@@ -47,9 +47,6 @@ pub enum CaptureError {
     #[error(transparent)]
     File(#[from] FileError),
 }
-
-/// The most windows that a manifest has room for, at 80 bytes each, which is what most take.
-const WINDOWS_MAX: u64 = MANIFEST_BYTES_MAX as u64 / 80;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -124,32 +121,15 @@ pub fn pack_disk(
             progress.step(format_args!("partition {number} ({kind}) is taken as a whole: {why}"));
         }
     }
-    let windows = windows_of(&found);
+    let windows = found.windows();
     if windows > WINDOWS_MAX {
         return Err(CaptureError::TooLarge { path: path.to_owned(), windows });
     }
-    let seed = found.seed.filter(whole_windows);
+    let seed = found.seed_place();
     let about = About { layout: found.layout(), seed, ..about };
     progress.step(format_args!("packing {} MiB", found.used.bytes() >> 20));
     container::write(disk, &found.used, about, compression, key, to, progress)?;
     Ok(found)
-}
-
-/// How many windows have something used in them.
-fn windows_of(found: &Survey) -> u64 {
-    let window = u64::from(WINDOW);
-    let (mut count, mut next) = (0, 0);
-    for range in found.used.iter() {
-        let (first, end) = ((range.start / window).max(next), range.end.div_ceil(window));
-        count += end.saturating_sub(first);
-        next = next.max(end);
-    }
-    count
-}
-
-/// A seed that shares a window with something else can't be told to the agent.
-fn whole_windows(seed: &Span) -> bool {
-    seed.offset.is_multiple_of(u64::from(WINDOW)) && seed.bytes.is_multiple_of(u64::from(WINDOW))
 }
 
 /// The sectors that a disk has, or that the table in a file was made for.

@@ -102,6 +102,9 @@ pub enum Command {
         /// The static agent program
         #[arg(long, value_name = "FILE")]
         agent: PathBuf,
+        /// The image-build program that the agent runs there to look into disks, as shipped [default: this very program]
+        #[arg(long, value_name = "FILE")]
+        image_build: Option<PathBuf>,
         /// Folder to write the boot store to
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
@@ -230,6 +233,16 @@ pub enum Command {
         /// Use these rules instead of the built-in ones
         #[arg(long, value_name = "FILE.toml")]
         rules: Option<PathBuf>,
+    },
+    /// Make a view of a disk from which everything was taken that belongs to one machine, and keep it until standard input
+    /// ends. Says in one line of JSON where it is and what was found; ends with 5 when something could not be stripped. The
+    /// agent runs this in the boot ramdisk, for `rackwright image capture --generalize`
+    View {
+        /// The block device, or a file with a disk in it; stays as it is
+        source: PathBuf,
+        /// Let this into the view: the name of a finding; repeat for more
+        #[arg(long, value_name = "ID")]
+        keep: Vec<String>,
     },
     /// Unpack an image file into a disk file that other programs read
     Export {

@@ -53,6 +53,17 @@ pub enum RamdiskError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// image-build would not start in there.
+    #[error(
+        "{} {why}; build it with: cargo build --profile ship -p image-build, and name it with --image-build",
+        path.display()
+    )]
+    ImageBuild {
+        /// The file given, or this very program.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Too much for every server to load.
     #[error(
         "kernel and ramdisk are {is} MiB together, the recipe allows {limit} MiB; take modules out of \
@@ -74,13 +85,24 @@ struct Origin<'a> {
     sha256: String,
 }
 
+/// Our own programs in the ramdisk.
+#[derive(Debug, Clone, Copy)]
+pub struct Own<'a> {
+    /// The agent, static.
+    pub agent: &'a Path,
+    /// The program that the agent has look into disks of which an image is taken. A dynamic one gets its libraries from
+    /// the target release, which must be as new as those that it was built with.
+    pub image_build: &'a Path,
+}
+
 /// Builds the boot store, or takes it from the cache; gives the folder it is in.
 ///
 /// The ramdisk is two archives one after the other, which the kernel unpacks in turn: the system, which
-/// takes long to compress and changes with the recipe, and the agent, which changes often.
-pub fn build(workshop: &Workshop, agent: &Path) -> Result<PathBuf, RamdiskError> {
+/// takes long to compress and changes with the recipe, and our own programs, which change often.
+pub fn build(workshop: &Workshop, own: Own<'_>) -> Result<PathBuf, RamdiskError> {
     let recipe: Ramdisk = recipe::load(&workshop.recipe("ramdisk.toml"), "--recipes")?;
-    let program = static_program(agent)?;
+    let agent = static_program(own.agent)?;
+    let image_build = shipped_program(own.image_build)?;
     let mut inputs = Inputs::default();
     inputs.packages(workshop.toolbox.packages());
     for name in ["release.toml", "ramdisk.toml", "ramdisk"] {
@@ -97,10 +119,12 @@ pub fn build(workshop: &Workshop, agent: &Path) -> Result<PathBuf, RamdiskError>
         let packed = zstd::bulk::compress(&archive, recipe.level).map_err(RamdiskError::Compress)?;
         Ok::<_, RamdiskError>(files::write(&folder.join("system.img"), &packed)?)
     })?;
-    inputs.bytes("agent", &program);
+    inputs.bytes("agent", &agent);
+    inputs.bytes("image-build", &image_build);
     let store = cache.keep("ramdisk", &inputs, |folder| {
         let mut tree = Tree::default();
-        tree.put("usr/bin/rackwright-agent", Entry::File { mode: 0o755, content: program })?;
+        tree.put("usr/bin/rackwright-agent", Entry::File { mode: 0o755, content: agent })?;
+        build.put_image_build(&mut tree, own.image_build, image_build)?;
         let archive = tree.encode(release.epoch)?;
         let mut ramdisk = files::read(&system.join("system.img"))?;
         ramdisk.extend(zstd::bulk::compress(&archive, recipe.level).map_err(RamdiskError::Compress)?);
@@ -117,6 +141,19 @@ fn static_program(agent: &Path) -> Result<Vec<u8>, RamdiskError> {
         Linkage::NotAProgram => "is no x86-64 program",
     };
     Err(RamdiskError::Agent { path: agent.into(), why })
+}
+
+/// No server should load what a debugger needs.
+const PROGRAM_BYTES_MAX: usize = 16 << 20;
+
+fn shipped_program(path: &Path) -> Result<Vec<u8>, RamdiskError> {
+    let program = files::read(path)?;
+    let why = match elf::linkage(&program) {
+        Linkage::Static | Linkage::Dynamic if program.len() <= PROGRAM_BYTES_MAX => return Ok(program),
+        Linkage::Static | Linkage::Dynamic => format!("has {} MiB", program.len() >> 20),
+        Linkage::NotAProgram => "is no x86-64 program".to_owned(),
+    };
+    Err(RamdiskError::ImageBuild { path: path.into(), why })
 }
 
 struct Build<'a> {
@@ -159,20 +196,53 @@ impl Build<'_> {
         for name in String::from_utf8_lossy(&names).lines().filter(|name| *name != "busybox") {
             tree.put(&format!("usr/bin/{name}"), Entry::Link("busybox".into()))?;
         }
-        let mut libraries = BTreeSet::new();
         for program in &self.recipe.programs {
             self.toolbox.package(&program.package)?;
             let content = files::read(&self.toolbox.path(&program.path))?;
-            tree.put(&program.path, Entry::File { mode: 0o755, content })?;
+            // Over busybox's link of this name: there is one folder for all.
+            let file = program.path.rsplit('/').next().unwrap_or(&program.path);
+            let path = format!("usr/bin/{file}");
+            tree.put(&path, Entry::File { mode: 0o755, content })?;
             for name in &program.names {
-                tree.put(&format!("usr/bin/{name}"), Entry::Link(format!("/{}", program.path)))?;
+                tree.put(&format!("usr/bin/{name}"), Entry::Link(format!("/{path}")))?;
             }
-            libraries.extend(self.toolbox.libraries(&program.path)?);
         }
+        self.put_libraries(tree, self.libraries()?)
+    }
+
+    /// What the recipe's programs load.
+    fn libraries(&self) -> Result<BTreeSet<String>, RamdiskError> {
+        let mut libraries = BTreeSet::new();
+        for program in &self.recipe.programs {
+            libraries.extend(self.toolbox.libraries(&self.toolbox.path(&program.path))?);
+        }
+        Ok(libraries)
+    }
+
+    fn put_libraries(
+        &self,
+        tree: &mut Tree,
+        libraries: impl IntoIterator<Item = String>,
+    ) -> Result<(), RamdiskError> {
         for library in libraries {
             let content = files::read(&self.toolbox.path(&library))?;
             tree.put(&library, Entry::File { mode: 0o755, content })?;
         }
+        Ok(())
+    }
+
+    /// The program, and what it loads that the system does not bring already.
+    fn put_image_build(&self, tree: &mut Tree, path: &Path, content: Vec<u8>) -> Result<(), RamdiskError> {
+        if elf::linkage(&content) == Linkage::Dynamic {
+            let failed = |why: String| RamdiskError::ImageBuild { path: path.into(), why };
+            let wanted = self.toolbox.libraries(path).map_err(|error| {
+                let why = std::error::Error::source(&error).map_or(String::new(), ToString::to_string);
+                failed(format!("does not start with the libraries of the target release: {error}: {why}"))
+            })?;
+            let system = self.libraries()?;
+            self.put_libraries(tree, wanted.into_iter().filter(|name| !system.contains(name)))?;
+        }
+        tree.put("usr/bin/image-build", Entry::File { mode: 0o755, content })?;
         Ok(())
     }
 

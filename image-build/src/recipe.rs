@@ -104,6 +104,7 @@ pub struct Program {
     /// Where it is.
     pub path: String,
     /// Further names for it in /usr/bin.
+    #[serde(default)]
     pub names: Vec<String>,
 }
 
@@ -153,7 +154,9 @@ mod tests {
         let ramdisk: Ramdisk = load(&shipped().join("ramdisk.toml"), "--recipes").unwrap();
         load::<Node>(&shipped().join("node.toml"), "--recipes").unwrap();
         load::<Controller>(&shipped().join("controller.toml"), "--recipes").unwrap();
-        for package in ramdisk.loaders.iter().map(|loader| &loader.package).chain([&ramdisk.kernel]) {
+        let programs = ramdisk.programs.iter().map(|program| &program.package);
+        let loaders = ramdisk.loaders.iter().map(|loader| &loader.package);
+        for package in programs.chain(loaders).chain([&ramdisk.kernel]) {
             assert!(release.packages.contains(package), "{package} is missing in release.toml");
         }
     }

@@ -93,9 +93,9 @@ impl Toolbox {
         call(&self.root, program)
     }
 
-    /// The shared libraries a program of it loads, and the loader, as paths inside it.
-    pub fn libraries(&self, program: &str) -> Result<Vec<String>, ToolboxError> {
-        let list = loader(&self.root).arg("--list").arg(self.path(program)).run()?;
+    /// The shared libraries of it that a program loads, and the loader, as paths inside it.
+    pub fn libraries(&self, program: &Path) -> Result<Vec<String>, ToolboxError> {
+        let list = loader(&self.root).arg("--list").arg(program).run()?;
         let inside = format!("{}/", self.root.display());
         let list = String::from_utf8_lossy(&list);
         let words = list.split_whitespace().filter_map(|word| word.strip_prefix(&inside));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +29,10 @@ pub fn run(cli: &Cli) -> Done {
             prerequisites();
             Ok(())
         }
-        Command::Ramdisk { agent, out } => {
-            build(&cli.how, out, |workshop, out| Ok(deliver(&ramdisk::build(workshop, agent)?, out)?))
+        Command::Ramdisk { agent, image_build, out } => {
+            let image_build = image_build.clone().map_or_else(std::env::current_exe, Ok)?;
+            let own = ramdisk::Own { agent, image_build: &image_build };
+            build(&cli.how, out, |workshop, out| Ok(deliver(&ramdisk::build(workshop, own)?, out)?))
         }
         Command::Node { roles, agent, out, raw, name, catalog, key, level } => {
             let name = name.as_deref();
@@ -71,6 +74,7 @@ pub fn run(cli: &Cli) -> Done {
             Ok(export::export(&image, *format, out, &Progress::start(cli.how.quiet))?)
         }
         Command::Lint { source, output, keep, rules } => lint(source, *output, keep, rules.as_deref()),
+        Command::View { source, keep } => view(source, keep, &cli.how.work()),
         Command::Controller { appliance, out } => {
             build(&cli.how, out, |workshop, out| Ok(controller::build(workshop, appliance, out)?))
         }
@@ -130,6 +134,19 @@ fn lint(source: &Path, output: Output, keep: &[String], rules: Option<&Path>) ->
         Output::Json => println!("{}", report.json()?),
     }
     Ok(lint::Refused::check(&report)?)
+}
+
+/// Makes a view of a disk without what belongs to one machine, says where, and keeps it until standard input ends.
+fn view(source: &Path, keep: &[String], work: &Path) -> Done {
+    let keep = keep.iter().cloned().collect();
+    let view = Generalized::of(source, work, &lint::rule::shipped()?, &keep)?;
+    let mut out = std::io::stdout().lock();
+    out.write_all((view.line()? + "\n").as_bytes())?;
+    out.flush()?;
+    lint::Refused::check(view.report())?;
+    // Whoever reads the view holds the other end: when that process ends, however it does, so does this.
+    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
+    Ok(())
 }
 
 /// Runs one build; with `--check` twice without a cache, comparing.

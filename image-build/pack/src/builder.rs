@@ -36,18 +36,7 @@ impl Builder {
     /// # Errors
     /// When the window is not after the last one, or is longer than a window can be.
     pub fn push(&mut self, packed: &Packed) -> Result<u64, BuildError> {
-        let (window, bytes) = (packed.window, packed.stored.len());
-        let stored = u32::try_from(bytes).map_err(|_| BuildError::StoredSize { window, bytes })?;
-        self.push_chunk(Chunk {
-            window,
-            bytes: packed.bytes,
-            map: packed.map.clone(),
-            digest: packed.digest,
-            codec: packed.codec,
-            offset: 0,
-            stored,
-            stored_digest: packed.stored_digest(),
-        })
+        self.push_chunk(packed.chunk()?)
     }
 
     /// As [`Builder::push`], of a window whose stored bytes are elsewhere. Its offset does not matter: it gets its own.
@@ -90,6 +79,18 @@ impl Builder {
 }
 
 impl Packed {
+    /// What a manifest says of it. Where its stored bytes will lie it does not know: the offset is 0.
+    ///
+    /// # Errors
+    /// When it is longer than a window can be.
+    pub fn chunk(&self) -> Result<Chunk, BuildError> {
+        let (window, bytes) = (self.window, self.stored.len());
+        let stored = u32::try_from(bytes).map_err(|_| BuildError::StoredSize { window, bytes })?;
+        let (map, digest, codec) = (self.map.clone(), self.digest, self.codec);
+        let stored_digest = self.stored_digest();
+        Ok(Chunk { window, bytes: self.bytes, map, digest, codec, offset: 0, stored, stored_digest })
+    }
+
     /// The digest of the stored bytes, when any are stored.
     fn stored_digest(&self) -> Option<Digest> {
         match self.codec {

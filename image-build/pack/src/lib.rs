@@ -60,6 +60,9 @@ pub use sign::{KeyError, PublicKey, Signature, Signed, SigningKey, VerifyError};
 pub use source::{Part, Source};
 pub use survey::{Placed, Survey, survey};
 
+/// The most windows that a manifest has room for, at 80 bytes each, which is what most take.
+pub const WINDOWS_MAX: u64 = MANIFEST_BYTES_MAX as u64 / 80;
+
 /// Bytes of disk that one chunk stands for: the unit of hashing, comparing, fetching and writing.
 ///
 /// 1 MiB loses 2 % of compression against 4 MiB windows and lets a resumed or changed disk skip finely.

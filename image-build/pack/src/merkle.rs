@@ -16,19 +16,36 @@ pub fn root(chunks: &[Chunk]) -> Digest {
 /// The root over these windows, when these are the digests of their data: of what was read from a disk, say.
 #[must_use]
 pub fn root_over<'a>(windows: impl IntoIterator<Item = (&'a Chunk, Digest)>) -> Digest {
-    // One subtree for each bit of the number of leaves so far, largest first.
-    let mut open: Vec<(u32, Digest)> = Vec::new();
-    for (chunk, digest) in windows {
+    let mut tree = Tree::default();
+    windows.into_iter().for_each(|(chunk, digest)| tree.push(chunk, digest));
+    tree.root()
+}
+
+/// A tree that grows by one window at a time: for who can't keep them all.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    /// One subtree for each bit of the number of leaves so far, largest first.
+    open: Vec<(u32, Digest)>,
+}
+
+impl Tree {
+    /// The next window of the disk, and the digest of its data.
+    pub fn push(&mut self, chunk: &Chunk, digest: Digest) {
         let (mut height, mut node) = (0, leaf(chunk, digest));
-        while let Some((_, left)) = open.pop_if(|(below, _)| *below == height) {
+        while let Some((_, left)) = self.open.pop_if(|(below, _)| *below == height) {
             node = parent(left, node);
             height += 1;
         }
-        open.push((height, node));
+        self.open.push((height, node));
     }
-    let mut subtrees = open.into_iter().rev().map(|(_, node)| node);
-    let last = subtrees.next().unwrap_or_else(|| Digest::of(&[]));
-    subtrees.fold(last, |right, left| parent(left, right))
+
+    /// The root over all windows so far.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        let mut subtrees = self.open.iter().rev().map(|(_, node)| *node);
+        let last = subtrees.next().unwrap_or_else(|| Digest::of(&[]));
+        subtrees.fold(last, |right, left| parent(left, right))
+    }
 }
 
 fn leaf(chunk: &Chunk, digest: Digest) -> Digest {

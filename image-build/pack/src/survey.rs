@@ -4,7 +4,7 @@ use std::io;
 
 use crate::table::{self, Kind, NoTable, Partition, Table};
 use crate::volume::{self, Volume};
-use crate::{Extents, Layout, Part, PartitionId, Source, Span, TableId, VolumeId};
+use crate::{Extents, Layout, Part, PartitionId, Source, Span, TableId, VolumeId, WINDOW};
 
 /// The first MiB belongs to whatever boots the disk, and the last to what describes it from its end: the backup GPT,
 /// metadata of firmware RAID and of md.
@@ -61,6 +61,28 @@ pub struct Placed {
 }
 
 impl Survey {
+    /// How many windows have something used in them: as many chunks an image of this disk has.
+    #[must_use]
+    pub fn windows(&self) -> u64 {
+        let window = u64::from(WINDOW);
+        let (mut count, mut next) = (0, 0);
+        for range in self.used.iter() {
+            let (first, end) = ((range.start / window).max(next), range.end.div_ceil(window));
+            count += end.saturating_sub(first);
+            next = next.max(end);
+        }
+        count
+    }
+
+    /// The place that an image leaves free for the agent's seed: the seed partition, if it has its windows for itself. One
+    /// that shares a window with something else can't be told to the agent.
+    #[must_use]
+    pub fn seed_place(&self) -> Option<Span> {
+        let window = u64::from(WINDOW);
+        let has_whole = |seed: &Span| seed.offset.is_multiple_of(window) && seed.bytes.is_multiple_of(window);
+        self.seed.filter(has_whole)
+    }
+
     /// What a manifest tells of the disk. A list that is longer than a manifest's is cut off.
     #[must_use]
     pub fn layout(&self) -> Layout {

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use pack::disk::{self, Disk};
+use serde::Serialize;
 
 use super::mount::{Access, Loop, check};
 use super::rule::{Rule, Strip};
@@ -28,6 +29,19 @@ pub enum NoView {
         disk: PathBuf,
         /// What dmsetup said.
         source: ToolError,
+    },
+    /// The kernel gave the view up, which it does when it can't keep a change.
+    #[error(
+        "the changes to the view of {} have no more room in {}: its folder needs more, see --work",
+        disk.display(), work.display()
+    )]
+    Full {
+        /// Which disk.
+        disk: PathBuf,
+        /// Where they were kept.
+        work: PathBuf,
+        /// What failed first.
+        source: Box<LintError>,
     },
     /// A copy needs room.
     #[error("copying {} to {}", from.display(), to.display())]
@@ -72,29 +86,10 @@ impl Generalized {
         keep: &BTreeSet<String>,
     ) -> Result<Generalized, LintError> {
         let view = View::of(source, work)?;
-        let disk = Disk::open(view.path(), disk::Access::Read)?;
-        let survey = self::survey(&disk)?;
-        let installed = open(view.path(), &survey, Access::Change)?;
-        let before = of_disk(source, rules, &disk, &survey, &installed);
-        let troubles = strip::strip(rules, keep, &installed.system);
-        installed.system.sync()?;
-        drop(installed);
-        wake(view.path(), rules, keep, &disk, &survey)?;
-        // A fresh look, with nothing in memory that is not on the disk.
-        let survey = self::survey(&disk)?;
-        let installed = open(view.path(), &survey, Access::Read)?;
-        let after = of_disk(source, rules, &disk, &survey, &installed);
-        let mut report = before.after(&after);
-        report.troubles = troubles;
-        report.keep(Some(keep));
-        let devices = installed.volumes.into_iter().map(|(one, _)| (one.name, one.kind, one.device));
-        let devices: Vec<(String, String, Loop)> = devices.collect();
-        drop(installed.system);
-        for (volume, kind, device) in devices {
-            check(&kind, device.path())
-                .map_err(|error| NoView::Damaged { volume, source: Box::new(error) })?;
+        match stripped(source, view.path(), rules, keep) {
+            Ok(report) => Ok(Generalized { view, report }),
+            Err(error) => Err(view.explained(source, error)),
         }
-        Ok(Generalized { view, report })
     }
 
     /// What to capture: a file or a block device.
@@ -108,6 +103,56 @@ impl Generalized {
     pub fn report(&self) -> &Report {
         &self.report
     }
+
+    /// Both in one line of JSON, for another program. A view that is refused is not named.
+    ///
+    /// # Errors
+    /// None with what a report holds.
+    pub fn line(&self) -> Result<String, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Line<'a> {
+            api_version: &'static str,
+            refused: bool,
+            view: Option<&'a Path>,
+            item: &'a Report,
+        }
+        let refused = self.report.refused();
+        let view = (!refused).then(|| self.path());
+        serde_json::to_string(&Line { api_version: "rackwright/v1", refused, view, item: &self.report })
+    }
+}
+
+/// Strips a view of a source, and looks again at what is left.
+fn stripped(
+    source: &Path,
+    view: &Path,
+    rules: &[Rule],
+    keep: &BTreeSet<String>,
+) -> Result<Report, LintError> {
+    let disk = Disk::open(view, disk::Access::Read)?;
+    let survey = self::survey(&disk)?;
+    let installed = open(view, &survey, Access::Change)?;
+    let before = of_disk(source, rules, &disk, &survey, &installed);
+    let troubles = strip::strip(rules, keep, &installed.system);
+    installed.system.sync()?;
+    drop(installed);
+    wake(view, rules, keep, &disk, &survey)?;
+    // A fresh look, with nothing in memory that is not on the disk.
+    let survey = self::survey(&disk)?;
+    let installed = open(view, &survey, Access::Read)?;
+    let after = of_disk(source, rules, &disk, &survey, &installed);
+    let mut report = before.after(&after);
+    report.troubles = troubles;
+    report.keep(Some(keep));
+    let devices = installed.volumes.into_iter().map(|(one, _)| (one.name, one.kind, one.device));
+    let devices: Vec<(String, String, Loop)> = devices.collect();
+    drop(installed.system);
+    for (volume, kind, device) in devices {
+        check(&kind, device.path())
+            .map_err(|error| NoView::Damaged { volume, source: Box::new(error) })?;
+    }
+    Ok(report)
 }
 
 /// Makes empty swap spaces of those that a system sleeps in: the mark gives way to that of a swap space.
@@ -143,9 +188,10 @@ enum View {
     /// In this order: the device is closed before what it is made of.
     Snapshot {
         path: PathBuf,
+        name: String,
         _open: File,
         _changes: Loop,
-        _work: WorkFolder,
+        work: WorkFolder,
     },
 }
 
@@ -175,7 +221,7 @@ impl View {
     /// The disk below, and a sparse file for what changes.
     fn snapshot(disk: &Path, work: WorkFolder) -> Result<View, LintError> {
         let missing = |source| NoView::NoMapper { disk: disk.to_owned(), source };
-        Call::new("dmsetup").arg("version").run().map_err(missing)?;
+        mapper(&["version"]).run().map_err(missing)?;
         let bytes = pack::Source::bytes(&Disk::open(disk, disk::Access::ReadExclusive)?);
         let changes = work.path().join("changes");
         let file = files::create(&changes)?;
@@ -183,14 +229,34 @@ impl View {
         let changes = Loop::attach(&changes, 0, bytes.saturating_add(bytes / 64), Access::Change)?;
         let name = format!("rackwright-{}", work.path().file_name().unwrap_or_default().to_string_lossy());
         let (disk, cow) = (disk.display(), changes.path().display());
-        // Not persistent, in pieces of 8 sectors: Documentation/admin-guide/device-mapper/snapshot.rst.
+        // Not persistent, in pieces of 8 sectors: Documentation/admin-guide/device-mapper/snapshot.rst. The kernel opens the
+        // disk for reading only, and alone.
         let table = format!("0 {} snapshot {disk} {cow} N 8", bytes / 512);
-        Call::new("dmsetup").args(["create", &name, "--table", &table]).run()?;
+        mapper(&["create", &name, "--table", &table]).run()?;
         let path = Path::new("/dev/mapper").join(&name);
         let opened = File::open(&path);
         // It goes when its last user goes, however that ends.
-        Call::new("dmsetup").args(["remove", "--deferred", &name]).run()?;
+        mapper(&["remove", "--deferred", &name]).run()?;
         let open = opened.map_err(files::named("opening", &path))?;
-        Ok(View::Snapshot { path, _open: open, _changes: changes, _work: work })
+        Ok(View::Snapshot { path, name, _open: open, _changes: changes, work })
     }
+
+    /// Why something failed on this view, if the view itself is why: dmsetup says `Invalid` or `Overflow` of one whose changes
+    /// could not be kept.
+    fn explained(&self, source: &Path, error: LintError) -> LintError {
+        let View::Snapshot { name, work, .. } = self else { return error };
+        let status = mapper(&["status", name]).run().unwrap_or_default();
+        let status = String::from_utf8_lossy(&status);
+        if !status.contains("Invalid") && !status.contains("Overflow") {
+            return error;
+        }
+        let (disk, work) = (source.to_owned(), work.path().to_owned());
+        NoView::Full { disk, work, source: Box::new(error) }.into()
+    }
+}
+
+/// A run of dmsetup(8) that makes its device files itself: there may be no udev, and one that runs has no business with a
+/// view.
+fn mapper(args: &[&str]) -> Call {
+    Call::new("dmsetup").args(args).args(["--noudevrules", "--noudevsync"])
 }

@@ -112,6 +112,8 @@ fn configure(
         }
         ("btrfs", Access::Read) => fsconfig_set_string(context, "rescue", "nologreplay")?,
         (_, Access::Read) if kind.starts_with("ext") => fsconfig_set_flag(context, "noload")?,
+        // Else the kernel begins to fill the tables of inodes that nobody has used yet: changes without end.
+        (_, Access::Change) if kind.starts_with("ext") => fsconfig_set_flag(context, "noinit_itable")?,
         (_, Access::Read | Access::Change) => {}
     }
     if let Some((name, value)) = part {
