@@ -1,10 +1,16 @@
 //! Child processes: the only place that starts one. An argument vector, never a shell; the C locale; no standard input.
 
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Every program that `deploy` runs; the ramdisk recipe must hold them (busybox has all).
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::task::JoinHandle;
+
+/// Every program that `deploy` runs by its name; the ramdisk recipe must hold them (busybox has all). Beside them there is
+/// `/usr/bin/image-build`, for captures.
 pub const DEPLOY_TOOLS: [&str; 2] = ["ip", "modprobe"];
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -17,6 +23,14 @@ pub enum ToolError {
     #[error("starting `{argv}`")]
     Spawn {
         /// What was to be run.
+        argv: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What it said could not be read, or its end not waited for.
+    #[error("listening to `{argv}`")]
+    Read {
+        /// What was run.
         argv: String,
         /// Why not.
         source: io::Error,
@@ -37,7 +51,7 @@ impl ToolError {
     /// Whether the program itself said this.
     pub fn said(&self, words: &str) -> bool {
         match self {
-            ToolError::Spawn { .. } => false,
+            ToolError::Spawn { .. } | ToolError::Read { .. } => false,
             ToolError::Failed { stderr, .. } => stderr.contains(words),
         }
     }
@@ -76,11 +90,92 @@ pub async fn holds(program: &str, args: &[String], within: Duration) -> bool {
     ended.is_ok_and(|status| status.is_ok_and(|status| status.success()))
 }
 
+/// A program that says something and, if it is so made, stays until its standard input ends. Killed when this is dropped.
+#[derive(Debug)]
+pub struct Staying {
+    argv: String,
+    child: tokio::process::Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    complaints: JoinHandle<Vec<u8>>,
+}
+
+/// How much of what a program says is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Its first line.
+    Line,
+    /// All of it.
+    End,
+}
+
+impl Staying {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// [`ToolError::Spawn`].
+    pub fn start(program: &Path, args: &[&str]) -> Result<Self, ToolError> {
+        let argv = format!("{} {}", program.display(), args.join(" "));
+        let mut command = tokio::process::Command::new(program);
+        command.args(args).env_clear().env("LC_ALL", "C").env("PATH", PATH).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let spawned = |source| ToolError::Spawn { argv: argv.clone(), source };
+        let mut child = command.spawn().map_err(spawned)?;
+        let gone = || spawned(io::ErrorKind::BrokenPipe.into());
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().ok_or_else(gone)?);
+        let complaints = tokio::spawn(tail(child.stderr.take().ok_or_else(gone)?));
+        Ok(Self { argv, child, stdin, stdout, complaints })
+    }
+
+    /// What it says next, at most so many bytes: more is cut off. Empty when it says nothing more.
+    ///
+    /// # Errors
+    /// [`ToolError::Read`].
+    pub async fn says(&mut self, until: Until, most: u64) -> Result<Vec<u8>, ToolError> {
+        let mut said = Vec::new();
+        let mut out = (&mut self.stdout).take(most);
+        let read = match until {
+            Until::Line => out.read_until(b'\n', &mut said).await,
+            Until::End => out.read_to_end(&mut said).await,
+        };
+        read.map_err(|source| ToolError::Read { argv: self.argv.clone(), source })?;
+        Ok(said)
+    }
+
+    /// Ends its standard input and waits until it has ended; gives its status code.
+    ///
+    /// # Errors
+    /// [`ToolError::Failed`] when a signal ended it, or it is not among those that `mean` something; with its own words.
+    pub async fn end(mut self, mean: &[i32]) -> Result<i32, ToolError> {
+        drop(self.stdin.take());
+        let waited = self.child.wait().await;
+        let status = waited.map_err(|source| ToolError::Read { argv: self.argv.clone(), source })?;
+        if let Some(code) = status.code().filter(|code| mean.contains(code)) {
+            return Ok(code);
+        }
+        let tail = self.complaints.await.unwrap_or_default();
+        let stderr = crate::text::clean(&String::from_utf8_lossy(&tail), TAIL);
+        Err(ToolError::Failed { argv: self.argv, status: status.to_string(), stderr })
+    }
+}
+
+/// The last of what comes, and all of it taken in: a program that can't say more would stop.
+async fn tail(mut from: impl AsyncRead + Unpin) -> Vec<u8> {
+    let (mut kept, mut part) = (Vec::new(), [0; 1024]);
+    while let Ok(bytes @ 1..) = from.read(&mut part).await {
+        kept.extend_from_slice(part.get(..bytes).unwrap_or_default());
+        kept.drain(..kept.len().saturating_sub(TAIL));
+    }
+    kept
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
-    use super::{ToolError, holds, run};
+    use super::{Staying, ToolError, Until, holds, run};
 
     #[test]
     fn only_success_holds() {
@@ -92,6 +187,23 @@ mod tests {
         assert!(!holds("false", "", 60_000));
         assert!(!holds("no-such-program-here", "", 60_000));
         assert!(!holds("sleep", "1000", 1));
+    }
+
+    #[test]
+    fn a_program_stays_until_it_is_let_go_and_tells_why_it_failed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let sh = |line: &str| Staying::start(Path::new("/bin/sh"), &["-c", line]).unwrap();
+            let mut one = sh("echo first; echo second; cat; exit 5");
+            assert_eq!(one.says(Until::Line, 100).await.unwrap(), b"first\n");
+            assert_eq!(one.says(Until::Line, 3).await.unwrap(), b"sec", "no more than is asked for");
+            assert_eq!(one.end(&[0, 5]).await.unwrap(), 5);
+            let mut noisy = sh("seq 1 100000 >&2; echo why >&2; exit 1");
+            assert_eq!(noisy.says(Until::End, 100).await.unwrap(), b"");
+            let error = noisy.end(&[0]).await.unwrap_err();
+            assert!(error.said("99999 100000 why"), "{error}");
+            assert!(Staying::start(Path::new("/no/such/program"), &[]).is_err());
+        });
     }
 
     #[test]

@@ -87,6 +87,21 @@ impl Connection {
             .map_err(|source| CallError::Decode { route: route.to_owned(), source })
     }
 
+    /// POSTs bytes; what comes back in return is read and means nothing.
+    ///
+    /// # Errors
+    /// [`CallError`]; a refusal in the controller's own words.
+    pub async fn put(&mut self, route: &str, bytes: Bytes, deadline: Duration) -> Result<(), CallError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(route)
+            .header(HOST, &self.host)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(Full::new(bytes))
+            .map_err(|e| CallError::Encode { route: route.to_owned(), source: e.into() })?;
+        self.exchange(route, request, REFUSAL_BYTES_MAX, deadline).await.map(drop)
+    }
+
     /// GETs bytes: the whole, or `range` as (first byte, length), which must come in full.
     ///
     /// # Errors

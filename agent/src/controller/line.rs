@@ -53,6 +53,16 @@ impl Line {
         self.settle(connection, result)
     }
 
+    /// [`Connection::put`], on a connection that is opened first where there is none.
+    ///
+    /// # Errors
+    /// [`CallError`]. The connection is closed when it can't be used again.
+    pub async fn put(&mut self, route: &str, bytes: Bytes, deadline: Duration) -> Result<(), CallError> {
+        let mut connection = self.take().await?;
+        let result = connection.put(route, bytes, deadline).await;
+        self.settle(connection, result)
+    }
+
     /// [`Line::call`] until the controller answers yes or a final no. `trouble` is told about everything else, with
     /// the wait that follows.
     ///

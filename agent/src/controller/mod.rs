@@ -3,7 +3,7 @@
 //! Knows TLS 1.3 and HTTP/1.1, how long a call may take and how big an answer may be. Refuses to know what is said.
 //!
 //! ```text
-//! Controller (who, and with which certificate) -> Line (one connection, opened when needed, reused) -> call / get
+//! Controller (who, and with which certificate) -> Line (one connection, opened when needed, reused) -> call / get / put
 //! ```
 
 mod connection;

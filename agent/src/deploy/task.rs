@@ -7,6 +7,7 @@ use protocol::{Envelope, Task, TaskAsk, routes};
 use crate::chain::Chain;
 use crate::controller::Line;
 use crate::deploy::Server;
+use crate::deploy::capture;
 use crate::deploy::hello::{Admitted, GRACE, HOLD_SECONDS};
 use crate::deploy::imaging;
 use crate::inventory;
@@ -30,20 +31,22 @@ pub(super) async fn follow(server: &mut Server, admitted: &Admitted, key: &KeyPa
     loop {
         let begun = Instant::now();
         let Some(mut task) = ask(server, admitted, &mut line).await else { return Turn::HelloAgain };
-        while let Task::Image(job) = task {
-            match imaging::run(server, admitted, key, &job).await {
-                Some(next) => task = next,
-                None => {
-                    // The controller may need a moment to see what happened.
-                    tokio::time::sleep(PACE).await;
-                    return Turn::HelloAgain;
+        loop {
+            let next = match task {
+                Task::Image(job) => imaging::run(server, admitted, key, &job).await,
+                Task::Capture(job) => capture::run(server, admitted, &job).await,
+                Task::Reboot => return Turn::Reboot,
+                Task::Wait { reason } => {
+                    server.screen.state("waiting", &reason);
+                    break;
                 }
-            }
-        }
-        match task {
-            Task::Wait { reason } => server.screen.state("waiting", &reason),
-            Task::Reboot => return Turn::Reboot,
-            Task::Image(_) => {}
+            };
+            let Some(next) = next else {
+                // The controller may need a moment to see what happened.
+                tokio::time::sleep(PACE).await;
+                return Turn::HelloAgain;
+            };
+            task = next;
         }
         tokio::time::sleep(PACE.saturating_sub(begun.elapsed())).await;
     }

@@ -149,8 +149,7 @@ fn stripped(
     let devices: Vec<(String, String, Loop)> = devices.collect();
     drop(installed.system);
     for (volume, kind, device) in devices {
-        check(&kind, device.path())
-            .map_err(|error| NoView::Damaged { volume, source: Box::new(error) })?;
+        check(&kind, device.path()).map_err(|error| NoView::Damaged { volume, source: Box::new(error) })?;
     }
     Ok(report)
 }
@@ -233,11 +232,11 @@ impl View {
         // disk for reading only, and alone.
         let table = format!("0 {} snapshot {disk} {cow} N 8", bytes / 512);
         mapper(&["create", &name, "--table", &table]).run()?;
-        let path = Path::new("/dev/mapper").join(&name);
-        let opened = File::open(&path);
+        let opened = mapped(&name)
+            .and_then(|path| Ok((File::open(&path).map_err(files::named("opening", &path))?, path)));
         // It goes when its last user goes, however that ends.
         mapper(&["remove", "--deferred", &name]).run()?;
-        let open = opened.map_err(files::named("opening", &path))?;
+        let (open, path) = opened?;
         Ok(View::Snapshot { path, name, _open: open, _changes: changes, work })
     }
 
@@ -255,8 +254,13 @@ impl View {
     }
 }
 
-/// A run of dmsetup(8) that makes its device files itself: there may be no udev, and one that runs has no business with a
-/// view.
+/// A run of dmsetup(8) that waits for no udev: there may be none, and one that runs has no business with a view.
 fn mapper(args: &[&str]) -> Call {
     Call::new("dmsetup").args(args).args(["--noudevrules", "--noudevsync"])
+}
+
+/// The kernel's own name of a mapped device: the one below `/dev/mapper` is udev's work.
+fn mapped(name: &str) -> Result<PathBuf, LintError> {
+    let said = mapper(&["info", "--columns", "--noheadings", "--options", "blkdevname", name]).run()?;
+    Ok(Path::new("/dev").join(String::from_utf8_lossy(&said).trim()))
 }

@@ -21,6 +21,14 @@ pub enum HoldError {
         /// Who.
         by: String,
     },
+    /// A disk that is only to be read can't be protected.
+    #[error("setting the disk {disk} read-only")]
+    Keep {
+        /// Its name now.
+        disk: String,
+        /// What the kernel says.
+        source: io::Error,
+    },
     /// Another disk can't be protected.
     #[error("setting the other disk {disk} read-only")]
     Protect {
@@ -40,6 +48,21 @@ pub struct Protected {
 }
 
 impl Protected {
+    /// Everything refuses writes from here on: nothing is to be written.
+    ///
+    /// # Errors
+    /// [`HoldError::Keep`]: one that can't be protected, unless there is no medium in it. Those that were done are undone.
+    pub fn all(root: &Path) -> Result<Self, HoldError> {
+        let mut protected = Self::default();
+        for disk in inventory::writable_names(root) {
+            match protected.add(root, &disk) {
+                Err(source) if !is_gone(&source) => return Err(HoldError::Keep { disk, source }),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(protected)
+    }
+
     /// Everything but `target` refuses writes from here on.
     ///
     /// # Errors

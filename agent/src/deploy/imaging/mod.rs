@@ -13,7 +13,7 @@ pub mod image;
 mod lookout;
 mod pipeline;
 pub mod ready;
-mod report;
+pub(super) mod report;
 pub mod target;
 pub mod user;
 
@@ -24,8 +24,8 @@ use cast::Left;
 use pack::disk::Engine;
 use pack::{Digest, Manifest};
 use protocol::{
-    Carried, Disk, Envelope, ImageJob, NodeId, Phase, Progress, ProgressReply, Proof, Receipt, Seed,
-    Signature, Task, routes,
+    Carried, Disk, Envelope, ImageJob, NodeId, Phase, Progress, Proof, Receipt, Seed, Signature, Task,
+    routes,
 };
 
 use crate::chain::Chain;
@@ -102,7 +102,7 @@ pub(super) async fn run(server: &mut Server, admitted: &Admitted, key: &KeyPair,
             let why = crate::text::clean(&Chain(&error).to_string(), 1000);
             server.screen.state("failed", &why);
             server.screen.milestone(&format!("failed: {why}"));
-            confess(server, admitted, job, why).await;
+            report::confess(server, admitted, Progress { failed: Some(why), ..nothing_yet(job, 0) }).await;
             None
         }
     }
@@ -256,12 +256,4 @@ async fn hand_in(server: &mut Server, admitted: &Admitted, receipt: &Receipt) ->
         Err(error) => Err(Chain(&error).to_string()),
     };
     task.inspect_err(|why| server.screen.state("the receipt was refused", why)).ok()
-}
-
-async fn confess(server: &Server, admitted: &Admitted, job: &ImageJob, why: String) {
-    let mut line = Line::new(admitted.controller.clone());
-    let failed = Progress { failed: Some(why), ..nothing_yet(job, 0) };
-    let trouble = |error: &CallError, _| server.screen.state("failed", &Chain(error).to_string());
-    // A controller that does not want to hear it knows already.
-    let _heard = line.insist::<_, Envelope<ProgressReply>>(routes::PROGRESS, &failed, GRACE, trouble).await;
 }

@@ -7,8 +7,11 @@ use protocol::{Envelope, JobId, NodeId, Phase, Progress, ProgressReply, routes};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::chain::Chain;
 use crate::command::Reign;
-use crate::controller::{Controller, Line};
+use crate::controller::{CallError, Controller, Line};
+use crate::deploy::Server;
+use crate::deploy::hello::{Admitted, GRACE};
 use crate::deploy::imaging::deliver::Watcher;
 use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::lookout::Lookout;
@@ -19,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Sends the newest progress until it is dropped.
 #[derive(Debug)]
-pub(super) struct Reporter {
+pub(in crate::deploy) struct Reporter {
     latest: watch::Sender<Progress>,
     stop: watch::Receiver<Option<String>>,
     task: JoinHandle<()>,
@@ -27,7 +30,7 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// Begins, with a line of its own.
-    pub(super) fn begin(controller: Controller, node: NodeId, reign: Reign, first: Progress) -> Self {
+    pub(in crate::deploy) fn begin(controller: Controller, node: NodeId, reign: Reign, first: Progress) -> Self {
         let (latest, news) = watch::channel(first);
         let (say_stop, stop) = watch::channel(None);
         let task = tokio::spawn(send(Line::new(controller), node, reign, news, say_stop));
@@ -35,14 +38,36 @@ impl Reporter {
     }
 
     /// This is how far it is now.
-    pub(super) fn tell(&self, progress: Progress) {
+    pub(in crate::deploy) fn tell(&self, progress: Progress) {
         self.latest.send_replace(progress);
     }
 
     /// Why the controller wants the job stopped, if it does.
-    pub(super) fn stop(&self) -> Option<String> {
+    pub(in crate::deploy) fn stop(&self) -> Option<String> {
         self.stop.borrow().clone()
     }
+
+    /// The same, as soon as it does.
+    pub(in crate::deploy) async fn stopped(&self) -> String {
+        let mut stop = self.stop.clone();
+        loop {
+            if let Some(why) = stop.borrow_and_update().clone() {
+                return why;
+            }
+            if stop.changed().await.is_err() {
+                // Nobody will say so any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// Tells that a job can't go on; until it is heard.
+pub(in crate::deploy) async fn confess(server: &Server, admitted: &Admitted, failed: Progress) {
+    let mut line = Line::new(admitted.controller.clone());
+    let trouble = |error: &CallError, _| server.screen.state("failed", &Chain(error).to_string());
+    // A controller that does not want to hear it knows already.
+    let _heard = line.insist::<_, Envelope<ProgressReply>>(routes::PROGRESS, &failed, GRACE, trouble).await;
 }
 
 impl Drop for Reporter {

@@ -129,7 +129,7 @@ impl Drive {
             return Err(DiskError::Changed { disk: name, what: "it is write-protected" });
         }
         drop(looked_at);
-        let opened = patiently(|| open(Access::Write))?;
+        let opened = patiently(|| open(Access::Write), is_busy)?;
         same(root, disk, &name, &opened)?;
         let (disk, aside, begun) = (Arc::new(opened), Pool::new(ASIDE), AtomicBool::new(false));
         Ok(Self { disk, name, aside, begun })
@@ -310,13 +310,18 @@ fn opening(name: String, error: disk::DiskError) -> DiskError {
     DiskError::Use { disk: name, source: error }
 }
 
+fn is_busy(error: &DiskError) -> bool {
+    matches!(error, DiskError::Open { source, .. } if source.kind() == io::ErrorKind::ResourceBusy)
+}
+
 /// The kernel itself claims a disk for a moment, while it looks for partitions: only one that stays busy is in use.
-fn patiently(open: impl Fn() -> Result<disk::Disk, DiskError>) -> Result<disk::Disk, DiskError> {
+pub(in crate::deploy) fn patiently<E>(
+    open: impl Fn() -> Result<disk::Disk, E>,
+    is_busy: impl Fn(&E) -> bool,
+) -> Result<disk::Disk, E> {
     for _ in 0..BUSY_TRIES {
         match open() {
-            Err(DiskError::Open { source, .. }) if source.kind() == io::ErrorKind::ResourceBusy => {
-                std::thread::sleep(BUSY_PAUSE);
-            }
+            Err(error) if is_busy(&error) => std::thread::sleep(BUSY_PAUSE),
             other => return other,
         }
     }
@@ -324,7 +329,12 @@ fn patiently(open: impl Fn() -> Result<disk::Disk, DiskError>) -> Result<disk::D
 }
 
 /// Whether the device that was opened is the one that was looked at: names move when a disk is pulled and put.
-fn same(root: &Path, disk: &Disk, name: &str, opened: &disk::Disk) -> Result<(), DiskError> {
+pub(in crate::deploy) fn same(
+    root: &Path,
+    disk: &Disk,
+    name: &str,
+    opened: &disk::Disk,
+) -> Result<(), DiskError> {
     let failed = |source| DiskError::Open { disk: name.to_owned(), source };
     let changed = |what| DiskError::Changed { disk: name.to_owned(), what };
     let device = rustix::fs::fstat(opened).map_err(|errno| failed(errno.into()))?.st_rdev;

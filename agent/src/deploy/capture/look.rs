@@ -1,0 +1,284 @@
+//! Looking into the disk with `image-build`, a program of its own in the ramdisk: what on it belongs to this machine alone,
+//! and a view of the disk without that.
+
+use std::fs::Metadata;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use protocol::{FOUND_MAX, Found};
+use serde::Deserialize;
+
+use crate::screen::Screen;
+use crate::text::{clean, name};
+use crate::tool::{self, Staying, ToolError, Until};
+
+/// Where it is, below the root.
+const PROGRAM: &str = "usr/bin/image-build";
+/// A disk of many small files is walked through, stripped, and checked by its file system's own program.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+/// For drivers, which are files in memory.
+const DRIVERS: Duration = Duration::from_secs(60);
+/// For what it says; a report lists some dozen findings of some dozen places.
+const SAID_MAX: u64 = 4 << 20;
+/// How it ends when something would have to be stripped and was not.
+const REFUSED: i32 = 5;
+/// Of a list that is told to a person.
+const TOLD_MAX: usize = 8;
+
+/// Why there is no view of a disk.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The program failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// It said what nobody understands.
+    #[error("reading what image-build says of the disk")]
+    Said(#[from] serde_json::Error),
+    /// It takes too long.
+    #[error("image-build has not made a view of the disk in {} min", LONGEST.as_secs() / 60)]
+    Late,
+    /// The view is of something else.
+    #[error("the view {} is not made of the disk {disk}", view.display())]
+    Foreign {
+        /// What image-build named.
+        view: PathBuf,
+        /// The disk's name now.
+        disk: String,
+    },
+    /// Something could not be stripped.
+    #[error(
+        "this belongs to one machine, or is a secret, and could not be taken out: {ids}{troubles}; let it into the image \
+         with --keep ID, or take the disk with all of it with --as-is"
+    )]
+    Left {
+        /// The findings' names.
+        ids: String,
+        /// Why, where that is known.
+        troubles: String,
+    },
+    /// There was nothing to strip it from.
+    #[error(
+        "no system was found on the disk{unseen}: nobody knows what on it belongs to this machine; take it with all of it \
+         with --as-is"
+    )]
+    NoSystem {
+        /// What could not be looked into.
+        unseen: String,
+    },
+}
+
+/// A view of the disk, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct View {
+    program: Staying,
+    /// What to read instead of the disk.
+    pub(super) path: PathBuf,
+    /// What was found, and what became of it.
+    pub(super) found: Vec<Found>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Said {
+    #[serde(default)]
+    view: Option<PathBuf>,
+    item: Report,
+}
+
+/// The part of `image-build`'s report that matters here.
+#[derive(Debug, Default, Deserialize)]
+struct Report {
+    system: String,
+    findings: Vec<Finding>,
+    unseen: Vec<String>,
+    troubles: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Finding {
+    id: String,
+    what: String,
+    refuses: bool,
+    places_total: u64,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    Found,
+    Stripped,
+    Kept,
+}
+
+/// Makes a view of the disk without what belongs to this machine alone, but for the rules in `keep`. Nobody may have the disk
+/// for himself meanwhile; the view has.
+///
+/// # Errors
+/// [`LookError`].
+pub(super) async fn generalized(
+    root: &Path,
+    disk: &str,
+    keep: impl IntoIterator<Item = &String>,
+    screen: &Screen,
+) -> Result<View, LookError> {
+    drivers(&["loop", "dm_mod", "dm_snapshot"]).await;
+    let device = crate::inventory::device(root, disk);
+    let device = device.to_string_lossy();
+    let mut args = vec!["view", &device];
+    keep.into_iter().for_each(|id| args.extend(["--keep", id]));
+    let mut program = Staying::start(&root.join(PROGRAM), &args)?;
+    let line = watched(program.says(Until::Line, SAID_MAX), screen).await??;
+    if line.is_empty() {
+        program.end(&[]).await?;
+        return Err(LookError::Late);
+    }
+    let said: Said = serde_json::from_slice(&line)?;
+    let Some(path) = said.view else {
+        program.end(&[REFUSED]).await?;
+        return Err(said.item.left());
+    };
+    if said.item.system.is_empty() {
+        return Err(LookError::NoSystem { unseen: aside(&said.item.unseen) });
+    }
+    let is_of_disk = std::fs::metadata(&path).is_ok_and(|view| is_made_of(root, &view, disk));
+    if !is_of_disk {
+        return Err(LookError::Foreign { view: path, disk: disk.to_owned() });
+    }
+    Ok(View { program, path, found: said.item.found() })
+}
+
+impl View {
+    /// Lets the view go, and waits until it is gone.
+    pub(super) async fn end(self) {
+        // There is nothing that somebody could do about it, and the image is whole.
+        let _gone = self.program.end(&[0]).await;
+    }
+}
+
+/// What on the disk belongs to this machine alone, as well as that can be told: nothing depends on it.
+pub(super) async fn found(root: &Path, disk: &str, screen: &Screen) -> Vec<Found> {
+    drivers(&["loop"]).await;
+    let device = crate::inventory::device(root, disk);
+    let look = async {
+        let args = ["lint", &device.to_string_lossy(), "--output", "json"];
+        let mut program = Staying::start(&root.join(PROGRAM), &args)?;
+        let said = watched(program.says(Until::End, SAID_MAX), screen).await??;
+        program.end(&[0, REFUSED]).await?;
+        Ok::<Said, LookError>(serde_json::from_slice(&said)?)
+    };
+    match look.await {
+        Ok(said) => said.item.found(),
+        Err(error) => {
+            let why = crate::chain::Chain(&error).to_string();
+            vec![note("not-looked-into", &format!("the disk: {why}"), 1)]
+        }
+    }
+}
+
+/// Loads drivers that no hardware announces. Those that are built in can't be loaded, and need not be.
+async fn drivers(names: &[&str]) {
+    let args = ["-a", "-q"].iter().chain(names).map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let _loaded = tool::holds("modprobe", &args, DRIVERS).await;
+}
+
+/// Waits for a program, and says for how long already.
+async fn watched<T>(work: impl Future<Output = T>, screen: &Screen) -> Result<T, LookError> {
+    let begun = Instant::now();
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(Duration::from_secs(1), &mut work).await {
+            Ok(done) => return Ok(done),
+            Err(_) if begun.elapsed() > LONGEST => return Err(LookError::Late),
+            Err(_) => {
+                let so_far = begun.elapsed().as_secs();
+                let words = format!("looking for what belongs to this machine alone ({so_far} s)");
+                screen.state("capturing", &words);
+            }
+        }
+    }
+}
+
+/// Whether what was named is made of the disk, by what the kernel says of a device; a file is, because nobody but
+/// image-build made it.
+fn is_made_of(root: &Path, view: &Metadata, disk: &str) -> bool {
+    if !view.file_type().is_block_device() {
+        return view.is_file();
+    }
+    let number = view.rdev();
+    let number = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+    root.join("sys/dev/block").join(number).join("slaves").join(disk).exists()
+}
+
+impl Report {
+    /// In the protocol's words and bounds.
+    fn found(&self) -> Vec<Found> {
+        let one = |finding: &Finding| Found {
+            rule: name(&finding.id),
+            what: name(&finding.what),
+            places: finding.places_total,
+            kept: finding.outcome != Outcome::Stripped,
+        };
+        let mut found = self.findings.iter().take(FOUND_MAX - 1).map(one).collect::<Vec<_>>();
+        let places = u64::try_from(self.unseen.len()).unwrap_or(u64::MAX);
+        found.extend(self.unseen.first().map(|why| note("not-looked-into", why, places)));
+        found
+    }
+
+    fn left(&self) -> LookError {
+        let stops = self.findings.iter().filter(|one| one.refuses && one.outcome == Outcome::Found);
+        let ids = stops.map(|one| name(&one.id)).collect::<Vec<_>>().join(", ");
+        LookError::Left { ids, troubles: aside(&self.troubles) }
+    }
+}
+
+fn note(rule: &str, what: &str, places: u64) -> Found {
+    Found { rule: rule.to_owned(), what: name(what), places, kept: true }
+}
+
+/// A list in parentheses; nothing when it is empty.
+fn aside(list: &[String]) -> String {
+    if list.is_empty() {
+        return String::new();
+    }
+    let told = list.iter().take(TOLD_MAX).map(|why| clean(why, 120)).collect::<Vec<_>>();
+    format!(" ({})", told.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FOUND_MAX, Said};
+
+    /// As `image-build view` writes it; its own tests compare with the same words.
+    const LINE: &str = include_str!("../../../../image-build/tests/it/lint/view.json");
+
+    #[test]
+    fn a_report_is_read_as_it_is_written() {
+        let said: Said = serde_json::from_str(LINE).unwrap();
+        assert_eq!(said.view.unwrap().to_str(), Some("/dev/mapper/rackwright-view"));
+        let found = said.item.found();
+        let words = |rule: &str| found.iter().find(|one| one.rule == rule).map(|one| (one.places, one.kept));
+        assert_eq!(words("machine-id"), Some((2, false)));
+        assert_eq!(words("shell-history"), Some((1, true)));
+        assert_eq!(words("not-looked-into"), Some((1, true)));
+    }
+
+    #[test]
+    fn whatever_it_says_stays_within_bounds() {
+        let mut said: Said = serde_json::from_str(LINE).unwrap();
+        let long = "x".repeat(100_000);
+        said.item.unseen = vec![long.clone(); 1000];
+        said.item.troubles = vec![long; 1000];
+        let mut many = Vec::new();
+        for _ in 0..1000 {
+            let one: Said = serde_json::from_str(LINE).unwrap();
+            many.extend(one.item.findings);
+        }
+        said.item.findings = many;
+        let found = said.item.found();
+        assert!(found.len() <= FOUND_MAX);
+        let texts = found.iter().flat_map(|one| [&one.rule, &one.what]);
+        assert!(texts.into_iter().all(|text| text.len() <= protocol::TEXT_BYTES_MAX));
+        assert!(said.item.left().to_string().contains("--keep ID"));
+    }
+}
