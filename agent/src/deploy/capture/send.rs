@@ -206,4 +206,3 @@ async fn put(line: &mut Line, route: &str, stored: &Bytes) -> Result<u64, CallEr
 #[derive(Debug, thiserror::Error)]
 #[error("nobody takes the windows any more")]
 pub struct NotTaken;
-

@@ -24,8 +24,7 @@ use cast::Left;
 use pack::disk::Engine;
 use pack::{Digest, Manifest};
 use protocol::{
-    Carried, Disk, Envelope, ImageJob, NodeId, Phase, Progress, Proof, Receipt, Seed, Signature, Task,
-    routes,
+    Carried, Disk, Envelope, ImageJob, NodeId, Phase, Progress, Proof, Receipt, Seed, Signature, Task, routes,
 };
 
 use crate::chain::Chain;

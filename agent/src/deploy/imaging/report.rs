@@ -30,7 +30,12 @@ pub(in crate::deploy) struct Reporter {
 
 impl Reporter {
     /// Begins, with a line of its own.
-    pub(in crate::deploy) fn begin(controller: Controller, node: NodeId, reign: Reign, first: Progress) -> Self {
+    pub(in crate::deploy) fn begin(
+        controller: Controller,
+        node: NodeId,
+        reign: Reign,
+        first: Progress,
+    ) -> Self {
         let (latest, news) = watch::channel(first);
         let (say_stop, stop) = watch::channel(None);
         let task = tokio::spawn(send(Line::new(controller), node, reign, news, say_stop));

@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::site::Site;
+use super::store::Store;
 
 /// What goes wrong with the next range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub struct State {
     pub task_node: Option<NodeId>,
     pub task_epoch: Option<Epoch>,
     pub image: Option<(Signed, Vec<u8>)>,
+    pub store: Store,
     pub faults: VecDeque<Fault>,
     /// The range that begins there is refused once, for good.
     pub forbidden: Option<u64>,
@@ -95,6 +97,7 @@ impl Controller {
             task_node: None,
             task_epoch: None,
             image: None,
+            store: Store::default(),
             faults: VecDeque::new(),
             forbidden: None,
             cancel: false,
@@ -169,6 +172,25 @@ async fn answer(
             state.receipts.push(serde_json::from_slice(&body).unwrap());
             state.task = Task::Reboot;
             json(&state.envelope(Task::Reboot))
+        }
+        routes::WINDOWS => {
+            if let Some(witness) = &mut state.witness {
+                witness(0);
+            }
+            let told = state.store.windows(&serde_json::from_slice(&body).unwrap());
+            told.map_or_else(|why| begin_again(&why), |missing| json(&state.envelope(missing)))
+        }
+        routes::SEAL => {
+            state.store.seal = Some(serde_json::from_slice(&body).unwrap());
+            state.task = Task::Reboot;
+            json(&state.envelope(Task::Reboot))
+        }
+        stored if stored.starts_with(routes::STORED) => {
+            if state.faults.pop_front().is_some() {
+                return Ok(refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", true));
+            }
+            let window = stored.rsplit('/').next().unwrap().parse().unwrap();
+            state.store.stored(window, &body).map_or_else(|why| begin_again(&why), |()| json(&()))
         }
         other if other.ends_with("/manifest") => match &state.image {
             Some((signed, _)) => json(signed),
@@ -271,4 +293,8 @@ fn json<T: Serialize>(value: &T) -> Response<Part> {
 fn refuse(status: StatusCode, why: &str, retry: bool) -> Response<Part> {
     let refusal = serde_json::to_vec(&Refusal { error: why.to_owned(), retry }).unwrap();
     Response::builder().status(status).body(Part::whole(refusal)).unwrap()
+}
+
+fn begin_again(why: &str) -> Response<Part> {
+    refuse(StatusCode::CONFLICT, why, false)
 }

@@ -9,7 +9,9 @@ mod rack;
 mod resume;
 mod signatures;
 pub mod site;
+mod store;
 mod swaps;
+mod taking;
 mod trust;
 
 use std::time::Duration;
