@@ -1,6 +1,11 @@
 //! From the seed that the ramdisk left to a certificate of our own. Every step can be repeated after a power cut:
-//! the key is kept before it is shown, the certificate last, and the seed is wiped when nothing needs it any more.
+//! who this node is and by which seed is kept first, the key before it is shown, the certificate last, and the seed is wiped
+//! when nothing needs it any more.
+//!
+//! An image of a disk may have brought along what another node kept, or this one before it was restored: a complete seed of
+//! another job than the kept one means that the disk was written since, and all of that is forgotten.
 
+use std::path::Path;
 use std::time::Duration;
 
 use protocol::{Enrol, Enrolled, NodeId, Seed, enrol_proof, routes};
@@ -60,7 +65,7 @@ pub(super) async fn enrolled(
 ) -> Result<Standing, FolderError> {
     let mut nag = Nag::default();
     loop {
-        let attempt = match standing(folder) {
+        let attempt = match settled(options, folder) {
             Ok(Some(standing)) => {
                 wipe(options, standing.identity.node);
                 return Ok(standing);
@@ -77,6 +82,42 @@ pub(super) async fn enrolled(
             }
         }
     }
+}
+
+/// What an earlier enrolment left, when all of it is there and the disk was not written since.
+fn settled(options: &Options, folder: &Folder) -> Result<Option<Standing>, AttemptError> {
+    // A partition that can't be read takes nothing away from what there is.
+    if let Ok(seed) = seed::read(&options.seed) {
+        forget(&options.root, folder, &seed)?;
+    }
+    standing(folder)
+}
+
+/// Forgets what an image brought along, if this seed says that there is such. `true` when it did.
+///
+/// Who the node is goes last, in the same step in which the new one comes: until then the next start does all of this again.
+/// The order of the rest does not matter.
+fn forget(root: &Path, folder: &Folder, seed: &Seed) -> Result<bool, AttemptError> {
+    let kept = folder.identity()?;
+    if !seed.complete || kept.as_ref().is_some_and(|kept| kept.job == seed.job) {
+        return Ok(false);
+    }
+    if kept.as_ref().is_some_and(|kept| kept.node != seed.node) {
+        host_keys::remove(root)?;
+    }
+    folder.forget()?;
+    folder.keep_identity(&Identity {
+        node: seed.node,
+        name: seed.name.clone(),
+        controller: seed.controller,
+        ca: seed.ca,
+        job: seed.job,
+        renew_ms: 0,
+    })?;
+    if kept.is_some() {
+        voice::say("the disk was written since: what it brought along is forgotten");
+    }
+    Ok(true)
 }
 
 /// What an earlier enrolment left, when all of it is there.
@@ -108,6 +149,8 @@ async fn attempt(options: &Options, folder: &Folder, systemd: &Systemd) -> Resul
     if !seed.complete {
         return Err(AttemptError::Incomplete);
     }
+    // The seed may be younger than the last look at it.
+    forget(&options.root, folder, &seed)?;
     let key = own_key(folder)?;
     let deploy_key = KeyPair::from_base64(&seed.key)?;
     let mut identity = Identity {
@@ -115,6 +158,7 @@ async fn attempt(options: &Options, folder: &Folder, systemd: &Systemd) -> Resul
         name: seed.name.clone(),
         controller: seed.controller,
         ca: seed.ca,
+        job: seed.job,
         renew_ms: 0,
     };
     let mut line = Line::new(controller(&identity, &seed.certificate, &deploy_key)?);
@@ -178,6 +222,7 @@ async fn settle_identity(
         }
         return Ok(());
     }
+    let before = host_keys::collect(&options.root)?;
     let root = options.root.clone();
     let made = tokio::task::spawn_blocking(move || host_keys::make(&root)).await;
     if !made.unwrap_or(Ok(false))? {
@@ -185,6 +230,9 @@ async fn settle_identity(
         return Ok(());
     }
     let files = host_keys::collect(&options.root)?;
+    if files != before {
+        restart_ssh(systemd).await;
+    }
     let mut nag = Nag::default();
     let trouble = |error: &CallError, _| nag.say(&format!("handing in the identity: {}", Chain(error)));
     line.insist::<_, serde_json::Value>(routes::ESCROW, &files, DEADLINE, trouble).await?;
@@ -210,5 +258,171 @@ fn wipe(options: &Options, node: NodeId) {
     let used = matches!(seed::read(&options.seed), Ok(seed) if seed.complete && seed.node == node);
     if used && let Err(error) = seed::wipe(&options.seed) {
         voice::say(&Chain(&error).to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use protocol::{CaPin, IdentityFile, JobId, NodeId, Seed, StateDocument};
+    use tempfile::TempDir;
+
+    use super::{Folder, Identity, forget, own_key, settled, standing};
+    use crate::serve::folder::{Applied, PLACE};
+    use crate::serve::{Options, seed};
+
+    const FIRST: NodeId = NodeId([1; 16]);
+    const OTHER: NodeId = NodeId([2; 16]);
+
+    fn a_seed(node: NodeId, job: u8, complete: bool) -> Seed {
+        Seed {
+            controller: "10.77.0.1:8443".parse().unwrap(),
+            ca: CaPin([7; 32]),
+            node,
+            name: "n1".into(),
+            job: Some(JobId([job; 8])),
+            key: crate::keys::KeyPair::generate().unwrap().pkcs8_base64(),
+            certificate: String::new(),
+            complete,
+        }
+    }
+
+    /// A root file system with what node 1 kept that was installed by job 1, and a place for a seed.
+    fn restored() -> (TempDir, Folder, Options) {
+        let root = TempDir::new().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let of = a_seed(FIRST, 1, true);
+        assert!(forget(root.path(), &folder, &of).unwrap(), "who it is, before anything else");
+        own_key(&folder).unwrap();
+        folder.keep_applied(&Applied { generation: 9, done_order: 4, ..Applied::default() }).unwrap();
+        let document: StateDocument = serde_json::from_value(serde_json::json!({
+            "generation": 9, "name": "n1", "files": [], "units": [], "tasks": []
+        }))
+        .unwrap();
+        folder.keep_document(&document).unwrap();
+        folder.keep_certificate("a certificate").unwrap();
+        fs::create_dir_all(root.path().join("etc/ssh")).unwrap();
+        for name in IdentityFile::PATHS {
+            fs::write(root.path().join(name.trim_start_matches('/')), "of node 1").unwrap();
+        }
+        let place = root.path().join("seed");
+        fs::write(&place, b"").unwrap();
+        let options = Options { root: root.path().to_owned(), seed: place };
+        (root, folder, options)
+    }
+
+    /// Names and content of all files of the folder and of the host keys.
+    fn kept(root: &Path) -> Vec<(String, Vec<u8>)> {
+        let inside =
+            |folder: &str| fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let mut all = inside(PLACE).chain(inside("etc/ssh")).collect::<Vec<_>>();
+        all.sort();
+        all.into_iter().map(|path| (path.display().to_string(), fs::read(&path).unwrap())).collect()
+    }
+
+    fn names(root: &Path) -> Vec<String> {
+        let name = |(path, _): (String, Vec<u8>)| path.rsplit('/').next().unwrap().to_owned();
+        kept(root).into_iter().map(name).collect()
+    }
+
+    fn identity(folder: &Folder) -> Identity {
+        folder.identity().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_seed_of_another_job_makes_the_node_forget_what_the_disk_brought_along() {
+        for (node, host_keys) in [(FIRST, 6), (OTHER, 0)] {
+            let (root, folder, options) = restored();
+            let old = own_key(&folder).unwrap().public();
+            seed::write(&options.seed, &a_seed(node, 2, true)).unwrap();
+            assert!(settled(&options, &folder).unwrap().is_none(), "it is to enrol");
+            let names = names(root.path());
+            assert_eq!(names.iter().filter(|name| name.starts_with("ssh_host")).count(), host_keys);
+            assert_eq!(
+                names.iter().filter(|name| !name.starts_with("ssh_host")).collect::<Vec<_>>(),
+                ["identity.json"]
+            );
+            assert_eq!((identity(&folder).node, identity(&folder).job), (node, Some(JobId([2; 8]))));
+            let new = own_key(&folder).unwrap().public();
+            assert_ne!(new, old);
+            // Until it is wiped the seed is there at every start, and takes nothing more away.
+            assert!(settled(&options, &folder).unwrap().is_none());
+            assert_eq!(own_key(&folder).unwrap().public(), new, "one key for all attempts");
+        }
+    }
+
+    #[test]
+    fn nothing_else_makes_it_forget() {
+        let (root, folder, options) = restored();
+        let before = kept(root.path());
+        let unreadable = Options { seed: root.path().join("nowhere"), ..options.clone() };
+        for seed in [
+            None,
+            // Its own, not wiped yet.
+            Some(a_seed(FIRST, 1, true)),
+            // A ticket, or an image that is still being written.
+            Some(Seed { job: None, ..a_seed(FIRST, 1, false) }),
+            Some(a_seed(OTHER, 2, false)),
+        ] {
+            match &seed {
+                Some(seed) => seed::write(&options.seed, seed).unwrap(),
+                None => {}
+            }
+            // The certificate of this test is none: that it is looked at is what counts.
+            assert!(settled(&options, &folder).is_err(), "{seed:?}");
+            assert!(settled(&unreadable, &folder).is_err(), "{seed:?}");
+            assert!(kept(root.path()) == before, "{seed:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_the_time_before_jobs_were_kept_is_forgotten_too() {
+        let (root, folder, _) = restored();
+        let path = root.path().join(PLACE).join("identity.json");
+        let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert!(json.as_object_mut().unwrap().remove("job").is_some());
+        fs::write(&path, json.to_string()).unwrap();
+        assert_eq!(identity(&folder).job, None);
+        assert!(forget(root.path(), &folder, &a_seed(FIRST, 2, true)).unwrap());
+        assert_eq!(identity(&folder).job, Some(JobId([2; 8])));
+    }
+
+    /// Every set of files that a power cut can leave behind ends in the same: the removed ones in any order, because a file
+    /// system may keep another order than ours, as long as who the node is comes last.
+    #[test]
+    fn a_power_cut_between_any_two_steps_ends_right() {
+        let removed = ["certificate.pem", "applied.json", "document.json", "key"];
+        let ssh = IdentityFile::PATHS.map(|path| path.trim_start_matches('/').to_owned());
+        for cut in 0..1_u32 << (removed.len() + 1) {
+            let (root, folder, options) = restored();
+            let old = own_key(&folder).unwrap().public();
+            let new = a_seed(OTHER, 2, true);
+            seed::write(&options.seed, &new).unwrap();
+            for (at, name) in removed.iter().enumerate().filter(|(at, _)| cut & 1 << at != 0) {
+                assert!(at < removed.len());
+                fs::remove_file(root.path().join(PLACE).join(name)).unwrap();
+            }
+            if cut & 1 << removed.len() != 0 {
+                ssh.iter().take(3).for_each(|name| fs::remove_file(root.path().join(name)).unwrap());
+            }
+            assert!(settled(&options, &folder).unwrap().is_none(), "cut {cut:b}");
+            assert_eq!(names(root.path()), ["identity.json"], "cut {cut:b}");
+            assert_eq!(identity(&folder).node, OTHER);
+            assert_ne!(own_key(&folder).unwrap().public(), old);
+        }
+        // After the last step: the key is the new one's, and is kept; then a certificate that the seed no longer undoes.
+        let (root, folder, options) = restored();
+        let new = a_seed(OTHER, 2, true);
+        seed::write(&options.seed, &new).unwrap();
+        assert!(forget(root.path(), &folder, &new).unwrap());
+        assert!(!forget(root.path(), &folder, &new).unwrap());
+        let key = own_key(&folder).unwrap().public();
+        assert!(settled(&options, &folder).unwrap().is_none());
+        folder.keep_certificate("a certificate").unwrap();
+        assert!(settled(&options, &folder).is_err(), "the new certificate is looked at");
+        assert_eq!(own_key(&folder).unwrap().public(), key);
+        assert!(standing(&folder).is_err());
     }
 }

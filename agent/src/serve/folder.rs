@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use protocol::{CaPin, Epoch, NodeId, StateDocument, UnitWanted};
+use protocol::{CaPin, Epoch, JobId, NodeId, StateDocument, UnitWanted};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -38,14 +38,18 @@ pub enum FolderError {
     },
 }
 
-/// Who this node is, once it has a certificate of its own.
+/// Who this node is. There before anything else that it keeps, so that what is found in the folder can be told from what a
+/// disk image brought along.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub(super) node: NodeId,
     pub(super) name: String,
     pub(super) controller: SocketAddr,
     pub(super) ca: CaPin,
-    /// When to ask for the next certificate, milliseconds since 1970.
+    /// The job whose seed everything in the folder comes from; none in a folder of the time before it was kept.
+    #[serde(default)]
+    pub(super) job: Option<JobId>,
+    /// When to ask for the next certificate, milliseconds since 1970; 0 while there is none.
     pub(super) renew_ms: u64,
 }
 
@@ -115,6 +119,22 @@ impl Folder {
 
     pub(super) fn keep_certificate(&self, pem: &str) -> Result<(), FolderError> {
         self.write(CERTIFICATE, pem.as_bytes())
+    }
+
+    /// Forgets all but who this node is: its key, its certificate, what was done and what is to be. Gone for good when this
+    /// returns.
+    pub(super) fn forget(&self) -> Result<(), FolderError> {
+        let failed =
+            |path: &Path, source| FolderError::Io { doing: "removing", path: path.to_owned(), source };
+        for name in [CERTIFICATE, APPLIED, DOCUMENT, KEY] {
+            let path = self.path.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path, error)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| failed(&self.path, source))
     }
 
     pub(super) fn identity(&self) -> Result<Option<Identity>, FolderError> {

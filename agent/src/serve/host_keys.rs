@@ -77,6 +77,22 @@ pub(super) fn make(root: &Path) -> Result<bool, HostKeyError> {
     }
 }
 
+/// Removes the files: they are another's. Gone for good when this returns.
+pub(super) fn remove(root: &Path) -> Result<(), HostKeyError> {
+    for name in IdentityFile::PATHS {
+        let path = root.join(name.trim_start_matches('/'));
+        let failed = |source| HostKeyError::Io { doing: "removing", path: path.clone(), source };
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failed(error)),
+        }
+        let folder = path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all());
+        folder.map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// The identity files that are here.
 pub(super) fn collect(root: &Path) -> Result<Vec<IdentityFile>, HostKeyError> {
     let mut found = Vec::new();
@@ -104,7 +120,7 @@ mod tests {
     use data_encoding::BASE64;
     use protocol::IdentityFile;
 
-    use super::{HostKeyError, collect, put_back};
+    use super::{HostKeyError, collect, put_back, remove};
 
     fn file(path: &str, mode: u32, content: &str) -> IdentityFile {
         IdentityFile { path: path.into(), mode, content: BASE64.encode(content.as_bytes()) }
@@ -118,6 +134,9 @@ mod tests {
         assert!(put_back(root.path(), &files).unwrap());
         assert!(!put_back(root.path(), &files).unwrap(), "nothing left to do");
         assert_eq!(collect(root.path()).unwrap(), files);
+        remove(root.path()).unwrap();
+        assert!(collect(root.path()).unwrap().is_empty());
+        remove(root.path()).unwrap();
     }
 
     #[test]

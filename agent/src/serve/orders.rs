@@ -143,6 +143,7 @@ mod tests {
             name: "n1".into(),
             controller: "10.77.0.1:8443".parse().unwrap(),
             ca: CaPin([7; 32]),
+            job: None,
             renew_ms: 0,
         }
     }
