@@ -142,6 +142,7 @@ pub fn load<T: DeserializeOwned>(path: &Path, option: &'static str) -> Result<T,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::DISK_PROGRAMS;
 
     fn shipped() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes")
@@ -158,6 +159,19 @@ mod tests {
         let loaders = ramdisk.loaders.iter().map(|loader| &loader.package);
         for package in programs.chain(loaders).chain([&ramdisk.kernel]) {
             assert!(release.packages.contains(package), "{package} is missing in release.toml");
+        }
+    }
+
+    /// Capturing runs image-build in the ramdisk, and that runs these.
+    #[test]
+    fn the_ramdisk_has_what_looking_into_disks_needs() {
+        let ramdisk: Ramdisk = load(&shipped().join("ramdisk.toml"), "--recipes").unwrap();
+        for (name, package) in DISK_PROGRAMS {
+            let is_it = |one: &Program| one.package == package && one.path.ends_with(&format!("/{name}"));
+            assert!(ramdisk.programs.iter().any(is_it), "{name} of {package}");
+        }
+        for module in ["loop", "dm_mod", "dm_snapshot", "ext4", "xfs", "btrfs", "vfat"] {
+            assert!(ramdisk.modules.take.iter().any(|name| name == module), "{module}");
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Deserialize;
 mod disks;
 mod hostile;
 mod rules;
+mod view;
 
 /// Content by path; a path that ends in a slash is a folder.
 pub(crate) type Files = BTreeMap<String, String>;

@@ -18,19 +18,19 @@ use pack::{Compression, Digest};
 use super::{Files, everything, lay, rules};
 use crate::tool::{key, run, work};
 
-const MIB: u64 = 1 << 20;
+pub(super) const MIB: u64 = 1 << 20;
 
 /// Where the tests' root file system begins, in sectors.
-const FIRST: u64 = 2048;
+pub(super) const FIRST: u64 = 2048;
 
 /// A loop device that goes away, with what is mounted of it.
-struct Mounted {
+pub(super) struct Mounted {
     device: String,
-    at: PathBuf,
+    pub(super) at: PathBuf,
 }
 
 impl Mounted {
-    fn of(disk: &Path, offset: u64, bytes: u64, at: &Path, options: &str) -> Mounted {
+    pub(super) fn of(disk: &Path, offset: u64, bytes: u64, at: &Path, options: &str) -> Mounted {
         let (offset, bytes) = (offset.to_string(), bytes.to_string());
         let line = ["--find", "--show", "--offset", &offset, "--sizelimit", &bytes].map(PathBuf::from);
         let device = run("losetup", line.into_iter().chain([disk.to_owned()]));
@@ -52,7 +52,7 @@ impl Drop for Mounted {
 }
 
 /// A disk of one partition with such a file system.
-fn disk(at: &Path, mkfs: &[&str], bytes: u64, kind: &str) -> PathBuf {
+pub(super) fn disk(at: &Path, mkfs: &[&str], bytes: u64, kind: &str) -> PathBuf {
     let disk = at.join("disk.img");
     std::fs::File::create(&disk).unwrap().set_len(bytes + 2 * MIB).unwrap();
     let new = format!("--new=1:{FIRST}:+{}M", bytes / MIB);
@@ -81,7 +81,7 @@ fn system() -> Files {
     files
 }
 
-fn digest(path: &Path) -> Digest {
+pub(super) fn digest(path: &Path) -> Digest {
     Digest::of(&std::fs::read(path).unwrap())
 }
 
@@ -108,7 +108,7 @@ fn captured(source: &Path, at: &Path) -> PathBuf {
 }
 
 /// No loop device of the files below a folder is left.
-fn nothing_is_left(at: &Path) {
+pub(super) fn nothing_is_left(at: &Path) {
     let at = at.canonicalize().unwrap();
     let is_left = || {
         let loops = run("losetup", ["--list", "--noheadings", "--output", "BACK-FILE"]);
