@@ -54,12 +54,11 @@ pub enum SendError {
 impl SendError {
     /// What a final no means.
     pub(super) fn of(error: CallError) -> Self {
-        match &error {
-            CallError::Refused { status: 409, why, .. } if why.starts_with(AGAIN) => {
-                SendError::Again(why.clone())
-            }
+        let CallError::Refused { status, why, .. } = &error else { return SendError::Refused(error) };
+        match *status {
+            409 if why.starts_with(AGAIN) => SendError::Again(why.clone()),
             // The certificate is of yesterday: what follows a hello mends that.
-            CallError::Refused { status: 401 | 403, .. } => SendError::Stopped(Chain(&error).to_string()),
+            401 | 403 => SendError::Stopped(Chain(&error).to_string()),
             _ => SendError::Refused(error),
         }
     }
