@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pack::PublicKey;
 
 use crate::deploy::imaging::deliver::DeliveryError;
+use crate::deploy::imaging::fitting::FittingError;
 use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::target::DiskError;
 use crate::restore::options::OptionsError;
@@ -56,15 +57,18 @@ pub enum RestoreError {
         disk: PathBuf,
     },
     /// The disk is too small.
-    #[error("the image needs a disk of {need} bytes, {disk} has {have}")]
+    #[error("the image needs a disk of at least {need} bytes, {disk} has {have}")]
     TooBig {
         /// The disk.
         disk: String,
-        /// The image's.
+        /// The smallest that the image goes onto.
         need: u64,
         /// The disk's.
         have: u64,
     },
+    /// It can't be fitted to the disk's size.
+    #[error(transparent)]
+    Fitting(#[from] FittingError),
     /// Tables and file systems would be found nowhere.
     #[error("the image is made for sectors of {image} bytes, {disk} has sectors of {have}")]
     Sectors {

@@ -2,7 +2,7 @@
 //! that nothing else helps, and for measuring.
 //!
 //! ```text
-//! image (signed) -> disk looked at -> its serial typed -> all others read-only -> opened, alone -> delivered as in `deploy`
+//! image (signed) -> disk looked at -> its serial typed -> all others read-only -> opened, alone -> fitted -> delivered as in `deploy`
 //! ```
 //! It is the very same delivery: the disk is scanned, only what differs is written, the tables last, everything is read
 //! back. Stopped, or cut off from power, the disk does not boot, and the same command goes on where it was.
@@ -24,6 +24,7 @@ use cast::{Left, Millis};
 use crate::chain::Chain;
 use crate::deploy::imaging::deliver::{Delivery, Ended};
 use crate::deploy::imaging::fetch::{Fetcher, ImageFile};
+use crate::deploy::imaging::fitting::fit;
 use crate::deploy::imaging::hold::Protected;
 use crate::deploy::imaging::target::{Begun, Drive};
 
@@ -100,11 +101,15 @@ async fn deliver(
     let watch = Watch::begin(options.json)?;
     let manifest = Arc::new(image.manifest);
     let (digest, origin) = (image.digest, ImageFile::new(image.file, image.data_begin));
+    let fetcher = Arc::new(Fetcher::new(origin, Arc::clone(&manifest)));
+    let trouble = |why: &str| eprintln!("{why}");
+    let fit = Arc::new(fit(&fetcher, &manifest, found.disk.bytes, PATIENCE, trouble).await?);
     let has_begun = drive.has_begun(digest)?;
     let delivery = Delivery {
         manifest: Arc::clone(&manifest),
         drive: Arc::new(drive),
-        fetcher: Arc::new(Fetcher::new(origin, Arc::clone(&manifest))),
+        fit,
+        fetcher,
         begun: Begun::Image(digest),
         seed: None,
         rotational: found.disk.rotational,

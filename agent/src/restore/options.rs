@@ -21,6 +21,9 @@ usage:
   --engine NAME       uring (the default; threads where the kernel has no io_uring) or threads
   -o json             print the receipt as JSON
 
+The disk may be larger than the image's own, or smaller if all partitions fit: the partition table is made for it, and
+partitions keep their sizes.
+
 The disk is compared with the image first, and only what differs is written. Until the end, which is when everything was
 read back, it does not boot. Ctrl-C stops; the same command then goes on. A disk that is mounted, swapped on or part of an
 array is refused, and all other disks that nobody uses are read-only meanwhile.

@@ -23,7 +23,7 @@ pub(super) fn find(options: &Options, manifest: &Manifest) -> Result<Found, Rest
     let disk = inventory::one(&options.root, &name).ok_or_else(none)?;
     let found = Found { disk };
     user::unused(&options.root, &found.disk.name)?;
-    let (need, have) = (manifest.disk_bytes(), found.disk.bytes);
+    let (need, have) = (manifest.layout().least_bytes(manifest.disk_bytes()), found.disk.bytes);
     if need > have {
         return Err(RestoreError::TooBig { disk: found.words(), need, have });
     }

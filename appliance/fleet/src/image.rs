@@ -22,7 +22,7 @@ pub struct Image {
     pub roles: BTreeSet<String>,
     /// Architecture.
     pub arch: String,
-    /// Smallest disk it fits on, in bytes.
+    /// Size of the disk that it was made of, in bytes.
     pub disk_bytes: u64,
     /// Bytes of the disk that it defines.
     pub content_bytes: u64,
@@ -42,6 +42,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// The smallest disk that it goes onto, in bytes. One of whose layout nothing is known needs a disk of its own size.
+    pub fn least_bytes(&self) -> u64 {
+        self.layout.least_bytes(self.disk_bytes)
+    }
+
     /// What it makes of the disk that it is written to, as far as the choice of that disk goes.
     pub fn carried(&self) -> Carried {
         Carried::of(&self.layout)

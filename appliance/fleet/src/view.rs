@@ -197,8 +197,11 @@ pub struct ImageRow {
     pub roles: Vec<String>,
     /// Architecture.
     pub arch: String,
-    /// Smallest disk in bytes.
+    /// Size of the disk that it was made of, in bytes.
     pub disk_bytes: u64,
+    /// The smallest disk that it goes onto, in bytes.
+    #[serde(default)]
+    pub least_bytes: u64,
     /// Bytes it defines.
     pub content_bytes: u64,
     /// Bytes in the store.
@@ -361,6 +364,7 @@ pub fn image_row(fleet: &Fleet, image: &Image) -> ImageRow {
         roles: image.roles.iter().cloned().collect(),
         arch: image.arch.clone(),
         disk_bytes: image.disk_bytes,
+        least_bytes: image.least_bytes(),
         content_bytes: image.content_bytes,
         stored_bytes: image.stored_bytes,
         signer: image.signer.to_string(),

@@ -260,7 +260,7 @@ async fn an_image_for_a_disk_of_100_gb_is_planned_for_no_smaller_one() {
     let refused = operator::post(&controller, "/v1/nodes/n1/plan", json!({})).await.unwrap_err();
     assert_eq!((refused.status, refused.exit), (409, 4), "{refused:?}");
     assert!(refused.error.contains("serial:SYS1: it has 8589934592 bytes"), "{refused:?}");
-    assert!(refused.error.contains("the image needs 107374182400"), "{refused:?}");
+    assert!(refused.error.contains("the image needs at least 107374182400"), "{refused:?}");
     assert_eq!(everything(&controller.folder), before);
     controller.stop().await;
 }

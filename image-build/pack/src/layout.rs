@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{BLOCK, WINDOW};
+
 /// How the disk is divided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,26 @@ impl Default for Layout {
     fn default() -> Layout {
         Layout { sector_bytes: 512, table: None, partitions: Vec::new(), volumes: Vec::new() }
     }
+}
+
+impl Layout {
+    /// The smallest disk that an image of a disk of so many bytes goes onto: up to the end of the last partition, and behind
+    /// that the image's own last MiB, which is the backup GPT. An image without partitions needs a disk of its own size, and so does
+    /// one whose last partition reaches into the last MiB. In bytes, a multiple of the sector.
+    #[must_use]
+    pub fn least_bytes(&self, disk_bytes: u64) -> u64 {
+        let ends = self.partitions.iter().map(|one| one.offset.saturating_add(one.bytes));
+        let Some(end) = ends.max().filter(|_| self.table.is_some()) else { return disk_bytes };
+        // An image knows blocks: of the one that a partition ends in, it has all.
+        let end = end.checked_next_multiple_of(u64::from(BLOCK)).unwrap_or(u64::MAX);
+        disk_bytes - edge(disk_bytes).saturating_sub(end.max(u64::from(WINDOW)))
+    }
+}
+
+/// Where the last MiB of a disk begins, or the block that its first byte lies in.
+pub(crate) fn edge(disk_bytes: u64) -> u64 {
+    let edge = disk_bytes.saturating_sub(u64::from(WINDOW));
+    edge - edge % u64::from(BLOCK)
 }
 
 /// A partition table.

@@ -14,6 +14,7 @@
 //! reading:   Header::parse(prefix) -> Signed::verify(trusted) -> (Digest, Manifest)
 //!            Chunk::check_stored(bytes as they arrived) -> Chunk::unpack(stored, window) -> Chunk::writes
 //! a disk:    Source -> survey (table::read, volume::read) -> Extents -> BlockMap::scan
+//! onto one:  Fit::new(manifest, disk_bytes, windows with the tables) -> Fit::writes, Fit::exchange
 //! ```
 //!
 //! A [`Manifest`] value is always a valid one: it comes out of [`Manifest::decode`] or [`Builder::finish`] and
@@ -30,6 +31,7 @@ mod digest;
 pub mod disk;
 mod extents;
 mod field;
+mod fit;
 #[cfg(feature = "foreign")]
 pub mod foreign;
 mod header;
@@ -52,6 +54,7 @@ pub use check::{DISK_BYTES_MAX, ManifestError};
 pub use chunk::{Chunk, ChunkError, Codec, Compression, Packed, chunk, pack_window};
 pub use digest::{Digest, DigestError};
 pub use extents::Extents;
+pub use fit::{Fit, Stretch};
 pub use header::{DATA_ALIGN, Header, HeaderError, MAGIC, Parsed};
 pub use layout::{Layout, PartitionId, TableId, VolumeId};
 pub use manifest::{About, MANIFEST_BYTES_MAX, Manifest, Span};

@@ -95,7 +95,8 @@ pub struct Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Overwrite the first MiB of the disk and then its last MiB (of the *disk*, not of the image) with zeros, then
-    /// flush: nothing boots from it any more. → `Done` when durable.
+    /// flush: nothing boots from it any more. Windows that lose bytes by it are those of [`crate::Start::lost_from`]. → `Done` when
+    /// durable.
     Disarm,
     /// Tell the drive that nothing on it is needed any more, the seed and what this job has written excepted, within a time
     /// limit of the shell's: it then writes faster and wears less. → `Done`; a failure changes nothing.

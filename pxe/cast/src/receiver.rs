@@ -48,6 +48,7 @@ pub struct Receiver {
     /// The scan has found every window right: nothing but the seed is written.
     whole: bool,
     seed: bool,
+    lost_from: u32,
     bytes_total: u64,
     ledger: Ledger,
 }
@@ -60,6 +61,9 @@ pub struct Start {
     /// Whether this job has written to the disk before, in an earlier life. What is right then is its own work, however little
     /// that is.
     pub begun: bool,
+    /// Windows from this number on lie in part where a disarm writes zeros at the end of the disk, besides the last: what the
+    /// scan has found right there no longer is. `u32::MAX` when there are none.
+    pub lost_from: u32,
 }
 
 #[derive(Debug)]
@@ -108,8 +112,9 @@ impl Receiver {
             durable: 0,
             receipt: Receipt::default(),
         };
-        let (right, whole, seed) = (BTreeSet::new(), false, start.seed);
-        Ok(Receiver { stage, first, last, body, right, whole, seed, bytes_total, ledger })
+        let (right, whole) = (BTreeSet::new(), false);
+        let Start { seed, lost_from, .. } = start;
+        Ok(Receiver { stage, first, last, body, right, whole, seed, lost_from, bytes_total, ledger })
     }
 
     /// What to start now. Empty when everything possible is under way, or the job has ended.
@@ -313,9 +318,10 @@ impl Receiver {
         };
     }
 
-    /// What the scan has found right stays as it is.
+    /// What the scan has found right stays as it is, where the disarm has not been.
     fn compare_the_rest(&mut self) -> Pool {
-        let right = std::mem::take(&mut self.right);
+        let mut right = std::mem::take(&mut self.right);
+        let _lost = right.split_off(&self.lost_from);
         let (right, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.body).into_iter().partition(|piece| right.contains(&piece.id));
         right.into_iter().for_each(|piece| self.ledger.skip(piece));

@@ -14,6 +14,8 @@ const STEPS: usize = 512;
 struct Delivery {
     receiver: Receiver,
     ids: Vec<u32>,
+    /// Windows from here on lie in part where a disarm writes.
+    lost_from: u32,
     open: Vec<Order>,
     closed: Vec<Ticket>,
     /// Windows last reported to hold what they should, and not written since.
@@ -27,7 +29,9 @@ pub(crate) fn run(data: &[u8]) -> Reached {
     let pieces = pieces(&mut input);
     let ids: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
     let how = input.byte();
-    let start = Start { seed: how & 1 == 1, begun: how & 2 == 0 };
+    let middle = ids.get(ids.len() / 2).copied().unwrap_or(u32::MAX);
+    let lost_from = if how & 4 == 0 { u32::MAX } else { middle };
+    let start = Start { seed: how & 1 == 1, begun: how & 2 == 0, lost_from };
     let limits = Limits {
         spool_bytes: u64::from(input.byte()) << 8,
         range_bytes: u64::from(input.byte()) << 8,
@@ -36,7 +40,7 @@ pub(crate) fn run(data: &[u8]) -> Reached {
     };
     let Ok(receiver) = Receiver::new(pieces, start, limits) else { return Reached::Refusal };
     let (open, closed, right) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let mut delivery = Delivery { receiver, ids, open, closed, right, now: 0 };
+    let mut delivery = Delivery { receiver, ids, lost_from, open, closed, right, now: 0 };
     for _ in 0..STEPS {
         delivery.poll();
         if input.is_empty() || delivery.receiver.verdict() != Verdict::Working {
@@ -118,7 +122,7 @@ impl Delivery {
             Action::Discard => self.right.clear(),
             Action::Disarm => {
                 let ends = [self.ids.first(), self.ids.last()];
-                self.right.retain(|id| !ends.contains(&Some(id)));
+                self.right.retain(|id| !ends.contains(&Some(id)) && *id < self.lost_from);
             }
             Action::Compare(_)
             | Action::Fetch { .. }

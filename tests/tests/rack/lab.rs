@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pack::{Block, Header, Manifest, Parsed};
+use pack::disk::Access;
+use pack::{Block, Header, Manifest, Parsed, table};
 use xtask::artifacts::{self, Artifacts, RECIPES, Wish};
 use xtask::journey::{self, Sight, Wanted};
 use xtask::operator::{Event, Job, Node, Operator};
@@ -165,9 +166,16 @@ impl Lab {
             equal / MIB
         ));
         assert!(equal > 100 * MIB, "an image of {equal} bytes proves nothing");
+        // The table is made for the disk's size.
+        let (manifest, disk) =
+            (manifest(&self.artifacts.packed(name)), pack::disk::Disk::open(disk, Access::Read).unwrap());
+        let table = table::read(&disk, manifest.layout().sector_bytes).unwrap();
+        let found = table.partitions.iter().map(|one| (one.offset, one.bytes, one.uuid.clone()));
+        let wanted = manifest.layout().partitions.iter().map(|one| (one.offset, one.bytes, one.uuid.clone()));
+        assert!(table.damage.is_empty() && found.eq(wanted), "{table:?}");
     }
 
-    /// The stretches of a server's system disk that its image makes a promise about.
+    /// The stretches of a server's system disk that its image makes a promise about, but for those that tell the disk's size.
     pub(crate) fn promised(&self, server: usize) -> Vec<Stretch> {
         promised(&self.artifacts.packed(RECIPES[server].name))
     }
@@ -180,14 +188,20 @@ impl Lab {
     }
 }
 
-/// The stretches of a disk which the image file makes a promise about.
+/// The stretches of a disk which the image file makes a promise about, from behind the GPT's header to the end of the last
+/// partition: the rest is another on a disk of another size.
 fn promised(image: &Path) -> Vec<Stretch> {
     let manifest = manifest(image);
+    let layout = manifest.layout();
+    let begin = 2 * u64::from(layout.sector_bytes);
+    let end = layout.partitions.iter().map(|one| one.offset + one.bytes).max().unwrap();
     let stretches = manifest.chunks().iter().flat_map(|chunk| {
         let used = chunk.map.runs(chunk.bytes).filter(|(block, _)| *block != Block::Free);
-        used.map(|(_, run)| Stretch {
-            offset: chunk.disk_offset() + run.start as u64,
-            length: run.len() as u64,
+        used.filter_map(move |(_, run)| {
+            let at = chunk.disk_offset();
+            let offset = (at + run.start as u64).max(begin);
+            let length = (at + run.end as u64).min(end).checked_sub(offset)?;
+            (length > 0).then_some(Stretch { offset, length })
         })
     });
     stretches.collect()

@@ -100,7 +100,7 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn new(log: &'a WriteLog, before: &'a Path, disk: &'a Path, promised: Vec<Stretch>) -> Replay<'a> {
+    fn new(log: &'a WriteLog, before: &'a Path, disk: &'a Path, mut promised: Vec<Stretch>) -> Replay<'a> {
         let head = |path: &Path| {
             let mut head = vec![0; SECTORS * 512];
             File::open(path).unwrap().read_exact_at(&mut head, 0).unwrap();
@@ -108,6 +108,8 @@ impl<'a> Replay<'a> {
         };
         let durable = File::options().read(true).write(true).open(before).unwrap();
         let bytes = durable.metadata().unwrap().len();
+        // The image's last MiB, with the backup of its table, is the disk's.
+        promised.push(Stretch { offset: bytes - MIB, length: MIB });
         let (old_head, new_head) = (head(before), head(disk));
         let path = before.with_extension("scratch");
         let scratch = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cast::{Action, Limits, Millis, Order, Outcome, Phase, Piece, Rate, Receiver, Start, Ticket, Verdict};
 use pack::disk::Engine;
-use pack::{Chunk, Digest, Manifest, merkle};
+use pack::{Chunk, Digest, Fit, Manifest, merkle};
 use protocol::Seed;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -41,6 +41,8 @@ pub(crate) trait Watcher: std::fmt::Debug {
 pub(crate) struct Delivery<'a, O> {
     pub(crate) manifest: Arc<Manifest>,
     pub(crate) drive: Arc<Drive>,
+    /// Where on the disk the image's bytes lie.
+    pub(crate) fit: Arc<Fit>,
     pub(crate) fetcher: Arc<Fetcher<O>>,
     /// Left on the disk while the job runs.
     pub(crate) begun: Begun,
@@ -112,11 +114,13 @@ impl<O: Origin> Delivery<'_, O> {
     pub(crate) async fn run(&self) -> Result<Ended, DeliveryError> {
         let width = Width::of(self.rotational);
         let pieces = self.manifest.chunks().iter().map(piece).collect();
-        let start = Start { seed: self.seed.is_some(), begun: self.has_begun };
+        let (seed, lost_from) = (self.seed.is_some(), self.fit.lost_from());
+        let start = Start { seed, begun: self.has_begun, lost_from };
         let mut receiver = Receiver::new(pieces, start, self.limits(width))?;
         let (tell, told) = unbounded_channel();
         let (refused, noes) = unbounded_channel();
-        let pipeline = Pipeline::begin(&self.drive, &self.manifest, (width, self.engine), &tell)?;
+        let pipeline =
+            Pipeline::begin(&self.drive, (&self.manifest, &self.fit), (width, self.engine), &tell)?;
         self.watcher.engine(pipeline.words());
         let (disk, wire, read) = (JoinSet::new(), JoinSet::new(), BTreeMap::new());
         let mut shell = Shell { delivery: self, pipeline, tell, refused, disk, wire, read };
@@ -187,8 +191,8 @@ impl<O: Origin> Shell<'_, O> {
         while self.disk.try_join_next().is_some() || self.wire.try_join_next().is_some() {}
         match action {
             Action::Disarm => {
-                let mark = self.delivery.begun.clone();
-                self.on_disk(ticket, move |drive| drive.disarm(&mark));
+                let (mark, vacated) = (self.delivery.begun.clone(), self.delivery.fit.vacated());
+                self.on_disk(ticket, move |drive| drive.disarm(&mark, vacated));
             }
             Action::Discard if self.delivery.discard => self.on_disk(ticket, |drive| {
                 drive.discard();

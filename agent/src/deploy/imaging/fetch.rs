@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cast::Outcome;
-use pack::{Digest, Manifest};
+use pack::{ChunkError, Digest, Manifest};
 use protocol::routes;
 
 use crate::chain::Chain;
@@ -31,6 +31,15 @@ pub(crate) struct NoRange {
     pub(crate) why: String,
     /// Whether asking again is of no use.
     pub(crate) is_final: bool,
+}
+
+/// Why a window did not come.
+#[derive(Debug)]
+pub(crate) enum NoWindow {
+    /// The origin did not give its range.
+    Range(NoRange),
+    /// What came is not the window.
+    Chunk(ChunkError),
 }
 
 /// The controller, over as many lines as are asked for at once.
@@ -121,6 +130,19 @@ impl<O: Origin> Fetcher<O> {
                 Fetched { outcomes: vec![Outcome::Failed(why)], refused }
             }
         }
+    }
+
+    /// Fetches one window and unpacks it; one of which nothing is used is none and empty. It is not kept.
+    pub(crate) async fn window(&self, id: u32) -> Result<Vec<u8>, NoWindow> {
+        let Some(chunk) = self.manifest.chunk(id) else { return Ok(Vec::new()) };
+        let stored = match chunk.stored {
+            0 => Bytes::new(),
+            // A window is at most a MiB.
+            bytes => self.origin.range(chunk.offset, bytes as usize).await.map_err(NoWindow::Range)?,
+        };
+        let mut raw = vec![0; chunk.bytes as usize];
+        chunk.unpack(&stored, &mut raw).map_err(NoWindow::Chunk)?;
+        Ok(raw)
     }
 
     /// Takes a piece out of the spool; empty when it is not there, as it is for a window of zeros.

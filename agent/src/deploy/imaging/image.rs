@@ -35,9 +35,9 @@ pub enum ImageError {
         got: Digest,
     },
     /// The disk is too small.
-    #[error("refusing the image: it needs a disk of {need} bytes, this one has {have}")]
+    #[error("refusing the image: it needs a disk of at least {need} bytes, this one has {have}")]
     TooBig {
-        /// The image's disk.
+        /// The smallest disk it goes onto.
         need: u64,
         /// The target.
         have: u64,
@@ -80,8 +80,9 @@ pub async fn fetch(line: &mut Line, job: &ImageJob) -> Result<Manifest, ImageErr
 
 /// Whether an image may go onto a disk of so many bytes in such a server.
 fn fits(manifest: &Manifest, bytes: u64, arch: &'static str) -> Result<(), ImageError> {
-    if manifest.disk_bytes() > bytes {
-        return Err(ImageError::TooBig { need: manifest.disk_bytes(), have: bytes });
+    let need = manifest.layout().least_bytes(manifest.disk_bytes());
+    if need > bytes {
+        return Err(ImageError::TooBig { need, have: bytes });
     }
     let debian = match arch {
         "x86_64" => "amd64",
@@ -91,8 +92,8 @@ fn fits(manifest: &Manifest, bytes: u64, arch: &'static str) -> Result<(), Image
     if manifest.arch() != debian {
         return Err(ImageError::Arch { image: manifest.arch().to_owned(), server: debian });
     }
-    // The seed lies between the first and the last MiB: these are zeroed while it has to stay.
-    let is_between = manifest.disk_bytes() >= SEED_OFFSET + SEED_BYTES + u64::from(pack::WINDOW);
+    // The seed lies between the first and the last MiB, the disk's and the image's: these are zeroed while it has to stay.
+    let is_between = manifest.disk_bytes().min(bytes) >= SEED_OFFSET + SEED_BYTES + u64::from(pack::WINDOW);
     match manifest.seed() {
         Some(Span { offset: SEED_OFFSET, bytes }) if bytes >= SEED_BYTES && is_between => Ok(()),
         Some(_) | None => Err(ImageError::NoSeed),
@@ -107,6 +108,10 @@ mod tests {
     use super::{ImageError, fits};
 
     fn manifest(arch: &str, seed: Option<Span>) -> Manifest {
+        of_layout(arch, seed, pack::Layout::default())
+    }
+
+    fn of_layout(arch: &str, seed: Option<Span>, layout: pack::Layout) -> Manifest {
         let mut builder = Builder::new(About {
             name: "n".to_owned(),
             arch: arch.to_owned(),
@@ -114,7 +119,7 @@ mod tests {
             disk_bytes: 128 << 20,
             seed,
             packages: None,
-            layout: pack::Layout::default(),
+            layout,
         });
         for window in [0, 127] {
             builder.push(&pack::chunk(window, &vec![0; 1 << 20], 1).unwrap()).unwrap();
@@ -133,5 +138,35 @@ mod tests {
         for seed in [None, elsewhere, Some(Span { offset: SEED_OFFSET, bytes: 512 })] {
             assert!(matches!(fits(&manifest("amd64", seed), 1 << 40, "x86_64"), Err(ImageError::NoSeed)));
         }
+    }
+
+    #[test]
+    fn a_smaller_disk_has_the_partitions_and_the_seed_before_its_last_mib() {
+        let seed = Some(Span { offset: SEED_OFFSET, bytes: SEED_BYTES });
+        let ending = |end: u64| {
+            let part = pack::PartitionId {
+                number: 1,
+                kind: String::new(),
+                uuid: String::new(),
+                name: String::new(),
+                offset: 1 << 20,
+                bytes: end - (1 << 20),
+            };
+            let table = Some(pack::TableId { kind: "gpt".to_owned(), id: String::new() });
+            of_layout(
+                "amd64",
+                seed,
+                pack::Layout { table, partitions: vec![part], ..pack::Layout::default() },
+            )
+        };
+        let image = ending(100 << 20);
+        fits(&image, 101 << 20, "x86_64").unwrap();
+        let told = fits(&image, (101 << 20) - 512, "x86_64").unwrap_err();
+        assert!(told.to_string().contains("a disk of at least 105906176 bytes"), "{told}");
+        // A table that leaves the seed out.
+        let image = ending(20 << 20);
+        fits(&image, SEED_OFFSET + SEED_BYTES + (1 << 20), "x86_64").unwrap();
+        let told = fits(&image, SEED_OFFSET + SEED_BYTES + (1 << 20) - 512, "x86_64");
+        assert!(matches!(told, Err(ImageError::NoSeed)));
     }
 }

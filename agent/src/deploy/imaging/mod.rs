@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! manifest (signed, the job's) -> disks looked at -> the planned one, or none -> all others read-only,
-//!   also those to come -> opened, alone -> looked at again -> delivered (cast decides, deliver carries out) -> receipt -> what the controller says next
+//!   also those to come -> opened, alone -> looked at again -> the image fitted to its size -> delivered (cast decides,
+//!   deliver carries out) -> receipt -> what the controller says next
 //! ```
 
 pub mod deliver;
 pub(crate) mod fetch;
+pub(crate) mod fitting;
 pub mod guard;
 pub mod hold;
 pub mod image;
@@ -33,6 +35,7 @@ use crate::deploy::Server;
 use crate::deploy::hello::{Admitted, GRACE};
 use crate::deploy::imaging::deliver::{Delivery, DeliveryError, Ended, PATIENCE};
 use crate::deploy::imaging::fetch::{Fetcher, Wire};
+use crate::deploy::imaging::fitting::FittingError;
 use crate::deploy::imaging::guard::Unsafe;
 use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::image::ImageError;
@@ -48,6 +51,9 @@ pub enum ImagingError {
     /// The image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The disk's size.
+    #[error(transparent)]
+    Fitting(#[from] FittingError),
     /// The choice of the disk.
     #[error(transparent)]
     Unsafe(#[from] Unsafe),
@@ -129,10 +135,18 @@ async fn work(
     };
     let lookout = Lookout::begin(&server.root, &disk.name, protected);
     let wire = Wire::new(admitted.controller.clone(), job.image);
+    let fetcher = Arc::new(Fetcher::new(wire, Arc::clone(&manifest)));
+    let trouble = |why: &str| server.screen.state("imaging", why);
+    let fit = match fitting::fit(&fetcher, &manifest, disk.bytes, PATIENCE, trouble).await {
+        Ok(fit) => Arc::new(fit),
+        Err(FittingError::Fetch { why, is_final: true }) => return Ok(Outcome::Stopped(why)),
+        Err(error) => return Err(error.into()),
+    };
     let delivery = Delivery {
-        manifest: Arc::clone(&manifest),
+        manifest,
         drive: Arc::new(drive),
-        fetcher: Arc::new(Fetcher::new(wire, manifest)),
+        fit,
+        fetcher,
         begun: Begun::Seed(Box::new(seed(server, admitted, key, job, false))),
         seed: Some(seed(server, admitted, key, job, true)),
         rotational: disk.rotational,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cast::{Outcome, Ticket};
 use pack::disk::{Buffer, Done, Engine, Pool, Queue, Run};
-use pack::{Block, Chunk, Digest, Manifest};
+use pack::{Block, Chunk, Digest, Fit, Manifest, Stretch};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::chain::Chain;
@@ -68,6 +68,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Pipeline {
     manifest: Arc<Manifest>,
+    fit: Arc<Fit>,
     to_hands: Option<Sender<Work>>,
     to_queue: Sender<Feed>,
     threads: Vec<JoinHandle<()>>,
@@ -94,7 +95,7 @@ impl Pipeline {
     /// When there are no threads or no queue to be had.
     pub(super) fn begin(
         drive: &Arc<Drive>,
-        manifest: &Arc<Manifest>,
+        (manifest, fit): (&Arc<Manifest>, &Arc<Fit>),
         (width, engine): (Width, Engine),
         tell: &UnboundedSender<Answer>,
     ) -> Result<Self, DiskError> {
@@ -104,8 +105,8 @@ impl Pipeline {
         let (to_hands, work) = mpsc::channel();
         let (to_queue, told) = mpsc::channel();
         let work = Arc::new(Mutex::new(work));
-        let shared =
-            Shared { drive: Arc::clone(drive), manifest: Arc::clone(manifest), pool, tell: tell.clone() };
+        let (manifest, fit) = (Arc::clone(manifest), Arc::clone(fit));
+        let shared = Shared { drive: Arc::clone(drive), manifest, fit, pool, tell: tell.clone() };
         let feeder = Feeder {
             shared: shared.clone(),
             queue,
@@ -114,7 +115,8 @@ impl Pipeline {
             to_hands: to_hands.clone(),
         };
         let mut pipeline = Self {
-            manifest: Arc::clone(manifest),
+            manifest: Arc::clone(&shared.manifest),
+            fit: Arc::clone(&shared.fit),
             to_hands: Some(to_hands),
             to_queue,
             threads: Vec::new(),
@@ -147,10 +149,9 @@ impl Pipeline {
     /// anything is left to be written then.
     pub(super) fn zeros(&self, id: u32) -> (Vec<(u64, u64)>, bool) {
         let Some(chunk) = self.manifest.chunk(id) else { return (Vec::new(), true) };
-        let at = chunk.disk_offset();
         let (zeros, rest): (Vec<_>, Vec<_>) =
-            chunk.writes(GAP, ZEROS).into_iter().partition(|(kind, _)| *kind == Block::Zero);
-        let zeros = zeros.into_iter().map(|(_, range)| (at + range.start as u64, range.len() as u64));
+            self.fit.writes(chunk, GAP, ZEROS).into_iter().partition(|one| one.kind == Block::Zero);
+        let zeros = zeros.into_iter().map(|one| (one.disk, one.buffer.len() as u64));
         (zeros.collect(), !rest.is_empty())
     }
 
@@ -202,6 +203,7 @@ fn words<T: Send>(queue: &Queue<T>, depth: u16) -> String {
 struct Shared {
     drive: Arc<Drive>,
     manifest: Arc<Manifest>,
+    fit: Arc<Fit>,
     pool: Pool,
     tell: UnboundedSender<Answer>,
 }
@@ -243,7 +245,7 @@ impl Hand {
             let next = self.work.lock().unwrap_or_else(PoisonError::into_inner).recv();
             match next {
                 Ok(Work::Unpack { ticket, id, stored }) => self.unpack(ticket, id, &stored),
-                Ok(Work::Hash { ticket, id, buffer }) => self.hash(ticket, id, &buffer),
+                Ok(Work::Hash { ticket, id, buffer }) => self.hash(ticket, id, buffer),
                 Err(_) => return,
             }
         }
@@ -257,27 +259,30 @@ impl Hand {
         if let Err(error) = chunk.unpack_checked(stored, window) {
             return self.shared.fail(ticket, &self.shared.drive.spoilt(error));
         }
-        let runs = runs(chunk, ZEROS);
+        self.shared.fit.exchange(id, window);
+        let runs = runs(&self.shared.fit, chunk, ZEROS);
         let _gone = self.to_queue.send(Feed::Write { ticket, buffer, runs });
     }
 
-    fn hash(&self, ticket: Ticket, id: u32, buffer: &Buffer) {
+    fn hash(&self, ticket: Ticket, id: u32, mut buffer: Buffer) {
         let Some(chunk) = self.shared.chunk(ticket, id) else { return };
-        let found = chunk.digest_of(buffer.get(..chunk.bytes as usize).unwrap_or_default());
+        let window = buffer.get_mut(..chunk.bytes as usize).unwrap_or_default();
+        self.shared.fit.exchange(id, window);
+        let found = chunk.digest_of(window);
         let outcome = if found == Some(chunk.digest) { Outcome::Same } else { Outcome::Differs };
         self.shared.read(ticket, outcome, found.map(|digest| (id, digest)));
     }
 }
 
 /// What of a window is transferred through a buffer, long stretches of zeros apart.
-fn runs(chunk: &Chunk, zeros: u32) -> Vec<Run> {
-    let writes = chunk.writes(GAP, zeros).into_iter().filter(|(kind, _)| *kind != Block::Zero);
-    let run = |range: std::ops::Range<usize>| {
+fn runs(fit: &Fit, chunk: &Chunk, zeros: u32) -> Vec<Run> {
+    let writes = fit.writes(chunk, GAP, zeros).into_iter().filter(|one| one.kind != Block::Zero);
+    let run = |Stretch { disk, buffer, .. }: Stretch| {
         // Within a window: neither is larger than that.
-        let (buffer, bytes) = (u32::try_from(range.start).ok()?, u32::try_from(range.len()).ok()?);
-        Some(Run { disk: chunk.disk_offset() + u64::from(buffer), buffer, bytes })
+        let (start, bytes) = (u32::try_from(buffer.start).ok()?, u32::try_from(buffer.len()).ok()?);
+        Some(Run { disk, buffer: start, bytes })
     };
-    writes.filter_map(|(_, range)| run(range)).collect()
+    writes.filter_map(run).collect()
 }
 
 /// What the queue is asked for.
@@ -344,7 +349,7 @@ impl Feeder {
     fn read(&mut self, ticket: Ticket, id: u32) {
         let Some(chunk) = self.shared.chunk(ticket, id) else { return };
         // Zeros are read like data: only the disk knows whether they are there.
-        let runs = runs(chunk, u32::MAX);
+        let runs = runs(&self.shared.fit, chunk, u32::MAX);
         let buffer = self.shared.pool.take();
         if let Err(error) = self.queue.read(Asked::Read(ticket, id), buffer, &runs) {
             self.shared.fail(ticket, &self.shared.drive.error(error));

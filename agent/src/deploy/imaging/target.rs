@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,7 +176,8 @@ impl Drive {
         self.disk.flush().map_err(|error| self.error(error))
     }
 
-    /// Leaves the mark of a job that has only begun, durably; then makes the disk unbootable: no first MiB, no last.
+    /// Leaves the mark of a job that has only begun, durably; then makes the disk unbootable: no first MiB, no last, and no
+    /// older backup of a table where this image would have its own on a disk of its size ([`pack::Fit::vacated`]).
     ///
     /// With a seed, a power cut leaves one of two disks, and the next boot can tell them apart: one whose ends are
     /// what the plan saw (the seed's place is no part of what it looked at), or one whose seed names this job. The mark
@@ -183,7 +185,7 @@ impl Drive {
     ///
     /// # Errors
     /// [`DiskError`]. When the first seed can't be left, the ends have not been touched.
-    pub fn disarm(&self, mark: &Begun) -> Result<(), DiskError> {
+    pub fn disarm(&self, mark: &Begun, vacated: Range<u64>) -> Result<(), DiskError> {
         let left = match mark {
             Begun::Seed(seed) => self.write_seed(seed).and_then(|()| self.flush()),
             Begun::Image(_) => Ok(()),
@@ -196,6 +198,9 @@ impl Drive {
         let bytes = self.disk.bytes();
         // The end may be unaligned to a MiB, never to a sector.
         self.zero(bytes.saturating_sub(WINDOW), WINDOW.min(bytes))?;
+        if !vacated.is_empty() {
+            self.zero(vacated.start, vacated.end - vacated.start)?;
+        }
         self.zero(0, WINDOW.min(bytes))?;
         if let Begun::Image(image) = mark {
             self.write(0, &Begun::block(*image))?;

@@ -18,6 +18,46 @@ pub struct Image {
 impl Image {
     /// `flavour` makes another image of the same shape.
     pub fn new(flavour: u8) -> Self {
+        Self::of(flavour, pack::Layout::default(), |window| {
+            let raw = raw(window, flavour);
+            (pack::chunk(window, &raw, 3).unwrap(), raw)
+        })
+    }
+
+    /// With a GPT: partitions from 1 to 66, 66 to 67 (the seed) and 67 to 80 MiB.
+    pub fn partitioned(flavour: u8) -> Self {
+        let disk = tempfile::NamedTempFile::new().unwrap();
+        disk.as_file().set_len(DISK).unwrap();
+        let name = disk.path().to_str().unwrap();
+        let parts = ["--new=1:1M:+65M", "--new=2:66M:+1M", "--new=3:67M:+13M", name];
+        let made = std::process::Command::new("sgdisk").args(["--clear"]).args(parts).output();
+        assert!(made.expect("sgdisk, of the package gdisk").status.success());
+        let all = std::fs::read(disk.path()).unwrap();
+        let table = pack::table::read(&all, 512).unwrap();
+        let parts = table.partitions.iter().map(|one| pack::PartitionId {
+            number: one.number,
+            kind: one.kind.clone(),
+            uuid: one.uuid.clone(),
+            name: one.name.clone(),
+            offset: one.offset,
+            bytes: one.bytes,
+        });
+        let (partitions, id) = (parts.collect(), pack::TableId { kind: "gpt".to_owned(), id: table.id });
+        let layout = pack::Layout { table: Some(id), partitions, ..pack::Layout::default() };
+        let used = [0..80 * MIB, DISK - MIB..DISK].into_iter().collect::<pack::Extents>();
+        Self::of(flavour, layout, |window| {
+            let at = u64::from(window) * MIB;
+            let raw = if matches!(window, 0 | 95 | 96) {
+                all[usize::try_from(at).unwrap()..].iter().copied().take(1 << 20).collect()
+            } else {
+                raw(window, flavour)
+            };
+            let map = pack::BlockMap::scan(&raw, at, &used);
+            (pack::pack_window(window, &raw, map, pack::Compression::Zstd(3)).unwrap(), raw)
+        })
+    }
+
+    fn of(flavour: u8, layout: pack::Layout, window: impl Fn(u32) -> (pack::Packed, Vec<u8>)) -> Self {
         let mut builder = Builder::new(About {
             name: "test".to_owned(),
             arch: if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }.to_owned(),
@@ -25,14 +65,13 @@ impl Image {
             disk_bytes: DISK,
             seed: Some(Span { offset: SEED_OFFSET, bytes: SEED_BYTES }),
             packages: None,
-            layout: pack::Layout::default(),
+            layout,
         });
         let mut data = Vec::new();
         let mut raws = Vec::new();
         // Free: 2 to 9, 66 (the seed), and most of the end.
-        for window in [0, 1].into_iter().chain(10..66).chain(67..80).chain([95, 96]) {
-            let raw = raw(window, flavour);
-            let packed = pack::chunk(window, &raw, 3).unwrap();
+        for number in [0, 1].into_iter().chain(10..66).chain(67..80).chain([95, 96]) {
+            let (packed, raw) = window(number);
             builder.push(&packed).unwrap();
             data.extend_from_slice(&packed.stored);
             raws.push(raw);

@@ -2,6 +2,7 @@
 
 mod controller;
 mod enrolling;
+mod fitting;
 mod image;
 mod imaging;
 pub mod machine;

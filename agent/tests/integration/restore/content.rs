@@ -19,7 +19,7 @@ const EXT4: (u64, u64) = (8 * MIB, 96 * MIB);
 const XFS: (u64, u64) = (112 * MIB, 320 * MIB);
 
 /// Runs a tool. One that is missing fails the test with the name of its package.
-fn tool(package: &str, name: &str, words: &[&str]) {
+pub fn tool(package: &str, name: &str, words: &[&str]) {
     let out = Command::new(name).args(words).output();
     let out = out.unwrap_or_else(|error| panic!("{name} (of the package {package}): {error}"));
     assert!(
@@ -31,10 +31,10 @@ fn tool(package: &str, name: &str, words: &[&str]) {
 }
 
 /// A part of a file as a block device; detached when dropped.
-struct Part(PathBuf);
+pub struct Part(PathBuf);
 
 impl Part {
-    fn of(file: &Path, (offset, bytes): (u64, u64)) -> Self {
+    pub fn of(file: &Path, (offset, bytes): (u64, u64)) -> Self {
         let out = Command::new("losetup")
             .args(["--find", "--show", "--offset", &offset.to_string(), "--sizelimit", &bytes.to_string()])
             .arg(file)
@@ -47,7 +47,7 @@ impl Part {
         Self(device)
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -59,13 +59,17 @@ impl Drop for Part {
 }
 
 /// A file system where it can be seen; unmounted when dropped.
-struct Mounted(TempDir);
+pub struct Mounted(TempDir);
 
 impl Mounted {
-    fn at(part: &Part, how: &str) -> Self {
+    pub fn at(part: &Part, how: &str) -> Self {
         let place = TempDir::new().unwrap();
         tool("mount", "mount", &["-o", how, part.path(), place.path().to_str().unwrap()]);
         Self(place)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 
@@ -76,7 +80,7 @@ impl Drop for Mounted {
 }
 
 /// Files of all kinds: many small ones, a large one, one with holes, links.
-fn fill(place: &Path, salt: u8) {
+pub fn fill(place: &Path, salt: u8) {
     for n in 0..200_u32 {
         let dir = place.join(format!("d{}", n % 13));
         fs::create_dir_all(&dir).unwrap();
@@ -95,7 +99,7 @@ fn fill(place: &Path, salt: u8) {
 }
 
 /// One digest over names, kinds and contents.
-fn tree(place: &Path) -> blake3::Hash {
+pub fn tree(place: &Path) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     let mut open = vec![place.to_owned()];
     while let Some(dir) = open.pop() {

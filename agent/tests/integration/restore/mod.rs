@@ -1,6 +1,7 @@
 //! `restore`: image files onto loop devices.
 
 mod content;
+mod fitting;
 mod image;
 
 use std::fs;

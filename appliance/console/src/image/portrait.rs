@@ -1,5 +1,6 @@
 //! One image in full, with a picture of its disk that needs no colours.
 
+use fleet::view::ImageRow;
 use fleet::view::image::{Cell, ContentView, ImageView};
 
 use crate::show::Page;
@@ -24,9 +25,7 @@ pub(crate) fn render_image(view: &ImageView, look: &Look) -> String {
         ("nodes", image.nodes.join(", ")),
         (
             "needs a disk of",
-            of(&|content| {
-                format!("{}, sectors of {} bytes", disk_bytes(image.disk_bytes), content.sector_bytes)
-            }),
+            of(&|content| format!("{}, sectors of {} bytes", least(image), content.sector_bytes)),
         ),
         ("used", of(&|content| used(image.content_bytes, content))),
         ("in the store", stored(image.stored_bytes, content)),
@@ -41,6 +40,14 @@ pub(crate) fn render_image(view: &ImageView, look: &Look) -> String {
     }
     damage(&mut page, view, look);
     page.into_text()
+}
+
+/// The smallest disk, beside the image's own where that is another. A daemon that does not know says nothing of it.
+fn least(image: &ImageRow) -> String {
+    match image.least_bytes {
+        least if least == 0 || least == image.disk_bytes => disk_bytes(image.disk_bytes),
+        least => format!("{} or more (its own had {})", disk_bytes(least), disk_bytes(image.disk_bytes)),
+    }
 }
 
 fn used(all: u64, content: &ContentView) -> String {

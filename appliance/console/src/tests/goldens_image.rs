@@ -45,6 +45,14 @@ fn image_show() {
 }
 
 #[test]
+fn image_show_of_one_that_goes_onto_a_smaller_disk() {
+    let smaller = but(samples::image_view(), json!({"leastBytes": 3_500_000_000u64}));
+    let text = image::render_image(&read(smaller), &SCREEN);
+    let line = "  needs a disk of  3.5 GB or more (its own had 4 GB), sectors of 512 bytes\n";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
 fn image_show_of_one_that_is_damaged() {
     let change = json!({"content": null, "checked": null, "damage": "its files are not in the store"});
     let text = image::render_image(&read(but(samples::image_view(), change)), &SCREEN);

@@ -109,8 +109,8 @@ pub(crate) fn captured() -> Value {
 pub(crate) fn image() -> Value {
     json!({
         "name": "base", "digest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "roles": ["compute", "network"],
-        "arch": "x86_64", "diskBytes": 4_000_000_000u64, "contentBytes": 1_288_490_188u64,
-        "storedBytes": 536_870_912, "signer": "ab12", "imported": "2026-11-20T13:31:02.000Z", "nodes": ["n1"]
+        "arch": "x86_64", "diskBytes": 4_000_000_000u64, "leastBytes": 4_000_000_000u64,
+        "contentBytes": 1_288_490_188u64, "storedBytes": 536_870_912, "signer": "ab12", "imported": "2026-11-20T13:31:02.000Z", "nodes": ["n1"]
     })
 }
 

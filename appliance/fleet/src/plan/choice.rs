@@ -65,7 +65,7 @@ pub(super) fn choose_disk<'a>(
         [one] => Ok(one),
         [] => Err(Unplannable::NoDisk {
             name: node.name.to_string(),
-            need: image.disk_bytes,
+            need: image.least_bytes(),
             why: disks
                 .iter()
                 .map(|d| format!("{}: {}", title(d), unfit_unasked(disks, d, image).unwrap_or_default()))
@@ -81,8 +81,8 @@ pub(super) fn choose_disk<'a>(
 fn unfit(disk: &Disk, image: &Image) -> Option<String> {
     if disk.id().is_none() {
         Some("it has neither WWN nor serial, so it can't be told from another".to_owned())
-    } else if disk.bytes < image.disk_bytes {
-        Some(format!("it has {} bytes, the image needs {}", disk.bytes, image.disk_bytes))
+    } else if disk.bytes < image.least_bytes() {
+        Some(format!("it has {} bytes, the image needs at least {}", disk.bytes, image.least_bytes()))
     } else if disk.sector_bytes != image.carried().sector_bytes {
         Some(format!(
             "its sectors have {} bytes, and the tables and file systems of the image are made for {}",

@@ -49,7 +49,7 @@ pub enum Unplannable {
         name: String,
     },
     /// No disk will do.
-    #[error("no disk of {name} can take the image ({need} bytes): {}", .why.join("; "))]
+    #[error("no disk of {name} can take the image (at least {need} bytes): {}", .why.join("; "))]
     NoDisk {
         /// The node.
         name: String,

@@ -1,8 +1,9 @@
 //! What may destroy data, and what is refused.
 
+use fleet::image::Image;
 use fleet::plan::{PlanKind, Unplannable};
 use fleet::{Denied, Event};
-use pack::Digest;
+use pack::{Digest, Layout, PartitionId, TableId};
 use protocol::{Disk, DiskBus, DiskId, Expectation, Holding, Key, NodeId, Phase};
 
 use crate::rack::{MAC, Rack, disk, progress};
@@ -57,6 +58,41 @@ fn disks_that_are_never_chosen_unasked() {
         assert!(matches!(refusal(&mut rack, node), Unplannable::NoDisk { .. }), "{what}");
         assert_eq!(rack.state(), "ready", "{what}: a refusal changes nothing");
     }
+}
+
+/// The partitions count, not the disk that the image was made of.
+#[test]
+fn an_image_goes_onto_a_disk_that_its_partitions_fit() {
+    let (mut rack, node) = with_disks(vec![disk("A", 1)]);
+    let image = rack.fleet.images.values().next().unwrap().clone();
+    let part = |bytes| PartitionId {
+        number: 1,
+        kind: String::new(),
+        uuid: String::new(),
+        name: String::new(),
+        offset: 1 << 20,
+        bytes,
+    };
+    let with = |rack: &mut Rack, bytes: u64| {
+        let table = Some(TableId { kind: "gpt".to_owned(), id: String::new() });
+        let layout = Layout { table, partitions: vec![part(bytes)], ..Layout::default() };
+        rack.bring(Event::Imported(Image { layout, ..image.clone() })).unwrap();
+    };
+    with(&mut rack, (1022 << 20) + 512);
+    let least = (1_u64 << 30) + 4096;
+    assert!(matches!(refusal(&mut rack, node), Unplannable::NoDisk { need, .. } if need == least));
+    let named = |node| Event::Plan {
+        node,
+        image: None,
+        disk: DiskId::of("", "A"),
+        data: None,
+        roles: None,
+        erase: Vec::new(),
+    };
+    let why = rack.bring(named(node)).unwrap_err().to_string();
+    assert!(why.contains("it has 1073741824 bytes, the image needs at least 1073745920"), "{why}");
+    with(&mut rack, 1022 << 20);
+    assert_eq!(rack.plan(node).unwrap().target.disk.as_str(), "serial:A");
 }
 
 #[test]

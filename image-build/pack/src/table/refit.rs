@@ -36,6 +36,20 @@ pub enum Unfit {
         /// How many bytes larger the disk must be.
         by: u64,
     },
+    /// Partitions and the image's last MiB need more than the disk has.
+    #[error("the image needs a disk of at least {need} bytes, this one has {have}")]
+    Small {
+        /// The smallest disk, in bytes.
+        need: u64,
+        /// The disk, in bytes.
+        have: u64,
+    },
+    /// The image is more than its partitions.
+    #[error("the image has something at byte {at}, beyond its partitions, and the disk has no place for it")]
+    Stray {
+        /// Where in the image.
+        at: u64,
+    },
     /// The image's table is not good enough to be moved; why.
     #[error("the image's partition table can't be fitted to another disk: {0}")]
     Table(String),

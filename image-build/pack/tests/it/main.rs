@@ -13,6 +13,7 @@ mod disk;
 mod exfat;
 mod ext;
 mod fat;
+mod fit;
 mod lab;
 mod lvm;
 mod md;

@@ -293,7 +293,7 @@ fn forged(edit: impl FnOnce(&mut [u8], &mut [u8])) -> Vec<u8> {
 }
 
 /// CRC-32 bit by bit: not what is tested.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.iter().fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
 }

@@ -57,6 +57,11 @@ fn limits() -> impl Strategy<Value = Limits> {
     )
 }
 
+/// Mostly no window but the last.
+fn lost_from() -> impl Strategy<Value = u32> {
+    prop_oneof![2 => Just(u32::MAX), 1 => 1_u32..60]
+}
+
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -69,11 +74,12 @@ proptest! {
         pieces in pieces(),
         right in prop::collection::btree_set(0_u32..60, 0..40),
         seed in any::<bool>(),
+        lost_from in lost_from(),
         limits in limits(),
         choices in prop::collection::vec(any::<u8>(), 0..3000),
     ) {
         let mut fate = Fate { choices, at: 0 };
-        let story = live(&pieces, &right, seed, limits, &mut fate);
+        let story = live(&pieces, &right, (seed, lost_from), limits, &mut fate);
         check_end(&story);
     }
 
@@ -81,17 +87,18 @@ proptest! {
     fn when_nothing_fails_only_what_differs_is_fetched(
         pieces in pieces(),
         right in prop::collection::btree_set(0_u32..60, 0..40),
+        lost_from in lost_from(),
         limits in limits(),
     ) {
         let mut fate = Fate { choices: Vec::new(), at: 0 };
-        let story = live(&pieces, &right, true, limits, &mut fate);
+        let story = live(&pieces, &right, (true, lost_from), limits, &mut fate);
         check_end(&story);
         prop_assert_eq!(story.lives, 1);
         let Verdict::Done(receipt) = story.verdict else { panic!("{:?}", story.verdict) };
         let table = |id: u32| id == story.disk.first || id == story.disk.last;
         let is_whole = pieces.iter().all(|piece| right.contains(&piece.id));
         let due = pieces.iter().filter(|piece| {
-            !is_whole && (story.discarded || table(piece.id) || !right.contains(&piece.id))
+            !is_whole && (story.discarded || table(piece.id) || piece.id >= lost_from || !right.contains(&piece.id))
         });
         let due: u64 = due.map(|piece| u64::from(piece.stored)).sum();
         prop_assert_eq!(receipt.bytes_fetched, due);
@@ -136,9 +143,9 @@ fn well(action: &Action) -> Vec<Outcome> {
     }
 }
 
-const BEGUN: Start = Start { seed: true, begun: true };
-const UNSEEDED: Start = Start { seed: false, begun: true };
-const NEW: Start = Start { seed: true, begun: false };
+const BEGUN: Start = Start { seed: true, begun: true, lost_from: u32::MAX };
+const UNSEEDED: Start = Start { seed: false, begun: true, lost_from: u32::MAX };
+const NEW: Start = Start { seed: true, begun: false, lost_from: u32::MAX };
 
 fn one_at_a_time() -> Limits {
     Limits { compares: 1, fetches: 1, writes: 1, ..Limits::default() }

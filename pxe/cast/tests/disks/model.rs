@@ -48,6 +48,8 @@ pub(crate) struct Disk {
     pub(crate) cache: BTreeMap<u32, Content>,
     pub(crate) first: u32,
     pub(crate) last: u32,
+    /// Windows from here on lie in part in the MiB at the disk's end.
+    pub(crate) lost_from: u32,
     /// Whether the job has a seed to write.
     seeded: bool,
     /// Whether the disk says that this job has begun on it.
@@ -57,7 +59,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    fn new(pieces: &[Piece], right: &BTreeSet<u32>, seeded: bool) -> Disk {
+    fn new(pieces: &[Piece], right: &BTreeSet<u32>, seeded: bool, lost_from: u32) -> Disk {
         let content = |id| if right.contains(&id) { Content::Image } else { Content::Old };
         let mut durable: BTreeMap<_, _> = pieces.iter().map(|piece| (piece.id, content(piece.id))).collect();
         durable.insert(SEED, Content::Old);
@@ -69,7 +71,7 @@ impl Disk {
             durable.insert(SEED, Content::Image);
         }
         let (cache, begun, discarded, writes) = (BTreeMap::new(), false, false, 0);
-        Disk { durable, cache, first, last, seeded, begun, discarded, writes }
+        Disk { durable, cache, first, last, lost_from, seeded, begun, discarded, writes }
     }
 
     /// What a read returns.
@@ -98,6 +100,8 @@ impl Disk {
         self.flush();
         self.durable.insert(self.first, Content::Zero);
         self.durable.insert(self.last, Content::Zero);
+        let lost = self.durable.range_mut(self.lost_from..).filter(|(id, _)| **id != SEED);
+        lost.for_each(|(_, content)| *content = Content::Torn);
     }
 
     /// Nothing is kept, but for what says that the job has begun.
@@ -318,13 +322,13 @@ pub(crate) struct Story {
 pub(crate) fn live(
     pieces: &[Piece],
     right: &BTreeSet<u32>,
-    seed: bool,
+    (seed, lost_from): (bool, u32),
     limits: Limits,
     fate: &mut Fate,
 ) -> Story {
-    let mut disk = Disk::new(pieces, right, seed);
+    let mut disk = Disk::new(pieces, right, seed, lost_from);
     for lives in 1.. {
-        let mut shell = Shell::new(pieces, Start { seed, begun: disk.begun }, limits);
+        let mut shell = Shell::new(pieces, Start { seed, begun: disk.begun, lost_from }, limits);
         let mut there: Option<BTreeSet<u32>> = None;
         shell.poll();
         loop {
