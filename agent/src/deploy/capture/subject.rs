@@ -97,7 +97,6 @@ pub(super) fn ready(root: &Path, subject: &Subject) -> Result<Ready, Unfit> {
 /// [`Unfit`].
 pub(super) fn open(root: &Path, subject: &Subject, before: &Disk) -> Result<(Disk, disk::Disk), Unfit> {
     let path = inventory::device(root, &before.name);
-    let is_busy = |error: &disk::DiskError| matches!(error, disk::DiskError::Open { source, .. } if source.kind() == io::ErrorKind::ResourceBusy);
     let open = patiently(|| disk::Disk::open(&path, Access::ReadExclusive), is_busy)?;
     let after = choose(&inventory::disks(root), subject)?;
     if after.name != before.name {
@@ -106,6 +105,11 @@ pub(super) fn open(root: &Path, subject: &Subject, before: &Disk) -> Result<(Dis
     }
     target::same(root, &after, subject.disk.as_str(), &open)?;
     Ok((after, open))
+}
+
+fn is_busy(error: &disk::DiskError) -> bool {
+    let disk::DiskError::Open { source, .. } = error else { return false };
+    source.kind() == io::ErrorKind::ResourceBusy
 }
 
 /// Finds the disk among these.
