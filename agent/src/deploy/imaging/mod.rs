@@ -12,6 +12,7 @@ pub mod hold;
 pub mod image;
 mod lookout;
 mod pipeline;
+mod ranges;
 pub mod ready;
 mod report;
 pub mod target;
