@@ -3,7 +3,10 @@
 //!
 //! ```text
 //! packlab write DISK BYTES             writes so many bytes as the agent does, and flushes
+//! packlab read DISK BYTES              reads so many as the agent does
 //! packlab inflate IMAGE                one decoder for each core over the image's own chunks, from memory
+//! packlab unpack IMAGE                 as inflate, with all that a restore can't leave out: the stored bytes are read and
+//!                                      hashed, the content is hashed before it is written and after it was read back
 //! packlab dirty IMAGE DISK NTH         changes one block in every NTH chunk with data
 //! packlab check IMAGE DISK [FROM END]  compares the disk, or the chunks between two bytes of it, with the image
 //! ```
@@ -20,7 +23,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pack::disk::{Access, Disk, Engine, Pool, Queue, Run};
-use pack::{BLOCK, Block, Chunk, Codec, Header, Manifest, Parsed, WINDOW};
+use pack::{BLOCK, Block, Chunk, Codec, Digest, Header, Manifest, Parsed, WINDOW};
+use zstd::bulk::Decompressor;
 
 type Done<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -34,7 +38,9 @@ fn main() -> Done<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["write", disk, bytes] => write(Path::new(disk), bytes.parse()?),
+        ["read", disk, bytes] => read(Path::new(disk), bytes.parse()?),
         ["inflate", image] => inflate(Path::new(image)),
+        ["unpack", image] => unpack(Path::new(image)),
         ["dirty", image, disk, nth] => dirty(Path::new(image), Path::new(disk), nth.parse()?),
         ["check", image, disk] => check(Path::new(image), Path::new(disk), 0, u64::MAX),
         ["check", image, disk, from, end] => {
@@ -81,16 +87,28 @@ fn cores() -> usize {
 }
 
 fn write(path: &Path, bytes: u64) -> Done<()> {
-    let disk = Arc::new(Disk::open(path, Access::Write)?);
+    transfer(path, bytes, Access::Write)
+}
+
+fn read(path: &Path, bytes: u64) -> Done<()> {
+    transfer(path, bytes, Access::Read)
+}
+
+fn transfer(path: &Path, bytes: u64, access: Access) -> Done<()> {
+    let disk = Arc::new(Disk::open(path, access)?);
     let pool = Pool::new(2 * DEPTH);
     let mut queue = Queue::<()>::new(&disk, &pool, DEPTH, Engine::Uring)?;
-    let begun = Instant::now();
+    let (begun, spent) = (Instant::now(), processor()?);
     let mut flushed = begun;
     for at in (0..bytes.min(disk.bytes())).step_by(WINDOW as usize) {
         while queue.pending() >= DEPTH.into() {
             queue.wait().map_or(Ok(()), |done| done.result)?;
         }
         let run = Run { disk: at, buffer: 0, bytes: WINDOW };
+        if access != Access::Write {
+            queue.read((), pool.take(), &[run])?;
+            continue;
+        }
         queue.write((), Arc::new(pool.take()), &[run])?;
         if flushed.elapsed() > FLUSH {
             drain(&mut queue)?;
@@ -99,9 +117,19 @@ fn write(path: &Path, bytes: u64) -> Done<()> {
         }
     }
     drain(&mut queue)?;
-    disk.flush()?;
-    println!("seconds {}", begun.elapsed().as_secs_f64());
+    if access == Access::Write {
+        disk.flush()?;
+    }
+    println!("seconds {}\nprocessor {}", begun.elapsed().as_secs_f64(), processor()? - spent);
     Ok(())
+}
+
+/// Seconds of processor that this process has had: fields 14 and 15 of proc_pid_stat(5), in hundredths.
+fn processor() -> Done<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, rest) = stat.rsplit_once(") ").ok_or("a short stat")?;
+    let times = rest.split_ascii_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(times.sum::<Result<f64, _>>()? / 100.0)
 }
 
 fn drain(queue: &mut Queue<()>) -> Done<()> {
@@ -116,36 +144,62 @@ const SAMPLE: u64 = 512 << 20;
 
 fn inflate(path: &Path) -> Done<()> {
     let image = Image::open(path)?;
-    let chunks: Vec<&Chunk> = image.manifest.chunks().iter().filter(|chunk| chunk.stored > 0).collect();
+    let sample = sample(&image)?;
+    let stored: Vec<Vec<u8>> = sample.iter().map(|chunk| image.stored(chunk)).collect::<Done<_>>()?;
+    timed(&sample, |at, chunk, decoder, out| inflated(chunk, stored.get(at).ok_or("no chunk")?, decoder, out))
+}
+
+fn unpack(path: &Path) -> Done<()> {
+    let image = Image::open(path)?;
+    timed(&sample(&image)?, |_, chunk, decoder, out| {
+        let stored = image.stored(chunk)?;
+        chunk.check_stored(&stored)?;
+        inflated(chunk, &stored, decoder, out)?;
+        let content = out.get(..chunk.map.data_bytes(chunk.bytes) as usize).unwrap_or_default();
+        let digests = [Digest::of(content), Digest::of(std::hint::black_box(content))];
+        if digests == [chunk.digest; 2] { Ok(()) } else { Err("a chunk is not what it was".into()) }
+    })
+}
+
+fn sample(image: &Image) -> Done<Vec<&Chunk>> {
     let step = usize::try_from(image.manifest.data_bytes() / SAMPLE + 1)?;
-    let sample: Vec<(&Chunk, Vec<u8>)> = chunks
-        .into_iter()
-        .step_by(step)
-        .map(|chunk| Ok((chunk, image.stored(chunk)?)))
-        .collect::<Done<_>>()?;
+    Ok(image.manifest.chunks().iter().filter(|chunk| chunk.stored > 0).step_by(step).collect())
+}
+
+fn inflated(chunk: &Chunk, stored: &[u8], decoder: &mut Decompressor<'_>, out: &mut [u8]) -> Done<()> {
+    match chunk.codec {
+        Codec::Zstd => drop(decoder.decompress_to_buffer(stored, out)?),
+        Codec::Raw | Codec::Lz4 | Codec::Zero => {
+            out.get_mut(..stored.len()).ok_or("a chunk is too long")?.copy_from_slice(stored);
+        }
+    }
+    Ok(())
+}
+
+/// Does something with each chunk, one thread on each core, and says how long that took and how much content it was.
+fn timed(
+    sample: &[&Chunk],
+    one: impl Fn(usize, &Chunk, &mut Decompressor<'static>, &mut [u8]) -> Done<()> + Sync,
+) -> Done<()> {
     let next = AtomicUsize::new(0);
-    let begun = Instant::now();
+    let (begun, spent) = (Instant::now(), processor()?);
     thread::scope(|scope| {
         let work = || -> Done<()> {
-            let mut decoder = zstd::bulk::Decompressor::new()?;
-            let mut out = vec![0; WINDOW as usize];
-            while let Some((chunk, stored)) = sample.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match chunk.codec {
-                    Codec::Zstd => drop(decoder.decompress_to_buffer(stored.as_slice(), out.as_mut_slice())?),
-                    Codec::Raw | Codec::Lz4 | Codec::Zero => {
-                        out.iter_mut().zip(stored).for_each(|(to, from)| *to = *from)
-                    }
-                }
+            let (mut decoder, mut out) = (Decompressor::new()?, vec![0; WINDOW as usize]);
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(chunk) = sample.get(at) else { return Ok(()) };
+                one(at, chunk, &mut decoder, &mut out)?;
             }
-            Ok(())
         };
         let threads: Vec<_> = (0..cores()).map(|_| scope.spawn(work)).collect();
         threads
             .into_iter()
             .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a decoder died".into())))
     })?;
-    let raw: u64 = sample.iter().map(|(chunk, _)| u64::from(chunk.map.data_bytes(chunk.bytes))).sum();
-    println!("seconds {}\nbytes {raw}", begun.elapsed().as_secs_f64());
+    let (took, spent) = (begun.elapsed().as_secs_f64(), processor()? - spent);
+    let raw: u64 = sample.iter().map(|chunk| u64::from(chunk.map.data_bytes(chunk.bytes))).sum();
+    println!("seconds {took}\nprocessor {spent}\nbytes {raw}");
     Ok(())
 }
 

@@ -42,7 +42,8 @@ pub struct Limits {
     pub fetches: usize,
     /// Writes at once.
     pub writes: usize,
-    /// Stored bytes fetched or being fetched and not yet written. One piece is always allowed.
+    /// Stored bytes fetched or being fetched and not yet written. One piece is always allowed. More is fetched when a quarter
+    /// of it, or a whole range, is free.
     pub spool_bytes: u64,
     /// Neighbouring pieces are fetched as one range of up to so many bytes.
     pub range_bytes: u64,

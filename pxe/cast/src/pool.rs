@@ -11,6 +11,9 @@ use crate::{Limits, Millis, Order, Outcome, Phase, Piece, Receipt};
 
 type Queue = BTreeMap<u32, Piece>;
 
+/// A spool too small for several ranges is filled again when so large a part of it is free.
+const SPOOL_PARTS: u64 = 4;
+
 /// What lasts as long as the job: open orders, the source's health, counters, limits, the time.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -204,13 +207,21 @@ impl Pool {
         if !ledger.source.ready(ledger.now) {
             return;
         }
-        while ledger.orders.count(|open| matches!(open, Open::Fetch(_))) < ledger.limits.fetches.max(1) {
+        let is_open = |open: &Open| matches!(open, Open::Fetch(_));
+        while self.has_room(&ledger.limits) && ledger.orders.count(is_open) < ledger.limits.fetches.max(1) {
             let range = self.next_range(&ledger.limits);
             if range.is_empty() {
                 return;
             }
             given.push(ledger.orders.give(Open::Fetch(range)));
         }
+    }
+
+    /// Whether the spool has room for a range that is worth asking for. A spool that is nearly full gets room piece by piece:
+    /// whoever asked at once would ask for every piece alone.
+    fn has_room(&self, limits: &Limits) -> bool {
+        let worth = limits.range_bytes.min(limits.spool_bytes / SPOOL_PARTS);
+        self.spool == 0 || limits.spool_bytes.saturating_sub(self.spool) >= worth
     }
 
     /// Takes the lowest wanted piece that the spool has room for, and its neighbours at the source.

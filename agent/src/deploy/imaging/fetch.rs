@@ -14,6 +14,7 @@ use protocol::routes;
 
 use crate::chain::Chain;
 use crate::controller::{Controller, Line};
+use crate::deploy::imaging::ranges::Ranges;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -72,20 +73,22 @@ pub(crate) struct ImageFile {
     file: Arc<File>,
     /// Where its data area begins.
     begin: u64,
+    ranges: Ranges,
 }
 
 impl ImageFile {
     pub(crate) fn new(file: File, begin: u64) -> Self {
-        Self { file: Arc::new(file), begin }
+        Self { file: Arc::new(file), begin, ranges: Ranges::default() }
     }
 }
 
 impl Origin for ImageFile {
     async fn range(&self, offset: u64, bytes: usize) -> Result<Bytes, NoRange> {
         let (file, at) = (Arc::clone(&self.file), self.begin.saturating_add(offset));
+        let ranges = self.ranges.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let mut body = vec![0; bytes];
-            file.read_exact_at(&mut body, at).map(|()| Bytes::from(body))
+            let mut body = ranges.take(bytes);
+            file.read_exact_at(&mut body, at).map(|()| Bytes::from_owner(body))
         });
         let told =
             |why: String| NoRange { why: format!("reading the image at byte {at}: {why}"), is_final: false };

@@ -14,6 +14,7 @@ pub mod hold;
 pub mod image;
 mod lookout;
 mod pipeline;
+mod ranges;
 pub mod ready;
 pub(super) mod report;
 pub mod target;

@@ -7,6 +7,10 @@ use super::error::Action;
 /// How often the kernel may say "again" to one call before that is an error.
 const TRIES: u8 = 100;
 
+/// What nearly every driver takes as one request: 128 pages, wherever they lie in memory. Longer ones the kernel has to split,
+/// and what has to be split it does not begin in `io_uring_enter(2)`: it wakes a thread for it.
+const PART: usize = 512 << 10;
+
 /// A run that is under way. The kernel is asked for [`Transfer::rest`] until [`Transfer::advance`] says otherwise.
 #[derive(Debug, Clone)]
 pub(super) struct Transfer {
@@ -18,6 +22,8 @@ pub(super) struct Transfer {
     ask: usize,
     /// Bytes that must arrive: less than `ask` at the end of a file that is no whole number of sectors.
     need: usize,
+    /// Bytes of the run that come after these, when this is a part of it.
+    after: usize,
     done: usize,
     align: usize,
     tries: u8,
@@ -45,7 +51,29 @@ impl Transfer {
     pub(super) fn new(action: Action, disk: u64, buffer: usize, bytes: usize, align: u32) -> Transfer {
         let align = align as usize;
         let ask = bytes.next_multiple_of(align);
-        Transfer { action, disk, buffer, ask, need: bytes, done: 0, align, tries: 0 }
+        Transfer { action, disk, buffer, ask, need: bytes, after: 0, done: 0, align, tries: 0 }
+    }
+
+    /// The same transfer as several, none of which is longer than what a driver takes at once. Each still knows what is
+    /// missing of the whole when it fails.
+    pub(super) fn parts(self) -> impl Iterator<Item = Transfer> {
+        let Transfer { action, disk, buffer, need, align, .. } = self;
+        (0..need).step_by(PART).map(move |from| {
+            let bytes = (need - from).min(PART);
+            let ask = bytes.next_multiple_of(align);
+            let (disk, buffer) = (disk + from as u64, buffer + from);
+            Transfer {
+                action,
+                disk,
+                buffer,
+                ask,
+                need: bytes,
+                after: need - from - bytes,
+                done: 0,
+                align,
+                tries: 0,
+            }
+        })
     }
 
     pub(super) fn rest(&self) -> Rest {
@@ -53,9 +81,9 @@ impl Transfer {
         Rest { disk: self.disk + self.done as u64, buffer }
     }
 
-    /// Bytes that have not arrived.
+    /// Bytes of the run, from here to its end, that have not arrived.
     pub(super) fn missing(&self) -> u64 {
-        self.need.saturating_sub(self.done) as u64
+        (self.need.saturating_sub(self.done) + self.after) as u64
     }
 
     /// Whether the last call was one that the kernel wants to hear again.
@@ -118,6 +146,21 @@ mod tests {
         assert!(matches!(transfer.advance(Err(io::ErrorKind::Interrupted.into())), Next::Call));
         assert!(transfer.is_again());
         assert!(matches!(transfer.advance(Ok(3584)), Next::Finished));
+    }
+
+    #[test]
+    fn a_long_transfer_is_several_that_follow_each_other() {
+        let long = Transfer::new(Action::Write, 1 << 30, 4096, (1 << 20) + 700, 512);
+        let parts: Vec<Rest> = long.parts().map(|part| part.rest()).collect();
+        let part = |from: usize, ask: usize| Rest {
+            disk: (1 << 30) + from as u64,
+            buffer: 4096 + from..4096 + from + ask,
+        };
+        assert_eq!(parts, [part(0, PART), part(PART, PART), part(2 * PART, 1024)]);
+        let parts = Transfer::new(Action::Write, 0, 0, (1 << 20) + 700, 512).parts();
+        let missing = parts.map(|part| part.missing());
+        assert_eq!(missing.collect::<Vec<_>>(), [(1 << 20) + 700, (1 << 19) + 700, 700]);
+        assert_eq!(read(0, 700).parts().map(|part| part.missing()).collect::<Vec<_>>(), [700]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The queue's engine on kernels with `io_uring`: every run is a transfer of its own, at most `depth` at once.
+//! The queue's engine on kernels with `io_uring`: every run is a transfer of its own, a long one several, at most `depth` at
+//! once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -32,7 +33,7 @@ struct Request<T> {
     lent: Arc<Lent>,
     /// Transfers that are not over.
     left: usize,
-    /// The first thing that went wrong.
+    /// What went wrong first; of a run that is transferred in parts, at the first place.
     failure: Option<DiskError>,
 }
 
@@ -53,7 +54,7 @@ impl<T> Uring<T> {
     pub(super) fn submit(&mut self, job: Job<T>) {
         let request = self.next_number();
         let action = job.what.action();
-        let transfers = job.transfers(&self.disk);
+        let transfers: Vec<_> = job.transfers(&self.disk).into_iter().flat_map(Transfer::parts).collect();
         let left = transfers.len();
         self.backlog.extend(transfers.into_iter().map(|transfer| (request, transfer)));
         let lent = Arc::new(match job.what {
@@ -144,8 +145,12 @@ impl<T> Uring<T> {
     fn over(&mut self, request: u64, failure: impl FnOnce(Action) -> Option<DiskError>) {
         let Some(entry) = self.requests.get_mut(&request) else { return };
         entry.left = entry.left.saturating_sub(1);
-        if entry.failure.is_none() {
-            entry.failure = failure(entry.action);
+        let failure = failure(entry.action);
+        if failure
+            .as_ref()
+            .is_some_and(|new| entry.failure.as_ref().is_none_or(|known| is_before(new, known)))
+        {
+            entry.failure = failure;
         }
         if entry.left == 0 {
             self.finish(request);
@@ -172,5 +177,13 @@ impl<T> Uring<T> {
             }
             self.finish(request);
         }
+    }
+}
+
+/// Whether an error lies before another on the disk: parts of a run are transferred at once, and end in any order.
+fn is_before(new: &DiskError, known: &DiskError) -> bool {
+    match (new, known) {
+        (DiskError::Io { offset: new, .. }, DiskError::Io { offset: known, .. }) => new < known,
+        (_, _) => false,
     }
 }

@@ -190,7 +190,7 @@ fn a_job_goes_through_its_phases_in_order() {
 #[test]
 fn neighbours_are_fetched_as_one_range_within_limits() {
     let pieces: Vec<Piece> = (0..8).map(|id| piece(id, if id == 4 { 50 } else { 100 })).collect();
-    let limits = Limits { compares: 8, fetches: 8, range_bytes: 200, spool_bytes: 450, ..Limits::default() };
+    let limits = Limits { compares: 8, fetches: 8, range_bytes: 200, spool_bytes: 480, ..Limits::default() };
     let mut receiver = Receiver::new(pieces, UNSEEDED, limits).unwrap();
     let mut fetches = run(&mut receiver, well);
     fetches.retain(|action| matches!(action, Action::Fetch { .. }));
@@ -198,6 +198,17 @@ fn neighbours_are_fetched_as_one_range_within_limits() {
     // 1 and 2 fill a range; 4 ends before 5 begins; beside them the spool has room for 5 alone.
     assert_eq!(fetches[..3], [range(&[1, 2]), short, range(&[5])]);
     assert_eq!(fetches.last(), Some(&range(&[0])));
+}
+
+#[test]
+fn a_full_spool_is_not_filled_piece_by_piece() {
+    let pieces: Vec<Piece> = (0..12).map(|id| piece(id, 100)).collect();
+    let limits = Limits { range_bytes: 200, spool_bytes: 800, ..one_at_a_time() };
+    let mut receiver = Receiver::new(pieces, NEW, Limits { fetches: 4, ..limits }).unwrap();
+    let mut fetches = run(&mut receiver, well);
+    fetches.retain(|action| matches!(action, Action::Fetch { .. }));
+    let pairs = [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]].map(|pair| range(&pair));
+    assert_eq!(fetches[..5], pairs);
 }
 
 #[test]

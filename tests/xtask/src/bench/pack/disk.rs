@@ -49,21 +49,30 @@ pub(super) const KINDS: [Kind; 2] = [
 pub(super) struct Loop(PathBuf);
 
 impl Loop {
-    pub(super) fn whole(file: &Path) -> Result<Loop, ToolError> {
+    pub(super) fn whole(file: &Path) -> Result<Loop, Box<dyn Error>> {
         Loop::attach(file, &[])
     }
 
     pub(super) fn partition(file: &Path) -> Result<Loop, Box<dyn Error>> {
         let bytes = fs::metadata(file)?.len() - FIRST - TAIL;
-        Ok(Loop::attach(file, &["-o", &FIRST.to_string(), "--sizelimit", &bytes.to_string()])?)
+        Loop::attach(file, &["-o", &FIRST.to_string(), "--sizelimit", &bytes.to_string()])
     }
 
-    fn attach(file: &Path, options: &[&str]) -> Result<Loop, ToolError> {
+    fn attach(file: &Path, options: &[&str]) -> Result<Loop, Box<dyn Error>> {
         let tool = Tool::new("losetup").args(["-f", "--show", "--direct-io=on"]).args(options).arg(file);
         let device = PathBuf::from(tool.read()?.trim());
         // A device that was set read-only stays so for who comes after.
         Tool::new("blockdev").arg("--setrw").arg(&device).read()?;
-        Ok(Loop(device))
+        let device = Loop(device);
+        // It takes after the disk below its file, and a virtual one says that it spins. The agent would give it two transfers
+        // at once, and nobody else's writes are held back so.
+        fs::write(device.queue("rotational")?, "0")?;
+        Ok(device)
+    }
+
+    fn queue(&self, setting: &str) -> io::Result<PathBuf> {
+        let name = self.0.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Path::new("/sys/block").join(name).join("queue").join(setting))
     }
 
     pub(super) fn device(&self) -> &Path {

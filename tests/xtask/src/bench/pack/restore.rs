@@ -17,8 +17,8 @@ const PEER: &str = "zstd -d and partclone -r";
 const BARS: (f64, f64) = (1.5, 90.0);
 /// Seconds of processor for 1 GB of the disk, and memory in MB beside the spool.
 const COST: (f64, f64) = (1.3, 96.0);
-/// The agent's spool, in bytes: `cast::Limits`.
-const SPOOL: f64 = 67_108_864.0;
+/// The spool of `rackwright-agent restore`, in bytes.
+const SPOOL: f64 = 16_777_216.0;
 /// A rebuild when one chunk in [`NTH`] has changed: how much faster, per cent of the changed chunks' stored bytes that
 /// are read, and of their used bytes that are written.
 const REBUILD: (f64, f64, f64) = (3.0, 130.0, 110.0);
@@ -31,7 +31,11 @@ type Turn = fn(&Lab, Kind, u64, &mut Round) -> Result<(), Box<dyn Error>>;
 #[derive(Debug, Clone, Copy, Default)]
 struct Round {
     write: f64,
+    read: f64,
     inflate: f64,
+    unpack: f64,
+    /// Seconds of processor for 1 GB that nothing can save: its content and both transfers.
+    floor: f64,
     ours: Took,
     theirs: Took,
     delta: f64,
@@ -66,29 +70,56 @@ pub(super) fn measure(lab: &Lab, kind: Kind, used: u64) -> Result<Vec<Row>, Box<
 }
 
 fn rows(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
-    let all = |of: &dyn Fn(&Round) -> f64| rounds.iter().map(of).collect::<Vec<_>>();
+    let rows = [restored(case, used, rounds), spent(case, used, rounds), rebuilt(case, rounds)];
+    rows.into_iter().flatten().collect()
+}
+
+fn all(rounds: &[Round], of: impl Fn(&Round) -> f64) -> Vec<f64> {
+    rounds.iter().map(of).collect()
+}
+
+/// How fast, and what the machine allows.
+fn restored(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
+    let all = |of: &dyn Fn(&Round) -> f64| all(rounds, of);
     let rate = all(&|round| used / round.ours.seconds);
     let allowed = all(&|round| round.write.min(round.inflate));
     // What the machine allows says nothing of reading back.
     let written = |round: &Round| used / round.ours.until_read_back.unwrap_or(round.ours.seconds);
     let share = all(&|round| 100.0 * written(round) / round.write.min(round.inflate));
-    let changed = format!("{case}, one chunk in {NTH} changed");
+    let proven = |round: &Round| 1.0 / (1.0 / round.write.min(round.inflate) + 1.0 / round.read);
+    let theirs = all(&|round| used / round.theirs.seconds);
     let rows = [
-        Row::against(
-            case,
-            "restore and read back",
-            "MB/s",
-            BARS.0,
-            &rate,
-            PEER,
-            &all(&|round| used / round.theirs.seconds),
-        ),
+        Row::against(case, "restore and read back", "MB/s", BARS.0, &rate, PEER, &theirs),
         Row::at_least(case, "restore, of what the machine allows", "%", BARS.1, &share)
             .map(|row| Row { limit: Row::shown("", "", "", &allowed).map(|row| row.ours), ..row }),
+        Row::shown(
+            case,
+            "restore and read back, of what the machine allows",
+            "%",
+            &all(&|round| 100.0 * used / round.ours.seconds / proven(round)),
+        ),
         Row::shown(case, "restore", "MB/s", &all(&written)),
         Row::shown(case, "written raw", "MB/s", &all(&|round| round.write)),
+        Row::shown(case, "read raw", "MB/s", &all(&|round| round.read)),
         Row::shown(case, "inflated on all cores", "MB/s", &all(&|round| round.inflate)),
-        Row::at_most(case, "restore, processor", "s/GB", COST.0, &all(&|round| round.ours.cpu * 1e3 / used)),
+        Row::shown(case, "inflated and hashed on all cores", "MB/s", &all(&|round| round.unpack)),
+    ];
+    rows.into_iter().flatten().collect()
+}
+
+/// Processor and memory of a restore.
+fn spent(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
+    let all = |of: &dyn Fn(&Round) -> f64| all(rounds, of);
+    let cost = |round: &Round| round.ours.cpu * 1e3 / used;
+    let rows = [
+        Row::at_most(case, "restore, processor", "s/GB", COST.0, &all(&cost)),
+        Row::shown(case, "processor that no restore can save", "s/GB", &all(&|round| round.floor)),
+        Row::shown(
+            case,
+            "restore, processor, of that",
+            "%",
+            &all(&|round| 100.0 * cost(round) / round.floor),
+        ),
         Row::at_most(
             case,
             "restore, memory beside the spool",
@@ -96,6 +127,16 @@ fn rows(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
             COST.1,
             &all(&|round| (round.ours.peak - SPOOL) / 1e6),
         ),
+    ];
+    rows.into_iter().flatten().collect()
+}
+
+/// What it takes when little or nothing has changed.
+fn rebuilt(case: &str, rounds: &[Round]) -> Vec<Row> {
+    let all = |of: &dyn Fn(&Round) -> f64| all(rounds, of);
+    let changed = format!("{case}, one chunk in {NTH} changed");
+    let same = format!("{case}, nothing changed");
+    let rows = [
         Row::at_least(
             &changed,
             "rebuild, faster than restore",
@@ -111,15 +152,12 @@ fn rows(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
             REBUILD.2,
             &all(&|round| 100.0 * round.written),
         ),
-        Row::shown(&format!("{case}, nothing changed"), "rebuild", "s", &all(&|round| round.same)),
-        Row::at_most(
-            &format!("{case}, nothing changed"),
-            "written",
-            "bytes",
-            0.0,
-            &all(&|round| round.same_written),
-        )
-        .map(|row| Row { ratio: None, side: Side::AtMost, ..row }),
+        Row::shown(&same, "rebuild", "s", &all(&|round| round.same)),
+        Row::at_most(&same, "written", "bytes", 0.0, &all(&|round| round.same_written)).map(|row| Row {
+            ratio: None,
+            side: Side::AtMost,
+            ..row
+        }),
     ];
     rows.into_iter().flatten().collect()
 }
@@ -132,13 +170,20 @@ fn target(lab: &Lab) -> Result<PathBuf, Box<dyn Error>> {
     Ok(file)
 }
 
-/// Raw writes of as many bytes, and one decoder for each core.
+/// Raw writes and reads of as many bytes, one decoder for each core, and the same with the hashes.
 fn limits(lab: &Lab, _: Kind, used: u64, round: &mut Round) -> Result<(), Box<dyn Error>> {
     let device = Loop::whole(&target(lab)?)?;
-    let written = Lab::packlab(&[Path::new("write"), device.device(), Path::new(&used.to_string())])?;
-    round.write = mega(used) / written("seconds");
-    let inflated = Lab::packlab(&[Path::new("inflate"), &lab.path("image")])?;
+    let bytes = used.to_string();
+    let raw = |verb: &str| Lab::packlab(&[Path::new(verb), device.device(), Path::new(&bytes)]);
+    let (written, read) = (raw("write")?, raw("read")?);
+    (round.write, round.read) = (mega(used) / written("seconds"), mega(used) / read("seconds"));
+    let image = lab.path("image");
+    let content = |verb: &str| Lab::packlab(&[Path::new(verb), &image]);
+    let (inflated, unpacked) = (content("inflate")?, content("unpack")?);
     round.inflate = inflated("bytes") / 1e6 / inflated("seconds");
+    round.unpack = unpacked("bytes") / 1e6 / unpacked("seconds");
+    round.floor = unpacked("processor") * 1e9 / unpacked("bytes")
+        + (written("processor") + read("processor")) * 1e3 / mega(used);
     Ok(())
 }
 
