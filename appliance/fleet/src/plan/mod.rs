@@ -142,8 +142,8 @@ pub fn plan(
     dice: &mut Entropy,
 ) -> Result<Plan, Unplannable> {
     let kind = kind_of(node)?;
+    wish.image.map_or(Ok(()), |image| refuse_another_s(fleet, node, image))?;
     let image = choose_image(fleet, node, wish)?;
-    refuse_another_s(fleet, node, image)?;
     let installed = node.installed.as_ref().map(|installed| &installed.disk);
     let wanted = wish.disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
     let target = choose_disk(node, image, wanted)?;

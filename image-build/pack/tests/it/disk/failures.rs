@@ -181,7 +181,10 @@ fn a_full_store_is_an_error_of_the_write() {
             }
             let failed: Vec<_> =
                 results(&mut queue).into_iter().filter_map(|(_, result)| result.err()).collect();
-            assert!(failed.len() >= 5, "only {failed:?}");
+            // Three windows fit and half of one. That half is told as a whole by the loop driver now and then: it takes a short
+            // write for a good one (drivers/block/loop.c, lo_complete_rq). Reading back is for such drives.
+            let least = if path == file { 5 } else { 4 };
+            assert!(failed.len() >= least, "only {failed:?}");
             for error in failed {
                 let DiskError::Io { action: Action::Write, offset, bytes, source, .. } = &error else {
                     panic!("{error}")
