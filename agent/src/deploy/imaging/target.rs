@@ -198,14 +198,16 @@ impl Drive {
         let bytes = self.disk.bytes();
         // The end may be unaligned to a MiB, never to a sector.
         self.zero(bytes.saturating_sub(WINDOW), WINDOW.min(bytes))?;
-        if !vacated.is_empty() {
-            self.zero(vacated.start, vacated.end - vacated.start)?;
-        }
         self.zero(0, WINDOW.min(bytes))?;
         if let Begun::Image(image) = mark {
             self.write(0, &Begun::block(*image))?;
         }
         self.flush()?;
+        // Only now: as long as another system may still boot, it has all of itself but the ends.
+        if !vacated.is_empty() {
+            self.zero(vacated.start, vacated.end - vacated.start)?;
+            self.flush()?;
+        }
         left
     }
 
