@@ -13,8 +13,12 @@ use xtask::{place, prerequisites};
 use crate::Done;
 use crate::cli::Fuzz;
 
+/// What a whole run in a fresh clone puts below `target/`, about, in bytes; with `--fast` a quarter of it.
+const ROOM: u64 = 20_000_000_000;
+
 pub(crate) fn run(fast: bool) -> Done {
     let start = Instant::now();
+    tell_room(if fast { ROOM / 4 } else { ROOM });
     if fast {
         prerequisites::for_tests()?
     } else {
@@ -43,6 +47,19 @@ pub(crate) fn run(fast: bool) -> Done {
     }
     say::line(&format!("all checks passed in {}", say::seconds(start.elapsed())));
     Ok(())
+}
+
+/// A disk that is full ends a run after half an hour, with an error that is about something else.
+fn tell_room(need: u64) {
+    let Ok(disk) = rustix::fs::statvfs(place::workspace()) else { return };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free < need {
+        say::line(&format!(
+            "note: {} GB are free here; a run from nothing takes about {} GB (cargo clean gives room)",
+            free / 1_000_000_000,
+            need / 1_000_000_000
+        ));
+    }
 }
 
 /// nextest where it is installed (a process per test, no waiting between crates), else what every Rust has.
