@@ -203,8 +203,10 @@ fn a_disk_that_would_cut_something_is_refused_with_the_bytes_it_lacks() {
     let smaller = original.place.path().join("smaller.img");
     File::create(&smaller).unwrap().set_len(64 * MIB).unwrap();
     tool("gdisk", "sgdisk", &["--new=1:2048:+8M", smaller.to_str().unwrap()]);
-    let file = fs::OpenOptions::new().write(true).open(&smaller).unwrap();
-    file.write_all_at(&[1], 512 + 57).unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(&smaller).unwrap();
+    let mut guid = [0];
+    file.read_exact_at(&mut guid, 512 + 57).unwrap();
+    file.write_all_at(&[!guid[0]], 512 + 57).unwrap();
     let image = image(&smaller, &original.place.path().join("broken.rwimage"));
     refused(&image, "the image can't be fitted to the disk: the image's partition table can't be fitted");
 }
