@@ -67,6 +67,11 @@ pub(crate) struct Pool {
     arrived: Queue,
     /// On the disk, to be read back.
     unread: Queue,
+    /// Whether every window is read back that was written, and not only what a flush that failed may have lost.
+    reads_back: bool,
+    /// Written and not to be read back, if the next flush succeeds; and if the one under way does.
+    trusted: Queue,
+    trusted_flushing: Queue,
     /// How often pieces have failed.
     tries: BTreeMap<u32, u32>,
     /// Stored bytes being fetched, waiting, or being written.
@@ -84,24 +89,33 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    fn empty() -> Pool {
+        Pool { reads_back: true, ..Pool::default() }
+    }
+
     /// Pieces that may be on the disk already.
     pub(crate) fn unknown(pieces: &[Piece]) -> Pool {
         let unknown = pieces.iter().map(|piece| (piece.id, *piece)).collect();
-        Pool { unknown, ..Pool::default() }
+        Pool { unknown, ..Pool::empty() }
     }
 
     /// Pieces that are certainly not there, or of no use where they are.
     pub(crate) fn all_missing(pieces: &[Piece]) -> Pool {
-        let mut pool = Pool::default();
+        let mut pool = Pool::empty();
         pieces.iter().for_each(|piece| pool.want(*piece));
         pool
     }
 
     /// A piece that is certainly not there.
     pub(crate) fn missing(piece: Piece) -> Pool {
-        let mut pool = Pool::default();
+        let mut pool = Pool::empty();
         pool.want(piece);
         pool
+    }
+
+    /// The same pool, and what it has written is taken to be right once it is durable.
+    pub(crate) fn trusting(self) -> Pool {
+        Pool { reads_back: false, ..self }
     }
 
     /// Everything is on the disk, durable and read back.
@@ -165,6 +179,7 @@ impl Pool {
             return;
         }
         self.flushing = Some(std::mem::take(&mut self.unflushed));
+        self.trusted_flushing = std::mem::take(&mut self.trusted);
         self.since = None;
         given.push(ledger.orders.give(Open::Flush));
     }
@@ -316,7 +331,8 @@ impl Pool {
         ledger.done += u64::from(piece.bytes);
         self.unflushed += u64::from(piece.bytes);
         self.since.get_or_insert(ledger.now);
-        self.unread.insert(piece.id, piece);
+        let written = if self.reads_back { &mut self.unread } else { &mut self.trusted };
+        written.insert(piece.id, piece);
         Ok(())
     }
 
@@ -341,6 +357,7 @@ impl Pool {
         let covered = self.flushing.take().unwrap_or(0);
         if outcome == Outcome::Done {
             ledger.durable += covered;
+            self.trusted_flushing.clear();
             // A write that was under way beside it is not covered.
             self.flushed = self.unflushed == 0 && ledger.orders.count(|o| matches!(o, Open::Write(_))) == 0;
             self.flush = Tries::default();
@@ -348,6 +365,10 @@ impl Pool {
         }
         self.unflushed += covered;
         self.since.get_or_insert(ledger.now);
+        // Whatever was in the drive's cache may be lost, and what is on its way there too.
+        self.reads_back = true;
+        self.unread.append(&mut self.trusted_flushing);
+        self.unread.append(&mut self.trusted);
         if self.flush.failed(ledger.now, ledger.limits.disk_tries) {
             return Err(Stuck { piece: None, cause: cause_of(outcome) });
         }

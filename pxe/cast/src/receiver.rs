@@ -9,6 +9,9 @@
 //! The scan writes nothing. A disk on which hardly anything is right is discarded after it is disarmed and is not compared
 //! any further; a disk that this job has begun on before is disarmed at once, and compared.
 //!
+//! A job may be told not to read the body back: then each flush must succeed for what it covers to be trusted, and after one
+//! that fails the rest is read back all the same.
+//!
 //! The first window, without which nothing boots, is written when everything else is durable and was read back. If
 //! it then can't be brought to read back right, the disk is disarmed again before the job fails.
 
@@ -49,6 +52,7 @@ pub struct Receiver {
     whole: bool,
     seed: bool,
     lost_from: u32,
+    read_back: bool,
     bytes_total: u64,
     ledger: Ledger,
 }
@@ -64,6 +68,9 @@ pub struct Start {
     /// Windows from this number on lie in part where a disarm writes zeros at the end of the disk, besides the last: what the
     /// scan has found right there no longer is. `u32::MAX` when there are none.
     pub lost_from: u32,
+    /// Whether every window that was written is read back. Otherwise those of the body are trusted when a flush has made them
+    /// durable; after one that failed, they are read back all the same. The windows with the partition tables always are.
+    pub read_back: bool,
 }
 
 #[derive(Debug)]
@@ -113,8 +120,8 @@ impl Receiver {
             receipt: Receipt::default(),
         };
         let (right, whole) = (BTreeSet::new(), false);
-        let Start { seed, lost_from, .. } = start;
-        Ok(Receiver { stage, first, last, body, right, whole, seed, lost_from, bytes_total, ledger })
+        let Start { seed, lost_from, read_back, .. } = start;
+        Ok(Receiver { stage, first, last, body, right, whole, seed, lost_from, read_back, bytes_total, ledger })
     }
 
     /// What to start now. Empty when everything possible is under way, or the job has ended.
@@ -302,8 +309,14 @@ impl Receiver {
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         self.stage = match stage {
             Stage::Disarm(_, true) => Stage::Discard,
-            Stage::Disarm(_, false) => Stage::Body(self.compare_the_rest()),
-            Stage::Discard => Stage::Body(Pool::all_missing(&std::mem::take(&mut self.body))),
+            Stage::Disarm(_, false) => {
+                let pool = self.compare_the_rest();
+                Stage::Body(self.proven(pool))
+            }
+            Stage::Discard => {
+                let pool = Pool::all_missing(&std::mem::take(&mut self.body));
+                Stage::Body(self.proven(pool))
+            }
             Stage::Body(_) if self.seed => Stage::Seed(Tries::default()),
             Stage::Seed(tries) => Stage::SeedFlush(tries),
             Stage::SeedFlush(_) if self.whole => Stage::Done,
@@ -316,6 +329,11 @@ impl Receiver {
             Stage::Undo(_, failure) => Stage::Failed(Failure { left: Left::Unbootable, ..failure }),
             Stage::Failed(failure) => Stage::Failed(failure),
         };
+    }
+
+    /// The body's pool, as the job is to prove what it writes.
+    fn proven(&self, pool: Pool) -> Pool {
+        if self.read_back { pool } else { pool.trusting() }
     }
 
     /// What the scan has found right stays as it is, where the disarm has not been.

@@ -75,11 +75,12 @@ proptest! {
         right in prop::collection::btree_set(0_u32..60, 0..40),
         seed in any::<bool>(),
         lost_from in lost_from(),
+        read_back in any::<bool>(),
         limits in limits(),
         choices in prop::collection::vec(any::<u8>(), 0..3000),
     ) {
         let mut fate = Fate { choices, at: 0 };
-        let story = live(&pieces, &right, (seed, lost_from), limits, &mut fate);
+        let story = live(&pieces, &right, (seed, lost_from, read_back), limits, &mut fate);
         check_end(&story);
     }
 
@@ -88,10 +89,11 @@ proptest! {
         pieces in pieces(),
         right in prop::collection::btree_set(0_u32..60, 0..40),
         lost_from in lost_from(),
+        read_back in any::<bool>(),
         limits in limits(),
     ) {
         let mut fate = Fate { choices: Vec::new(), at: 0 };
-        let story = live(&pieces, &right, (true, lost_from), limits, &mut fate);
+        let story = live(&pieces, &right, (true, lost_from, read_back), limits, &mut fate);
         check_end(&story);
         prop_assert_eq!(story.lives, 1);
         let Verdict::Done(receipt) = story.verdict else { panic!("{:?}", story.verdict) };
@@ -143,9 +145,9 @@ fn well(action: &Action) -> Vec<Outcome> {
     }
 }
 
-const BEGUN: Start = Start { seed: true, begun: true, lost_from: u32::MAX };
-const UNSEEDED: Start = Start { seed: false, begun: true, lost_from: u32::MAX };
-const NEW: Start = Start { seed: true, begun: false, lost_from: u32::MAX };
+const BEGUN: Start = Start { seed: true, begun: true, lost_from: u32::MAX, read_back: true };
+const UNSEEDED: Start = Start { seed: false, begun: true, lost_from: u32::MAX, read_back: true };
+const NEW: Start = Start { seed: true, begun: false, lost_from: u32::MAX, read_back: true };
 
 fn one_at_a_time() -> Limits {
     Limits { compares: 1, fetches: 1, writes: 1, ..Limits::default() }
@@ -185,6 +187,29 @@ fn a_job_goes_through_its_phases_in_order() {
     assert_eq!((progress.receipt.bytes_fetched, progress.receipt.bytes_written), (300, 4000));
     assert_eq!(receiver.poll(Millis(u64::MAX)), []);
     assert_eq!(receiver.wake(), None);
+}
+
+#[test]
+fn a_body_that_is_not_read_back_is_trusted_when_it_is_durable() {
+    let pieces: Vec<_> = (0..4).map(|id| piece(id, 100)).collect();
+    let start = Start { read_back: false, ..NEW };
+    let mut receiver = Receiver::new(pieces.clone(), start, one_at_a_time()).unwrap();
+    let read = |ordered: &[Action]| {
+        let read = |action: &Action| if let Action::ReadBack(id) = action { Some(*id) } else { None };
+        ordered.iter().filter_map(read).collect::<Vec<_>>()
+    };
+    assert_eq!(read(&run(&mut receiver, well)), [3, 0], "the tables alone");
+    assert_eq!(receiver.progress().bytes_verified, 2000);
+    // A flush that fails once leaves everything in doubt that no other has covered.
+    let limits = Limits { flush_bytes: 1, ..one_at_a_time() };
+    let mut receiver = Receiver::new(pieces, start, limits).unwrap();
+    let mut flushes = 0;
+    let ordered = run(&mut receiver, |action| {
+        flushes += u32::from(*action == Action::Flush);
+        if *action == Action::Flush && flushes == 2 { vec![Outcome::Failed("lost".into())] } else { well(action) }
+    });
+    assert_eq!(read(&ordered), [2, 3, 0]);
+    assert!(matches!(receiver.verdict(), Verdict::Done(_)));
 }
 
 #[test]

@@ -128,6 +128,8 @@ impl Disk {
 struct Shell {
     receiver: Receiver,
     limits: Limits,
+    /// Whether the job reads back what it has written: otherwise nobody could find a lie of the disk.
+    reads_back: bool,
     known: BTreeMap<u32, Piece>,
     open: Vec<Order>,
     said: Vec<(Ticket, Outcome)>,
@@ -143,6 +145,7 @@ impl Shell {
         Shell {
             receiver: Receiver::new(pieces.to_vec(), start, limits).unwrap(),
             limits,
+            reads_back: start.read_back,
             known: pieces.iter().map(|piece| (piece.id, *piece)).collect(),
             open: Vec::new(),
             said: Vec::new(),
@@ -283,7 +286,7 @@ impl Shell {
             Action::Write(id) => {
                 disk.writes += 1;
                 self.spool.remove(&id);
-                let lies = fate.strikes(12);
+                let lies = fate.strikes(12) && self.reads_back;
                 if failed || lies {
                     self.suspect.insert(id);
                 }
@@ -322,13 +325,13 @@ pub(crate) struct Story {
 pub(crate) fn live(
     pieces: &[Piece],
     right: &BTreeSet<u32>,
-    (seed, lost_from): (bool, u32),
+    (seed, lost_from, read_back): (bool, u32, bool),
     limits: Limits,
     fate: &mut Fate,
 ) -> Story {
     let mut disk = Disk::new(pieces, right, seed, lost_from);
     for lives in 1.. {
-        let mut shell = Shell::new(pieces, Start { seed, begun: disk.begun, lost_from }, limits);
+        let mut shell = Shell::new(pieces, Start { seed, begun: disk.begun, lost_from, read_back }, limits);
         let mut there: Option<BTreeSet<u32>> = None;
         shell.poll();
         loop {
