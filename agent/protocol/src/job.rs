@@ -62,6 +62,44 @@ pub struct ImageJob {
     /// refuses a disk with anything foreign that is not here.
     #[serde(default)]
     pub erase: Vec<Mark>,
+    /// How it is proven.
+    #[serde(default)]
+    pub verify: Verify,
+}
+
+/// What proves that a disk holds an image. In both, everything is hashed before it is written, the disk must have made it
+/// durable, and the windows with the partition tables are read back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// Everything that was written is read from the disk again, past all caches, and hashed.
+    #[default]
+    Readback,
+    /// What the disk says is durable is taken to be as it was written. After a flush that failed, it is read back all the same.
+    Stream,
+}
+
+impl Verify {
+    /// As it is asked for and told.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verify::Readback => "readback",
+            Verify::Stream => "stream",
+        }
+    }
+
+    fn is_readback(&self) -> bool {
+        *self == Verify::Readback
+    }
+}
+
+impl std::str::FromStr for Verify {
+    type Err = &'static str;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let all = [Verify::Readback, Verify::Stream];
+        all.into_iter().find(|one| one.word() == word).ok_or("it is readback or stream")
+    }
 }
 
 /// The disk to be written: every field must match, else the agent refuses.
@@ -154,7 +192,7 @@ pub struct ProgressReply {
     pub go_on: bool,
 }
 
-/// The disk holds the image: everything was read back from it and compared.
+/// The disk holds the image, as [`Receipt::verify`] proves it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
@@ -174,6 +212,9 @@ pub struct Receipt {
     pub fetched_bytes: u64,
     /// Wall time of this boot's part of the job.
     pub milliseconds: u64,
+    /// What all this rests on.
+    #[serde(default, skip_serializing_if = "Verify::is_readback")]
+    pub verify: Verify,
     /// What proves it; an agent that is older than proofs sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Box<Proof>>,
@@ -183,7 +224,8 @@ pub struct Receipt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
-    /// The Merkle root over the windows as they were read from the disk; the manifest's, if all is right.
+    /// The Merkle root over the windows as they were read from the disk, or, of those that were not read back, hashed before
+    /// they were written; the manifest's, if all is right.
     pub root: Digest,
     /// The disk's serial number, as the node reads it; empty when it has none.
     pub serial: String,
@@ -199,7 +241,8 @@ pub struct Proof {
 
 impl Receipt {
     /// What the node signs: every number and name of the receipt and its proof, a line each, the same text on every machine.
-    /// Names are written as JSON strings, so that none can look like another line. `None` without a proof.
+    /// Names are written as JSON strings, so that none can look like another line. What was not read back says so in a line of
+    /// its own at the end. `None` without a proof.
     pub fn statement(&self, node: &NodeId) -> Option<String> {
         let Receipt {
             job,
@@ -210,22 +253,24 @@ impl Receipt {
             same_bytes,
             fetched_bytes,
             milliseconds,
+            verify,
             proof,
         } = self;
         let Proof { root, serial, wwn, durable_bytes, key, signature: _ } = &**proof.as_ref()?;
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let verify = if verify.is_readback() { "" } else { "verify stream\n" };
         let (disk, serial, wwn) = (quoted(disk.as_str()), quoted(serial), quoted(wwn));
         Some(format!(
             "rackwright receipt 1\nnode {node}\nkey {key}\njob {job}\nimage {image}\nroot {root}\ndisk {disk}\n\
              serial {serial}\nwwn {wwn}\ntotal {total_bytes}\nwritten {written_bytes}\nsame {same_bytes}\n\
-             fetched {fetched_bytes}\ndurable {durable_bytes}\nmilliseconds {milliseconds}\n"
+             fetched {fetched_bytes}\ndurable {durable_bytes}\nmilliseconds {milliseconds}\n{verify}"
         ))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Proof, Receipt};
+    use super::{Proof, Receipt, Verify};
     use crate::{DiskId, JobId, Key, NodeId, Signature};
     use pack::Digest;
 
@@ -247,6 +292,7 @@ mod tests {
             same_bytes: 1,
             fetched_bytes: 7,
             milliseconds: 6,
+            verify: Verify::Readback,
             proof: Some(Box::new(proof)),
         }
     }
@@ -273,6 +319,8 @@ mod tests {
         assert_eq!(other.statement(&node).unwrap(), want, "the signature is no part of what it is over");
         other.proof.as_mut().unwrap().root = Digest([9; 32]);
         assert_ne!(other.statement(&node).unwrap(), want);
+        let trusted = Receipt { verify: Verify::Stream, ..said.clone() };
+        assert_eq!(trusted.statement(&node).unwrap(), format!("{want}verify stream\n"));
         assert_eq!(Receipt { proof: None, ..said }.statement(&node), None);
     }
 }

@@ -116,6 +116,7 @@ async fn deliver(
         engine: options.engine,
         discard: options.discard,
         has_begun,
+        verify: options.verify,
         patience: PATIENCE,
         spool_bytes: SPOOL_BYTES,
         watcher: &watch,
@@ -125,7 +126,8 @@ async fn deliver(
     match ended? {
         Ended::Done(progress, root) => {
             delivery.drive.reread_partitions();
-            let done = receipt::Done { progress, root, took: begun.elapsed(), engine: watch.words() };
+            let (took, engine, verify) = (begun.elapsed(), watch.words(), options.verify);
+            let done = receipt::Done { progress, root, took, engine, verify };
             Ok(Receipt::of(&manifest, (digest, image.signer, image.trusted), &found.disk, done))
         }
         Ended::Failed(failure) => {

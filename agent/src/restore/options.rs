@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pack::PublicKey;
 use pack::disk::Engine;
+use protocol::Verify;
 
 /// What `restore --help` prints.
 pub const HELP: &str = "\
@@ -17,6 +18,8 @@ usage:
   --trust KEY         the key that must have signed the image, 64 hexadecimal digits; without it, whoever signed the image
                       is shown and has to be confirmed with the disk
   --confirm SERIAL    the disk's serial number (or WWN, or its name when it has neither), instead of typing it
+  --verify HOW        readback (the default): everything written is read from the disk again; or stream: what the disk says
+                      is durable is trusted, which saves that time
   --no-discard        do not tell the drive that its old content is not needed
   --engine NAME       uring (the default; threads where the kernel has no io_uring) or threads
   -o json             print the receipt as JSON
@@ -24,8 +27,8 @@ usage:
 The disk may be larger than the image's own, or smaller if all partitions fit: the partition table is made for it, and
 partitions keep their sizes.
 
-The disk is compared with the image first, and only what differs is written. Until the end, which is when everything was
-read back, it does not boot. Ctrl-C stops; the same command then goes on. A disk that is mounted, swapped on or part of an
+The disk is compared with the image first, and only what differs is written. Until the end, which is when everything else
+was read back, it does not boot. Ctrl-C stops; the same command then goes on. A disk that is mounted, swapped on or part of an
 array is refused, and all other disks that nobody uses are read-only meanwhile.
 
 examples:
@@ -49,6 +52,8 @@ pub struct Options {
     pub discard: bool,
     /// What does the I/O.
     pub engine: Engine,
+    /// What proves that the disk is the image.
+    pub verify: Verify,
     /// Where `/sys`, `/proc` and `/dev` are: `/`, or a test's tree.
     pub root: PathBuf,
     /// Whether the receipt is printed as JSON.
@@ -87,6 +92,7 @@ impl Options {
     pub fn parse(words: &[&str]) -> Result<Self, OptionsError> {
         let (mut image, mut disk, mut trust, mut confirm) = (None, None, None, None);
         let (mut discard, mut engine, mut json) = (true, Engine::Uring, false);
+        let mut verify = Verify::default();
         let mut root = PathBuf::from("/");
         let mut words = words.iter().copied();
         while let Some(word) = words.next() {
@@ -114,6 +120,10 @@ impl Options {
                         other => return Err(bad(other, "it is uring or threads")),
                     };
                 }
+                ("--verify", _) => {
+                    let word = value()?;
+                    verify = word.parse().map_err(|why| bad(word, why))?;
+                }
                 ("-o" | "--output", _) => match value()? {
                     "json" => json = true,
                     other => return Err(bad(other, "only json")),
@@ -124,13 +134,15 @@ impl Options {
         }
         let image = image.ok_or(OptionsError::Missing("--image"))?;
         let disk = disk.ok_or(OptionsError::Missing("--disk"))?;
-        Ok(Self { image, disk, trust, confirm, discard, engine, root, json })
+        Ok(Self { image, disk, trust, confirm, discard, engine, verify, root, json })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use pack::disk::Engine;
+
+    use protocol::Verify;
 
     use super::Options;
 
@@ -147,18 +159,19 @@ mod tests {
             "--trust",
             &key,
             "--confirm=S 1",
+            "--verify=stream",
         ];
         let options = Options::parse(&words).unwrap();
         assert_eq!((options.disk.to_str(), options.image.to_str()), (Some("/dev/sda"), Some("x")));
         assert!(options.json && !options.discard && options.engine == Engine::Uring);
         assert_eq!(options.confirm.as_deref(), Some("S 1"));
         assert_eq!(options.trust.unwrap().to_string(), key);
-        assert_eq!(options.root.to_str(), Some("/"));
+        assert_eq!((options.root.to_str(), options.verify), (Some("/"), Verify::Stream));
     }
 
     #[test]
     fn what_is_not_understood_is_said() {
-        let table: [(&[&str], &str); 7] = [
+        let table: [(&[&str], &str); 8] = [
             (&[], "--image is missing"),
             (&["--image", "x"], "--disk is missing"),
             (&["--image"], "--image needs a value"),
@@ -166,6 +179,7 @@ mod tests {
             (&["--no-discard=1"], "what is \"--no-discard=1\"?"),
             (&["--trust", "zz"], "a key has 64 hexadecimal digits"),
             (&["--engine", "dma"], "it is uring or threads"),
+            (&["--verify", "no"], "it is readback or stream"),
         ];
         for (words, want) in table {
             let told = Options::parse(words).unwrap_err().to_string();

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use pack::{Digest, Manifest, PublicKey};
-use protocol::Disk;
+use protocol::{Disk, Verify};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// The disk holds the image: everything was read back from it and compared. Times are of this run.
+/// The disk holds the image, as `verify` proves it. Times are of this run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
@@ -19,7 +19,7 @@ pub struct Receipt {
     pub image: Digest,
     /// What people call it.
     pub name: String,
-    /// The Merkle root over what was read from the disk.
+    /// The Merkle root over what was read from the disk; with `stream`, over what was given to it.
     pub root: Digest,
     /// Who signed the image.
     pub signer: PublicKey,
@@ -35,6 +35,8 @@ pub struct Receipt {
     pub wwn: String,
     /// What did the I/O.
     pub engine: String,
+    /// `readback` or `stream`.
+    pub verify: Verify,
     /// Bytes of disk that the image determines.
     pub total_bytes: u64,
     /// Of these, written.
@@ -59,6 +61,7 @@ pub(super) struct Done {
     pub(super) root: Digest,
     pub(super) took: Duration,
     pub(super) engine: String,
+    pub(super) verify: Verify,
 }
 
 impl Receipt {
@@ -82,6 +85,7 @@ impl Receipt {
             serial: disk.serial.clone(),
             wwn: disk.wwn.clone(),
             engine: done.engine,
+            verify: done.verify,
             total_bytes: done.progress.bytes_total,
             written_bytes: counted.bytes_written,
             skipped_bytes: counted.bytes_skipped,
@@ -101,8 +105,12 @@ impl Receipt {
         let mib = |bytes: u64| bytes >> 20;
         let seconds = self.milliseconds / 1000;
         let tenths = self.milliseconds % 1000 / 100;
+        let proof = match self.verify {
+            Verify::Readback => "were read back and compared",
+            Verify::Stream => "were hashed on the way, and the disk says they are durable",
+        };
         format!(
-            "{} is {} {}: all {} MiB were read back and compared\n\
+            "{} is {} {}: all {} MiB {proof}\n\
              {} MiB written, {} MiB right already, {} MiB read from the image, in {seconds}.{tenths} s\nroot {}",
             self.disk,
             self.name,

@@ -95,6 +95,7 @@ pub(crate) async fn make_plan(session: &Session, node: &str, choice: &Choice) ->
         ("data", choice.data_disk.clone().map(Value::from)),
         ("roles", unless_empty(&choice.role)),
         ("erase", unless_empty(&choice.erase)),
+        ("verify", choice.verify.clone().map(Value::from)),
     ]);
     session.client.post(&path(node, "plan"), &body).await
 }

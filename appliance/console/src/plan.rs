@@ -92,6 +92,9 @@ pub(crate) fn render_steps(plan: &PlanView) -> String {
         plan.image,
         bytes(plan.image_bytes)
     ));
+    if plan.verify == "stream" {
+        page.line("!        it is NOT READ BACK: what the disk says is durable is trusted");
+    }
     page.line(&format!("+ roles  {}", or_dash(&plan.roles.join(", "))));
     if plan.kind == "rebuild" {
         page.line("= node   name, id, address and SSH host keys are kept");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pack::Digest;
 use protocol::{
     Answer, DiskId, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce, Progress,
-    Receipt, Report, Task,
+    Receipt, Report, Task, Verify,
 };
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +160,8 @@ pub enum Event {
         roles: Option<BTreeSet<String>>,
         /// Erasing this too, though it is part of something bigger.
         erase: Vec<Mark>,
+        /// What is to prove that the disk holds the image.
+        verify: Verify,
     },
     /// Do what a plan says.
     Apply {

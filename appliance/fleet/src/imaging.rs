@@ -1,6 +1,6 @@
 //! From an applied plan to a verified disk.
 
-use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task};
+use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task, Verify};
 
 use crate::capture;
 use crate::certificate::LEFT_FOR_A_JOB;
@@ -28,6 +28,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
         image: plan.image,
         signer: image.signer,
         target: plan.target.clone(),
+        verify: plan.verify,
         state: JobState::Waiting,
         created: now,
         started: None,
@@ -201,6 +202,7 @@ fn take(
         signer: job.signer,
         target: job.target.clone(),
         erase: plan.map(|plan| plan.erase.clone()).unwrap_or_default(),
+        verify: job.verify,
     }));
     outcome.changes.push(Change::Job(Box::new(job)));
     Ok(task)
@@ -251,7 +253,11 @@ pub(crate) fn progressed(
         let verbs = verbs.get(..if is_rejectable(node) { 3 } else { 2 }).unwrap_or_default();
         next = moved(&next, attention(node, cause, verbs), now);
     } else if progress.phase >= Phase::ReadBack && matches!(node.state, State::Imaging { .. }) {
-        outcome.fact(node.id, "verifying", "everything is written; reading it back");
+        let how = match job.verify {
+            Verify::Readback => "everything is written; reading it back",
+            Verify::Stream => "everything is written; the partition tables come last",
+        };
+        outcome.fact(node.id, "verifying", how);
         next = moved(&next, State::Verifying { job: job.id }, now);
     } else if went_on && matches!(node.state, State::Attention { .. } | State::Draining { .. }) {
         next = moved(&next, State::Imaging { job: job.id }, now);
@@ -291,7 +297,7 @@ pub(crate) fn attention(node: &Node, cause: String, verbs: &[&str]) -> State {
     }
 }
 
-/// The disk was read back: from now on this node boots it.
+/// The disk is proven: from now on this node boots it.
 pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) -> Result<Outcome, Denied> {
     let mut outcome = Outcome { reply: Reply::Task(Task::Reboot), ..Outcome::default() };
     let job = fleet.jobs.get(&receipt.job).filter(|_| node.state.job() == Some(receipt.job));
@@ -302,14 +308,26 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     if job.state.ended() || receipt.image != job.image || receipt.disk != job.target.disk {
         return Err(refused(node, "a receipt", "; it names another image or disk than its job"));
     }
+    if receipt.verify != job.verify {
+        let (told, asked) = (receipt.verify.word(), job.verify.word());
+        return Err(refused(
+            node,
+            "a receipt",
+            &format!("; it is by verify={told}, and the job asks for {asked}"),
+        ));
+    }
     whole(fleet, &receipt).map_err(|why| refused(node, "a receipt", &why))?;
     let seconds = receipt.milliseconds / 1000;
     outcome.fact(
         node.id,
         "verified",
         format!(
-            "{} MiB read back in {seconds} s ({} MiB written, {} MiB right already)",
+            "{} MiB {} in {seconds} s ({} MiB written, {} MiB right already)",
             receipt.total_bytes >> 20,
+            match receipt.verify {
+                Verify::Readback => "read back",
+                Verify::Stream => "durable, not read back,",
+            },
             receipt.written_bytes >> 20,
             receipt.same_bytes >> 20
         ),

@@ -1,7 +1,7 @@
 //! Jobs: work in flight, resumable after any crash.
 
 use pack::{Digest, PublicKey};
-use protocol::{JobId, NodeId, Progress, Receipt, Target};
+use protocol::{JobId, NodeId, Progress, Receipt, Target, Verify};
 use serde::{Deserialize, Serialize};
 
 use crate::capture::Capture;
@@ -23,6 +23,9 @@ pub struct Job {
     pub signer: PublicKey,
     /// The disk, as the plan named it.
     pub target: Target,
+    /// What is to prove that it holds the image.
+    #[serde(default)]
+    pub verify: Verify,
     /// Where it is.
     pub state: JobState,
     /// When the plan was applied.
@@ -40,7 +43,7 @@ pub struct Job {
     /// The fingerprint of the certificate it was last taken with; the seed of a finished disk carries that one.
     #[serde(default)]
     pub taken_with: Option<String>,
-    /// What was read back.
+    /// What proves it.
     pub receipt: Option<Receipt>,
 }
 

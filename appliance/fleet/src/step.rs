@@ -56,11 +56,11 @@ pub fn step(
             check_roles(catalog, Some(&roles))?;
             set_roles(fleet, fleet.node(node)?, roles, now)
         }
-        Event::Plan { node, image, disk, data, roles, erase } => {
+        Event::Plan { node, image, disk, data, roles, erase, verify } => {
             check_roles(catalog, roles.as_ref())?;
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
             let (disk, data, roles) = (disk.as_ref(), data.as_ref(), roles.as_ref());
-            let wish = plan::Wish { image, disk, data, roles, erase: &erase };
+            let wish = plan::Wish { image, disk, data, roles, erase: &erase, verify };
             planned(fleet, catalog, fleet.node(node)?, wish, now, dice)
         }
         Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),

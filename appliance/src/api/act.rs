@@ -9,7 +9,7 @@ use fleet::job::Work;
 use fleet::plan::{PlanId, PlanState};
 use fleet::view;
 use fleet::{Event, Name, Reply, State, Time};
-use protocol::{DiskId, Identity, JobId, Mark, NodeId};
+use protocol::{DiskId, Identity, JobId, Mark, NodeId, Verify};
 use pxe::Mac;
 use serde::Deserialize;
 
@@ -60,6 +60,8 @@ struct MakePlan {
     roles: Option<BTreeSet<String>>,
     #[serde(default)]
     erase: Vec<Mark>,
+    #[serde(default)]
+    verify: Verify,
 }
 
 #[derive(Deserialize)]
@@ -181,12 +183,12 @@ impl Api {
     }
 
     async fn plan(&self, node: NodeId, body: &[u8]) -> Answer {
-        let MakePlan { image, disk, data, roles, erase } = read(body)?;
+        let MakePlan { image, disk, data, roles, erase, verify } = read(body)?;
         let world = self.core.world();
         let image = image.map(|text| world.fleet.find_image(&text).map(|image| image.digest)).transpose()?;
         let disk = disk.map(|text| disk_id(&text)).transpose()?;
         let data = data.map(|text| disk_id(&text)).transpose()?;
-        let done = self.core.bring(Event::Plan { node, image, disk, data, roles, erase }).await?;
+        let done = self.core.bring(Event::Plan { node, image, disk, data, roles, erase, verify }).await?;
         let Reply::Plan(plan) = done.reply else {
             return Err(ApiError::Broken("planning was answered with something else".to_owned()));
         };

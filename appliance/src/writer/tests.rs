@@ -7,7 +7,9 @@ use fleet::image::Image;
 use fleet::network::Rule;
 use fleet::{Event, Reply, Site, Subnet};
 use pack::{Digest, PublicKey};
-use protocol::{BootFacts, CaPin, Disk, DiskBus, DiskId, Hello, Inventory, JobId, Key, Nic, NodeId, Receipt};
+use protocol::{
+    BootFacts, CaPin, Disk, DiskBus, DiskId, Hello, Inventory, JobId, Key, Nic, NodeId, Receipt, Verify,
+};
 use pxe::dhcp::{Arrival, Door, Lease, LeaseChange, Mode, Network, Policy, Pool};
 use pxe::{HttpBase, Mac};
 
@@ -152,7 +154,15 @@ impl State {
         };
         self.bring(asked()).await.unwrap();
         let Reply::Plan(plan) = self
-            .bring(Event::Plan { node, image: None, disk: None, data: None, roles: None, erase: Vec::new() })
+            .bring(Event::Plan {
+                node,
+                image: None,
+                disk: None,
+                data: None,
+                roles: None,
+                erase: Vec::new(),
+                verify: Verify::default(),
+            })
             .await
             .unwrap()
             .reply
@@ -187,6 +197,7 @@ fn receipt(job: JobId, image: Digest, disk: DiskId) -> Receipt {
         same_bytes: 0,
         fetched_bytes: 1 << 28,
         milliseconds: 60_000,
+        verify: Verify::Readback,
         proof: None,
     }
 }

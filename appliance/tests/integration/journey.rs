@@ -97,6 +97,7 @@ pub(crate) async fn receipt(agent: &Agent, job: &ImageJob) -> Receipt {
         same_bytes: 0,
         fetched_bytes: 3 << 20,
         milliseconds: 1000,
+        verify: job.verify,
         proof: Some(Box::new(proof)),
     };
     let statement = receipt.statement(&asked(agent).await).unwrap();

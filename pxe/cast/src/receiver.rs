@@ -121,7 +121,19 @@ impl Receiver {
         };
         let (right, whole) = (BTreeSet::new(), false);
         let Start { seed, lost_from, read_back, .. } = start;
-        Ok(Receiver { stage, first, last, body, right, whole, seed, lost_from, read_back, bytes_total, ledger })
+        Ok(Receiver {
+            stage,
+            first,
+            last,
+            body,
+            right,
+            whole,
+            seed,
+            lost_from,
+            read_back,
+            bytes_total,
+            ledger,
+        })
     }
 
     /// What to start now. Empty when everything possible is under way, or the job has ended.

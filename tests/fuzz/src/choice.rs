@@ -369,6 +369,7 @@ pub(crate) fn run(data: &[u8]) -> Reached {
         signer: PublicKey([3; 32]),
         target: plan.target.clone(),
         erase: plan.erase.clone(),
+        verify: plan.verify,
     };
     let image = rack().0.images.get(&plan.image).map(fleet::image::Image::carried);
     let image = image.unwrap_or_else(|| unreachable!("the image of a plan"));

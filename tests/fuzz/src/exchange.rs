@@ -15,7 +15,7 @@ use fleet::{Catalog, Change, Denied, Effect, Event, Fleet, Outcome, State, Time,
 use pack::{Digest, PublicKey};
 use protocol::{
     BootFacts, Disk, DiskBus, Epoch, HardwareAddress, Hello, Holding, Identity, Inventory, JobId, Key, Nic,
-    NodeId, Phase, Progress, Receipt, Report, TaskReport, TaskResult, UnitReport, VERSION,
+    NodeId, Phase, Progress, Receipt, Report, TaskReport, TaskResult, UnitReport, VERSION, Verify,
 };
 
 use crate::Reached;
@@ -235,7 +235,11 @@ impl Rack {
             10 => Event::Reject { node, why: text(input) },
             11 => Event::Rename { node, name: text(input).parse().ok()? },
             12 => Event::SetRoles { node, roles: roles(input) },
-            13 => Event::Plan { node, image: None, disk: None, data: None, roles: None, erase: Vec::new() },
+            13 => {
+                let (image, disk, data, roles) = (None, None, None, None);
+                let verify = if input.byte() & 1 == 0 { Verify::Readback } else { Verify::Stream };
+                Event::Plan { node, image, disk, data, roles, erase: Vec::new(), verify }
+            }
             14 => Event::Retry { node },
             15 => Event::Ticketed { node, key: Key([input.byte(); 32]) },
             16 => {
@@ -261,6 +265,7 @@ impl Rack {
             same_bytes: input.u64(),
             fetched_bytes: input.u64(),
             milliseconds: input.u64(),
+            verify: row.verify,
             proof: None,
         })
     }

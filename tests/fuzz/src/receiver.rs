@@ -20,10 +20,15 @@ struct Delivery {
     closed: Vec<Ticket>,
     /// Windows last reported to hold what they should, and not written since.
     right: BTreeSet<u32>,
+    /// Whether a window of the body is right too when a flush has succeeded that was ordered after its write, and none has failed.
+    trusts: bool,
+    /// Written, and no flush was ordered since; and what the one under way covers.
+    written: BTreeSet<u32>,
+    covered: BTreeSet<u32>,
     now: u64,
 }
 
-/// The first window is written last, and a job is done only when every window was read back right.
+/// The first window is written last, and a job is done only when every window was read back right, or is trusted to be.
 pub(crate) fn run(data: &[u8]) -> Reached {
     let mut input = Input::new(data);
     let pieces = pieces(&mut input);
@@ -31,7 +36,8 @@ pub(crate) fn run(data: &[u8]) -> Reached {
     let how = input.byte();
     let middle = ids.get(ids.len() / 2).copied().unwrap_or(u32::MAX);
     let lost_from = if how & 4 == 0 { u32::MAX } else { middle };
-    let start = Start { seed: how & 1 == 1, begun: how & 2 == 0, lost_from };
+    let trusts = how & 8 != 0;
+    let start = Start { seed: how & 1 == 1, begun: how & 2 == 0, lost_from, read_back: !trusts };
     let limits = Limits {
         spool_bytes: u64::from(input.byte()) << 8,
         range_bytes: u64::from(input.byte()) << 8,
@@ -40,7 +46,9 @@ pub(crate) fn run(data: &[u8]) -> Reached {
     };
     let Ok(receiver) = Receiver::new(pieces, start, limits) else { return Reached::Refusal };
     let (open, closed, right) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let mut delivery = Delivery { receiver, ids, lost_from, open, closed, right, now: 0 };
+    let (written, covered) = (BTreeSet::new(), BTreeSet::new());
+    let mut delivery =
+        Delivery { receiver, ids, lost_from, open, closed, right, trusts, written, covered, now: 0 };
     for _ in 0..STEPS {
         delivery.poll();
         if input.is_empty() || delivery.receiver.verdict() != Verdict::Working {
@@ -76,6 +84,9 @@ impl Delivery {
                     let missing = self.ids.iter().skip(1).find(|id| !self.right.contains(id));
                     assert_eq!(missing, None, "the first window, and not everything else is right");
                 }
+            }
+            if order.action == Action::Flush {
+                self.covered = std::mem::take(&mut self.written);
             }
             if let Action::Fetch { ids, .. } = &order.action {
                 assert!(!ids.is_empty());
@@ -119,6 +130,14 @@ impl Delivery {
             self.right.insert(*id);
         }
         match action {
+            Action::Write(id) if self.trusts && *outcome == Outcome::Done => {
+                let is_table = [self.ids.first(), self.ids.last()].contains(&Some(id));
+                self.written.extend((!is_table).then_some(*id));
+            }
+            Action::Flush if *outcome == Outcome::Done => self.right.append(&mut self.covered),
+            Action::Flush => {
+                (self.trusts, self.written, self.covered) = (false, BTreeSet::new(), BTreeSet::new());
+            }
             Action::Discard => self.right.clear(),
             Action::Disarm => {
                 let ends = [self.ids.first(), self.ids.last()];
@@ -127,7 +146,6 @@ impl Delivery {
             Action::Compare(_)
             | Action::Fetch { .. }
             | Action::Write(_)
-            | Action::Flush
             | Action::ReadBack(_)
             | Action::WriteSeed => {}
         }
@@ -172,7 +190,8 @@ fn outcome(action: &Action, choice: u8) -> Outcome {
     }
 }
 
-/// All goes well; everything differs first; a source that fails; one window; no window.
+/// All goes well; everything differs first; a source that fails; a body that is trusted, also when flushes fail; one window;
+/// no window.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let disk = vec![4, 1, 9, 1, 1, 9, 1, 1, 0, 1, 1, 9, 1, 1, 64, 64, 60];
     let goes = |answers: &[u8], times: usize| [disk.clone(), answers.repeat(times)].concat();
@@ -184,6 +203,13 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         [disk.get(..13).unwrap_or_default(), &[3, 64, 64, 60], &[0, 0].repeat(60)].concat(),
         [disk.get(..13).unwrap_or_default(), &[3, 64, 64, 60], &[10, 0].repeat(4), &[0, 0].repeat(60)]
             .concat(),
+        [disk.get(..13).unwrap_or_default(), &[8, 64, 64, 60], &[0, 0].repeat(60)].concat(),
+        [
+            disk.get(..13).unwrap_or_default(),
+            &[8, 64, 64, 60],
+            &[[0, 0].repeat(20), vec![14, 0]].concat().repeat(5),
+        ]
+        .concat(),
         [vec![1, 1, 1, 1, 0, 1, 1, 1], [0, 0].repeat(12)].concat(),
         vec![0],
     ]

@@ -10,7 +10,7 @@ use protocol::{
     File, Hello, HelloReply, IdentityFile, ImageJob, Inventory, JobId, Key, NodeId, Nonce, Order, OrderKind,
     Phase, Progress, ProgressReply, Receipt, Report, ReportReply, Seed, Signature, StateAsk, StateDocument,
     StateReply, Target, Task, TaskAsk, TaskReport, TaskResult, TaskWanted, Ticket, UnitReport, UnitWanted,
-    Verdict, When,
+    Verdict, Verify, When,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,6 +59,7 @@ fn image_job() -> Task {
             expect: Expectation::Content { digest: Digest::of(b"disk") },
         },
         erase: vec!["lvm@2:vg0".parse().unwrap()],
+        verify: Verify::Stream,
     }))
 }
 
@@ -182,6 +183,7 @@ fn what_the_controller_reads_may_not() {
         same_bytes: 0,
         fetched_bytes: 1,
         milliseconds: 1,
+        verify: Verify::Stream,
         proof: None,
     });
     refused(&Report::default());

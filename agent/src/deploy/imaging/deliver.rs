@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cast::{Action, Limits, Millis, Order, Outcome, Phase, Piece, Rate, Receiver, Start, Ticket, Verdict};
 use pack::disk::Engine;
 use pack::{Chunk, Digest, Fit, Manifest, merkle};
-use protocol::Seed;
+use protocol::{Seed, Verify};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -54,6 +54,8 @@ pub(crate) struct Delivery<'a, O> {
     pub(crate) discard: bool,
     /// Whether the job has written to the disk before.
     pub(crate) has_begun: bool,
+    /// Whether what was written is read back.
+    pub(crate) verify: Verify,
     pub(crate) patience: Millis,
     /// Stored bytes that may wait for the disk.
     pub(crate) spool_bytes: u64,
@@ -63,7 +65,7 @@ pub(crate) struct Delivery<'a, O> {
 /// How a delivery ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// The disk is the image; the root is over what was read from it.
+    /// The disk is the image; the root is over what was read from it, or, as [`Verify::Stream`] has it, was given to it.
     Done(cast::Progress, Digest),
     /// It can't become the image.
     Failed(cast::Failure),
@@ -96,8 +98,10 @@ struct Shell<'a, O> {
     refused: UnboundedSender<String>,
     disk: JoinSet<()>,
     wire: JoinSet<()>,
-    /// The digests of the windows that are on the disk, as they were read from it.
-    read: BTreeMap<u32, Digest>,
+    /// Which window each write is of.
+    writing: BTreeMap<Ticket, u32>,
+    /// The digests of the windows that are on the disk, as they were read from it, or written without being read back.
+    held: BTreeMap<u32, Digest>,
 }
 
 /// What comes back from the orders.
@@ -115,15 +119,17 @@ impl<O: Origin> Delivery<'_, O> {
         let width = Width::of(self.rotational);
         let pieces = self.manifest.chunks().iter().map(piece).collect();
         let (seed, lost_from) = (self.seed.is_some(), self.fit.lost_from());
-        let start = Start { seed, begun: self.has_begun, lost_from };
+        let read_back = self.verify == Verify::Readback;
+        let start = Start { seed, begun: self.has_begun, lost_from, read_back };
         let mut receiver = Receiver::new(pieces, start, self.limits(width))?;
         let (tell, told) = unbounded_channel();
         let (refused, noes) = unbounded_channel();
         let pipeline =
             Pipeline::begin(&self.drive, (&self.manifest, &self.fit), (width, self.engine), &tell)?;
         self.watcher.engine(pipeline.words());
-        let (disk, wire, read) = (JoinSet::new(), JoinSet::new(), BTreeMap::new());
-        let mut shell = Shell { delivery: self, pipeline, tell, refused, disk, wire, read };
+        let (disk, wire) = (JoinSet::new(), JoinSet::new());
+        let (writing, held) = (BTreeMap::new(), BTreeMap::new());
+        let mut shell = Shell { delivery: self, pipeline, tell, refused, disk, wire, writing, held };
         let ended = self.work(&mut receiver, &mut shell, Answers { told, refused: noes }).await;
         let Shell { pipeline, mut disk, mut wire, .. } = shell;
         // What is under way on the disk must be over before anybody else touches it.
@@ -148,7 +154,7 @@ impl<O: Origin> Delivery<'_, O> {
             shown.show(self.watcher, &receiver.progress(), now());
             match receiver.verdict() {
                 Verdict::Working => {}
-                Verdict::Done(_) => return Ok(Ended::Done(receiver.progress(), self.root(&shell.read)?)),
+                Verdict::Done(_) => return Ok(Ended::Done(receiver.progress(), self.root(&shell.held)?)),
                 Verdict::Failed(failure) => return Ok(Ended::Failed(failure)),
             }
             stop = stop.or_else(|| answers.refused.try_recv().ok());
@@ -171,10 +177,10 @@ impl<O: Origin> Delivery<'_, O> {
         }
     }
 
-    /// The root over what was read from the disk, when that is all of the image.
-    fn root(&self, read: &BTreeMap<u32, Digest>) -> Result<Digest, DeliveryError> {
+    /// The root over what is on the disk, when that is all of the image.
+    fn root(&self, held: &BTreeMap<u32, Digest>) -> Result<Digest, DeliveryError> {
         let chunks = self.manifest.chunks();
-        let windows = chunks.iter().filter_map(|chunk| Some((chunk, *read.get(&chunk.window)?)));
+        let windows = chunks.iter().filter_map(|chunk| Some((chunk, *held.get(&chunk.window)?)));
         let root = merkle::root_over(windows);
         if root == self.manifest.root() { Ok(root) } else { Err(DeliveryError::Root) }
     }
@@ -212,14 +218,21 @@ impl<O: Origin> Shell<'_, O> {
 
     fn hear(&mut self, Answer { ticket, outcome, read }: Answer, receiver: &mut Receiver, now: Millis) {
         if let Some((id, digest)) = read {
-            self.read.insert(id, digest);
+            self.held.insert(id, digest);
+        }
+        let written = self.writing.remove(&ticket).filter(|_| outcome == Outcome::Done);
+        let trusted = written.filter(|_| self.delivery.verify == Verify::Stream);
+        if let Some(chunk) = trusted.and_then(|id| self.delivery.manifest.chunk(id)) {
+            // Nothing is written but what has this digest.
+            self.held.insert(chunk.window, chunk.digest);
         }
         receiver.on(ticket, outcome, now);
     }
 
     /// The drive writes long zeros itself. That is a call which waits, so it is no work for those who unpack.
     fn write(&mut self, ticket: Ticket, id: u32) {
-        self.read.remove(&id);
+        self.held.remove(&id);
+        self.writing.insert(ticket, id);
         let stored = self.delivery.fetcher.take(id);
         let (hands, (zeros, has_more)) = (self.pipeline.hands(), self.pipeline.zeros(id));
         if zeros.is_empty() {

@@ -246,6 +246,7 @@ mod tests {
                 expect,
             },
             erase: Vec::new(),
+            verify: protocol::Verify::default(),
         }
     }
 

@@ -138,7 +138,12 @@ async fn work(
     let wire = Wire::new(admitted.controller.clone(), job.image);
     let fetcher = Arc::new(Fetcher::new(wire, Arc::clone(&manifest)));
     let trouble = |why: &str| server.screen.state("imaging", why);
-    let fit = match fitting::fit(&fetcher, &manifest, disk.bytes, PATIENCE, trouble).await {
+    let fit = tokio::select! {
+        fit = fitting::fit(&fetcher, &manifest, disk.bytes, PATIENCE, trouble) => fit,
+        // Nothing was written yet.
+        why = reporter.stopped() => return Ok(Outcome::Stopped(why)),
+    };
+    let fit = match fit {
         Ok(fit) => Arc::new(fit),
         Err(FittingError::Fetch { why, is_final: true }) => return Ok(Outcome::Stopped(why)),
         Err(error) => return Err(error.into()),
@@ -154,6 +159,7 @@ async fn work(
         engine: Engine::Uring,
         discard: true,
         has_begun,
+        verify: job.verify,
         patience: PATIENCE,
         spool_bytes: SPOOL_BYTES,
         watcher: &Told { job: job.job, screen: &server.screen, reporter: &reporter, lookout: &lookout },
@@ -214,6 +220,7 @@ fn receipt(job: &ImageJob, progress: &cast::Progress, took: Duration) -> Receipt
         same_bytes: progress.receipt.bytes_skipped,
         fetched_bytes: progress.receipt.bytes_fetched,
         milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        verify: job.verify,
         proof: None,
     }
 }

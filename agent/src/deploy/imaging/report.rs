@@ -18,6 +18,7 @@ use crate::deploy::imaging::lookout::Lookout;
 use crate::screen::{Bar, Screen};
 
 const EVERY: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Sends the newest progress until it is dropped.
@@ -134,7 +135,8 @@ async fn send(
             Err(_) => line.pause(),
         };
         tokio::time::sleep(wait).await;
-        if news.changed().await.is_err() {
+        // What is told again brings nothing new, but perhaps its answer does.
+        if let Ok(Err(_over)) = tokio::time::timeout(AGAIN, news.changed()).await {
             return;
         }
     }

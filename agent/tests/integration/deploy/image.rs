@@ -1,7 +1,7 @@
 //! A small image with everything in it: tables, raw, compressed and zero windows, free ones, a seed.
 
 use pack::{About, Builder, Chunk, Codec, Manifest, Signed, SigningKey, Span};
-use protocol::{Expectation, ImageJob, JobId, SEED_BYTES, SEED_OFFSET, Target};
+use protocol::{Expectation, ImageJob, JobId, SEED_BYTES, SEED_OFFSET, Target, Verify};
 
 pub const MIB: u64 = 1 << 20;
 /// The image's disk: not a whole number of windows.
@@ -98,6 +98,7 @@ impl Image {
                 expect: Expectation::Content { digest: disk.content.unwrap() },
             },
             erase: Vec::new(),
+            verify: Verify::default(),
         }
     }
 

@@ -262,11 +262,16 @@ fn a_cancelled_job_stops_with_the_disk_disarmed() {
         rack.offer(&rack.image, rack.job());
         // The wire is kept busy failing, so that the job can't end before the word to stop arrives.
         rack.controller.with(|s| {
-            s.cancel = true;
             s.faults = std::iter::repeat_n(Fault::Busy, 100_000).collect();
         });
-        let console =
-            rack.boot_until("it to stop", |_, text| text.contains("the controller cancelled the job")).await;
+        // Earlier than that, nothing was written, and the disk is left as it was.
+        let cancel = async {
+            until("the disk to be disarmed", || rack.cannot_boot()).await;
+            rack.controller.with(|s| s.cancel = true);
+        };
+        let stopped =
+            rack.boot_until("it to stop", |_, text| text.contains("the controller cancelled the job"));
+        let (console, ()) = tokio::join!(stopped, cancel);
         until("that it stopped", || console.text().contains("n1: stopped")).await;
         rack.assert_cannot_boot();
         assert_eq!(rack.controller.with(|s| s.receipts.len()), 0);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use agent::restore::{Options, Receipt, RestoreError, run};
 use pack::disk::Engine;
+use protocol::Verify;
 use tempfile::TempDir;
 
 use crate::deploy::is_root;
@@ -33,6 +34,7 @@ fn options(machine: &Machine, image: &ImageFile) -> Options {
         confirm: Some("SYSTEM".to_owned()),
         discard: true,
         engine: Engine::Uring,
+        verify: Verify::Readback,
         root: machine.path().to_owned(),
         json: true,
     }
@@ -44,9 +46,18 @@ fn restore(options: &Options) -> Result<Receipt, RestoreError> {
 
 /// Sectors that the kernel has written to the disk (Documentation/block/stat.rst), zeros and discards apart.
 fn sectors_written(disk: &LoopDisk) -> u64 {
+    stat(disk, 6)
+}
+
+/// Sectors that the kernel has read from it.
+fn sectors_read(disk: &LoopDisk) -> u64 {
+    stat(disk, 2)
+}
+
+fn stat(disk: &LoopDisk, field: usize) -> u64 {
     let name = disk.device.file_name().unwrap().to_str().unwrap();
     let stat = fs::read_to_string(format!("/sys/block/{name}/stat")).unwrap();
-    stat.split_ascii_whitespace().nth(6).unwrap().parse().unwrap()
+    stat.split_ascii_whitespace().nth(field).unwrap().parse().unwrap()
 }
 
 fn assert_cannot_boot(machine: &Machine) {
@@ -90,6 +101,32 @@ fn a_disk_that_is_the_image_is_not_written_and_one_that_is_nearly_only_where_it_
         assert!(delta.written_bytes * 10 <= bytes * 11, "{} of {bytes}", delta.written_bytes);
         assert!(delta.fetched_bytes * 10 <= stored * 13, "{} of {stored}", delta.fetched_bytes);
     }
+}
+
+#[test]
+fn what_a_disk_says_is_durable_can_be_trusted_instead_of_read_back() {
+    if !is_root() {
+        return;
+    }
+    let place = TempDir::new().unwrap();
+    let image = Slices::new(1024).file(&place.path().join("one.rwimage"), 1);
+    let read = |verify: Verify| {
+        let machine = machine(1024 * MIB);
+        machine.write(0, 5 * MIB, &[0xaa; 4096]);
+        let before = sectors_read(&machine.disks[0]);
+        let receipt = restore(&Options { verify, ..options(&machine, &image) }).unwrap();
+        let read = 512 * (sectors_read(&machine.disks[0]) - before);
+        image.assert_on(&machine.disks[0].file);
+        assert_eq!((receipt.verify, receipt.root), (verify, image.root));
+        assert_eq!(receipt.written_bytes, receipt.total_bytes);
+        (read, receipt.total_bytes)
+    };
+    let (all, total) = read(Verify::Readback);
+    assert!(all >= total, "{all} of {total}");
+    // A look at what is there, and the tables.
+    let (some, _) = read(Verify::Stream);
+    assert!(some + total / 10 * 9 <= all, "{some} of {all}");
+    assert!(some * 4 < total, "{some} of {total}");
 }
 
 #[test]

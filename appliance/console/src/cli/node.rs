@@ -85,7 +85,7 @@ pub(crate) enum NodeCommand {
     #[command(after_help = "Examples:
   rackwright node plan n1
   rackwright node plan n1 --image base --disk serial:QM1 --role compute
-  rackwright node plan n1 --erase lvm:vg0 --erase luks@3")]
+  rackwright node plan n1 --erase lvm:vg0 --erase luks@3 --verify stream")]
     Plan {
         /// Name, id, MAC or code
         node: String,
@@ -175,4 +175,7 @@ pub(crate) struct Choice {
     /// Erase this part of something bigger too
     #[arg(long, value_name = "KIND:NAME")]
     pub(crate) erase: Vec<String>,
+    /// readback, or stream: no reading back
+    #[arg(long, value_name = "HOW", value_parser = ["readback", "stream"], hide_possible_values = true)]
+    pub(crate) verify: Option<String>,
 }

@@ -161,11 +161,12 @@ fn installed(node: &NodeView) -> Vec<(&'static str, String)> {
     pairs
 }
 
-/// What was read back, and who says so.
+/// What is proven of the disk, and who says so.
 fn proven(receipt: &ReceiptView, now: u64) -> Vec<(&'static str, String)> {
     let (read, written) = (bytes(receipt.total_bytes), bytes(receipt.written_bytes));
+    let proof = if receipt.verify == "stream" { "trusted" } else { "read back" };
     let mut pairs = vec![
-        ("read back", format!("{read} at {} ({} ago)", date_and_clock(&receipt.at), ago(&receipt.at, now))),
+        (proof, format!("{read} at {} ({} ago)", date_and_clock(&receipt.at), ago(&receipt.at, now))),
         ("written", format!("{written}; {} were right already", bytes(receipt.same_bytes))),
         ("image", receipt.image.clone()),
         ("disk", receipt.disk.clone()),

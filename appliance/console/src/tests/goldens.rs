@@ -285,6 +285,13 @@ fn what_was_named_stands_apart() {
 }
 
 #[test]
+fn a_plan_that_trusts_the_disk_says_so() {
+    let text = plan::render_plan(&read(but(samples::plan(), json!({"verify": "stream"}))));
+    let line = "!        it is NOT READ BACK: what the disk says is durable is trusted\n";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
 fn plans_that_are_over() {
     let render = |changes: Value| plan::render_plan(&read(but(samples::plan(), changes)));
     let applied =

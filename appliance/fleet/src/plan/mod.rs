@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use pack::Digest;
-use protocol::{Disk, DiskId, Expectation, Holding, JobId, Mark, NodeId, Target};
+use protocol::{Disk, DiskId, Expectation, Holding, JobId, Mark, NodeId, Target, Verify};
 use serde::{Deserialize, Serialize};
 
 use crate::data_disk::{self, DataDisk};
@@ -58,6 +58,9 @@ pub struct Plan {
     /// What is foreign on it ([`protocol::foreign`]) and is erased because the operator named it.
     #[serde(default)]
     pub erase: Vec<Mark>,
+    /// What is to prove that the disk holds the image.
+    #[serde(default)]
+    pub verify: Verify,
     /// The other disks, which will be set read-only: id, model, bytes.
     pub keeps: Vec<Kept>,
     /// The disk that its roles keep their data on, where they need one. It is written by the node, not by the image.
@@ -127,6 +130,8 @@ pub struct Wish<'a> {
     pub roles: Option<&'a BTreeSet<String>>,
     /// Erasing this too, though it is part of something bigger.
     pub erase: &'a [Mark],
+    /// Proven by this.
+    pub verify: Verify,
 }
 
 /// Makes a plan for a node; changes nothing.
@@ -182,6 +187,7 @@ pub fn plan(
         },
         erases,
         erase,
+        verify: wish.verify,
         serial: target.serial.clone(),
         keeps: others.map(kept).collect(),
         data,

@@ -1,6 +1,6 @@
 //! Jobs as people see them.
 
-use protocol::{Found, NodeId};
+use protocol::{Found, NodeId, Verify};
 use serde::{Deserialize, Serialize};
 
 use crate::job::{JobState, Work};
@@ -69,13 +69,15 @@ pub struct FoundRow {
     pub kept: bool,
 }
 
-/// Percent of a job: writing and reading back count alike. What its agent said last may be older than its end.
+/// Percent of a job: writing, and reading back where that belongs to it, count alike. What its agent said last may be older than its end.
 pub(super) fn percent(work: Work<'_>) -> u8 {
     if matches!(work.state(), JobState::Verified | JobState::Done) {
         return 100;
     }
     let Some(progress) = work.progress() else { return 0 };
     let (done, times) = match work {
+        // Hardly anything is read back, and that at once.
+        Work::Image(job) if job.verify == Verify::Stream => (progress.done_bytes, 1),
         Work::Image(_) => (progress.done_bytes.saturating_add(progress.read_back_bytes), 2),
         Work::Capture(_) => (progress.done_bytes, 1),
     };

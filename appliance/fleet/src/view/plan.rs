@@ -41,6 +41,9 @@ pub struct PlanView {
     /// What of it is erased because it was named, as part of something bigger.
     #[serde(default)]
     pub erase: Vec<String>,
+    /// `readback`, or `stream`: what is to prove that the disk holds the image.
+    #[serde(default)]
+    pub verify: String,
     /// Disks that are left alone: name, model, bytes.
     pub keeps: Vec<KeptView>,
     /// The disk that the roles keep their data on.
@@ -117,6 +120,7 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
         disk_bytes: plan.target.bytes,
         erases: plan.erases.clone(),
         erase: plan.erase.iter().map(ToString::to_string).collect(),
+        verify: plan.verify.word().to_owned(),
         keeps: plan
             .keeps
             .iter()

@@ -1,10 +1,10 @@
-//! The receipt of an installed node: that everything of its image was read back from its disk.
+//! The receipt of an installed node: that its disk holds its image.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Fleet, Node};
 
-/// What was read back from a disk, and who says so.
+/// What is proven of a disk, and who says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReceiptView {
@@ -26,6 +26,9 @@ pub struct ReceiptView {
     pub fetched_bytes: u64,
     /// Wall time of the job's last boot.
     pub milliseconds: u64,
+    /// `readback`: all of it was read from the disk again; `stream`: the disk says that it is durable.
+    #[serde(default)]
+    pub verify: String,
     /// The node's proof; none from an agent that is older than proofs.
     pub proof: Option<ProofView>,
 }
@@ -34,7 +37,7 @@ pub struct ReceiptView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProofView {
-    /// The Merkle root over what was read.
+    /// The Merkle root over what was read; with `stream`, over what was given to the disk.
     pub root: String,
     /// The disk's serial number, as the node read it.
     pub serial: String,
@@ -73,6 +76,7 @@ pub(super) fn receipt(fleet: &Fleet, node: &Node) -> Option<ReceiptView> {
         same_bytes: receipt.same_bytes,
         fetched_bytes: receipt.fetched_bytes,
         milliseconds: receipt.milliseconds,
+        verify: receipt.verify.word().to_owned(),
         proof,
     })
 }

@@ -207,6 +207,7 @@ fn an_image_with_a_node_s_keys_is_for_that_node_alone() {
         data: None,
         roles: None,
         erase: Vec::new(),
+        verify: protocol::Verify::Readback,
     };
     let refused = rack.bring(plan(other)).unwrap_err().to_string();
     assert!(refused.contains("n1 as it was") && refused.contains("--generalize"), "{refused}");

@@ -45,7 +45,15 @@ fn look(rack: &mut Rack, node: NodeId, others: Vec<Disk>) {
 fn plan(rack: &mut Rack, node: NodeId, named: Option<&str>) -> Result<Plan, Denied> {
     let data = named.and_then(|serial| DiskId::of("", serial));
     match rack
-        .bring(Event::Plan { node, image: None, disk: None, data, roles: None, erase: Vec::new() })?
+        .bring(Event::Plan {
+            node,
+            image: None,
+            disk: None,
+            data,
+            roles: None,
+            erase: Vec::new(),
+            verify: protocol::Verify::Readback,
+        })?
         .reply
     {
         Reply::Plan(plan) => Ok(*plan),
@@ -95,8 +103,16 @@ fn the_plan_names_it_or_says_why_not() {
     }
     let (mut rack, node) = storage(vec![usb]);
     let wwn = DiskId::of("naa.5000", "");
-    rack.bring(Event::Plan { node, image: None, disk: None, data: wwn, roles: None, erase: Vec::new() })
-        .unwrap();
+    rack.bring(Event::Plan {
+        node,
+        image: None,
+        disk: None,
+        data: wwn,
+        roles: None,
+        erase: Vec::new(),
+        verify: protocol::Verify::Readback,
+    })
+    .unwrap();
 }
 
 #[test]

@@ -19,7 +19,15 @@ fn with(holds: Vec<Holding>) -> (Rack, NodeId) {
 
 fn plan(rack: &mut Rack, node: NodeId, marks: &[&str]) -> Result<Plan, Unplannable> {
     let erase = marks.iter().map(|mark| mark.parse::<Mark>().unwrap()).collect();
-    match rack.bring(Event::Plan { node, image: None, disk: None, data: None, roles: None, erase }) {
+    match rack.bring(Event::Plan {
+        node,
+        image: None,
+        disk: None,
+        data: None,
+        roles: None,
+        erase,
+        verify: protocol::Verify::Readback,
+    }) {
         Ok(outcome) => match outcome.reply {
             Reply::Plan(plan) => Ok(*plan),
             other => panic!("{other:?}"),

@@ -2,7 +2,7 @@
 
 use fleet::job::JobState;
 use fleet::{Event, Reply};
-use protocol::{JobId, Phase, Receipt, Task};
+use protocol::{JobId, Phase, Progress, Receipt, Task, Verify};
 
 use crate::rack::{MAC, Rack, progress};
 
@@ -66,6 +66,7 @@ fn a_receipt_for_something_else_is_refused() {
         same_bytes: 0,
         fetched_bytes: 1,
         milliseconds: 1,
+        verify: Verify::Readback,
         proof: None,
     };
     rack.bring(Event::Verified { node, receipt }).unwrap_err();
@@ -93,6 +94,33 @@ fn a_receipt_that_is_not_about_the_whole_image_is_refused() {
     let receipt = Receipt { written_bytes: ALL / 2, same_bytes: ALL / 2, ..rack.receipt(job) };
     rack.bring(Event::Verified { node, receipt }).unwrap();
     assert_eq!(rack.state(), "booting");
+}
+
+#[test]
+fn a_disk_is_proven_as_the_plan_says_and_no_less() {
+    let (mut rack, node) = Rack::ready("control");
+    let plan = rack.plan_proven(node, Verify::Stream).unwrap();
+    assert_eq!(fleet::view::plan_view(&rack.fleet, &plan).verify, "stream");
+    let job = rack.apply(&plan.id).unwrap();
+    let Task::Image(told) = task(rack.asks(node).unwrap().reply) else { panic!("no image") };
+    assert_eq!(told.verify, Verify::Stream);
+    // Nothing but the tables is read back: what is written is all there is to do.
+    let written = Progress { done_bytes: 1 << 30, ..progress(job, Phase::Arm, 1 << 30) };
+    rack.bring(Event::Progressed { node, progress: written }).unwrap();
+    assert_eq!(rack.state(), "verifying");
+    assert_eq!(fleet::view::job_row(&rack.fleet, &rack.fleet.jobs[&job]).percent, 99);
+    let other = Receipt { verify: Verify::Readback, ..rack.receipt(job) };
+    let why = rack.bring(Event::Verified { node, receipt: other }).unwrap_err().to_string();
+    assert!(why.contains("it is by verify=readback, and the job asks for stream"), "{why}");
+    rack.bring(Event::Verified { node, receipt: rack.receipt(job) }).unwrap();
+    let row = &rack.fleet.nodes[&node];
+    let view = fleet::view::node_view(&rack.fleet, &rack.site(), row, rack.now);
+    assert_eq!(view.receipt.unwrap().verify, "stream");
+    // What nothing was said of is read back, and a receipt of less is refused.
+    let (mut rack, node, job) = Rack::imaging("control");
+    let less = Receipt { verify: Verify::Stream, ..rack.receipt(job) };
+    rack.bring(Event::Verified { node, receipt: less }).unwrap_err();
+    assert_eq!(rack.state(), "imaging");
 }
 
 /// The signature was checked before; what it says is checked here.

@@ -88,6 +88,7 @@ fn an_image_goes_onto_a_disk_that_its_partitions_fit() {
         data: None,
         roles: None,
         erase: Vec::new(),
+        verify: protocol::Verify::Readback,
     };
     let why = rack.bring(named(node)).unwrap_err().to_string();
     assert!(why.contains("it has 1073741824 bytes, the image needs at least 1073745920"), "{why}");
@@ -106,6 +107,7 @@ fn two_disks_that_fit_are_a_refusal_and_naming_one_is_the_way_out() {
         data: None,
         roles: None,
         erase: Vec::new(),
+        verify: protocol::Verify::Readback,
     };
     rack.bring(named).unwrap();
     let plan = rack.fleet.plans.values().next().unwrap();
@@ -123,6 +125,7 @@ fn two_disks_of_one_name_are_never_written() {
         data: None,
         roles: None,
         erase: Vec::new(),
+        verify: protocol::Verify::Readback,
     };
     let why = rack.bring(named).unwrap_err();
     assert!(matches!(why, Denied::Unplannable(Unplannable::WrongDisk { .. })), "{why}");
@@ -161,6 +164,7 @@ fn roles_and_images_must_fit() {
             data: None,
             roles: None,
             erase: Vec::new(),
+            verify: protocol::Verify::Readback,
         })
         .unwrap_err();
     assert!(matches!(wrong, Denied::Unplannable(Unplannable::WrongImage { .. })), "{wrong}");
@@ -242,6 +246,7 @@ fn the_disk_that_a_node_runs_on_is_a_twin_whatever_was_seen_on_it_before() {
         data: None,
         roles: None,
         erase: Vec::new(),
+        verify: protocol::Verify::Readback,
     };
     let why = rack.bring(named).unwrap_err();
     assert!(matches!(why, Denied::Unplannable(Unplannable::Twin { .. })), "{why}");
@@ -276,6 +281,7 @@ fn a_plan_that_is_refused_leaves_the_roles_as_they_were() {
         data: None,
         roles: Some([role.to_owned()].into()),
         erase: Vec::new(),
+        verify: protocol::Verify::Readback,
     };
     let refused = rack.bring(wish("storage")).unwrap_err();
     assert!(matches!(refused, Denied::Unplannable(Unplannable::NoImage { .. })), "{refused}");
@@ -299,6 +305,7 @@ fn the_roles_of_a_plan_are_the_nodes_when_it_is_applied_and_not_before() {
         data: None,
         roles: Some(storage.clone()),
         erase: Vec::new(),
+        verify: protocol::Verify::Readback,
     })
     .unwrap();
     let plan = rack.fleet.plans.values().find(|plan| plan.roles.is_some()).unwrap().clone();

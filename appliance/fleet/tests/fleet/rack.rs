@@ -11,7 +11,7 @@ use fleet::{
 use pack::{Digest, PublicKey};
 use protocol::{
     BootFacts, CaPin, Disk, DiskBus, Epoch, Hello, Inventory, JobId, Key, Nic, NodeId, Phase, Progress,
-    Receipt, Report, UnitReport,
+    Receipt, Report, UnitReport, Verify,
 };
 
 pub(crate) struct Rack {
@@ -159,10 +159,12 @@ impl Rack {
     }
 
     pub(crate) fn plan(&mut self, node: NodeId) -> Result<fleet::plan::Plan, Denied> {
-        match self
-            .bring(Event::Plan { node, image: None, disk: None, data: None, roles: None, erase: Vec::new() })?
-            .reply
-        {
+        self.plan_proven(node, Verify::Readback)
+    }
+
+    pub(crate) fn plan_proven(&mut self, node: NodeId, verify: Verify) -> Result<fleet::plan::Plan, Denied> {
+        let (image, disk, data, roles) = (None, None, None, None);
+        match self.bring(Event::Plan { node, image, disk, data, roles, erase: Vec::new(), verify })?.reply {
             Reply::Plan(plan) => Ok(*plan),
             other => panic!("{other:?}"),
         }
@@ -197,6 +199,7 @@ impl Rack {
             same_bytes: 0,
             fetched_bytes: 1 << 28,
             milliseconds: 60_000,
+            verify: row.verify,
             proof: None,
         }
     }

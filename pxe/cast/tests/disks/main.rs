@@ -206,7 +206,11 @@ fn a_body_that_is_not_read_back_is_trusted_when_it_is_durable() {
     let mut flushes = 0;
     let ordered = run(&mut receiver, |action| {
         flushes += u32::from(*action == Action::Flush);
-        if *action == Action::Flush && flushes == 2 { vec![Outcome::Failed("lost".into())] } else { well(action) }
+        if *action == Action::Flush && flushes == 2 {
+            vec![Outcome::Failed("lost".into())]
+        } else {
+            well(action)
+        }
     });
     assert_eq!(read(&ordered), [2, 3, 0]);
     assert!(matches!(receiver.verdict(), Verdict::Done(_)));

@@ -23,12 +23,7 @@ pub(super) struct Took {
     pub(super) cpu: f64,
     /// The most that the first of them had, in bytes.
     pub(super) peak: f64,
-    /// When [`READING_BACK`] was said, in seconds.
-    pub(super) until_read_back: Option<f64>,
 }
-
-/// What the agent says when everything has been written and flushed, and it begins to prove it.
-const READING_BACK: &str = "reading back";
 
 /// One program of a pipeline.
 pub(super) type Words = Vec<OsString>;
@@ -60,11 +55,6 @@ pub(super) fn pipeline(programs: &[Words], out: Stdio, log: &Path) -> Result<Too
     let mut took = Took::default();
     while !all_ended(&mut running)? {
         took.peak = took.peak.max(running.first().and_then(peak).unwrap_or(0.0));
-        if took.until_read_back.is_none()
-            && fs::read_to_string(log).is_ok_and(|said| said.contains(READING_BACK))
-        {
-            took.until_read_back = Some(begun.elapsed().as_secs_f64());
-        }
         if interrupt::requested() {
             running.iter_mut().for_each(|child| drop(child.kill()));
         }
