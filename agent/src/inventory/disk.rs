@@ -71,6 +71,7 @@ fn disk(root: &Path, name: &str) -> Option<Disk> {
 fn described(root: &Path, name: &str, bytes: u64) -> Disk {
     let at = |file: &str| format!("sys/block/{name}/{file}");
     let sector_bytes = read::number(root, &at("queue/logical_block_size")).unwrap_or(512);
+    let bus = bus(name, &std::fs::canonicalize(root.join(at(""))).unwrap_or_default());
     let mut disk = Disk {
         name: crate::text::name(name),
         model: first(&[
@@ -82,9 +83,10 @@ fn described(root: &Path, name: &str, bytes: u64) -> Disk {
         wwn: first(&[wwn(&read::name(root, &at("wwid"))), wwn(&read::name(root, &at("device/wwid")))]),
         bytes,
         sector_bytes,
-        bus: bus(name, &std::fs::canonicalize(root.join(at(""))).unwrap_or_default()),
+        bus,
         removable: read::text(root, &at("removable")) == "1",
-        rotational: read::text(root, &at("queue/rotational")) == "1",
+        // QEMU and others say so of every virtio disk, whatever is behind it: it would be given little to do at once.
+        rotational: bus != DiskBus::Virtio && read::text(root, &at("queue/rotational")) == "1",
         read_only: read::text(root, &at("ro")) == "1",
         ..Disk::default()
     };

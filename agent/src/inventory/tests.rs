@@ -92,7 +92,11 @@ fn disks_of_every_kind_and_nothing_that_is_none() {
     ];
     assert_eq!(told.collect::<Vec<_>>(), want);
     assert_eq!(found.iter().map(|d| d.sector_bytes).collect::<Vec<_>>(), [4096, 512, 512, 512]);
-    assert_eq!(found.iter().map(|d| d.rotational).collect::<Vec<_>>(), [false, true, false, true]);
+    assert_eq!(
+        found.iter().map(|d| d.rotational).collect::<Vec<_>>(),
+        [false, true, false, false],
+        "nobody knows of vda"
+    );
     assert!(found[2].removable && found[2].read_only && found[2].id().is_none());
     assert!(found.iter().all(|d| d.bytes == 1 << 30 && d.content.is_none()), "no device to read from");
 }

@@ -155,6 +155,13 @@ fn rebuilt(case: &str, rounds: &[Round]) -> Vec<Row> {
             REBUILD.0,
             &all(&|round| round.ours.seconds / round.delta),
         ),
+        // Reading all of it is what neither can save, and the restore writes it before.
+        Row::shown(
+            &changed,
+            "rebuild, of what reading and writing raw allow",
+            "%",
+            &all(&|round| 100.0 * round.ours.seconds / round.delta / (1.0 + round.read / round.write)),
+        ),
         Row::at_most(&changed, "read, of what changed", "%", REBUILD.1, &all(&|round| 100.0 * round.fetched)),
         Row::at_most(
             &changed,
