@@ -87,7 +87,7 @@ pub(super) async fn enrolled(
 /// What an earlier enrolment left, when all of it is there and the disk was not written since.
 fn settled(options: &Options, folder: &Folder) -> Result<Option<Standing>, AttemptError> {
     // A partition that can't be read takes nothing away from what there is.
-    if let Ok(seed) = seed::read(&options.seed) {
+    if let Ok(seed) = left(options) {
         forget(&options.root, folder, &seed)?;
     }
     standing(folder)
@@ -145,7 +145,7 @@ pub(super) fn controller(
 }
 
 async fn attempt(options: &Options, folder: &Folder, systemd: &Systemd) -> Result<(), AttemptError> {
-    let seed = seed::read(&options.seed)?;
+    let seed = left(options)?;
     if !seed.complete {
         return Err(AttemptError::Incomplete);
     }
@@ -255,10 +255,16 @@ async fn restart_ssh(systemd: &Systemd) {
 
 /// The deploy key is used up; a ticket for a rebuild is not.
 fn wipe(options: &Options, node: NodeId) {
-    let used = matches!(seed::read(&options.seed), Ok(seed) if seed.complete && seed.node == node);
-    if used && let Err(error) = seed::wipe(&options.seed) {
+    let Ok(place) = seed::find(options) else { return };
+    let used = matches!(seed::read(&place), Ok(seed) if seed.complete && seed.node == node);
+    if used && let Err(error) = seed::wipe(&place) {
         voice::say(&Chain(&error).to_string());
     }
+}
+
+/// What the ramdisk left for us.
+fn left(options: &Options) -> Result<Seed, PartitionError> {
+    seed::read(&seed::find(options)?)
 }
 
 #[cfg(test)]
@@ -269,8 +275,9 @@ mod tests {
     use protocol::{CaPin, IdentityFile, JobId, NodeId, Seed, StateDocument};
     use tempfile::TempDir;
 
-    use super::{Folder, Identity, forget, own_key, settled, standing};
+    use super::{Folder, Identity, forget, own_key, settled, standing, wipe};
     use crate::serve::folder::{Applied, PLACE};
+    use crate::serve::root_disk::tests::Tree;
     use crate::serve::{Options, seed};
 
     const FIRST: NodeId = NodeId([1; 16]);
@@ -292,9 +299,17 @@ mod tests {
     /// A root file system with what node 1 kept that was installed by job 1, and a place for a seed.
     fn restored() -> (TempDir, Folder, Options) {
         let root = TempDir::new().unwrap();
-        let folder = Folder::open(root.path()).unwrap();
+        let folder = restored_in(root.path());
+        let place = root.path().join("seed");
+        fs::write(&place, b"").unwrap();
+        let options = Options { root: root.path().to_owned(), seed: Some(place) };
+        (root, folder, options)
+    }
+
+    fn restored_in(root: &Path) -> Folder {
+        let folder = Folder::open(root).unwrap();
         let of = a_seed(FIRST, 1, true);
-        assert!(forget(root.path(), &folder, &of).unwrap(), "who it is, before anything else");
+        assert!(forget(root, &folder, &of).unwrap(), "who it is, before anything else");
         own_key(&folder).unwrap();
         folder.keep_applied(&Applied { generation: 9, done_order: 4, ..Applied::default() }).unwrap();
         let document: StateDocument = serde_json::from_value(serde_json::json!({
@@ -303,14 +318,11 @@ mod tests {
         .unwrap();
         folder.keep_document(&document).unwrap();
         folder.keep_certificate("a certificate").unwrap();
-        fs::create_dir_all(root.path().join("etc/ssh")).unwrap();
+        fs::create_dir_all(root.join("etc/ssh")).unwrap();
         for name in IdentityFile::PATHS {
-            fs::write(root.path().join(name.trim_start_matches('/')), "of node 1").unwrap();
+            fs::write(root.join(name.trim_start_matches('/')), "of node 1").unwrap();
         }
-        let place = root.path().join("seed");
-        fs::write(&place, b"").unwrap();
-        let options = Options { root: root.path().to_owned(), seed: place };
-        (root, folder, options)
+        folder
     }
 
     /// Names and content of all files of the folder and of the host keys.
@@ -336,7 +348,7 @@ mod tests {
         for (node, host_keys) in [(FIRST, 6), (OTHER, 0)] {
             let (root, folder, options) = restored();
             let old = own_key(&folder).unwrap().public();
-            seed::write(&options.seed, &a_seed(node, 2, true)).unwrap();
+            seed::write(options.seed.as_ref().unwrap(), &a_seed(node, 2, true)).unwrap();
             assert!(settled(&options, &folder).unwrap().is_none(), "it is to enrol");
             let names = names(root.path());
             assert_eq!(names.iter().filter(|name| name.starts_with("ssh_host")).count(), host_keys);
@@ -354,10 +366,28 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_of_another_rack_says_nothing_of_this_node() {
+        let tree = Tree::of_a_node();
+        let (folder, options) =
+            (restored_in(tree.root()), Options { root: tree.root().to_owned(), seed: None });
+        let before = kept(tree.root());
+        tree.add_foreign();
+        seed::write(&tree.path("dev/vdb3"), &a_seed(OTHER, 2, true)).unwrap();
+        assert!(settled(&options, &folder).is_err(), "its own certificate is looked at");
+        assert!(kept(tree.root()) == before);
+        wipe(&options, OTHER);
+        assert_eq!(seed::read(&tree.path("dev/vdb3")).unwrap().node, OTHER, "it is not ours to wipe");
+        // On the disk that it runs from, the same words count.
+        seed::write(&tree.path("dev/vda3"), &a_seed(OTHER, 2, true)).unwrap();
+        assert!(settled(&options, &folder).unwrap().is_none());
+        assert_eq!(identity(&folder).node, OTHER);
+    }
+
+    #[test]
     fn nothing_else_makes_it_forget() {
         let (root, folder, options) = restored();
         let before = kept(root.path());
-        let unreadable = Options { seed: root.path().join("nowhere"), ..options.clone() };
+        let unreadable = Options { seed: Some(root.path().join("nowhere")), ..options.clone() };
         for seed in [
             None,
             // Its own, not wiped yet.
@@ -367,7 +397,7 @@ mod tests {
             Some(a_seed(OTHER, 2, false)),
         ] {
             if let Some(seed) = &seed {
-                seed::write(&options.seed, seed).unwrap();
+                seed::write(options.seed.as_ref().unwrap(), seed).unwrap();
             }
             // The certificate of this test is none: that it is looked at is what counts.
             assert!(settled(&options, &folder).is_err(), "{seed:?}");
@@ -398,7 +428,7 @@ mod tests {
             let (root, folder, options) = restored();
             let old = own_key(&folder).unwrap().public();
             let new = a_seed(OTHER, 2, true);
-            seed::write(&options.seed, &new).unwrap();
+            seed::write(options.seed.as_ref().unwrap(), &new).unwrap();
             for (_, name) in removed.iter().enumerate().filter(|(at, _)| cut & 1 << at != 0) {
                 fs::remove_file(root.path().join(PLACE).join(name)).unwrap();
             }
@@ -413,7 +443,7 @@ mod tests {
         // After the last step: the key is the new one's, and is kept; then a certificate that the seed no longer undoes.
         let (root, folder, options) = restored();
         let new = a_seed(OTHER, 2, true);
-        seed::write(&options.seed, &new).unwrap();
+        seed::write(options.seed.as_ref().unwrap(), &new).unwrap();
         assert!(forget(root.path(), &folder, &new).unwrap());
         assert!(!forget(root.path(), &folder, &new).unwrap());
         let key = own_key(&folder).unwrap().public();
