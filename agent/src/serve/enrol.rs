@@ -141,7 +141,9 @@ fn forget(root: &Path, folder: &Folder, seed: &Seed) -> Result<bool, AttemptErro
     if !seed.complete || kept.as_ref().is_some_and(|kept| is_by(kept, seed)) {
         return Ok(false);
     }
-    if kept.as_ref().is_some_and(|kept| kept.node != seed.node) {
+    let was_used = folder.is_used()?;
+    // Nobody says whose the host keys are when what is kept does not say whose it is.
+    if kept.as_ref().map_or(was_used, |kept| kept.node != seed.node) {
         host_keys::remove(root)?;
     }
     folder.forget()?;
@@ -153,7 +155,7 @@ fn forget(root: &Path, folder: &Folder, seed: &Seed) -> Result<bool, AttemptErro
         job: seed.job,
         renew_ms: 0,
     })?;
-    if kept.is_some() {
+    if was_used {
         voice::say("the disk was written since: what it brought along is forgotten");
     }
     Ok(true)
@@ -512,6 +514,31 @@ mod tests {
             assert!(settled(&unreadable, &folder, GoesOn).is_err(), "{seed:?}");
             assert!(kept(root.path()) == before, "{seed:?}");
         }
+    }
+
+    /// What another node left is nobody's to have, also when who that was can't be read any more.
+    #[test]
+    fn host_keys_go_when_nobody_says_whose_they_are() {
+        let damages: [fn(&Path); 3] = [
+            |path| fs::write(path, "").unwrap(),
+            |path| fs::write(path, "{ \"node\": ").unwrap(),
+            |path| fs::remove_file(path).unwrap(),
+        ];
+        for damage in damages {
+            let (root, folder, options) = restored();
+            damage(&root.path().join(PLACE).join("identity.json"));
+            seed::write(options.seed.as_ref().unwrap(), &a_seed(OTHER, 2, true)).unwrap();
+            assert!(settled(&options, &folder, Waits).unwrap().is_none());
+            assert_eq!(names(root.path()), ["identity.json"]);
+            assert_eq!(identity(&folder).node, OTHER);
+        }
+        // Of a system that never was a node's they are its own.
+        let (root, _, options) = restored();
+        fs::remove_dir_all(root.path().join(PLACE)).unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        seed::write(options.seed.as_ref().unwrap(), &a_seed(OTHER, 2, true)).unwrap();
+        assert!(settled(&options, &folder, Waits).unwrap().is_none());
+        assert_eq!(names(root.path()).len(), 1 + IdentityFile::PATHS.len());
     }
 
     #[test]
