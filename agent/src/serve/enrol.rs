@@ -303,9 +303,9 @@ fn wipe(options: &Options, identity: &Identity) {
     }
 }
 
-/// Whether what is kept comes from this seed.
+/// Whether what is kept comes from this seed. The job alone does not say it where neither names one.
 fn is_by(identity: &Identity, seed: &Seed) -> bool {
-    identity.job == seed.job
+    (identity.job, identity.node, identity.ca) == (seed.job, seed.node, seed.ca)
 }
 
 /// What the ramdisk left for us.
@@ -551,6 +551,31 @@ mod tests {
         assert_eq!(identity(&folder).job, None);
         assert!(forget(root.path(), &folder, &a_seed(FIRST, 2, true)).unwrap());
         assert_eq!(identity(&folder).job, Some(JobId([2; 8])));
+    }
+
+    #[test]
+    fn without_a_job_it_is_the_node_and_the_site_that_are_compared() {
+        let jobless = |node| Seed { job: None, ..a_seed(node, 0, true) };
+        let changes: [fn(&mut Seed); 2] = [|seed| seed.node = OTHER, |seed| seed.ca = CaPin([8; 32])];
+        for change in changes {
+            let (_root, folder, options) = restored();
+            let place = options.seed.as_ref().unwrap();
+            folder.keep_identity(&Identity { job: None, ..identity(&folder) }).unwrap();
+            seed::write(place, &jobless(FIRST)).unwrap();
+            assert!(settled(&options, &folder, Waits).is_err(), "its own: the certificate is looked at");
+            let mut other = jobless(FIRST);
+            change(&mut other);
+            seed::write(place, &other).unwrap();
+            wipe(&options, &identity(&folder));
+            assert_eq!(seed::read(place).unwrap(), other);
+            assert!(settled(&options, &folder, Waits).unwrap().is_none());
+            assert_eq!((identity(&folder).node, identity(&folder).ca), (other.node, other.ca));
+            // Once: with what is made then it goes on.
+            folder.keep_certificate("a certificate").unwrap();
+            let key = own_key(&folder).unwrap().public();
+            assert!(settled(&options, &folder, Waits).is_err());
+            assert_eq!(own_key(&folder).unwrap().public(), key);
+        }
     }
 
     /// Every set of files that a power cut can leave behind ends in the same: the removed ones in any order, because a file
