@@ -137,6 +137,16 @@ impl Folder {
         synced.map_err(|source| failed(&self.path, source))
     }
 
+    /// Whether anything is kept here, of whoever it was.
+    pub(super) fn is_used(&self) -> Result<bool, FolderError> {
+        let mut found = false;
+        for name in [IDENTITY, KEY, CERTIFICATE, APPLIED, DOCUMENT] {
+            found |= self.read(name)?.is_some();
+        }
+        Ok(found)
+    }
+
+    /// Who this node is; a damaged file is none.
     pub(super) fn identity(&self) -> Result<Option<Identity>, FolderError> {
         self.read_json(IDENTITY)
     }

@@ -29,6 +29,7 @@ mod orders;
 mod path;
 mod renew;
 mod report;
+mod root_disk;
 mod seed;
 mod settle;
 mod tasks;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 pub struct Options {
     /// The root of all files that are read and written: `/`, or a test's tree.
     pub root: PathBuf,
-    /// The partition that the ramdisk left the seed in, or a file like it.
-    pub seed: PathBuf,
+    /// A partition with the seed in it, or a file like it; none: the partition on the disk that carries `root`.
+    pub seed: Option<PathBuf>,
 }
 
 /// Words that are not understood.
@@ -16,19 +16,17 @@ pub struct Options {
 #[error("reading the command line: {0:?} is not `--root DIR` or `--seed PATH`")]
 pub struct OptionsError(String);
 
-const SEED: &str = "/dev/disk/by-partlabel/rackwright-seed";
-
 impl Options {
     /// Reads the words after `serve`.
     ///
     /// # Errors
     /// [`OptionsError`] for the first word that is not understood.
     pub fn parse(words: &[&str]) -> Result<Self, OptionsError> {
-        let mut options = Options { root: PathBuf::from("/"), seed: PathBuf::from(SEED) };
+        let mut options = Options { root: PathBuf::from("/"), seed: None };
         for pair in words.chunks(2) {
             match pair {
                 ["--root", root] => options.root = PathBuf::from(root),
-                ["--seed", seed] => options.seed = PathBuf::from(seed),
+                ["--seed", seed] => options.seed = Some(PathBuf::from(seed)),
                 [word, ..] => return Err(OptionsError((*word).to_owned())),
                 [] => {}
             }
@@ -49,9 +47,9 @@ mod tests {
     #[test]
     fn words_are_pairs() {
         let plain = Options::parse(&[]).unwrap();
-        assert!(plain.is_machine() && plain.seed.ends_with("rackwright-seed"));
+        assert!(plain.is_machine() && plain.seed.is_none());
         let test = Options::parse(&["--seed", "/s", "--root", "/r"]).unwrap();
-        assert_eq!((test.root.to_str(), test.seed.to_str()), (Some("/r"), Some("/s")));
+        assert_eq!((test.root, test.seed), ("/r".into(), Some("/s".into())));
         for bad in [&["--root"][..], &["x"], &["--seed", "/s", "--root"], &["--help", "/"]] {
             assert!(Options::parse(bad).is_err(), "{bad:?}");
         }

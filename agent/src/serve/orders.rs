@@ -68,8 +68,12 @@ async fn logs(node: &Node, unit: &str, lines: u32) -> Result<Vec<String>, String
 /// approved in advance and lost in a power cut would leave the ramdisk with nothing to say hello with.
 async fn redeploy(node: &Node, order: u64) -> Result<(), String> {
     voice::milestone("rebuild ordered: leaving a ticket and restarting");
-    let (path, identity) = (node.options.seed.clone(), node.identity.clone());
-    let key = tokio::task::spawn_blocking(move || ticket(&path, &identity)).await;
+    let (options, identity) = (node.options.clone(), node.identity.clone());
+    let left = move || {
+        let path = seed::find(&options).map_err(|error| Chain(&error).to_string())?;
+        ticket(&path, &identity)
+    };
+    let key = tokio::task::spawn_blocking(left).await;
     let key = key.map_err(|error| error.to_string())??;
     let mut line = Line::new(node.controller().borrow().clone());
     let mut nag = Nag::default();

@@ -3,15 +3,20 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use protocol::{SEED_BYTES, Seed, SeedError};
 
+use super::options::Options;
+use super::root_disk::{self, RootDiskError};
 use crate::leave::leave;
 
 /// Why the seed could not be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PartitionError {
+    /// Nobody can say where the partition is.
+    #[error("finding the seed partition")]
+    Find(#[from] RootDiskError),
     /// The partition is not there, or its disk fails.
     #[error("reading the seed partition")]
     Read(#[source] io::Error),
@@ -21,6 +26,14 @@ pub(super) enum PartitionError {
     /// There is no seed of ours in it.
     #[error(transparent)]
     Seed(#[from] SeedError),
+}
+
+/// The partition: the named one, or the one of the disk that we run from.
+pub(super) fn find(options: &Options) -> Result<PathBuf, PartitionError> {
+    match &options.seed {
+        Some(named) => Ok(named.clone()),
+        None => Ok(root_disk::seed_partition(&options.root)?),
+    }
 }
 
 /// The newest seed in the partition.

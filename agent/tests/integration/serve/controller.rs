@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use protocol::{
-    Enrol, Enrolled, Envelope, Epoch, IdentityFile, Key, NodeId, Order, OrderKind, Refusal, Report,
+    Enrol, Enrolled, Envelope, Epoch, IdentityFile, JobId, Key, NodeId, Order, OrderKind, Refusal, Report,
     ReportReply, Seed, StateAsk, StateDocument, StateReply, Ticket, enrol_proof, routes,
 };
 use serde::Serialize;
@@ -82,7 +82,7 @@ impl Controller {
             ca: s.site.pin(),
             node: NODE,
             name: "n1".to_owned(),
-            job: None,
+            job: Some(JobId([1; 8])),
             key: key.pkcs8_base64(),
             certificate: s.site.client(key.public()),
             complete: true,
