@@ -56,6 +56,12 @@ pub struct Capture {
     pub progressed: Option<Time>,
     /// How often an agent took it.
     pub takes: u32,
+    /// How often of these since it last got further than ever before.
+    #[serde(default)]
+    pub vain: u32,
+    /// How far it ever was, in bytes of the disk.
+    #[serde(default)]
+    pub furthest: u64,
     /// The image, from just before it is in the store.
     pub image: Option<Digest>,
     /// What of the node was found, and what became of it.
@@ -81,6 +87,10 @@ impl Capture {
         }
     }
 }
+
+/// How often an agent may take a capture without getting further with it. Every power cut and every answer that is lost is one
+/// more; an agent that is older than captures asks again every second.
+const MOST_IN_VAIN: u32 = 10;
 
 /// What the operator said; what was not said is chosen when there is one choice.
 #[derive(Clone, Debug)]
@@ -144,6 +154,8 @@ pub(crate) fn begin(
         progress: None,
         progressed: None,
         takes: 0,
+        vain: 0,
+        furthest: 0,
         image: None,
         found: Vec::new(),
     };
@@ -213,7 +225,7 @@ pub(crate) fn of_node<'a>(fleet: &'a Fleet, node: &Node) -> Option<&'a Capture> 
     node.state.job().and_then(|id| fleet.captures.get(&id))
 }
 
-/// Hands the job to the agent, again if need be.
+/// Hands the job to the agent, again if need be. Taking it is no progress: neither the deadline nor the log begins anew.
 pub(crate) fn take(
     fleet: &Fleet,
     next: &mut Node,
@@ -229,18 +241,44 @@ pub(crate) fn take(
     if ends.is_some_and(|until| until < now.plus_seconds(LEFT_FOR_A_JOB)) {
         return Err(Denied::Expiring);
     }
+    if capture.vain >= MOST_IN_VAIN {
+        return Ok(given_up(next, capture, now, outcome));
+    }
     let mut capture = capture.clone();
+    let went_on = capture.progressed.is_some_and(|at| at > next.since);
+    let is_news = capture.takes == 0 || went_on || !matches!(next.state, State::Capturing { .. });
     capture.state = JobState::Running;
     capture.started = capture.started.or(Some(now));
     capture.takes += 1;
-    let how = if capture.takes > 1 { "begins again" } else { "begins" };
-    outcome.fact(next.id, "capturing", format!("job {} {how} to read {}", capture.id, capture.subject.disk));
+    capture.vain += 1;
     *next = moved(next, State::Capturing { job: capture.id }, now);
-    next.since = now;
+    if is_news {
+        let how = if capture.takes > 1 { "begins again" } else { "begins" };
+        outcome.fact(
+            next.id,
+            "capturing",
+            format!("job {} {how} to read {}", capture.id, capture.subject.disk),
+        );
+        next.since = now;
+    }
     next.orders.clear();
     let (job, disk, identity) = (capture.id, capture.subject.clone(), capture.identity.clone());
     outcome.changes.push(Change::Capture(Box::new(capture)));
     Ok(Task::Capture(Box::new(CaptureJob { job, disk, identity })))
+}
+
+/// An agent that takes the job and takes it, and gets nowhere: the node goes back where it was.
+fn given_up(next: &mut Node, capture: &Capture, now: Time, outcome: &mut Outcome) -> Task {
+    let why = format!(
+        "the agent has taken the job {MOST_IN_VAIN} times and got no further than byte {}: it restarts over and over, can't \
+         be reached, or is too old to take images",
+        capture.furthest
+    );
+    let (capture, node) = over(next, capture.clone(), JobState::Failed { why: why.clone() }, now, outcome);
+    *next = node;
+    let runs = capture.runs;
+    outcome.changes.push(Change::Capture(Box::new(capture)));
+    if runs { Task::Reboot } else { wait(&format!("taking the image failed: {why}")) }
 }
 
 /// The capture goes on, or can't.
@@ -271,14 +309,30 @@ pub(crate) fn progressed(
     }
     let held = network::held(fleet, node, Some((&capture).into())).is_some();
     outcome.reply = Reply::GoOn(!held);
+    if progress.done_bytes > capture.furthest {
+        (capture.furthest, capture.vain) = (progress.done_bytes, 0);
+    }
     capture.progress = Some(progress);
     outcome.changes.extend([Change::Capture(Box::new(capture)), Change::Node(Box::new(next))]);
     outcome
 }
 
 /// The end of reading, whatever it was: the node goes back where it was.
-fn ended(node: &Node, mut capture: Capture, state: JobState, now: Time) -> Outcome {
-    let mut outcome = Outcome::default();
+fn ended(node: &Node, capture: Capture, state: JobState, now: Time) -> Outcome {
+    let mut outcome = Outcome { reply: Reply::GoOn(false), ..Outcome::default() };
+    let (capture, next) = over(node, capture, state, now, &mut outcome);
+    outcome.changes.extend([Change::Capture(Box::new(capture)), Change::Node(Box::new(next))]);
+    outcome
+}
+
+/// The capture at the end of reading, and its node on the way back.
+fn over(
+    node: &Node,
+    mut capture: Capture,
+    state: JobState,
+    now: Time,
+    outcome: &mut Outcome,
+) -> (Capture, Node) {
     if let JobState::Failed { why } = &state {
         outcome.fact(node.id, "failed", format!("job {}: {why}", capture.id));
     }
@@ -289,9 +343,7 @@ fn ended(node: &Node, mut capture: Capture, state: JobState, now: Time) -> Outco
     next.heard = now;
     // What it said before says nothing of how it comes up.
     (next.report, next.reported) = (None, None);
-    outcome.reply = Reply::GoOn(false);
-    outcome.changes.extend([Change::Capture(Box::new(capture)), Change::Node(Box::new(next))]);
-    outcome
+    (capture, next)
 }
 
 /// This digest is about to be in the store: written down first, so that whose image it is is known whatever happens between.
@@ -366,7 +418,7 @@ pub(crate) fn cancelled(fleet: &Fleet, job: JobId, now: Time) -> Result<Outcome,
 /// Out of `Attention`: the job again, from the beginning.
 pub(crate) fn retried(node: &Node, capture: &Capture, next: &mut Node, outcome: &mut Outcome) -> State {
     let mut capture = capture.clone();
-    (capture.state, capture.ended) = (JobState::Waiting, None);
+    (capture.state, capture.ended, capture.vain) = (JobState::Waiting, None, 0);
     let job = capture.id;
     let in_own_system = capture.runs
         && (node.state.phase() == "draining" || node.reported.is_some_and(|reported| reported > node.since));

@@ -274,6 +274,50 @@ fn silence_asks_for_a_person_and_a_retry_begins_again() {
 }
 
 #[test]
+fn an_agent_that_asks_and_asks_is_not_at_work() {
+    // One that does not understand what it is given asks every second.
+    let (mut rack, node, job) = Rack::capturing(false);
+    let begun = |rack: &Rack| rack.log.iter().filter(|kind| *kind == "capturing").count();
+    for _ in 0..9 {
+        let Reply::Task(Task::Capture(_)) = rack.asks(node).unwrap().reply else { panic!() };
+    }
+    assert_eq!((begun(&rack), rack.fleet.captures[&job].takes), (1, 10), "said once");
+    assert_eq!(rack.asks(node).unwrap().reply, Reply::Task(Task::Reboot));
+    let JobState::Failed { why } = &rack.fleet.captures[&job].state else { panic!() };
+    assert!(why.contains("taken the job 10 times"), "{why}");
+    assert_eq!(rack.state(), "booting");
+    // One that asks seldom runs into the deadline, however often it asks.
+    let (mut rack, node, job) = Rack::capturing(false);
+    for _ in 0..3 {
+        rack.now = rack.now.plus_seconds(400);
+        rack.bring(Event::Tick).unwrap();
+        if rack.state() == "capturing" {
+            rack.asks(node).unwrap();
+        }
+    }
+    assert_eq!(rack.state(), "attention");
+    // One that gets further each time may begin as often as it must, and has all its time from then on.
+    rack.bring(Event::Retry { node }).unwrap();
+    for done in 1..30 {
+        rack.now = rack.now.plus_seconds(800);
+        rack.hello(5, MAC, true).unwrap();
+        rack.asks(node).unwrap();
+        rack.bring(Event::Progressed { node, progress: progress(job, Phase::Capture, done << 20) }).unwrap();
+        rack.bring(Event::Tick).unwrap();
+        assert_eq!(rack.state(), "capturing");
+    }
+    // One that always ends at the same place does not.
+    rack.hello(5, MAC, true).unwrap();
+    for _ in 0..12 {
+        rack.asks(node).unwrap();
+        for done in [1, 29 << 20] {
+            rack.bring(Event::Progressed { node, progress: progress(job, Phase::Capture, done) }).unwrap();
+        }
+    }
+    assert!(matches!(rack.fleet.captures[&job].state, JobState::Failed { .. }));
+}
+
+#[test]
 fn what_can_not_be_captured_is_refused_before_anything_restarts() {
     let (mut rack, node, _) = Rack::imaging("control");
     assert!(matches!(rack.captures(node, "copy", false), Err(Denied::State { .. })));
