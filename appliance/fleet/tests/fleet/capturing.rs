@@ -28,7 +28,7 @@ impl Rack {
     }
 
     /// An active node in the ramdisk, with the job in its agent's hands.
-    fn capturing(as_is: bool) -> (Self, NodeId, JobId) {
+    pub(crate) fn capturing(as_is: bool) -> (Self, NodeId, JobId) {
         let (mut rack, node, _) = Rack::active("control");
         let job = rack.captures(node, "copy", as_is).unwrap();
         rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
