@@ -100,9 +100,7 @@ fn an_active_node_is_read_in_the_ramdisk_and_comes_back_as_what_it_was() {
     rack.hello(5, MAC, true).unwrap();
     assert_eq!(rack.asks(node).unwrap().reply, Reply::Task(Task::Reboot));
     rack.reports(node, "activating").unwrap();
-    assert_eq!(rack.state(), "booting", "not before everything is up");
-    rack.reports(node, "active").unwrap();
-    assert_eq!(rack.state(), "active");
+    assert_eq!(rack.state(), "active", "as soon as it is heard of");
     assert_eq!((rack.only().generation, rack.only().run), (before, run), "the same system");
     let run = rack.fleet.certificates.values().find(|row| row.stage == Stage::Run).unwrap();
     assert!(authorise(&rack.fleet, Some(&run.fingerprint), Stage::Run, rack.now).is_ok());
@@ -144,6 +142,34 @@ fn a_capture_that_fails_sends_the_node_home_too() {
     rack.reports(node, "active").unwrap();
     assert_eq!(rack.state(), "active");
     assert!(matches!(rack.fleet.captures[&job].state, JobState::Failed { .. }), "and it stays failed");
+}
+
+#[test]
+fn a_node_with_a_failed_unit_comes_back_as_well() {
+    let (mut rack, node, _) = Rack::active("control");
+    rack.reports(node, "failed").unwrap();
+    assert_eq!(rack.state(), "active");
+    let job = rack.captures(node, "copy", false).unwrap();
+    rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
+    rack.hello(5, MAC, true).unwrap();
+    rack.asks(node).unwrap();
+    rack.is_captured(node, job, Vec::new()).unwrap();
+    // A certificate that is renewed on the way makes no first boot of it.
+    rack.enrols(node, 9).unwrap();
+    assert_eq!(rack.state(), "booting");
+    let mut late = rack.fleet.clone();
+    rack.reports(node, "failed").unwrap();
+    assert_eq!((rack.state(), &rack.fleet.captures[&job].state), ("active", &JobState::Done));
+    let waits = fleet::patience::wait(&rack.fleet, rack.only()).unwrap();
+    assert!(waits.until.is_none() && waits.reason.contains("db.service is failed"), "{waits:?}");
+    // The same when it was late.
+    std::mem::swap(&mut rack.fleet, &mut late);
+    rack.now = rack.now.plus_seconds(1600);
+    rack.bring(Event::Tick).unwrap();
+    let State::Attention { cause, .. } = &rack.only().state else { panic!() };
+    assert!(cause.contains("its own system to come up again"), "{cause}");
+    rack.reports(node, "failed").unwrap();
+    assert_eq!((rack.state(), &rack.fleet.captures[&job].state), ("active", &JobState::Done));
 }
 
 #[test]
