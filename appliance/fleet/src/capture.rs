@@ -132,6 +132,13 @@ pub(crate) fn begin(
             return Err(refused(node, "capturing", "; only an active node, or a ready one in the ramdisk"));
         }
     };
+    let is_other = |image: &Image| image.name == wish.name && !is_taken(fleet, image.digest);
+    if fleet.images.values().any(is_other) {
+        return Err(Denied::Conflict(format!(
+            "an image that was imported is called {} already: give this one another name (--name)",
+            wish.name
+        )));
+    }
     let disk = choose_disk(node, wish.disk.as_ref())?;
     let subject = Subject::of(disk).ok_or_else(|| unfit(node, disk, "it has neither WWN nor serial"))?;
     let id = JobId(dice.draw());
@@ -451,6 +458,11 @@ pub(crate) fn ended_captures(
         let state = JobState::Failed { why: why.to_owned() };
         Change::Capture(Box::new(Capture { state, ended: Some(now), ..capture.clone() }))
     })
+}
+
+/// Whether this image was taken of a node.
+pub(crate) fn is_taken(fleet: &Fleet, image: Digest) -> bool {
+    fleet.captures.values().any(|capture| capture.image == Some(image))
 }
 
 /// Whose image this is, when it has the keys and ids of one node in it: it is for that node alone.

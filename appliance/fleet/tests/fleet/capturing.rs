@@ -59,7 +59,12 @@ impl Rack {
         }
     }
 
-    fn is_captured(&mut self, node: NodeId, job: JobId, found: Vec<Found>) -> Result<Reply, Denied> {
+    pub(crate) fn is_captured(
+        &mut self,
+        node: NodeId,
+        job: JobId,
+        found: Vec<Found>,
+    ) -> Result<Reply, Denied> {
         let image = Box::new(self.image(job));
         self.bring(Event::Sealing { node, job, image: image.digest })?;
         Ok(self.bring(Event::Captured { node, job, image, found })?.reply)
@@ -352,6 +357,8 @@ fn what_can_not_be_captured_is_refused_before_anything_restarts() {
         let refused = rack.captures(node, name, false).unwrap_err().to_string();
         assert!(refused.contains("name"), "{refused}");
     }
+    let refused = rack.captures(node, "control", true).unwrap_err().to_string();
+    assert!(refused.contains("called control already") && refused.contains("--name"), "{refused}");
     assert!(matches!(rack.bring(capture_of(node, "serial:NOT")), Err(Denied::Missing { kind: "disk", .. })));
     assert_eq!(rack.state(), "active");
     assert!(rack.fleet.captures.is_empty());
