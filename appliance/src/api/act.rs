@@ -9,7 +9,7 @@ use fleet::job::Work;
 use fleet::plan::{PlanId, PlanState};
 use fleet::view;
 use fleet::{Event, Name, Reply, State, Time};
-use protocol::{DiskId, Identity, JobId, Mark, NodeId, Verify};
+use protocol::{DiskId, Identity, Mark, NodeId, Verify};
 use pxe::Mac;
 use serde::Deserialize;
 
@@ -225,8 +225,7 @@ impl Api {
 
     async fn cancel(&self, id: &str) -> Answer {
         let world = self.core.world();
-        let job = Work::all(&world.fleet).map(Work::id).find(|job| job.to_string().starts_with(id));
-        let job: JobId = job.ok_or_else(|| missing("job", id))?;
+        let job = world.fleet.find_job(id)?.id();
         let done = self.core.bring(Event::Cancel { job }).await?;
         self.job(&done.reply)
     }

@@ -363,3 +363,22 @@ fn what_can_not_be_captured_is_refused_before_anything_restarts() {
     assert_eq!(rack.state(), "active");
     assert!(rack.fleet.captures.is_empty());
 }
+
+#[test]
+fn a_job_is_named_by_its_id_or_by_a_start_that_no_other_has() {
+    let (mut rack, _, job) = Rack::capturing(false);
+    let row = rack.fleet.captures[&job].clone();
+    for id in [JobId([0xab, 0xcd, 1, 0, 0, 0, 0, 0]), JobId([0xab, 0xcd, 2, 0, 0, 0, 0, 0])] {
+        rack.fleet.put(fleet::Change::Capture(Box::new(fleet::capture::Capture { id, ..row.clone() })));
+    }
+    let found = |text: &str| rack.fleet.find_job(text).map(fleet::job::Work::id);
+    assert_eq!(found("abcd01"), Ok(JobId([0xab, 0xcd, 1, 0, 0, 0, 0, 0])));
+    assert_eq!(found(&job.to_string()), Ok(job));
+    for text in ["", "a", "abc", "abcd03", "abcd01000000000000"] {
+        assert!(matches!(found(text), Err(Denied::Missing { kind: "job", .. })), "{text}");
+    }
+    let several = found("abcd").unwrap_err().to_string();
+    assert!(several.contains("abcd010000000000 and abcd020000000000"), "{several}");
+    let writes = *rack.fleet.jobs.keys().next().unwrap();
+    assert_eq!(found(&writes.to_string()[..8]), Ok(writes), "of either kind");
+}
