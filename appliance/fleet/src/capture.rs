@@ -4,7 +4,8 @@
 //! Active ─capture→ Draining ─ticket, asks→ Capturing ─sealed, or failed→ Booting ─reports→ Active
 //! Ready  ─capture───────────────────────→ Capturing ─sealed, or failed→ Ready
 //! ```
-//! Nothing on the node is written. Its installed system keeps key, certificate and generation: it comes up as what it was.
+//! Nothing on the node is written. Its installed system keeps key, certificate and generation: it comes up as what it was. Only when
+//! a person lets in another server under its name meanwhile is it void: what is read then ends in `Ready`.
 
 use std::collections::BTreeSet;
 
@@ -444,6 +445,14 @@ pub(crate) fn back(capture: &Capture, now: Time) -> Option<Change> {
     done.then(|| {
         Change::Capture(Box::new(Capture { state: JobState::Done, ended: Some(now), ..capture.clone() }))
     })
+}
+
+/// The system that its node was to go back to is void: what goes on ends in the ramdisk, and what has ended is over.
+pub(crate) fn homeless(capture: &Capture, now: Time) -> Option<Change> {
+    if !capture.goes_on() {
+        return back(capture, now);
+    }
+    Some(Change::Capture(Box::new(Capture { runs: false, ..capture.clone() })))
 }
 
 /// The node's captures in flight, at their end.

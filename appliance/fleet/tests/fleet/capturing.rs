@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fleet::capture::{Wish, owner};
-use fleet::certificate::{Stage, Unauthorised, authorise};
+use fleet::certificate::{Certificate, Stage, Unauthorised, authorise};
 use fleet::image::Image;
 use fleet::job::JobState;
 use fleet::{Denied, Event, Reply, State, boot_task, view};
@@ -246,6 +246,86 @@ fn an_image_with_a_node_s_keys_is_for_that_node_alone() {
     // Nobody has to name one: it is not chosen for another node either.
     let chosen = rack.plan(other).unwrap();
     assert_ne!(chosen.image, digest);
+}
+
+/// Approves the key that waits for it.
+fn approve(rack: &mut Rack, node: NodeId, moved: bool) {
+    rack.bring(Event::Approve { node, name: None, roles: None, moved }).unwrap();
+}
+
+/// Certificates of this node and stage, as they are now: later ones do not take their place.
+fn kept(rack: &mut Rack, stage: Stage) -> String {
+    let row = rack.fleet.certificates.values().find(|row| row.stage == stage).unwrap().clone();
+    let fingerprint = format!("kept {}", row.fingerprint);
+    rack.fleet
+        .certificates
+        .insert(fingerprint.clone(), Certificate { fingerprint: fingerprint.clone(), ..row });
+    fingerprint
+}
+
+#[test]
+fn a_new_key_of_the_ramdisk_leaves_the_system_what_it_is_and_ends_the_old_key() {
+    let (mut rack, node, job) = Rack::capturing(false);
+    let (deploy, run, before) =
+        (kept(&mut rack, Stage::Deploy), kept(&mut rack, Stage::Run), rack.only().generation);
+    rack.hello(6, MAC, true).unwrap();
+    approve(&mut rack, node, false);
+    assert_eq!(rack.only().generation, before);
+    assert!(authorise(&rack.fleet, Some(&run), Stage::Run, rack.now).is_ok());
+    let told = authorise(&rack.fleet, Some(&deploy), Stage::Deploy, rack.now);
+    assert_eq!(told.unwrap_err(), Unauthorised::Revoked);
+    rack.hello(6, MAC, true).unwrap();
+    assert!(matches!(rack.asks(node).unwrap().reply, Reply::Task(Task::Capture(_))));
+    let print = rack.deploy_certificate();
+    assert!(authorise(&rack.fleet, Some(&print), Stage::Deploy, rack.now).is_ok());
+    rack.is_captured(node, job, Vec::new()).unwrap();
+    rack.reports(node, "active").unwrap();
+    assert_eq!(rack.state(), "active");
+}
+
+#[test]
+fn another_server_let_in_during_a_capture_ends_the_system_as_ever() {
+    let (mut rack, node, job) = Rack::capturing(false);
+    let (deploy, run, before) =
+        (kept(&mut rack, Stage::Deploy), kept(&mut rack, Stage::Run), rack.only().generation);
+    rack.hello(5, crate::rack::OTHER_MAC, true).unwrap();
+    approve(&mut rack, node, true);
+    assert_eq!((rack.only().generation, rack.only().run), (before + 1, None));
+    for (print, stage) in [(&deploy, Stage::Deploy), (&run, Stage::Run)] {
+        let told = authorise(&rack.fleet, Some(print), stage, rack.now);
+        assert_eq!(told.unwrap_err(), Unauthorised::Revoked);
+    }
+    // The image is still wanted, and there is nothing to go home to.
+    rack.hello(5, crate::rack::OTHER_MAC, true).unwrap();
+    assert!(matches!(rack.asks(node).unwrap().reply, Reply::Task(Task::Capture(_))));
+    assert!(matches!(rack.is_captured(node, job, Vec::new()).unwrap(), Reply::Task(Task::Wait { .. })));
+    assert_eq!((rack.state(), &rack.fleet.captures[&job].state), ("ready", &JobState::Done));
+}
+
+#[test]
+fn a_key_let_in_after_a_capture_ends_the_system_as_ever() {
+    for late in [false, true] {
+        let (mut rack, node, job) = Rack::capturing(false);
+        rack.is_captured(node, job, Vec::new()).unwrap();
+        assert_eq!(rack.state(), "booting");
+        if late {
+            rack.now = rack.now.plus_seconds(1600);
+            rack.bring(Event::Tick).unwrap();
+            assert_eq!(rack.state(), "attention");
+        }
+        let (deploy, run) = (kept(&mut rack, Stage::Deploy), kept(&mut rack, Stage::Run));
+        rack.hello(6, MAC, true).unwrap();
+        approve(&mut rack, node, false);
+        for (print, stage) in [(&deploy, Stage::Deploy), (&run, Stage::Run)] {
+            let told = authorise(&rack.fleet, Some(print), stage, rack.now);
+            assert_eq!(told.unwrap_err(), Unauthorised::Revoked);
+        }
+        assert_eq!((rack.state(), &rack.fleet.captures[&job].state), ("inspecting", &JobState::Done));
+        rack.hello(6, MAC, true).unwrap();
+        rack.asks(node).unwrap();
+        assert_eq!(rack.state(), "ready");
+        assert!(rack.plan(node).is_ok());
+    }
 }
 
 #[test]

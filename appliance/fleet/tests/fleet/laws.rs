@@ -19,7 +19,7 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
             node: node?,
             name: None,
             roles: Some(["control".to_owned()].into()),
-            moved: false,
+            moved: pick.is_multiple_of(3),
         },
         2 => Event::Asked {
             node: node?,
