@@ -96,6 +96,7 @@ fn an_active_node_is_read_in_the_ramdisk_and_comes_back_as_what_it_was() {
     assert_eq!(go_on.unwrap().reply, Reply::GoOn(true));
     let row = view::job_row(&rack.fleet, &rack.fleet.captures[&job]);
     assert_eq!((row.kind.as_str(), row.percent, row.plan), ("capture", 50, None));
+    assert_eq!((row.identity.as_deref(), row.image_digest), (Some("generalize"), None));
     let found = Found { rule: "machine-id".into(), what: "its id".into(), places: 1, kept: false };
     assert_eq!(rack.is_captured(node, job, vec![found]).unwrap(), Reply::Task(Task::Reboot));
     assert_eq!(rack.state(), "booting");
@@ -112,6 +113,7 @@ fn an_active_node_is_read_in_the_ramdisk_and_comes_back_as_what_it_was() {
     let capture = &rack.fleet.captures[&job];
     assert_eq!((capture.state.clone(), capture.found.len()), (JobState::Done, 1));
     let image = rack.fleet.find_image("copy").unwrap();
+    assert_eq!(view::image_row(&rack.fleet, image).only_for, None);
     assert_eq!((image.arch.as_str(), image.roles.len()), ("amd64", 1), "as of the installed one");
     // The ticket's key is on the disk still: the next time it is a ticket again.
     rack.captures(node, "copy-2", false).unwrap();
@@ -225,6 +227,11 @@ fn an_image_with_a_node_s_keys_is_for_that_node_alone() {
     rack.reports(node, "active").unwrap();
     let digest = rack.fleet.find_image("copy").unwrap().digest;
     assert_eq!(owner(&rack.fleet, digest), Some(node));
+    let row = view::image_row(&rack.fleet, &rack.fleet.images[&digest]);
+    assert_eq!(row.only_for.as_deref(), Some("n1"));
+    let row = view::job_row(&rack.fleet, &rack.fleet.captures[&job]);
+    assert_eq!(row.identity.as_deref(), Some("as-is"));
+    assert_eq!(row.image_digest, Some(digest.to_string()));
     rack.hello(7, crate::rack::OTHER_MAC, false).unwrap();
     let other = rack.fleet.nodes.values().find(|other| other.id != node).unwrap().id;
     let roles = Some(["control".to_owned()].into());
