@@ -476,6 +476,7 @@ pub(crate) fn is_taken(fleet: &Fleet, image: Digest) -> bool {
 
 /// Whose image this is, when it has the keys and ids of one node in it: it is for that node alone.
 pub fn owner(fleet: &Fleet, image: Digest) -> Option<NodeId> {
-    let taken = fleet.captures.values().find(|capture| capture.image == Some(image))?;
-    (taken.identity == Identity::AsIs).then_some(taken.node)
+    // The same bytes may have been taken twice, and said to be for any server the other time.
+    let is_its = |capture: &&Capture| capture.image == Some(image) && capture.identity == Identity::AsIs;
+    fleet.captures.values().find(is_its).map(|capture| capture.node)
 }

@@ -227,6 +227,13 @@ fn an_image_with_a_node_s_keys_is_for_that_node_alone() {
     rack.reports(node, "active").unwrap();
     let digest = rack.fleet.find_image("copy").unwrap().digest;
     assert_eq!(owner(&rack.fleet, digest), Some(node));
+    // The same bytes once more, said to be for any server: whichever of the two was first.
+    for id in [JobId([0; 8]), JobId([255; 8])] {
+        let identity = Identity::Generalize { keep: BTreeSet::new() };
+        let twin = fleet::capture::Capture { id, identity, ..rack.fleet.captures[&job].clone() };
+        rack.fleet.put(fleet::Change::Capture(Box::new(twin)));
+        assert_eq!(owner(&rack.fleet, digest), Some(node));
+    }
     let row = view::image_row(&rack.fleet, &rack.fleet.images[&digest]);
     assert_eq!(row.only_for.as_deref(), Some("n1"));
     let row = view::job_row(&rack.fleet, &rack.fleet.captures[&job]);
