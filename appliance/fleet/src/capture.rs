@@ -455,7 +455,7 @@ pub(crate) fn homeless(capture: &Capture, now: Time) -> Option<Change> {
     Some(Change::Capture(Box::new(Capture { runs: false, ..capture.clone() })))
 }
 
-/// The node's captures in flight, at their end.
+/// The node's captures that have not ended, at their end: one whose image is in the store has done what it was for.
 pub(crate) fn ended_captures(
     fleet: &Fleet,
     node: &Node,
@@ -464,8 +464,10 @@ pub(crate) fn ended_captures(
 ) -> impl Iterator<Item = Change> {
     let open = fleet.captures.values().filter(|capture| capture.node == node.id && !capture.state.ended());
     open.map(move |capture| {
-        let state = JobState::Failed { why: why.to_owned() };
-        Change::Capture(Box::new(Capture { state, ended: Some(now), ..capture.clone() }))
+        back(capture, now).unwrap_or_else(|| {
+            let state = JobState::Failed { why: why.to_owned() };
+            Change::Capture(Box::new(Capture { state, ended: Some(now), ..capture.clone() }))
+        })
     })
 }
 

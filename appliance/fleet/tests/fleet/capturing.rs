@@ -137,6 +137,19 @@ fn a_rebuild_after_a_capture_ends_the_system_as_ever() {
 }
 
 #[test]
+fn a_capture_that_succeeded_stays_one_when_the_node_does_not_come_back() {
+    let (mut rack, node, job) = Rack::capturing(false);
+    rack.is_captured(node, job, Vec::new()).unwrap();
+    rack.now = rack.now.plus_seconds(1600);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "attention");
+    let plan = rack.plan(node).unwrap();
+    rack.apply(&plan.id).unwrap();
+    let capture = &rack.fleet.captures[&job];
+    assert_eq!((&capture.state, capture.ended), (&JobState::Done, Some(rack.now)));
+}
+
+#[test]
 fn a_capture_that_fails_sends_the_node_home_too() {
     let (mut rack, node, job) = Rack::capturing(true);
     assert_eq!(rack.fails(node, job), Reply::GoOn(false));
