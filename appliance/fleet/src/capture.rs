@@ -233,6 +233,11 @@ pub(crate) fn of_node<'a>(fleet: &'a Fleet, node: &Node) -> Option<&'a Capture> 
     node.state.job().and_then(|id| fleet.captures.get(&id))
 }
 
+/// The verb that gives up the image that is being taken of this node, if one is.
+pub(crate) fn way_out(fleet: &Fleet, node: &Node) -> Option<String> {
+    in_flight(fleet, node).map(|capture| format!("job cancel {}", capture.id))
+}
+
 /// Hands the job to the agent, again if need be. Taking it is no progress: neither the deadline nor the log begins anew.
 pub(crate) fn take(
     fleet: &Fleet,

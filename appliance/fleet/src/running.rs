@@ -128,7 +128,9 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
     if let Some(why) = not_redeployed(node, &report) {
         let cause = format!("it can't restart into the ramdisk: {why}");
         outcome.fact(node.id, "failed", cause.clone());
-        next = moved(&next, attention(node, cause, &["retry", "plan"]), now);
+        let way_out = capture::way_out(fleet, node);
+        let verbs = ["retry", "plan"].into_iter().chain(way_out.as_deref()).collect::<Vec<_>>();
+        next = moved(&next, attention(node, cause, &verbs), now);
     }
     outcome.reply = Reply::Answers(report.answers.clone());
     next.report = Some(Report { answers: Vec::new(), drift: Vec::new(), ..report });
@@ -137,7 +139,7 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
 }
 
 /// Whether the node is on its way back from the ramdisk into the system that was read there.
-fn comes_back(fleet: &Fleet, node: &Node) -> bool {
+pub(crate) fn comes_back(fleet: &Fleet, node: &Node) -> bool {
     node.state.phase() == "booting" && capture::of_node(fleet, node).is_some()
 }
 

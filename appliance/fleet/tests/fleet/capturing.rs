@@ -188,6 +188,10 @@ fn a_node_with_a_failed_unit_comes_back_as_well() {
     rack.bring(Event::Tick).unwrap();
     let State::Attention { cause, .. } = &rack.only().state else { panic!() };
     assert!(cause.contains("its own system to come up again"), "{cause}");
+    assert!(!fleet::patience::wait(&rack.fleet, rack.only()).unwrap().reason.contains("job cancel"));
+    // Its firmware had it in the ramdisk again.
+    rack.hello(5, MAC, true).unwrap();
+    assert_eq!(rack.asks(node).unwrap().reply, Reply::Task(Task::Reboot));
     rack.reports(node, "failed").unwrap();
     assert_eq!((rack.state(), &rack.fleet.captures[&job].state), ("active", &JobState::Done));
 }
@@ -393,6 +397,8 @@ fn silence_asks_for_a_person_and_a_retry_begins_again() {
     rack.bring(Event::Tick).unwrap();
     let State::Attention { phase, .. } = &rack.only().state else { panic!() };
     assert_eq!(phase, "capturing");
+    let told = fleet::patience::wait(&rack.fleet, rack.only()).unwrap().reason;
+    assert!(told.ends_with(&format!("(safe now: why, retry, job cancel {job})")), "{told}");
     assert!(!rack.boots_own_disk(), "switched off and on, it goes on");
     // Its agent is back after all.
     let Reply::Task(Task::Capture(_)) = rack.asks(node).unwrap().reply else { panic!() };
@@ -453,6 +459,22 @@ fn an_agent_that_asks_and_asks_is_not_at_work() {
         }
     }
     assert!(matches!(rack.fleet.captures[&job].state, JobState::Failed { .. }));
+}
+
+#[test]
+fn a_node_that_can_not_leave_its_system_names_the_way_out() {
+    let (mut rack, node, _) = Rack::active("control");
+    let job = rack.captures(node, "copy", false).unwrap();
+    let order = rack.only().redeploy.unwrap();
+    let error = Some("kexec is locked".to_owned());
+    let answer = protocol::Answer { order, lines: Vec::new(), error };
+    let report = protocol::Report { answers: vec![answer], ..protocol::Report::default() };
+    rack.bring(Event::Reported { node, report: Box::new(report) }).unwrap();
+    let told = fleet::patience::wait(&rack.fleet, rack.only()).unwrap().reason;
+    assert!(told.contains(&format!("retry, plan, job cancel {job}")), "{told}");
+    rack.bring(Event::Cancel { job }).unwrap();
+    rack.reports(node, "active").unwrap();
+    assert_eq!(rack.state(), "active");
 }
 
 #[test]
