@@ -104,6 +104,8 @@ pub struct Wish {
     pub disk: Option<DiskId>,
     /// For these roles, instead of those of the installed image.
     pub roles: Option<BTreeSet<String>>,
+    /// The node's name once more: one that runs is restarted, and whoever asks must know that.
+    pub confirmed: Option<String>,
 }
 
 /// Begins to take an image.
@@ -117,29 +119,12 @@ pub(crate) fn begin(
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
-    let runs = match &node.state {
-        State::Active => true,
-        State::Ready | State::Planned { .. } => false,
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Inspecting
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Attention { .. } => {
-            return Err(refused(node, "capturing", "; only an active node, or a ready one in the ramdisk"));
-        }
-    };
-    let is_other = |image: &Image| image.name == wish.name && !is_taken(fleet, image.digest);
-    if fleet.images.values().any(is_other) {
-        return Err(Denied::Conflict(format!(
-            "an image that was imported is called {} already: give this one another name (--name)",
-            wish.name
-        )));
+    let runs = runs(node)?;
+    // Here and not before the event: it may have come up since somebody looked.
+    if runs && wish.confirmed.as_deref() != Some(node.name.as_str()) {
+        return Err(Denied::Unconfirmed { name: node.name.to_string() });
     }
+    refuse_imported(fleet, &wish.name)?;
     let disk = choose_disk(node, wish.disk.as_ref())?;
     let subject = Subject::of(disk).ok_or_else(|| unfit(node, disk, "it has neither WWN nor serial"))?;
     let id = JobId(dice.draw());
@@ -182,6 +167,37 @@ pub(crate) fn begin(
     outcome.changes.extend([Change::Node(Box::new(next)), Change::Capture(Box::new(capture))]);
     outcome.reply = Reply::Job(id);
     Ok(outcome)
+}
+
+/// Whether the node runs a system of its own, which it is to come back to.
+fn runs(node: &Node) -> Result<bool, Denied> {
+    match &node.state {
+        State::Active => Ok(true),
+        State::Ready | State::Planned { .. } => Ok(false),
+        State::Discovered
+        | State::Rejected { .. }
+        | State::Inspecting
+        | State::Imaging { .. }
+        | State::Verifying { .. }
+        | State::Booting { .. }
+        | State::Enrolling { .. }
+        | State::Draining { .. }
+        | State::Capturing { .. }
+        | State::Attention { .. } => {
+            Err(refused(node, "capturing", "; only an active node, or a ready one in the ramdisk"))
+        }
+    }
+}
+
+/// Refuses the name of an image that was imported: nobody could tell the two apart by it.
+fn refuse_imported(fleet: &Fleet, name: &str) -> Result<(), Denied> {
+    let is_other = |image: &Image| image.name == name && !is_taken(fleet, image.digest);
+    if fleet.images.values().any(is_other) {
+        return Err(Denied::Conflict(format!(
+            "an image that was imported is called {name} already: give this one another name (--name)"
+        )));
+    }
+    Ok(())
 }
 
 /// The disk that was named, else the one with the installed system, else the only one with anything on it.

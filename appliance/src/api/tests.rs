@@ -119,6 +119,34 @@ async fn post(api: &Api, path: &str, body: &str) -> Answer {
 }
 
 #[tokio::test]
+async fn a_capture_takes_no_word_that_it_does_not_know_and_no_running_node_unasked() {
+    let (state, api) = running().await;
+    for (body, told) in [
+        (r#"{"name": "copy", "identity": "as-is", "confirm": "n1", "role": ["control"]}"#, "role"),
+        (r#"{"name": "copy", "identity": "generalize", "keeps": ["machine-id"], "confirm": "n1"}"#, "keeps"),
+        (
+            r#"{"name": "copy", "identity": "as-is", "keep": ["machine-id"], "confirm": "n1"}"#,
+            "keep goes with",
+        ),
+        (r#"{"name": "copy", "identity": "asis", "confirm": "n1"}"#, "asis"),
+        (r#"{"name": "copy", "confirm": "n1"}"#, "identity"),
+    ] {
+        let refused = post(&api, "v1/nodes/n1/capture", body).await.unwrap_err();
+        assert_eq!(refused.codes().1, 2, "{refused}");
+        assert!(refused.to_string().contains(told), "{refused}");
+    }
+    for confirm in ["null", r#""n2""#] {
+        let body = format!(r#"{{"name": "copy", "identity": "generalize", "confirm": {confirm}}}"#);
+        let refused = post(&api, "v1/nodes/n1/capture", &body).await.unwrap_err();
+        assert_eq!(refused.codes().1, 5, "{refused}");
+        assert!(refused.to_string().contains("this restarts n1"), "{refused}");
+    }
+    assert!(state.core.world().fleet.captures.is_empty());
+    let body = r#"{"name": "copy", "identity": "generalize", "keep": ["machine-id"], "confirm": "n1"}"#;
+    assert_eq!(read(post(&api, "v1/nodes/n1/capture", body).await).await["item"]["identity"], "generalize");
+}
+
+#[tokio::test]
 async fn a_job_is_named_by_enough_of_its_id() {
     let (_state, api) = running().await;
     let body = r#"{"name": "copy", "identity": "as-is", "confirm": "n1"}"#;

@@ -13,15 +13,16 @@ use pxe::script::BootTask;
 
 use crate::rack::{MAC, Rack, disk, progress};
 
-pub(crate) fn capture(node: NodeId, name: &str, as_is: bool) -> Event {
+pub(crate) fn capture(rack: &Rack, node: NodeId, name: &str, as_is: bool) -> Event {
+    let confirmed = Some(rack.fleet.nodes[&node].name.to_string());
     let identity = if as_is { Identity::AsIs } else { Identity::Generalize { keep: BTreeSet::new() } };
-    let wish = Wish { name: name.to_owned(), identity, disk: None, roles: None };
+    let wish = Wish { name: name.to_owned(), identity, disk: None, roles: None, confirmed };
     Event::Capture { node, wish: Box::new(wish) }
 }
 
 impl Rack {
     fn captures(&mut self, node: NodeId, name: &str, as_is: bool) -> Result<JobId, Denied> {
-        match self.bring(capture(node, name, as_is))?.reply {
+        match self.bring(capture(self, node, name, as_is))?.reply {
             Reply::Job(job) => Ok(job),
             other => panic!("{other:?}"),
         }
@@ -210,7 +211,8 @@ fn a_ready_server_is_read_where_it_is() {
     assert!(refused.contains("--disk") && refused.contains("serial:A, serial:B"), "{refused}");
     let disk = Some("serial:B".parse::<DiskId>().unwrap());
     let identity = Identity::Generalize { keep: ["machine-id".to_owned()].into() };
-    let wish = Wish { name: "windows".to_owned(), identity: identity.clone(), disk, roles: None };
+    let wish =
+        Wish { name: "windows".to_owned(), identity: identity.clone(), disk, roles: None, confirmed: None };
     let Reply::Job(job) = rack.bring(Event::Capture { node, wish: Box::new(wish) }).unwrap().reply else {
         panic!()
     };
@@ -233,7 +235,13 @@ fn fleet_disk(serial: &str, holds: &[Holding]) -> protocol::Disk {
 
 fn capture_of(node: NodeId, disk: &str) -> Event {
     let (name, identity) = ("other".to_owned(), Identity::AsIs);
-    let wish = Wish { name, identity, disk: Some(disk.parse().unwrap()), roles: None };
+    let wish = Wish {
+        name,
+        identity,
+        disk: Some(disk.parse().unwrap()),
+        roles: None,
+        confirmed: Some("n1".to_owned()),
+    };
     Event::Capture { node, wish: Box::new(wish) }
 }
 
@@ -475,6 +483,19 @@ fn a_node_that_can_not_leave_its_system_names_the_way_out() {
     rack.bring(Event::Cancel { job }).unwrap();
     rack.reports(node, "active").unwrap();
     assert_eq!(rack.state(), "active");
+}
+
+#[test]
+fn a_node_that_runs_is_not_restarted_unless_its_name_was_said() {
+    let (mut rack, node, _) = Rack::active("control");
+    for said in [None, Some("n2".to_owned())] {
+        let Event::Capture { mut wish, .. } = capture(&rack, node, "copy", true) else { panic!() };
+        wish.confirmed = said;
+        let refused = rack.bring(Event::Capture { node, wish }).unwrap_err();
+        assert_eq!(refused, Denied::Unconfirmed { name: "n1".to_owned() });
+        assert!(refused.to_string().contains("--confirm=n1"), "{refused}");
+    }
+    assert!(rack.state() == "active" && rack.fleet.captures.is_empty());
 }
 
 #[test]
