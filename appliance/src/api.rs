@@ -76,12 +76,6 @@ pub enum ApiError {
         /// The disk.
         disk: String,
     },
-    /// A node that runs is to be restarted.
-    #[error(
-        "this restarts {0}, and what it runs stands still until the image is taken: confirm it with its name \
-         (--confirm={0})"
-    )]
-    Unasked(String),
     /// The typed name is not the image's.
     #[error("this deletes image {0} for good: confirm it with its name (--confirm={0})")]
     Unnamed(String),
@@ -120,9 +114,9 @@ impl ApiError {
             }
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, 2),
             ApiError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, 2),
-            ApiError::Unconfirmed { .. } | ApiError::Unasked(_) | ApiError::Unnamed(_) => {
-                (StatusCode::CONFLICT, 5)
-            }
+            ApiError::Unconfirmed { .. }
+            | ApiError::Unnamed(_)
+            | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. })) => (StatusCode::CONFLICT, 5),
             ApiError::Refused(Refused::Denied(_)) => (StatusCode::CONFLICT, 4),
             ApiError::Refused(Refused::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, 6),
             ApiError::Refused(Refused::Unsaved(_)) | ApiError::Broken(_) => {

@@ -117,7 +117,7 @@ async fn delete(session: &mut Session, image: &str, confirm: Option<String>) -> 
 
 /// The list of images.
 pub(crate) fn render_images(images: &[ImageRow], look: &Look, now: u64) -> String {
-    let mut table = Table::new(&["IMAGE", "DIGEST", "AGE", "SIZE", "DISK", "ROLES", "NODES"]);
+    let mut table = Table::new(&["IMAGE", "DIGEST", "AGE", "SIZE", "DISK", "FOR", "ROLES", "NODES"]);
     for image in images {
         table.row([
             image.name.clone().into(),
@@ -125,6 +125,7 @@ pub(crate) fn render_images(images: &[ImageRow], look: &Look, now: u64) -> Strin
             ago(&image.imported, now).into(),
             bytes(image.stored_bytes).into(),
             disk_bytes(image.disk_bytes).into(),
+            image.only_for.as_deref().unwrap_or("any").into(),
             or_dash(&image.roles.join(",")).into(),
             or_dash(&image.nodes.join(",")).into(),
         ]);

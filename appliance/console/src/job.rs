@@ -113,6 +113,23 @@ fn amounts(job: &JobRow) -> Vec<(&'static str, String)> {
     }
 }
 
+/// The image's name, and by what it can always be told apart.
+fn image(job: &JobRow) -> String {
+    match job.image_digest.as_deref().map(|digest| digest.get(..12).unwrap_or(digest)) {
+        Some(digest) => format!("{} ({digest})", job.image),
+        None => job.image.clone(),
+    }
+}
+
+/// Of a capture, what becomes of that by which the node is told apart.
+fn identity(job: &JobRow) -> Option<String> {
+    Some(match job.identity.as_deref()? {
+        "as-is" => format!("in the image: it is for {} alone", job.node),
+        "generalize" => "left out of the image: it is for any server".to_owned(),
+        other => other.to_owned(),
+    })
+}
+
 /// One job in full.
 pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
     let mut page = Page::default();
@@ -123,7 +140,9 @@ pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
         ("node is", job.node_state.clone()),
     ];
     pairs.extend(job.plan.as_ref().map(|plan| ("plan", plan.clone())));
-    pairs.extend([("image", job.image.clone()), ("disk", job.disk.clone())]);
+    pairs.push(("image", image(job)));
+    pairs.extend(identity(job).map(|identity| ("keys and ids", identity)));
+    pairs.push(("disk", job.disk.clone()));
     pairs.extend(amounts(job));
     pairs.extend([
         ("taken up", format!("{}x", job.takes)),

@@ -4,7 +4,8 @@
 //! Active ─capture→ Draining ─ticket, asks→ Capturing ─sealed, or failed→ Booting ─reports→ Active
 //! Ready  ─capture───────────────────────→ Capturing ─sealed, or failed→ Ready
 //! ```
-//! Nothing on the node is written. Its installed system keeps key, certificate and generation: it comes up as what it was.
+//! Nothing on the node is written. Its installed system keeps key, certificate and generation: it comes up as what it was. Only when
+//! a person lets in another server under its name meanwhile is it void: what is read then ends in `Ready`.
 
 use std::collections::BTreeSet;
 
@@ -56,6 +57,12 @@ pub struct Capture {
     pub progressed: Option<Time>,
     /// How often an agent took it.
     pub takes: u32,
+    /// How often of these since it last got further than ever before.
+    #[serde(default)]
+    pub vain: u32,
+    /// How far it ever was, in bytes of the disk.
+    #[serde(default)]
+    pub furthest: u64,
     /// The image, from just before it is in the store.
     pub image: Option<Digest>,
     /// What of the node was found, and what became of it.
@@ -82,6 +89,10 @@ impl Capture {
     }
 }
 
+/// How often an agent may take a capture without getting further with it. Every power cut and every answer that is lost is one
+/// more; an agent that is older than captures asks again every second.
+const MOST_IN_VAIN: u32 = 10;
+
 /// What the operator said; what was not said is chosen when there is one choice.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -93,6 +104,8 @@ pub struct Wish {
     pub disk: Option<DiskId>,
     /// For these roles, instead of those of the installed image.
     pub roles: Option<BTreeSet<String>>,
+    /// The node's name once more: one that runs is restarted, and whoever asks must know that.
+    pub confirmed: Option<String>,
 }
 
 /// Begins to take an image.
@@ -106,22 +119,12 @@ pub(crate) fn begin(
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
-    let runs = match &node.state {
-        State::Active => true,
-        State::Ready | State::Planned { .. } => false,
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Inspecting
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Attention { .. } => {
-            return Err(refused(node, "capturing", "; only an active node, or a ready one in the ramdisk"));
-        }
-    };
+    let runs = runs(node)?;
+    // Here and not before the event: it may have come up since somebody looked.
+    if runs && wish.confirmed.as_deref() != Some(node.name.as_str()) {
+        return Err(Denied::Unconfirmed { name: node.name.to_string() });
+    }
+    refuse_imported(fleet, &wish.name)?;
     let disk = choose_disk(node, wish.disk.as_ref())?;
     let subject = Subject::of(disk).ok_or_else(|| unfit(node, disk, "it has neither WWN nor serial"))?;
     let id = JobId(dice.draw());
@@ -144,6 +147,8 @@ pub(crate) fn begin(
         progress: None,
         progressed: None,
         takes: 0,
+        vain: 0,
+        furthest: 0,
         image: None,
         found: Vec::new(),
     };
@@ -162,6 +167,37 @@ pub(crate) fn begin(
     outcome.changes.extend([Change::Node(Box::new(next)), Change::Capture(Box::new(capture))]);
     outcome.reply = Reply::Job(id);
     Ok(outcome)
+}
+
+/// Whether the node runs a system of its own, which it is to come back to.
+fn runs(node: &Node) -> Result<bool, Denied> {
+    match &node.state {
+        State::Active => Ok(true),
+        State::Ready | State::Planned { .. } => Ok(false),
+        State::Discovered
+        | State::Rejected { .. }
+        | State::Inspecting
+        | State::Imaging { .. }
+        | State::Verifying { .. }
+        | State::Booting { .. }
+        | State::Enrolling { .. }
+        | State::Draining { .. }
+        | State::Capturing { .. }
+        | State::Attention { .. } => {
+            Err(refused(node, "capturing", "; only an active node, or a ready one in the ramdisk"))
+        }
+    }
+}
+
+/// Refuses the name of an image that was imported: nobody could tell the two apart by it.
+fn refuse_imported(fleet: &Fleet, name: &str) -> Result<(), Denied> {
+    let is_other = |image: &Image| image.name == name && !is_taken(fleet, image.digest);
+    if fleet.images.values().any(is_other) {
+        return Err(Denied::Conflict(format!(
+            "an image that was imported is called {name} already: give this one another name (--name)"
+        )));
+    }
+    Ok(())
 }
 
 /// The disk that was named, else the one with the installed system, else the only one with anything on it.
@@ -213,7 +249,12 @@ pub(crate) fn of_node<'a>(fleet: &'a Fleet, node: &Node) -> Option<&'a Capture> 
     node.state.job().and_then(|id| fleet.captures.get(&id))
 }
 
-/// Hands the job to the agent, again if need be.
+/// The verb that gives up the image that is being taken of this node, if one is.
+pub(crate) fn way_out(fleet: &Fleet, node: &Node) -> Option<String> {
+    in_flight(fleet, node).map(|capture| format!("job cancel {}", capture.id))
+}
+
+/// Hands the job to the agent, again if need be. Taking it is no progress: neither the deadline nor the log begins anew.
 pub(crate) fn take(
     fleet: &Fleet,
     next: &mut Node,
@@ -229,18 +270,44 @@ pub(crate) fn take(
     if ends.is_some_and(|until| until < now.plus_seconds(LEFT_FOR_A_JOB)) {
         return Err(Denied::Expiring);
     }
+    if capture.vain >= MOST_IN_VAIN {
+        return Ok(given_up(next, capture, now, outcome));
+    }
     let mut capture = capture.clone();
+    let went_on = capture.progressed.is_some_and(|at| at > next.since);
+    let is_news = capture.takes == 0 || went_on || !matches!(next.state, State::Capturing { .. });
     capture.state = JobState::Running;
     capture.started = capture.started.or(Some(now));
     capture.takes += 1;
-    let how = if capture.takes > 1 { "begins again" } else { "begins" };
-    outcome.fact(next.id, "capturing", format!("job {} {how} to read {}", capture.id, capture.subject.disk));
+    capture.vain += 1;
     *next = moved(next, State::Capturing { job: capture.id }, now);
-    next.since = now;
+    if is_news {
+        let how = if capture.takes > 1 { "begins again" } else { "begins" };
+        outcome.fact(
+            next.id,
+            "capturing",
+            format!("job {} {how} to read {}", capture.id, capture.subject.disk),
+        );
+        next.since = now;
+    }
     next.orders.clear();
     let (job, disk, identity) = (capture.id, capture.subject.clone(), capture.identity.clone());
     outcome.changes.push(Change::Capture(Box::new(capture)));
     Ok(Task::Capture(Box::new(CaptureJob { job, disk, identity })))
+}
+
+/// An agent that takes the job and takes it, and gets nowhere: the node goes back where it was.
+fn given_up(next: &mut Node, capture: &Capture, now: Time, outcome: &mut Outcome) -> Task {
+    let why = format!(
+        "the agent has taken the job {MOST_IN_VAIN} times and got no further than byte {}: it restarts over and over, can't \
+         be reached, or is too old to take images",
+        capture.furthest
+    );
+    let (capture, node) = over(next, capture.clone(), JobState::Failed { why: why.clone() }, now, outcome);
+    *next = node;
+    let runs = capture.runs;
+    outcome.changes.push(Change::Capture(Box::new(capture)));
+    if runs { Task::Reboot } else { wait(&format!("taking the image failed: {why}")) }
 }
 
 /// The capture goes on, or can't.
@@ -271,14 +338,30 @@ pub(crate) fn progressed(
     }
     let held = network::held(fleet, node, Some((&capture).into())).is_some();
     outcome.reply = Reply::GoOn(!held);
+    if progress.done_bytes > capture.furthest {
+        (capture.furthest, capture.vain) = (progress.done_bytes, 0);
+    }
     capture.progress = Some(progress);
     outcome.changes.extend([Change::Capture(Box::new(capture)), Change::Node(Box::new(next))]);
     outcome
 }
 
 /// The end of reading, whatever it was: the node goes back where it was.
-fn ended(node: &Node, mut capture: Capture, state: JobState, now: Time) -> Outcome {
-    let mut outcome = Outcome::default();
+fn ended(node: &Node, capture: Capture, state: JobState, now: Time) -> Outcome {
+    let mut outcome = Outcome { reply: Reply::GoOn(false), ..Outcome::default() };
+    let (capture, next) = over(node, capture, state, now, &mut outcome);
+    outcome.changes.extend([Change::Capture(Box::new(capture)), Change::Node(Box::new(next))]);
+    outcome
+}
+
+/// The capture at the end of reading, and its node on the way back.
+fn over(
+    node: &Node,
+    mut capture: Capture,
+    state: JobState,
+    now: Time,
+    outcome: &mut Outcome,
+) -> (Capture, Node) {
     if let JobState::Failed { why } = &state {
         outcome.fact(node.id, "failed", format!("job {}: {why}", capture.id));
     }
@@ -289,9 +372,7 @@ fn ended(node: &Node, mut capture: Capture, state: JobState, now: Time) -> Outco
     next.heard = now;
     // What it said before says nothing of how it comes up.
     (next.report, next.reported) = (None, None);
-    outcome.reply = Reply::GoOn(false);
-    outcome.changes.extend([Change::Capture(Box::new(capture)), Change::Node(Box::new(next))]);
-    outcome
+    (capture, next)
 }
 
 /// This digest is about to be in the store: written down first, so that whose image it is is known whatever happens between.
@@ -366,7 +447,7 @@ pub(crate) fn cancelled(fleet: &Fleet, job: JobId, now: Time) -> Result<Outcome,
 /// Out of `Attention`: the job again, from the beginning.
 pub(crate) fn retried(node: &Node, capture: &Capture, next: &mut Node, outcome: &mut Outcome) -> State {
     let mut capture = capture.clone();
-    (capture.state, capture.ended) = (JobState::Waiting, None);
+    (capture.state, capture.ended, capture.vain) = (JobState::Waiting, None, 0);
     let job = capture.id;
     let in_own_system = capture.runs
         && (node.state.phase() == "draining" || node.reported.is_some_and(|reported| reported > node.since));
@@ -387,7 +468,15 @@ pub(crate) fn back(capture: &Capture, now: Time) -> Option<Change> {
     })
 }
 
-/// The node's captures in flight, at their end.
+/// The system that its node was to go back to is void: what goes on ends in the ramdisk, and what has ended is over.
+pub(crate) fn homeless(capture: &Capture, now: Time) -> Option<Change> {
+    if !capture.goes_on() {
+        return back(capture, now);
+    }
+    Some(Change::Capture(Box::new(Capture { runs: false, ..capture.clone() })))
+}
+
+/// The node's captures that have not ended, at their end: one whose image is in the store has done what it was for.
 pub(crate) fn ended_captures(
     fleet: &Fleet,
     node: &Node,
@@ -396,13 +485,21 @@ pub(crate) fn ended_captures(
 ) -> impl Iterator<Item = Change> {
     let open = fleet.captures.values().filter(|capture| capture.node == node.id && !capture.state.ended());
     open.map(move |capture| {
-        let state = JobState::Failed { why: why.to_owned() };
-        Change::Capture(Box::new(Capture { state, ended: Some(now), ..capture.clone() }))
+        back(capture, now).unwrap_or_else(|| {
+            let state = JobState::Failed { why: why.to_owned() };
+            Change::Capture(Box::new(Capture { state, ended: Some(now), ..capture.clone() }))
+        })
     })
+}
+
+/// Whether this image was taken of a node.
+pub(crate) fn is_taken(fleet: &Fleet, image: Digest) -> bool {
+    fleet.captures.values().any(|capture| capture.image == Some(image))
 }
 
 /// Whose image this is, when it has the keys and ids of one node in it: it is for that node alone.
 pub fn owner(fleet: &Fleet, image: Digest) -> Option<NodeId> {
-    let taken = fleet.captures.values().find(|capture| capture.image == Some(image))?;
-    (taken.identity == Identity::AsIs).then_some(taken.node)
+    // The same bytes may have been taken twice, and said to be for any server the other time.
+    let is_its = |capture: &&Capture| capture.image == Some(image) && capture.identity == Identity::AsIs;
+    fleet.captures.values().find(is_its).map(|capture| capture.node)
 }

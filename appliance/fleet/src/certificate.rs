@@ -119,7 +119,9 @@ pub fn authorise(
     let fingerprint = fingerprint.ok_or(Unauthorised::NoCertificate)?;
     let certificate = fleet.certificates.get(fingerprint).ok_or(Unauthorised::Unknown)?;
     let node: &Node = fleet.nodes.get(&certificate.node).ok_or(Unauthorised::NoNode)?;
-    if certificate.generation != node.generation {
+    // Of a node that is captured the generation stays when its ramdisk has another key.
+    let other_key = || node.deploy.is_none_or(|deploy| deploy.key != certificate.key);
+    if certificate.generation != node.generation || (certificate.stage == Stage::Deploy && other_key()) {
         return Err(Unauthorised::Revoked);
     }
     if certificate.until < now {

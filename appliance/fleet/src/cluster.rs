@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::image::Image;
-use crate::job::Job;
+use crate::job::{Job, Work};
 use crate::network::Network;
 use crate::plan::{Plan, PlanId};
 use crate::{Denied, Name, Node, Nodes};
@@ -171,6 +171,27 @@ impl Fleet {
                 "{text:?} means {} images: name one by its digest (rackwright image list)",
                 several.len()
             ))),
+        }
+    }
+
+    /// The work that a person means: by its id, or by the start of it.
+    ///
+    /// # Errors
+    /// [`Denied::Missing`]; [`Denied::Conflict`] when several are meant.
+    pub fn find_job(&self, text: &str) -> Result<Work<'_>, Denied> {
+        if let Some(work) = text.parse().ok().and_then(|id| Work::of(self, id)) {
+            return Ok(work);
+        }
+        let mut short =
+            Work::all(self).filter(|work| text.len() >= 4 && work.id().to_string().starts_with(text));
+        match (short.next(), short.next()) {
+            (Some(work), None) => Ok(work),
+            (Some(a), Some(b)) => Err(Denied::Conflict(format!(
+                "{text:?} means jobs {} and {}: write more of the id",
+                a.id(),
+                b.id()
+            ))),
+            (None, _) => Err(Denied::Missing { kind: "job", name: text.to_owned() }),
         }
     }
 

@@ -283,16 +283,21 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     }
     node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false });
     node.claim = None;
-    // The installed system of a node that is captured comes back with the certificate it has.
-    if capture::of_node(fleet, &node).is_none() || node.run.is_none() {
+    let mut outcome = Outcome::default();
+    let taken = capture::of_node(fleet, &node);
+    // The installed system of a node that is being captured comes back with the certificate it has, if this is the same server.
+    let comes_back =
+        claim.clash.is_none() && node.run.is_some() && taken.is_some_and(capture::Capture::goes_on);
+    if !comes_back {
         node.generation += 1;
         node.run = None;
+        outcome.changes.extend(taken.and_then(|capture| capture::homeless(capture, now)));
     }
-    if matches!(node.state, State::Discovered | State::Rejected { .. }) {
+    let has_ended = taken.is_some_and(|capture| !capture.goes_on());
+    if has_ended || matches!(node.state, State::Discovered | State::Rejected { .. }) {
         node.state = State::Inspecting;
         node.since = now;
     }
-    let mut outcome = Outcome::default();
     let roles = node.roles.iter().cloned().collect::<Vec<_>>().join(", ");
     let what = if roles.is_empty() { "no role yet".to_owned() } else { roles };
     outcome.fact(node.id, "approved", format!("as {} ({what})", node.name));

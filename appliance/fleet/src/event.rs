@@ -339,6 +339,15 @@ pub enum Denied {
         /// What to do instead; starts with "; " or is empty.
         hint: String,
     },
+    /// A node that runs would be restarted, and nobody has said its name.
+    #[error(
+        "this restarts {name}, and what it runs stands still until the image is taken: confirm it with its name \
+         (--confirm={name})"
+    )]
+    Unconfirmed {
+        /// The node.
+        name: String,
+    },
     /// The certificate would not outlive the job.
     #[error("this certificate ends before the job may: say hello again for a new one")]
     Expiring,

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use pack::{Digest, Layout, PublicKey};
-use protocol::Carried;
+use protocol::{Carried, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Fact;
 use crate::job::Job;
 use crate::plan::{Plan, PlanState};
-use crate::{Change, Denied, Fleet, Node, Outcome, Time};
+use crate::{Change, Denied, Fleet, Node, Outcome, Time, capture};
 
 /// One image in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,10 +69,31 @@ pub fn user(fleet: &Fleet, digest: Digest) -> Option<String> {
     fleet.jobs.values().find(works).map(|job| format!("job {} writes it", job.id))
 }
 
-/// Images that nothing needs and of whose name there is a newer one; the oldest first.
+/// Where an image came from. Of two images with one name, one of the same origin takes the place of the other.
+#[derive(PartialEq, Eq)]
+enum Origin {
+    /// A file.
+    File,
+    /// The disk of a node, without what belongs to that node.
+    Node,
+    /// The disk of this node, as it was.
+    AsIs(NodeId),
+}
+
+fn origin(fleet: &Fleet, image: Digest) -> Origin {
+    match capture::owner(fleet, image) {
+        Some(node) => Origin::AsIs(node),
+        None if capture::is_taken(fleet, image) => Origin::Node,
+        None => Origin::File,
+    }
+}
+
+/// Images that nothing needs and of whose name and origin there is a newer one; the oldest first.
 pub fn prunable(fleet: &Fleet) -> Vec<&Image> {
     let is_newest = |image: &Image| {
+        let own = origin(fleet, image.digest);
         let of_name = fleet.images.values().filter(|other| other.name == image.name);
+        let of_name = of_name.filter(|other| origin(fleet, other.digest) == own);
         of_name
             .max_by_key(|other| (other.imported, other.digest))
             .is_some_and(|newest| newest.digest == image.digest)

@@ -9,7 +9,7 @@ use crate::job::{Job, JobState};
 use crate::network;
 use crate::node::Installed;
 use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
-use crate::running::order_redeploy;
+use crate::running::{comes_back, order_redeploy};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 
@@ -116,6 +116,7 @@ pub(crate) fn asked(
         }
         // The receipt was taken, the answer to it lost: say it again.
         State::Booting { .. } => Task::Reboot,
+        State::Attention { .. } if comes_back(fleet, node) => Task::Reboot,
         // What it waited for has come after all.
         State::Attention { phase, .. } if phase == "inspecting" => {
             outcome.fact(node.id, "ready", summary(&next));

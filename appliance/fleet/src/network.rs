@@ -295,6 +295,7 @@ pub(crate) fn waits_for_network(state: &State) -> bool {
         State::Imaging { .. }
             | State::Verifying { .. }
             | State::Draining { .. }
+            | State::Capturing { .. }
             | State::Booting { .. }
             | State::Enrolling { .. }
     )

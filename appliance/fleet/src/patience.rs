@@ -7,7 +7,7 @@ use crate::network;
 use crate::node::State;
 use crate::running::{not_up, stuck};
 use crate::step::moved;
-use crate::{Change, Fleet, Node, Outcome, Time};
+use crate::{Change, Fleet, Node, Outcome, Time, capture};
 
 /// What a node waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +95,9 @@ pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
         let state = if matches!(node.state, State::Enrolling { .. }) {
             stuck(node, waited)
         } else {
-            attention(node, format!("waited {waited} s for {reason}"), &["why", "retry"])
+            let way_out = capture::way_out(fleet, node);
+            let verbs = ["why", "retry"].into_iter().chain(way_out.as_deref()).collect::<Vec<_>>();
+            attention(node, format!("waited {waited} s for {reason}"), &verbs)
         };
         if let State::Attention { cause, .. } = &state {
             outcome.fact(node.id, "attention", cause.clone());

@@ -30,6 +30,8 @@ pub(crate) fn enrolled(
     let mut outcome = Outcome::default();
     let mut next = node.clone();
     match &node.state {
+        // The system that was read is up again, and had its certificate renewed before it reported.
+        State::Booting { .. } | State::Attention { .. } if comes_back(fleet, node) => {}
         State::Booting { job } => {
             outcome.fact(node.id, "enrolled", format!("first boot up, {uptime} s after its kernel"));
             next = moved(node, State::Enrolling { job: *job }, now);
@@ -109,9 +111,12 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
     let job = node.state.job();
     let settled = node.state == State::Active;
     let comes_up = ["booting", "enrolling", "active"].contains(&node.state.phase());
-    if comes_up && up && !settled {
+    // It was active before, whether all its units were up or not.
+    let comes_back = comes_back(fleet, node);
+    if comes_up && (up || comes_back) && !settled {
         next = moved(&next, State::Active, now);
-        outcome.fact(node.id, "active", format!("{} units up", report.units.len()));
+        let units = format!("{} units up", report.units.len());
+        outcome.fact(node.id, "active", if up { units } else { "its own system is up again".to_owned() });
         if let Some(job) = job.and_then(|id| fleet.jobs.get(&id)).filter(|job| !job.state.ended()) {
             let mut job = job.clone();
             job.state = JobState::Done;
@@ -123,12 +128,19 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
     if let Some(why) = not_redeployed(node, &report) {
         let cause = format!("it can't restart into the ramdisk: {why}");
         outcome.fact(node.id, "failed", cause.clone());
-        next = moved(&next, attention(node, cause, &["retry", "plan"]), now);
+        let way_out = capture::way_out(fleet, node);
+        let verbs = ["retry", "plan"].into_iter().chain(way_out.as_deref()).collect::<Vec<_>>();
+        next = moved(&next, attention(node, cause, &verbs), now);
     }
     outcome.reply = Reply::Answers(report.answers.clone());
     next.report = Some(Report { answers: Vec::new(), drift: Vec::new(), ..report });
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)
+}
+
+/// Whether the node is on its way back from the ramdisk into the system that was read there.
+pub(crate) fn comes_back(fleet: &Fleet, node: &Node) -> bool {
+    node.state.phase() == "booting" && capture::of_node(fleet, node).is_some()
 }
 
 /// Why a node that shall be rebuilt stays in its installed system, when it says so.

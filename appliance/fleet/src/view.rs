@@ -13,9 +13,10 @@ mod status;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use protocol::{Code, Disk, Facts, HardwareAddress, Nic, TaskReport, UnitReport};
+use protocol::{Code, Disk, Facts, HardwareAddress, Nic, NodeId, TaskReport, UnitReport};
 use serde::{Deserialize, Serialize};
 
+use crate::capture::owner;
 use crate::event::Logged;
 use crate::image::Image;
 use crate::job::Work;
@@ -212,6 +213,9 @@ pub struct ImageRow {
     pub imported: String,
     /// Nodes that run it.
     pub nodes: Vec<String>,
+    /// The only node that it may be put on, because its keys and ids are in it; absent when it is for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_for: Option<String>,
     /// What is wrong with it in the store; absent when all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
@@ -355,6 +359,11 @@ fn disk_view(disk: &Disk) -> DiskView {
     DiskView { disk: disk.id().map(|id| id.to_string()), facts: disk.clone() }
 }
 
+/// A node's name; the start of its id when it is gone.
+fn name_of(fleet: &Fleet, id: NodeId) -> String {
+    fleet.nodes.get(&id).map_or_else(|| id.short(), |node| node.name.to_string())
+}
+
 /// An image.
 pub fn image_row(fleet: &Fleet, image: &Image) -> ImageRow {
     let runs = |node: &&Node| node.installed.as_ref().is_some_and(|i| i.image == image.digest);
@@ -370,6 +379,7 @@ pub fn image_row(fleet: &Fleet, image: &Image) -> ImageRow {
         signer: image.signer.to_string(),
         imported: image.imported.to_string(),
         nodes: fleet.nodes.values().filter(runs).map(|node| node.name.to_string()).collect(),
+        only_for: owner(fleet, image.digest).map(|node| name_of(fleet, node)),
         damage: None,
     }
 }

@@ -8,8 +8,8 @@ use fleet::event::UnitVerb;
 use fleet::job::Work;
 use fleet::plan::{PlanId, PlanState};
 use fleet::view;
-use fleet::{Event, Name, Reply, State, Time};
-use protocol::{DiskId, Identity, JobId, Mark, NodeId, Verify};
+use fleet::{Event, Name, Reply, Time};
+use protocol::{DiskId, Identity, Mark, NodeId, Verify};
 use pxe::Mac;
 use serde::Deserialize;
 
@@ -70,15 +70,32 @@ struct Apply {
     confirm: Option<String>,
 }
 
-/// `identity` is `generalize`, with `keep`, or `as-is`.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TakeImage {
     name: String,
-    #[serde(flatten)]
-    identity: Identity,
+    identity: Kind,
+    /// Only of one that is generalized.
+    keep: Option<BTreeSet<String>>,
     disk: Option<String>,
     roles: Option<BTreeSet<String>>,
     confirm: Option<String>,
+}
+
+/// [`Identity`] without what goes with it, because nothing that is flattened can deny keys.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Generalize,
+    AsIs,
+}
+
+fn identity(kind: Kind, keep: Option<BTreeSet<String>>) -> Result<Identity, ApiError> {
+    match (kind, keep) {
+        (Kind::Generalize, keep) => Ok(Identity::Generalize { keep: keep.unwrap_or_default() }),
+        (Kind::AsIs, None) => Ok(Identity::AsIs),
+        (Kind::AsIs, Some(_)) => Err(ApiError::Body("keep goes with generalize: as-is keeps all".to_owned())),
+    }
 }
 
 impl Api {
@@ -211,22 +228,17 @@ impl Api {
 
     /// Begins to take an image. A node that runs is restarted for it, and that wants to be confirmed.
     async fn capture(&self, node: NodeId, body: &[u8]) -> Answer {
-        let TakeImage { name, identity, disk, roles, confirm } = read(body)?;
+        let TakeImage { name, identity: kind, keep, disk, roles, confirm } = read(body)?;
+        let identity = identity(kind, keep)?;
         let disk = disk.map(|text| disk_id(&text)).transpose()?;
-        let world = self.core.world();
-        let found = world.fleet.node(node)?;
-        if found.state == State::Active && confirm.as_deref() != Some(found.name.as_str()) {
-            return Err(ApiError::Unasked(found.name.to_string()));
-        }
-        let wish = Box::new(Wish { name, identity, disk, roles });
+        let wish = Box::new(Wish { name, identity, disk, roles, confirmed: confirm });
         let done = self.core.bring(Event::Capture { node, wish }).await?;
         self.job(&done.reply)
     }
 
     async fn cancel(&self, id: &str) -> Answer {
         let world = self.core.world();
-        let job = Work::all(&world.fleet).map(Work::id).find(|job| job.to_string().starts_with(id));
-        let job: JobId = job.ok_or_else(|| missing("job", id))?;
+        let job = world.fleet.find_job(id)?.id();
         let done = self.core.bring(Event::Cancel { job }).await?;
         self.job(&done.reply)
     }

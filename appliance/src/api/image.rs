@@ -145,7 +145,7 @@ impl Api {
         one(PruneView { images: vec![row], bytes: freed.bytes, done: true, rewritten: 0 })
     }
 
-    /// Deletes images that nothing needs and of whose name there is a newer one, and rewrites packs of which little is left.
+    /// Deletes images that nothing needs and of whose name and origin there is a newer one, and rewrites packs of which little is left.
     pub(super) async fn prune(&self, body: &[u8]) -> Answer {
         let Prune { images: wanted, dry_run } = read(body)?;
         let world = self.core.world();

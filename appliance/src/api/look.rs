@@ -43,8 +43,8 @@ impl Api {
             }
             ["v1", "jobs"] => rows(jobs(&world, |_| true)),
             ["v1", "jobs", id] => {
-                let job = Work::all(&world.fleet).find(|job| job.id().to_string().starts_with(*id));
-                job.ok_or_else(|| missing("job", id)).and_then(|job| one(view::job_row(&world.fleet, job)))
+                let job = world.fleet.find_job(id).map_err(ApiError::from);
+                job.and_then(|job| one(view::job_row(&world.fleet, job)))
             }
             ["v1", "images"] => self.images(&world),
             ["v1", "images", name] => self.image(&world, name),

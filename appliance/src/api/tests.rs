@@ -100,3 +100,67 @@ async fn leases_are_listed_and_released_by_mac_or_address() {
     state.takes(stranger).await.unwrap();
     assert_eq!(read(release("02-00-00-00-00-01").await).await["item"]["address"], "10.77.0.102");
 }
+
+/// An enrolled server whose units are up: a POST to it, and what is answered.
+async fn running() -> (State, Api) {
+    let state = state();
+    let node = state.enrolled("control").await;
+    let document = state.core.world().fleet.nodes[&node].document.generation;
+    let report = protocol::Report { generation: document, ..protocol::Report::default() };
+    state.bring(Event::Reported { node, report: Box::new(report) }).await.unwrap();
+    let api = api(&state);
+    assert_eq!(get(&api, "v1/nodes/n1").await["item"]["state"], "active");
+    (state, api)
+}
+
+async fn post(api: &Api, path: &str, body: &str) -> Answer {
+    let parts = path.split('/').collect::<Vec<_>>();
+    api.act(&parts, body.as_bytes()).await.expect("a route")
+}
+
+#[tokio::test]
+async fn a_capture_takes_no_word_that_it_does_not_know_and_no_running_node_unasked() {
+    let (state, api) = running().await;
+    for (body, told) in [
+        (r#"{"name": "copy", "identity": "as-is", "confirm": "n1", "role": ["control"]}"#, "role"),
+        (r#"{"name": "copy", "identity": "generalize", "keeps": ["machine-id"], "confirm": "n1"}"#, "keeps"),
+        (
+            r#"{"name": "copy", "identity": "as-is", "keep": ["machine-id"], "confirm": "n1"}"#,
+            "keep goes with",
+        ),
+        (r#"{"name": "copy", "identity": "asis", "confirm": "n1"}"#, "asis"),
+        (r#"{"name": "copy", "confirm": "n1"}"#, "identity"),
+    ] {
+        let refused = post(&api, "v1/nodes/n1/capture", body).await.unwrap_err();
+        assert_eq!(refused.codes().1, 2, "{refused}");
+        assert!(refused.to_string().contains(told), "{refused}");
+    }
+    for confirm in ["null", r#""n2""#] {
+        let body = format!(r#"{{"name": "copy", "identity": "generalize", "confirm": {confirm}}}"#);
+        let refused = post(&api, "v1/nodes/n1/capture", &body).await.unwrap_err();
+        assert_eq!(refused.codes().1, 5, "{refused}");
+        assert!(refused.to_string().contains("this restarts n1"), "{refused}");
+    }
+    assert!(state.core.world().fleet.captures.is_empty());
+    let body = r#"{"name": "copy", "identity": "generalize", "keep": ["machine-id"], "confirm": "n1"}"#;
+    assert_eq!(read(post(&api, "v1/nodes/n1/capture", body).await).await["item"]["identity"], "generalize");
+}
+
+#[tokio::test]
+async fn a_job_is_named_by_enough_of_its_id() {
+    let (_state, api) = running().await;
+    let body = r#"{"name": "copy", "identity": "as-is", "confirm": "n1"}"#;
+    let job = read(post(&api, "v1/nodes/n1/capture", body).await).await["item"]["id"].clone();
+    let job = job.as_str().unwrap();
+    for few in ["", &job[..1], &job[..3]] {
+        let refused = post(&api, &format!("v1/jobs/{few}/cancel"), "{}").await.unwrap_err();
+        assert_eq!(refused.codes().1, 3, "{refused}");
+        let refused = api.look(&["v1", "jobs", few], &Query::default()).await.unwrap().unwrap_err();
+        assert_eq!(refused.codes().1, 3, "{refused}");
+    }
+    for enough in [job, &job[..4]] {
+        assert_eq!(get(&api, &format!("v1/jobs/{enough}")).await["item"]["state"], "waiting");
+    }
+    let cancelled = read(post(&api, &format!("v1/jobs/{}/cancel", &job[..4]), "{}").await).await;
+    assert_eq!(cancelled["item"]["state"], "failed");
+}

@@ -207,7 +207,9 @@ impl Rack {
                 let identity =
                     if input.byte() & 1 == 1 { Identity::AsIs } else { Identity::Generalize { keep } };
                 let (name, disk) = ("copy".to_owned(), None);
-                Event::Capture { node, wish: Box::new(Wish { name, identity, disk, roles: None }) }
+                let confirmed = self.fleet.nodes.get(&node).map(|node| node.name.to_string());
+                let wish = Wish { name, identity, disk, roles: None, confirmed };
+                Event::Capture { node, wish: Box::new(wish) }
             }
             19 => Event::Cancel { job },
             _ => {

@@ -19,7 +19,7 @@ pub(crate) enum JobCommand {
   rackwright job show 5f3a2b1c9d8e7f60
   rackwright job show 5f3a2b1c9d8e7f60 -o json")]
     Show {
-        /// The job's id
+        /// The job's id, or the start of it
         job: String,
     },
     /// Give up taking an image; the node goes back
@@ -30,7 +30,7 @@ pub(crate) enum JobCommand {
 Only a job that takes an image: it has changed nothing. A disk that is being
 written is of no use half-written; plan the node again instead.")]
     Cancel {
-        /// The job's id
+        /// The job's id, or the start of it
         job: String,
     },
     /// Follow a job until it ends; Ctrl-C stops watching only
@@ -38,7 +38,7 @@ written is of no use half-written; plan the node again instead.")]
   rackwright job watch 5f3a2b1c9d8e7f60
   rackwright job watch 5f3a2b1c9d8e7f60 --timeout 10m -o json")]
     Watch {
-        /// The job's id
+        /// The job's id, or the start of it
         job: String,
         /// Stop watching then, with exit code 7
         #[arg(long, value_name = "TIME", value_parser = super::span)]

@@ -78,6 +78,9 @@ fn confirmed(session: &mut Session, node: &str, given: Option<String>) -> Result
 pub(crate) fn render_found(job: &JobRow, look: &Look) -> String {
     let mut page = Page::default();
     page.line(&format!("image {} of {} is in the store", job.image, job.node));
+    if job.identity.as_deref() == Some("as-is") {
+        page.line(&format!("It has the keys and ids of {}, and is for {} alone.", job.node, job.node));
+    }
     if !job.found.is_empty() {
         let mut table = Table::new(&["RULE", "PLACES", "IMAGE", "WHAT"]);
         for found in &job.found {

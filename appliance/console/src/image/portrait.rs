@@ -15,7 +15,7 @@ pub(crate) fn render_image(view: &ImageView, look: &Look) -> String {
     page.line(&image.name);
     let content = view.content.as_ref();
     let of = |tell: &dyn Fn(&ContentView) -> String| content.map_or_else(String::new, tell);
-    page.pairs(&[
+    let mut pairs = vec![
         ("digest", image.digest.clone()),
         ("content root", of(&|content| content.root.clone())),
         ("signed by", image.signer.clone()),
@@ -23,6 +23,11 @@ pub(crate) fn render_image(view: &ImageView, look: &Look) -> String {
         ("roles", image.roles.join(", ")),
         ("arch", image.arch.clone()),
         ("nodes", image.nodes.join(", ")),
+    ];
+    pairs.extend(
+        image.only_for.as_ref().map(|node| ("only for", format!("{node}: its keys and ids are in it"))),
+    );
+    pairs.extend([
         (
             "needs a disk of",
             of(&|content| format!("{}, sectors of {} bytes", least(image), content.sector_bytes)),
@@ -34,6 +39,7 @@ pub(crate) fn render_image(view: &ImageView, look: &Look) -> String {
             view.checked.as_deref().map_or_else(|| "not since it came".to_owned(), date_and_clock),
         ),
     ]);
+    page.pairs(&pairs);
     if let Some(content) = content {
         picture(&mut page, content, image.disk_bytes, look);
         volumes(&mut page, content, look);

@@ -366,6 +366,18 @@ fn job_show() {
 }
 
 #[test]
+fn job_show_of_a_capture() {
+    let text = job::render_job(&read(samples::captured()), NOW);
+    assert!(text.contains("  image          lab-2 (3f9a1c0d5e6b)\n"), "{text}");
+    assert!(text.contains("  keys and ids   left out of the image: it is for any server\n"), "{text}");
+    let as_is = but(samples::captured(), json!({"identity": "as-is", "imageDigest": null}));
+    let text = job::render_job(&read(as_is), NOW);
+    assert!(text.contains("  image          lab-2\n"), "{text}");
+    assert!(text.contains("  keys and ids   in the image: it is for n1 alone\n"), "{text}");
+    assert!(text.lines().all(|line| crate::text::width(line) <= 80), "{text}");
+}
+
+#[test]
 fn lists() {
     let failed = but(samples::job(), json!({"state": "failed", "ended": "2026-11-20T14:29:03.000Z"}));
     let table = [
@@ -383,10 +395,15 @@ fn lists() {
         p-8f31  n1    install  open   1m   base   serial:QM1 10 GB",
         ),
         (
-            image::render_images(&[read(samples::image())], &PIPE, NOW),
+            image::render_images(
+                &[read(samples::image()), read(samples::personal(samples::image()))],
+                &PIPE,
+                NOW,
+            ),
             "
-        IMAGE  DIGEST        AGE  SIZE     DISK  ROLES            NODES
-        base   3f9a1c0d5e6b  1h   512 MiB  4 GB  compute,network  n1",
+        IMAGE  DIGEST        AGE  SIZE     DISK  FOR  ROLES            NODES
+        base   3f9a1c0d5e6b  1h   512 MiB  4 GB  any  compute,network  n1
+        n1-1   3f9a1c0d5e6b  1h   512 MiB  4 GB  n1   -                -",
         ),
         (
             service::render_services(&[read(samples::service())], &PIPE),

@@ -53,6 +53,13 @@ fn image_show_of_one_that_goes_onto_a_smaller_disk() {
 }
 
 #[test]
+fn image_show_of_one_that_is_for_one_node() {
+    let text = image::render_image(&read(samples::personal(samples::image_view())), &SCREEN);
+    assert!(text.contains("  only for         n1: its keys and ids are in it\n"), "{text}");
+    assert!(text.lines().all(|line| crate::text::width(line) <= 80), "{text}");
+}
+
+#[test]
 fn image_show_of_one_that_is_damaged() {
     let change = json!({"content": null, "checked": null, "damage": "its files are not in the store"});
     let text = image::render_image(&read(but(samples::image_view(), change)), &SCREEN);
@@ -112,6 +119,8 @@ fn image_capture_tells_what_was_found() {
 
         Next: rackwright image show lab-2",
     );
+    let as_is = image::render_found(&read(but(samples::captured(), json!({"identity": "as-is"}))), &PIPE);
+    assert!(as_is.contains("\nIt has the keys and ids of n1, and is for n1 alone.\n"), "{as_is}");
     let none = but(samples::captured(), json!({"found": []}));
     assert_eq!(image::render_found(&read(none), &PIPE).lines().count(), 3);
 }

@@ -101,9 +101,14 @@ pub(crate) fn captured() -> Value {
         job(),
         json!({
             "kind": "capture", "plan": null, "image": "lab-2", "state": "done", "nodeState": "active",
-            "phase": "capture", "percent": 100, "ended": "2026-11-20T14:30:02.000Z", "found": found
+            "imageDigest": "3f9a1c0d5e6b7a8899aabbccddeeff00", "identity": "generalize", "phase": "capture", "percent": 100, "ended": "2026-11-20T14:30:02.000Z", "found": found
         }),
     )
+}
+
+/// The same image, as one that was taken of a node as it was.
+pub(crate) fn personal(image: Value) -> Value {
+    but(image, json!({"name": "n1-1", "onlyFor": "n1", "roles": [], "nodes": []}))
 }
 
 pub(crate) fn image() -> Value {

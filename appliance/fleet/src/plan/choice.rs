@@ -4,7 +4,7 @@ use protocol::{Disk, DiskBus, DiskId};
 
 use super::{Unplannable, Wish};
 use crate::image::Image;
-use crate::{Fleet, Node};
+use crate::{Fleet, Node, capture};
 
 /// The image that was named, else the one that carries least beside the roles.
 pub(super) fn choose_image<'a>(
@@ -27,13 +27,12 @@ pub(super) fn choose_image<'a>(
     }
     // The one that carries least beside what is wanted; of equals the newest. One that was taken of a node has more in it than
     // roles, and is for whoever names it.
-    let fits = fleet.images.values().filter(|image| lacks(image).is_empty() && !is_taken(fleet, image));
+    let fits = fleet
+        .images
+        .values()
+        .filter(|image| lacks(image).is_empty() && !capture::is_taken(fleet, image.digest));
     fits.min_by_key(|image| (image.roles.len(), std::cmp::Reverse(image.imported)))
         .ok_or_else(|| Unplannable::NoImage { roles: roles.iter().cloned().collect::<Vec<_>>().join(", ") })
-}
-
-fn is_taken(fleet: &Fleet, image: &Image) -> bool {
-    fleet.captures.values().any(|capture| capture.image == Some(image.digest))
 }
 
 /// The disk that was named, else the only one that fits.

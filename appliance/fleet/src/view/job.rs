@@ -1,6 +1,7 @@
 //! Jobs as people see them.
 
-use protocol::{Found, NodeId, Verify};
+use pack::Digest;
+use protocol::{Found, Identity, NodeId, Verify};
 use serde::{Deserialize, Serialize};
 
 use crate::job::{JobState, Work};
@@ -22,6 +23,12 @@ pub struct JobRow {
     pub plan: Option<String>,
     /// The image's name.
     pub image: String,
+    /// The image's digest; a capture has one when the image is in the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_digest: Option<String>,
+    /// Of a capture, what becomes of that by which the node is told apart: `generalize` or `as-is`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The disk.
     pub disk: String,
     /// `waiting`, `running`, `verified`, `done`, `failed`.
@@ -91,6 +98,8 @@ struct Terms {
     node: NodeId,
     plan: Option<String>,
     image: String,
+    digest: Option<Digest>,
+    identity: Option<&'static str>,
     disk: String,
     takes: u32,
     ended: Option<Time>,
@@ -104,6 +113,8 @@ fn terms(fleet: &Fleet, work: Work<'_>) -> Terms {
             node: job.node,
             plan: Some(job.plan.to_string()),
             image: fleet.images.get(&job.image).map_or_else(|| job.image.short(), |image| image.name.clone()),
+            digest: Some(job.image),
+            identity: None,
             disk: job.target.disk.to_string(),
             takes: job.takes,
             ended: job.ended,
@@ -114,6 +125,11 @@ fn terms(fleet: &Fleet, work: Work<'_>) -> Terms {
             node: capture.node,
             plan: None,
             image: capture.name.clone(),
+            digest: capture.image.filter(|_| matches!(capture.state, JobState::Verified | JobState::Done)),
+            identity: Some(match capture.identity {
+                Identity::Generalize { .. } => "generalize",
+                Identity::AsIs => "as-is",
+            }),
             disk: capture.subject.disk.to_string(),
             takes: capture.takes,
             ended: capture.ended,
@@ -130,7 +146,7 @@ fn found_row(found: &Found) -> FoundRow {
 /// A job.
 pub fn job_row<'a>(fleet: &Fleet, work: impl Into<Work<'a>>) -> JobRow {
     let work = work.into();
-    let Terms { kind, node, plan, image, disk, takes, ended, found } = terms(fleet, work);
+    let Terms { kind, node, plan, image, digest, identity, disk, takes, ended, found } = terms(fleet, work);
     let known = fleet.nodes.get(&node);
     let progress = work.progress();
     let bytes = |field: fn(&protocol::Progress) -> u64| progress.map_or(0, field);
@@ -141,6 +157,8 @@ pub fn job_row<'a>(fleet: &Fleet, work: impl Into<Work<'a>>) -> JobRow {
         node_state: known.map_or("", |node| node.state.word()).to_owned(),
         plan,
         image,
+        image_digest: digest.map(|digest| digest.to_string()),
+        identity: identity.map(str::to_owned),
         disk,
         state: work.state().word().to_owned(),
         phase: progress.and_then(|p| serde_json::to_value(p.phase).ok()?.as_str().map(str::to_owned)),

@@ -19,7 +19,7 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
             node: node?,
             name: None,
             roles: Some(["control".to_owned()].into()),
-            moved: false,
+            moved: pick.is_multiple_of(3),
         },
         2 => Event::Asked {
             node: node?,
@@ -47,7 +47,7 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
         8 => Event::Ticketed { node: node?, key: Key([pick % 3; 32]) },
         9 => Event::Reject { node: node?, why: "no".to_owned() },
         10 => Event::Retry { node: node? },
-        11 => crate::capturing::capture(node?, "copy", pick.is_multiple_of(2)),
+        11 => crate::capturing::capture(rack, node?, "copy", pick.is_multiple_of(2)),
         12 => Event::Cancel { job: captures().next()? },
         13 => Event::Progressed {
             node: node?,

@@ -174,6 +174,30 @@ fn a_job_that_was_stopped_by_one_that_only_says_that_it_yields_waits_too() {
 }
 
 #[test]
+fn an_image_that_is_taken_waits_too_and_has_all_its_time_afterwards() {
+    let (mut rack, node, job) = Rack::capturing(false);
+    wire(&mut rack, Rule::Pause);
+    looked(&mut rack);
+    sighted(&mut rack, Noticed::Answered, None, OTHER);
+    let told = rack.bring(Event::Progressed { node, progress: progress(job, Phase::Capture, 1) }).unwrap();
+    assert_eq!(told.reply, Reply::GoOn(false));
+    for _ in 0..20 {
+        let Task::Wait { reason } = asks(&mut rack) else { panic!() };
+        assert!(reason.contains("another DHCP server"), "{reason}");
+    }
+    let wait = fleet::patience::wait(&rack.fleet, rack.only()).unwrap();
+    assert!(wait.until.is_none() && wait.reason.contains("another DHCP server, 10.77.0.9"), "{wait:?}");
+    rack.now = rack.now.plus_seconds(3600);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "capturing");
+    (0..3).for_each(|_| drop(looked(&mut rack)));
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "capturing");
+    rack.hello(5, crate::rack::MAC, true).unwrap();
+    assert!(matches!(asks(&mut rack), Task::Capture(_)));
+}
+
+#[test]
 fn a_look_comes_before_a_job_begins() {
     let (mut rack, node) = Rack::ready("control");
     wire(&mut rack, Rule::Pause);
