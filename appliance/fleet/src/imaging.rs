@@ -187,15 +187,20 @@ fn take(
         return Err(Denied::Expiring);
     }
     let how = if job.progress.is_some() { "goes on" } else { "begins" };
+    let went_on = job.progressed.is_some_and(|at| at > next.since);
+    let writes = matches!(next.state, State::Imaging { .. } | State::Verifying { .. });
+    let is_news = job.takes == 0 || went_on || !writes;
     let mut job = job.clone();
     job.state = JobState::Running;
     job.started = job.started.or(Some(now));
     job.takes += 1;
     job.taken_with = Some(certificate.to_owned());
-    outcome.fact(next.id, "imaging", format!("job {id} {how} on {}", job.target.disk));
     *next = moved(next, State::Imaging { job: id }, now);
-    // A deadline counts from here, not from the first take.
-    next.since = now;
+    // An agent that takes its job over and over and gets nowhere has the time of one, and is told of once.
+    if is_news {
+        outcome.fact(next.id, "imaging", format!("job {id} {how} on {}", job.target.disk));
+        next.since = now;
+    }
     next.orders.clear();
     let task = Task::Image(Box::new(ImageJob {
         job: id,

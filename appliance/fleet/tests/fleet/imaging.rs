@@ -176,6 +176,33 @@ fn a_job_without_progress_asks_for_a_person_and_comes_back_by_itself() {
 }
 
 #[test]
+fn a_job_that_is_taken_over_and_over_without_getting_further_needs_a_person() {
+    let (mut rack, node, job) = Rack::imaging("control");
+    let begun = |rack: &Rack| rack.log.iter().filter(|kind| *kind == "imaging").count();
+    let said = begun(&rack);
+    // Power cuts: each life gets further, and has its own time.
+    for gib in 1..3 {
+        rack.now = rack.now.plus_seconds(8 * 60);
+        rack.bring(Event::Tick).unwrap();
+        rack.bring(Event::Progressed { node, progress: progress(job, Phase::Write, gib << 28) }).unwrap();
+        rack.now = rack.now.plus_seconds(8 * 60);
+        rack.bring(Event::Tick).unwrap();
+        rack.asks(node).unwrap();
+    }
+    assert_eq!((rack.state(), begun(&rack)), ("imaging", said + 2));
+    // Then an agent that falls over at once, every minute.
+    for _ in 0..14 {
+        rack.now = rack.now.plus_seconds(60);
+        rack.bring(Event::Tick).unwrap();
+        rack.asks(node).unwrap();
+    }
+    assert_eq!((rack.state(), begun(&rack)), ("imaging", said + 2), "told once");
+    rack.now = rack.now.plus_seconds(60);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "attention");
+}
+
+#[test]
 fn a_job_ends_when_another_takes_its_place() {
     let (mut rack, node, job) = Rack::imaging("control");
     rack.now = rack.now.plus_seconds(3600);
