@@ -21,6 +21,7 @@ pub mod report;
 pub mod rule;
 pub mod space;
 pub mod strip;
+pub mod subvolumes;
 pub mod system;
 pub mod text;
 pub mod tree;
@@ -28,7 +29,7 @@ pub mod volumes;
 
 pub use generalized::{Generalized, NoView};
 pub use report::{Finding, Looked, Outcome, Report};
-pub use rule::Rule;
+pub use rule::{Find, Rule};
 
 use self::folder::Folder;
 use self::mount::Access;
@@ -152,20 +153,23 @@ fn of_disk(
             place: place.as_ref().map(|place| format!("/{}", escaped(place))),
         })
         .collect();
-    let mut raw: BTreeMap<&str, Finding> = BTreeMap::new();
+    let mut raw: BTreeMap<&str, (&Rule, Vec<String>)> = BTreeMap::new();
     for (name, _, part) in parts(disk, survey) {
         match find::find_in_volume(rules, &part) {
             Ok(found) => {
                 for (rule, _) in found {
-                    let finding = raw.entry(&rule.id).or_insert_with(|| Finding::at(rule, Vec::new()));
-                    finding.places.push(name.clone());
-                    finding.places_total += 1;
+                    raw.entry(&rule.id).or_insert_with(|| (rule, Vec::new())).1.push(name.clone());
                 }
             }
             Err(error) => report.unseen.push(format!("{name}: {error}")),
         }
     }
-    report.findings.extend(raw.into_values());
+    report.findings.extend(raw.into_values().map(|(rule, places)| Finding::at(rule, places)));
+    if let Some(rule) = rules.iter().find(|rule| rule.find == Find::Subvolume)
+        && !installed.subvolumes.is_empty()
+    {
+        report.findings.push(Finding::at(rule, installed.subvolumes.clone()));
+    }
     let order = |finding: &Finding| rules.iter().position(|rule| rule.id == finding.id);
     report.findings.sort_by_key(order);
     report

@@ -60,22 +60,24 @@ impl Finding {
     /// A finding at paths of a tree.
     #[must_use]
     pub fn of(hit: &Hit<'_>, tree: &dyn Tree) -> Finding {
-        let places = hit.paths.iter().take(LISTED_MAX).map(|path| format!("/{}", escaped(path)));
+        let places = hit.paths.iter().take(LISTED_MAX).map(|path| format!("/{}", escaped(path))).collect();
         let sizes = hit.paths.iter().map(|path| measure(tree, path, 0).allocated_bytes);
         let allocated_bytes = sizes.fold(0, u64::saturating_add);
-        Finding { places_total: hit.paths.len(), allocated_bytes, ..Finding::at(hit.rule, places.collect()) }
+        Finding { places_total: hit.paths.len(), allocated_bytes, ..Finding::at(hit.rule, places) }
     }
 
     /// A finding at places that have names of their own.
     #[must_use]
-    pub fn at(rule: &Rule, places: Vec<String>) -> Finding {
+    pub fn at(rule: &Rule, mut places: Vec<String>) -> Finding {
+        let places_total = places.len();
+        places.truncate(LISTED_MAX);
         Finding {
             id: rule.id.clone(),
             what: rule.what.clone(),
             why: rule.why.clone(),
             class: rule.class,
             refuses: rule.refuses,
-            places_total: places.len(),
+            places_total,
             places,
             allocated_bytes: 0,
             strip: rule.strip,

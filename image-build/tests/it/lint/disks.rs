@@ -236,6 +236,80 @@ fn btrfs_in_subvolumes() {
 }
 
 #[test]
+fn subvolumes_that_nobody_looks_into_are_refused_by_name_until_they_are_gone_or_kept() {
+    let (work, bytes) = (work(), 160 * MIB);
+    let disk = disk(work.path(), &["mkfs.btrfs", "-q"], bytes, "8300");
+    let mount = || Mounted::of(&disk, FIRST * 512, bytes, &work.path().join("mnt"), "subvolid=5");
+    let btrfs = |verb: &str, paths: &[PathBuf]| {
+        let words = ["subvolume", verb].map(PathBuf::from);
+        run("btrfs", words.into_iter().chain(paths.iter().cloned()));
+    };
+    {
+        let mounted = mount();
+        let at = |path: &str| mounted.at.join(path);
+        btrfs("create", &[at("@")]);
+        let fstab = "/dev/sda1 / btrfs subvol=@ 0 0\n";
+        let files = [
+            ("/@/etc/os-release", "PRETTY_NAME=\"Test OS 1\"\n"),
+            ("/@/etc/fstab", fstab),
+            ("/@/etc/machine-id", "fedcba9876543210fedcba9876543210\n"),
+            ("/@/var/lib/x", "x"),
+            ("/@/.snapshots/info", "x"),
+        ];
+        lay(&mounted.at, &Files::from(files.map(|(path, text)| (path.to_owned(), text.to_owned()))));
+        // Where the system has it, and with nothing in it: no finding.
+        btrfs("create", &[at("@/var/lib/machines")]);
+        std::fs::write(at("@/var/lib/machines/file"), "x").unwrap();
+        btrfs("create", &[at("@empty")]);
+        std::fs::create_dir(at("@empty/folder")).unwrap();
+        // Copies of the machine's id, at no place where a rule looks.
+        btrfs("snapshot", &[at("@"), at("@/.snapshots/1")]);
+        btrfs("snapshot", &[at("@"), at("old")]);
+        btrfs("create", &[at("@other")]);
+        std::fs::write(at("@other/file"), "x").unwrap();
+        btrfs("create", &[at("@/machine")]);
+        lay(&at("@/machine"), &Files::from([("/etc/os-release".into(), "NAME=x\n".into())]));
+        std::fs::write(at("loose"), "x").unwrap();
+    }
+    let before = digest(&disk);
+    let generalized = |keep: &[&str]| {
+        let keep = keep.iter().map(|&id| id.to_owned()).collect();
+        Generalized::of(&disk, &work.path().join("work"), &rules(), &keep).unwrap()
+    };
+    let view = generalized(&[]);
+    let report = view.report();
+    let stops = report.findings.iter().filter(|one| one.stops()).map(|one| one.id.as_str());
+    assert_eq!(stops.collect::<Vec<_>>(), ["btrfs-subvolume"], "{report}");
+    assert!(report.refused() && report.unseen.is_empty(), "{report}");
+    let finding = report.findings.iter().find(|one| one.id == "btrfs-subvolume").unwrap();
+    let places = finding.places.iter().map(String::as_str).collect::<BTreeSet<_>>();
+    let wanted = [
+        "partition 1: the top of it, subvolid=5",
+        "partition 1: @/.snapshots/1 (a copy)",
+        "partition 1: old (a copy)",
+        "partition 1: @other",
+        "partition 1: @/machine",
+    ];
+    assert_eq!(places, BTreeSet::from(wanted));
+    drop(view);
+    assert!(!generalized(&["btrfs-subvolume"]).report().refused());
+    assert_eq!(digest(&disk), before, "the source was changed");
+    {
+        let mounted = mount();
+        for path in ["@/.snapshots/1", "old", "@other", "@/machine"] {
+            btrfs("delete", &[mounted.at.join(path)]);
+        }
+        std::fs::remove_file(mounted.at.join("loose")).unwrap();
+        btrfs("sync", &[mounted.at.clone()]);
+    }
+    let view = generalized(&[]);
+    assert!(!view.report().refused() && view.report().unseen.is_empty(), "{}", view.report());
+    no_secret_is_left(&captured(view.path(), work.path()));
+    drop(view);
+    nothing_is_left(work.path());
+}
+
+#[test]
 fn a_separate_var_is_found_by_fstab_and_a_hibernated_swap_space_is_woken() {
     let (work, bytes) = (work(), 64 * MIB);
     let disk = disk(work.path(), &["mkfs.ext4", "-q", "-L", "top"], bytes, "8300");
