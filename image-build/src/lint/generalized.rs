@@ -142,7 +142,7 @@ fn stripped(
     let survey = self::survey(&disk)?;
     let installed = open(view, &survey, Access::Read)?;
     let after = of_disk(source, rules, &disk, &survey, &installed);
-    let mut report = before.after(&after);
+    let mut report = before.after(&after).with_unseen(rules, true);
     report.troubles = troubles;
     report.keep(Some(keep));
     let devices = installed.volumes.into_iter().map(|(one, _)| (one.name, one.kind, one.device));

@@ -70,7 +70,7 @@ pub enum LintError {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{source_name} is not fit for a golden image ({}): take it out with --generalize, which leaves the source as it \
-     is, or put it into the image knowingly with --as-is",
+     is, or put it into the image knowingly, each with --keep ID or all with --as-is",
     ids.join(", ")
 )]
 pub struct Refused {
@@ -103,12 +103,12 @@ pub fn examine(target: &Path, rules: &[Rule]) -> Result<Report, LintError> {
         let root = Folder::open(target).map_err(files::named("opening", target))?;
         let mut report = of_system(target, rules, &System::of(root));
         report.unseen.extend(mounted_below(target));
-        return Ok(report);
+        return Ok(report.with_unseen(rules, false));
     }
     let disk = Disk::open(target, disk::Access::ReadExclusive)?;
     let survey = survey(&disk)?;
     let installed = volumes::open(target, &survey, Access::Read)?;
-    Ok(of_disk(target, rules, &disk, &survey, &installed))
+    Ok(of_disk(target, rules, &disk, &survey, &installed).with_unseen(rules, false))
 }
 
 /// What is mounted somewhere in a folder, which is not looked into; for people.

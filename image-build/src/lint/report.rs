@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use super::find::Hit;
-use super::rule::{Class, Rule, Strip};
+use super::rule::{Class, Find, Rule, Strip};
 use super::space::{Space, measure};
 use super::text::{escaped, size, wrapped};
 use super::tree::Tree;
@@ -42,7 +42,7 @@ pub struct Finding {
     pub class: Class,
     /// Whether a capture is refused because of it, unless it is stripped or kept.
     pub refuses: bool,
-    /// Where: paths, or a volume; fit for a terminal. At most 20.
+    /// Where: paths, or a volume; fit for a terminal. At most 20; none for what is in [`Report::unseen`].
     pub places: Vec<String>,
     /// How many places there are.
     pub places_total: usize,
@@ -154,8 +154,24 @@ impl Report {
                 None => finding.outcome = Outcome::Stripped,
             }
         }
+        let is_new = |one: &&Finding| self.findings.iter().all(|known| known.id != one.id);
+        let news = after.findings.iter().filter(is_new).cloned().collect::<Vec<_>>();
+        self.findings.extend(news);
         self.unseen.clone_from(&after.unseen);
         self.space = after.space.clone();
+        self
+    }
+
+    /// Makes a finding of what could not be looked into, of the rule about that. `golden` says that an image shall come of it
+    /// that has nothing of one machine: then it refuses. Else it does when there is a system, and a disk without one is data.
+    #[must_use]
+    pub fn with_unseen(mut self, rules: &[Rule], golden: bool) -> Report {
+        let rule = rules.iter().find(|rule| rule.find == Find::Unseen);
+        if let Some(rule) = rule.filter(|_| !self.unseen.is_empty()) {
+            let refuses = rule.refuses && (golden || !self.system.is_empty());
+            let places_total = self.unseen.len();
+            self.findings.push(Finding { refuses, places_total, ..Finding::at(rule, Vec::new()) });
+        }
         self
     }
 
@@ -244,7 +260,7 @@ fn show(finding: &Finding, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "          {place}")?;
     }
     match finding.places_total.saturating_sub(SHOWN_MAX) {
-        0 => Ok(()),
+        more if more == 0 || finding.places.is_empty() => Ok(()),
         more => writeln!(f, "          and {more} more"),
     }
 }

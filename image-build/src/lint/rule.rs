@@ -56,6 +56,8 @@ pub enum Find {
     Volume,
     /// Not a path: a subvolume of a file system of the system that is not looked into.
     Subvolume,
+    /// Not a path: whatever could not be looked into.
+    Unseen,
 }
 
 /// What generalising does.
@@ -216,10 +218,11 @@ fn compile(text: Text) -> Result<Rule, String> {
 
 fn check(text: &Text) -> Result<(), String> {
     let demand = |holds: bool, why: &str| if holds { Ok(()) } else { Err(why.to_owned()) };
-    let (volume, subvolume) = (text.find == Find::Volume, text.find == Find::Subvolume);
+    let volume = text.find == Find::Volume;
+    let unseen = matches!(text.find, Find::Subvolume | Find::Unseen);
     demand(text.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "its name")?;
     demand(
-        (volume || subvolume) == text.paths.is_empty(),
+        (volume || unseen) == text.paths.is_empty(),
         "paths are for what is in a file system, and needed there",
     )?;
     demand(volume != text.marks.is_empty(), "marks are for volumes, and needed there")?;
@@ -230,7 +233,7 @@ fn check(text: &Text) -> Result<(), String> {
     demand(writes == text.text.is_some(), "a text is for `write` and `replace`, and needed there")?;
     demand(text.strip != Strip::Replace || matches, "`replace` needs a pattern")?;
     let raw = matches!(text.strip, Strip::Wake | Strip::LeftOut | Strip::Nothing);
-    demand(!subvolume || text.strip == Strip::Nothing, "a person must decide about it")?;
+    demand(!unseen || text.strip == Strip::Nothing, "a person must decide about it")?;
     demand(!volume || raw, "a volume can be woken, left out or left alone")?;
     demand(
         volume || !matches!(text.strip, Strip::Wake | Strip::LeftOut),
@@ -290,6 +293,7 @@ mod tests {
             ("find = 'volume'\nstrip = 'nothing'\nmarks = [{ at = 1 }]\n", "either"),
             ("find = 'volume'\nstrip = 'remove'\nmarks = [{ at = 1, hex = '00' }]\n", "volume"),
             ("find = 'subvolume'\nstrip = 'wake'\n", "person"),
+            ("find = 'unseen'\nstrip = 'wake'\n", "person"),
             ("find = 'subvolume'\nstrip = 'nothing'\npaths = ['/a']\n", "paths are"),
             ("find = 'exists'\nstrip = 'wake'\npaths = ['/a']\n", "woken"),
         ] {

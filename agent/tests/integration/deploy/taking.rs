@@ -392,7 +392,7 @@ fn a_disk_whose_identity_can_not_be_taken_out_is_refused_with_what_to_do() {
         let table = [
             (
                 answered(refused, "exit 5"),
-                "machine-id (machine-id: it is held); let it into the image with --keep ID",
+                "let it into the image with --keep ID, or take the disk with all of it with --as-is): machine-id (machine-id: it is held)",
             ),
             (answered(nowhere, "cat"), "the view /dev/null is not made of the disk vdb"),
             (answered(empty, "cat"), "no system was found on the disk (volume vg/root: no)"),

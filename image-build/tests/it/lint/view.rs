@@ -114,8 +114,9 @@ fn what_can_not_be_stripped_is_refused_in_both_languages() {
     assert_eq!((&viewer.said["refused"], &viewer.said["view"]), (&Value::Bool(true), &Value::Null));
     let (code, complaints) = viewer.end();
     assert_eq!(code, Some(5), "{complaints}");
-    assert!(complaints.contains("(ceph-osd)"), "{complaints}");
-    let kept = Viewer::of(&disk, &work.path().join("work"), &["--keep", "ceph-osd"]);
+    assert!(complaints.contains("(ceph-osd, not-looked-into)"), "{complaints}");
+    let keep = ["--keep", "ceph-osd", "--keep", "not-looked-into"];
+    let kept = Viewer::of(&disk, &work.path().join("work"), &keep);
     assert!(kept.path().exists());
     assert_eq!(kept.end().0, Some(0));
     nothing_is_left(work.path());
