@@ -245,6 +245,9 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         keep: Vec<String>,
     },
+    /// Remove the devices that runs of `view`, `capture` and `lint` have left which were killed. The agent runs this before it
+    /// takes an image
+    Clear,
     /// Unpack an image file into a disk file that other programs read
     Export {
         /// The image file

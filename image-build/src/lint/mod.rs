@@ -15,6 +15,7 @@ pub mod find;
 pub mod folder;
 pub mod generalized;
 pub mod glob;
+pub mod leftover;
 pub mod lvm;
 pub mod mount;
 pub mod report;

@@ -19,6 +19,8 @@ const PROGRAM: &str = "usr/bin/image-build";
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// For drivers, which are files in memory.
 const DRIVERS: Duration = Duration::from_secs(60);
+/// A few calls to the kernel.
+const CLEARING: Duration = Duration::from_secs(20);
 /// For what it says; a report lists some dozen findings of some dozen places.
 const SAID_MAX: u64 = 4 << 20;
 /// How it ends when something would have to be stripped and was not.
@@ -115,6 +117,13 @@ enum Outcome {
     Found,
     Stripped,
     Kept,
+}
+
+/// Removes the devices that runs of `image-build` have left which were killed: they keep disks in use. What can't be removed is
+/// found when the disk is asked for.
+pub(super) async fn clear(root: &Path) {
+    let Ok(program) = Staying::start(&root.join(PROGRAM), &["clear"]) else { return };
+    let _cleared = tokio::time::timeout(CLEARING, program.end(&[0])).await;
 }
 
 /// Makes a view of the disk without what belongs to this machine alone, but for the rules in `keep`. Nobody may have the disk

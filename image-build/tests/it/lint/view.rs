@@ -131,3 +131,31 @@ fn what_can_not_be_read_is_said_and_no_line_comes() {
     assert_eq!(code, Some(1));
     assert!(complaints.contains("nothing: No such file"), "{complaints}");
 }
+
+#[test]
+fn what_a_killed_run_has_left_is_removed_and_what_a_living_one_has_stays() {
+    let work = work();
+    // A process with that number there never is; nobody else will end what it has left.
+    let (gone, file) = (work.path().join("image-build.4194305.0"), work.path().join("disk.img"));
+    std::fs::create_dir(&gone).unwrap();
+    for path in [gone.join("changes"), file.clone()] {
+        std::fs::File::create(path).unwrap().set_len(MIB).unwrap();
+    }
+    let attach = |path: &Path| {
+        let words = ["--find".into(), "--show".into(), path.to_owned()];
+        String::from_utf8(run("losetup", words)).unwrap().trim().to_owned()
+    };
+    let (left, other) = (attach(&gone.join("changes")), attach(&file));
+    let living = Viewer::of(&with_identity(work.path()), &work.path().join("work"), &[]);
+    run(env!("CARGO_BIN_EXE_image-build"), ["clear"]);
+    let backs = |device: &str| {
+        let name = device.rsplit('/').next().unwrap();
+        std::fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).unwrap_or_default()
+    };
+    let (left, other_file) = (backs(&left), backs(&other));
+    run("losetup", ["-d", &other]);
+    assert!(!left.contains("4194305"), "it is still there: {left}");
+    assert!(other_file.contains("disk.img"), "somebody else's is gone");
+    assert!(living.path().exists());
+    assert_eq!(living.end(), (Some(0), String::new()));
+}
