@@ -2,11 +2,13 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
-use tokio::process::{ChildStdin, ChildStdout};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// Every program that `deploy` runs by its name; the ramdisk recipe must hold them (busybox has all). Beside them there is
@@ -90,12 +92,15 @@ pub async fn holds(program: &str, args: &[String], within: Duration) -> bool {
     ended.is_ok_and(|status| status.is_ok_and(|status| status.success()))
 }
 
-/// A program that says something and, if it is so made, stays until its standard input ends. Killed when this is dropped.
+/// How long a program that nobody wants any more may take to leave things as it found them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A program that says something and, if it is so made, stays until its standard input ends. When this is dropped, that ends,
+/// and a second later the program is killed with all that it has started.
 #[derive(Debug)]
 pub struct Staying {
     argv: String,
-    child: tokio::process::Child,
-    stdin: Option<ChildStdin>,
+    group: Group,
     stdout: BufReader<ChildStdout>,
     complaints: JoinHandle<Vec<u8>>,
 }
@@ -117,15 +122,18 @@ impl Staying {
     pub fn start(program: &Path, args: &[&str]) -> Result<Self, ToolError> {
         let argv = format!("{} {}", program.display(), args.join(" "));
         let mut command = tokio::process::Command::new(program);
-        command.args(args).env_clear().env("LC_ALL", "C").env("PATH", PATH).kill_on_drop(true);
+        command.args(args).env_clear().env("LC_ALL", "C").env("PATH", PATH).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let spawned = |source| ToolError::Spawn { argv: argv.clone(), source };
         let mut child = command.spawn().map_err(spawned)?;
         let gone = || spawned(io::ErrorKind::BrokenPipe.into());
         let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().ok_or_else(gone)?);
-        let complaints = tokio::spawn(tail(child.stderr.take().ok_or_else(gone)?));
-        Ok(Self { argv, child, stdin, stdout, complaints })
+        let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let (out, complaints) = (child.stdout.take(), child.stderr.take());
+        let group = Group { child: Some(child), leader, stdin };
+        let stdout = BufReader::new(out.ok_or_else(gone)?);
+        let complaints = tokio::spawn(tail(complaints.ok_or_else(gone)?));
+        Ok(Self { argv, group, stdout, complaints })
     }
 
     /// What it says next, at most so many bytes: more is cut off. Empty when it says nothing more.
@@ -148,8 +156,7 @@ impl Staying {
     /// # Errors
     /// [`ToolError::Failed`] when a signal ended it, or it is not among those that `mean` something; with its own words.
     pub async fn end(mut self, mean: &[i32]) -> Result<i32, ToolError> {
-        drop(self.stdin.take());
-        let waited = self.child.wait().await;
+        let waited = self.group.end().await;
         let status = waited.map_err(|source| ToolError::Read { argv: self.argv.clone(), source })?;
         if let Some(code) = status.code().filter(|code| mean.contains(code)) {
             return Ok(code);
@@ -158,6 +165,50 @@ impl Staying {
         let stderr = crate::text::clean(&String::from_utf8_lossy(&tail), TAIL);
         Err(ToolError::Failed { argv: self.argv, status: status.to_string(), stderr })
     }
+}
+
+/// A program and all that it has started, for as long as that does not leave the group.
+#[derive(Debug)]
+struct Group {
+    child: Option<Child>,
+    /// The program, whose number the group has too; none when it has ended.
+    leader: Option<Pid>,
+    stdin: Option<ChildStdin>,
+}
+
+impl Group {
+    /// Ends its standard input and waits for the program. Of one that was killed, what it had started is killed too: nobody
+    /// else would wait for that.
+    async fn end(&mut self) -> io::Result<ExitStatus> {
+        drop(self.stdin.take());
+        let status = self.child.as_mut().ok_or(io::ErrorKind::NotFound)?.wait().await?;
+        let leader = self.leader.take();
+        if status.code().is_none() {
+            leader.into_iter().for_each(kill);
+        }
+        Ok(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Some(leader) = self.leader.take() else { return };
+        let mut rest = Group { child: self.child.take(), leader: None, stdin: self.stdin.take() };
+        let Ok(runtime) = Handle::try_current() else { return kill(leader) };
+        runtime.spawn(async move {
+            let ended = tokio::time::timeout(LAST_WORDS, rest.end()).await;
+            if !ended.is_ok_and(|status| status.is_ok_and(|status| status.code().is_some())) {
+                kill(leader);
+            }
+            // Else it stays a zombie.
+            drop(rest.end().await);
+        });
+    }
+}
+
+fn kill(leader: Pid) {
+    // One that is gone is what is wanted.
+    let _gone = kill_process_group(leader, Signal::KILL);
 }
 
 /// The last of what comes, and all of it taken in: a program that can't say more would stop.
@@ -203,6 +254,49 @@ mod tests {
             let error = noisy.end(&[0]).await.unwrap_err();
             assert!(error.said("99999 100000 why"), "{error}");
             assert!(Staying::start(Path::new("/no/such/program"), &[]).is_err());
+        });
+    }
+
+    /// The number of the group that said its own.
+    async fn group(program: &mut Staying) -> rustix::process::Pid {
+        let line = program.says(Until::Line, 100).await.unwrap();
+        let number = String::from_utf8(line).unwrap().trim().parse().unwrap();
+        rustix::process::Pid::from_raw(number).unwrap()
+    }
+
+    async fn is_gone(group: rustix::process::Pid) -> bool {
+        for _ in 0..100 {
+            if rustix::process::test_kill_process_group(group).is_err() {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        false
+    }
+
+    #[test]
+    fn a_program_that_nobody_wants_any_more_ends_with_all_that_it_has_started() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        runtime.block_on(async {
+            let sh = |line: &str| Staying::start(Path::new("/bin/sh"), &["-c", line]).unwrap();
+            // Neither hears that its standard input has ended.
+            let mut deaf = sh("sleep 1000 & echo $$; sleep 1000");
+            let number = group(&mut deaf).await;
+            assert!(rustix::process::test_kill_process_group(number).is_ok());
+            drop(deaf);
+            assert!(is_gone(number).await, "something is left of one that was dropped");
+            // One that does may leave things as it found them.
+            let mark = folder.path().join("mark");
+            let mut tidy = sh(&format!("echo $$; cat; sleep 0.2; touch {}", mark.display()));
+            let number = group(&mut tidy).await;
+            drop(tidy);
+            assert!(is_gone(number).await && mark.exists(), "it had no time to end");
+            // Killed by somebody else, as by the kernel when memory is short.
+            let mut killed = sh("sleep 1000 & echo $$; kill -9 $$");
+            let number = group(&mut killed).await;
+            assert!(killed.end(&[0]).await.is_err());
+            assert!(is_gone(number).await, "something is left of one that was killed");
         });
     }
 

@@ -210,7 +210,8 @@ pub enum Command {
         /// Compress with lz4 instead: larger, and unpacked faster
         #[arg(long, conflicts_with = "level")]
         lz4: bool,
-        /// Strip what belongs to one machine, in a view of the disk: the disk itself stays as it is
+        /// Strip what belongs to one machine, in a view of the disk: the disk itself stays as it is. Refused when something
+        /// can't be stripped, or looked into, and is not kept by name
         #[arg(long, conflicts_with = "as_is")]
         generalize: bool,
         /// Take the disk as it is, with what belongs to one machine; what was found is still said
@@ -235,8 +236,8 @@ pub enum Command {
         rules: Option<PathBuf>,
     },
     /// Make a view of a disk from which everything was taken that belongs to one machine, and keep it until standard input
-    /// ends. Says in one line of JSON where it is and what was found; ends with 5 when something could not be stripped. The
-    /// agent runs this in the boot ramdisk, for `rackwright image capture --generalize`
+    /// ends. Says in one line of JSON where it is and what was found; ends with 5 when something could not be stripped, or
+    /// looked into, and was not kept by name. The agent runs this in the boot ramdisk, for `rackwright image capture --generalize`
     View {
         /// The block device, or a file with a disk in it; stays as it is
         source: PathBuf,
@@ -244,6 +245,9 @@ pub enum Command {
         #[arg(long, value_name = "ID")]
         keep: Vec<String>,
     },
+    /// Remove the devices that runs of `view`, `capture` and `lint` have left which were killed. The agent runs this before it
+    /// takes an image
+    Clear,
     /// Unpack an image file into a disk file that other programs read
     Export {
         /// The image file

@@ -143,7 +143,12 @@ impl WorkFolder {
 
 /// Whether this is such a folder of a process that is no more.
 fn owner_is_gone(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    is_of_gone_process(&path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Whether this is the name of a [`WorkFolder`] of a process that is no more.
+#[must_use]
+pub fn is_of_gone_process(name: &str) -> bool {
     let process = name.strip_prefix("image-build.").and_then(|rest| rest.split_once('.'));
     let process = process.and_then(|(process, _)| process.parse::<u32>().ok());
     process.is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists())

@@ -75,6 +75,10 @@ pub fn run(cli: &Cli) -> Done {
         }
         Command::Lint { source, output, keep, rules } => lint(source, *output, keep, rules.as_deref()),
         Command::View { source, keep } => view(source, keep, &cli.how.work()),
+        Command::Clear => {
+            lint::leftover::clear();
+            Ok(())
+        }
         Command::Controller { appliance, out } => {
             build(&cli.how, out, |workshop, out| Ok(controller::build(workshop, appliance, out)?))
         }

@@ -84,7 +84,7 @@ fn counts(rule: &Rule, tree: &dyn Tree, path: &Path) -> io::Result<bool> {
             Kind::Link | Kind::Other => Ok(false),
         },
         Find::Matches => Ok(look.kind == Kind::File && matches(rule, &tree.read(path, CONTENT_MAX)?)),
-        Find::Volume => Ok(false),
+        Find::Volume | Find::Subvolume | Find::Unseen => Ok(false),
     }
 }
 

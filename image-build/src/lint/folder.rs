@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,12 @@ impl Folder {
     /// When there is none.
     pub fn below(&self, path: &Path) -> io::Result<Folder> {
         Ok(Folder { top: self.at(path, OFlags::PATH | OFlags::DIRECTORY)? })
+    }
+
+    /// A path to it for a program that this one starts: it may have no other.
+    #[must_use]
+    pub fn link(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.top.as_raw_fd()).into()
     }
 
     /// Writes back what the file system still has in memory.

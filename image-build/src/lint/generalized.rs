@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use pack::disk::{self, Disk};
 use serde::Serialize;
 
+use super::leftover;
 use super::mount::{Access, Loop, check};
 use super::rule::{Rule, Strip};
 use super::volumes::open;
 use super::{LintError, Report, find, of_disk, parts, strip, survey};
 use crate::files::{self, WorkFolder};
 use crate::tools::{Call, ToolError};
+
+/// How the name of a mapped device begins that is a view; that of its folder follows.
+pub(super) const NAME: &str = "rackwright-";
 
 /// Why no view of a source could be made.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +146,7 @@ fn stripped(
     let survey = self::survey(&disk)?;
     let installed = open(view, &survey, Access::Read)?;
     let after = of_disk(source, rules, &disk, &survey, &installed);
-    let mut report = before.after(&after);
+    let mut report = before.after(&after).with_unseen(rules, true);
     report.troubles = troubles;
     report.keep(Some(keep));
     let devices = installed.volumes.into_iter().map(|(one, _)| (one.name, one.kind, one.device));
@@ -196,6 +200,7 @@ enum View {
 
 impl View {
     fn of(source: &Path, work: &Path) -> Result<View, LintError> {
+        leftover::clear();
         let folder = WorkFolder::make(work)?;
         let is_file = std::fs::metadata(source).map_err(files::named("looking at", source))?.is_file();
         if is_file { View::copy(source, folder) } else { View::snapshot(source, folder) }
@@ -226,7 +231,7 @@ impl View {
         let file = files::create(&changes)?;
         file.set_len(bytes.saturating_add(bytes / 64)).map_err(files::named("sizing", &changes))?;
         let changes = Loop::attach(&changes, 0, bytes.saturating_add(bytes / 64), Access::Change)?;
-        let name = format!("rackwright-{}", work.path().file_name().unwrap_or_default().to_string_lossy());
+        let name = format!("{NAME}{}", work.path().file_name().unwrap_or_default().to_string_lossy());
         let (disk, cow) = (disk.display(), changes.path().display());
         // Not persistent, in pieces of 8 sectors: Documentation/admin-guide/device-mapper/snapshot.rst. The kernel opens the
         // disk for reading only, and alone.
@@ -255,7 +260,7 @@ impl View {
 }
 
 /// A run of dmsetup(8) that waits for no udev: there may be none, and one that runs has no business with a view.
-fn mapper(args: &[&str]) -> Call {
+pub(super) fn mapper(args: &[&str]) -> Call {
     Call::new("dmsetup").args(args).args(["--noudevrules", "--noudevsync"])
 }
 

@@ -15,12 +15,14 @@ pub mod find;
 pub mod folder;
 pub mod generalized;
 pub mod glob;
+pub mod leftover;
 pub mod lvm;
 pub mod mount;
 pub mod report;
 pub mod rule;
 pub mod space;
 pub mod strip;
+pub mod subvolumes;
 pub mod system;
 pub mod text;
 pub mod tree;
@@ -28,7 +30,7 @@ pub mod volumes;
 
 pub use generalized::{Generalized, NoView};
 pub use report::{Finding, Looked, Outcome, Report};
-pub use rule::Rule;
+pub use rule::{Find, Rule};
 
 use self::folder::Folder;
 use self::mount::Access;
@@ -69,7 +71,7 @@ pub enum LintError {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{source_name} is not fit for a golden image ({}): take it out with --generalize, which leaves the source as it \
-     is, or put it into the image knowingly with --as-is",
+     is, or put it into the image knowingly, each with --keep ID or all with --as-is",
     ids.join(", ")
 )]
 pub struct Refused {
@@ -102,12 +104,12 @@ pub fn examine(target: &Path, rules: &[Rule]) -> Result<Report, LintError> {
         let root = Folder::open(target).map_err(files::named("opening", target))?;
         let mut report = of_system(target, rules, &System::of(root));
         report.unseen.extend(mounted_below(target));
-        return Ok(report);
+        return Ok(report.with_unseen(rules, false));
     }
     let disk = Disk::open(target, disk::Access::ReadExclusive)?;
     let survey = survey(&disk)?;
     let installed = volumes::open(target, &survey, Access::Read)?;
-    Ok(of_disk(target, rules, &disk, &survey, &installed))
+    Ok(of_disk(target, rules, &disk, &survey, &installed).with_unseen(rules, false))
 }
 
 /// What is mounted somewhere in a folder, which is not looked into; for people.
@@ -152,20 +154,23 @@ fn of_disk(
             place: place.as_ref().map(|place| format!("/{}", escaped(place))),
         })
         .collect();
-    let mut raw: BTreeMap<&str, Finding> = BTreeMap::new();
+    let mut raw: BTreeMap<&str, (&Rule, Vec<String>)> = BTreeMap::new();
     for (name, _, part) in parts(disk, survey) {
         match find::find_in_volume(rules, &part) {
             Ok(found) => {
                 for (rule, _) in found {
-                    let finding = raw.entry(&rule.id).or_insert_with(|| Finding::at(rule, Vec::new()));
-                    finding.places.push(name.clone());
-                    finding.places_total += 1;
+                    raw.entry(&rule.id).or_insert_with(|| (rule, Vec::new())).1.push(name.clone());
                 }
             }
             Err(error) => report.unseen.push(format!("{name}: {error}")),
         }
     }
-    report.findings.extend(raw.into_values());
+    report.findings.extend(raw.into_values().map(|(rule, places)| Finding::at(rule, places)));
+    if let Some(rule) = rules.iter().find(|rule| rule.find == Find::Subvolume)
+        && !installed.subvolumes.is_empty()
+    {
+        report.findings.push(Finding::at(rule, installed.subvolumes.clone()));
+    }
     let order = |finding: &Finding| rules.iter().position(|rule| rule.id == finding.id);
     report.findings.sort_by_key(order);
     report

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use super::find::Hit;
-use super::rule::{Class, Rule, Strip};
+use super::rule::{Class, Find, Rule, Strip};
 use super::space::{Space, measure};
 use super::text::{escaped, size, wrapped};
 use super::tree::Tree;
@@ -42,7 +42,7 @@ pub struct Finding {
     pub class: Class,
     /// Whether a capture is refused because of it, unless it is stripped or kept.
     pub refuses: bool,
-    /// Where: paths, or a volume; fit for a terminal. At most 20.
+    /// Where: paths, or a volume; fit for a terminal. At most 20; none for what is in [`Report::unseen`].
     pub places: Vec<String>,
     /// How many places there are.
     pub places_total: usize,
@@ -60,22 +60,24 @@ impl Finding {
     /// A finding at paths of a tree.
     #[must_use]
     pub fn of(hit: &Hit<'_>, tree: &dyn Tree) -> Finding {
-        let places = hit.paths.iter().take(LISTED_MAX).map(|path| format!("/{}", escaped(path)));
+        let places = hit.paths.iter().take(LISTED_MAX).map(|path| format!("/{}", escaped(path))).collect();
         let sizes = hit.paths.iter().map(|path| measure(tree, path, 0).allocated_bytes);
         let allocated_bytes = sizes.fold(0, u64::saturating_add);
-        Finding { places_total: hit.paths.len(), allocated_bytes, ..Finding::at(hit.rule, places.collect()) }
+        Finding { places_total: hit.paths.len(), allocated_bytes, ..Finding::at(hit.rule, places) }
     }
 
     /// A finding at places that have names of their own.
     #[must_use]
-    pub fn at(rule: &Rule, places: Vec<String>) -> Finding {
+    pub fn at(rule: &Rule, mut places: Vec<String>) -> Finding {
+        let places_total = places.len();
+        places.truncate(LISTED_MAX);
         Finding {
             id: rule.id.clone(),
             what: rule.what.clone(),
             why: rule.why.clone(),
             class: rule.class,
             refuses: rule.refuses,
-            places_total: places.len(),
+            places_total,
             places,
             allocated_bytes: 0,
             strip: rule.strip,
@@ -152,8 +154,24 @@ impl Report {
                 None => finding.outcome = Outcome::Stripped,
             }
         }
+        let is_new = |one: &&Finding| self.findings.iter().all(|known| known.id != one.id);
+        let news = after.findings.iter().filter(is_new).cloned().collect::<Vec<_>>();
+        self.findings.extend(news);
         self.unseen.clone_from(&after.unseen);
         self.space = after.space.clone();
+        self
+    }
+
+    /// Makes a finding of what could not be looked into, of the rule about that. `golden` says that an image shall come of it
+    /// that has nothing of one machine: then it refuses. Else it does when there is a system, and a disk without one is data.
+    #[must_use]
+    pub fn with_unseen(mut self, rules: &[Rule], golden: bool) -> Report {
+        let rule = rules.iter().find(|rule| rule.find == Find::Unseen);
+        if let Some(rule) = rule.filter(|_| !self.unseen.is_empty()) {
+            let refuses = rule.refuses && (golden || !self.system.is_empty());
+            let places_total = self.unseen.len();
+            self.findings.push(Finding { refuses, places_total, ..Finding::at(rule, Vec::new()) });
+        }
         self
     }
 
@@ -242,7 +260,7 @@ fn show(finding: &Finding, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "          {place}")?;
     }
     match finding.places_total.saturating_sub(SHOWN_MAX) {
-        0 => Ok(()),
+        more if more == 0 || finding.places.is_empty() => Ok(()),
         more => writeln!(f, "          and {more} more"),
     }
 }

@@ -54,6 +54,10 @@ pub enum Find {
     Matches,
     /// Not a path: a volume with such bytes.
     Volume,
+    /// Not a path: a subvolume of a file system of the system that is not looked into.
+    Subvolume,
+    /// Not a path: whatever could not be looked into.
+    Unseen,
 }
 
 /// What generalising does.
@@ -153,6 +157,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether it is about paths of a system.
+    #[must_use]
+    pub fn is_about_paths(&self) -> bool {
+        !self.globs.is_empty()
+    }
+
     /// The bytes that a volume is known by; none for a rule about paths.
     #[must_use]
     pub fn marks(&self) -> &[Mark] {
@@ -209,8 +219,12 @@ fn compile(text: Text) -> Result<Rule, String> {
 fn check(text: &Text) -> Result<(), String> {
     let demand = |holds: bool, why: &str| if holds { Ok(()) } else { Err(why.to_owned()) };
     let volume = text.find == Find::Volume;
+    let unseen = matches!(text.find, Find::Subvolume | Find::Unseen);
     demand(text.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "its name")?;
-    demand(volume == text.paths.is_empty(), "paths are for what is in a file system, and needed there")?;
+    demand(
+        (volume || unseen) == text.paths.is_empty(),
+        "paths are for what is in a file system, and needed there",
+    )?;
     demand(volume != text.marks.is_empty(), "marks are for volumes, and needed there")?;
     let matches = text.find == Find::Matches;
     demand(matches == text.pattern.is_some(), "a pattern is for `matches`, and needed there")?;
@@ -219,6 +233,7 @@ fn check(text: &Text) -> Result<(), String> {
     demand(writes == text.text.is_some(), "a text is for `write` and `replace`, and needed there")?;
     demand(text.strip != Strip::Replace || matches, "`replace` needs a pattern")?;
     let raw = matches!(text.strip, Strip::Wake | Strip::LeftOut | Strip::Nothing);
+    demand(!unseen || text.strip == Strip::Nothing, "a person must decide about it")?;
     demand(!volume || raw, "a volume can be woken, left out or left alone")?;
     demand(
         volume || !matches!(text.strip, Strip::Wake | Strip::LeftOut),
@@ -277,6 +292,9 @@ mod tests {
             ("find = 'volume'\nstrip = 'nothing'\n", "marks"),
             ("find = 'volume'\nstrip = 'nothing'\nmarks = [{ at = 1 }]\n", "either"),
             ("find = 'volume'\nstrip = 'remove'\nmarks = [{ at = 1, hex = '00' }]\n", "volume"),
+            ("find = 'subvolume'\nstrip = 'wake'\n", "person"),
+            ("find = 'unseen'\nstrip = 'wake'\n", "person"),
+            ("find = 'subvolume'\nstrip = 'nothing'\npaths = ['/a']\n", "paths are"),
             ("find = 'exists'\nstrip = 'wake'\npaths = ['/a']\n", "woken"),
         ] {
             let error = parse(&format!("{RULE}{rest}")).unwrap_err().to_string();

@@ -35,6 +35,11 @@ impl System {
         self.mounts.contains_key(place)
     }
 
+    /// Where something is mounted, the root too.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        self.mounts.keys().map(PathBuf::as_path)
+    }
+
     /// Writes everything back.
     ///
     /// # Errors

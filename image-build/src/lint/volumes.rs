@@ -10,6 +10,7 @@ use super::LintError;
 use super::folder::Folder;
 use super::lvm;
 use super::mount::{Access, Loop, is_known, mount};
+use super::subvolumes;
 use super::system::{Entry, System, fstab};
 use super::text::escaped;
 use super::tree::{Tree, resolve};
@@ -54,6 +55,8 @@ pub struct Installed {
     pub volumes: Vec<(Candidate, Option<PathBuf>)>,
     /// What could not be looked into, and why, for people.
     pub unseen: Vec<String>,
+    /// Which subvolumes of its file systems are none of those, for people: nobody looks into them.
+    pub subvolumes: Vec<String>,
 }
 
 /// Opens the system on a disk. `path` is what loop devices are made of.
@@ -182,7 +185,8 @@ fn assemble(mut candidates: Vec<Candidate>, access: Access, mut unseen: Vec<Stri
     }
     if !system.has(Path::new("")) {
         unseen.push("no volume has a system on it: there is no etc/os-release".to_owned());
-        return Installed { system, volumes: candidates.into_iter().zip(places).collect(), unseen };
+        let volumes = candidates.into_iter().zip(places).collect();
+        return Installed { system, volumes, unseen, subvolumes: Vec::new() };
     }
     for entry in entries(&system) {
         let found = candidates.iter_mut().zip(&mut places).find(|(candidate, _)| candidate.is(&entry.source));
@@ -212,7 +216,28 @@ fn assemble(mut candidates: Vec<Candidate>, access: Access, mut unseen: Vec<Stri
             (Some(_) | None, None) => {}
         }
     }
-    Installed { system, volumes: candidates.into_iter().zip(places).collect(), unseen }
+    let subvolumes = others(&candidates, &places, &system, access, &mut unseen);
+    let volumes = candidates.into_iter().zip(places).collect();
+    Installed { system, volumes, unseen, subvolumes }
+}
+
+/// The subvolumes beside those that the system is made of.
+fn others(
+    candidates: &[Candidate],
+    places: &[Option<PathBuf>],
+    system: &System,
+    access: Access,
+    unseen: &mut Vec<String>,
+) -> Vec<String> {
+    let mut others = Vec::new();
+    let placed = candidates.iter().zip(places).filter(|(_, place)| place.is_some());
+    for (candidate, _) in placed.filter(|(candidate, _)| candidate.kind == "btrfs") {
+        match subvolumes::unseen(candidate.device.path(), access, system) {
+            Ok(found) => others.extend(found.into_iter().map(|which| format!("{}: {which}", candidate.name))),
+            Err(error) => unseen.push(format!("{}: {error}", candidate.name)),
+        }
+    }
+    others
 }
 
 fn entries(system: &System) -> Vec<Entry> {
@@ -236,7 +261,8 @@ fn root(candidate: &mut Candidate, access: Access) -> Option<Folder> {
     Some(root)
 }
 
-fn is_root(folder: &Folder) -> bool {
+/// Whether the root of a system is there.
+pub(super) fn is_root(folder: &Folder) -> bool {
     let there = |path: &str| resolve(folder, Path::new(path)).is_ok_and(|found| found.is_some());
     there("etc/os-release") || there("usr/lib/os-release")
 }

@@ -19,12 +19,18 @@ const PROGRAM: &str = "usr/bin/image-build";
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// For drivers, which are files in memory.
 const DRIVERS: Duration = Duration::from_secs(60);
+/// A few calls to the kernel.
+const CLEARING: Duration = Duration::from_secs(20);
 /// For what it says; a report lists some dozen findings of some dozen places.
 const SAID_MAX: u64 = 4 << 20;
 /// How it ends when something would have to be stripped and was not.
 const REFUSED: i32 = 5;
 /// Of a list that is told to a person.
 const TOLD_MAX: usize = 8;
+/// Of the places of one finding.
+const PLACES_MAX: usize = 4;
+/// image-build's rule about what it could not look into, which is a list of its own.
+const UNSEEN: &str = "not-looked-into";
 
 /// Why there is no view of a disk.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +52,13 @@ pub enum LookError {
         /// The disk's name now.
         disk: String,
     },
-    /// Something could not be stripped.
+    /// Something could not be stripped, or not looked into.
     #[error(
-        "this belongs to one machine, or is a secret, and could not be taken out: {ids}{troubles}; let it into the image \
-         with --keep ID, or take the disk with all of it with --as-is"
+        "not for other machines: this belongs to one, or is a secret, or nobody knows what is in it, and it could not be \
+         taken out (let it into the image with --keep ID, or take the disk with all of it with --as-is): {ids}{troubles}"
     )]
     Left {
-        /// The findings' names.
+        /// The findings' names, each with where or why.
         ids: String,
         /// Why, where that is known.
         troubles: String,
@@ -99,6 +105,8 @@ struct Finding {
     id: String,
     what: String,
     refuses: bool,
+    #[serde(default)]
+    places: Vec<String>,
     places_total: u64,
     outcome: Outcome,
 }
@@ -109,6 +117,13 @@ enum Outcome {
     Found,
     Stripped,
     Kept,
+}
+
+/// Removes the devices that runs of `image-build` have left which were killed: they keep disks in use. What can't be removed is
+/// found when the disk is asked for.
+pub(super) async fn clear(root: &Path) {
+    let Ok(program) = Staying::start(&root.join(PROGRAM), &["clear"]) else { return };
+    let _cleared = tokio::time::timeout(CLEARING, program.end(&[0])).await;
 }
 
 /// Makes a view of the disk without what belongs to this machine alone, but for the rules in `keep`. Nobody may have the disk
@@ -136,10 +151,10 @@ pub(super) async fn generalized(
     let said: Said = serde_json::from_slice(&line)?;
     let Some(path) = said.view else {
         program.end(&[REFUSED]).await?;
-        return Err(said.item.left());
+        return Err(said.item.refused());
     };
     if said.item.system.is_empty() {
-        return Err(LookError::NoSystem { unseen: aside(&said.item.unseen) });
+        return Err(said.item.refused());
     }
     let is_of_disk = std::fs::metadata(&path).is_ok_and(|view| is_made_of(root, &view, disk));
     if !is_of_disk {
@@ -171,7 +186,7 @@ pub(super) async fn found(root: &Path, disk: &str, screen: &Screen) -> Vec<Found
         Ok(said) => said.item.found(),
         Err(error) => {
             let why = crate::chain::Chain(&error).to_string();
-            vec![note("not-looked-into", &format!("the disk: {why}"), 1)]
+            vec![note(UNSEEN, &format!("the disk: {why}"), 1)]
         }
     }
 }
@@ -219,16 +234,31 @@ impl Report {
             places: finding.places_total,
             kept: finding.outcome != Outcome::Stripped,
         };
-        let mut found = self.findings.iter().take(FOUND_MAX - 1).map(one).collect::<Vec<_>>();
-        let places = u64::try_from(self.unseen.len()).unwrap_or(u64::MAX);
-        found.extend(self.unseen.first().map(|why| note("not-looked-into", why, places)));
+        let findings = self.findings.iter().filter(|one| one.id != UNSEEN);
+        let mut found = findings.take(FOUND_MAX - 1).map(one).collect::<Vec<_>>();
+        let room = FOUND_MAX - found.len();
+        let fit = if self.unseen.len() > room { room - 1 } else { room };
+        let (told, rest) = self.unseen.split_at(fit.min(self.unseen.len()));
+        found.extend(told.iter().map(|why| note(UNSEEN, why, 1)));
+        if !rest.is_empty() {
+            let more = u64::try_from(rest.len()).unwrap_or(u64::MAX);
+            found.push(note(UNSEEN, &format!("and {more} more: see image-build lint"), more));
+        }
         found
     }
 
-    fn left(&self) -> LookError {
+    /// Why there is no view, or none that anybody wants.
+    fn refused(&self) -> LookError {
+        if self.system.is_empty() {
+            return LookError::NoSystem { unseen: aside(&self.unseen, TOLD_MAX) };
+        }
         let stops = self.findings.iter().filter(|one| one.refuses && one.outcome == Outcome::Found);
-        let ids = stops.map(|one| name(&one.id)).collect::<Vec<_>>().join(", ");
-        LookError::Left { ids, troubles: aside(&self.troubles) }
+        let told = |one: &Finding| match one.id.as_str() {
+            UNSEEN => format!("{UNSEEN}{}", aside(&self.unseen, TOLD_MAX)),
+            id => format!("{}{}", name(id), aside(&one.places, PLACES_MAX)),
+        };
+        let ids = stops.map(told).collect::<Vec<_>>().join(", ");
+        LookError::Left { ids, troubles: aside(&self.troubles, TOLD_MAX) }
     }
 }
 
@@ -236,12 +266,15 @@ fn note(rule: &str, what: &str, places: u64) -> Found {
     Found { rule: rule.to_owned(), what: name(what), places, kept: true }
 }
 
-/// A list in parentheses; nothing when it is empty.
-fn aside(list: &[String]) -> String {
+/// The first so many of a list, in parentheses; nothing when it is empty.
+fn aside(list: &[String], most: usize) -> String {
     if list.is_empty() {
         return String::new();
     }
-    let told = list.iter().take(TOLD_MAX).map(|why| clean(why, 120)).collect::<Vec<_>>();
+    let mut told = list.iter().take(most).map(|why| clean(why, 120)).collect::<Vec<_>>();
+    if list.len() > most {
+        told.push(format!("and {} more", list.len() - most));
+    }
     format!(" ({})", told.join("; "))
 }
 
@@ -279,6 +312,47 @@ mod tests {
         assert!(found.len() <= FOUND_MAX);
         let texts = found.iter().flat_map(|one| [&one.rule, &one.what]);
         assert!(texts.into_iter().all(|text| text.len() <= protocol::TEXT_BYTES_MAX));
-        assert!(said.item.left().to_string().contains("--keep ID"));
+        assert!(said.item.refused().to_string().contains("--keep ID"));
+    }
+
+    #[test]
+    fn all_reasons_why_something_was_not_looked_into_are_told() {
+        let mut said: Said = serde_json::from_str(LINE).unwrap();
+        said.item.unseen = (0..40).map(|number| format!("volume {number}: no")).collect();
+        let reasons = |said: &Said| {
+            let found = said.item.found().into_iter().filter(|one| one.rule == "not-looked-into");
+            found.map(|one| (one.what, one.places)).collect::<Vec<_>>()
+        };
+        let wanted = (0..40).map(|number| (format!("volume {number}: no"), 1)).collect::<Vec<_>>();
+        assert_eq!(reasons(&said), wanted, "each once, and the finding itself is none beside them");
+        said.item.unseen = vec!["a".to_owned(); 1000];
+        assert_eq!(said.item.found().len(), FOUND_MAX);
+        assert_eq!(
+            reasons(&said).iter().map(|(_, places)| places).sum::<u64>(),
+            1000,
+            "the last says how many more"
+        );
+    }
+
+    #[test]
+    fn a_refusal_names_what_and_where_and_what_to_do() {
+        let mut said: Said = serde_json::from_str(LINE).unwrap();
+        for one in &mut said.item.findings {
+            one.outcome = super::Outcome::Found;
+        }
+        said.item.unseen = (0..10).map(|number| format!("volume {number}: no")).collect();
+        let told = said.item.refused().to_string();
+        for words in [
+            "--keep ID",
+            "machine-id (/etc/machine-id; /var/lib/dbus/machine-id), not-looked-into (volume 0: no; ",
+            "volume 7: no; and 2 more)",
+        ] {
+            assert!(told.contains(words), "{told}");
+        }
+        assert!(!told.contains("shell-history"), "it refuses nothing: {told}");
+        said.item.system.clear();
+        assert!(
+            said.item.refused().to_string().starts_with("no system was found on the disk (volume 0: no; ")
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! One image from one disk; nothing is written.
 //!
 //! ```text
-//! the disk, or none -> all disks read-only, this one too -> opened, alone -> looked at again
+//! what killed runs have left removed -> the disk, or none -> all disks read-only, this one too -> opened, alone -> looked at again
 //!   -> looked into (image-build): a view without what belongs to this machine, or a list of it -> surveyed
 //!   -> packed on all cores, told, sent where the store lacks it -> sealed -> what the controller says next
 //! ```
@@ -107,6 +107,7 @@ async fn work(server: &mut Server, admitted: &Admitted, job: &CaptureJob) -> Res
     let begun = Instant::now();
     let first = nothing_yet(job.job);
     let reporter = Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first);
+    look::clear(&server.root).await;
     let (root, wanted) = (server.root.clone(), job.disk.clone());
     let ready = spawn_blocking(move || subject::ready(&root, &wanted)).await??;
     // Until the end, whichever it is.

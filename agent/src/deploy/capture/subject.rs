@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use pack::disk::{self, Access};
 use protocol::{Disk, DiskId, Subject};
@@ -10,6 +11,10 @@ use crate::deploy::imaging::hold::{HoldError, Protected};
 use crate::deploy::imaging::target::{self, patiently};
 use crate::deploy::imaging::user;
 use crate::inventory;
+
+/// How often a disk is asked for whether it is in use, and what is between.
+const UNUSED_TRIES: u32 = 20;
+const UNUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why no image is taken of a disk.
 #[derive(Debug, thiserror::Error)]
@@ -85,10 +90,21 @@ pub(super) struct Ready {
 /// [`Unfit`].
 pub(super) fn ready(root: &Path, subject: &Subject) -> Result<Ready, Unfit> {
     let before = choose(&inventory::disks(root), subject)?;
-    user::unused(root, &before.name)?;
+    unused(root, &before.name)?;
     let held = Protected::all(root)?;
     let (disk, open) = open(root, subject, &before)?;
     Ok(Ready { held, disk, open })
+}
+
+/// What an earlier job's programs had made of the disk goes a moment after them: only a disk that stays in use is in use.
+fn unused(root: &Path, name: &str) -> Result<(), HoldError> {
+    for _ in 0..UNUSED_TRIES {
+        match user::unused(root, name) {
+            Err(HoldError::InUse { .. }) => std::thread::sleep(UNUSED_PAUSE),
+            other => return other,
+        }
+    }
+    user::unused(root, name)
 }
 
 /// Opens a disk that was looked at, for this alone, and looks again.

@@ -235,6 +235,10 @@ fn only_what_the_store_lacks_is_sent() {
     });
 }
 
+fn number_of(rack: &Rack) -> String {
+    rack.machine.disks[1].number().trim().to_owned()
+}
+
 #[test]
 fn a_disk_that_is_in_doubt_or_in_use_is_left_alone() {
     if !is_root() {
@@ -242,10 +246,19 @@ fn a_disk_that_is_in_doubt_or_in_use_is_left_alone() {
     }
     run(async {
         let mounted = Rack::new(Identity::AsIs).await;
-        let number = mounted.machine.disks[1].number();
-        let line = format!("28 1 {} / /srv rw - ext4 /dev/vdb rw\n", number.trim());
+        let line = format!("28 1 {} / /srv rw - ext4 /dev/vdb rw\n", number_of(&mounted));
         mounted.machine.file("proc/self/mountinfo", &line);
         assert_eq!(mounted.failure().await, "the disk vdb is in use: it is mounted on /srv");
+
+        // What an earlier job's programs made of it is gone a moment later.
+        let soon = Rack::new(Identity::AsIs).await;
+        soon.machine
+            .file("proc/self/mountinfo", &format!("28 1 {} / /srv rw - ext4 x rw\n", number_of(&soon)));
+        let away = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            soon.machine.file("proc/self/mountinfo", "");
+        };
+        tokio::join!(soon.boot(), away);
 
         let claimed = Rack::new(Identity::AsIs).await;
         let mut alone = fs::OpenOptions::new();
@@ -358,13 +371,14 @@ fn a_view_without_identity_is_read_instead_of_the_disk_and_let_go() {
         let report = report.replace('\'', "");
         let log_at = log.display();
         rack.program(&format!(
-            "echo \"$@\" >>{log_at}\nsleep 2\necho '{report}'\ncat >/dev/null\nls {} >>{log_at}\n",
+            "echo \"$@\" >>{log_at}\n[ $1 = clear ] && exit\nsleep 2\necho '{report}'\ncat >/dev/null\nls {} >>{log_at}\n",
             view.display()
         ));
         let console = rack.boot().await;
         rack.assert_is(other.path());
         let device = rack.machine.path().join("dev/vdb");
-        let want = format!("view {} --keep shell-history --keep x\n{}\n", device.display(), view.display());
+        let want =
+            format!("clear\nview {} --keep shell-history --keep x\n{}\n", device.display(), view.display());
         assert_eq!(fs::read_to_string(&log).unwrap(), want, "it stayed until it was let go");
         let found = rack.controller.with(|s| s.store.seal.clone().unwrap().found);
         let what = "the machines id".to_owned();
@@ -392,7 +406,7 @@ fn a_disk_whose_identity_can_not_be_taken_out_is_refused_with_what_to_do() {
         let table = [
             (
                 answered(refused, "exit 5"),
-                "machine-id (machine-id: it is held); let it into the image with --keep ID",
+                "let it into the image with --keep ID, or take the disk with all of it with --as-is): machine-id (machine-id: it is held)",
             ),
             (answered(nowhere, "cat"), "the view /dev/null is not made of the disk vdb"),
             (answered(empty, "cat"), "no system was found on the disk (volume vg/root: no)"),

@@ -236,6 +236,80 @@ fn btrfs_in_subvolumes() {
 }
 
 #[test]
+fn subvolumes_that_nobody_looks_into_are_refused_by_name_until_they_are_gone_or_kept() {
+    let (work, bytes) = (work(), 160 * MIB);
+    let disk = disk(work.path(), &["mkfs.btrfs", "-q"], bytes, "8300");
+    let mount = || Mounted::of(&disk, FIRST * 512, bytes, &work.path().join("mnt"), "subvolid=5");
+    let btrfs = |verb: &str, paths: &[PathBuf]| {
+        let words = ["subvolume", verb].map(PathBuf::from);
+        run("btrfs", words.into_iter().chain(paths.iter().cloned()));
+    };
+    {
+        let mounted = mount();
+        let at = |path: &str| mounted.at.join(path);
+        btrfs("create", &[at("@")]);
+        let fstab = "/dev/sda1 / btrfs subvol=@ 0 0\n";
+        let files = [
+            ("/@/etc/os-release", "PRETTY_NAME=\"Test OS 1\"\n"),
+            ("/@/etc/fstab", fstab),
+            ("/@/etc/machine-id", "fedcba9876543210fedcba9876543210\n"),
+            ("/@/var/lib/x", "x"),
+            ("/@/.snapshots/info", "x"),
+        ];
+        lay(&mounted.at, &Files::from(files.map(|(path, text)| (path.to_owned(), text.to_owned()))));
+        // Where the system has it, and with nothing in it: no finding.
+        btrfs("create", &[at("@/var/lib/machines")]);
+        std::fs::write(at("@/var/lib/machines/file"), "x").unwrap();
+        btrfs("create", &[at("@empty")]);
+        std::fs::create_dir(at("@empty/folder")).unwrap();
+        // Copies of the machine's id, at no place where a rule looks.
+        btrfs("snapshot", &[at("@"), at("@/.snapshots/1")]);
+        btrfs("snapshot", &[at("@"), at("old")]);
+        btrfs("create", &[at("@other")]);
+        std::fs::write(at("@other/file"), "x").unwrap();
+        btrfs("create", &[at("@/machine")]);
+        lay(&at("@/machine"), &Files::from([("/etc/os-release".into(), "NAME=x\n".into())]));
+        std::fs::write(at("loose"), "x").unwrap();
+    }
+    let before = digest(&disk);
+    let generalized = |keep: &[&str]| {
+        let keep = keep.iter().map(|&id| id.to_owned()).collect();
+        Generalized::of(&disk, &work.path().join("work"), &rules(), &keep).unwrap()
+    };
+    let view = generalized(&[]);
+    let report = view.report();
+    let stops = report.findings.iter().filter(|one| one.stops()).map(|one| one.id.as_str());
+    assert_eq!(stops.collect::<Vec<_>>(), ["btrfs-subvolume"], "{report}");
+    assert!(report.refused() && report.unseen.is_empty(), "{report}");
+    let finding = report.findings.iter().find(|one| one.id == "btrfs-subvolume").unwrap();
+    let places = finding.places.iter().map(String::as_str).collect::<BTreeSet<_>>();
+    let wanted = [
+        "partition 1: the top of it, subvolid=5",
+        "partition 1: @/.snapshots/1 (a copy)",
+        "partition 1: old (a copy)",
+        "partition 1: @other",
+        "partition 1: @/machine",
+    ];
+    assert_eq!(places, BTreeSet::from(wanted));
+    drop(view);
+    assert!(!generalized(&["btrfs-subvolume"]).report().refused());
+    assert_eq!(digest(&disk), before, "the source was changed");
+    {
+        let mounted = mount();
+        for path in ["@/.snapshots/1", "old", "@other", "@/machine"] {
+            btrfs("delete", &[mounted.at.join(path)]);
+        }
+        std::fs::remove_file(mounted.at.join("loose")).unwrap();
+        btrfs("sync", &[mounted.at.clone()]);
+    }
+    let view = generalized(&[]);
+    assert!(!view.report().refused() && view.report().unseen.is_empty(), "{}", view.report());
+    no_secret_is_left(&captured(view.path(), work.path()));
+    drop(view);
+    nothing_is_left(work.path());
+}
+
+#[test]
 fn a_separate_var_is_found_by_fstab_and_a_hibernated_swap_space_is_woken() {
     let (work, bytes) = (work(), 64 * MIB);
     let disk = disk(work.path(), &["mkfs.ext4", "-q", "-L", "top"], bytes, "8300");
@@ -332,8 +406,86 @@ fn an_encrypted_volume_is_refused_and_nothing_can_be_done_about_it() {
     file.write_all_at(b"LUKS\xba\xbe\x00\x02", FIRST * 512).unwrap();
     let generalized = Generalized::of(&disk, &work.path().join("work"), &rules(), &BTreeSet::new()).unwrap();
     assert!(generalized.report().refused());
-    assert_eq!(ids(generalized.report(), Outcome::Found), BTreeSet::from(["luks".to_owned()]));
+    let wanted = ["luks", "not-looked-into"].map(str::to_owned);
+    assert_eq!(ids(generalized.report(), Outcome::Found), BTreeSet::from(wanted));
     nothing_is_left(work.path());
+}
+
+#[test]
+fn what_could_not_be_looked_into_refuses_a_generalised_image_until_it_is_kept_by_name() {
+    let (work, bytes) = (work(), 96 * MIB);
+    let disk = disk(work.path(), &["mkfs.ext4", "-q"], bytes, "8300");
+    let file = std::fs::File::options().write(true).open(&disk).unwrap();
+    file.set_len(bytes + 140 * MIB).unwrap();
+    run("sgdisk", ["--move-second-header", disk.to_str().unwrap()]);
+    let new = ["--new=2:0:+64M", "--new=3:0:+32M", "--new=4:0:+8M"];
+    run("sgdisk", new.into_iter().chain(["--typecode=2:8e00", disk.to_str().unwrap()]));
+    let at = |mib: u64| FIRST * 512 + bytes + mib * MIB;
+    {
+        // A logical volume in two pieces, with a free extent between that another one had.
+        let pv = Attached::of(&disk, at(0), 64 * MIB);
+        let config = "devices/use_devicesfile=0 global/locking_type=0 activation/monitoring=0";
+        let filter = format!("{config} devices/filter=[\"a|^{}$|\",\"r|.*|\"]", pv.0);
+        let lvm = |line: &str| {
+            let words = line.split(' ').map(|word| if word == "PV" { pv.0.as_str() } else { word });
+            run("lvm", words.chain(["--driverloaded", "n", "--config", &filter]));
+        };
+        lvm("pvcreate -q PV");
+        lvm("vgcreate -q rw-unseen-test PV");
+        lvm("lvcreate -q -an -Zn -Wn -l 2 -n pieces rw-unseen-test");
+        lvm("lvcreate -q -an -Zn -Wn -l 2 -n between rw-unseen-test");
+        lvm("lvextend -q -l +2 rw-unseen-test/pieces");
+    }
+    file.write_all_at(b"LUKS\xba\xbe\x00\x02", at(96)).unwrap();
+    let other = work.path().join("other.img");
+    std::fs::File::create(&other).unwrap().set_len(32 * MIB).unwrap();
+    run("mkfs.ext4", ["-q", other.to_str().unwrap()]);
+    copy(&other, &disk, at(64));
+    {
+        let release = || ("/etc/os-release".to_owned(), "PRETTY_NAME=\"Test OS 1\"\n".to_owned());
+        let root = Mounted::of(&disk, FIRST * 512, bytes, &work.path().join("mnt"), "defaults");
+        lay(&root.at, &Files::from([release()]));
+        let other = Mounted::of(&disk, at(64), 32 * MIB, &work.path().join("other"), "defaults");
+        lay(&other.at, &Files::from([release()]));
+        lay(&root.at, &Files::from([("/srv/host/file".into(), "x".into())]));
+        std::os::unix::fs::symlink("/srv/host", root.at.join("tmp")).unwrap();
+    }
+    let generalized = |keep: &[&str]| {
+        let keep = keep.iter().map(|&id| id.to_owned()).collect();
+        Generalized::of(&disk, &work.path().join("work"), &rules(), &keep).unwrap()
+    };
+    let view = generalized(&["luks"]);
+    let report = view.report();
+    let stops = report.findings.iter().filter(|one| one.stops()).map(|one| one.id.as_str());
+    assert_eq!(stops.collect::<Vec<_>>(), ["not-looked-into"], "{report}");
+    for words in
+        ["rw-unseen-test/pieces: it does not lie", "another system", "(crypto_LUKS)", "a link led to"]
+    {
+        assert!(report.unseen.iter().any(|why| why.contains(words)), "{words}: {:?}", report.unseen);
+    }
+    let finding = report.findings.iter().find(|one| one.id == "not-looked-into").unwrap();
+    assert_eq!(finding.places_total, report.unseen.len());
+    assert!(lint::Refused::check(report).unwrap_err().to_string().contains("(not-looked-into)"));
+    drop(view);
+    let kept = generalized(&["luks", "not-looked-into"]);
+    assert!(!kept.report().refused(), "{}", kept.report());
+    assert!(
+        kept.report().to_string().contains("because you said so: luks, not-looked-into"),
+        "{}",
+        kept.report()
+    );
+    drop(kept);
+    nothing_is_left(work.path());
+}
+
+#[test]
+fn a_disk_without_a_system_is_data_until_a_golden_image_shall_come_of_it() {
+    let work = work();
+    let disk = disk(work.path(), &["mkfs.ext4", "-q"], 48 * MIB, "8300");
+    let report = examine(&disk, &rules()).unwrap();
+    assert!(!report.refused() && !report.unseen.is_empty(), "{report}");
+    let view = Generalized::of(&disk, &work.path().join("work"), &rules(), &BTreeSet::new()).unwrap();
+    assert!(view.report().refused(), "{}", view.report());
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn found(rules: &[Rule], files: &Files) -> Vec<String> {
 #[test]
 fn every_rule_about_paths_has_a_case_that_it_finds_and_one_that_it_leaves_alone() {
     let mut cases = cases();
-    for rule in rules().into_iter().filter(|rule| rule.find != Find::Volume) {
+    for rule in rules().into_iter().filter(Rule::is_about_paths) {
         let case = cases.remove(&rule.id).unwrap_or_else(|| panic!("no case for the rule {}", rule.id));
         assert!(!case.hit.is_empty() && !case.clean.is_empty(), "{}", rule.id);
         let one = std::slice::from_ref(&rule);
@@ -66,7 +66,7 @@ fn a_stripped_tree_has_only_what_a_person_must_decide() {
     lay(work.path(), &everything());
     let tree = open(work.path());
     let before: BTreeSet<_> = find(&rules, &tree).0.iter().map(|hit| hit.rule.id.clone()).collect();
-    let all = rules.iter().filter(|rule| rule.find != Find::Volume);
+    let all = rules.iter().filter(|rule| rule.is_about_paths());
     assert_eq!(before, all.map(|rule| rule.id.clone()).collect());
     assert_eq!(strip(&rules, &BTreeSet::new(), &tree), Vec::<String>::new());
     let left: Vec<_> = find(&rules, &tree).0.iter().map(|hit| hit.rule.strip).collect();

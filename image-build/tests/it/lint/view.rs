@@ -114,8 +114,9 @@ fn what_can_not_be_stripped_is_refused_in_both_languages() {
     assert_eq!((&viewer.said["refused"], &viewer.said["view"]), (&Value::Bool(true), &Value::Null));
     let (code, complaints) = viewer.end();
     assert_eq!(code, Some(5), "{complaints}");
-    assert!(complaints.contains("(ceph-osd)"), "{complaints}");
-    let kept = Viewer::of(&disk, &work.path().join("work"), &["--keep", "ceph-osd"]);
+    assert!(complaints.contains("(ceph-osd, not-looked-into)"), "{complaints}");
+    let keep = ["--keep", "ceph-osd", "--keep", "not-looked-into"];
+    let kept = Viewer::of(&disk, &work.path().join("work"), &keep);
     assert!(kept.path().exists());
     assert_eq!(kept.end().0, Some(0));
     nothing_is_left(work.path());
@@ -129,4 +130,32 @@ fn what_can_not_be_read_is_said_and_no_line_comes() {
     let (code, complaints) = viewer.end();
     assert_eq!(code, Some(1));
     assert!(complaints.contains("nothing: No such file"), "{complaints}");
+}
+
+#[test]
+fn what_a_killed_run_has_left_is_removed_and_what_a_living_one_has_stays() {
+    let work = work();
+    // A process with that number there never is; nobody else will end what it has left.
+    let (gone, file) = (work.path().join("image-build.4194305.0"), work.path().join("disk.img"));
+    std::fs::create_dir(&gone).unwrap();
+    for path in [gone.join("changes"), file.clone()] {
+        std::fs::File::create(path).unwrap().set_len(MIB).unwrap();
+    }
+    let attach = |path: &Path| {
+        let words = ["--find".into(), "--show".into(), path.to_owned()];
+        String::from_utf8(run("losetup", words)).unwrap().trim().to_owned()
+    };
+    let (left, other) = (attach(&gone.join("changes")), attach(&file));
+    let living = Viewer::of(&with_identity(work.path()), &work.path().join("work"), &[]);
+    run(env!("CARGO_BIN_EXE_image-build"), ["clear"]);
+    let backs = |device: &str| {
+        let name = device.rsplit('/').next().unwrap();
+        std::fs::read_to_string(format!("/sys/block/{name}/loop/backing_file")).unwrap_or_default()
+    };
+    let (left, other_file) = (backs(&left), backs(&other));
+    run("losetup", ["-d", &other]);
+    assert!(!left.contains("4194305"), "it is still there: {left}");
+    assert!(other_file.contains("disk.img"), "somebody else's is gone");
+    assert!(living.path().exists());
+    assert_eq!(living.end(), (Some(0), String::new()));
 }
