@@ -81,7 +81,7 @@ impl<I: Deref<Target = Images>> Intake<I> {
             self.part = Some(folder.part()?);
         }
         if let Some((name, file)) = &self.part {
-            folder.append(name, file, stored)?;
+            folder.write(name, file, self.at, stored)?;
         }
         let bytes = u32::try_from(stored.len()).unwrap_or(u32::MAX);
         self.records.push(Record { digest, offset: self.at, bytes });
@@ -93,8 +93,8 @@ impl<I: Deref<Target = Images>> Intake<I> {
     fn close(&mut self) -> Result<(), ImageError> {
         let Some((name, file)) = self.part.take() else { return Ok(()) };
         let records = std::mem::take(&mut self.records);
-        self.at = 0;
-        let done = self.images.add_pack(&name, file, &records);
+        let end = std::mem::take(&mut self.at);
+        let done = self.images.add_pack(&name, file, end, &records);
         if done.is_err() {
             // Best effort: what is left is removed at the next start.
             drop(self.images.folder.remove(&name));
@@ -164,18 +164,25 @@ impl Images {
     }
 
     /// Makes a pack of a part that has these chunks.
-    fn add_pack(&self, part: &str, file: File, records: &[Record]) -> Result<(), ImageError> {
+    fn add_pack(&self, part: &str, file: File, end: u64, records: &[Record]) -> Result<(), ImageError> {
         // Another intake may have brought the same meanwhile.
         let is_news = {
             let shelf = self.shelf();
             records.iter().any(|record| shelf.place(&record.digest).is_none())
         };
-        if is_news { self.install(part, file, records) } else { self.folder.remove(part) }
+        if is_news { self.install(part, file, end, records) } else { self.folder.remove(part) }
     }
 
-    /// Index, sync, name, sync: the pack is durable before anybody is told of it.
-    pub(super) fn install(&self, part: &str, file: File, records: &[Record]) -> Result<(), ImageError> {
-        self.folder.append(part, &file, &index::encode(records))?;
+    /// Index behind the data, which ends at `end`, sync, name, sync: the pack is durable before anybody is told of it.
+    pub(super) fn install(
+        &self,
+        part: &str,
+        file: File,
+        end: u64,
+        records: &[Record],
+    ) -> Result<(), ImageError> {
+        self.folder.cut(part, &file, end)?;
+        self.folder.write(part, &file, end, &index::encode(records))?;
         self.folder.sync_file(part, &file)?;
         let number = self.shelf().take_number();
         self.folder.rename(part, &pack_name(number))?;
