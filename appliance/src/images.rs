@@ -26,6 +26,7 @@ mod import;
 pub mod index;
 mod intake;
 mod load;
+mod packings;
 mod portrait;
 mod prune;
 mod scrub;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pack::{Chunk, Digest, Packed, merkle};
+use pack::{Chunk, Codec, Digest, Packed, merkle};
 use protocol::JobId;
 
 use super::{about, data, open, packed, scrubbed};
@@ -89,4 +89,37 @@ fn a_write_that_fails_midway_moves_no_chunk() {
             lab.holds(&digest, &disk);
         }
     }
+}
+
+#[test]
+fn a_node_that_lies_about_bytes_of_the_store_is_found_out_and_spoils_no_other_capture() {
+    let lab = lab();
+    // Compressed, or the two digests are one.
+    let known = [packed(0, 3), packed(9, 5)];
+    lab.take(1, "known", &known);
+    let golden = [packed(0, 6), packed(9, 2)];
+    // The data of the golden image would be what is stored of another.
+    let [honest, last] = [golden[0].chunk().unwrap(), known[1].chunk().unwrap()];
+    let other = known[0].chunk().unwrap();
+    let (stored, stored_digest) = (other.stored, other.stored_digest);
+    let lie = Chunk { codec: other.codec, stored, stored_digest, ..honest };
+    let told = [lie.clone(), last.clone()];
+    assert_eq!(lab.tell(2, 0, &told).unwrap(), [0], "it is asked for");
+    let refused = lab.send(2, &known[0]).unwrap_err();
+    assert!(refused.to_string().contains("chunk 0 of the image is damaged"), "{refused}");
+    let refused = lab.seal(2, "lie", &told).unwrap_err();
+    assert!(refused.to_string().contains("1 chunks of the image are neither"), "{refused}");
+    // The same stored bytes for three windows: what is shown of the first says nothing of the others.
+    let told =
+        [other.clone(), Chunk { window: 3, ..lie }, Chunk { window: 4, codec: Codec::Lz4, ..other }, last];
+    let fresh = self::lab();
+    assert_eq!(fresh.tell(2, 0, &told).unwrap(), [0, 3, 4, 9]);
+    fresh.send(2, &known[0]).unwrap();
+    fresh.send(2, &known[1]).unwrap();
+    fresh.send(2, &Packed { window: 3, ..known[0].clone() }).unwrap_err();
+    fresh.send(2, &Packed { window: 4, ..known[0].clone() }).unwrap_err();
+    let refused = fresh.seal(2, "lie", &told).unwrap_err();
+    assert!(refused.to_string().contains("2 chunks of the image are neither"), "{refused}");
+    let digest = lab.take(3, "golden", &golden);
+    lab.holds(&digest, &golden);
 }
