@@ -127,6 +127,14 @@ pub enum ImageError {
     },
 }
 
+impl ImageError {
+    /// Whether the disk has not a byte left.
+    fn is_full(&self) -> bool {
+        let is_full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        matches!(self, ImageError::File { source, .. } if is_full(source.kind()))
+    }
+}
+
 /// An image in the store.
 #[derive(Debug)]
 pub struct Stored {

@@ -147,17 +147,24 @@ impl Captures {
         session
     }
 
-    /// Takes the stored bytes of a window that was told. Waits for the disk.
+    /// Takes the stored bytes of a window that was told. Waits for the disk. When that is full to the last byte, the capture gives
+    /// back what it has of it.
     ///
     /// # Errors
     /// [`CaptureError::BeginAgain`], [`CaptureError::Unknown`]; [`CaptureError::Image`] when they are not what was told.
     pub fn stored(&self, job: JobId, window: u32, bytes: &[u8]) -> Result<(), CaptureError> {
-        let session = self.session(job).ok_or(CaptureError::BeginAgain { told: 0, before: 1 })?;
-        let mut session = lock(&session);
+        let held = self.session(job).ok_or(CaptureError::BeginAgain { told: 0, before: 1 })?;
+        let mut session = lock(&held);
         let chunk = session.chunks.binary_search_by_key(&window, |chunk| chunk.window);
         let chunk = chunk.ok().and_then(|at| session.chunks.get(at)).ok_or(CaptureError::Unknown(window))?;
         let chunk = chunk.clone();
-        Ok(session.intake.put(&chunk, bytes)?)
+        let put = session.intake.put(&chunk, bytes);
+        drop(session);
+        if put.as_ref().is_err_and(ImageError::is_full) {
+            // The data base is on the same disk, and without it nobody could even cancel this.
+            self.sessions().retain(|_, session| !Arc::ptr_eq(session, &held));
+        }
+        Ok(put?)
     }
 
     /// The image that the windows of a job make, signed with the controller's key; it is not in the store yet.

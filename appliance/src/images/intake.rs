@@ -81,7 +81,7 @@ impl<I: Deref<Target = Images>> Intake<I> {
     /// copy: a copy that is damaged is replaced.
     ///
     /// # Errors
-    /// [`ImageError::Chunk`]; [`ImageError::File`] when there is no room, for one.
+    /// [`ImageError::Chunk`]; [`ImageError::NoRoom`]; [`ImageError::File`].
     pub fn put(&mut self, chunk: &Chunk, stored: &[u8]) -> Result<(), ImageError> {
         check(chunk, stored).map_err(|source| ImageError::Chunk { window: chunk.window, source })?;
         let Some(digest) = chunk.stored_digest else { return Ok(()) };
@@ -95,7 +95,9 @@ impl<I: Deref<Target = Images>> Intake<I> {
         Ok(())
     }
 
+    /// There was room when the chunk was told; others may have taken it since.
     fn write(&mut self, digest: Digest, stored: &[u8]) -> Result<(), ImageError> {
+        self.reserve(u64::try_from(stored.len()).unwrap_or(u64::MAX))?;
         let folder = &self.images.folder;
         if self.part.is_none() {
             self.part = Some(folder.part()?);

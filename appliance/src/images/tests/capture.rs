@@ -1,11 +1,12 @@
 //! Captures as their agents tell and send them, on stores of their own.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use pack::{Chunk, Codec, Digest, Packed, merkle};
 use protocol::JobId;
 
-use super::{about, data, open, packed, scrubbed};
+use super::{about, data, files, open, packed, scrubbed};
 use crate::images::{CaptureError, Captures, Images};
 
 const DISK: u64 = 10 << 20;
@@ -74,7 +75,7 @@ fn a_write_that_fails_midway_moves_no_chunk() {
             let lab = lab();
             let disk = [packed(0, 1), packed(3, 2), packed(9, 4)];
             assert_eq!(lab.tell(1, 0, &chunks(&disk)).unwrap(), [0, 3, 9]);
-            lab.images.folder.power.tear(torn, written);
+            lab.images.folder.power.tear(torn, written, ErrorKind::Other);
             let failed = disk.iter().filter(|packed| match lab.send(1, packed) {
                 Ok(()) => false,
                 Err(error) => {
@@ -122,4 +123,21 @@ fn a_node_that_lies_about_bytes_of_the_store_is_found_out_and_spoils_no_other_ca
     assert!(refused.to_string().contains("2 chunks of the image are neither"), "{refused}");
     let digest = lab.take(3, "golden", &golden);
     lab.holds(&digest, &golden);
+}
+
+#[test]
+fn a_disk_that_is_full_to_the_last_byte_gets_back_what_a_capture_has_of_it() {
+    let lab = lab();
+    let disk = [packed(0, 1), packed(3, 2), packed(9, 4)];
+    lab.tell(1, 0, &chunks(&disk)).unwrap();
+    lab.tell(2, 0, &chunks(&disk)).unwrap();
+    lab.send(1, &disk[0]).unwrap();
+    lab.send(2, &disk[0]).unwrap();
+    lab.images.folder.power.tear(0, 5_000, ErrorKind::StorageFull);
+    assert!(lab.send(1, &disk[1]).unwrap_err().may_pass());
+    assert_eq!(files(lab.folder.path()).len(), 1, "the part of the other");
+    let again = lab.send(1, &disk[1]).unwrap_err();
+    assert!(again.to_string().starts_with("begin again:"), "{again}");
+    let digest = lab.take(1, "node", &disk);
+    lab.holds(&digest, &disk);
 }

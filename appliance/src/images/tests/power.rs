@@ -27,7 +27,7 @@ struct State {
     left: Option<usize>,
     taken: usize,
     /// Writes until one that fails after so many of its bytes.
-    torn: Option<(usize, usize)>,
+    torn: Option<(usize, usize, io::ErrorKind)>,
     /// And how long they were when they were synced last.
     unsynced: BTreeMap<PathBuf, u64>,
     /// How the folder was before each change of a name since the last sync.
@@ -69,20 +69,20 @@ impl Power {
     }
 
     /// After so many more writes one fails, when so many of its bytes are written.
-    pub(in crate::images) fn tear(&self, writes: usize, bytes: usize) {
-        self.state().torn = Some((writes, bytes));
+    pub(in crate::images) fn tear(&self, writes: usize, bytes: usize, kind: io::ErrorKind) {
+        self.state().torn = Some((writes, bytes, kind));
     }
 
     pub(in crate::images) fn tears(&self, file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
         match state.torn.take() {
             None => Ok(()),
-            Some((0, written)) => {
+            Some((0, written, kind)) => {
                 file.write_all_at(&bytes[..written.min(bytes.len())], at)?;
-                Err(io::Error::other("the disk fails"))
+                Err(kind.into())
             }
-            Some((left, written)) => {
-                state.torn = Some((left - 1, written));
+            Some((left, written, kind)) => {
+                state.torn = Some((left - 1, written, kind));
                 Ok(())
             }
         }
