@@ -90,6 +90,11 @@ impl Captures {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether none is under way.
+    pub fn is_idle(&self) -> bool {
+        self.sessions().is_empty()
+    }
+
     /// Forgets what is not in `live`; what came of it leaves nothing in the store.
     pub fn keep(&self, live: &BTreeSet<JobId>) {
         let gone = {

@@ -248,6 +248,28 @@ async fn what_does_not_fit_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_capture_that_is_cancelled_gives_its_room_back_while_the_node_is_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    journey::control_image(&controller).await;
+    let disk = [packed(0, 7), packed(8191, 8)];
+    let mut jobs = Vec::new();
+    for number in [1, 2] {
+        let (agent, job) = capturing(&controller, number, "copy", "generalize").await;
+        tell(&agent, &windows(&job, 0, &disk)).await.unwrap();
+        assert_eq!(send(&agent, &job, &disk[0]).await.0, 200);
+        jobs.push((agent, job));
+    }
+    assert_eq!(parts(&controller), 2);
+    operator::post(&controller, &format!("/v1/jobs/{}/cancel", jobs[0].1.job), json!({})).await.unwrap();
+    controller.until(|controller| parts(controller) == 1).await;
+    assert_eq!(tell(&jobs[1].0, &windows(&jobs[1].1, 0, &disk)).await.unwrap().windows, [8191]);
+    operator::post(&controller, &format!("/v1/jobs/{}/cancel", jobs[1].1.job), json!({})).await.unwrap();
+    controller.until(|controller| parts(controller) == 0).await;
+    controller.stop().await;
+}
+
+#[tokio::test]
 async fn the_command_line_wants_to_know_what_becomes_of_keys_and_asks_before_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start(folder.path()).await;
