@@ -26,6 +26,7 @@ mod import;
 pub mod index;
 mod intake;
 mod load;
+mod packings;
 mod portrait;
 mod prune;
 mod scrub;
@@ -124,6 +125,14 @@ pub enum ImageError {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl ImageError {
+    /// Whether the disk has not a byte left.
+    fn is_full(&self) -> bool {
+        let is_full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        matches!(self, ImageError::File { source, .. } if is_full(source.kind()))
+    }
 }
 
 /// An image in the store.

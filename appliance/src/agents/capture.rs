@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use data_encoding::BASE64;
 use fleet::capture::Capture;
@@ -12,6 +13,10 @@ use protocol::{Envelope, JobId, Missing, Seal, Task, Windows};
 
 use super::{AgentRefusal, Agents};
 use crate::images::{CaptureError, Captures};
+use crate::listen::Stop;
+
+/// How often it is looked for captures that have ended, when nothing has changed.
+const LOOK: Duration = Duration::from_secs(5);
 
 impl Agents {
     pub(super) async fn windows(
@@ -19,17 +24,23 @@ impl Agents {
         who: Authed,
         told: Windows,
     ) -> Result<Envelope<Missing>, AgentRefusal> {
+        let over = || self.envelope(&who, Missing { go_on: false, windows: Vec::new() });
         let Some(capture) = self.capture(&who, told.job) else {
             self.forget_ended().await?;
-            return Ok(self.envelope(&who, Missing { go_on: false, windows: Vec::new() }));
+            return Ok(over());
         };
         let records = BASE64.decode(told.records.as_bytes());
         let records = records.map_err(|_| AgentRefusal::Coding("the windows are not base64"))?;
         let disk_bytes = capture.subject.bytes;
         let windows = self
             .blocking(move |captures| captures.windows(told.job, told.before, &records, disk_bytes))
-            .await?;
-        Ok(self.envelope(&who, Missing { go_on: true, windows }))
+            .await;
+        if self.capture(&who, told.job).is_none() {
+            // Cancelled meanwhile: what has been begun since is nobody's.
+            self.forget_ended().await?;
+            return Ok(over());
+        }
+        Ok(self.envelope(&who, Missing { go_on: true, windows: windows? }))
     }
 
     pub(super) async fn stored(
@@ -84,8 +95,27 @@ impl Agents {
         capture.filter(|capture| is_its && capture.goes_on()).cloned()
     }
 
+    /// Forgets captures as soon as their jobs have ended, whoever ended them: the node may be off, and is not heard of again.
+    pub async fn watch_captures(self: Arc<Self>, mut stop: Stop) {
+        let mut watch = self.core.watch();
+        loop {
+            watch.mark_unchanged();
+            if let Err(why) = self.forget_ended().await {
+                tracing::warn!(%why, "what came of captures that have ended is still there");
+            }
+            tokio::select! {
+                _ = stop.changed() => return,
+                changed = watch.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
     /// What came of captures that do not go on leaves nothing.
     pub(super) async fn forget_ended(&self) -> Result<(), AgentRefusal> {
+        if self.captures.is_idle() {
+            return Ok(());
+        }
         let live = live(&self.core.world().fleet);
         self.blocking(move |captures| {
             captures.keep(&live);

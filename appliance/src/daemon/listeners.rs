@@ -37,6 +37,7 @@ impl Daemon {
             Arc::clone(&self.images),
             self.answers.clone(),
         ));
+        tasks.spawn(Arc::clone(&agents).watch_captures(stop.clone()));
         let mut states = Vec::new();
         let mut waiting = Vec::new();
         for (place, provision) in places.iter().zip(&config.provision) {

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fleet::image::Image;
-use pack::{About, BuildError, Builder, Chunk, Codec, Digest, MANIFEST_BYTES_MAX, ManifestError, Signed};
+use pack::{About, BuildError, Builder, Chunk, Digest, MANIFEST_BYTES_MAX, ManifestError, Signed};
 use protocol::{JobId, WINDOWS_MAX};
 
+use super::packings::Packings;
 use super::{ImageError, Images, Intake};
 
 /// Why a window or its bytes are not taken.
@@ -77,17 +78,6 @@ struct Session {
     chunks: Vec<Chunk>,
     record_bytes: usize,
     intake: Intake<Arc<Images>>,
-    /// How the store has what chunks hold, by the digest of that: another program, or another level, packs the same into other
-    /// bytes.
-    kept: BTreeMap<Digest, Kept>,
-}
-
-/// How a chunk is stored.
-#[derive(Clone, Copy, Debug)]
-struct Kept {
-    codec: Codec,
-    stored: u32,
-    digest: Digest,
 }
 
 impl Captures {
@@ -98,6 +88,11 @@ impl Captures {
 
     fn sessions(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<Mutex<Session>>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether none is under way.
+    pub fn is_idle(&self) -> bool {
+        self.sessions().is_empty()
     }
 
     /// Forgets what is not in `live`; what came of it leaves nothing in the store.
@@ -150,25 +145,31 @@ impl Captures {
 
     fn begin(&self, job: JobId) -> Arc<Mutex<Session>> {
         let intake = Intake::begin(Arc::clone(&self.images));
-        let kept = kept(&self.images);
-        let session = Session { chunks: Vec::new(), record_bytes: 0, intake, kept };
+        let session = Session { chunks: Vec::new(), record_bytes: 0, intake };
         let session = Arc::new(Mutex::new(session));
         let old = self.sessions().insert(job, Arc::clone(&session));
         drop(old);
         session
     }
 
-    /// Takes the stored bytes of a window that was told. Waits for the disk.
+    /// Takes the stored bytes of a window that was told. Waits for the disk. When that is full to the last byte, the capture gives
+    /// back what it has of it.
     ///
     /// # Errors
     /// [`CaptureError::BeginAgain`], [`CaptureError::Unknown`]; [`CaptureError::Image`] when they are not what was told.
     pub fn stored(&self, job: JobId, window: u32, bytes: &[u8]) -> Result<(), CaptureError> {
-        let session = self.session(job).ok_or(CaptureError::BeginAgain { told: 0, before: 1 })?;
-        let mut session = lock(&session);
+        let held = self.session(job).ok_or(CaptureError::BeginAgain { told: 0, before: 1 })?;
+        let mut session = lock(&held);
         let chunk = session.chunks.binary_search_by_key(&window, |chunk| chunk.window);
         let chunk = chunk.ok().and_then(|at| session.chunks.get(at)).ok_or(CaptureError::Unknown(window))?;
         let chunk = chunk.clone();
-        Ok(session.intake.put(&chunk, bytes)?)
+        let put = session.intake.put(&chunk, bytes);
+        drop(session);
+        if put.as_ref().is_err_and(ImageError::is_full) {
+            // The data base is on the same disk, and without it nobody could even cancel this.
+            self.sessions().retain(|_, session| !Arc::ptr_eq(session, &held));
+        }
+        Ok(put?)
     }
 
     /// The image that the windows of a job make, signed with the controller's key; it is not in the store yet.
@@ -215,7 +216,9 @@ impl Session {
     fn take(&mut self, before: u64, chunks: &[Chunk], bytes: usize) -> Result<Vec<u32>, CaptureError> {
         let told = u64::try_from(self.chunks.len()).unwrap_or(u64::MAX);
         let again = CaptureError::BeginAgain { told, before };
-        let chunks = &chunks.iter().map(|chunk| self.as_kept(chunk)).collect::<Vec<_>>();
+        // What an image holds is not how it is stored: another program, or another level, packs the same into other bytes.
+        let as_kept = |chunk: &Chunk| self.intake.kept(chunk).unwrap_or_else(|| chunk.clone());
+        let chunks = &chunks.iter().map(as_kept).collect::<Vec<_>>();
         let Some(before) = usize::try_from(before).ok().filter(|before| *before <= self.chunks.len()) else {
             return Err(again);
         };
@@ -228,17 +231,6 @@ impl Session {
             self.append(chunks, bytes)?;
         }
         self.missing(chunks)
-    }
-
-    /// The chunk as the store has it already, or as it was told. What an image holds is not how it is stored.
-    fn as_kept(&self, chunk: &Chunk) -> Chunk {
-        let kept = self.kept.get(&chunk.digest).filter(|_| chunk.codec != Codec::Zero);
-        match kept.filter(|kept| self.intake.missing(&[kept.digest]).is_empty()) {
-            Some(Kept { codec, stored, digest }) => {
-                Chunk { codec: *codec, stored: *stored, stored_digest: Some(*digest), ..chunk.clone() }
-            }
-            None => chunk.clone(),
-        }
     }
 
     fn append(&mut self, chunks: &[Chunk], bytes: usize) -> Result<(), CaptureError> {
@@ -260,24 +252,16 @@ impl Session {
 
     /// Of chunks with the same bytes the first is asked for.
     fn missing(&self, chunks: &[Chunk]) -> Result<Vec<u32>, CaptureError> {
-        let digests = chunks.iter().filter_map(|chunk| chunk.stored_digest).collect::<Vec<_>>();
-        let mut missing = self.intake.missing(&digests).into_iter().collect::<BTreeSet<_>>();
-        let wanted = |chunk: &&Chunk| chunk.stored_digest.is_some_and(|digest| missing.remove(&digest));
-        let wanted = chunks.iter().filter(wanted).collect::<Vec<_>>();
+        let mut asked = Packings::default();
+        let mut wanted = chunks.iter().filter(|chunk| self.intake.lacks(chunk)).collect::<Vec<_>>();
+        wanted.retain(|chunk| {
+            let is_first = !asked.has(chunk);
+            asked.add(chunk);
+            is_first
+        });
         self.intake.reserve(wanted.iter().map(|chunk| u64::from(chunk.stored)).sum())?;
         Ok(wanted.into_iter().map(|chunk| chunk.window).collect())
     }
-}
-
-/// How the store has what its images hold.
-fn kept(images: &Images) -> BTreeMap<Digest, Kept> {
-    let shelf = images.shelf();
-    let chunks = shelf.images().flat_map(|(_, stored)| stored.manifest.chunks());
-    let kept = chunks.filter_map(|chunk| {
-        let digest = chunk.stored_digest?;
-        Some((chunk.digest, Kept { codec: chunk.codec, stored: chunk.stored, digest }))
-    });
-    kept.collect()
 }
 
 /// Where it lies is no part of what a chunk is.

@@ -2,7 +2,8 @@
 //! before it got the name; a name counts when the folder was synced after it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -67,14 +68,22 @@ impl Folder {
         Ok((name, file))
     }
 
-    /// Appends to an open file.
-    pub(super) fn append(&self, name: &str, mut file: &File, bytes: &[u8]) -> Result<(), ImageError> {
+    /// Writes at a place of an open file, whatever an attempt before has left there.
+    pub(super) fn write(&self, name: &str, file: &File, at: u64, bytes: &[u8]) -> Result<(), ImageError> {
         let written = self.step().and_then(|()| {
             #[cfg(test)]
             self.power.wrote(&self.join(name));
-            file.write_all(bytes)
+            #[cfg(test)]
+            self.power.tears(file, at, bytes)?;
+            file.write_all_at(bytes, at)
         });
         written.map_err(|source| self.failed("writing", name, source))
+    }
+
+    /// Cuts off what stands behind a place: of a write that failed midway.
+    pub(super) fn cut(&self, name: &str, file: &File, at: u64) -> Result<(), ImageError> {
+        let cut = self.step().and_then(|()| file.set_len(at));
+        cut.map_err(|source| self.failed("writing", name, source))
     }
 
     /// What was written is durable.
@@ -123,7 +132,7 @@ impl Folder {
     /// A small file, whole or as it was, and durable.
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), ImageError> {
         let (part, file) = self.part()?;
-        let done = self.append(&part, &file, bytes).and_then(|()| self.sync_file(&part, &file));
+        let done = self.write(&part, &file, 0, bytes).and_then(|()| self.sync_file(&part, &file));
         let done = done.and_then(|()| self.rename(&part, name)).and_then(|()| self.sync());
         if done.is_err() {
             // Best effort: what is left is removed at the next start.

@@ -3,7 +3,6 @@
 use fleet::image::Image;
 use pack::{Header, Manifest, Parsed};
 
-use super::shelf::chunks;
 use super::{ImageError, Images, Intake};
 
 /// An image on its way in; dropped before [`Import::finish`], it leaves nothing.
@@ -57,11 +56,8 @@ impl<'a> Import<'a> {
 
     /// Bytes of it that the store does not have.
     fn needs(&self, manifest: &Manifest) -> u64 {
-        let wanted = chunks(manifest).collect::<Vec<_>>();
-        let missing = self.intake.missing(&wanted).into_iter().collect::<std::collections::BTreeSet<_>>();
-        let is_missing =
-            |chunk: &&pack::Chunk| chunk.stored_digest.is_some_and(|digest| missing.contains(&digest));
-        manifest.chunks().iter().filter(is_missing).map(|chunk| u64::from(chunk.stored)).sum()
+        let missing = manifest.chunks().iter().filter(|chunk| self.intake.lacks(chunk));
+        missing.map(|chunk| u64::from(chunk.stored)).sum()
     }
 
     fn take_chunks(&mut self) -> Result<(), ImageError> {

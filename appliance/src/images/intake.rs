@@ -1,7 +1,7 @@
 //! Chunks on their way in, and the image that they make: nothing is believed before it is checked, nothing is there before
 //! it is whole. Only what nobody has is written.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Deref;
 use std::os::unix::fs::FileExt;
@@ -11,7 +11,8 @@ use fleet::image::Image;
 use pack::{Chunk, ChunkError, Digest, Header, Signed};
 
 use super::index::{self, CHUNKS_MAX, Record};
-use super::shelf::{Place, chunks, manifest_name, pack_name};
+use super::packings::Packings;
+use super::shelf::{Place, manifest_name, pack_name};
 use super::{ImageError, Images, Stored, describe};
 use crate::space::{RESERVE, Room};
 
@@ -24,23 +25,42 @@ pub struct Intake<I: Deref<Target = Images>> {
     part: Option<(String, File)>,
     at: u64,
     records: Vec<Record>,
-    /// Digests of stored bytes that were put, and of what they unpack to.
-    brought: BTreeMap<Digest, Digest>,
+    /// Digests of stored bytes that were put: they are in the part, or in the store and stay there.
+    brought: BTreeSet<Digest>,
+    /// What they were seen to hold.
+    seen: Packings,
 }
 
 impl<I: Deref<Target = Images>> Intake<I> {
     pub(super) fn begin(images: I) -> Self {
         let pin = images.shelf().pin();
-        Self { images, pin, part: None, at: 0, records: Vec::new(), brought: BTreeMap::new() }
+        let (brought, seen) = (BTreeSet::new(), Packings::default());
+        Self { images, pin, part: None, at: 0, records: Vec::new(), brought, seen }
     }
 
-    /// Which of these chunks, named by the digests of their stored bytes, must be put. The others are in the store and stay
-    /// there as long as this intake is.
-    pub fn missing(&self, digests: &[Digest]) -> Vec<Digest> {
+    /// Whether the stored bytes of this chunk must be put: nobody has them, or they were never seen to hold what it says. Else
+    /// they are in the store, and stay there as long as this intake is.
+    pub fn lacks(&self, chunk: &Chunk) -> bool {
+        if self.seen.has(chunk) {
+            return false;
+        }
         let mut shelf = self.images.shelf();
-        shelf.keep(self.pin, digests.iter().copied());
-        let has = |digest: &Digest| shelf.place(digest).is_some() || self.brought.contains_key(digest);
-        digests.iter().copied().filter(|digest| !has(digest)).collect()
+        let holds = shelf.holds(chunk);
+        if holds {
+            shelf.keep(self.pin, chunk.stored_digest);
+        }
+        !holds
+    }
+
+    /// The chunk as somebody has it already: as it is, or its data in another packing. None when its stored bytes must be put.
+    pub fn kept(&self, chunk: &Chunk) -> Option<Chunk> {
+        if self.seen.has(chunk) {
+            return Some(chunk.clone());
+        }
+        let mut shelf = self.images.shelf();
+        let kept = shelf.kept(chunk)?;
+        shelf.keep(self.pin, kept.stored_digest);
+        Some(kept)
     }
 
     /// Refuses chunks for which there is no room.
@@ -61,27 +81,29 @@ impl<I: Deref<Target = Images>> Intake<I> {
     /// copy: a copy that is damaged is replaced.
     ///
     /// # Errors
-    /// [`ImageError::Chunk`]; [`ImageError::File`] when there is no room, for one.
+    /// [`ImageError::Chunk`]; [`ImageError::NoRoom`]; [`ImageError::File`].
     pub fn put(&mut self, chunk: &Chunk, stored: &[u8]) -> Result<(), ImageError> {
         check(chunk, stored).map_err(|source| ImageError::Chunk { window: chunk.window, source })?;
         let Some(digest) = chunk.stored_digest else { return Ok(()) };
-        if self.brought.contains_key(&digest) {
-            return Ok(());
+        if !self.brought.contains(&digest) {
+            if !self.images.has_copy(self.pin, digest, stored) {
+                self.write(digest, stored)?;
+            }
+            self.brought.insert(digest);
         }
-        if !self.images.has_copy(self.pin, digest, stored) {
-            self.write(digest, stored)?;
-        }
-        self.brought.insert(digest, chunk.digest);
+        self.seen.add(chunk);
         Ok(())
     }
 
+    /// There was room when the chunk was told; others may have taken it since.
     fn write(&mut self, digest: Digest, stored: &[u8]) -> Result<(), ImageError> {
+        self.reserve(u64::try_from(stored.len()).unwrap_or(u64::MAX))?;
         let folder = &self.images.folder;
         if self.part.is_none() {
             self.part = Some(folder.part()?);
         }
         if let Some((name, file)) = &self.part {
-            folder.append(name, file, stored)?;
+            folder.write(name, file, self.at, stored)?;
         }
         let bytes = u32::try_from(stored.len()).unwrap_or(u32::MAX);
         self.records.push(Record { digest, offset: self.at, bytes });
@@ -93,11 +115,13 @@ impl<I: Deref<Target = Images>> Intake<I> {
     fn close(&mut self) -> Result<(), ImageError> {
         let Some((name, file)) = self.part.take() else { return Ok(()) };
         let records = std::mem::take(&mut self.records);
-        self.at = 0;
-        let done = self.images.add_pack(&name, file, &records);
+        let end = std::mem::take(&mut self.at);
+        let done = self.images.add_pack(&name, file, end, &records);
         if done.is_err() {
             // Best effort: what is left is removed at the next start.
             drop(self.images.folder.remove(&name));
+            self.brought.clear();
+            self.seen.clear();
         }
         done
     }
@@ -108,18 +132,9 @@ impl<I: Deref<Target = Images>> Intake<I> {
     /// [`ImageError`]: an untrusted key, a chunk that nobody has, a disk that does not take it; then nothing is left of it.
     pub fn seal(mut self, signed: Signed) -> Result<Image, ImageError> {
         let (digest, manifest) = signed.verify(&self.images.trusted)?;
-        let wanted = chunks(&manifest).collect::<Vec<_>>();
-        let missing = self.missing(&wanted).len();
+        let missing = manifest.chunks().iter().filter(|chunk| self.lacks(chunk)).count();
         if missing > 0 {
             return Err(ImageError::Incomplete { missing });
-        }
-        let lies = |chunk: &&Chunk| {
-            let put = chunk.stored_digest.and_then(|stored| self.brought.get(&stored));
-            put.is_some_and(|content| *content != chunk.digest)
-        };
-        if let Some(chunk) = manifest.chunks().iter().find(lies) {
-            let (window, source) = (chunk.window, ChunkError::RawDigest { window: chunk.window });
-            return Err(ImageError::Chunk { window, source });
         }
         self.close()?;
         let image = describe(digest, &manifest, signed.key);
@@ -164,18 +179,25 @@ impl Images {
     }
 
     /// Makes a pack of a part that has these chunks.
-    fn add_pack(&self, part: &str, file: File, records: &[Record]) -> Result<(), ImageError> {
+    fn add_pack(&self, part: &str, file: File, end: u64, records: &[Record]) -> Result<(), ImageError> {
         // Another intake may have brought the same meanwhile.
         let is_news = {
             let shelf = self.shelf();
             records.iter().any(|record| shelf.place(&record.digest).is_none())
         };
-        if is_news { self.install(part, file, records) } else { self.folder.remove(part) }
+        if is_news { self.install(part, file, end, records) } else { self.folder.remove(part) }
     }
 
-    /// Index, sync, name, sync: the pack is durable before anybody is told of it.
-    pub(super) fn install(&self, part: &str, file: File, records: &[Record]) -> Result<(), ImageError> {
-        self.folder.append(part, &file, &index::encode(records))?;
+    /// Index behind the data, which ends at `end`, sync, name, sync: the pack is durable before anybody is told of it.
+    pub(super) fn install(
+        &self,
+        part: &str,
+        file: File,
+        end: u64,
+        records: &[Record],
+    ) -> Result<(), ImageError> {
+        self.folder.cut(part, &file, end)?;
+        self.folder.write(part, &file, end, &index::encode(records))?;
         self.folder.sync_file(part, &file)?;
         let number = self.shelf().take_number();
         self.folder.rename(part, &pack_name(number))?;

@@ -121,7 +121,7 @@ fn header(file: &File) -> std::io::Result<Result<Header, pack::HeaderError>> {
 /// breaks off, it is begun again at the next start: the old name goes last.
 fn take_over(folder: &Folder, name: &str, number: u64) -> Result<(), ImageError> {
     let failed = |source| folder.failed("taking over", name, source);
-    let file = File::options().read(true).append(true).open(folder.join(name)).map_err(failed)?;
+    let file = File::options().read(true).write(true).open(folder.join(name)).map_err(failed)?;
     let header = header(&file).map_err(failed)??;
     let manifest = manifest_of(&header.signed)?;
     let begin = header.data_begin();
@@ -137,7 +137,7 @@ fn take_over(folder: &Folder, name: &str, number: u64) -> Result<(), ImageError>
         Some(Record { digest: chunk.stored_digest?, offset, bytes: chunk.stored })
     });
     let records = records.collect::<Vec<_>>();
-    folder.append(name, &file, &index::encode(&records))?;
+    folder.write(name, &file, end, &index::encode(&records))?;
     folder.sync_file(name, &file)?;
     folder.replace(&manifest_name(&manifest.digest()), &header.encode())?;
     folder.rename(name, &pack_name(number))?;

@@ -64,9 +64,9 @@ impl Images {
     fn rewrite(&self, number: u64) -> Result<(), ImageError> {
         let (part, file) = self.folder.part()?;
         let copied = self.copy(number, &part, &file);
-        let done = copied.and_then(|records| match records.is_empty() {
+        let done = copied.and_then(|(records, end)| match records.is_empty() {
             true => self.folder.remove(&part),
-            false => self.install(&part, file, &records),
+            false => self.install(&part, file, end, &records),
         });
         if done.is_err() {
             // Best effort: what is left is removed at the next start.
@@ -75,20 +75,21 @@ impl Images {
         done
     }
 
-    fn copy(&self, number: u64, part: &str, file: &std::fs::File) -> Result<Vec<Record>, ImageError> {
+    /// What was copied, and where it ends.
+    fn copy(&self, number: u64, part: &str, file: &std::fs::File) -> Result<(Vec<Record>, u64), ImageError> {
         let inside = self.shelf().in_pack(number);
         let (mut records, mut offset) = (Vec::new(), 0);
         for (digest, place) in inside {
             match self.read_place(place).filter(|bytes| Digest::of(bytes) == digest) {
                 Some(bytes) => {
-                    self.folder.append(part, file, &bytes)?;
+                    self.folder.write(part, file, offset, &bytes)?;
                     records.push(Record { digest, offset, bytes: place.bytes });
                     offset += u64::from(place.bytes);
                 }
                 None => self.shelf().forget(&digest),
             }
         }
-        Ok(records)
+        Ok((records, offset))
     }
 
     /// Packs whose index can't be read are of no use when nobody misses a chunk.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
 
-use pack::{Digest, Manifest};
+use pack::{Chunk, Digest, Manifest};
 
 use super::Stored;
 use super::index::Record;
+use super::packings::Packings;
 
 /// Where a chunk's stored bytes lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,8 @@ pub(super) struct Shelf {
     /// Of every chunk that an image or an intake needs; others are as good as gone.
     places: BTreeMap<Digest, Place>,
     images: BTreeMap<Digest, Arc<Stored>>,
+    /// How the images' data is packed: of every chunk of an image it was seen.
+    packings: Packings,
     /// Chunks that an intake counts on, by its number.
     pins: BTreeMap<u64, BTreeSet<Digest>>,
     /// Chunks whose copy is not what it was.
@@ -71,6 +74,19 @@ impl Shelf {
         self.places.get(digest).copied()
     }
 
+    /// Whether a chunk's stored bytes are here, whole as far as is known, and hold what it says.
+    pub(super) fn holds(&self, chunk: &Chunk) -> bool {
+        chunk.stored_digest.is_none_or(|digest| self.place(&digest).is_some()) && self.packings.has(chunk)
+    }
+
+    /// The chunk, as it is or in another packing, if its data is here.
+    pub(super) fn kept(&self, chunk: &Chunk) -> Option<Chunk> {
+        if self.holds(chunk) {
+            return Some(chunk.clone());
+        }
+        self.packings.of(chunk).find(|kept| kept.stored_digest.is_some_and(|d| self.place(&d).is_some()))
+    }
+
     /// The open file of a place, and where in it.
     pub(super) fn file(&self, place: Place) -> Option<(Arc<File>, u64)> {
         self.packs.get(&place.pack).map(|pack| (Arc::clone(&pack.file), place.offset))
@@ -86,6 +102,7 @@ impl Shelf {
 
     pub(super) fn put_image(&mut self, digest: Digest, stored: Arc<Stored>) {
         self.unread.remove(&manifest_name(&digest));
+        stored.manifest.chunks().iter().for_each(|chunk| self.packings.add(chunk));
         self.images.insert(digest, stored);
     }
 
@@ -157,6 +174,7 @@ impl Shelf {
         needed.extend(self.images.values().flat_map(|stored| chunks(&stored.manifest)));
         self.places.retain(|digest, _| needed.contains(digest));
         self.bad.retain(|digest| needed.contains(digest));
+        self.packings.keep(&needed);
     }
 
     /// A chunk has no copy any more, or one that can't be read.

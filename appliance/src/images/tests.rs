@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pack::{
-    About, BLOCK, BlockMap, Builder, Compression, Digest, Extents, Header, Signed, SigningKey, WINDOW,
+    About, BLOCK, BlockMap, Builder, Compression, Digest, Extents, Header, Packed, Signed, SigningKey, WINDOW,
 };
 
 use super::folder::Folder;
 use super::{Damage, ImageError, Images, Rest};
 
+mod capture;
 mod cuts;
 mod dedup;
 mod old;
@@ -34,28 +35,9 @@ fn own() -> SigningKey {
 /// An image file whose windows hold what these numbers stand for; 0 stands for zeros. Some compress, some do not.
 pub(super) fn image(name: &str, contents: &[u32]) -> (Digest, Vec<u8>) {
     let disk_bytes = contents.len() as u64 * u64::from(WINDOW);
-    let about = About {
-        name: name.into(),
-        arch: "amd64".into(),
-        roles: vec!["control".into()],
-        disk_bytes,
-        seed: None,
-        packages: None,
-        layout: pack::Layout::default(),
-    };
-    let (mut builder, mut data) = (Builder::new(about), Vec::new());
+    let (mut builder, mut data) = (Builder::new(about(name, disk_bytes)), Vec::new());
     for (window, content) in (0..).zip(contents) {
-        let mut raw = vec![0; WINDOW as usize];
-        let mut noise = blake3::Hasher::new().update(&content.to_le_bytes()).finalize_xof();
-        match content {
-            0 => {}
-            content if content % 3 == 0 => raw[..DATA].fill(u8::try_from(content % 250).unwrap() + 1),
-            _ => noise.fill(&mut raw[..DATA]),
-        }
-        let offset = u64::from(window) * u64::from(WINDOW);
-        let used = std::iter::once(offset..offset + DATA as u64).collect::<Extents>();
-        let map = BlockMap::scan(&raw, offset, &used);
-        let packed = pack::pack_window(window, &raw, map, Compression::Zstd(1)).unwrap();
+        let packed = packed(window, *content);
         builder.push(&packed).unwrap();
         data.extend_from_slice(&packed.stored);
     }
@@ -63,6 +45,33 @@ pub(super) fn image(name: &str, contents: &[u32]) -> (Digest, Vec<u8>) {
     let mut file = Header { signed: Signed::new(&manifest, &key()) }.encode();
     file.extend_from_slice(&data);
     (manifest.digest(), file)
+}
+
+fn about(name: &str, disk_bytes: u64) -> About {
+    About {
+        name: name.into(),
+        arch: "amd64".into(),
+        roles: vec!["control".into()],
+        disk_bytes,
+        seed: None,
+        packages: None,
+        layout: pack::Layout::default(),
+    }
+}
+
+/// A window that holds what this number stands for.
+fn packed(window: u32, content: u32) -> Packed {
+    let mut raw = vec![0; WINDOW as usize];
+    let mut noise = blake3::Hasher::new().update(&content.to_le_bytes()).finalize_xof();
+    match content {
+        0 => {}
+        content if content % 3 == 0 => raw[..DATA].fill(u8::try_from(content % 250).unwrap() + 1),
+        _ => noise.fill(&mut raw[..DATA]),
+    }
+    let offset = u64::from(window) * u64::from(WINDOW);
+    let used = std::iter::once(offset..offset + DATA as u64).collect::<Extents>();
+    let map = BlockMap::scan(&raw, offset, &used);
+    pack::pack_window(window, &raw, map, Compression::Zstd(1)).unwrap()
 }
 
 /// The store in this folder.
@@ -202,7 +211,8 @@ fn a_capture_sends_only_the_chunks_that_are_missing() {
     let digests = manifest.chunks().iter().filter_map(|chunk| chunk.stored_digest).collect::<Vec<_>>();
     assert_eq!(images.has(&digests), [true, false, true]);
     let mut intake = images.intake();
-    assert_eq!(intake.missing(&digests), [digests[1]]);
+    let lacking = manifest.chunks().iter().map(|chunk| intake.lacks(chunk));
+    assert_eq!(lacking.collect::<Vec<_>>(), [false, true, false]);
     let refused = images.intake().seal(header.signed.clone());
     assert!(matches!(refused, Err(ImageError::Incomplete { missing: 1 })));
     images.remove(&first).unwrap();

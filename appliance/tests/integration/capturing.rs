@@ -15,7 +15,12 @@ use crate::{journey, operator};
 const DISK: u64 = 8 << 30;
 
 /// A server that somebody has installed by hand, and the job to take its image.
-async fn capturing(controller: &Controller, number: u8, name: &str, how: &str) -> (Agent, CaptureJob) {
+pub(crate) async fn capturing(
+    controller: &Controller,
+    number: u8,
+    name: &str,
+    how: &str,
+) -> (Agent, CaptureJob) {
     let mut agent = journey::approved(controller, number, "control").await;
     agent.inventory.cpu.arch = "x86_64".to_owned();
     agent.inventory.disks[0].holds = vec![Holding { kind: "ext4".into(), ..Holding::default() }];
@@ -29,7 +34,7 @@ async fn capturing(controller: &Controller, number: u8, name: &str, how: &str) -
 }
 
 /// Content `what` in window `at`.
-fn packed(at: u32, what: u32) -> Packed {
+pub(crate) fn packed(at: u32, what: u32) -> Packed {
     Packed { window: at, ..window(what) }
 }
 
@@ -39,17 +44,17 @@ fn chunk(packed: &Packed) -> Chunk {
     builder.chunks()[0].clone()
 }
 
-fn windows(job: &CaptureJob, before: u64, packed: &[Packed]) -> Windows {
+pub(crate) fn windows(job: &CaptureJob, before: u64, packed: &[Packed]) -> Windows {
     let chunks = packed.iter().map(chunk).collect::<Vec<_>>();
     Windows { job: job.job, before, records: BASE64.encode(&Chunk::encode_all(&chunks)) }
 }
 
-async fn tell(agent: &Agent, windows: &Windows) -> Result<Missing, (u16, Refusal)> {
+pub(crate) async fn tell(agent: &Agent, windows: &Windows) -> Result<Missing, (u16, Refusal)> {
     let reply: Envelope<Missing> = agent.ask(routes::WINDOWS, windows).await?;
     Ok(reply.body)
 }
 
-async fn send(agent: &Agent, job: &CaptureJob, packed: &Packed) -> (u16, String) {
+pub(crate) async fn send(agent: &Agent, job: &CaptureJob, packed: &Packed) -> (u16, String) {
     let route = routes::stored(&job.job, packed.window);
     let (status, body) = agent.post(&route, packed.stored.clone()).await.unwrap();
     (status, String::from_utf8_lossy(&body).into_owned())
@@ -91,7 +96,7 @@ async fn import_window(controller: &Controller, last: &Packed) {
 }
 
 /// Files of the store that are being written.
-fn parts(controller: &Controller) -> usize {
+pub(crate) fn parts(controller: &Controller) -> usize {
     let names = std::fs::read_dir(controller.folder.join("images")).unwrap().flatten();
     names.filter(|entry| entry.path().extension().is_some_and(|kind| kind == "part")).count()
 }
@@ -239,6 +244,28 @@ async fn what_does_not_fit_is_refused_and_leaves_nothing() {
     assert_eq!(parts(&controller), 0);
     let images = operator::get(&controller, "/v1/images").await.unwrap();
     assert_eq!(images.as_array().unwrap().len(), 0, "{images}");
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_capture_that_is_cancelled_gives_its_room_back_while_the_node_is_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    journey::control_image(&controller).await;
+    let disk = [packed(0, 7), packed(8191, 8)];
+    let mut jobs = Vec::new();
+    for number in [1, 2] {
+        let (agent, job) = capturing(&controller, number, "copy", "generalize").await;
+        tell(&agent, &windows(&job, 0, &disk)).await.unwrap();
+        assert_eq!(send(&agent, &job, &disk[0]).await.0, 200);
+        jobs.push((agent, job));
+    }
+    assert_eq!(parts(&controller), 2);
+    operator::post(&controller, &format!("/v1/jobs/{}/cancel", jobs[0].1.job), json!({})).await.unwrap();
+    controller.until(|controller| parts(controller) == 1).await;
+    assert_eq!(tell(&jobs[1].0, &windows(&jobs[1].1, 0, &disk)).await.unwrap().windows, [8191]);
+    operator::post(&controller, &format!("/v1/jobs/{}/cancel", jobs[1].1.job), json!({})).await.unwrap();
+    controller.until(|controller| parts(controller) == 0).await;
     controller.stop().await;
 }
 

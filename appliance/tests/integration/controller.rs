@@ -81,15 +81,21 @@ impl Controller {
         let place = Place { interface: "lo".into(), address: WHERE, presence: seen };
         let answers = Answers::default();
         let service = Agents::new(core.clone(), Arc::clone(&ca), Arc::clone(&images), answers.clone());
+        let service = Arc::new(service);
         let identity = ca.server(&[WHERE.into()], SystemTime::now()).unwrap();
         let tls = tls::server(&ca, identity).unwrap();
         let state = ListenerState::new("https", "lo");
-        let https = https::serve(place, 0, tls, Arc::new(service), Arc::clone(&state), stop);
+        let captures = Arc::clone(&service).watch_captures(stop.clone());
+        let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
         let boot = folder.join("boot");
         let api = Api { core: core.clone(), images, answers, listeners, own: None, boot };
         let socket = folder.join("control.sock");
-        let tasks = vec![tokio::spawn(https), tokio::spawn(async move { api.serve(&socket).await.unwrap() })];
+        let tasks = vec![
+            tokio::spawn(https),
+            tokio::spawn(captures),
+            tokio::spawn(async move { api.serve(&socket).await.unwrap() }),
+        ];
         let agents = bound(&state).await;
         let folder = folder.to_owned();
         let controller =

@@ -7,14 +7,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use appliance::space::{RESERVE, Room};
 use appliance::store::Store;
 use fleet::Event;
-use protocol::routes;
+use pack::Builder;
+use protocol::{Progress, routes};
 use serde_json::{Value, json};
 
+use crate::capturing::{capturing, packed, parts, send, tell, windows};
 use crate::controller::{Controller, LEASE_SECONDS};
-use crate::image::small;
-use crate::journey::{control_image, imaging, progress, take};
+use crate::image::{about, head, key, small};
+use crate::journey::{control_image, imaging, nothing_yet, progress, take};
 use crate::operator::{self, announce, import, rackwright};
 use crate::witness::{self, everything};
 use crate::{agent, dhcp};
@@ -236,7 +239,7 @@ fn room_that_goes_while_an_image_comes_in_leaves_nothing_of_it() {
         fill(&folder);
         let failed = coming.push(&bytes[1 << 20..]).expect_err("there is no room");
         let failed = appliance::chain(&failed);
-        assert!(failed.contains("No space left on device"), "{failed}");
+        assert!(failed.contains("the controller's disk has 0 free"), "{failed}");
         drop(coming);
         assert_eq!(std::fs::read_dir(folder.join("images")).unwrap().count(), 0, "its part is gone");
         controller.stop().await;
@@ -248,9 +251,18 @@ fn an_image_that_can_not_be_recorded_is_not_kept() {
     let Some(folder) = alone("full_disk::an_image_that_can_not_be_recorded_is_not_kept") else { return };
     run(async move {
         let controller = Controller::start(&folder).await;
+        let mut other = Builder::new(about("other", &["control"], 3 << 20));
+        let mut data = Vec::new();
+        for packed in [packed(0, 7), packed(1, 1), packed(2, 2)] {
+            other.push(&packed).unwrap();
+            data.extend(packed.stored);
+        }
+        import(&controller, [head(&other.finish().unwrap(), &key()), data].concat()).await.unwrap();
+        let names = || std::fs::read_dir(folder.join("images")).unwrap().count();
+        let before = names();
         let (_, bytes) = small("control", &["control"]);
         let length = bytes.len();
-        // All of it but the last byte, and then the room goes: the file is whole, its row can't be written.
+        // All of it but the last byte, and then the room goes: the store has the last chunk, its row can't be written.
         let socket = controller.socket();
         let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
         let head = format!(
@@ -259,21 +271,55 @@ fn an_image_that_can_not_be_recorded_is_not_kept() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&bytes[..length - 1]).await.unwrap();
-        let part = folder.join("images");
-        let size = |folder: &Path| {
-            let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-            entries.map(|entry| entry.metadata().unwrap().len()).sum::<u64>()
+        // Its first chunk is written: whether there is room was looked at.
+        let written = || {
+            let names = std::fs::read_dir(folder.join("images")).unwrap().map(Result::unwrap);
+            let mut parts = names.filter(|name| name.path().extension().is_some_and(|kind| kind == "part"));
+            parts.any(|part| part.metadata().unwrap().len() == 1 << 20)
         };
-        // The last chunk is written when its last byte is there; everything before it is written now.
-        let before_last = u64::try_from(length).unwrap() - (2 << 20);
-        controller.until(|_| size(&part) >= before_last).await;
-        leave(&folder, (1 << 20) + 8192);
+        controller.until(|_| written()).await;
+        leave(&folder, 8192);
         stream.write_all(&bytes[length - 1..]).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("disk is full"), "{answer}");
-        assert_eq!(std::fs::read_dir(&part).unwrap().count(), 0, "a file that nobody knows of");
-        assert!(controller.core.world().fleet.images.is_empty());
+        assert_eq!(names(), before, "a file that nobody knows of");
+        assert_eq!(controller.core.world().fleet.images.len(), 1);
+        controller.stop().await;
+    });
+}
+
+#[test]
+fn a_capture_leaves_room_for_the_data_base_whatever_was_told_of_it() {
+    let Some(folder) = alone("full_disk::a_capture_leaves_room_for_the_data_base_whatever_was_told_of_it")
+    else {
+        return;
+    };
+    run(async move {
+        let controller = Controller::start(&folder).await;
+        let (agent, job) = capturing(&controller, 1, "copy", "generalize").await;
+        leave(&folder, RESERVE + (6 << 20));
+        let disk = (0..8).map(|at| packed(at, at)).collect::<Vec<_>>();
+        // There is room for either half, and for both there is none.
+        for (before, half) in [(0, &disk[..4]), (4, &disk[4..])] {
+            let missing = tell(&agent, &windows(&job, before, half)).await.unwrap().windows;
+            assert_eq!(missing.len(), 4);
+        }
+        let mut answers = Vec::new();
+        for packed in &disk {
+            answers.push(send(&agent, &job, packed).await);
+        }
+        let free = Room::of(&folder).unwrap().free;
+        assert!(free + (1 << 20) > RESERVE, "{free} bytes are left");
+        let taken = answers.iter().filter(|(status, _)| *status == 200).count();
+        assert!((3..7).contains(&taken), "{answers:?}");
+        let (status, text) = answers.last().unwrap();
+        assert!(*status == 409 && text.contains("67108864 are kept for the data"), "{status} {text}");
+        // The agent gives up, and what came of it gives its room back.
+        let failed = Progress { failed: Some("no room".to_owned()), ..nothing_yet(job.job) };
+        let _: serde_json::Value = agent.ask(routes::PROGRESS, &failed).await.unwrap();
+        assert_eq!(parts(&controller), 0);
+        assert!(Room::of(&folder).unwrap().free > RESERVE + (4 << 20));
         controller.stop().await;
     });
 }

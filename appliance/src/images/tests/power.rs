@@ -2,7 +2,9 @@
 //! pleases.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -24,6 +26,8 @@ struct State {
     /// Steps until the cut; none: there is none.
     left: Option<usize>,
     taken: usize,
+    /// Writes until one that fails after so many of its bytes.
+    torn: Option<(usize, usize, io::ErrorKind)>,
     /// And how long they were when they were synced last.
     unsynced: BTreeMap<PathBuf, u64>,
     /// How the folder was before each change of a name since the last sync.
@@ -59,6 +63,26 @@ impl Power {
             Some(0) => Err(io::Error::other("the power is gone")),
             Some(left) => {
                 *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// After so many more writes one fails, when so many of its bytes are written.
+    pub(in crate::images) fn tear(&self, writes: usize, bytes: usize, kind: io::ErrorKind) {
+        self.state().torn = Some((writes, bytes, kind));
+    }
+
+    pub(in crate::images) fn tears(&self, file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        match state.torn.take() {
+            None => Ok(()),
+            Some((0, written, kind)) => {
+                file.write_all_at(&bytes[..written.min(bytes.len())], at)?;
+                Err(kind.into())
+            }
+            Some((left, written, kind)) => {
+                state.torn = Some((left - 1, written, kind));
                 Ok(())
             }
         }
