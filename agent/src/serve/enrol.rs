@@ -516,6 +516,21 @@ mod tests {
         }
     }
 
+    /// A key whose writing a power cut ended is a key.
+    #[test]
+    fn drafts_are_forgotten_with_what_they_were_to_be() {
+        let (root, folder, options) = restored();
+        let before = kept(root.path());
+        for (path, _) in &before {
+            let (folder, name) = path.rsplit_once('/').unwrap();
+            fs::write(format!("{folder}/.{name}.rackwright-new"), "secret").unwrap();
+        }
+        assert_eq!(kept(root.path()).len(), before.len() * 2);
+        seed::write(options.seed.as_ref().unwrap(), &a_seed(OTHER, 2, true)).unwrap();
+        assert!(settled(&options, &folder, Waits).unwrap().is_none());
+        assert_eq!(names(root.path()), ["identity.json"]);
+    }
+
     /// What another node left is nobody's to have, also when who that was can't be read any more.
     #[test]
     fn host_keys_go_when_nobody_says_whose_they_are() {

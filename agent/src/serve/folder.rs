@@ -2,6 +2,7 @@
 //! file in it is replaced whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -128,10 +129,7 @@ impl Folder {
             |path: &Path, source| FolderError::Io { doing: "removing", path: path.to_owned(), source };
         for name in [CERTIFICATE, APPLIED, DOCUMENT, KEY] {
             let path = self.path.join(name);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path, error)),
-                Ok(()) | Err(_) => {}
-            }
+            remove_with_draft(&path).map_err(|source| failed(&path, source))?;
         }
         let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
         synced.map_err(|source| failed(&self.path, source))
@@ -214,14 +212,8 @@ pub(super) fn replace(
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
-    let mut draft = std::ffi::OsString::from(".");
-    draft.push(name);
-    draft.push(".rackwright-new");
-    let draft = parent.join(draft);
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    let draft = draft(parent, name);
+    remove(&draft)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = file.write_all(content).and_then(|()| dress(&file)).and_then(|()| file.sync_all());
     if let Err(error) = written.and_then(|()| fs::rename(&draft, path)) {
@@ -230,4 +222,31 @@ pub(super) fn replace(
         return Err(error);
     }
     File::open(parent)?.sync_all()
+}
+
+/// Removes what [`replace`] left at `path` and what it may have left beside it in a power cut: `true` when there was either.
+/// Gone for good when the folder is synced.
+pub(super) fn remove_with_draft(path: &Path) -> io::Result<bool> {
+    let draft = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => remove(&draft(parent, name))?,
+        (Some(_) | None, _) => false,
+    };
+    Ok(remove(path)? || draft)
+}
+
+/// Where a file is written until it is whole.
+fn draft(parent: &Path, name: &OsStr) -> PathBuf {
+    let mut draft = OsString::from(".");
+    draft.push(name);
+    draft.push(".rackwright-new");
+    parent.join(draft)
+}
+
+/// Whether there was such a file to remove.
+fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::BASE64;
 use protocol::IdentityFile;
 
-use super::folder::replace;
+use super::folder::{remove_with_draft, replace};
 use crate::tool::{self, ToolError};
 
 /// Larger than any SSH key; a larger file is none.
@@ -82,10 +82,8 @@ pub(super) fn remove(root: &Path) -> Result<(), HostKeyError> {
     for name in IdentityFile::PATHS {
         let path = root.join(name.trim_start_matches('/'));
         let failed = |source| HostKeyError::Io { doing: "removing", path: path.clone(), source };
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(failed(error)),
+        if !remove_with_draft(&path).map_err(failed)? {
+            continue;
         }
         let folder = path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all());
         folder.map_err(failed)?;
@@ -134,8 +132,12 @@ mod tests {
         assert!(put_back(root.path(), &files).unwrap());
         assert!(!put_back(root.path(), &files).unwrap(), "nothing left to do");
         assert_eq!(collect(root.path()).unwrap(), files);
+        // A power cut before a new one was whole.
+        let draft = root.path().join("etc/ssh/.ssh_host_rsa_key.rackwright-new");
+        std::fs::write(&draft, "secret").unwrap();
         remove(root.path()).unwrap();
         assert!(collect(root.path()).unwrap().is_empty());
+        assert!(!draft.exists());
         remove(root.path()).unwrap();
     }
 
