@@ -1,5 +1,8 @@
 //! Stage *deploy*: an image of the node's disk on its way into the store.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,17 +57,35 @@ impl Agents {
         Ok(serde_json::json!({}))
     }
 
-    /// The image is written down before it is in the store, and again when it is there: whatever moment the power goes, an image
-    /// in the store is known to be of this node.
+    /// Making an image durable takes longer than a call may when it is large: it goes on when nobody waits for the answer any
+    /// more, and whoever asks again waits for the same.
     pub(super) async fn seal(&self, who: Authed, seal: Seal) -> Result<Envelope<Task>, AgentRefusal> {
         seal.check()?;
-        let node = who.node;
-        let Seal { job, windows, root, layout, seed, found, milliseconds: _ } = seal;
+        let job = seal.job;
+        let turn = self.captures.turn(job).lock_owned().await;
         if let Some(task) = self.sealed_before(&who, job).await? {
             return Ok(self.envelope(&who, task));
         }
+        let (agents, node) = (self.clone(), who.clone());
+        let work = tokio::spawn(async move {
+            let _turn = turn;
+            let task = agents.make(&node, seal).await;
+            if let Err(why) = &task {
+                tracing::warn!(%job, %why, "no image was made of a capture");
+            }
+            task
+        });
+        let task = work.await.map_err(|error| AgentRefusal::Broken(error.to_string()))??;
+        Ok(self.envelope(&who, task))
+    }
+
+    /// The image is written down before it is in the store, and again when it is there: whatever moment the power goes, an image
+    /// in the store is known to be of this node.
+    async fn make(&self, who: &Authed, seal: Seal) -> Result<Task, AgentRefusal> {
+        let node = who.node;
+        let Seal { job, windows, root, layout, seed, found, milliseconds: _ } = seal;
         let capture =
-            self.capture(&who, job).ok_or_else(|| AgentRefusal::NoRoute(format!("capture {job}")))?;
+            self.capture(who, job).ok_or_else(|| AgentRefusal::NoRoute(format!("capture {job}")))?;
         let about = capture.about(layout, seed);
         let signed = self.blocking(move |captures| captures.sign(job, about, windows, root)).await?;
         self.core.bring(Event::Sealing { node, job, image: signed.claimed_digest() }).await?;
@@ -73,7 +94,7 @@ impl Agents {
         let Reply::Task(task) = done.reply else {
             return Err(AgentRefusal::Broken("an image was answered with something else".to_owned()));
         };
-        Ok(self.envelope(&who, task))
+        Ok(task)
     }
 
     /// The task that followed, when the answer to an earlier seal was lost.

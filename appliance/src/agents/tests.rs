@@ -15,7 +15,7 @@ use crate::listen::https::{AgentService, BODY_LIMIT};
 use crate::writer::now;
 use crate::writer::tests::{MAC, State, hello, state};
 
-fn agents(state: &State) -> Agents {
+pub(super) fn agents(state: &State) -> Agents {
     let folder = state.folder.path();
     let ca = SiteCa::open(&folder.join("ca"), &Site::parse("lab").unwrap(), Start::First, SystemTime::now());
     let images = Images::open(
@@ -27,7 +27,7 @@ fn agents(state: &State) -> Agents {
     Agents::new(state.core.clone(), ca.unwrap().into(), images.into(), Answers::default())
 }
 
-fn authed(state: &State, node: NodeId) -> Authed {
+pub(super) fn authed(state: &State, node: NodeId) -> Authed {
     let generation = state.core.world().fleet.nodes[&node].generation;
     let (fingerprint, until) = (String::new(), now().plus_seconds(60));
     let key = Key([9; 32]);

@@ -4,7 +4,7 @@
 //! from the first. Bytes that the store has by then are not sent twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use fleet::image::Image;
 use pack::{About, BuildError, Builder, Chunk, Digest, MANIFEST_BYTES_MAX, ManifestError, Signed};
@@ -70,7 +70,12 @@ impl CaptureError {
 pub struct Captures {
     images: Arc<Images>,
     sessions: Mutex<BTreeMap<JobId, Arc<Mutex<Session>>>>,
+    /// Whose turn it is to seal; kept for as long as somebody seals or waits.
+    turns: Mutex<BTreeMap<JobId, Weak<Turn>>>,
 }
+
+/// Held by the one who seals a capture.
+pub(crate) type Turn = tokio::sync::Mutex<()>;
 
 /// One capture: what was told of it, and the chunks on their way in.
 #[derive(Debug)]
@@ -83,7 +88,7 @@ struct Session {
 impl Captures {
     /// None is under way.
     pub fn new(images: Arc<Images>) -> Self {
-        Self { images, sessions: Mutex::default() }
+        Self { images, sessions: Mutex::default(), turns: Mutex::default() }
     }
 
     fn sessions(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<Mutex<Session>>>> {
@@ -189,6 +194,18 @@ impl Captures {
             return Err(CaptureError::Root { windows: told, root: manifest.root() });
         }
         Ok(Signed::new(&manifest, &self.images.key))
+    }
+
+    /// What whoever seals this capture must hold: the same for all who ask while one of them has it.
+    pub fn turn(&self, job: JobId) -> Arc<Turn> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = turns.get(&job).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Turn::default());
+        turns.insert(job, Arc::downgrade(&turn));
+        turn
     }
 
     /// Puts the image into the store: durable when this returns. Waits for the disk. The capture is over, whatever comes of it.

@@ -96,6 +96,16 @@ impl Folder {
         synced.map_err(|source| self.failed("syncing", name, source))
     }
 
+    /// The data that was written is on the disk: the rest of [`Folder::sync_file`] is short.
+    pub(super) fn write_out(&self, name: &str, file: &File) -> Result<(), ImageError> {
+        let written = self.step().and_then(|()| file.sync_data());
+        #[cfg(test)]
+        if written.is_ok() {
+            self.power.synced(&self.join(name));
+        }
+        written.map_err(|source| self.failed("syncing", name, source))
+    }
+
     /// Another name; whatever had it is gone. Durable after [`Folder::sync`].
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), ImageError> {
         let renamed = self.step().and_then(|()| {

@@ -16,6 +16,9 @@ use super::shelf::{Place, manifest_name, pack_name};
 use super::{ImageError, Images, Stored, describe};
 use crate::space::{RESERVE, Room};
 
+/// So many bytes of a growing pack are left to the kernel at most: what is at the end must not wait for all of it.
+const WRITE_OUT: u64 = if cfg!(test) { 64 << 10 } else { 256 << 20 };
+
 /// Chunks on their way in; dropped before [`Intake::seal`], it leaves nothing.
 #[derive(Debug)]
 pub struct Intake<I: Deref<Target = Images>> {
@@ -24,6 +27,8 @@ pub struct Intake<I: Deref<Target = Images>> {
     /// The pack that is being written; none while the store has everything.
     part: Option<(String, File)>,
     at: u64,
+    /// How much of it was written out.
+    written_out: u64,
     records: Vec<Record>,
     /// Digests of stored bytes that were put: they are in the part, or in the store and stay there.
     brought: BTreeSet<Digest>,
@@ -35,7 +40,7 @@ impl<I: Deref<Target = Images>> Intake<I> {
     pub(super) fn begin(images: I) -> Self {
         let pin = images.shelf().pin();
         let (brought, seen) = (BTreeSet::new(), Packings::default());
-        Self { images, pin, part: None, at: 0, records: Vec::new(), brought, seen }
+        Self { images, pin, part: None, at: 0, written_out: 0, records: Vec::new(), brought, seen }
     }
 
     /// Whether the stored bytes of this chunk must be put: nobody has them, or they were never seen to hold what it says. Else
@@ -108,7 +113,29 @@ impl<I: Deref<Target = Images>> Intake<I> {
         let bytes = u32::try_from(stored.len()).unwrap_or(u32::MAX);
         self.records.push(Record { digest, offset: self.at, bytes });
         self.at = self.at.saturating_add(u64::from(bytes));
+        if self.at.saturating_sub(self.written_out) >= WRITE_OUT {
+            self.write_out()?;
+        }
         if self.records.len() >= CHUNKS_MAX { self.close() } else { Ok(()) }
+    }
+
+    /// Has what was written go to the disk. When that fails, all of it is given up: a disk does not say a second time what it
+    /// has lost.
+    fn write_out(&mut self) -> Result<(), ImageError> {
+        let Some((name, file)) = &self.part else { return Ok(()) };
+        let folder = &self.images.folder;
+        let done = folder.write_out(name, file);
+        self.written_out = self.at;
+        if done.is_err() {
+            // Best effort: what is left is removed at the next start.
+            drop(folder.remove(name));
+            self.part = None;
+            self.records.clear();
+            self.brought.clear();
+            self.seen.clear();
+            (self.at, self.written_out) = (0, 0);
+        }
+        done
     }
 
     /// The chunks so far become a pack: durable, and on the shelf.
@@ -116,6 +143,7 @@ impl<I: Deref<Target = Images>> Intake<I> {
         let Some((name, file)) = self.part.take() else { return Ok(()) };
         let records = std::mem::take(&mut self.records);
         let end = std::mem::take(&mut self.at);
+        self.written_out = 0;
         let done = self.images.add_pack(&name, file, end, &records);
         if done.is_err() {
             // Best effort: what is left is removed at the next start.

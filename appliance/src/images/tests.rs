@@ -19,6 +19,7 @@ pub(super) mod power;
 mod property;
 mod scrub;
 mod serve;
+mod writing;
 
 /// Bytes of the disks here: small windows' worth of data in windows of full length.
 const DATA: usize = 5 * BLOCK as usize;

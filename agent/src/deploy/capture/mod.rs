@@ -220,8 +220,9 @@ async fn send(
         (Err(error @ (pack::CaptureError::Read { .. } | pack::CaptureError::Chunk(_))), _)
         | (Err(error @ pack::CaptureError::Died), _) => Err(error.into()),
         (Ok(()) | Err(pack::CaptureError::Sink(NotTaken)), sent) => {
+            let sent = sent?;
             gauge.end();
-            Ok(sent?)
+            Ok(sent)
         }
     }
 }

@@ -388,6 +388,31 @@ fn a_view_without_identity_is_read_instead_of_the_disk_and_let_go() {
 }
 
 #[test]
+fn a_capture_that_failed_is_never_told_to_be_done() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new(Identity::Generalize { keep: Default::default() }).await;
+        let view = rack.machine.path().join("view.img");
+        fs::copy(&rack.machine.disks[1].file, &view).unwrap();
+        let report = format!(
+            r#"{{"view":"{}","item":{{"system":"OS 1","findings":[],"unseen":[],"troubles":[]}}}}"#,
+            view.display()
+        );
+        // While the view is let go, the last of what there is to tell is told.
+        rack.program(&format!("[ $1 = clear ] && exit\necho '{report}'\ncat >/dev/null\nsleep 3\n"));
+        rack.controller.with(|s| s.store.cancel = true);
+        rack.boot_until("another ask", |s, text| s.asks.len() >= 2 && text.contains("stopped")).await;
+        rack.controller.with(|s| {
+            let told = s.progress.iter().map(|p| (p.done_bytes, p.total_bytes)).collect::<Vec<_>>();
+            assert!(told.iter().any(|(_, total)| *total > 0), "{told:?}");
+            assert!(told.iter().all(|(done, total)| *total == 0 || done < total), "{told:?}");
+        });
+    });
+}
+
+#[test]
 fn a_disk_whose_identity_can_not_be_taken_out_is_refused_with_what_to_do() {
     if !is_root() {
         return;
