@@ -4,6 +4,7 @@
 //! writer; an answer leaves only after its commit.
 
 mod capture;
+mod captured;
 mod deploy;
 mod hello;
 mod run;

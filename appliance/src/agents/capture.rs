@@ -11,7 +11,7 @@ use data_encoding::BASE64;
 use fleet::capture::Capture;
 use fleet::certificate::Authed;
 use fleet::job::JobState;
-use fleet::{Event, Fleet, Reply};
+use fleet::{Event, Fleet};
 use protocol::{Envelope, JobId, Missing, Seal, Task, Windows};
 
 use super::{AgentRefusal, Agents};
@@ -90,11 +90,7 @@ impl Agents {
         let signed = self.blocking(move |captures| captures.sign(job, about, windows, root)).await?;
         self.core.bring(Event::Sealing { node, job, image: signed.claimed_digest() }).await?;
         let image = self.blocking(move |captures| captures.seal(job, signed)).await?;
-        let done = self.core.bring(Event::Captured { node, job, image: Box::new(image), found }).await?;
-        let Reply::Task(task) = done.reply else {
-            return Err(AgentRefusal::Broken("an image was answered with something else".to_owned()));
-        };
-        Ok(task)
+        self.captured((node, job), image, found).await
     }
 
     /// The task that followed, when the answer to an earlier seal was lost.

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use fleet::Event;
+use fleet::capture::Wish;
 use fleet::certificate::{Authed, Certificate, Stage};
-use protocol::{Key, NodeId, StateAsk, routes};
+use fleet::image::Image;
+use fleet::{Event, Reply};
+use pack::{Chunk, Layout, Packed, merkle};
+use protocol::{Identity, JobId, Key, NodeId, StateAsk, Task, routes};
 
 use super::{AgentRefusal, Agents, Asked};
 use crate::answers::Answers;
@@ -54,6 +57,71 @@ async fn orders_reach_a_node_whose_document_cannot_be_made() {
     let reply = agents.state(authed(&state, node), ask).await.unwrap().body;
     assert!(reply.document.is_none() && reply.orders.is_empty());
     assert!(begun.elapsed() >= Duration::from_millis(900));
+}
+
+/// A ready server of which an image is in the store, and its row is still to come.
+async fn sealed(state: &State, agents: &Agents) -> (NodeId, JobId, Image) {
+    let node = state.hello(1, MAC).await.unwrap();
+    let roles = Some(["control".to_owned()].into());
+    state.bring(Event::Approve { node, name: None, roles, moved: false }).await.unwrap();
+    let again = Event::Hello { hello: Box::new(hello(1, MAC)), proven: true };
+    state.bring(again).await.unwrap();
+    let mut inventory = Box::new(hello(1, MAC).inventory);
+    inventory.cpu.arch = "x86_64".to_owned();
+    let asked = Event::Asked { node, certificate: String::new(), inventory };
+    state.bring(asked.clone()).await.unwrap();
+    let disk = Some("serial:SYS".parse().unwrap());
+    let confirmed = Some(state.core.world().fleet.nodes[&node].name.to_string());
+    let wish = Wish { name: "copy".to_owned(), identity: Identity::AsIs, disk, roles: None, confirmed };
+    let Reply::Job(job) = state.bring(Event::Capture { node, wish: Box::new(wish) }).await.unwrap().reply
+    else {
+        panic!("no job")
+    };
+    state.bring(asked).await.unwrap();
+    let packed = [0, 8191].map(|window| Packed { window, ..pack::chunk(0, &[7; 1 << 20], 1).unwrap() });
+    let chunks = packed.each_ref().map(|packed| packed.chunk().unwrap());
+    agents.captures.windows(job, 0, &Chunk::encode_all(&chunks), 8 << 30).unwrap();
+    agents.captures.stored(job, 0, &packed[0].stored).unwrap();
+    let about = state.core.world().fleet.captures[&job].about(Layout::default(), None);
+    let signed = agents.captures.sign(job, about, 2, merkle::root(&chunks)).unwrap();
+    state.bring(Event::Sealing { node, job, image: signed.claimed_digest() }).await.unwrap();
+    let image = agents.captures.seal(job, signed).unwrap();
+    (node, job, image)
+}
+
+#[tokio::test]
+async fn an_image_whose_job_was_cancelled_while_it_was_made_is_not_kept() {
+    let state = state();
+    let agents = agents(&state);
+    let (node, job, image) = sealed(&state, &agents).await;
+    assert_eq!(agents.images.all().len(), 1);
+    state.bring(Event::Cancel { job }).await.unwrap();
+    let refused = agents.captured((node, job), image, Vec::new()).await.unwrap_err();
+    assert_eq!(refused.status(), (409, false), "{refused}");
+    assert!(agents.images.all().is_empty());
+    assert_eq!(std::fs::read_dir(state.folder.path().join("images")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_image_whose_row_can_not_be_saved_at_once_is_noted_as_soon_as_it_can() {
+    let state = state();
+    let agents = agents(&state);
+    let (node, job, image) = sealed(&state, &agents).await;
+    // Somebody holds the data base for longer than the writer waits for it.
+    let other = rusqlite::Connection::open(state.folder.path().join("state.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let noted = tokio::spawn(async move {
+        let task = agents.captured((node, job), image, Vec::new()).await;
+        (agents, task)
+    });
+    while state.core.space.trouble().is_none() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    let (agents, task) = noted.await.unwrap();
+    assert!(matches!(task.unwrap(), Task::Wait { .. }));
+    let listed = state.core.world().fleet.images.keys().copied().collect::<Vec<_>>();
+    assert_eq!(listed, agents.images.all().iter().map(|image| image.digest).collect::<Vec<_>>());
 }
 
 #[tokio::test]

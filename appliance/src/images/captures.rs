@@ -16,7 +16,7 @@ use super::{ImageError, Images, Intake};
 /// Why a window or its bytes are not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// The windows before these are not known, or were others.
+    /// The windows before these are not known.
     #[error(
         "begin again: {told} windows of this capture are known here, and {before} were to come before these"
     )]
@@ -116,7 +116,8 @@ impl Captures {
     }
 
     /// Takes the next windows of a disk of `disk_bytes`, and says of which the stored bytes are missing. Saying the same again
-    /// changes nothing. Waits for the disk.
+    /// changes nothing; saying something else of a place that was told before takes back what was told from there on. Waits for
+    /// the disk.
     ///
     /// # Errors
     /// [`CaptureError::BeginAgain`] when those before are not known; the others when these are no windows, or there is no room.
@@ -136,25 +137,15 @@ impl Captures {
             None if before > 0 => return Err(CaptureError::BeginAgain { told: 0, before }),
             None => self.begin(job),
         };
-        let taken = lock(&session).take(before, &chunks, records.len());
-        match taken {
-            // The agent has begun again, and so does the list.
-            Err(CaptureError::BeginAgain { .. }) if before == 0 => {
-                drop(session);
-                let session = self.begin(job);
-                lock(&session).take(before, &chunks, records.len())
-            }
-            other => other,
-        }
+        lock(&session).take(before, &chunks)
     }
 
     fn begin(&self, job: JobId) -> Arc<Mutex<Session>> {
         let intake = Intake::begin(Arc::clone(&self.images));
-        let session = Session { chunks: Vec::new(), record_bytes: 0, intake };
-        let session = Arc::new(Mutex::new(session));
-        let old = self.sessions().insert(job, Arc::clone(&session));
-        drop(old);
-        session
+        let session = Arc::new(Mutex::new(Session { chunks: Vec::new(), record_bytes: 0, intake }));
+        let mut sessions = self.sessions();
+        // Of two requests that begin it, the first does.
+        Arc::clone(sessions.entry(job).or_insert(session))
     }
 
     /// Takes the stored bytes of a window that was told. Waits for the disk. When that is full to the last byte, the capture gives
@@ -168,6 +159,10 @@ impl Captures {
         let chunk = session.chunks.binary_search_by_key(&window, |chunk| chunk.window);
         let chunk = chunk.ok().and_then(|at| session.chunks.get(at)).ok_or(CaptureError::Unknown(window))?;
         let chunk = chunk.clone();
+        if !session.intake.lacks(&chunk) {
+            // It came twice, or another capture has brought its data since it was asked for.
+            return Ok(());
+        }
         let put = session.intake.put(&chunk, bytes);
         drop(session);
         if put.as_ref().is_err_and(ImageError::is_full) {
@@ -230,41 +225,32 @@ fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
 }
 
 impl Session {
-    fn take(&mut self, before: u64, chunks: &[Chunk], bytes: usize) -> Result<Vec<u32>, CaptureError> {
+    /// What is told anew of the same place counts, and nothing that was told behind it: the disk is another since the node read it
+    /// last, or the agent has begun again. What came of it stays; the sum at the end says whether all is of one reading.
+    fn take(&mut self, before: u64, chunks: &[Chunk]) -> Result<Vec<u32>, CaptureError> {
         let told = u64::try_from(self.chunks.len()).unwrap_or(u64::MAX);
         let again = CaptureError::BeginAgain { told, before };
+        let before = usize::try_from(before).ok().filter(|before| *before <= self.chunks.len());
+        let before = before.ok_or(again)?;
+        let (first, rest) = self.chunks.split_at(before);
+        check_order(first.last(), chunks)?;
         // What an image holds is not how it is stored: another program, or another level, packs the same into other bytes.
         let as_kept = |chunk: &Chunk| self.intake.kept(chunk).unwrap_or_else(|| chunk.clone());
-        let chunks = &chunks.iter().map(as_kept).collect::<Vec<_>>();
-        let Some(before) = usize::try_from(before).ok().filter(|before| *before <= self.chunks.len()) else {
-            return Err(again);
-        };
-        if before < self.chunks.len() {
-            let known = self.chunks.get(before..before.saturating_add(chunks.len()));
-            if !known.is_some_and(|known| known.iter().zip(chunks).all(|(one, other)| is_same(one, other))) {
-                return Err(again);
-            }
-        } else {
-            self.append(chunks, bytes)?;
-        }
-        self.missing(chunks)
-    }
-
-    fn append(&mut self, chunks: &[Chunk], bytes: usize) -> Result<(), CaptureError> {
-        let mut after = self.chunks.last().map(|chunk| chunk.window);
-        for chunk in chunks {
-            let window = chunk.window;
-            if let Some(after) = after.filter(|after| window <= *after) {
-                return Err(BuildError::Order { window, after }.into());
-            }
-            after = Some(window);
-        }
-        self.record_bytes = self.record_bytes.saturating_add(bytes);
-        if self.record_bytes > MANIFEST_BYTES_MAX {
+        let chunks = chunks.iter().map(as_kept).collect::<Vec<_>>();
+        let known = rest.get(..chunks.len()).unwrap_or_default();
+        let is_known =
+            known.len() == chunks.len() && known.iter().zip(&chunks).all(|(k, c)| holds_same(k, c));
+        let replaced = if is_known { known } else { rest };
+        let end = before.saturating_add(replaced.len());
+        let record_bytes = self.record_bytes.saturating_sub(encoded_bytes(replaced));
+        let record_bytes = record_bytes.saturating_add(encoded_bytes(&chunks));
+        if record_bytes > MANIFEST_BYTES_MAX {
             return Err(CaptureError::TooLarge);
         }
-        self.chunks.extend_from_slice(chunks);
-        Ok(())
+        let missing = self.missing(&chunks)?;
+        self.record_bytes = record_bytes;
+        self.chunks.splice(before..end, chunks);
+        Ok(missing)
     }
 
     /// Of chunks with the same bytes the first is asked for.
@@ -281,7 +267,24 @@ impl Session {
     }
 }
 
-/// Where it lies is no part of what a chunk is.
-fn is_same(one: &Chunk, other: &Chunk) -> bool {
-    Chunk { offset: 0, ..one.clone() } == Chunk { offset: 0, ..other.clone() }
+/// How long the records of these chunks are in a manifest.
+fn encoded_bytes(chunks: &[Chunk]) -> usize {
+    Chunk::encode_all(chunks).len()
+}
+
+/// Windows come in the order of the disk.
+fn check_order(before: Option<&Chunk>, chunks: &[Chunk]) -> Result<(), BuildError> {
+    let mut after = before.map(|chunk| chunk.window);
+    for Chunk { window, .. } in chunks {
+        if let Some(after) = after.filter(|after| window <= after) {
+            return Err(BuildError::Order { window: *window, after });
+        }
+        after = Some(*window);
+    }
+    Ok(())
+}
+
+/// Whether the same is on the disk, however it is stored.
+fn holds_same(one: &Chunk, other: &Chunk) -> bool {
+    (one.window, one.bytes, one.digest, &one.map) == (other.window, other.bytes, other.digest, &other.map)
 }

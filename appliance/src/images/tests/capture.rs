@@ -141,3 +141,46 @@ fn a_disk_that_is_full_to_the_last_byte_gets_back_what_a_capture_has_of_it() {
     let digest = lab.take(1, "node", &disk);
     lab.holds(&digest, &disk);
 }
+
+#[test]
+fn a_second_reading_that_differs_late_goes_on_from_there() {
+    let lab = lab();
+    let first = [packed(0, 1), packed(2, 2), packed(5, 3), packed(9, 4)];
+    assert_eq!(lab.tell(1, 0, &chunks(&first[..2])).unwrap(), [0, 2]);
+    assert_eq!(lab.tell(1, 2, &chunks(&first[2..])).unwrap(), [5, 9]);
+    first[..3].iter().for_each(|packed| lab.send(1, packed).unwrap());
+    // The longest is torn: what is left of it lies where the index will be.
+    lab.images.folder.power.tear(0, 20_000, ErrorKind::Other);
+    lab.send(1, &first[3]).unwrap_err();
+    // The agent was started anew, and the disk is another than it was, from the second batch on.
+    let second = [packed(0, 1), packed(2, 2), packed(3, 6), packed(5, 3), packed(9, 9)];
+    assert_eq!(lab.tell(1, 0, &chunks(&second[..2])).unwrap(), [0; 0]);
+    assert_eq!(lab.tell(1, 2, &chunks(&second[2..4])).unwrap(), [3], "what came is not asked for again");
+    assert!(lab.tell(1, 5, &[]).unwrap_err().to_string().starts_with("begin again: 4 windows"));
+    assert_eq!(lab.tell(1, 4, &chunks(&second[4..])).unwrap(), [9]);
+    // The same again, in other batches, takes nothing back.
+    assert_eq!(lab.tell(1, 1, &chunks(&second[1..3])).unwrap(), [3]);
+    lab.send(1, &second[2]).unwrap();
+    lab.send(1, &second[4]).unwrap();
+    let refused = lab.seal(1, "node", &chunks(&first)).unwrap_err();
+    assert!(refused.to_string().contains("the node read others"), "{refused}");
+    let digest = lab.seal(1, "node", &chunks(&second)).unwrap();
+    lab.holds(&digest, &second);
+}
+
+#[test]
+fn what_another_capture_brings_meanwhile_in_another_packing_is_no_trouble() {
+    let lab = lab();
+    let quick = [packed(0, 3), packed(9, 2)];
+    let mut raw = vec![0; pack::WINDOW as usize];
+    quick[0].chunk().unwrap().unpack(&quick[0].stored, &mut raw).unwrap();
+    let small = pack::pack_window(0, &raw, quick[0].map.clone(), pack::Compression::Lz4).unwrap();
+    assert_ne!(small.stored, quick[0].stored);
+    assert_eq!(lab.tell(1, 0, &chunks(&quick)).unwrap(), [0, 9]);
+    lab.take(2, "other", &[small, quick[1].clone()]);
+    // The agent did not hear the answer, or did, and sends what it was asked for.
+    assert_eq!(lab.tell(1, 0, &chunks(&quick)).unwrap(), [0; 0]);
+    quick.iter().for_each(|packed| lab.send(1, packed).unwrap());
+    let digest = lab.seal(1, "node", &chunks(&quick)).unwrap();
+    lab.holds(&digest, &quick);
+}
