@@ -235,42 +235,45 @@ fn btrfs_in_subvolumes() {
     no_secret_is_left(&whole_way(&disk, work.path()));
 }
 
+/// Calls btrfs on subvolumes.
+fn subvolume(verb: &str, paths: &[PathBuf]) {
+    let words = ["subvolume", verb].map(PathBuf::from);
+    run("btrfs", words.into_iter().chain(paths.iter().cloned()));
+}
+
+/// A system in a subvolume, with others beside it and below it.
+fn lay_subvolumes(top: &Path) {
+    let at = |path: &str| top.join(path);
+    subvolume("create", &[at("@")]);
+    let files = [
+        ("/@/etc/os-release", "PRETTY_NAME=\"Test OS 1\"\n"),
+        ("/@/etc/fstab", "/dev/sda1 / btrfs subvol=@ 0 0\n"),
+        ("/@/etc/machine-id", "fedcba9876543210fedcba9876543210\n"),
+        ("/@/var/lib/x", "x"),
+        ("/@/.snapshots/info", "x"),
+    ];
+    lay(top, &Files::from(files.map(|(path, text)| (path.to_owned(), text.to_owned()))));
+    // Where the system has it, and with nothing in it: no finding.
+    subvolume("create", &[at("@/var/lib/machines")]);
+    std::fs::write(at("@/var/lib/machines/file"), "x").unwrap();
+    subvolume("create", &[at("@empty")]);
+    std::fs::create_dir(at("@empty/folder")).unwrap();
+    // Copies of the machine's id, at no place where a rule looks.
+    subvolume("snapshot", &[at("@"), at("@/.snapshots/1")]);
+    subvolume("snapshot", &[at("@"), at("old")]);
+    subvolume("create", &[at("@other")]);
+    std::fs::write(at("@other/file"), "x").unwrap();
+    subvolume("create", &[at("@/machine")]);
+    lay(&at("@/machine"), &Files::from([("/etc/os-release".into(), "NAME=x\n".into())]));
+    std::fs::write(at("loose"), "x").unwrap();
+}
+
 #[test]
 fn subvolumes_that_nobody_looks_into_are_refused_by_name_until_they_are_gone_or_kept() {
     let (work, bytes) = (work(), 160 * MIB);
     let disk = disk(work.path(), &["mkfs.btrfs", "-q"], bytes, "8300");
     let mount = || Mounted::of(&disk, FIRST * 512, bytes, &work.path().join("mnt"), "subvolid=5");
-    let btrfs = |verb: &str, paths: &[PathBuf]| {
-        let words = ["subvolume", verb].map(PathBuf::from);
-        run("btrfs", words.into_iter().chain(paths.iter().cloned()));
-    };
-    {
-        let mounted = mount();
-        let at = |path: &str| mounted.at.join(path);
-        btrfs("create", &[at("@")]);
-        let fstab = "/dev/sda1 / btrfs subvol=@ 0 0\n";
-        let files = [
-            ("/@/etc/os-release", "PRETTY_NAME=\"Test OS 1\"\n"),
-            ("/@/etc/fstab", fstab),
-            ("/@/etc/machine-id", "fedcba9876543210fedcba9876543210\n"),
-            ("/@/var/lib/x", "x"),
-            ("/@/.snapshots/info", "x"),
-        ];
-        lay(&mounted.at, &Files::from(files.map(|(path, text)| (path.to_owned(), text.to_owned()))));
-        // Where the system has it, and with nothing in it: no finding.
-        btrfs("create", &[at("@/var/lib/machines")]);
-        std::fs::write(at("@/var/lib/machines/file"), "x").unwrap();
-        btrfs("create", &[at("@empty")]);
-        std::fs::create_dir(at("@empty/folder")).unwrap();
-        // Copies of the machine's id, at no place where a rule looks.
-        btrfs("snapshot", &[at("@"), at("@/.snapshots/1")]);
-        btrfs("snapshot", &[at("@"), at("old")]);
-        btrfs("create", &[at("@other")]);
-        std::fs::write(at("@other/file"), "x").unwrap();
-        btrfs("create", &[at("@/machine")]);
-        lay(&at("@/machine"), &Files::from([("/etc/os-release".into(), "NAME=x\n".into())]));
-        std::fs::write(at("loose"), "x").unwrap();
-    }
+    lay_subvolumes(&mount().at);
     let before = digest(&disk);
     let generalized = |keep: &[&str]| {
         let keep = keep.iter().map(|&id| id.to_owned()).collect();
@@ -297,10 +300,10 @@ fn subvolumes_that_nobody_looks_into_are_refused_by_name_until_they_are_gone_or_
     {
         let mounted = mount();
         for path in ["@/.snapshots/1", "old", "@other", "@/machine"] {
-            btrfs("delete", &[mounted.at.join(path)]);
+            subvolume("delete", &[mounted.at.join(path)]);
         }
         std::fs::remove_file(mounted.at.join("loose")).unwrap();
-        btrfs("sync", &[mounted.at.clone()]);
+        subvolume("sync", std::slice::from_ref(&mounted.at));
     }
     let view = generalized(&[]);
     assert!(!view.report().refused() && view.report().unseen.is_empty(), "{}", view.report());
@@ -411,6 +414,22 @@ fn an_encrypted_volume_is_refused_and_nothing_can_be_done_about_it() {
     nothing_is_left(work.path());
 }
 
+/// Makes a physical volume with a logical volume in two pieces, and another between them.
+fn in_two_pieces(device: &str) {
+    let config = "devices/use_devicesfile=0 global/locking_type=0 activation/monitoring=0";
+    let filter = format!("{config} devices/filter=[\"a|^{device}$|\",\"r|.*|\"]");
+    for line in [
+        "pvcreate -q PV",
+        "vgcreate -q rw-unseen-test PV",
+        "lvcreate -q -an -Zn -Wn -l 2 -n pieces rw-unseen-test",
+        "lvcreate -q -an -Zn -Wn -l 2 -n between rw-unseen-test",
+        "lvextend -q -l +2 rw-unseen-test/pieces",
+    ] {
+        let words = line.split(' ').map(|word| if word == "PV" { device } else { word });
+        run("lvm", words.chain(["--driverloaded", "n", "--config", &filter]));
+    }
+}
+
 #[test]
 fn what_could_not_be_looked_into_refuses_a_generalised_image_until_it_is_kept_by_name() {
     let (work, bytes) = (work(), 96 * MIB);
@@ -421,21 +440,7 @@ fn what_could_not_be_looked_into_refuses_a_generalised_image_until_it_is_kept_by
     let new = ["--new=2:0:+64M", "--new=3:0:+32M", "--new=4:0:+8M"];
     run("sgdisk", new.into_iter().chain(["--typecode=2:8e00", disk.to_str().unwrap()]));
     let at = |mib: u64| FIRST * 512 + bytes + mib * MIB;
-    {
-        // A logical volume in two pieces, with a free extent between that another one had.
-        let pv = Attached::of(&disk, at(0), 64 * MIB);
-        let config = "devices/use_devicesfile=0 global/locking_type=0 activation/monitoring=0";
-        let filter = format!("{config} devices/filter=[\"a|^{}$|\",\"r|.*|\"]", pv.0);
-        let lvm = |line: &str| {
-            let words = line.split(' ').map(|word| if word == "PV" { pv.0.as_str() } else { word });
-            run("lvm", words.chain(["--driverloaded", "n", "--config", &filter]));
-        };
-        lvm("pvcreate -q PV");
-        lvm("vgcreate -q rw-unseen-test PV");
-        lvm("lvcreate -q -an -Zn -Wn -l 2 -n pieces rw-unseen-test");
-        lvm("lvcreate -q -an -Zn -Wn -l 2 -n between rw-unseen-test");
-        lvm("lvextend -q -l +2 rw-unseen-test/pieces");
-    }
+    in_two_pieces(&Attached::of(&disk, at(0), 64 * MIB).0);
     file.write_all_at(b"LUKS\xba\xbe\x00\x02", at(96)).unwrap();
     let other = work.path().join("other.img");
     std::fs::File::create(&other).unwrap().set_len(32 * MIB).unwrap();
