@@ -26,6 +26,7 @@ mod import;
 pub mod index;
 mod intake;
 mod load;
+mod ownerless;
 mod packings;
 mod portrait;
 mod prune;

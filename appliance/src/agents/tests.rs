@@ -103,6 +103,17 @@ async fn an_image_whose_job_was_cancelled_while_it_was_made_is_not_kept() {
 }
 
 #[tokio::test]
+async fn an_image_that_was_sealed_when_the_power_went_is_of_its_node_after_the_start() {
+    let state = state();
+    let agents = agents(&state);
+    let (node, _, image) = sealed(&state, &agents).await;
+    crate::daemon::images::adopt(&state.core, &agents.images).await;
+    let world = state.core.world();
+    assert!(world.fleet.images.contains_key(&image.digest));
+    assert_eq!(fleet::capture::owner(&world.fleet, image.digest), Some(node));
+}
+
+#[tokio::test]
 async fn an_image_whose_row_can_not_be_saved_at_once_is_noted_as_soon_as_it_can() {
     let state = state();
     let agents = agents(&state);

@@ -221,17 +221,23 @@ impl Api {
             let (name, digest) = (&image.name, image.digest.short());
             Some(format!("image {name} ({digest}): {what}; import it again: rackwright image import FILE"))
         };
+        let ownerless = |image: &Image| {
+            let (what, fix) = self.images.ownerless_told(image);
+            format!("image {what}; {fix}")
+        };
         let (bytes, pack_bytes) = self.images.sizes();
+        let problems = world.fleet.images.values().filter_map(problem);
+        let problems = problems.chain(self.images.ownerless(&world.fleet).iter().map(ownerless)).collect();
         StoreRow {
             images: world.fleet.images.len(),
             bytes,
             pack_bytes,
-            problems: world.fleet.images.values().filter_map(problem).collect(),
+            problems,
             scrub: self.scrub_view(world),
         }
     }
 
-    /// For `doctor`: one line for each image that is damaged, or one for all.
+    /// For `doctor`: one line for each image with which something is wrong, or one for all.
     pub(super) fn image_checks(&self, world: &World) -> Vec<CheckRow> {
         let damaged = world.fleet.images.values().filter_map(|image| {
             let what = self.images.damaged(&image.digest).told()?;
@@ -239,7 +245,12 @@ impl Api {
             let fix = Some("import it again: rackwright image import FILE".to_owned());
             Some(CheckRow { fix, ..CheckRow::new("images", "fail", &what) })
         });
-        let damaged = damaged.collect::<Vec<_>>();
+        let ownerless = self.images.ownerless(&world.fleet);
+        let ownerless = ownerless.iter().map(|image| {
+            let (what, fix) = self.images.ownerless_told(image);
+            CheckRow { fix: Some(fix), ..CheckRow::new("images", "fail", &what) }
+        });
+        let damaged = damaged.chain(ownerless).collect::<Vec<_>>();
         match (damaged.is_empty(), world.fleet.images.len()) {
             (false, _) => damaged,
             (true, 1) => vec![CheckRow::new("images", "ok", "the one image is whole as far as is known")],

@@ -1,5 +1,6 @@
 //! The image store over the weeks: images that the list lacks after a start, and the scrub that nobody asked for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,18 @@ const LOOK: Duration = Duration::from_secs(600);
 const DAY_SECONDS: u64 = 86_400;
 
 /// Puts images into the list that are in the store, whole, and signed by a trusted key: the power went after they came and
-/// before that was noted, or the state is of an older backup. Damaged ones that nobody knows are removed.
+/// before that was noted, or the state is of an older backup. One that was taken of a node, when nobody knows of which, is left
+/// alone. Damaged ones that nobody knows are removed.
 pub async fn adopt(core: &Core, images: &Arc<Images>) {
-    let known = core.world().fleet.images.keys().copied().collect::<std::collections::BTreeSet<_>>();
-    for image in images.all().into_iter().filter(|image| !known.contains(&image.digest)) {
+    let world = core.world();
+    let known = world.fleet.images.keys().copied().collect::<BTreeSet<_>>();
+    let ownerless = images.ownerless(&world.fleet);
+    for (what, fix) in ownerless.iter().map(|image| images.ownerless_told(image)) {
+        tracing::error!(what, fix, "an image in the store is left alone");
+    }
+    let left = known.iter().copied().chain(ownerless.iter().map(|image| image.digest));
+    let left = left.collect::<BTreeSet<_>>();
+    for image in images.all().into_iter().filter(|image| !left.contains(&image.digest)) {
         tracing::info!(image = image.name, digest = %image.digest.short(), "an image was found in the store");
         if let Err(why) = core.bring(Event::Imported(image)).await {
             tracing::warn!(%why, "an image in the store is in no list");

@@ -1,5 +1,7 @@
 //! An image that a node takes of its disk, on its way into the store.
 
+use std::sync::Arc;
+
 use data_encoding::BASE64;
 use pack::{Chunk, Layout, Packed, merkle};
 use protocol::{
@@ -266,6 +268,48 @@ async fn a_capture_that_is_cancelled_gives_its_room_back_while_the_node_is_off()
     assert_eq!(tell(&jobs[1].0, &windows(&jobs[1].1, 0, &disk)).await.unwrap().windows, [8191]);
     operator::post(&controller, &format!("/v1/jobs/{}/cancel", jobs[1].1.job), json!({})).await.unwrap();
     controller.until(|controller| parts(controller) == 0).await;
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_of_a_node_that_an_older_state_does_not_know_is_left_alone_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    journey::control_image(&controller).await;
+    controller.stop().await;
+    let db = folder.path().join("state.db");
+    let backup = std::fs::read(&db).unwrap();
+    let controller = Controller::start(folder.path()).await;
+    let (agent, job) = capturing(&controller, 1, "copy", "as-is").await;
+    let disk = [packed(0, 7), packed(8191, 8)];
+    tell(&agent, &windows(&job, 0, &disk)).await.unwrap();
+    for packed in &disk {
+        assert_eq!(send(&agent, &job, packed).await.0, 200);
+    }
+    let _: Envelope<Task> = agent.ask(routes::SEAL, &seal(&job, &disk)).await.unwrap();
+    let status = operator::get(&controller, "/v1/status").await.unwrap();
+    assert_eq!(status["images"]["problems"], json!([]));
+    let digest = operator::get(&controller, "/v1/images/copy").await.unwrap()["digest"].clone();
+    controller.stop().await;
+    std::fs::write(&db, backup).unwrap();
+    for log in ["state.db-wal", "state.db-shm"] {
+        drop(std::fs::remove_file(folder.path().join(log)));
+    }
+    let controller = Controller::start(folder.path()).await;
+    let key = appliance::ca::image_key(&folder.path().join("ca")).unwrap();
+    let [images, keys] = ["images", "keys"].map(|name| folder.path().join(name));
+    let images = Arc::new(appliance::images::Images::open(&images, &keys, key).unwrap());
+    appliance::daemon::images::adopt(&controller.core, &images).await;
+    let listed = operator::get(&controller, "/v1/images").await.unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "the one that was imported: {listed}");
+    let status = operator::get(&controller, "/v1/status").await.unwrap();
+    assert_eq!(status["health"], "attention");
+    let problem = status["images"]["problems"][0].as_str().unwrap();
+    let manifest = format!("{}.manifest", digest.as_str().unwrap());
+    for part in ["copy", "taken of a node", "image capture", &manifest] {
+        assert!(problem.contains(part), "{problem}");
+    }
+    assert!(folder.path().join("images").join(manifest).exists());
     controller.stop().await;
 }
 
