@@ -195,7 +195,7 @@ impl Images {
     }
 
     /// Which chunks are in the store and whole as far as is known, by the digests of their stored bytes. They may be gone a
-    /// moment later; [`Intake::missing`] keeps them.
+    /// moment later; [`Intake::lacks`] keeps them.
     pub fn has(&self, digests: &[Digest]) -> Vec<bool> {
         let shelf = self.shelf();
         digests.iter().map(|digest| shelf.place(digest).is_some()).collect()
