@@ -28,7 +28,7 @@ The disk may be larger than the image's own, or smaller if all partitions fit: t
 partitions keep their sizes.
 
 The disk is compared with the image first, and only what differs is written. Until the end, which is when everything else
-was read back, it does not boot. Ctrl-C stops; the same command then goes on. A disk that is mounted, swapped on or part of an
+is there and proven, it does not boot. Ctrl-C stops; the same command then goes on. A disk that is mounted, swapped on or part of an
 array is refused, and all other disks that nobody uses are read-only meanwhile.
 
 examples:

@@ -62,7 +62,7 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         }),
         State::Planned { plan } => for_ever(format!("the plan to be applied (rackwright apply {plan})")),
         State::Imaging { .. } => working("the image to be written"),
-        State::Verifying { .. } => working("the disk to be read back"),
+        State::Verifying { .. } => working("the disk to be proven"),
         State::Capturing { .. } => working("the image to be taken"),
         State::Booting { .. } if is_capture => {
             limited("its own system to come up again".to_owned(), node.since, BOOTING_SECONDS)

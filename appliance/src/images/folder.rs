@@ -88,22 +88,21 @@ impl Folder {
 
     /// What was written is durable.
     pub(super) fn sync_file(&self, name: &str, file: &File) -> Result<(), ImageError> {
-        let synced = self.step().and_then(|()| file.sync_all());
+        self.synced(name, || file.sync_all())
+    }
+
+    /// The data that was written is on the disk: the rest of [`Folder::sync_file`] is short.
+    pub(super) fn write_out(&self, name: &str, file: &File) -> Result<(), ImageError> {
+        self.synced(name, || file.sync_data())
+    }
+
+    fn synced(&self, name: &str, sync: impl FnOnce() -> io::Result<()>) -> Result<(), ImageError> {
+        let synced = self.step().and_then(|()| sync());
         #[cfg(test)]
         if synced.is_ok() {
             self.power.synced(&self.join(name));
         }
         synced.map_err(|source| self.failed("syncing", name, source))
-    }
-
-    /// The data that was written is on the disk: the rest of [`Folder::sync_file`] is short.
-    pub(super) fn write_out(&self, name: &str, file: &File) -> Result<(), ImageError> {
-        let written = self.step().and_then(|()| file.sync_data());
-        #[cfg(test)]
-        if written.is_ok() {
-            self.power.synced(&self.join(name));
-        }
-        written.map_err(|source| self.failed("syncing", name, source))
     }
 
     /// Another name; whatever had it is gone. Durable after [`Folder::sync`].
