@@ -17,7 +17,7 @@ use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
 use crate::image::Image;
 use crate::imaging::{marks, wait};
-use crate::job::JobState;
+use crate::job::{Headway, JobState};
 use crate::network;
 use crate::plan::title;
 use crate::running::order_redeploy;
@@ -57,12 +57,9 @@ pub struct Capture {
     pub progressed: Option<Time>,
     /// How often an agent took it.
     pub takes: u32,
-    /// How often of these since it last got further than ever before.
+    /// Whether that has led anywhere.
     #[serde(default)]
-    pub vain: u32,
-    /// How far it ever was, in bytes of the disk.
-    #[serde(default)]
-    pub furthest: u64,
+    pub headway: Headway,
     /// The image, from just before it is in the store.
     pub image: Option<Digest>,
     /// What of the node was found, and what became of it.
@@ -88,10 +85,6 @@ impl Capture {
         }
     }
 }
-
-/// How often an agent may take a capture without getting further with it. Every power cut and every answer that is lost is one
-/// more; an agent that is older than captures asks again every second.
-const MOST_IN_VAIN: u32 = 10;
 
 /// What the operator said; what was not said is chosen when there is one choice.
 #[derive(Clone, Debug)]
@@ -147,8 +140,7 @@ pub(crate) fn begin(
         progress: None,
         progressed: None,
         takes: 0,
-        vain: 0,
-        furthest: 0,
+        headway: Headway::default(),
         image: None,
         found: Vec::new(),
     };
@@ -270,8 +262,8 @@ pub(crate) fn take(
     if ends.is_some_and(|until| until < now.plus_seconds(LEFT_FOR_A_JOB)) {
         return Err(Denied::Expiring);
     }
-    if capture.vain >= MOST_IN_VAIN {
-        return Ok(given_up(next, capture, now, outcome));
+    if let Some(why) = capture.headway.hopeless() {
+        return Ok(given_up(next, capture, why, now, outcome));
     }
     let mut capture = capture.clone();
     let went_on = capture.progressed.is_some_and(|at| at > next.since);
@@ -279,7 +271,7 @@ pub(crate) fn take(
     capture.state = JobState::Running;
     capture.started = capture.started.or(Some(now));
     capture.takes += 1;
-    capture.vain += 1;
+    capture.headway.take();
     *next = moved(next, State::Capturing { job: capture.id }, now);
     if is_news {
         let how = if capture.takes > 1 { "begins again" } else { "begins" };
@@ -297,12 +289,7 @@ pub(crate) fn take(
 }
 
 /// An agent that takes the job and takes it, and gets nowhere: the node goes back where it was.
-fn given_up(next: &mut Node, capture: &Capture, now: Time, outcome: &mut Outcome) -> Task {
-    let why = format!(
-        "the agent has taken the job {MOST_IN_VAIN} times and got no further than byte {}: it restarts over and over, can't \
-         be reached, or is too old to take images",
-        capture.furthest
-    );
+fn given_up(next: &mut Node, capture: &Capture, why: String, now: Time, outcome: &mut Outcome) -> Task {
     let (capture, node) = over(next, capture.clone(), JobState::Failed { why: why.clone() }, now, outcome);
     *next = node;
     let runs = capture.runs;
@@ -338,9 +325,7 @@ pub(crate) fn progressed(
     }
     let held = network::held(fleet, node, Some((&capture).into())).is_some();
     outcome.reply = Reply::GoOn(!held);
-    if progress.done_bytes > capture.furthest {
-        (capture.furthest, capture.vain) = (progress.done_bytes, 0);
-    }
+    capture.headway.reach(progress.done_bytes);
     capture.progress = Some(progress);
     outcome.changes.extend([Change::Capture(Box::new(capture)), Change::Node(Box::new(next))]);
     outcome
@@ -447,7 +432,8 @@ pub(crate) fn cancelled(fleet: &Fleet, job: JobId, now: Time) -> Result<Outcome,
 /// Out of `Attention`: the job again, from the beginning.
 pub(crate) fn retried(node: &Node, capture: &Capture, next: &mut Node, outcome: &mut Outcome) -> State {
     let mut capture = capture.clone();
-    (capture.state, capture.ended, capture.vain) = (JobState::Waiting, None, 0);
+    (capture.state, capture.ended) = (JobState::Waiting, None);
+    capture.headway.forgive();
     let job = capture.id;
     let in_own_system = capture.runs
         && (node.state.phase() == "draining" || node.reported.is_some_and(|reported| reported > node.since));

@@ -142,16 +142,7 @@ impl Fleet {
         if let Some(node) = exact {
             return Ok(node);
         }
-        let mut short =
-            self.nodes.values().filter(|n| wanted.len() >= 4 && n.id.to_string().starts_with(wanted));
-        match (short.next(), short.next()) {
-            (Some(node), None) => Ok(node),
-            (Some(a), Some(b)) => Err(Denied::Conflict(format!(
-                "{wanted:?} means {} and {}: write more of the id",
-                a.name, b.name
-            ))),
-            (None, _) => Err(Denied::Missing { kind: "node", name: wanted.to_owned() }),
-        }
+        by_start("node", wanted, self.nodes.values(), |node| (node.id.to_string(), node.name.to_string()))
     }
 
     /// The image that a person means: by name, digest or the start of it.
@@ -182,21 +173,29 @@ impl Fleet {
         if let Some(work) = text.parse().ok().and_then(|id| Work::of(self, id)) {
             return Ok(work);
         }
-        let mut short =
-            Work::all(self).filter(|work| text.len() >= 4 && work.id().to_string().starts_with(text));
-        match (short.next(), short.next()) {
-            (Some(work), None) => Ok(work),
-            (Some(a), Some(b)) => Err(Denied::Conflict(format!(
-                "{text:?} means jobs {} and {}: write more of the id",
-                a.id(),
-                b.id()
-            ))),
-            (None, _) => Err(Denied::Missing { kind: "job", name: text.to_owned() }),
-        }
+        by_start("job", text, Work::all(self), |work| (work.id().to_string(), work.id().to_string()))
     }
 
     /// Whether a name is taken by another node.
     pub fn name_taken(&self, name: &Name, by_other_than: NodeId) -> bool {
         self.nodes.values().any(|node| node.name == *name && node.id != by_other_than)
+    }
+}
+
+/// The only one whose id begins so. `named` gives its id, and what a person calls it. Less than four characters are a slip.
+fn by_start<T>(
+    kind: &'static str,
+    text: &str,
+    all: impl Iterator<Item = T>,
+    named: impl Fn(&T) -> (String, String),
+) -> Result<T, Denied> {
+    let mut short = all.filter(|one| text.len() >= 4 && named(one).0.starts_with(text));
+    match (short.next(), short.next()) {
+        (Some(one), None) => Ok(one),
+        (Some(a), Some(b)) => {
+            let [a, b] = [a, b].map(|one| named(&one).1);
+            Err(Denied::Conflict(format!("{text:?} means the {kind}s {a} and {b}: write more of the id")))
+        }
+        (None, _) => Err(Denied::Missing { kind, name: text.to_owned() }),
     }
 }

@@ -5,7 +5,7 @@ use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task, Verif
 use crate::capture;
 use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
-use crate::job::{Job, JobState};
+use crate::job::{Headway, Job, JobState};
 use crate::network;
 use crate::node::Installed;
 use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
@@ -36,6 +36,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
         progress: None,
         progressed: None,
         takes: 0,
+        headway: Headway::default(),
         taken_with: None,
         receipt: None,
     };
@@ -181,6 +182,9 @@ fn take(
     if let Some(Err(why)) = plan.map(|plan| data_still_true(next, plan)) {
         return Ok(withheld(next, job, why, now, outcome));
     }
+    if let Some(why) = job.headway.hopeless() {
+        return Ok(withheld(next, job, why, now, outcome));
+    }
     // The agent says hello after any refusal, and gets a fresh one.
     let ends = fleet.certificates.get(certificate).map(|row| row.until);
     if ends.is_some_and(|until| until < now.plus_seconds(LEFT_FOR_A_JOB)) {
@@ -194,6 +198,7 @@ fn take(
     job.state = JobState::Running;
     job.started = job.started.or(Some(now));
     job.takes += 1;
+    job.headway.take();
     job.taken_with = Some(certificate.to_owned());
     *next = moved(next, State::Imaging { job: id }, now);
     // An agent that takes its job over and over and gets nowhere has the time of one, and is told of once.
@@ -214,7 +219,7 @@ fn take(
     Ok(task)
 }
 
-/// The newest look at the node is not what was planned: the job ends before anything is written.
+/// The newest look at the node is not what was planned, or nothing comes of the job: it ends where it is.
 fn withheld(next: &mut Node, job: &Job, why: String, now: Time, outcome: &mut Outcome) -> Task {
     outcome.fact(next.id, "failed", format!("job {}: {why}", job.id));
     let task = wait(&format!("needs attention: {why}"));
@@ -268,6 +273,7 @@ pub(crate) fn progressed(
     } else if went_on && matches!(node.state, State::Attention { .. } | State::Draining { .. }) {
         next = moved(&next, State::Imaging { job: job.id }, now);
     }
+    job.headway.reach(progress.done_bytes.saturating_add(progress.read_back_bytes));
     // The report of a failure tells nothing of what is on the disk: the agent may have refused to touch it.
     if progress.failed.is_none() {
         job.progress = Some(progress);
@@ -393,6 +399,7 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
             let mut job = fleet.jobs.get(id).ok_or_else(missing)?.clone();
             job.state = JobState::Waiting;
             job.ended = None;
+            job.headway.forgive();
             outcome.changes.push(Change::Job(Box::new(job)));
             if phase == "draining" {
                 // It may still run its installed system, which hands a ticket in only while it is told to go.

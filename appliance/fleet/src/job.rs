@@ -40,11 +40,54 @@ pub struct Job {
     pub progressed: Option<Time>,
     /// How often an agent took it: more than once means power cuts or restarts on the way.
     pub takes: u32,
+    /// Whether that has led anywhere.
+    #[serde(default)]
+    pub headway: Headway,
     /// The fingerprint of the certificate it was last taken with; the seed of a finished disk carries that one.
     #[serde(default)]
     pub taken_with: Option<String>,
     /// What proves it.
     pub receipt: Option<Receipt>,
+}
+
+/// How far work ever was, and how often it was taken since without getting further. Every power cut and every answer that is lost
+/// is a take; an agent that falls over at once, or does not understand what it is given, takes the work every second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Headway {
+    furthest: u64,
+    vain: u32,
+}
+
+impl Headway {
+    const MOST_IN_VAIN: u32 = 10;
+
+    /// An agent takes the work.
+    pub(crate) fn take(&mut self) {
+        self.vain = self.vain.saturating_add(1);
+    }
+
+    /// It is so many bytes far.
+    pub(crate) fn reach(&mut self, bytes: u64) {
+        if bytes > self.furthest {
+            *self = Self { furthest: bytes, vain: 0 };
+        }
+    }
+
+    /// A person tries it again.
+    pub(crate) fn forgive(&mut self) {
+        self.vain = 0;
+    }
+
+    /// Why there is no use in its being taken again, when there is none.
+    pub(crate) fn hopeless(&self) -> Option<String> {
+        let Self { furthest, vain } = self;
+        (*vain >= Self::MOST_IN_VAIN).then(|| {
+            format!(
+                "the agent has taken the job {vain} times and got no further than byte {furthest}: it restarts over and \
+                 over, can't be reached, or is too old for what it is to do"
+            )
+        })
+    }
 }
 
 /// Where a job is.

@@ -190,16 +190,19 @@ fn a_job_that_is_taken_over_and_over_without_getting_further_needs_a_person() {
         rack.asks(node).unwrap();
     }
     assert_eq!((rack.state(), begun(&rack)), ("imaging", said + 2));
-    // Then an agent that falls over at once, every minute.
-    for _ in 0..14 {
-        rack.now = rack.now.plus_seconds(60);
-        rack.bring(Event::Tick).unwrap();
-        rack.asks(node).unwrap();
+    // Then an agent that falls over at once.
+    for _ in 0..9 {
+        assert!(matches!(task(rack.asks(node).unwrap().reply), Task::Image(_)));
     }
     assert_eq!((rack.state(), begun(&rack)), ("imaging", said + 2), "told once");
-    rack.now = rack.now.plus_seconds(60);
-    rack.bring(Event::Tick).unwrap();
-    assert_eq!(rack.state(), "attention");
+    for _ in 0..2 {
+        assert!(matches!(task(rack.asks(node).unwrap().reply), Task::Wait { .. }));
+        assert_eq!(rack.state(), "attention", "it asks, and is not taken for somebody who is back");
+    }
+    let JobState::Failed { why } = &rack.fleet.jobs[&job].state else { panic!() };
+    assert!(why.contains("taken the job 10 times and got no further than byte"), "{why}");
+    rack.bring(Event::Retry { node }).unwrap();
+    assert!(matches!(task(rack.asks(node).unwrap().reply), Task::Image(_)), "a person tries it again");
 }
 
 #[test]
