@@ -18,6 +18,7 @@
 //! A receiver holds nothing that must outlive it: after a crash a new one, given the same pieces, compares what is
 //! on the disk and fetches what is not there.
 
+pub mod groups;
 mod order;
 mod pool;
 mod progress;
@@ -25,6 +26,7 @@ mod rate;
 mod receiver;
 mod retry;
 mod scan;
+pub mod wire;
 
 pub use order::{Action, Heard, Limits, Millis, Order, Outcome, Piece, Ticket};
 pub use progress::{Failure, Left, Phase, Progress, Receipt, Verdict};
