@@ -28,7 +28,7 @@ mod retry;
 mod scan;
 pub mod wire;
 
-pub use order::{Action, Heard, Limits, Millis, Order, Outcome, Piece, Ticket};
+pub use order::{Action, Feed, Heard, Limits, Millis, Offer, Order, Outcome, Piece, Ticket};
 pub use progress::{Failure, Left, Phase, Progress, Receipt, Verdict};
 pub use rate::Rate;
 pub use receiver::{JobError, Receiver, Start};

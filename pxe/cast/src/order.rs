@@ -159,6 +159,29 @@ pub enum Heard {
     Ignored(&'static str),
 }
 
+/// How the pieces of the body come. The windows with the tables, and pieces that have failed once, are always fetched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Feed {
+    /// They are fetched, in the order of the disk.
+    #[default]
+    Pulled,
+    /// They are offered as they come, in any order.
+    Pushed,
+}
+
+/// What became of a piece that was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// It is in the spool now, and will be written.
+    Taken,
+    /// Whether it is needed is not known yet: offer it again.
+    Early,
+    /// There is no room for it now.
+    Full,
+    /// It is not needed, or comes already.
+    Useless,
+}
+
 /// An order that was given and not yet answered in full.
 #[derive(Debug)]
 pub(crate) enum Open {
@@ -225,6 +248,10 @@ impl Orders {
 
     pub(crate) fn count(&self, which: fn(&Open) -> bool) -> usize {
         self.open.values().filter(|open| which(open)).count()
+    }
+
+    pub(crate) fn any(&self, which: impl Fn(&Open) -> bool) -> bool {
+        self.open.values().any(which)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::order::{Open, Orders};
 use crate::retry::{Source, Tries, pause};
-use crate::{Limits, Millis, Order, Outcome, Phase, Piece, Receipt};
+use crate::{Feed, Limits, Millis, Offer, Order, Outcome, Phase, Piece, Receipt};
 
 type Queue = BTreeMap<u32, Piece>;
 
@@ -61,6 +61,10 @@ pub(crate) struct Pool {
     unknown: Queue,
     /// To be fetched.
     wanted: Queue,
+    /// To be offered.
+    awaited: Queue,
+    /// What becomes of pieces that are not there: whether they are fetched or awaited.
+    feed: Feed,
     /// To be fetched, but not before a moment.
     later: BTreeMap<(Millis, u32), Piece>,
     /// To be written: in the spool, or zeros.
@@ -100,8 +104,8 @@ impl Pool {
     }
 
     /// Pieces that are certainly not there, or of no use where they are.
-    pub(crate) fn all_missing(pieces: &[Piece]) -> Pool {
-        let mut pool = Pool::empty();
+    pub(crate) fn all_missing(pieces: &[Piece], feed: Feed) -> Pool {
+        let mut pool = Pool::empty().fed(feed);
         pieces.iter().for_each(|piece| pool.want(*piece));
         pool
     }
@@ -116,6 +120,56 @@ impl Pool {
     /// The same pool, and what it has written is taken to be right once it is durable.
     pub(crate) fn trusting(self) -> Pool {
         Pool { reads_back: false, ..self }
+    }
+
+    /// The same pool, and what it lacks comes in this way.
+    pub(crate) fn fed(mut self, feed: Feed) -> Pool {
+        self.feed(feed);
+        self
+    }
+
+    /// From now on what is lacking comes in this way. What is being fetched still comes; what has failed is still fetched.
+    pub(crate) fn feed(&mut self, feed: Feed) {
+        self.feed = feed;
+        match feed {
+            Feed::Pulled => self.wanted.append(&mut self.awaited),
+            Feed::Pushed => {
+                let has_failed = |id: &u32| self.tries.contains_key(id);
+                self.awaited.extend(self.wanted.extract_if(.., |id, _| !has_failed(id)));
+            }
+        }
+    }
+
+    /// This piece is fetched, however the others come.
+    pub(crate) fn pull(&mut self, id: u32) {
+        if let Some(piece) = self.awaited.remove(&id) {
+            self.wanted.insert(id, piece);
+        }
+    }
+
+    /// The pieces that are to be offered.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = u32> {
+        self.awaited.keys().copied()
+    }
+
+    /// A piece has come unasked.
+    pub(crate) fn offer(&mut self, id: u32, ledger: &mut Ledger) -> Offer {
+        let is_compared = |open: &Open| matches!(open, Open::Compare(piece) if piece.id == id);
+        if self.unknown.contains_key(&id) || ledger.orders.any(is_compared) {
+            return Offer::Early;
+        }
+        let queue = if self.awaited.contains_key(&id) { &mut self.awaited } else { &mut self.wanted };
+        let Some(piece) = queue.get(&id) else { return Offer::Useless };
+        let stored = u64::from(piece.stored);
+        if self.spool > 0 && self.spool.saturating_add(stored) > ledger.limits.spool_bytes {
+            return Offer::Full;
+        }
+        if let Some(piece) = queue.remove(&id) {
+            self.spool += stored;
+            ledger.receipt.bytes_fetched += stored;
+            self.arrived.insert(id, piece);
+        }
+        Offer::Taken
     }
 
     /// Everything is on the disk, durable and read back.
@@ -150,7 +204,8 @@ impl Pool {
 
     /// No piece waits to be compared, fetched or written.
     fn still(&self) -> bool {
-        self.unknown.is_empty() && self.wanted.is_empty() && self.later.is_empty() && self.arrived.is_empty()
+        let Pool { unknown, wanted, awaited, later, arrived, .. } = self;
+        [unknown, wanted, awaited, arrived].iter().all(|queue| queue.is_empty()) && later.is_empty()
     }
 
     pub(crate) fn orders(&mut self, ledger: &mut Ledger) -> Vec<Order> {
@@ -192,7 +247,12 @@ impl Pool {
     }
 
     fn want(&mut self, piece: Piece) {
-        let queue = if piece.stored == 0 { &mut self.arrived } else { &mut self.wanted };
+        let queue = match self.feed {
+            _ if piece.stored == 0 => &mut self.arrived,
+            // Whoever sends to all does not send again for one.
+            Feed::Pushed if !self.tries.contains_key(&piece.id) => &mut self.awaited,
+            Feed::Pushed | Feed::Pulled => &mut self.wanted,
+        };
         queue.insert(piece.id, piece);
     }
 

@@ -24,7 +24,8 @@ use crate::pool::{Ledger, Pool, Stuck, cause_of};
 use crate::retry::{Source, Tries};
 use crate::scan::{Found, Scan};
 use crate::{
-    Failure, Heard, Left, Limits, Millis, Order, Outcome, Phase, Piece, Progress, Receipt, Ticket, Verdict,
+    Failure, Feed, Heard, Left, Limits, Millis, Offer, Order, Outcome, Phase, Piece, Progress, Receipt,
+    Ticket, Verdict,
 };
 
 /// A job that can't be begun.
@@ -53,6 +54,7 @@ pub struct Receiver {
     seed: bool,
     lost_from: u32,
     read_back: bool,
+    feed: Feed,
     bytes_total: u64,
     ledger: Ledger,
 }
@@ -131,6 +133,7 @@ impl Receiver {
             seed,
             lost_from,
             read_back,
+            feed: Feed::default(),
             bytes_total,
             ledger,
         })
@@ -220,6 +223,44 @@ impl Receiver {
         self.pass_finished_scan();
         self.pass_finished_pools();
         Heard::Taken
+    }
+
+    /// From now on the pieces of the body come in this way. Poll afterwards.
+    pub fn feed(&mut self, feed: Feed) {
+        self.feed = feed;
+        if let Stage::Body(pool) = &mut self.stage {
+            pool.feed(feed);
+        }
+    }
+
+    /// This piece is fetched, even while the others are pushed. Poll afterwards.
+    pub fn pull(&mut self, id: u32) {
+        if let Stage::Body(pool) = &mut self.stage {
+            pool.pull(id);
+        }
+    }
+
+    /// The pieces that are waited for to be offered, ascending.
+    pub fn awaited(&self) -> impl Iterator<Item = u32> + '_ {
+        let body = if let Stage::Body(pool) = &self.stage { Some(pool) } else { None };
+        body.into_iter().flat_map(Pool::awaited)
+    }
+
+    /// A piece came without having been ordered; its stored bytes are right. When it is taken, they must be in the spool as if
+    /// it had been fetched. Poll afterwards.
+    pub fn offer(&mut self, id: u32, now: Millis) -> Offer {
+        self.tick(now);
+        match &mut self.stage {
+            Stage::Body(pool) => pool.offer(id, &mut self.ledger),
+            Stage::Scan(_) | Stage::Disarm(..) | Stage::Discard => Offer::Early,
+            Stage::Seed(_)
+            | Stage::SeedFlush(_)
+            | Stage::Last(_)
+            | Stage::First(_)
+            | Stage::Undo(..)
+            | Stage::Done
+            | Stage::Failed(_) => Offer::Useless,
+        }
     }
 
     /// How far it is.
@@ -326,7 +367,7 @@ impl Receiver {
                 Stage::Body(self.proven(pool))
             }
             Stage::Discard => {
-                let pool = Pool::all_missing(&std::mem::take(&mut self.body));
+                let pool = Pool::all_missing(&std::mem::take(&mut self.body), self.feed);
                 Stage::Body(self.proven(pool))
             }
             Stage::Body(_) if self.seed => Stage::Seed(Tries::default()),
@@ -355,7 +396,7 @@ impl Receiver {
         let (right, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.body).into_iter().partition(|piece| right.contains(&piece.id));
         right.into_iter().for_each(|piece| self.ledger.skip(piece));
-        Pool::unknown(&rest)
+        Pool::unknown(&rest).fed(self.feed)
     }
 
     /// A flush that failed may have lost what it was to make durable. Windows are read back after it; the seed was read

@@ -80,9 +80,15 @@ impl std::fmt::Display for Limit {
 impl Fuzz {
     /// A minute finds what is shallow; what is deep needs a night.
     const SECONDS: u32 = 60;
+    /// As a part of all checks, beside tables and random inputs that run as tests.
+    const BRIEFLY: u32 = 15;
 
     pub(crate) fn of(target: &str) -> Fuzz {
         Fuzz { target: target.to_owned(), input: None, limit: Limit::Seconds(Fuzz::SECONDS) }
+    }
+
+    pub(crate) fn briefly(target: &str) -> Fuzz {
+        Fuzz { limit: Limit::Seconds(Fuzz::BRIEFLY), ..Fuzz::of(target) }
     }
 }
 

@@ -7,7 +7,10 @@
 
 mod model;
 
-use cast::{Action, JobError, Left, Limits, Millis, Outcome, Phase, Piece, Receiver, Start, Verdict};
+use cast::{
+    Action, Feed, JobError, Left, Limits, Millis, Offer, Order, Outcome, Phase, Piece, Receiver, Start,
+    Verdict,
+};
 use model::{Content, Fate, Story, live};
 use proptest::prelude::*;
 
@@ -501,4 +504,67 @@ fn a_second_of_writes_is_the_most_that_a_power_cut_takes() {
     }
     assert!((8..=20).contains(&flushes), "{flushes}");
     assert_eq!(receiver.progress().bytes_durable, 48_000);
+}
+
+/// Answers orders until there are none, and returns the fetches among them.
+fn settle(receiver: &mut Receiver) -> Vec<u32> {
+    let mut fetched = Vec::new();
+    loop {
+        let orders = receiver.poll(Millis(0));
+        if orders.is_empty() {
+            return fetched;
+        }
+        for order in orders {
+            if let Action::Fetch { ids, .. } = &order.action {
+                fetched.extend(ids);
+            }
+            for outcome in well(&order.action) {
+                receiver.on(order.ticket, outcome, Millis(0));
+            }
+        }
+    }
+}
+
+#[test]
+fn pieces_that_are_pushed_come_in_any_order_and_only_tables_and_failures_are_fetched() {
+    let pieces = vec![piece(0, 10), piece(1, 10), piece(2, 0), piece(3, 10), piece(4, 10), piece(9, 10)];
+    let limits = Limits { spool_bytes: 15, writes: 1, ..Limits::default() };
+    let mut receiver = Receiver::new(pieces, NEW, limits).unwrap();
+    receiver.feed(Feed::Pushed);
+    assert_eq!(receiver.offer(3, Millis(0)), Offer::Early, "the disk has not been looked at");
+    assert_eq!(settle(&mut receiver), [0; 0]);
+    assert_eq!(receiver.awaited().collect::<Vec<_>>(), [1, 3, 4], "zeros are not awaited");
+    assert_eq!(receiver.offer(3, Millis(0)), Offer::Taken);
+    assert_eq!(receiver.offer(3, Millis(0)), Offer::Useless, "a second time");
+    assert_eq!(receiver.offer(1, Millis(0)), Offer::Full);
+    assert_eq!(receiver.offer(9, Millis(0)), Offer::Useless, "the table is fetched when its time has come");
+    assert_eq!(settle(&mut receiver), [0; 0]);
+    assert_eq!(receiver.offer(1, Millis(0)), Offer::Taken);
+    let order = receiver.poll(Millis(0)).remove(0);
+    receiver.on(order.ticket, Outcome::Failed("no".into()), Millis(0));
+    receiver.pull(4);
+    assert_eq!(settle(&mut receiver), [4], "one that was to be pulled");
+    let again = receiver.wake().unwrap();
+    let orders = receiver.poll(again);
+    assert!(
+        matches!(&orders[..], [Order { action: Action::Fetch { ids, .. }, .. }] if *ids == [1]),
+        "{orders:?}"
+    );
+    receiver.on(orders[0].ticket, Outcome::Arrived(1), again);
+    assert_eq!(settle(&mut receiver), [9, 0], "the tables");
+    let Verdict::Done(receipt) = receiver.verdict() else { panic!("{:?}", receiver.verdict()) };
+    assert_eq!((receipt.bytes_fetched, receipt.bytes_written, receipt.retries), (60, 6000, 1));
+}
+
+#[test]
+fn what_was_awaited_is_fetched_when_nobody_pushes_any_more() {
+    let pieces = (0..6).map(|id| piece(id, 10)).collect();
+    let mut receiver = Receiver::new(pieces, NEW, Limits::default()).unwrap();
+    receiver.feed(Feed::Pushed);
+    settle(&mut receiver);
+    assert_eq!(receiver.offer(3, Millis(0)), Offer::Taken);
+    receiver.feed(Feed::Pulled);
+    assert_eq!(receiver.awaited().count(), 0);
+    assert_eq!(settle(&mut receiver), [1, 2, 4, 5, 0]);
+    assert!(matches!(receiver.verdict(), Verdict::Done(_)));
 }

@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cast::{Action, Heard, Limits, Millis, Order, Outcome, Phase, Piece, Receiver, Start, Ticket, Verdict};
+use cast::{
+    Action, Feed, Heard, Limits, Millis, Offer, Order, Outcome, Phase, Piece, Receiver, Start, Ticket,
+    Verdict,
+};
 
 /// What a window holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,8 +213,9 @@ impl Shell {
         if fate.strikes(8) && !self.said.is_empty() {
             self.repeat(fate);
         }
+        self.push(fate);
         if self.open.is_empty() {
-            let Some(wake) = self.receiver.wake() else { return false };
+            let Some(wake) = self.receiver.wake() else { return self.pull_the_rest() };
             assert!(wake > self.now, "a shell would spin");
             self.now = wake;
         } else {
@@ -222,6 +226,40 @@ impl Shell {
         disk.check();
         self.poll();
         true
+    }
+
+    /// Somebody sends to all: any piece may come, and how the pieces come may change.
+    fn push(&mut self, fate: &mut Fate) {
+        if fate.strikes(6) {
+            self.receiver.feed(if fate.strikes(100) { Feed::Pulled } else { Feed::Pushed });
+        }
+        if fate.strikes(4) {
+            let id = self.any(fate);
+            self.receiver.pull(id);
+        }
+        if fate.strikes(48) {
+            let id = self.any(fate);
+            let offer = self.receiver.offer(id, self.now);
+            if offer == Offer::Taken {
+                assert!(self.known[&id].stored > 0 && self.spool.insert(id), "{id} is there already");
+                self.fetched.insert(id);
+            }
+            let is_awaited = self.receiver.awaited().any(|awaited| awaited == id);
+            assert!(!is_awaited || offer == Offer::Full, "what is awaited and fits is taken: {offer:?}");
+        }
+        self.poll();
+    }
+
+    fn any(&self, fate: &mut Fate) -> u32 {
+        *self.known.keys().nth(fate.pick(self.known.len())).unwrap()
+    }
+
+    /// Nobody sends any more. False when nothing was awaited.
+    fn pull_the_rest(&mut self) -> bool {
+        let has_awaited = self.receiver.awaited().next().is_some();
+        self.receiver.feed(Feed::Pulled);
+        self.poll();
+        has_awaited
     }
 
     /// Says again what was said before: the receiver must not care.

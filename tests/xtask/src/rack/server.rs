@@ -19,6 +19,7 @@ use super::process::{Lifetime, Process, ProcessError};
 use super::qmp::{self, QmpError};
 use super::serial::{Line, Serial, SerialError};
 use crate::interrupt::{self, Interrupted};
+use crate::say;
 use crate::tool::{TICK, Tool, ToolError};
 
 pub use super::machine::{Bus, Disk, Nic, Spec};
@@ -104,6 +105,9 @@ pub struct Server {
     qemu: Option<Process>,
     powered: Vec<SystemTime>,
 }
+
+/// Of its console, when a test fails: what it said last is mostly why.
+const LAST_LINES: usize = 12;
 
 /// What a server gets from its rack.
 #[derive(Debug)]
@@ -336,5 +340,14 @@ impl Server {
         let mut ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         ledger.set_process(&self.spec.name, qemu.and_then(Process::identity))?;
         Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let tail = self.serial.tail(LAST_LINES);
+            say::line(&format!("    the console of {} ends with:\n{tail}", self.spec.name));
+        }
     }
 }
