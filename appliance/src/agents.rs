@@ -5,6 +5,7 @@
 
 mod capture;
 mod captured;
+mod cast;
 mod deploy;
 mod hello;
 mod run;
@@ -12,6 +13,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub use self::cast::Way;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +28,7 @@ use serde::de::DeserializeOwned;
 
 use crate::answers::Answers;
 use crate::ca::{CaError, Leaf, SiteCa};
+use crate::cast::Casts;
 use crate::images::{CaptureError, Captures, ImageError, Images, Stored};
 use crate::writer::{Core, Done, Refused, World, now};
 
@@ -39,6 +42,7 @@ pub struct Agents {
     ca: Arc<SiteCa>,
     images: Arc<Images>,
     captures: Arc<Captures>,
+    casts: Arc<Casts>,
     answers: Answers,
 }
 
@@ -53,6 +57,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// The body.
     pub body: &'a [u8],
+    /// The way it came.
+    pub way: Way,
 }
 
 /// An answer.
@@ -135,9 +141,15 @@ impl From<ImageError> for AgentRefusal {
 
 impl Agents {
     /// What agents talk to.
-    pub fn new(core: Core, ca: Arc<SiteCa>, images: Arc<Images>, answers: Answers) -> Self {
+    pub fn new(
+        core: Core,
+        ca: Arc<SiteCa>,
+        images: Arc<Images>,
+        casts: Arc<Casts>,
+        answers: Answers,
+    ) -> Self {
         let captures = Arc::new(Captures::new(Arc::clone(&images)));
-        Self { core, ca, images, captures, answers }
+        Self { core, ca, images, captures, casts, answers }
     }
 
     /// Answers one request.
@@ -153,6 +165,7 @@ impl Agents {
             routes::HELLO => json(&self.hello(body(asked)?).await?),
             routes::TASK => json(&self.task(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::PROGRESS => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
+            routes::CAST => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
             routes::VERIFIED => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::WINDOWS => json(&self.windows(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::SEAL => json(&self.seal(stage(Stage::Deploy)?, body(asked)?).await?),

@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 
 use crate::answers::Answers;
+use crate::cast::Casts;
 use crate::images::{ImageError, Images};
 use crate::listen::ListenerState;
 use crate::writer::{Core, Refused};
@@ -44,6 +45,8 @@ pub struct Api {
     pub core: Core,
     /// The image store.
     pub images: Arc<Images>,
+    /// What is sent to many at once.
+    pub casts: Arc<Casts>,
     /// Answers to orders.
     pub answers: Answers,
     /// The listeners, for `status`.

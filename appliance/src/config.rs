@@ -36,6 +36,8 @@ pub struct Config {
     pub image_keys: PathBuf,
     /// In how many days every image is read through once; 0: never by itself.
     pub scrub_days: u16,
+    /// What image transmissions may put on one network together, in megabits a second; none: what its link can.
+    pub cast_mbit: Option<u64>,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

@@ -17,6 +17,7 @@ use units::{Systemd, UnitName};
 use crate::answers::Answers;
 use crate::api::{Api, Own};
 use crate::ca::{SiteCa, Start};
+use crate::cast::Casts;
 use crate::config::{self, Config, Paths};
 use crate::images::Images;
 use crate::listen::Stop;
@@ -77,6 +78,7 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
     let api = Api {
         core: daemon.core.clone(),
         images: Arc::clone(&daemon.images),
+        casts: Arc::clone(&daemon.casts),
         answers: daemon.answers.clone(),
         listeners,
         boot: paths.boot.clone(),
@@ -106,6 +108,7 @@ struct Daemon {
     core: Core,
     ca: Arc<SiteCa>,
     images: Arc<Images>,
+    casts: Arc<Casts>,
     answers: Answers,
 }
 
@@ -136,7 +139,9 @@ impl Daemon {
         let catalog = catalog::embedded().map_err(Fatal::of)?;
         let log = Log::new(&paths.state_db);
         let (core, writer) = Core::start(store, log, catalog, networks, site).map_err(Fatal::of)?;
-        let daemon = Self { core, ca: Arc::new(ca), images: Arc::new(images), answers: Answers::default() };
+        let (ca, images) = (Arc::new(ca), Arc::new(images));
+        let casts = Arc::new(Casts::new(Arc::clone(&images), config.cast_mbit));
+        let daemon = Self { core, ca, images, casts, answers: Answers::default() };
         Ok((daemon, writer))
     }
 

@@ -11,6 +11,7 @@ pub mod tls;
 pub mod agents;
 pub mod answers;
 pub mod api;
+pub mod cast;
 pub mod catalog;
 pub mod daemon;
 pub mod images;

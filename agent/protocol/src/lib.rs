@@ -11,6 +11,7 @@
 
 mod bounds;
 mod capture;
+mod cast;
 mod clash;
 mod enrol;
 mod holding;
@@ -26,6 +27,7 @@ mod state;
 
 pub use bounds::{DISKS_MAX, HOLDINGS_MAX, NICS_MAX, TEXT_BYTES_MAX, TooMuch};
 pub use capture::{CaptureJob, FOUND_MAX, Found, Identity, Missing, Seal, Subject, WINDOWS_MAX, Windows};
+pub use cast::{CastAsk, CastReply, Hearing, ReportKey, Seat};
 pub use clash::{Carried, Clash, Handle, clashes};
 pub use enrol::{BootFacts, Enrol, Enrolled, Hello, HelloReply, IdentityFile, Ticket, Verdict};
 pub use holding::{Holding, OWN_PARTITION, SystemPart, foreign};

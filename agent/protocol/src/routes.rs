@@ -6,6 +6,8 @@ pub const HELLO: &str = "/agent/v1/hello";
 pub const TASK: &str = "/agent/v1/task";
 /// [`crate::Progress`] → `Envelope<ProgressReply>`. Stage deploy.
 pub const PROGRESS: &str = "/agent/v1/progress";
+/// [`crate::CastAsk`] → `Envelope<CastReply>`. Stage deploy, and only for its image job.
+pub const CAST: &str = "/agent/v1/cast";
 /// [`crate::Receipt`] → `Envelope<Task>`. Stage deploy.
 pub const VERIFIED: &str = "/agent/v1/verified";
 /// GET, the encoded `pack::Signed` as JSON. Stage deploy, and only the image of its job.

@@ -24,10 +24,15 @@ use cast::{Left, Millis};
 use crate::chain::Chain;
 use crate::deploy::imaging::deliver::{Delivery, Ended};
 use crate::deploy::imaging::fetch::{Fetcher, ImageFile};
+#[doc(hidden)]
+pub use crate::deploy::imaging::fetch::{NoRange, Origin};
 use crate::deploy::imaging::fitting::fit;
 use crate::deploy::imaging::hold::Protected;
+use crate::deploy::imaging::listen::Listening;
 use crate::deploy::imaging::target::{Begun, Drive};
 
+#[doc(hidden)]
+pub use crate::deploy::imaging::listen::Live;
 pub use error::RestoreError;
 pub use options::{HELP, Options};
 pub use receipt::Receipt;
@@ -77,7 +82,43 @@ pub fn main(words: &[&str]) -> ExitCode {
 /// # Errors
 /// [`RestoreError`]: what stands in the way, and what the disk is now.
 pub fn run(options: &Options, ask: impl FnOnce(&str) -> Option<String>) -> Result<Receipt, RestoreError> {
+    run_from(options, ask, |image| {
+        let file = image
+            .file
+            .try_clone()
+            .map_err(|source| RestoreError::Read { image: options.image.clone(), source })?;
+        Ok(Source { origin: ImageFile::new(file, image.data_begin), live: None, spool_bytes: SPOOL_BYTES })
+    })
+}
+
+/// Restores an image of whose file the head is here, and the rest comes from elsewhere as it does in `deploy`: for measuring.
+///
+/// # Errors
+/// As [`run`].
+#[doc(hidden)]
+pub fn run_live<O: Origin>(
+    options: &Options,
+    origin: O,
+    live: Live,
+    spool_bytes: u64,
+) -> Result<Receipt, RestoreError> {
+    run_from(options, |_| None, |_| Ok(Source { origin, live: Some(live), spool_bytes }))
+}
+
+/// Where the stored bytes come from.
+struct Source<O> {
+    origin: O,
+    live: Option<Live>,
+    spool_bytes: u64,
+}
+
+fn run_from<O: Origin>(
+    options: &Options,
+    ask: impl FnOnce(&str) -> Option<String>,
+    source: impl FnOnce(&Opened) -> Result<Source<O>, RestoreError>,
+) -> Result<Receipt, RestoreError> {
     let image = image::open(options)?;
+    let source = source(&image)?;
     let found = target::find(options, &image.manifest)?;
     found.confirm(options, &image, ask)?;
     let (protected, in_use) = Protected::all_unused_but(&options.root, &found.disk.name)?;
@@ -86,22 +127,24 @@ pub fn run(options: &Options, ask: impl FnOnce(&str) -> Option<String>) -> Resul
     }
     let drive = Drive::open(&options.root, &found.disk, found.words())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let receipt = runtime.map_err(RestoreError::Runtime)?.block_on(deliver(options, image, &found, drive));
+    let receipt =
+        runtime.map_err(RestoreError::Runtime)?.block_on(deliver(options, (image, source), &found, drive));
     drop(protected);
     receipt
 }
 
-async fn deliver(
+async fn deliver<O: Origin>(
     options: &Options,
-    image: Opened,
+    (image, source): (Opened, Source<O>),
     found: &Found,
     drive: Drive,
 ) -> Result<Receipt, RestoreError> {
     let begun = Instant::now();
     let watch = Watch::begin(options.json)?;
     let manifest = Arc::new(image.manifest);
-    let (digest, origin) = (image.digest, ImageFile::new(image.file, image.data_begin));
-    let fetcher = Arc::new(Fetcher::new(origin, Arc::clone(&manifest)));
+    let (digest, spool_bytes) = (image.digest, source.spool_bytes);
+    let fetcher = Arc::new(Fetcher::new(source.origin, Arc::clone(&manifest)));
+    let listening = source.live.map(|live| Listening::new(Arc::clone(&manifest), live, spool_bytes));
     let trouble = |why: &str| eprintln!("{why}");
     let fit = Arc::new(fit(&fetcher, &manifest, found.disk.bytes, PATIENCE, trouble).await?);
     let has_begun = drive.has_begun(digest)?;
@@ -118,10 +161,10 @@ async fn deliver(
         has_begun,
         verify: options.verify,
         patience: PATIENCE,
-        spool_bytes: SPOOL_BYTES,
+        spool_bytes,
         watcher: &watch,
     };
-    let ended = delivery.run().await;
+    let ended = delivery.run(listening).await;
     watch.end();
     match ended? {
         Ended::Done(progress, root) => {

@@ -97,7 +97,8 @@ impl Receipt {
         }
     }
 
-    pub(super) fn json(&self) -> String {
+    /// As JSON, for programs.
+    pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 

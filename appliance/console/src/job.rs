@@ -1,6 +1,6 @@
 //! `rackwright job …`
 
-use fleet::view::JobRow;
+use fleet::view::{JobRow, LaneRow};
 
 use crate::cli::JobCommand;
 use crate::failure::{Failure, exit};
@@ -130,6 +130,21 @@ fn identity(job: &JobRow) -> Option<String> {
     })
 }
 
+/// How an image comes, in words.
+fn comes_by(lane: &LaneRow) -> String {
+    let mut words = lane.lane.clone();
+    if let Some(ppm) = lane.lost_ppm {
+        words.push_str(&format!(", {}.{:02} % lost on the way", ppm / 10_000, ppm % 10_000 / 100));
+    }
+    if lane.multicast_bytes > 0 {
+        words.push_str(&format!(", {} with the others", bytes(lane.multicast_bytes)));
+    }
+    if let Some(why) = &lane.why {
+        words.push_str(&format!(": {why}"));
+    }
+    words
+}
+
 /// One job in full.
 pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
     let mut page = Page::default();
@@ -151,6 +166,7 @@ pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
         ("ended", time(&job.ended)),
         ("took", took(job, now)),
     ]);
+    pairs.extend(job.lane.as_ref().map(|lane| ("comes by", comes_by(lane))));
     page.pairs(&pairs);
     if let Some(why) = &job.why {
         page.pairs(&[("why", why.clone())]);

@@ -26,7 +26,7 @@ use crate::{Catalog, Fleet, Node, Site, State, Time};
 pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
 pub use check::{CheckRow, dhcp_check, others_check, pool_check};
 use job::percent;
-pub use job::{FoundRow, JobRow, job_row};
+pub use job::{FoundRow, JobRow, LaneRow, job_row};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};

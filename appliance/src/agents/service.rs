@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
 use pxe::trace::What;
 
-use super::{AgentRefusal, Agents, Answer, Asked};
+use super::{AgentRefusal, Agents, Answer, Asked, Way};
 use crate::listen::https::{AgentService, BODY_LIMIT, Caller, IMAGE_BLOCK, refusal};
 use crate::listen::stream::{Stream, json, ranged_pieces};
 
@@ -29,7 +29,8 @@ impl AgentService for Agents {
             return refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST are answered here", false);
         }
         let path = head.uri.path();
-        let asked = Asked { fingerprint: caller.certificate.as_deref(), post, path, body: &body };
+        let way = Way { local: caller.local, peer: caller.peer.ip() };
+        let asked = Asked { fingerprint: caller.certificate.as_deref(), post, path, body: &body, way };
         match self.answer(&asked).await {
             Ok(Answer::Json(bytes)) => json(StatusCode::OK, bytes),
             Ok(Answer::Data(stored)) => {

@@ -1,5 +1,7 @@
 //! Agents' calls on a whole state.
 
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use fleet::capture::Wish;
@@ -9,9 +11,10 @@ use fleet::{Event, Reply};
 use pack::{Chunk, Layout, Packed, merkle};
 use protocol::{Identity, JobId, Key, NodeId, StateAsk, Task, routes};
 
-use super::{AgentRefusal, Agents, Asked};
+use super::{AgentRefusal, Agents, Asked, Way};
 use crate::answers::Answers;
 use crate::ca::{SiteCa, Start};
+use crate::cast::Casts;
 use crate::config::Site;
 use crate::images::Images;
 use crate::listen::https::{AgentService, BODY_LIMIT};
@@ -27,7 +30,9 @@ pub(super) fn agents(state: &State) -> Agents {
         crate::ca::image_key(&folder.join("ca")).unwrap(),
     )
     .unwrap();
-    Agents::new(state.core.clone(), ca.unwrap().into(), images.into(), Answers::default())
+    let images = Arc::new(images);
+    let casts = Arc::new(Casts::new(Arc::clone(&images), None));
+    Agents::new(state.core.clone(), ca.unwrap().into(), images, casts, Answers::default())
 }
 
 pub(super) fn authed(state: &State, node: NodeId) -> Authed {
@@ -140,9 +145,10 @@ async fn a_hello_that_says_too_much_is_refused_before_anything_is_kept() {
     let state = state();
     let agents = agents(&state);
     assert!(agents.body_limit(routes::HELLO) <= BODY_LIMIT / 8);
+    let way = Way { local: Ipv4Addr::LOCALHOST, peer: Ipv4Addr::LOCALHOST.into() };
     let say = async |hello: protocol::Hello| {
         let body = serde_json::to_vec(&hello).unwrap();
-        agents.answer(&Asked { fingerprint: None, post: true, path: routes::HELLO, body: &body }).await
+        agents.answer(&Asked { fingerprint: None, post: true, path: routes::HELLO, body: &body, way }).await
     };
     let mut long = hello(1, MAC);
     long.inventory.disks[0].model = "x".repeat(600);

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use fleet::job::Work;
+use fleet::job::{JobState, Work};
 use fleet::plan::PlanId;
 use fleet::view::{self, ListenerRow, Status, Why};
 use fleet::{Denied, Node, State};
 
 use super::{Answer, Api, ApiError, Query, network, one, rows};
+use crate::cast::Lane;
 use crate::listen::ListenerReport;
 use crate::writer::{World, now};
 
@@ -41,10 +42,10 @@ impl Api {
                 let plan = plan.ok_or_else(|| missing("plan", id));
                 plan.and_then(|plan| one(view::plan_view(&world.fleet, plan)))
             }
-            ["v1", "jobs"] => rows(jobs(&world, |_| true)),
+            ["v1", "jobs"] => rows(self.jobs(&world, |_| true)),
             ["v1", "jobs", id] => {
                 let job = world.fleet.find_job(id).map_err(ApiError::from);
-                job.and_then(|job| one(view::job_row(&world.fleet, job)))
+                job.and_then(|job| one(self.job_row(&world, job)))
             }
             ["v1", "images"] => self.images(&world),
             ["v1", "images", name] => self.image(&world, name),
@@ -76,7 +77,7 @@ impl Api {
         let listeners = self.listeners.iter().map(|l| listener(&l.report())).collect::<Vec<_>>();
         let deaf = self.listeners.iter().any(|listener| listener.report().waiting.is_some());
         let storage = self.core.space.row();
-        let jobs = jobs(world, |job| !job.state().ended());
+        let jobs = self.jobs(world, |job| !job.state().ended());
         let store = self.store_row(world);
         let broken = storage.problem.is_some() || !store.problems.is_empty();
         let health = match (troubled || deaf || broken, jobs.is_empty()) {
@@ -100,6 +101,21 @@ impl Api {
             events,
             next: full.or_else(|| view::next_step(&world.fleet)),
         })
+    }
+
+    fn jobs(&self, world: &World, wanted: impl Fn(&Work<'_>) -> bool) -> Vec<view::JobRow> {
+        let mut jobs = Work::all(&world.fleet).filter(wanted).collect::<Vec<_>>();
+        jobs.sort_by_key(|job| job.created());
+        jobs.into_iter().map(|job| self.job_row(world, job)).collect()
+    }
+
+    /// A job, and how its image comes: that is known to nobody but who sends it.
+    fn job_row(&self, world: &World, work: Work<'_>) -> view::JobRow {
+        let lane = match work {
+            Work::Image(job) if job.state == JobState::Running => self.casts.lane(job.node),
+            Work::Image(_) | Work::Capture(_) => None,
+        };
+        view::JobRow { lane: lane.map(lane_row), ..view::job_row(&world.fleet, work) }
     }
 
     async fn why(&self, world: &World, name: &str) -> Answer {
@@ -174,10 +190,16 @@ pub(super) fn row(world: &World, node: &Node) -> view::NodeRow {
     row
 }
 
-fn jobs(world: &World, wanted: impl Fn(&Work<'_>) -> bool) -> Vec<view::JobRow> {
-    let mut jobs = Work::all(&world.fleet).filter(wanted).collect::<Vec<_>>();
-    jobs.sort_by_key(|job| job.created());
-    jobs.into_iter().map(|job| view::job_row(&world.fleet, job)).collect()
+fn lane_row(lane: Lane) -> view::LaneRow {
+    let Lane { hearing, listener, pulls } = lane;
+    let fetches = pulls.is_some() || hearing.pulls;
+    let deaf = hearing.pulls.then(|| "it hears nothing of what is sent to all".to_owned());
+    view::LaneRow {
+        lane: if fetches { "fetch" } else { "multicast" }.to_owned(),
+        multicast_bytes: hearing.bytes,
+        lost_ppm: listener.map(|listener| listener.loss_ppm),
+        why: pulls.or(deaf),
+    }
 }
 
 fn listener(report: &ListenerReport) -> ListenerRow {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Answer, Api, Query};
 use crate::answers::Answers;
+use crate::cast::Casts;
 use crate::images::Images;
 use crate::writer::AddressWish;
 use crate::writer::tests::{MAC, State, ip, mac, state};
@@ -20,9 +21,11 @@ pub(super) fn api(state: &State) -> Api {
         crate::ca::image_key(&folder.join("ca")).unwrap(),
     )
     .unwrap();
+    let images = Arc::new(images);
     Api {
         core: state.core.clone(),
-        images: Arc::new(images),
+        casts: Arc::new(Casts::new(Arc::clone(&images), None)),
+        images,
         answers: Answers::default(),
         listeners: Vec::new(),
         boot: folder.join("boot"),

@@ -38,7 +38,8 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
     }
     let image_keys = image_keys(&at("trust.image_keys"), raw.trust.image_keys.as_ref())?;
     let scrub_days = scrub_days(&at("images.scrub_days"), raw.images.scrub_days.as_ref())?;
-    Ok(Config { site, provision, http_port, agents_port, image_keys, scrub_days })
+    let cast_mbit = limit_mbit(&at("cast.limit_mbit"), raw.cast.limit_mbit.as_ref())?;
+    Ok(Config { site, provision, http_port, agents_port, image_keys, scrub_days, cast_mbit })
 }
 
 fn port(at: &At<'_>, value: Option<&Spanned<i64>>, default: u16) -> Result<u16, ConfigError> {
@@ -60,6 +61,19 @@ fn scrub_days(at: &At<'_>, value: Option<&Spanned<i64>>) -> Result<u16, ConfigEr
     u16::try_from(*value.get_ref()).ok().filter(|days| *days <= 365).ok_or_else(|| {
         let why = format!("{} is not a number of days up to 365", value.get_ref());
         at.refuse(value, why, &format!("1 to 365, or 0 for never; the usual one is {SCRUB_DAYS}"))
+    })
+}
+
+fn limit_mbit(at: &At<'_>, value: Option<&Spanned<i64>>) -> Result<Option<u64>, ConfigError> {
+    let Some(value) = value else { return Ok(None) };
+    let limit = u64::try_from(*value.get_ref()).ok().filter(|mbit| *mbit <= 1_000_000);
+    limit.map(Some).ok_or_else(|| {
+        let why = format!("{} is not a number of megabits a second up to 1000000", value.get_ref());
+        at.refuse(
+            value,
+            why,
+            "for example 800, or 0 to have every server fetch its image; without it, what the link can",
+        )
     })
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Raw {
     pub(super) trust: Trust,
     #[serde(default)]
     pub(super) images: Images,
+    #[serde(default)]
+    pub(super) cast: Cast,
 }
 
 /// `[[provision]]`.
@@ -68,6 +70,13 @@ pub(super) struct Agents {
 #[serde(deny_unknown_fields)]
 pub(super) struct Images {
     pub(super) scrub_days: Option<Spanned<i64>>,
+}
+
+/// `[cast]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cast {
+    pub(super) limit_mbit: Option<Spanned<i64>>,
 }
 
 /// `[trust]`.

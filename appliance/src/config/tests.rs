@@ -29,6 +29,9 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(config.scrub_days, 7);
     assert_eq!(good(&format!("{GOOD}[images]\nscrub_days = 0\n")).scrub_days, 0, "never");
     assert_eq!(good(&format!("{GOOD}[images]\nscrub_days = 365\n")).scrub_days, 365);
+    assert_eq!(config.cast_mbit, None);
+    assert_eq!(good(&format!("{GOOD}[cast]\nlimit_mbit = 800\n")).cast_mbit, Some(800));
+    assert_eq!(good(&format!("{GOOD}[cast]\nlimit_mbit = 0\n")).cast_mbit, Some(0), "never");
     let net = &config.provision[0];
     assert_eq!(
         (net.interface.as_str(), net.address.to_string().as_str(), net.dhcp),
@@ -211,6 +214,11 @@ fn odd_companions() -> Vec<Row> {
             "scrubs before they end",
             format!("{GOOD}[images]\nscrub_days = -1\n"),
             &["images.scrub_days", "0 for never"],
+        ),
+        (
+            "less than nothing on the wire",
+            format!("{GOOD}[cast]\nlimit_mbit = -1\n"),
+            &["line 8", "cast.limit_mbit", "for example 800"],
         ),
         ("one port twice", format!("{GOOD}[agents]\nport = 80\n"), &["line 8", "at once"]),
         (

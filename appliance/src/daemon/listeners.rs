@@ -35,9 +35,11 @@ impl Daemon {
             self.core.clone(),
             Arc::clone(&self.ca),
             Arc::clone(&self.images),
+            Arc::clone(&self.casts),
             self.answers.clone(),
         ));
         tasks.spawn(Arc::clone(&agents).watch_captures(stop.clone()));
+        tasks.spawn(Arc::clone(&self.casts).keep(stop.clone()));
         let mut states = Vec::new();
         let mut waiting = Vec::new();
         for (place, provision) in places.iter().zip(&config.provision) {

@@ -7,7 +7,7 @@
 mod tests;
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub struct Caller {
     pub peer: SocketAddr,
     /// The interface it came in by.
     pub interface: String,
+    /// Our address there.
+    pub local: Ipv4Addr,
     /// SHA-256 of its client certificate, lower-case hexadecimal as of [`crate::ca::fingerprint`]; `None` when it
     /// showed none.
     pub certificate: Option<String>,
@@ -138,7 +140,8 @@ impl<S: AgentService> Desk<S> {
             Ok(Err(error)) => return self.turn_away(peer, &crate::tls::explain(&error)),
             Err(_) => return self.turn_away(peer, "it took too long over the handshake"),
         };
-        let caller = Caller { peer, interface: self.interface.clone(), certificate: certificate(&stream) };
+        let (interface, local) = (self.interface.clone(), *self.address.ip());
+        let caller = Caller { peer, interface, local, certificate: certificate(&stream) };
         let mut known = None;
         if let Some(certificate) = &caller.certificate {
             match self.known.enter(certificate.clone()) {

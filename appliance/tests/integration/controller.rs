@@ -11,6 +11,7 @@ use appliance::agents::Agents;
 use appliance::answers::Answers;
 use appliance::api::Api;
 use appliance::ca::{SiteCa, Start};
+use appliance::cast::Casts;
 use appliance::images::Images;
 use appliance::listen::{ListenerState, Place, https};
 use appliance::net::{Link, Presence};
@@ -80,7 +81,9 @@ impl Controller {
         let (presence, seen) = watch::channel(Presence::Ready(link));
         let place = Place { interface: "lo".into(), address: WHERE, presence: seen };
         let answers = Answers::default();
-        let service = Agents::new(core.clone(), Arc::clone(&ca), Arc::clone(&images), answers.clone());
+        let casts = Arc::new(Casts::new(Arc::clone(&images), None));
+        let service =
+            Agents::new(core.clone(), Arc::clone(&ca), Arc::clone(&images), casts.clone(), answers.clone());
         let service = Arc::new(service);
         let identity = ca.server(&[WHERE.into()], SystemTime::now()).unwrap();
         let tls = tls::server(&ca, identity).unwrap();
@@ -89,7 +92,7 @@ impl Controller {
         let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
         let boot = folder.join("boot");
-        let api = Api { core: core.clone(), images, answers, listeners, own: None, boot };
+        let api = Api { core: core.clone(), images, casts, answers, listeners, own: None, boot };
         let socket = folder.join("control.sock");
         let tasks = vec![
             tokio::spawn(https),

@@ -18,17 +18,24 @@
 //! A receiver holds nothing that must outlive it: after a crash a new one, given the same pieces, compares what is
 //! on the disk and fetches what is not there.
 
+pub mod code;
+pub mod gather;
 pub mod groups;
 mod order;
 mod pool;
 mod progress;
+pub mod querier;
 mod rate;
 mod receiver;
 mod retry;
 mod scan;
+pub mod sender;
+mod time;
 pub mod wire;
 
 pub use order::{Action, Feed, Heard, Limits, Millis, Offer, Order, Outcome, Piece, Ticket};
 pub use progress::{Failure, Left, Phase, Progress, Receipt, Verdict};
 pub use rate::Rate;
 pub use receiver::{JobError, Receiver, Start};
+pub use sender::Sender;
+pub use time::Micros;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pack::disk::Access;
 use pack::{Block, Header, Manifest, Parsed, table};
-use xtask::artifacts::{self, Artifacts, RECIPES, Wish};
+use xtask::artifacts::{self, Artifacts, RECIPES, Recipe, Wish};
 use xtask::journey::{self, Sight, Wanted};
 use xtask::operator::{Event, Job, Node, Operator};
 use xtask::rack::controller::{self, Controller, IMAGES};
@@ -36,6 +36,8 @@ pub(crate) struct Lab {
     pub(crate) rack: Rack,
     pub(crate) artifacts: Artifacts,
     pub(crate) wanted: Vec<Wanted>,
+    /// The name of each server's image.
+    recipes: Vec<&'static str>,
     watch: Watch,
     approved_again: usize,
     _alone: File,
@@ -95,6 +97,11 @@ impl Site {
 impl Lab {
     /// `None` when the rack is left out on request. Server k gets the image `RECIPES[k]`.
     pub(crate) fn up(specs: Vec<Spec>) -> Option<Lab> {
+        Lab::up_with(specs, &RECIPES)
+    }
+
+    /// The same, where server k gets the image `recipes[k]`.
+    pub(crate) fn up_with(specs: Vec<Spec>, recipes: &[Recipe]) -> Option<Lab> {
         let Site { controller, rack, artifacts, alone } = Site::up(controller::CONFIG)?;
         let operator = Operator::on(&controller);
         for recipe in RECIPES {
@@ -102,7 +109,7 @@ impl Lab {
             operator.import(&file).unwrap_or_else(|error| fail(&error));
         }
         let (mut servers, mut wanted) = (Vec::new(), Vec::new());
-        for (spec, recipe) in specs.into_iter().zip(RECIPES) {
+        for (spec, recipe) in specs.into_iter().zip(recipes) {
             let roles: Vec<String> = recipe.roles.iter().map(|&role| role.to_owned()).collect();
             let image = operator.image_for(&roles).unwrap_or_else(|error| fail(&error));
             let disk = spec.system_disk();
@@ -110,7 +117,18 @@ impl Lab {
             servers.push(rack.server(spec).unwrap_or_else(|error| fail(&error)));
         }
         let watch = Watch::start();
-        Some(Lab { servers, controller, rack, artifacts, wanted, watch, approved_again: 0, _alone: alone })
+        let recipes = recipes.iter().map(|recipe| recipe.name).collect();
+        Some(Lab {
+            servers,
+            controller,
+            rack,
+            artifacts,
+            wanted,
+            recipes,
+            watch,
+            approved_again: 0,
+            _alone: alone,
+        })
     }
 
     pub(crate) fn operator(&self) -> Operator<'_> {
@@ -159,7 +177,7 @@ impl Lab {
 
     /// Compares a switched-off server's system disk with its image, byte for byte where the image has data.
     pub(crate) fn compare(&self, server: usize) {
-        let name = RECIPES[server].name;
+        let name = self.recipes[server];
         let promised = self.promised(server);
         let disk = &self.servers[server].files().disks[0];
         let equal =
@@ -181,7 +199,7 @@ impl Lab {
 
     /// The stretches of a server's system disk that its image makes a promise about, but for those that tell the disk's size.
     pub(crate) fn promised(&self, server: usize) -> Vec<Stretch> {
-        promised(&self.artifacts.packed(RECIPES[server].name))
+        promised(&self.artifacts.packed(self.recipes[server]))
     }
 
     /// The end of a story that went well.

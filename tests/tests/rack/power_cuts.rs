@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use xtask::artifacts::RECIPES;
 use xtask::operator::Job;
 use xtask::rack::disk;
 use xtask::rack::firmware::Firmware;
@@ -28,14 +29,19 @@ fn imaging_survives_a_killed_daemon_and_power_cuts() {
         spec("n4", Firmware::Uefi, 4, Bus::Virtio, true),
     ];
     servers.iter_mut().for_each(|server| server.disks[0].speed = Some(SPEED));
-    let Some(mut lab) = Lab::up(servers) else { return };
+    // One image: it is sent to both at once.
+    let Some(mut lab) = Lab::up_with(servers, &[RECIPES[0], RECIPES[0]]) else { return };
     for server in 0..2 {
         lab.start(server, Reboot::Off);
     }
     lab.until("imaging", |node| node.state == "imaging" || node.state == "verifying");
     daemon_killed(&mut lab);
-    power_cuts(&mut lab);
+    let heard = power_cuts(&mut lab);
     lab.until("verified", |node| node.state == "booting");
+    for (server, heard) in heard.iter().enumerate() {
+        say::line(&format!("    n{}: {} MiB came with the other's", server + 3, heard >> 20));
+        assert!(*heard > 16 << 20, "the image was not sent to both at once");
+    }
     // Each ramdisk found its key in the seed that the one before had left.
     assert_eq!(lab.approved_again(), 0, "a server that was cut had to be approved once more");
     for server in 0..2 {
@@ -69,16 +75,26 @@ fn daemon_killed(lab: &mut Lab) {
     }
 }
 
-/// Power cuts on both servers, each when it is there; every next one proves that the job was resumed.
-fn power_cuts(lab: &mut Lab) {
+/// Power cuts on both servers, each when it is there; every next one proves that the job was resumed. Returns what came to each by
+/// multicast, in bytes, over all its takes.
+fn power_cuts(lab: &mut Lab) -> [u64; 2] {
     let moments = if std::env::var_os("RACKWRIGHT_LONG").is_some() { ALL_MOMENTS } else { MOMENTS };
     let (mut done, mut before, mut cuts) = ([0; 2], [None, None], 0);
+    // In the take that goes on, and in those before.
+    let (mut hears, mut heard) = ([0; 2], [0; 2]);
     let start = Instant::now();
     while done.iter().any(|&done| done < moments.len()) {
         assert!(start.elapsed() < 2 * PATIENCE, "only {cuts} power cuts so far");
         for server in 0..2 {
             let Some(&at) = moments.get(done[server]) else { continue };
-            let job = lab.look(server).filter(|job| there(job, before[server].as_ref(), at));
+            let job = lab.look(server);
+            if let Some(lane) = job.as_ref().and_then(|job| job.lane.as_ref()) {
+                if lane.multicast_bytes < hears[server] {
+                    heard[server] += hears[server];
+                }
+                hears[server] = lane.multicast_bytes;
+            }
+            let job = job.filter(|job| there(job, before[server].as_ref(), at));
             let Some(job) = job else { continue };
             if let Some(before) = &before[server] {
                 resumed(before, &job);
@@ -103,6 +119,7 @@ fn power_cuts(lab: &mut Lab) {
     // The last moments may be over before anybody has seen them.
     assert!(cuts >= 2 * moments.len() - MISSED, "only {cuts} power cuts");
     say::line(&format!("    {cuts} power cuts"));
+    [heard[0] + hears[0], heard[1] + hears[1]]
 }
 
 /// Whether a job, taken anew since the last cut, has come to the next moment. Until its new agent says where it is,

@@ -108,6 +108,20 @@ pub struct Job {
     pub percent: u8,
     /// How often an agent took it.
     pub takes: u32,
+    /// How the image comes, while it is written.
+    pub lane: Option<Lane>,
+}
+
+/// How an image comes to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lane {
+    /// `multicast` or `fetch`.
+    pub lane: String,
+    /// Compressed bytes that came by multicast.
+    pub multicast_bytes: u64,
+    /// Of a million packets, so many did not arrive of late.
+    pub lost_ppm: Option<u32>,
 }
 
 /// A row of `event list`.

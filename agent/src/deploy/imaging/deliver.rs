@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::chain::Chain;
 use crate::deploy::imaging::fetch::{Fetcher, Origin};
 use crate::deploy::imaging::hold::HoldError;
+use crate::deploy::imaging::listen::{Came, Listening, STEER_EVERY};
 use crate::deploy::imaging::pipeline::{Answer, Pipeline, Width};
 use crate::deploy::imaging::target::{Begun, DiskError, Drive};
 use crate::screen::Bar;
@@ -108,14 +109,32 @@ struct Shell<'a, O> {
 struct Answers {
     told: UnboundedReceiver<Answer>,
     refused: UnboundedReceiver<String>,
+    /// And what comes unasked.
+    listening: Option<Listening>,
+}
+
+/// What a delivery waits for.
+enum News {
+    Answer(Answer),
+    Came(Came),
+}
+
+impl Answers {
+    async fn next(&mut self) -> Option<News> {
+        let Some(listening) = &mut self.listening else { return self.told.recv().await.map(News::Answer) };
+        tokio::select! {
+            answer = self.told.recv() => answer.map(News::Answer),
+            came = listening.next() => Some(News::Came(came)),
+        }
+    }
 }
 
 impl<O: Origin> Delivery<'_, O> {
-    /// Runs to the end.
+    /// Runs to the end. Who listens to a transmission takes from it what comes.
     ///
     /// # Errors
     /// [`DeliveryError`].
-    pub(crate) async fn run(&self) -> Result<Ended, DeliveryError> {
+    pub(crate) async fn run(&self, listening: Option<Listening>) -> Result<Ended, DeliveryError> {
         let width = Width::of(self.rotational);
         let pieces = self.manifest.chunks().iter().map(piece).collect();
         let (seed, lost_from) = (self.seed.is_some(), self.fit.lost_from());
@@ -130,7 +149,8 @@ impl<O: Origin> Delivery<'_, O> {
         let (disk, wire) = (JoinSet::new(), JoinSet::new());
         let (writing, held) = (BTreeMap::new(), BTreeMap::new());
         let mut shell = Shell { delivery: self, pipeline, tell, refused, disk, wire, writing, held };
-        let ended = self.work(&mut receiver, &mut shell, Answers { told, refused: noes }).await;
+        let answers = Answers { told, refused: noes, listening };
+        let ended = self.work(&mut receiver, &mut shell, answers).await;
         let Shell { pipeline, mut disk, mut wire, .. } = shell;
         // What is under way on the disk must be over before anybody else touches it.
         wire.abort_all();
@@ -150,6 +170,9 @@ impl<O: Origin> Delivery<'_, O> {
         let mut shown = Shown::default();
         let mut stop = None;
         loop {
+            if let Some(listening) = &mut answers.listening {
+                listening.steer(receiver, &mut |id, bytes| self.fetcher.keep(id, bytes), now());
+            }
             receiver.poll(now()).into_iter().for_each(|order| shell.start(order));
             shown.show(self.watcher, &receiver.progress(), now());
             match receiver.verdict() {
@@ -167,8 +190,20 @@ impl<O: Origin> Delivery<'_, O> {
                 return Ok(Ended::Exposed(error));
             }
             let wake = receiver.wake().map_or(SHOW_EVERY, |then| Duration::from_millis(then.since(now()).0));
-            if let Ok(Some(answer)) = timeout(wake.min(SHOW_EVERY), answers.told.recv()).await {
-                shell.hear(answer, receiver, now());
+            if let Ok(Some(news)) = timeout(wake.min(patience(&answers)), answers.next()).await {
+                match news {
+                    News::Answer(answer) => shell.hear(answer, receiver, now()),
+                    News::Came(came) => {
+                        if let Some(listening) = &mut answers.listening {
+                            listening.take(
+                                came,
+                                receiver,
+                                &mut |id, bytes| self.fetcher.keep(id, bytes),
+                                now(),
+                            );
+                        }
+                    }
+                }
                 // What has come meanwhile is heard at once: one poll is enough for all of it.
                 while let Ok(answer) = answers.told.try_recv() {
                     shell.hear(answer, receiver, now());
@@ -280,8 +315,13 @@ fn answer(tell: &UnboundedSender<Answer>, ticket: Ticket, done: Result<(), DiskE
     let _ended = tell.send(Answer { ticket, outcome, read: None });
 }
 
-fn piece(chunk: &Chunk) -> Piece {
+pub(super) fn piece(chunk: &Chunk) -> Piece {
     Piece { id: chunk.window, offset: chunk.offset, stored: chunk.stored, bytes: chunk.used_bytes() }
+}
+
+/// How long nothing may happen before everything is looked at again.
+fn patience(answers: &Answers) -> Duration {
+    if answers.listening.is_some() { STEER_EVERY } else { SHOW_EVERY }
 }
 
 /// What was last shown, and how fast it goes.

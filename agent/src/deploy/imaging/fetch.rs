@@ -19,7 +19,7 @@ use crate::deploy::imaging::ranges::Ranges;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where an image's stored bytes come from.
-pub(crate) trait Origin: Debug + Send + Sync + 'static {
+pub trait Origin: Debug + Send + Sync + 'static {
     /// A range of the data area: exactly so many bytes, or why not.
     fn range(&self, offset: u64, bytes: usize) -> impl Future<Output = Result<Bytes, NoRange>> + Send;
 }
@@ -27,11 +27,11 @@ pub(crate) trait Origin: Debug + Send + Sync + 'static {
 /// Why a range did not come.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
-pub(crate) struct NoRange {
+pub struct NoRange {
     /// For people.
-    pub(crate) why: String,
+    pub why: String,
     /// Whether asking again is of no use.
-    pub(crate) is_final: bool,
+    pub is_final: bool,
 }
 
 /// Why a window did not come.
@@ -148,6 +148,11 @@ impl<O: Origin> Fetcher<O> {
         Ok(raw)
     }
 
+    /// Keeps a piece that came another way, and was found right.
+    pub(crate) fn keep(&self, id: u32, stored: Bytes) {
+        lock(&self.spool).insert(id, stored);
+    }
+
     /// Takes a piece out of the spool; empty when it is not there, as it is for a window of zeros.
     pub(crate) fn take(&self, id: u32) -> Bytes {
         lock(&self.spool).remove(&id).unwrap_or_default()
@@ -165,7 +170,7 @@ impl<O: Origin> Fetcher<O> {
         };
         let keep = |id: &u32| match piece(*id) {
             Ok(stored) => {
-                lock(&self.spool).insert(*id, stored);
+                self.keep(*id, stored);
                 Outcome::Arrived(*id)
             }
             Err(cause) => Outcome::Spoilt { id: *id, cause },

@@ -12,11 +12,13 @@ pub(crate) mod fitting;
 pub mod guard;
 pub mod hold;
 pub mod image;
+pub mod listen;
 mod lookout;
 mod pipeline;
 mod ranges;
 pub mod ready;
 pub(super) mod report;
+mod spool;
 pub mod target;
 pub mod user;
 
@@ -40,6 +42,7 @@ use crate::deploy::imaging::fitting::FittingError;
 use crate::deploy::imaging::guard::Unsafe;
 use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::image::ImageError;
+use crate::deploy::imaging::listen::{Listening, Seating};
 use crate::deploy::imaging::lookout::Lookout;
 use crate::deploy::imaging::ready::{Here, Ready};
 use crate::deploy::imaging::report::{Reporter, Told};
@@ -77,9 +80,6 @@ pub enum ImagingError {
     #[error("looking at the disks")]
     Thread(#[source] tokio::task::JoinError),
 }
-
-/// What a slow disk may hold up before the wire has to wait.
-const SPOOL_BYTES: u64 = 64 << 20;
 
 /// What the controller says after a job; `None`: ask it, after a new hello.
 pub(super) type Next = Option<Task>;
@@ -148,6 +148,7 @@ async fn work(
         Err(FittingError::Fetch { why, is_final: true }) => return Ok(Outcome::Stopped(why)),
         Err(error) => return Err(error.into()),
     };
+    let spool_bytes = spool::bytes(&server.root, manifest.data_bytes());
     let delivery = Delivery {
         manifest,
         drive: Arc::new(drive),
@@ -161,10 +162,13 @@ async fn work(
         has_begun,
         verify: job.verify,
         patience: PATIENCE,
-        spool_bytes: SPOOL_BYTES,
+        spool_bytes,
         watcher: &Told { job: job.job, screen: &server.screen, reporter: &reporter, lookout: &lookout },
     };
-    match delivery.run().await? {
+    let seating = Seating::begin(admitted.controller.clone(), admitted.node, server.reign, job.job);
+    let live = seating.live(server.told.address.address);
+    let listening = Listening::new(Arc::clone(&delivery.manifest), live, spool_bytes);
+    match delivery.run(Some(listening)).await? {
         Ended::Done(progress, root) => {
             delivery.drive.reread_partitions();
             let bare = receipt(job, &progress, begun.elapsed());

@@ -11,8 +11,17 @@ const KEPT_MIN: usize = 2 << 20;
 
 /// Where ranges go to when nobody needs them any more. There are as many as were ever in use
 /// at once: what is kept is at most twice what was used.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ranges(Arc<Mutex<Vec<Vec<u8>>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Ranges {
+    idle: Arc<Mutex<Vec<Vec<u8>>>>,
+    kept_min: usize,
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        Self::keeping(KEPT_MIN)
+    }
+}
 
 /// The memory of one range. It goes back when it is dropped, with all that is cut from it.
 #[derive(Debug)]
@@ -23,9 +32,14 @@ pub(super) struct Range {
 }
 
 impl Ranges {
+    /// Such that keep memory of so many bytes and more.
+    pub(super) fn keeping(kept_min: usize) -> Self {
+        Self { idle: Arc::default(), kept_min }
+    }
+
     /// So many bytes, with whatever their last user left in them.
     pub(super) fn take(&self, bytes: usize) -> Range {
-        let kept = if bytes < KEPT_MIN { None } else { self.idle(|idle| idle.pop()) };
+        let kept = if bytes < self.kept_min { None } else { self.idle(|idle| idle.pop()) };
         let mut memory = kept.unwrap_or_default();
         // All that it ever had stays valid: only what it grows by is cleared.
         if memory.len() < bytes {
@@ -37,14 +51,14 @@ impl Ranges {
 
     fn idle<T>(&self, work: impl FnOnce(&mut Vec<Vec<u8>>) -> T) -> T {
         // What is behind the lock is a list that is whole whenever the lock is free.
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Drop for Range {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
-        if memory.len() >= KEPT_MIN {
+        if memory.len() >= self.home.kept_min {
             self.home.idle(|idle| idle.push(memory));
         }
     }

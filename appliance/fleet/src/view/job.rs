@@ -60,6 +60,23 @@ pub struct JobRow {
     /// Of a capture: what of the node was found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<FoundRow>,
+    /// How the image comes, while it is written and the node has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lane: Option<LaneRow>,
+}
+
+/// How an image comes to a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaneRow {
+    /// `multicast`: it is sent to this and other nodes at once; `fetch`: the node gets it itself.
+    pub lane: String,
+    /// Compressed bytes that came by multicast.
+    pub multicast_bytes: u64,
+    /// Packets of a million that do not arrive, of late; none when nobody has counted.
+    pub lost_ppm: Option<u32>,
+    /// Why it fetches although others listen.
+    pub why: Option<String>,
 }
 
 /// Something of a node that was found when an image of it was taken.
@@ -177,5 +194,6 @@ pub fn job_row<'a>(fleet: &Fleet, work: impl Into<Work<'a>>) -> JobRow {
             JobState::Waiting | JobState::Running | JobState::Verified | JobState::Done => None,
         },
         found,
+        lane: None,
     }
 }

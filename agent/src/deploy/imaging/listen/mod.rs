@@ -1,0 +1,235 @@
+//! Pieces that come unasked: the controller sends an image to all who write it at once, and this is one who listens.
+//!
+//! ```text
+//! seat (asked for every second) ─► listener (a thread): symbols ─► groups ─► pieces ─► offered to the receiver ─► spool
+//!                                       ▲                                     │
+//!                                       └── which groups are needed ◄─────────┘
+//! ```
+//! Where there is no seat, or nothing is heard, pieces are fetched as they always were.
+
+mod listener;
+mod seating;
+mod socket;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cast::groups::Groups;
+use cast::{Feed, Millis, Offer, Receiver};
+use pack::Manifest;
+use protocol::{Hearing, Seat};
+use tokio::sync::{mpsc, watch};
+
+pub(in crate::deploy::imaging) use self::listener::Came;
+use self::listener::{Ear, Listener, Subject, Word};
+pub(in crate::deploy) use self::seating::Seating;
+use crate::deploy::imaging::ranges::Ranges;
+
+/// After so long without a packet, pieces are fetched: nothing comes through here, or nobody sends any more.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How often the thread is told what is needed.
+pub(in crate::deploy::imaging) const STEER_EVERY: Duration = Duration::from_millis(50);
+/// Groups that wait to be taken; more of them stay in the socket.
+const WAITING: usize = 8;
+/// Smaller groups are few.
+const KEPT_MIN: usize = 256 << 10;
+/// Of the spool: what is not complete, and what is not known to be needed yet.
+const OPEN_PART: u64 = 4;
+const EARLY_PART: u64 = 4;
+
+/// Where somebody listens, and to whom.
+#[derive(Debug)]
+pub struct Live {
+    /// Our address on the network where the transmission is.
+    pub local: Ipv4Addr,
+    /// Where to listen; it may change.
+    pub seats: watch::Receiver<Option<Seat>>,
+    /// To which session is listened, and what is heard, is told here.
+    pub hears: watch::Sender<(Option<u64>, Hearing)>,
+}
+
+/// One who listens, for one delivery.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    seats: watch::Receiver<Option<Seat>>,
+    /// What it hears is told here.
+    hears: watch::Sender<(Option<u64>, Hearing)>,
+    local: Ipv4Addr,
+    subject: Subject,
+    tell: mpsc::Sender<Came>,
+    told: mpsc::Receiver<Came>,
+    listener: Option<(Seat, Listener, Instant)>,
+    /// Groups that the thread collects.
+    needed: Vec<bool>,
+    /// Pieces that came before anybody knew whether they are needed, and their bytes together.
+    early: BTreeMap<u32, Bytes>,
+    early_bytes: u64,
+    early_most: u64,
+    steered: Option<Instant>,
+}
+
+impl Listening {
+    /// Nobody is heard yet. `spool_bytes` is what may wait for the disk.
+    pub(crate) fn new(manifest: Arc<Manifest>, live: Live, spool_bytes: u64) -> Self {
+        let Live { local, seats, hears } = live;
+        let pieces = manifest.chunks().iter().map(super::deliver::piece).collect::<Vec<_>>();
+        let groups = Arc::new(Groups::of(&pieces));
+        let needed = vec![false; groups.len()];
+        let (tell, told) = mpsc::channel(WAITING);
+        let memory = Ranges::keeping(KEPT_MIN);
+        let subject = Subject { manifest, groups, open_bytes: spool_bytes / OPEN_PART, memory };
+        Self {
+            seats,
+            hears,
+            local,
+            subject,
+            tell,
+            told,
+            listener: None,
+            needed,
+            early: BTreeMap::new(),
+            early_bytes: 0,
+            early_most: spool_bytes / EARLY_PART,
+            steered: None,
+        }
+    }
+
+    /// The next group that comes; may wait for ever.
+    pub(super) async fn next(&mut self) -> Came {
+        match self.told.recv().await {
+            Some(came) => came,
+            // There is a sender in this very struct.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Offers what came to the receiver. What it takes goes where the fetched pieces are.
+    pub(super) fn take(
+        &mut self,
+        came: Came,
+        receiver: &mut Receiver,
+        keep: &mut dyn FnMut(u32, Bytes),
+        now: Millis,
+    ) {
+        match came {
+            Came::Whole { group, pieces } => {
+                for (id, bytes) in pieces {
+                    if !self.offer(id, bytes, receiver, keep, now)
+                        && let Some(needed) =
+                            usize::try_from(group).ok().and_then(|at| self.needed.get_mut(at))
+                    {
+                        // Where it is still needed, the thread is told so again.
+                        *needed = false;
+                    }
+                }
+            }
+            // Whoever spoils one may spoil the next: this one is fetched.
+            Came::Spoilt(group) => self.windows(group).into_iter().for_each(|id| receiver.pull(id)),
+        }
+    }
+
+    /// False when there was no room for it.
+    fn offer(
+        &mut self,
+        id: u32,
+        bytes: Bytes,
+        receiver: &mut Receiver,
+        keep: &mut dyn FnMut(u32, Bytes),
+        now: Millis,
+    ) -> bool {
+        let length = bytes.len() as u64;
+        match receiver.offer(id, now) {
+            Offer::Taken => keep(id, bytes),
+            Offer::Early | Offer::Full if self.early_bytes + length <= self.early_most => {
+                self.early_bytes += length;
+                if let Some(before) = self.early.insert(id, bytes) {
+                    self.early_bytes -= before.len() as u64;
+                }
+            }
+            Offer::Early | Offer::Full => return false,
+            Offer::Useless => {}
+        }
+        true
+    }
+
+    /// Sees to it that the right groups are collected, from the right sender, and that nobody waits for a silent one.
+    pub(super) fn steer(&mut self, receiver: &mut Receiver, keep: &mut dyn FnMut(u32, Bytes), now: Millis) {
+        if self.steered.is_some_and(|last| last.elapsed() < STEER_EVERY) {
+            return;
+        }
+        self.steered = Some(Instant::now());
+        self.change_seat();
+        for (id, bytes) in std::mem::take(&mut self.early) {
+            self.early_bytes -= bytes.len() as u64;
+            // What was here has room here.
+            let _kept = self.offer(id, bytes, receiver, keep, now);
+        }
+        let feed = self.feed();
+        receiver.feed(feed);
+        self.tell_needs(receiver);
+        let ear = self.ear();
+        let session = self.listener.as_ref().map(|(seat, ..)| seat.session);
+        self.hears.send_replace((session, Hearing { pulls: feed == Feed::Pulled, ..ear.hearing }));
+    }
+
+    fn change_seat(&mut self) {
+        let wanted = self.seats.borrow_and_update().clone();
+        let is_same = match (&self.listener, &wanted) {
+            (Some((seat, ..)), Some(wanted)) => seat == wanted,
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if is_same {
+            return;
+        }
+        self.listener = None;
+        self.needed.fill(false);
+        let Some(seat) = wanted else { return };
+        // Where there is no socket to be had, pieces are fetched; it is tried again with the next look.
+        if let Ok(listener) = Listener::begin(&seat, self.local, self.subject.clone(), self.tell.clone()) {
+            self.listener = Some((seat, listener, Instant::now()));
+        }
+    }
+
+    fn ear(&self) -> Ear {
+        self.listener.as_ref().map(|(_, listener, _)| listener.ear()).unwrap_or_default()
+    }
+
+    fn feed(&self) -> Feed {
+        let Some((_, _, begun)) = &self.listener else { return Feed::Pulled };
+        let last = self.ear().last.unwrap_or(*begun);
+        if last.elapsed() < SILENCE { Feed::Pushed } else { Feed::Pulled }
+    }
+
+    /// A group is needed while one of its pieces is awaited and not here.
+    fn tell_needs(&mut self, receiver: &Receiver) {
+        let Some((_, listener, _)) = &self.listener else { return };
+        let awaited: BTreeSet<u32> = receiver.awaited().filter(|id| !self.early.contains_key(id)).collect();
+        let (mut need, mut drop) = (Vec::new(), Vec::new());
+        let chunks = self.subject.manifest.chunks();
+        for ((number, group), needed) in self.subject.groups.iter().zip(&mut self.needed) {
+            let pieces = chunks.get(group.pieces.clone()).unwrap_or_default();
+            let is_needed = pieces.iter().any(|chunk| awaited.contains(&chunk.window));
+            match (is_needed, *needed) {
+                (true, false) => need.push(number),
+                (false, true) => drop.push(number),
+                (true, true) | (false, false) => {}
+            }
+            *needed = is_needed;
+        }
+        for (word, groups) in [(Word::Need as fn(Vec<u32>) -> Word, need), (Word::Drop, drop)] {
+            if !groups.is_empty() {
+                listener.say(word(groups));
+            }
+        }
+    }
+
+    fn windows(&self, group: u32) -> Vec<u32> {
+        let pieces = self.subject.groups.get(group).map(|group| group.pieces.clone()).unwrap_or_default();
+        let chunks = self.subject.manifest.chunks().get(pieces).unwrap_or_default();
+        chunks.iter().map(|chunk| chunk.window).collect()
+    }
+}

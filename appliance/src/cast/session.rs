@@ -1,0 +1,219 @@
+//! One transmission: a thread that carries out what [`cast::Sender`] decides.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddrV4;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cast::sender::{Burst, Step};
+use cast::wire::{Data, REPORT_BYTES_MAX, Report};
+use cast::{Micros, Sender as Decider};
+
+use super::content::Content;
+use super::socket::Socket;
+use super::view::{Told, View};
+
+/// How long the thread sleeps at most: so soon it hears of a newcomer.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// How often what it does is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(250);
+/// Reports that are read before anything is sent again.
+const REPORTS_AT_ONCE: usize = 256;
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Word {
+    Join { slot: u32, key: [u8; 32] },
+    Leave(u32),
+    Rate(u64),
+}
+
+/// A transmission under way; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Its number.
+    pub(super) number: u64,
+    /// Where it is sent from, and reports to.
+    pub(super) source: SocketAddrV4,
+    words: Option<Sender<Word>>,
+    shown: Arc<Mutex<View>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Session {
+    /// Begins; nothing is sent before somebody joins and lacks something.
+    ///
+    /// # Errors
+    /// The kernel's: there is no such interface, or no thread to be had.
+    pub(super) fn begin(
+        number: u64,
+        socket: Socket,
+        sender: Decider,
+        content: Content,
+    ) -> std::io::Result<Self> {
+        let source = socket.address()?;
+        let (words, told) = channel();
+        let shown = Arc::new(Mutex::new(View::default()));
+        let run = Run {
+            socket,
+            sender,
+            content,
+            session: number,
+            told,
+            keys: BTreeMap::new(),
+            begun: Instant::now(),
+            packets: Vec::new(),
+            shown: Arc::clone(&shown),
+            told_refused: 0,
+        };
+        let thread = std::thread::Builder::new().name("cast".to_owned()).spawn(move || run.run())?;
+        Ok(Self { number, source, words: Some(words), shown, thread: Some(thread) })
+    }
+
+    /// Somebody listens from now on, and signs reports with this key.
+    pub(super) fn join(&self, slot: u32, key: [u8; 32]) {
+        self.say(Word::Join { slot, key });
+    }
+
+    /// Somebody does not listen any more.
+    pub(super) fn leave(&self, slot: u32) {
+        self.say(Word::Leave(slot));
+    }
+
+    /// From now on at most so many bytes a second go onto the wire.
+    pub(super) fn limit(&self, rate: u64) {
+        self.say(Word::Rate(rate));
+    }
+
+    /// How it goes.
+    pub(super) fn view(&self) -> View {
+        lock(&self.shown).clone()
+    }
+
+    fn say(&self, word: Word) {
+        if let Some(words) = &self.words {
+            // A thread that is gone has said why.
+            let _gone = words.send(word);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.words = None;
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// What the thread has.
+struct Run {
+    socket: Socket,
+    sender: Decider,
+    content: Content,
+    session: u64,
+    told: Receiver<Word>,
+    keys: BTreeMap<u32, [u8; 32]>,
+    begun: Instant,
+    packets: Vec<u8>,
+    shown: Arc<Mutex<View>>,
+    told_refused: u64,
+}
+
+impl Run {
+    fn run(mut self) {
+        let mut show = Instant::now();
+        loop {
+            if !self.listen() {
+                return;
+            }
+            self.hear();
+            if show.elapsed() >= SHOW_EVERY {
+                show = Instant::now();
+                self.show(None);
+            }
+            if let Err(why) = self.go_on() {
+                tracing::warn!(session = self.session, why, "a transmission waits");
+                self.show(Some(why));
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        }
+    }
+
+    fn now(&self) -> Micros {
+        Micros(u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Takes what was said; false when it is over.
+    fn listen(&mut self) -> bool {
+        loop {
+            match self.told.try_recv() {
+                Ok(Word::Join { slot, key }) => {
+                    self.keys.insert(slot, key);
+                    let now = self.now();
+                    self.sender.join(slot, now);
+                }
+                Ok(Word::Leave(slot)) => {
+                    self.keys.remove(&slot);
+                    self.sender.leave(slot);
+                }
+                Ok(Word::Rate(rate)) => self.sender.limit(rate),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Takes the reports that have come.
+    fn hear(&mut self) {
+        let mut buffer = [0; REPORT_BYTES_MAX + 1];
+        for _ in 0..REPORTS_AT_ONCE {
+            let Some(packet) = self.socket.receive(&mut buffer) else { return };
+            let key =
+                |session, slot| if session == self.session { self.keys.get(&slot).copied() } else { None };
+            let now = self.now();
+            match Report::read(packet, key) {
+                // One that is ignored is counted by the sender.
+                Ok(report) => drop(self.sender.report(&report, now)),
+                Err(_) => self.told_refused += 1,
+            }
+        }
+    }
+
+    fn go_on(&mut self) -> Result<(), String> {
+        let now = self.now();
+        match self.sender.poll(now) {
+            Step::Send(burst) => self.send(&burst),
+            Step::Beat(beat) => self.socket.send(&beat.packet()).map_err(|error| error.to_string()),
+            Step::Wait(until) => {
+                let wait = until.map_or(LONGEST_WAIT, |until| Duration::from_micros(until.since(now).0));
+                self.socket.wait_for_packet(wait.min(LONGEST_WAIT)).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    fn send(&mut self, burst: &Burst) -> Result<(), String> {
+        let first = Data {
+            session: self.session,
+            group: burst.group,
+            symbols: burst.of,
+            symbol: burst.symbols.start,
+            sequence: burst.sequence,
+            asks: burst.asks,
+        };
+        let made = self.content.packets(first, burst.symbols.clone(), &mut self.packets);
+        made.map_err(|error| crate::chain(&error))?;
+        self.socket.send(&self.packets).map_err(|error| error.to_string())
+    }
+
+    fn show(&self, waits: Option<String>) {
+        *lock(&self.shown) = View::of(&self.sender, Told { refused: self.told_refused, waits });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

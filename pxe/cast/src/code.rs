@@ -1,0 +1,116 @@
+//! Repair symbols: any K of a group's symbols, of data or repair, give its bytes back (Reed–Solomon over GF(2^16)).
+
+use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
+
+use crate::wire::SYMBOL_BYTES;
+
+/// How many repair symbols a group of so many data symbols has: a quarter as many, which makes up for one loss in five.
+#[must_use]
+pub fn repairs(symbols: u16) -> u16 {
+    (symbols / 4).clamp(16, 256).next_power_of_two()
+}
+
+/// Symbols that can't be coded: none, too many, or not enough of them to decode.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("coding symbols: {0}")]
+pub struct CodeError(reed_solomon_simd::Error);
+
+impl From<reed_solomon_simd::Error> for CodeError {
+    fn from(error: reed_solomon_simd::Error) -> CodeError {
+        CodeError(error)
+    }
+}
+
+/// Makes repair symbols; its working space is used again.
+#[derive(Default)]
+pub struct Encoder(Option<ReedSolomonEncoder>);
+
+impl Encoder {
+    /// Without working space yet.
+    #[must_use]
+    pub fn new() -> Encoder {
+        Encoder::default()
+    }
+
+    /// Writes all repair symbols of a group's data symbols, one behind the other, into `out`.
+    ///
+    /// # Errors
+    /// There are no symbols, or more than a group has.
+    pub fn encode(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), CodeError> {
+        let (symbols, _) = data.as_chunks::<SYMBOL_BYTES>();
+        let made = repairs(u16::try_from(symbols.len()).unwrap_or(u16::MAX));
+        let (count, made) = (symbols.len(), usize::from(made));
+        if let Some(encoder) = &mut self.0 {
+            encoder.reset(count, made, SYMBOL_BYTES)?;
+        } else {
+            self.0 = Some(ReedSolomonEncoder::new(count, made, SYMBOL_BYTES)?);
+        }
+        out.clear();
+        let Some(encoder) = &mut self.0 else { return Ok(()) };
+        for symbol in symbols {
+            encoder.add_original_shard(symbol)?;
+        }
+        out.reserve(made * SYMBOL_BYTES);
+        encoder.encode()?.recovery_iter().for_each(|symbol| out.extend_from_slice(symbol));
+        Ok(())
+    }
+}
+
+/// Makes lost data symbols of others; its working space is used again.
+#[derive(Default)]
+pub struct Decoder(Option<ReedSolomonDecoder>);
+
+impl Decoder {
+    /// Without working space yet.
+    #[must_use]
+    pub fn new() -> Decoder {
+        Decoder::default()
+    }
+
+    /// Fills in the data symbols that are `missing` (ascending), of the others in `data` and of repair symbols, each with its number
+    /// among those.
+    ///
+    /// # Errors
+    /// There are fewer repair symbols than missing ones, or one has an impossible number. `data` is as it was then.
+    pub fn decode<'a>(
+        &mut self,
+        data: &mut [u8],
+        missing: &[u16],
+        repair: impl IntoIterator<Item = (u16, &'a [u8])>,
+    ) -> Result<(), CodeError> {
+        let (symbols, _) = data.as_chunks_mut::<SYMBOL_BYTES>();
+        let made = usize::from(repairs(u16::try_from(symbols.len()).unwrap_or(u16::MAX)));
+        if let Some(decoder) = &mut self.0 {
+            decoder.reset(symbols.len(), made, SYMBOL_BYTES)?;
+        } else {
+            self.0 = Some(ReedSolomonDecoder::new(symbols.len(), made, SYMBOL_BYTES)?);
+        }
+        let Some(decoder) = &mut self.0 else { return Ok(()) };
+        for (number, symbol) in (0_u16..).zip(symbols.iter()) {
+            if missing.binary_search(&number).is_err() {
+                decoder.add_original_shard(usize::from(number), symbol)?;
+            }
+        }
+        for (number, symbol) in repair.into_iter().take(missing.len()) {
+            decoder.add_recovery_shard(usize::from(number), symbol)?;
+        }
+        for (number, symbol) in decoder.decode()?.restored_original_iter() {
+            if let Some(place) = symbols.get_mut(number) {
+                place.copy_from_slice(symbol);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").finish_non_exhaustive()
+    }
+}

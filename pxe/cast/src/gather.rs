@@ -1,0 +1,240 @@
+//! One receiver of a transmission: which symbols it has, when a group is complete, and what it says that it lacks.
+//!
+//! It never sees a byte of the image. Whoever holds the symbols is told whether to keep each, and when a group can be decoded.
+
+use std::collections::BTreeMap;
+
+use crate::Micros;
+use crate::code::repairs;
+use crate::groups::Groups;
+use crate::wire::{Beat, Data, RUNS_MAX, Report, Run, SYMBOL_BYTES};
+
+/// How often what is lacking is said, asked or not.
+const EVERY: Micros = Micros(250_000);
+/// How often at most, however often somebody asks.
+const GAP: Micros = Micros(10_000);
+
+/// How much may be under way at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of groups that are not complete. One group is always allowed. Symbols of others are not kept, and stay lacking.
+    pub open_bytes: u64,
+}
+
+/// What to do with a symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// It belongs to another transmission, or to no group of this one.
+    Foreign,
+    /// It is there already, is not needed, or there is no room for it.
+    Useless,
+    /// Keep it.
+    Kept,
+    /// Keep it: its group is complete. The data symbols that did not come are these, ascending, and as many repair symbols did.
+    Complete(Vec<u16>),
+}
+
+/// One group to one receiver.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    symbols: u16,
+    needed: bool,
+}
+
+/// A group of which some symbols are here.
+#[derive(Debug, Clone)]
+struct Open {
+    /// A bit for each symbol.
+    here: Vec<u64>,
+    count: u16,
+}
+
+/// The receiving state.
+#[derive(Debug, Clone)]
+pub struct Gather {
+    session: u64,
+    slot: u32,
+    limits: Limits,
+    places: Vec<Place>,
+    open: BTreeMap<u32, Open>,
+    open_bytes: u64,
+    /// The sequence number behind the highest that was heard of; none before anything was.
+    next: Option<u32>,
+    received: u32,
+    number: u32,
+    reported: Option<Micros>,
+    asked: bool,
+    /// Where the next report begins, while what is lacking is being said.
+    saying: Option<usize>,
+}
+
+impl Gather {
+    /// A receiver that needs nothing yet.
+    #[must_use]
+    pub fn new(groups: &Groups, session: u64, slot: u32, limits: Limits) -> Gather {
+        let places =
+            groups.iter().map(|(_, group)| Place { symbols: group.symbols, needed: false }).collect();
+        Gather {
+            session,
+            slot,
+            limits,
+            places,
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            next: None,
+            received: 0,
+            number: 0,
+            reported: None,
+            asked: false,
+            saying: None,
+        }
+    }
+
+    /// This group is needed, from the beginning.
+    pub fn need(&mut self, group: u32) {
+        if let Some(place) = self.place(group) {
+            let was_needed = std::mem::replace(&mut place.needed, true);
+            self.asked |= !was_needed;
+        }
+    }
+
+    /// This group is not needed, or not any more: its symbols can be forgotten.
+    pub fn drop_need(&mut self, group: u32) {
+        if let Some(place) = self.place(group) {
+            place.needed = false;
+            self.close(group);
+        }
+    }
+
+    /// What was complete is not what it should be: it is needed again, from the beginning.
+    pub fn spoilt(&mut self, group: u32) {
+        self.close(group);
+        self.need(group);
+    }
+
+    /// Takes the head of a symbol.
+    pub fn data(&mut self, data: &Data) -> Heard {
+        let place = if data.session == self.session { self.place(data.group).copied() } else { None };
+        let Some(Place { symbols, needed }) = place else { return Heard::Foreign };
+        if data.symbols != symbols || data.symbol >= symbols + repairs(symbols) {
+            return Heard::Foreign;
+        }
+        self.received = self.received.wrapping_add(1);
+        self.passed(data.sequence.wrapping_add(1));
+        self.asked |= data.asks;
+        if !needed || !self.has_room(data.group, symbols) {
+            return Heard::Useless;
+        }
+        let open = self.open.entry(data.group).or_insert_with(|| {
+            self.open_bytes += bytes(symbols);
+            Open { here: vec![0; usize::from(symbols + repairs(symbols)).div_ceil(64)], count: 0 }
+        });
+        let (word, bit) = (usize::from(data.symbol / 64), 1 << (data.symbol % 64));
+        match open.here.get_mut(word) {
+            Some(word) if *word & bit == 0 => *word |= bit,
+            Some(_) | None => return Heard::Useless,
+        }
+        open.count += 1;
+        if open.count < symbols {
+            return Heard::Kept;
+        }
+        let is_here = |symbol: &u16| {
+            open.here.get(usize::from(symbol / 64)).is_some_and(|word| word & (1 << (symbol % 64)) != 0)
+        };
+        let missing = (0..symbols).filter(|symbol| !is_here(symbol)).collect();
+        self.drop_need(data.group);
+        Heard::Complete(missing)
+    }
+
+    /// Takes a beat; false when it is another transmission's.
+    pub fn beat(&mut self, beat: &Beat) -> bool {
+        if beat.session != self.session {
+            return false;
+        }
+        self.passed(beat.next);
+        self.asked |= beat.asks;
+        true
+    }
+
+    /// The next part of what is lacking, when it is time to say it; call it until there is none.
+    pub fn report(&mut self, now: Micros) -> Option<Report> {
+        let since = self.reported.map(|at| now.since(at));
+        let is_due = since.is_none_or(|since| since >= EVERY || self.asked && since >= GAP);
+        if self.saying.is_none() && is_due {
+            (self.reported, self.asked, self.saying) = (Some(now), false, Some(0));
+        }
+        let first = self.saying?;
+        let (runs, end) = self.runs(first);
+        self.saying = Some(end).filter(|end| *end < self.places.len());
+        self.number = self.number.wrapping_add(1);
+        Some(Report {
+            session: self.session,
+            slot: self.slot,
+            number: self.number,
+            next: self.next.unwrap_or(0),
+            received: self.received,
+            first: u32::try_from(first).unwrap_or(u32::MAX),
+            runs,
+        })
+    }
+
+    /// Symbols that are lacking of all that is needed.
+    #[must_use]
+    pub fn lacks(&self) -> u64 {
+        (0_u32..).zip(&self.places).map(|(group, place)| u64::from(self.deficit(group, *place))).sum()
+    }
+
+    /// Runs from a group on, as many as a report has, and the group behind them.
+    fn runs(&self, first: usize) -> (Vec<Run>, usize) {
+        let (mut runs, mut end) = (Vec::<Run>::new(), first);
+        let numbered = (0_u32..).zip(&self.places).skip(first);
+        for deficit in numbered.map(|(group, place)| self.deficit(group, *place)) {
+            let is_full = runs.len() == RUNS_MAX;
+            match runs.last_mut() {
+                Some(last) if last.deficit == deficit && last.groups < u16::MAX => last.groups += 1,
+                Some(_) | None if is_full => break,
+                Some(_) | None => runs.push(Run { groups: 1, deficit }),
+            }
+            end += 1;
+        }
+        (runs, end)
+    }
+
+    fn deficit(&self, group: u32, place: Place) -> u16 {
+        match place.needed {
+            true => place.symbols - self.open.get(&group).map_or(0, |open| open.count),
+            false => 0,
+        }
+    }
+
+    fn has_room(&self, group: u32, symbols: u16) -> bool {
+        let all = self.open_bytes + bytes(symbols);
+        self.open.is_empty() || self.open.contains_key(&group) || all <= self.limits.open_bytes
+    }
+
+    fn close(&mut self, group: u32) {
+        if self.open.remove(&group).is_some()
+            && let Some(place) = self.place(group)
+        {
+            let symbols = place.symbols;
+            self.open_bytes = self.open_bytes.saturating_sub(bytes(symbols));
+        }
+    }
+
+    fn place(&mut self, group: u32) -> Option<&mut Place> {
+        self.places.get_mut(usize::try_from(group).ok()?)
+    }
+
+    /// Everything before this sequence number was sent.
+    fn passed(&mut self, next: u32) {
+        // Half of all numbers lie ahead; a packet that comes late is behind.
+        let is_ahead = |known: u32| next.wrapping_sub(known) < u32::MAX / 2;
+        if self.next.is_none_or(is_ahead) {
+            self.next = Some(next);
+        }
+    }
+}
+
+fn bytes(symbols: u16) -> u64 {
+    u64::from(symbols) * SYMBOL_BYTES as u64
+}

@@ -1,0 +1,60 @@
+//! What passes between both ends beside the transmission: a line of JSON asks, a line of JSON or so many bytes answer.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use protocol::{CastReply, Hearing};
+use serde::{Deserialize, Serialize};
+
+/// A question.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Where to listen.
+    Seat {
+        /// Which node asks.
+        node: u8,
+        /// How many write the image.
+        company: usize,
+        /// What it hears.
+        hearing: Hearing,
+    },
+    /// A range of the data area; that many bytes answer.
+    Range {
+        /// Where it begins.
+        offset: u64,
+        /// How long it is.
+        bytes: usize,
+    },
+}
+
+/// A connection to the sender.
+#[derive(Debug)]
+pub(crate) struct Line(BufReader<TcpStream>);
+
+impl Line {
+    pub(crate) fn open(server: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(server)?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    pub(crate) fn seat(&mut self, ask: &Ask) -> io::Result<CastReply> {
+        self.say(ask)?;
+        let mut line = String::new();
+        self.0.read_line(&mut line)?;
+        serde_json::from_str(&line).map_err(io::Error::other)
+    }
+
+    pub(crate) fn range(&mut self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        self.say(&Ask::Range { offset, bytes })?;
+        let mut body = vec![0; bytes];
+        self.0.read_exact(&mut body)?;
+        Ok(body)
+    }
+
+    fn say(&mut self, ask: &Ask) -> io::Result<()> {
+        let mut line = serde_json::to_vec(ask).map_err(io::Error::other)?;
+        line.push(b'\n');
+        self.0.get_mut().write_all(&line)
+    }
+}

@@ -1,0 +1,99 @@
+//! The controller's end: its image store, its transmissions.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use appliance::cast::{Asker, Casts};
+use appliance::images::{Images, Stored};
+use pack::{Digest, SigningKey};
+use protocol::{JobId, NodeId};
+
+use crate::counter::Ask;
+use crate::option;
+
+/// Takes an image into a store in `--work`, and serves it until it is killed.
+pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
+    let (image, work) = (Path::new(option(words, "--image")?), Path::new(option(words, "--work")?));
+    let local: Ipv4Addr = option(words, "--local")?.parse()?;
+    let (images, digest) = store(image, work)?;
+    let casts = Arc::new(Casts::new(Arc::clone(&images), Some(option(words, "--mbit")?.parse()?)));
+    let (_stopper, stop) = tokio::sync::watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.spawn(Arc::clone(&casts).keep(stop));
+    let listener = TcpListener::bind((local, option(words, "--port")?.parse::<u16>()?))?;
+    println!("ready");
+    for stream in listener.incoming() {
+        let (casts, images) = (Arc::clone(&casts), Arc::clone(&images));
+        let stream = stream?;
+        std::thread::spawn(move || {
+            let desk = Desk { stored: images.stored(&digest)?, casts, images, digest, local };
+            desk.serve(stream)
+        });
+    }
+    Ok(())
+}
+
+fn store(image: &Path, work: &Path) -> Result<(Arc<Images>, Digest), Box<dyn Error>> {
+    let mut file = File::open(image)?;
+    let bytes = file.metadata()?.len();
+    let mut key = [0; 32];
+    // Where the format has it.
+    file.read_exact_at(&mut key, 16)?;
+    let keys = work.join("keys");
+    std::fs::create_dir_all(&keys)?;
+    std::fs::write(keys.join("bench.pub"), data_encoding::HEXLOWER.encode(&key))?;
+    let images = Images::open(&work.join("images"), &keys, SigningKey::from_seed(&[7; 32])?)?;
+    let mut import = images.import(bytes)?;
+    let mut block = vec![0; 1 << 20];
+    loop {
+        let got = file.read(&mut block)?;
+        if got == 0 {
+            break;
+        }
+        import.push(block.get(..got).unwrap_or_default())?;
+    }
+    let digest = import.finish()?.digest;
+    Ok((Arc::new(images), digest))
+}
+
+/// What one connection is answered from.
+struct Desk {
+    casts: Arc<Casts>,
+    images: Arc<Images>,
+    stored: Arc<Stored>,
+    digest: Digest,
+    local: Ipv4Addr,
+}
+
+impl Desk {
+    fn serve(self, stream: TcpStream) -> Result<(), Box<dyn Error + Send + Sync>> {
+        stream.set_nodelay(true)?;
+        let mut out = stream.try_clone()?;
+        for line in BufReader::new(stream).lines() {
+            match serde_json::from_str(&line?)? {
+                Ask::Seat { node, company, hearing } => {
+                    let (image, local) = (self.digest, self.local);
+                    let (node, job) = (NodeId([node; 16]), JobId([node; 8]));
+                    let reply = self.casts.ask(&Asker { node, job, image, local, company }, hearing)?;
+                    let mut answer = serde_json::to_vec(&reply)?;
+                    answer.push(b'\n');
+                    out.write_all(&answer)?;
+                }
+                Ask::Range { offset, bytes } => {
+                    let end = offset.saturating_add(u64::try_from(bytes)?);
+                    for piece in self.images.pieces(&self.stored, offset..end)? {
+                        let mut body = vec![0; usize::try_from(piece.bytes)?];
+                        piece.file.read_exact_at(&mut body, piece.offset)?;
+                        out.write_all(&body)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
