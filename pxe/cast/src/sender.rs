@@ -188,14 +188,14 @@ impl Sender {
 
     /// What to do now; call it again after having done it.
     pub fn poll(&mut self, now: Micros) -> Step {
-        if self.pace.look(|| self.audience.quality(now), now) {
+        if self.pace.look(|| self.audience.loss(now), now) {
             self.audience.judge(now);
         }
         if let Some(until) = self.pace.wait(now) {
             return Step::Wait(Some(until));
         }
         if self.sending.is_none() {
-            let loss = self.audience.quality(now).map_or(0, |quality| quality.loss);
+            let loss = self.audience.loss(now).unwrap_or(0);
             self.sending = self.wants.next(loss, now);
         }
         match self.burst() {

@@ -13,8 +13,8 @@ const GONE: Micros = Micros(3_000_000);
 const DEAF: Micros = Micros(1_500_000);
 /// Losses above this, of a million, are better fetched.
 const TOO_LOSSY: u32 = 150_000;
-/// Packets that a loss is judged by at least.
-const JUDGED_BY: u64 = 64;
+/// Packets that a loss is judged by at least: of fewer, one in a hundred may look like three.
+const JUDGED_BY: u64 = 512;
 
 /// Why somebody is better off fetching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,24 +64,15 @@ struct Seat {
     joined_at: u64,
     heard: Option<Micros>,
     number: Option<u32>,
-    /// Of the last report that a loss was judged by: symbols sent, symbols arrived, when.
-    judged: Option<(u64, u32, Micros)>,
+    /// Of the last report that a loss was judged by: symbols sent, symbols arrived.
+    judged: Option<(u64, u32)>,
     loss: u32,
-    /// Of the last interval: what was lost of a million, and symbols a second that arrived.
-    lately: Option<(u32, u64)>,
+    /// What was lost in the last interval, of a million.
+    lately: Option<u32>,
     lacks: u64,
     /// What it lacks in the reports of one round; a round begins with the first group.
     lacking: u64,
     verdict: Verdict,
-}
-
-/// How well all hear together: the worst of them that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Quality {
-    /// Of a million.
-    pub(super) loss: u32,
-    /// Symbols a second that arrive.
-    pub(super) delivered: u64,
 }
 
 /// All of them.
@@ -130,7 +121,7 @@ impl Audience {
         }
         let lacking = report.runs.iter().map(|run| u64::from(run.groups) * u64::from(run.deficit));
         seat.lacking = seat.lacking.saturating_add(lacking.sum());
-        seat.judge(report.received, heard, now);
+        seat.judge(report.received, heard);
         let is_deaf = heard <= seat.joined_at && sent > seat.joined_at && now.since(seat.joined) > DEAF;
         if is_deaf {
             seat.verdict = Verdict::Pull(Why::Deaf);
@@ -141,21 +132,21 @@ impl Audience {
         }
     }
 
-    /// The quality that the rate goes by: of nine in ten, the worst. Among few, one that is far worse than all others does not count.
-    pub(super) fn quality(&self, now: Micros) -> Option<Quality> {
-        let mut all: Vec<(u32, u64)> = self.live(now).filter_map(|seat| seat.lately).collect();
+    /// The loss that the rate goes by, of a million: of nine in ten, the worst. Among few, one that is far worse than all others
+    /// does not count.
+    pub(super) fn loss(&self, now: Micros) -> Option<u32> {
+        let mut all: Vec<u32> = self.live(now).filter_map(|seat| seat.lately).collect();
         all.sort_unstable();
         let counted = (all.len() * 9).div_ceil(10);
-        let worst = all.get(counted.checked_sub(1)?)?;
+        let worst = *all.get(counted.checked_sub(1)?)?;
         let rest = counted.checked_sub(2).and_then(|at| all.get(at));
-        let outlier = rest.filter(|rest| all.len() < 10 && worst.0 > TOO_LOSSY && rest.0 < worst.0 / 3);
-        let (loss, delivered) = *outlier.unwrap_or(worst);
-        Some(Quality { loss, delivered })
+        let others = rest.filter(|rest| all.len() < 10 && worst > TOO_LOSSY && **rest < worst / 3);
+        Some(others.copied().unwrap_or(worst))
     }
 
     /// Sends away who hears far worse than the others.
     pub(super) fn judge(&mut self, now: Micros) {
-        let Some(Quality { loss, .. }) = self.quality(now) else { return };
+        let Some(loss) = self.loss(now) else { return };
         for seat in self.0.values_mut() {
             if seat.verdict == Verdict::Keep && seat.loss > TOO_LOSSY && loss < seat.loss / 3 {
                 seat.verdict = Verdict::Pull(Why::Lossy);
@@ -180,22 +171,20 @@ impl Audience {
 
 impl Seat {
     /// Loss since the last report that was judged, when enough was sent.
-    fn judge(&mut self, received: u32, heard: u64, now: Micros) {
-        let Some((sent_before, received_before, at)) = self.judged else {
-            self.judged = Some((heard, received, now));
+    fn judge(&mut self, received: u32, heard: u64) {
+        let Some((sent_before, received_before)) = self.judged else {
+            self.judged = Some((heard, received));
             return;
         };
         let (sent, arrived) =
             (heard.saturating_sub(sent_before), u64::from(received.wrapping_sub(received_before)));
-        let took = now.since(at).0;
-        if sent < JUDGED_BY || took == 0 {
+        if sent < JUDGED_BY {
             return;
         }
         let lost = sent.saturating_sub(arrived);
         let loss = u32::try_from(lost.saturating_mul(1_000_000) / sent).unwrap_or(1_000_000);
-        let delivered = arrived.min(sent).saturating_mul(1_000_000) / took;
-        self.lately = Some((loss, delivered));
+        self.lately = Some(loss);
         self.loss = if self.loss == 0 { loss } else { (self.loss / 4 * 3).saturating_add(loss / 4) };
-        self.judged = Some((heard, received, now));
+        self.judged = Some((heard, received));
     }
 }

@@ -1,10 +1,9 @@
-//! How fast is sent: up to the limit at once, down to what arrives when too much is lost, and up again.
+//! How fast is sent: up to the limit at once, down to what gets through when too much is lost, and up again.
 //!
 //! A cable that loses one packet in ten loses it at any speed; a switch that is sent too much loses what is too much. So when much
 //! is lost, less is sent for a moment: if as much of it is lost as before, the loss is the cable's and nothing is won by
 //! being slow.
 
-use super::audience::Quality;
 use crate::Micros;
 
 /// Bytes that a symbol takes on an Ethernet: symbol, header, UDP, IPv4, frame, preamble and gap.
@@ -109,13 +108,13 @@ impl Pace {
         self.starting &= self.rate < self.most;
     }
 
-    /// Looks at what arrives; says whether it did.
-    pub(super) fn look(&mut self, quality: impl FnOnce() -> Option<Quality>, now: Micros) -> bool {
+    /// Looks at what is lost, of a million; says whether it did.
+    pub(super) fn look(&mut self, loss: impl FnOnce() -> Option<u32>, now: Micros) -> bool {
         if self.looked.is_some_and(|looked| now.since(looked) < LOOK_EVERY) {
             return false;
         }
         self.looked = Some(now);
-        let Some(Quality { loss, delivered }) = quality() else { return true };
+        let Some(loss) = loss() else { return true };
         if let Some((before, tried)) = self.trial.take() {
             if loss >= tried / 4 * 3 {
                 self.baseline = loss;
@@ -126,12 +125,9 @@ impl Pace {
         }
         self.baseline = self.baseline.min(loss.saturating_add(loss / 4));
         if loss > USUAL.saturating_add(self.baseline.saturating_mul(2)) {
-            let arrives = delivered.saturating_mul(WIRE_BYTES);
-            let slower = (arrives / 100 * 97).clamp(LEAST, self.most);
-            if slower < self.rate {
-                self.trial = Some((self.rate, loss));
-                self.rate = slower;
-            }
+            let through = self.rate / 1000 * u64::from(1000 - loss.min(1_000_000) / 1000);
+            self.trial = Some((self.rate, loss));
+            self.rate = (through / 100 * 97).clamp(LEAST, self.most);
             self.starting = false;
         }
         true
