@@ -23,6 +23,16 @@ const SLACK: Micros = Micros(4_000);
 /// How long a burst may be.
 const BURST: Micros = Micros(2_000);
 
+/// What was tried against a loss.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    /// The rate before, and whether it was still doubling.
+    rate: u64,
+    starting: bool,
+    /// The loss, of a million.
+    loss: u32,
+}
+
 /// The rate, and when the next symbols may go.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
@@ -34,8 +44,8 @@ pub(super) struct Pace {
     looked: Option<Micros>,
     /// The loss that does not go away with the rate, of a million.
     baseline: u32,
-    /// What was tried against a loss: the rate before, and that loss.
-    trial: Option<(u64, u32)>,
+    /// Under way: less is sent for a moment.
+    trial: Option<Trial>,
     /// The rate at which too much was lost; beyond it, growth is slow.
     knee: u64,
     due: Micros,
@@ -115,10 +125,10 @@ impl Pace {
         }
         self.looked = Some(now);
         let Some(loss) = loss() else { return true };
-        if let Some((before, tried)) = self.trial.take() {
-            if loss >= tried / 4 * 3 {
+        if let Some(before) = self.trial.take() {
+            if loss >= before.loss / 4 * 3 {
                 self.baseline = loss;
-                self.rate = before.min(self.most);
+                (self.rate, self.starting) = (before.rate.min(self.most), before.starting);
                 return true;
             }
             self.knee = self.rate;
@@ -126,7 +136,7 @@ impl Pace {
         self.baseline = self.baseline.min(loss.saturating_add(loss / 4));
         if loss > USUAL.saturating_add(self.baseline.saturating_mul(2)) {
             let through = self.rate / 1000 * u64::from(1000 - loss.min(1_000_000) / 1000);
-            self.trial = Some((self.rate, loss));
+            self.trial = Some(Trial { rate: self.rate, starting: self.starting, loss });
             self.rate = (through / 100 * 97).clamp(LEAST, self.most);
             self.starting = false;
         }
