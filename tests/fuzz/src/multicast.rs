@@ -101,7 +101,7 @@ pub(crate) fn gather(data: &[u8]) -> Reached {
     let mut input = Input::new(data);
     let sizes: Vec<u16> = (0..input.byte() % 6).map(|_| 1 + u16::from(input.byte()) * 4).collect();
     let piece = |(id, size): (u32, &u16)| {
-        let stored = u32::from(*size) * SYMBOL_BYTES as u32;
+        let stored = u32::try_from(usize::from(*size) * SYMBOL_BYTES).unwrap_or(0);
         Piece { id, offset: u64::from(id) << 32, stored, bytes: 1 << 20 }
     };
     let groups = Groups::of(&(0..).zip(&sizes).map(piece).collect::<Vec<_>>());
