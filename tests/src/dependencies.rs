@@ -36,6 +36,7 @@ const FUZZING: (&str, &str) = ("libfuzzer-sys", "NCSA");
 
 /// Crates that are there in several versions, and why that is borne.
 const TWICE: &[(&str, &str)] = &[
+    ("cpufeatures", "reed-solomon-simd is on 0.2"),
     ("getrandom", "ring is on 0.2"),
     ("syn", "procedural macros move from 2 to 3; build only"),
     ("synstructure", "as syn; build only"),

@@ -2,7 +2,7 @@
 
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 
-use crate::wire::SYMBOL_BYTES;
+use crate::wire::{SYMBOL_BYTES, SYMBOLS_MAX};
 
 /// How many repair symbols a group of so many data symbols has: a quarter as many, which makes up for one loss in five.
 #[must_use]
@@ -10,7 +10,7 @@ pub fn repairs(symbols: u16) -> u16 {
     (symbols / 4).clamp(16, 256).next_power_of_two()
 }
 
-/// Symbols that can't be coded: none, too many, or not enough of them to decode.
+/// Symbols that can't be coded: none, too many, not whole, or not enough of them to decode.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 #[error("coding symbols: {0}")]
 pub struct CodeError(reed_solomon_simd::Error);
@@ -35,11 +35,10 @@ impl Encoder {
     /// Writes all repair symbols of a group's data symbols, one behind the other, into `out`.
     ///
     /// # Errors
-    /// There are no symbols, or more than a group has.
+    /// There are no symbols, more than a group has, or the last one is not whole.
     pub fn encode(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), CodeError> {
-        let (symbols, _) = data.as_chunks::<SYMBOL_BYTES>();
-        let made = repairs(u16::try_from(symbols.len()).unwrap_or(u16::MAX));
-        let (count, made) = (symbols.len(), usize::from(made));
+        let (symbols, rest) = data.as_chunks::<SYMBOL_BYTES>();
+        let (count, made) = checked(symbols.len(), rest)?;
         if let Some(encoder) = &mut self.0 {
             encoder.reset(count, made, SYMBOL_BYTES)?;
         } else {
@@ -71,19 +70,20 @@ impl Decoder {
     /// among those.
     ///
     /// # Errors
-    /// There are fewer repair symbols than missing ones, or one has an impossible number. `data` is as it was then.
+    /// There are fewer repair symbols than missing ones, one has an impossible number, or `data` is not the whole symbols of
+    /// a group. `data` is as it was then.
     pub fn decode<'a>(
         &mut self,
         data: &mut [u8],
         missing: &[u16],
         repair: impl IntoIterator<Item = (u16, &'a [u8])>,
     ) -> Result<(), CodeError> {
-        let (symbols, _) = data.as_chunks_mut::<SYMBOL_BYTES>();
-        let made = usize::from(repairs(u16::try_from(symbols.len()).unwrap_or(u16::MAX)));
+        let (symbols, rest) = data.as_chunks_mut::<SYMBOL_BYTES>();
+        let (count, made) = checked(symbols.len(), rest)?;
         if let Some(decoder) = &mut self.0 {
-            decoder.reset(symbols.len(), made, SYMBOL_BYTES)?;
+            decoder.reset(count, made, SYMBOL_BYTES)?;
         } else {
-            self.0 = Some(ReedSolomonDecoder::new(symbols.len(), made, SYMBOL_BYTES)?);
+            self.0 = Some(ReedSolomonDecoder::new(count, made, SYMBOL_BYTES)?);
         }
         let Some(decoder) = &mut self.0 else { return Ok(()) };
         for (number, symbol) in (0_u16..).zip(symbols.iter()) {
@@ -103,6 +103,22 @@ impl Decoder {
     }
 }
 
+/// How many data symbols and repair symbols a group has, if there is such a group.
+fn checked(count: usize, rest: &[u8]) -> Result<(usize, usize), CodeError> {
+    if !rest.is_empty() {
+        let (shard_bytes, got) = (SYMBOL_BYTES, rest.len());
+        return Err(CodeError(reed_solomon_simd::Error::DifferentShardSize { shard_bytes, got }));
+    }
+    let symbols = u16::try_from(count).unwrap_or(u16::MAX);
+    let made = usize::from(repairs(symbols));
+    if symbols > SYMBOLS_MAX {
+        let (original_count, recovery_count) = (count, made);
+        let error = reed_solomon_simd::Error::UnsupportedShardCount { original_count, recovery_count };
+        return Err(CodeError(error));
+    }
+    Ok((count, made))
+}
+
 impl std::fmt::Debug for Encoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Encoder").finish_non_exhaustive()
@@ -114,3 +130,6 @@ impl std::fmt::Debug for Decoder {
         f.debug_struct("Decoder").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

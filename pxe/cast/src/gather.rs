@@ -2,7 +2,11 @@
 //!
 //! It never sees a byte of the image. Whoever holds the symbols is told whether to keep each, and when a group can be decoded.
 
+mod sequence;
+
 use std::collections::BTreeMap;
+
+use sequence::Sequence;
 
 use crate::Micros;
 use crate::code::repairs;
@@ -34,6 +38,27 @@ pub enum Heard {
     Complete(Vec<u16>),
 }
 
+/// What became of all that was heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Symbols that were to be kept.
+    pub kept: u64,
+    /// Symbols of groups that were not needed, or not any more.
+    pub unneeded: u64,
+    /// Symbols that were there already.
+    pub repeated: u64,
+    /// Symbols for which there was no room.
+    pub no_room: u64,
+    /// Packets of another transmission, or of symbols or groups that there are not.
+    pub foreign: u64,
+    /// Groups that were complete.
+    pub complete: u64,
+    /// And those of them that were not what they should be.
+    pub spoilt: u64,
+    /// Reports that were made.
+    pub reports: u64,
+}
+
 /// One group to one receiver.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -58,9 +83,8 @@ pub struct Gather {
     places: Vec<Place>,
     open: BTreeMap<u32, Open>,
     open_bytes: u64,
-    /// The sequence number behind the highest that was heard of; none before anything was.
-    next: Option<u32>,
-    received: u32,
+    sequence: Sequence,
+    counters: Counters,
     number: u32,
     reported: Option<Micros>,
     asked: bool,
@@ -81,8 +105,8 @@ impl Gather {
             places,
             open: BTreeMap::new(),
             open_bytes: 0,
-            next: None,
-            received: 0,
+            sequence: Sequence::default(),
+            counters: Counters::default(),
             number: 0,
             reported: None,
             asked: false,
@@ -108,6 +132,7 @@ impl Gather {
 
     /// What was complete is not what it should be: it is needed again, from the beginning.
     pub fn spoilt(&mut self, group: u32) {
+        self.counters.spoilt += u64::from(self.place(group).is_some());
         self.close(group);
         self.need(group);
     }
@@ -115,33 +140,39 @@ impl Gather {
     /// Takes the head of a symbol.
     pub fn data(&mut self, data: &Data) -> Heard {
         let place = if data.session == self.session { self.place(data.group).copied() } else { None };
-        let Some(Place { symbols, needed }) = place else { return Heard::Foreign };
-        if data.symbols != symbols || data.symbol >= symbols + repairs(symbols) {
+        let is_of = |place: &Place| data.symbols == place.symbols && data.symbol < place.all();
+        let Some(place) = place.filter(is_of) else {
+            self.counters.foreign += 1;
             return Heard::Foreign;
-        }
-        self.received = self.received.wrapping_add(1);
-        self.passed(data.sequence.wrapping_add(1));
+        };
+        self.sequence.arrived(data.sequence);
         self.asked |= data.asks;
-        if !needed || !self.has_room(data.group, symbols) {
+        self.take(data, place)
+    }
+
+    fn take(&mut self, data: &Data, place: Place) -> Heard {
+        if !place.needed {
+            self.counters.unneeded += 1;
+            return Heard::Useless;
+        }
+        if !self.has_room(data.group, place.symbols) {
+            self.counters.no_room += 1;
             return Heard::Useless;
         }
         let open = self.open.entry(data.group).or_insert_with(|| {
-            self.open_bytes += bytes(symbols);
-            Open { here: vec![0; usize::from(symbols + repairs(symbols)).div_ceil(64)], count: 0 }
+            self.open_bytes += bytes(place.symbols);
+            Open { here: vec![0; usize::from(place.all()).div_ceil(64)], count: 0 }
         });
-        let (word, bit) = (usize::from(data.symbol / 64), 1 << (data.symbol % 64));
-        match open.here.get_mut(word) {
-            Some(word) if *word & bit == 0 => *word |= bit,
-            Some(_) | None => return Heard::Useless,
+        if !open.mark(data.symbol) {
+            self.counters.repeated += 1;
+            return Heard::Useless;
         }
-        open.count += 1;
-        if open.count < symbols {
+        self.counters.kept += 1;
+        if open.count < place.symbols {
             return Heard::Kept;
         }
-        let is_here = |symbol: &u16| {
-            open.here.get(usize::from(symbol / 64)).is_some_and(|word| word & (1 << (symbol % 64)) != 0)
-        };
-        let missing = (0..symbols).filter(|symbol| !is_here(symbol)).collect();
+        let missing = (0..place.symbols).filter(|symbol| !open.has(*symbol)).collect();
+        self.counters.complete += 1;
         self.drop_need(data.group);
         Heard::Complete(missing)
     }
@@ -149,9 +180,10 @@ impl Gather {
     /// Takes a beat; false when it is another transmission's.
     pub fn beat(&mut self, beat: &Beat) -> bool {
         if beat.session != self.session {
+            self.counters.foreign += 1;
             return false;
         }
-        self.passed(beat.next);
+        self.sequence.told(beat.next);
         self.asked |= beat.asks;
         true
     }
@@ -167,12 +199,13 @@ impl Gather {
         let (runs, end) = self.runs(first);
         self.saying = Some(end).filter(|end| *end < self.places.len());
         self.number = self.number.wrapping_add(1);
+        self.counters.reports += 1;
         Some(Report {
             session: self.session,
             slot: self.slot,
             number: self.number,
-            next: self.next.unwrap_or(0),
-            received: self.received,
+            next: self.sequence.next(),
+            received: self.sequence.received(),
             first: u32::try_from(first).unwrap_or(u32::MAX),
             runs,
         })
@@ -182,6 +215,12 @@ impl Gather {
     #[must_use]
     pub fn lacks(&self) -> u64 {
         (0_u32..).zip(&self.places).map(|(group, place)| u64::from(self.deficit(group, *place))).sum()
+    }
+
+    /// What became of all that was heard.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
     }
 
     /// Runs from a group on, as many as a report has, and the group behind them.
@@ -224,17 +263,35 @@ impl Gather {
     fn place(&mut self, group: u32) -> Option<&mut Place> {
         self.places.get_mut(usize::try_from(group).ok()?)
     }
+}
 
-    /// Everything before this sequence number was sent.
-    fn passed(&mut self, next: u32) {
-        // Half of all numbers lie ahead; a packet that comes late is behind.
-        let is_ahead = |known: u32| next.wrapping_sub(known) < u32::MAX / 2;
-        if self.next.is_none_or(is_ahead) {
-            self.next = Some(next);
-        }
+impl Place {
+    /// Symbols of data and repair.
+    fn all(self) -> u16 {
+        self.symbols + repairs(self.symbols)
+    }
+}
+
+impl Open {
+    /// Notes that a symbol is here; false when it was before.
+    fn mark(&mut self, symbol: u16) -> bool {
+        let bit = 1 << (symbol % 64);
+        let word = self.here.get_mut(usize::from(symbol / 64)).filter(|word| **word & bit == 0);
+        word.is_some_and(|word| {
+            *word |= bit;
+            self.count += 1;
+            true
+        })
+    }
+
+    fn has(&self, symbol: u16) -> bool {
+        self.here.get(usize::from(symbol / 64)).is_some_and(|word| word & (1 << (symbol % 64)) != 0)
     }
 }
 
 fn bytes(symbols: u16) -> u64 {
     u64::from(symbols) * SYMBOL_BYTES as u64
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,7 +227,7 @@ impl Report {
             return Err(Malformed::Forged);
         }
         let (runs, rest) = runs.as_chunks::<RUN_BYTES>();
-        if !rest.is_empty() || u16_at(body, 2)? != 0 {
+        if !rest.is_empty() {
             return Err(Malformed::Length);
         }
         let run = |[a, b, c, d]: &[u8; RUN_BYTES]| Run {
@@ -238,7 +238,11 @@ impl Report {
         let first = u32_at(body, 28)?;
         let groups = runs.iter().map(|run| u32::from(run.groups)).sum::<u32>();
         let is_sound = runs.iter().all(|run| run.groups > 0 && run.deficit <= SYMBOLS_MAX);
-        if !is_sound || groups != u32_at(body, 32)? || first.checked_add(groups).is_none() {
+        if u16_at(body, 2)? != 0
+            || !is_sound
+            || groups != u32_at(body, 32)?
+            || first.checked_add(groups).is_none()
+        {
             return Err(Malformed::Number);
         }
         let (number, next, received) = (u32_at(body, 16)?, u32_at(body, 20)?, u32_at(body, 24)?);
@@ -311,3 +315,6 @@ fn u64_at(bytes: &[u8], at: usize) -> Result<u64, Malformed> {
 fn bytes_at<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], Malformed> {
     bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()).copied().ok_or(Malformed::Length)
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,8 +38,10 @@ mod journal;
 mod loader;
 #[cfg(feature = "everything")]
 mod message;
+#[cfg(feature = "delivery")]
+mod multicast;
 mod mutation;
-#[cfg(feature = "everything")]
+#[cfg(feature = "delivery")]
 mod receiver;
 #[cfg(feature = "everything")]
 mod recipe;

@@ -7,9 +7,11 @@ use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
-    journal, message, receiver, recipe, row, screen, store, terminal,
+    journal, message, recipe, row, screen, store, terminal,
 };
 use crate::{dhcp, loader, script, trace, transfer};
+#[cfg(feature = "delivery")]
+use crate::{multicast, receiver};
 
 /// How far an input came. A target whose seeds never get past the first check tests nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +62,7 @@ macro_rules! targets {
 
 /// All targets.
 pub fn targets() -> impl Iterator<Item = &'static Target> {
-    [BOOT, VOLUMES, OTHERS].into_iter().flatten()
+    [BOOT, VOLUMES, DELIVERY, OTHERS].into_iter().flatten()
 }
 
 /// Network boot, before anybody is known.
@@ -93,6 +95,16 @@ const VOLUMES: &[Target] = targets! {
 #[cfg(not(feature = "volumes"))]
 const VOLUMES: &[Target] = &[];
 
+/// An image on its way to a disk.
+#[cfg(feature = "delivery")]
+const DELIVERY: &[Target] = targets! {
+    "image-receiver": receiver::run, receiver::seeds;
+    "cast-packet": multicast::packet, multicast::packet_seeds;
+    "cast-gather": multicast::gather, multicast::gather_seeds;
+};
+#[cfg(not(feature = "delivery"))]
+const DELIVERY: &[Target] = &[];
+
 /// Everything else.
 #[cfg(feature = "everything")]
 const OTHERS: &[Target] = targets! {
@@ -106,7 +118,6 @@ const OTHERS: &[Target] = targets! {
     "image-signed": image::signed, image::signed_seeds;
     "image-chunk": chunk::run, chunk::seeds;
     "image-pack-index": store::pack_index, store::pack_index_seeds;
-    "image-receiver": receiver::run, receiver::seeds;
     // What a server says of itself, and what is found on it.
     "kernel-command-line": hardware::command_line, hardware::command_line_seeds;
     "hardware-text": hardware::texts, hardware::texts_seeds;
