@@ -157,7 +157,7 @@ fn at_the_end_it_asks_less_and_less_often() {
                 beats.push(now);
             }
             Step::Wait(Some(until)) => now = until,
-            other => panic!("{other:?}"),
+            other @ (Step::Send(_) | Step::Wait(None)) => panic!("{other:?}"),
         }
     }
     let pauses: Vec<u64> = beats.windows(2).map(|two| two[1].since(two[0]).0 / 1000).collect();
@@ -175,14 +175,13 @@ fn one_who_hears_nothing_is_sent_away() {
     assert_eq!(sender.receivers().next().unwrap().1.verdict, Verdict::Pull(Why::Deaf));
 }
 
-/// Lets a pace run over a wire that takes so much and loses a part of it, for ten seconds; the rate at the end of it.
+/// Lets a pace run over a wire that takes so much and loses a part of it, for forty rounds; the rate at the end of it.
 fn run(pace: &mut Pace, takes: f64, loss: f64) -> f64 {
-    for tenth in 0..100_u64 {
-        let now = Micros(tenth * 100_000);
-        pace.grow(now);
-        let through = (pace.rate() as f64).min(takes) * (1.0 - loss);
-        let lost = 1.0 - through / pace.rate() as f64;
-        pace.look(|| Some((lost * 1e6) as u32), now);
+    for _ in 0..40 {
+        let rate = pace.rate() as f64;
+        let lost = 1.0 - rate.min(takes) * (1.0 - loss) / rate;
+        #[expect(clippy::cast_possible_truncation, reason = "a part of a million")]
+        pace.judge((lost * 1e6) as u32);
     }
     pace.rate() as f64
 }
@@ -200,6 +199,6 @@ fn a_wire_that_takes_less_is_sent_less() {
     for takes in [5e8, 5e7, 1e7] {
         let mut pace = Pace::new(FAST, FAST / 10);
         let rate = run(&mut pace, takes, 0.0);
-        assert!(rate > 0.8 * takes && rate < 1.1 * takes, "{rate} of {takes}");
+        assert!(rate > 0.85 * takes && rate < 1.1 * takes, "{rate} of {takes}");
     }
 }

@@ -62,3 +62,15 @@ fn the_slow_and_the_dead_delay_nobody() {
         assert!(others < alone * 1.02, "{fault:?}: the others took {others}, not {alone}");
     }
 }
+
+#[test]
+fn what_all_can_take_is_found_where_the_link_says_more() {
+    for (receivers, part) in [(2, 0.5), (2, 0.05), (24, 0.2)] {
+        let mut slow = Story::new(20_000_000, 100 * MBIT, vec![Wire::good(); receivers]);
+        slow.wires.iter_mut().for_each(|wire| wire.fault = Some(Fault::Slow(part)));
+        let ended = slow.run(11);
+        let least = ended.limit / part;
+        assert_eq!(ended.away, 0, "{part}");
+        assert!(ended.last() < 1.4 * least, "{part}: {} instead of {least}", ended.last());
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cast::gather::{Gather, Heard, Limits as Room};
 use cast::groups::Groups;
-use cast::sender::{Limits, Step, Verdict};
+use cast::sender::{Burst, Limits, Step, Verdict};
 use cast::wire::{Data, Report};
 use cast::{Micros, Piece, Sender};
 
@@ -54,6 +54,8 @@ pub(crate) struct Ended {
     pub(crate) limit: f64,
     pub(crate) sent: u64,
     pub(crate) image: u64,
+    /// How many were sent away.
+    pub(crate) away: usize,
 }
 
 impl Ended {
@@ -93,18 +95,24 @@ impl Story {
 
     pub(crate) fn run(&self, seed: u64) -> Ended {
         let pieces: Vec<Piece> = (0..self.image / u64::from(PIECE))
-            .map(|at| Piece { id: at as u32, offset: at * u64::from(PIECE), stored: PIECE, bytes: PIECE })
+            .map(|at| Piece {
+                id: u32::try_from(at).unwrap(),
+                offset: at * u64::from(PIECE),
+                stored: PIECE,
+                bytes: PIECE,
+            })
             .collect();
         let groups = Groups::of(&pieces);
         let symbols: u64 = groups.iter().map(|(_, group)| u64::from(group.symbols)).sum();
         let node = |(slot, wire): (u32, &Wire)| {
             let mut gather = Gather::new(&groups, SESSION, slot, Room { open_bytes: 64 << 20 });
-            (0..groups.len() as u32).for_each(|group| gather.need(group));
+            groups.iter().for_each(|(group, _)| gather.need(group));
             let (joined, done, busy, reports) = (false, None, 0.0, Vec::new());
             Node { wire: *wire, gather, joined, done, busy, reports, looked: Micros(0) }
         };
         let mut nodes: Vec<Node> = (0..).zip(&self.wires).map(node).collect();
         let mut sender = Sender::new(&groups, SESSION, Limits::of(self.rate));
+        let mut away = 0;
         let (mut now, mut dice) = (Micros(0), Dice(seed * 0x9E37_79B9 + 1));
         while nodes.iter().any(|node| node.done.is_none()) {
             assert!(now.0 < 600_000_000, "it does not end: {:?}", unfinished(&nodes));
@@ -115,6 +123,7 @@ impl Story {
                 sender.receivers().map(|(slot, view)| (slot, view.verdict)).collect();
             for (slot, node) in (0_u32..).zip(&mut nodes) {
                 if let Some(Verdict::Pull(_)) = verdicts.get(&slot) {
+                    away += usize::from(node.done.is_none());
                     node.done.get_or_insert(now.0 as f64 / 1e6);
                     sender.leave(slot);
                 }
@@ -123,19 +132,7 @@ impl Story {
             let until = now.after(Micros(1000));
             while now < until {
                 match sender.poll(now) {
-                    Step::Send(burst) => {
-                        for (symbol, step) in burst.symbols.clone().zip(0..) {
-                            let data = Data {
-                                session: SESSION,
-                                group: burst.group,
-                                symbols: burst.of,
-                                symbol,
-                                sequence: burst.sequence.wrapping_add(step),
-                                asks: burst.asks && symbol + 1 == burst.symbols.end,
-                            };
-                            nodes.iter_mut().for_each(|node| node.hear(&data, now, self.rate, &mut dice));
-                        }
-                    }
+                    Step::Send(burst) => self.deliver(&burst, &mut nodes, now, &mut dice),
                     Step::Beat(beat) => nodes.iter_mut().filter(|node| node.hears(now)).for_each(|node| {
                         node.gather.beat(&beat);
                     }),
@@ -148,6 +145,23 @@ impl Story {
             limit: (symbols * 1498) as f64 / self.rate as f64,
             sent: sender.counters().sent_bytes,
             image: symbols * 1432,
+            away,
+        }
+    }
+}
+
+impl Story {
+    fn deliver(&self, burst: &Burst, nodes: &mut [Node], now: Micros, dice: &mut Dice) {
+        for (symbol, step) in burst.symbols.clone().zip(0..) {
+            let data = Data {
+                session: SESSION,
+                group: burst.group,
+                symbols: burst.of,
+                symbol,
+                sequence: burst.sequence.wrapping_add(step),
+                asks: burst.asks && symbol + 1 == burst.symbols.end,
+            };
+            nodes.iter_mut().for_each(|node| node.hear(&data, now, self.rate, dice));
         }
     }
 }
