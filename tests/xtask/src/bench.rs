@@ -193,7 +193,9 @@ impl Row {
     fn line(&self) -> String {
         let Row { case, metric, unit, ours, .. } = self;
         let peer = match (&self.peer_name, self.peer) {
-            (Some(name), Some(peer)) => format!("{name} {peer:.1} ({})", spread(&self.peer_runs)),
+            (Some(name), Some(peer)) => {
+                format!("{name} {} ({})", figure(peer, unit), spread(&self.peer_runs, unit))
+            }
             _ => "–".to_owned(),
         };
         let ratio = self.peer.and(self.ratio).map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
@@ -204,18 +206,23 @@ impl Row {
             format!("{sign} {bar} {unit}: {verdict}")
         });
         let (ours, runs) = match ours {
-            Some(ours) => (format!("{ours:.1} {unit}"), spread(&self.runs)),
+            Some(ours) => (format!("{} {unit}", figure(*ours, unit)), spread(&self.runs, unit)),
             None => (format!("– {unit}"), "–".to_owned()),
         };
         format!("| {case} | {metric} | {ours} | {runs} | {peer} | {ratio} | {bar} |\n")
     }
 }
 
+/// A figure as it is shown: a multiple is held against bars that are a hundredth apart.
+fn figure(figure: f64, unit: &str) -> String {
+    if unit == "×" { format!("{figure:.3}") } else { format!("{figure:.1}") }
+}
+
 /// `min–max of n`.
-fn spread(runs: &[f64]) -> String {
+fn spread(runs: &[f64], unit: &str) -> String {
     let (low, high) =
         runs.iter().fold((f64::MAX, f64::MIN), |(low, high), &run| (low.min(run), high.max(run)));
-    format!("{low:.1}–{high:.1} of {}", runs.len())
+    format!("{}–{} of {}", figure(low, unit), figure(high, unit), runs.len())
 }
 
 /// All figures of one benchmark.
@@ -325,7 +332,10 @@ mod tests {
         assert!(table.contains(&format!("{peer} ≥ 1.3 ×: **missed** |")), "{table}");
         assert!(Row::against("64", "sum", "MB/s", 1.0, &[1.0], "nginx", &[]).is_none());
         let alone = Row::of_peer("64", "sum", "MB/s", "nginx", &[80.0]).unwrap();
-        assert_eq!((alone.ours, alone.peer, alone.clone().held(1.0, Side::AtLeast).ok), (None, Some(80.0), None));
+        assert_eq!(
+            (alone.ours, alone.peer, alone.clone().held(1.0, Side::AtLeast).ok),
+            (None, Some(80.0), None)
+        );
         let table = Report::new("http", "veth", vec![alone]).table();
         assert!(table.contains("| 64 | sum | – MB/s | – | nginx 80.0 (80.0–80.0 of 1) | – | – |"), "{table}");
         let least = Row::at_least("64", "sum", "MB/s", 2.0, &[1.9]).unwrap();

@@ -5,6 +5,7 @@
 //! memory. The clock stops when a receiver has it; what it has is compared octet by octet afterwards. A run that is not
 //! over after ten times what the link allows is killed and counted as unfinished.
 
+mod cost;
 mod faults;
 mod lab;
 mod ours;
@@ -13,6 +14,7 @@ mod peers;
 mod plot;
 mod report;
 mod run;
+mod runner;
 mod scenario;
 
 use std::collections::BTreeMap;
@@ -160,7 +162,12 @@ impl Bench {
 }
 
 /// One run in a network that behaves so; it behaves again afterwards.
-fn one(peer: &dyn Peer, lab: &Lab, stage: &Stage<'_>, scenario: &Scenario) -> Result<Outcome, Box<dyn Error>> {
+fn one(
+    peer: &dyn Peer,
+    lab: &Lab,
+    stage: &Stage<'_>,
+    scenario: &Scenario,
+) -> Result<Outcome, Box<dyn Error>> {
     lab.behave(scenario.loss, scenario.lan)?;
     let outcome = run::run(peer, lab, stage, scenario)?;
     let last = outcome.last(|receiver| scenario.waits_for(receiver));
@@ -175,6 +182,8 @@ fn one(peer: &dyn Peer, lab: &Lab, stage: &Stage<'_>, scenario: &Scenario) -> Re
     let event = if scenario.event == Event::None { "" } else { ", with the event" };
     #[allow(clippy::cast_precision_loss, reason = "a figure for a person")]
     let sent = outcome.sent as f64 / 1e6;
-    say::line(&format!("    {}{event}: {said}{wrong}, {sent:.1} MB sent", peer.name()));
+    let Outcome { idle, foreign, .. } = outcome;
+    let machine = format!("machine {idle:.0} % idle, {foreign:.0} % for others");
+    say::line(&format!("    {}{event}: {said}{wrong}, {sent:.1} MB sent; {machine}", peer.name()));
     Ok(outcome)
 }

@@ -117,8 +117,7 @@ impl Lab {
     fn make(&self, place: &str) -> Result<(), ToolError> {
         let name = self.name(place);
         Tool::new("ip").args(["netns", "add", &name]).read()?;
-        let settings =
-            "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1";
+        let settings = "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1";
         self.run_at(place, settings)?;
         Tool::new("ip").args(["-n", &name, "link", "set", "lo", "up"]).read().map(drop)
     }
@@ -147,7 +146,7 @@ impl Lab {
         );
         self.batch("ip", &name, &there)?;
         for (place, link) in [("switch", port), (place, INTERFACE)] {
-            let words = format!("ethtool -K {link} tx off tso off gso off gro off tx-udp-segmentation off");
+            let words = format!("ethtool -K {link} tso off gso off gro off tx-udp-segmentation off");
             self.run_at(place, &words)?;
         }
         Ok(())

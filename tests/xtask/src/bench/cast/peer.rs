@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::cost::Cpu;
 use super::lab::Lab;
 use super::scenario::Scenario;
 
@@ -90,8 +91,7 @@ impl<'a> Stage<'a> {
         let sinks = Path::new(MEMORY).join(format!("{PREFIX}{}", std::process::id()));
         sweep();
         let image = sinks.join(IMAGE);
-        let stage =
-            Stage { lab, image, programs: programs.to_owned(), dir: dir.to_owned(), limit, sinks };
+        let stage = Stage { lab, image, programs: programs.to_owned(), dir: dir.to_owned(), limit, sinks };
         if stage.sinks.exists() {
             fs::remove_dir_all(&stage.sinks)?;
         }
@@ -206,10 +206,14 @@ pub(super) struct Outcome {
     pub(super) overheard: u64,
     /// Seconds that the run took, or was given.
     pub(super) took: f64,
-    /// Processor seconds at the controller.
-    pub(super) controller_cpu: f64,
-    /// Processor seconds of all receivers together.
-    pub(super) receivers_cpu: f64,
+    /// What was spent at the controller.
+    pub(super) controller: Cpu,
+    /// What all receivers have spent together.
+    pub(super) receivers: Cpu,
+    /// Per cent of this machine's processors that nobody wanted.
+    pub(super) idle: f64,
+    /// Per cent that went to programs that have no part in it.
+    pub(super) foreign: f64,
     /// Receivers that said they had it and had something else.
     pub(super) wrong: usize,
     /// Whether everybody had it for whom the run waits.

@@ -15,8 +15,18 @@ use super::peer::Peer;
 use crate::prerequisites;
 
 /// Programs and libraries that may be installed: none of them starts anything.
-const INSTALLED: &[&str] =
-    &["aria2", "curl", "ethtool", "iproute2", "libssl3", "mktorrent", "nftables", "procps", "util-linux", "zlib1g"];
+const INSTALLED: &[&str] = &[
+    "aria2",
+    "curl",
+    "ethtool",
+    "iproute2",
+    "libssl3",
+    "mktorrent",
+    "nftables",
+    "procps",
+    "util-linux",
+    "zlib1g",
+];
 /// Daemons, and what only they need.
 const UNPACKED: &[&str] = &["libowfat0", "nginx", "opentracker", "udpcast", "uftp"];
 

@@ -25,16 +25,14 @@ struct Line {
 /// The plots for which enough was measured, by file name.
 pub(super) fn all(measured: &[Measured]) -> Vec<(&'static str, String)> {
     let mut plots = Vec::new();
-    let scale = |one: &Measured| {
-        one.scenario.name.starts_with("s0-").then(|| f64::from(one.scenario.receivers))
-    };
-    plots.extend(
-        draw(measured, scale, "receivers, no loss").map(|text| ("cast-scale.svg", text)),
-    );
+    let scale =
+        |one: &Measured| one.scenario.name.starts_with("s0-").then(|| f64::from(one.scenario.receivers));
+    plots.extend(draw(measured, scale, "receivers, no loss").map(|text| ("cast-scale.svg", text)));
     let most = measured.iter().filter(|one| matches!(one.scenario.loss, Loss::Each { .. }));
     // The number of receivers with the most losses measured; of several the greatest.
     let count = |receivers: u16| most.clone().filter(|one| one.scenario.receivers == receivers).count();
-    let receivers = most.clone().map(|one| one.scenario.receivers).max_by_key(|&number| (count(number), number));
+    let receivers =
+        most.clone().map(|one| one.scenario.receivers).max_by_key(|&number| (count(number), number));
     if let Some(receivers) = receivers {
         let loss = |one: &Measured| {
             let share = match one.scenario.loss {
@@ -60,7 +58,9 @@ fn draw(measured: &[Measured], place: impl Fn(&Measured) -> Option<f64>, axis: &
     }
     let mut lines: Vec<Line> = Vec::new();
     for one in measured {
-        let Some(at) = place(one).and_then(|at| places.iter().position(|place| *place == at)) else { continue };
+        let Some(at) = place(one).and_then(|at| places.iter().position(|place| *place == at)) else {
+            continue;
+        };
         let number = lines.iter().position(|line| line.who == one.who).unwrap_or_else(|| {
             lines.push(Line { who: one.who, places: vec![None; places.len()] });
             lines.len() - 1

@@ -1,14 +1,15 @@
 //! What was measured becomes rows: net of a peer's fixed start, by the limit, beside ours where ours was measured.
 
+use super::cost::Cpu;
 use super::ours;
 use super::peer::Outcome;
 use super::run::PATIENCE;
 use super::scenario::{Event, Scenario, VICTIM};
 use crate::bench::{Row, Side};
 
-/// Bars that are not of one scenario: processor seconds of the controller for each GB that it sends, and how much later
+/// Bars that are not of one scenario: processor milliseconds of the controller for each GB that it sends, and how much later
 /// the last of 64 has it than the only one.
-const CPU: f64 = 0.25;
+const CPU: f64 = 250.0;
 const SCALE: f64 = 1.05;
 
 /// All runs of one in one scenario.
@@ -80,17 +81,19 @@ impl Measured {
         self.outcomes.iter().map(of).collect()
     }
 
-    /// Processor seconds of the controller for each GB that it sent.
+    /// Processor milliseconds at the controller for each GB that it sent; nothing of a run that sent less than its image.
     #[allow(clippy::cast_precision_loss, reason = "hundreds of megabytes")]
-    fn controller_cpu(&self) -> Vec<f64> {
-        self.outcomes.iter().map(|outcome| outcome.controller_cpu * 1e9 / outcome.sent as f64).collect()
+    fn controller(&self, of: fn(&Cpu) -> f64) -> Vec<f64> {
+        let sent = self.outcomes.iter().filter(|outcome| outcome.sent >= self.bytes);
+        sent.map(|outcome| of(&outcome.controller) * 1e12 / outcome.sent as f64).collect()
     }
 
-    /// Processor seconds of a receiver for each GB of the image, on the average.
+    /// Processor milliseconds of a receiver for each GB of the image, on the average of runs that finished.
     #[allow(clippy::cast_precision_loss, reason = "hundreds of megabytes")]
-    fn receiver_cpu(&self) -> Vec<f64> {
+    fn receivers(&self, of: fn(&Cpu) -> f64) -> Vec<f64> {
         let bytes = self.bytes as f64 * f64::from(self.scenario.receivers);
-        self.outcomes.iter().map(|outcome| outcome.receivers_cpu * 1e9 / bytes).collect()
+        let finished = self.outcomes.iter().filter(|outcome| outcome.finished);
+        finished.map(|outcome| of(&outcome.receivers) * 1e12 / bytes).collect()
     }
 
     /// How many runs did not finish.
@@ -99,11 +102,14 @@ impl Measured {
     }
 }
 
+/// A figure of every run.
+type Figures = fn(&Measured) -> Vec<f64>;
+
 /// One thing that is measured in every run.
 struct Metric {
     name: &'static str,
     unit: &'static str,
-    of: fn(&Measured) -> Vec<f64>,
+    of: Figures,
     bar: Option<f64>,
 }
 
@@ -111,8 +117,18 @@ struct Metric {
 fn metrics(scenario: &Scenario) -> Vec<Metric> {
     let bars = scenario.bars;
     let mut metrics = vec![
-        Metric { name: "until the last has it, by the limit", unit: "×", of: Measured::times, bar: bars.time },
-        Metric { name: "sent by the controller, by the image", unit: "×", of: Measured::sent, bar: bars.sent },
+        Metric {
+            name: "until the last has it, by the limit",
+            unit: "×",
+            of: Measured::times,
+            bar: bars.time,
+        },
+        Metric {
+            name: "sent by the controller, by the image",
+            unit: "×",
+            of: Measured::sent,
+            bar: bars.sent,
+        },
     ];
     if matches!(scenario.event, Event::Joins(_)) {
         let (name, bar) = ("newcomer, from its coming, by the limit", bars.newcomer);
@@ -124,10 +140,24 @@ fn metrics(scenario: &Scenario) -> Vec<Metric> {
     }
     let (name, bar) = ("a bystander hears, of its link", bars.bystander);
     metrics.push(Metric { name, unit: "%", of: Measured::overheard, bar });
-    let (name, of) = ("processor of the controller, for each GB sent", Measured::controller_cpu as fn(&_) -> _);
-    metrics.push(Metric { name, unit: "s", of, bar: Some(CPU) });
-    let (name, of) = ("processor of a receiver, for each GB", Measured::receiver_cpu as fn(&_) -> _);
-    metrics.push(Metric { name, unit: "s", of, bar: None });
+    let machine: [(&str, Figures); 2] = [
+        ("this machine's processors idle", |one| one.outcomes.iter().map(|outcome| outcome.idle).collect()),
+        ("this machine's processors for others", |one| {
+            one.outcomes.iter().map(|outcome| outcome.foreign).collect()
+        }),
+    ];
+    metrics.extend(machine.map(|(name, of)| Metric { name, unit: "%", of, bar: None }));
+    let costs: [(&str, Figures, Option<f64>); 4] = [
+        ("controller, for each GB sent, in the program", |one| one.controller(|cpu| cpu.user), None),
+        (
+            "controller, for each GB sent, with the switch",
+            |one| one.controller(|cpu| cpu.user + cpu.kernel),
+            Some(CPU),
+        ),
+        ("receiver, for each GB, in the program", |one| one.receivers(|cpu| cpu.user), None),
+        ("receiver, for each GB, with the switch", |one| one.receivers(|cpu| cpu.user + cpu.kernel), None),
+    ];
+    metrics.extend(costs.map(|(name, of, bar)| Metric { name, unit: "CPU ms", of, bar }));
     metrics
 }
 
@@ -218,7 +248,7 @@ mod tests {
         let outcomes = seconds.iter().map(|seconds| Outcome {
             seconds: vec![*seconds],
             finished: seconds.is_some(),
-            sent: 1,
+            sent: bytes,
             ..Outcome::default()
         });
         Measured { outcomes: outcomes.collect(), ..Measured::new(&scenario, who, 2.0, bytes) }
@@ -236,12 +266,13 @@ mod tests {
         let alone = rows(&[measured("udpcast", &[Some(12.0)])]);
         assert!(alone.iter().all(|row| row.ours.is_none() && row.ok.is_none()));
         let both = rows(&[measured(ours::NAME, &[Some(10.2)]), measured("udpcast", &[Some(12.0)])]);
-        let bars: Vec<_> = both.iter().filter(|row| row.ok.is_some()).map(|row| row.metric.as_str()).collect();
+        let bars: Vec<_> =
+            both.iter().filter(|row| row.ok.is_some()).map(|row| row.metric.as_str()).collect();
         assert_eq!(
             bars,
             [
                 "until the last has it, by the limit",
-                "processor of the controller, for each GB sent",
+                "controller, for each GB sent, with the switch",
                 "never slower than udpcast net of its fixed start",
                 "runs that did not finish"
             ]

@@ -5,31 +5,30 @@
 use std::error::Error;
 use std::fs;
 use std::io;
+use std::ops::Add;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::Signal;
 
+use super::cost::{Cpu, Machine};
 use super::lab::Lab;
 use super::peer::{Arrival, First, Outcome, Peer, Stage};
+use super::runner::Runner;
 use super::scenario::{Event, Scenario, VICTIM};
 use crate::interrupt;
-use crate::rack::process::{Lifetime, Process};
 
 /// A run gets so many times its limit, and nothing after that.
 pub(super) const PATIENCE: f64 = 10.0;
 /// What it gets at least: some need seconds before the first byte.
 const PATIENCE_MIN: f64 = 15.0;
 /// How often we look: what a figure may be wrong by.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 /// How long servers get to end by themselves, and to begin to listen.
-const SERVERS: Duration = Duration::from_secs(10);
+pub(super) const SERVERS: Duration = Duration::from_secs(10);
 /// How long receivers get until they wait for a sender: they have joined their groups by then.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Clock ticks of `/proc/PID/stat`: always 100 for user space on Linux (proc(5), `USER_HZ`).
-const TICKS: f64 = 100.0;
 
 /// Runs a peer once, to the end or to the deadline.
 ///
@@ -54,7 +53,7 @@ pub(super) fn run(
         race.start_controller()?;
         race.wait_for_servers()?;
     }
-    let before = lab.traffic()?;
+    let before = (lab.traffic()?, Machine::now()?);
     let start = Instant::now();
     if peer.first() == First::Receivers {
         race.start_controller()?;
@@ -63,15 +62,18 @@ pub(super) fn run(
     }
     let finished = race.watch(start)?;
     let took = start.elapsed().as_secs_f64();
-    let after = lab.traffic()?;
-    let (controller_cpu, receivers_cpu) = race.end();
+    let after = (lab.traffic()?, Machine::now()?);
+    let (controller, receivers) = race.end();
+    let machine = after.1.since(&before.1);
     let mut outcome = Outcome {
         seconds: race.seconds.clone(),
-        sent: after.sent_since(&before),
-        overheard: after.overheard_since(&before),
+        sent: after.0.sent_since(&before.0),
+        overheard: after.0.overheard_since(&before.0),
         took,
-        controller_cpu,
-        receivers_cpu,
+        controller,
+        receivers,
+        idle: machine.idle_share(),
+        foreign: machine.foreign_share(controller.user + receivers.user),
         wrong: 0,
         finished,
     };
@@ -98,7 +100,7 @@ struct Race<'a> {
     /// When the victim came, after the start of the clock.
     joined: f64,
     /// Processor seconds at the controller of programs that have been replaced.
-    spent: f64,
+    spent: Cpu,
     happened: bool,
 }
 
@@ -125,7 +127,7 @@ impl<'a> Race<'a> {
             receivers: (0..count).map(|_| None).collect(),
             seconds: vec![None; count],
             joined: 0.0,
-            spent: 0.0,
+            spent: Cpu::default(),
             happened: false,
         })
     }
@@ -211,8 +213,11 @@ impl<'a> Race<'a> {
                 Arrival::File(path) => path.exists(),
             };
             if has_it {
-                let from =
-                    if matches!(self.scenario.event, Event::Joins(_)) && receiver == VICTIM { self.joined } else { 0.0 };
+                let from = if matches!(self.scenario.event, Event::Joins(_)) && receiver == VICTIM {
+                    self.joined
+                } else {
+                    0.0
+                };
                 *seconds = Some(now - from);
             }
         }
@@ -220,7 +225,9 @@ impl<'a> Race<'a> {
 
     fn all_have_it(&self) -> bool {
         let numbered = (1_u16..).zip(&self.seconds);
-        numbered.filter(|(receiver, _)| self.scenario.waits_for(*receiver)).all(|(_, seconds)| seconds.is_some())
+        numbered
+            .filter(|(receiver, _)| self.scenario.waits_for(*receiver))
+            .all(|(_, seconds)| seconds.is_some())
     }
 
     /// Lets happen what is due.
@@ -246,7 +253,7 @@ impl<'a> Race<'a> {
             Event::Restart => {
                 for mut runner in self.controller.drain(..) {
                     runner.signal(Signal::KILL);
-                    self.spent += runner.end();
+                    self.spent = self.spent + runner.end();
                 }
                 self.start_controller()?;
             }
@@ -255,117 +262,15 @@ impl<'a> Race<'a> {
         Ok(())
     }
 
-    /// Ends all programs; the processor seconds at the controller, and of all receivers.
-    fn end(&mut self) -> (f64, f64) {
+    /// Ends all programs; what was spent at the controller, and by all receivers.
+    fn end(&mut self) -> (Cpu, Cpu) {
         let receivers = self.receivers.iter().flatten();
         for runner in self.controller.iter().chain(receivers) {
             runner.signal(Signal::CONT);
             runner.signal(Signal::TERM);
         }
-        let controller = self.controller.iter_mut().map(Runner::end).sum::<f64>();
-        (self.spent + controller, self.receivers.iter_mut().flatten().map(Runner::end).sum())
-    }
-}
-
-/// A program with its children, and what it costs.
-struct Runner {
-    process: Process,
-    pid: Option<Pid>,
-    status: Option<ExitStatus>,
-    /// Processor seconds, once it has ended.
-    cpu: f64,
-}
-
-impl Runner {
-    fn start(argv: &[std::ffi::OsString], log: &std::path::Path) -> Result<Runner, Box<dyn Error>> {
-        let process = Process::start(argv, log, Lifetime::WithUs)?;
-        let pid = process.identity().and_then(|identity| Pid::from_raw(identity.pid));
-        Ok(Runner { process, pid, status: None, cpu: 0.0 })
-    }
-
-    /// Whether it has ended. Its cost is read before it is reaped: afterwards nobody knows it.
-    fn ended(&mut self) -> bool {
-        if self.status.is_some() {
-            return true;
-        }
-        let Some(pid) = self.pid else {
-            self.status = self.process.ended();
-            return self.status.is_some();
-        };
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match waitid(WaitId::Pid(pid), look) {
-            Ok(None) => false,
-            Ok(Some(_)) | Err(_) => {
-                self.cpu = cpu_seconds(pid).unwrap_or_default();
-                self.status = self.process.ended();
-                self.status.is_some()
-            }
-        }
-    }
-
-    fn succeeded(&self) -> bool {
-        self.status.is_some_and(|status| status.success())
-    }
-
-    /// Signals it and its children.
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.pid.filter(|_| self.status.is_none()) {
-            let _ = kill_process_group(pid, signal);
-        }
-    }
-
-    /// Waits for its end, which was asked for, and enforces it; what it has cost.
-    fn end(&mut self) -> f64 {
-        let start = Instant::now();
-        while !self.ended() && start.elapsed() < SERVERS {
-            thread::sleep(LOOK);
-        }
-        if !self.ended() {
-            self.signal(Signal::KILL);
-            self.process.kill();
-        }
-        self.cpu
-    }
-}
-
-impl Drop for Runner {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-    }
-}
-
-/// What a process and the children that it has waited for have taken of a processor: fields 14 to 17 of
-/// proc_pid_stat(5).
-fn cpu_seconds(pid: Pid) -> Option<f64> {
-    parse_cpu(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
-}
-
-fn parse_cpu(stat: &str) -> Option<f64> {
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let fields: Vec<f64> =
-        rest.split_ascii_whitespace().skip(11).take(4).map_while(|field| field.parse().ok()).collect();
-    (fields.len() == 4).then(|| fields.iter().sum::<f64>() / TICKS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_costs_with_its_children() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 50 30 20 20 0 1 0 12345 99 88";
-        assert_eq!(parse_cpu(stat), Some(2.0));
-        assert_eq!(parse_cpu("7 (a) S 1 7 7 0 -1 4194560 1 2 3 4 100 50 x 20"), None);
-        assert_eq!(parse_cpu("7"), None);
-    }
-
-    #[test]
-    fn the_cost_is_known_after_the_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let work = "n=0; while [ $n -lt 100000 ]; do n=$((n+1)); done";
-        let argv = ["sh", "-c", work].map(std::ffi::OsString::from);
-        let mut runner = Runner::start(&argv, &dir.path().join("log")).unwrap();
-        let cost = runner.end();
-        assert!(cost > 0.0 && runner.succeeded(), "{cost}");
+        let controller = self.controller.iter_mut().map(Runner::end).fold(self.spent, Add::add);
+        let receivers = self.receivers.iter_mut().flatten().map(Runner::end);
+        (controller, receivers.fold(Cpu::default(), Add::add))
     }
 }

@@ -180,8 +180,7 @@ pub(super) fn table() -> Vec<Scenario> {
         let bars = Bars { others: Some(others), newcomer, ..Bars::default() };
         table.push(Scenario { event, bars, ..named(family, name.trim_start_matches('-'), 8) });
     }
-    for (name, lan) in
-        [("noquerier", Lan::NoQuerier), ("flooding", Lan::Flooding), ("blocked", Lan::Blocked)]
+    for (name, lan) in [("noquerier", Lan::NoQuerier), ("flooding", Lan::Flooding), ("blocked", Lan::Blocked)]
     {
         let bars = Bars { bystander: Some(1.0), ..Bars::default() };
         table.push(Scenario { lan, bars, ..named("s8", name, 8) });

@@ -38,6 +38,10 @@ impl Peer for BitTorrent {
         // Pieces of 256 KiB.
         let words = ["-l", "18", "-a", &announce, "-o"];
         Tool::new("mktorrent").args(words).arg(&torrent).arg(&stage.image).read()?;
+        // Debian's tracker serves only what it was told of.
+        let said = Tool::new("aria2c").arg("--show-files").arg(&torrent).read()?;
+        let hash = said.lines().find_map(|line| line.strip_prefix("Info Hash: "));
+        fs::write(listed(stage), format!("{}\n", hash.ok_or("aria2 does not tell the torrent's hash")?))?;
         let (script, text) = (done(stage), "#!/bin/sh\n: > \"$3.done\"\n");
         fs::write(&script, text)?;
         Ok(fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?)
@@ -46,11 +50,11 @@ impl Peer for BitTorrent {
     fn controller(&self, stage: &Stage<'_>) -> Vec<Vec<OsString>> {
         let libraries = format!("LD_LIBRARY_PATH={}", stage.program("usr/lib"));
         let tracker = stage.program("usr/bin/opentracker");
-        let options = format!("-i {CONTROLLER} -p {TRACKER} -P {TRACKER}");
+        let options = format!("-i {CONTROLLER} -p {TRACKER} -P {TRACKER} -w");
         let folder = stage.image.parent().unwrap_or(&stage.image);
         // It believes that it has all of it, as it was made a moment ago.
         let seed = aria2(stage, folder, "--bt-seed-unverified=true");
-        vec![Stage::words(&["env", &libraries, &tracker, &options], &[]), seed]
+        vec![Stage::words(&["env", &libraries, &tracker, &options], &[&listed(stage)]), seed]
     }
 
     fn receiver(&self, stage: &Stage<'_>, receiver: u16) -> Vec<OsString> {
@@ -77,6 +81,11 @@ fn aria2(stage: &Stage<'_>, folder: &Path, option: &str) -> Vec<OsString> {
 
 fn torrent(stage: &Stage<'_>) -> PathBuf {
     stage.dir.join("image.torrent")
+}
+
+/// What the tracker may serve; it reads that as nobody.
+fn listed(stage: &Stage<'_>) -> PathBuf {
+    stage.image.with_extension("listed")
 }
 
 /// What aria2 runs when it has all of it.
