@@ -145,8 +145,10 @@ impl Lab {
              route add 224.0.0.0/4 dev {INTERFACE}\n"
         );
         self.batch("ip", &name, &there)?;
-        for (place, link) in [("switch", port), (place, INTERFACE)] {
-            let words = format!("ethtool -K {link} tso off gso off gro off tx-udp-segmentation off");
+        // What leaves has the size that it has on a wire, and the switch joins nothing. What has arrived is joined again where
+        // somebody asks for it, as real cards and their drivers do.
+        for (place, link, join) in [("switch", port, "off"), (place, INTERFACE, "on")] {
+            let words = format!("ethtool -K {link} tso off gso off tx-udp-segmentation off gro {join}");
             self.run_at(place, &words)?;
         }
         Ok(())
