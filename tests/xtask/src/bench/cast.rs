@@ -90,7 +90,7 @@ struct Bench {
     dir: PathBuf,
     seconds: f64,
     rounds: usize,
-    /// Seconds of a file of no length, by peer and number of receivers.
+    /// Seconds of a file of no length, by peer and number of receivers: the rate does not matter to it.
     fixed: BTreeMap<(&'static str, u16), f64>,
 }
 
@@ -115,6 +115,7 @@ impl Bench {
         let what = format!("{}: {} MB at {} Mb/s", scenario.name, bytes / 1_000_000, scenario.rate());
         say::line(&format!("==> {what}, {limit:.1} s at least"));
         let lab = Lab::up(&self.dir, scenario.receivers, scenario.rate())?;
+        lab.carry_apart(scenario.apart)?;
         let mut all: Vec<Measured> = Vec::new();
         let mut taking_part = Vec::new();
         for (number, peer) in self.peers.iter().enumerate() {

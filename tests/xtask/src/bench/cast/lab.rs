@@ -192,6 +192,15 @@ impl Lab {
         Ok(())
     }
 
+    /// Whether all that comes from the controller is carried on by the second processor. Else whoever sends a packet carries
+    /// its copies to all receivers, in its own name.
+    pub(super) fn carry_apart(&self, on: bool) -> Result<(), ToolError> {
+        let mask = if on { "2" } else { "0" };
+        let path = format!("/sys/class/net/{UPLINK}/queues/rx-0/rps_cpus");
+        let mut argv = self.at("switch", &["sh", "-c", "echo $1 >$2", "sh", mask, &path]).into_iter();
+        Tool::new(argv.next().unwrap_or_default()).args(argv).read().map(drop)
+    }
+
     /// Pulls a receiver's cable, or plugs it in again.
     pub(super) fn plug(&self, receiver: u16, on: bool) -> Result<(), ToolError> {
         let state = if on { "up" } else { "down" };

@@ -1,15 +1,12 @@
 //! What was measured becomes rows: net of a peer's fixed start, by the limit, beside ours where ours was measured.
 
-use super::cost::Cpu;
 use super::ours;
 use super::peer::Outcome;
 use super::run::PATIENCE;
 use super::scenario::{Event, Scenario, VICTIM};
 use crate::bench::{Row, Side};
 
-/// Bars that are not of one scenario: processor milliseconds of the controller for each GB that it sends, and how much later
-/// the last of 64 has it than the only one.
-const CPU: f64 = 250.0;
+/// The bar that is not of one scenario: how much later the last of 64 has it than the only one.
 const SCALE: f64 = 1.05;
 
 /// All runs of one in one scenario.
@@ -81,19 +78,21 @@ impl Measured {
         self.outcomes.iter().map(of).collect()
     }
 
-    /// Processor milliseconds at the controller for each GB that it sent; nothing of a run that sent less than its image.
+    /// Processor milliseconds of the controller for each GB that it sent; nothing of a run that sent less than its image.
     #[allow(clippy::cast_precision_loss, reason = "hundreds of megabytes")]
-    fn controller(&self, of: fn(&Cpu) -> f64) -> Vec<f64> {
+    fn controller(&self) -> Vec<f64> {
         let sent = self.outcomes.iter().filter(|outcome| outcome.sent >= self.bytes);
-        sent.map(|outcome| of(&outcome.controller) * 1e12 / outcome.sent as f64).collect()
+        let of = |outcome: &Outcome| outcome.controller.user + outcome.controller.kernel;
+        sent.map(|outcome| of(outcome) * 1e12 / outcome.sent as f64).collect()
     }
 
-    /// Processor milliseconds of a receiver for each GB of the image, on the average of runs that finished.
+    /// Processor milliseconds of a receiver's program for each GB of the image, on the average of those that finished. The
+    /// kernel's part is left out: on one machine, the switch is in it.
     #[allow(clippy::cast_precision_loss, reason = "hundreds of megabytes")]
-    fn receivers(&self, of: fn(&Cpu) -> f64) -> Vec<f64> {
+    fn receiver(&self) -> Vec<f64> {
         let bytes = self.bytes as f64 * f64::from(self.scenario.receivers);
         let finished = self.outcomes.iter().filter(|outcome| outcome.finished);
-        finished.map(|outcome| of(&outcome.receivers) * 1e12 / bytes).collect()
+        finished.map(|outcome| outcome.receivers.user * 1e12 / bytes).collect()
     }
 
     /// How many runs did not finish.
@@ -147,17 +146,12 @@ fn metrics(scenario: &Scenario) -> Vec<Metric> {
         }),
     ];
     metrics.extend(machine.map(|(name, of)| Metric { name, unit: "%", of, bar: None }));
-    let costs: [(&str, Figures, Option<f64>); 4] = [
-        ("controller, for each GB sent, in the program", |one| one.controller(|cpu| cpu.user), None),
-        (
-            "controller, for each GB sent, with the switch",
-            |one| one.controller(|cpu| cpu.user + cpu.kernel),
-            Some(CPU),
-        ),
-        ("receiver, for each GB, in the program", |one| one.receivers(|cpu| cpu.user), None),
-        ("receiver, for each GB, with the switch", |one| one.receivers(|cpu| cpu.user + cpu.kernel), None),
-    ];
-    metrics.extend(costs.map(|(name, of, bar)| Metric { name, unit: "CPU ms", of, bar }));
+    if scenario.apart {
+        let (name, bar) = ("controller, for each GB sent", bars.controller);
+        metrics.push(Metric { name, unit: "CPU ms", of: Measured::controller, bar });
+    }
+    let name = "a receiver's program without the kernel, for each GB";
+    metrics.push(Metric { name, unit: "CPU ms", of: Measured::receiver, bar: None });
     metrics
 }
 
@@ -272,7 +266,6 @@ mod tests {
             bars,
             [
                 "until the last has it, by the limit",
-                "controller, for each GB sent, with the switch",
                 "never slower than udpcast net of its fixed start",
                 "runs that did not finish"
             ]

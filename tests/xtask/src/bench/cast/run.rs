@@ -3,6 +3,7 @@
 //! Knows processes and moments. Refuses to fail because a peer does: what never arrives is an outcome, and is killed.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::ops::Add;
@@ -135,9 +136,16 @@ impl<'a> Race<'a> {
     fn start_controller(&mut self) -> Result<(), Box<dyn Error>> {
         for (number, argv) in self.peer.controller(self.stage).iter().enumerate() {
             let log = self.logs.join(format!("controller{number}"));
-            self.controller.push(Runner::start(&self.lab.at_controller(argv), &log)?);
+            let argv = self.on_processor("0", argv);
+            self.controller.push(Runner::start(&self.lab.at_controller(&argv), &log)?);
         }
         Ok(())
+    }
+
+    /// The words of a command that runs on this processor only, where that matters.
+    fn on_processor(&self, processor: &str, argv: &[OsString]) -> Vec<OsString> {
+        let bound = ["taskset", "-c", processor].map(OsString::from);
+        bound.into_iter().filter(|_| self.scenario.apart).chain(argv.iter().cloned()).collect()
     }
 
     fn start_receivers(&mut self) -> Result<(), Box<dyn Error>> {
@@ -150,7 +158,7 @@ impl<'a> Race<'a> {
     }
 
     fn start_receiver(&mut self, receiver: u16) -> Result<(), Box<dyn Error>> {
-        let argv = self.peer.receiver(self.stage, receiver);
+        let argv = self.on_processor("1", &self.peer.receiver(self.stage, receiver));
         let log = self.logs.join(format!("receiver{receiver}"));
         let runner = Runner::start(&self.lab.at_receiver(receiver, &argv), &log)?;
         if let Some(place) = self.receivers.get_mut(usize::from(receiver) - 1) {

@@ -83,6 +83,8 @@ pub(super) struct Bars {
     pub(super) newcomer: Option<f64>,
     /// Per cent of the link that a bystander sees.
     pub(super) bystander: Option<f64>,
+    /// Processor milliseconds of the controller for each GB that it sends.
+    pub(super) controller: Option<f64>,
 }
 
 /// One line of the table.
@@ -94,6 +96,9 @@ pub(super) struct Scenario {
     pub(super) loss: Loss,
     pub(super) lan: Lan,
     pub(super) event: Event,
+    /// The controller has a processor of its own, and the switch and all receivers have another: what the controller spends
+    /// is its own then, and times mean nothing.
+    pub(super) apart: bool,
     pub(super) bars: Bars,
 }
 
@@ -106,13 +111,15 @@ impl Scenario {
             loss: Loss::None,
             lan: Lan::Snooping,
             event: Event::None,
+            apart: false,
             bars: Bars { time: (receivers == 1).then_some(1.05), ..Bars::default() },
         }
     }
 
     /// Mb/s of every link.
     pub(super) fn rate(&self) -> u32 {
-        (FORWARDED / u32::from(self.receivers)).min(RATE_MAX)
+        let forwarded = if self.apart { FORWARDED / 3 } else { FORWARDED };
+        (forwarded / u32::from(self.receivers)).min(RATE_MAX)
     }
 
     /// Bytes of an image that takes so many seconds at the limit.
@@ -189,6 +196,11 @@ pub(super) fn table() -> Vec<Scenario> {
     }
     let bars = Bars { time: Some(1.1), ..Bars::default() };
     table.push(Scenario { event: Event::Restart, bars, ..named("s10", "restart", 8) });
+    for receivers in [1, 8, 32] {
+        let bars = Bars { controller: Some(250.0), ..Bars::default() };
+        let name = format!("cpu-n{receivers}");
+        table.push(Scenario { name, apart: true, bars, ..Scenario::plain(receivers) });
+    }
     table
 }
 
