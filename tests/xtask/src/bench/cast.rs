@@ -141,9 +141,9 @@ impl Bench {
                 let (Some(peer), Some(measured)) = (peer, all.get_mut(place)) else { continue };
                 if scenario.bars.others.is_some() {
                     let plain = Scenario::plain(scenario.receivers);
-                    measured.before.push(one(peer.as_ref(), &lab, &stage, &plain)?);
+                    measured.before.push(one(peer.as_ref(), &lab, &stage, &plain, measured.fixed)?);
                 }
-                measured.outcomes.push(one(peer.as_ref(), &lab, &stage, scenario)?);
+                measured.outcomes.push(one(peer.as_ref(), &lab, &stage, scenario, measured.fixed)?);
             }
         }
         Ok(all)
@@ -154,7 +154,7 @@ impl Bench {
         let plain = Scenario::plain(lab.receivers());
         let stage = Stage::set(lab, &self.dir, &self.dir.join("programs"), NOTHING, plain.limit(NOTHING))?;
         lab.behave(plain.loss, plain.lan)?;
-        let outcome = run::run(peer, lab, &stage, &plain)?;
+        let outcome = run::run(peer, lab, &stage, &plain, 0.0)?;
         let last = outcome.last(|_| true);
         let said = last.map_or("unfinished".to_owned(), |last| format!("{last:.2} s"));
         say::line(&format!("    {}: fixed start {said}", peer.name()));
@@ -168,9 +168,10 @@ fn one(
     lab: &Lab,
     stage: &Stage<'_>,
     scenario: &Scenario,
+    fixed: f64,
 ) -> Result<Outcome, Box<dyn Error>> {
     lab.behave(scenario.loss, scenario.lan)?;
-    let outcome = run::run(peer, lab, stage, scenario)?;
+    let outcome = run::run(peer, lab, stage, scenario, fixed)?;
     let last = outcome.last(|receiver| scenario.waits_for(receiver));
     let said = match last {
         Some(last) if outcome.finished => format!("{last:.2} s"),

@@ -31,7 +31,8 @@ pub(super) const SERVERS: Duration = Duration::from_secs(10);
 /// How long receivers get until they wait for a sender: they have joined their groups by then.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Runs a peer once, to the end or to the deadline.
+/// Runs a peer once, to the end or to the deadline. What is to happen in the middle of it waits for `fixed`, the seconds of
+/// its fixed start.
 ///
 /// # Errors
 /// The laboratory fails, or an interrupt. That the peer fails is an outcome.
@@ -40,10 +41,11 @@ pub(super) fn run(
     lab: &Lab,
     stage: &Stage<'_>,
     scenario: &Scenario,
+    fixed: f64,
 ) -> Result<Outcome, Box<dyn Error>> {
     stage.clear()?;
     peer.prepare(stage)?;
-    let mut race = Race::new(peer, lab, stage, scenario)?;
+    let mut race = Race { fixed, ..Race::new(peer, lab, stage, scenario)? };
     if scenario.event == Event::SlowLink {
         lab.slow(VICTIM, 10)?;
     }
@@ -94,6 +96,7 @@ struct Race<'a> {
     lab: &'a Lab,
     stage: &'a Stage<'a>,
     scenario: &'a Scenario,
+    fixed: f64,
     logs: PathBuf,
     controller: Vec<Runner>,
     receivers: Vec<Option<Runner>>,
@@ -123,6 +126,7 @@ impl<'a> Race<'a> {
             lab,
             stage,
             scenario,
+            fixed: 0.0,
             logs,
             controller: Vec::new(),
             receivers: (0..count).map(|_| None).collect(),
@@ -186,7 +190,7 @@ impl<'a> Race<'a> {
 
     /// Until all have it for whom the run waits: true. Until the deadline, or nobody is left who could bring it: false.
     fn watch(&mut self, start: Instant) -> Result<bool, Box<dyn Error>> {
-        let deadline = (PATIENCE * self.stage.limit).max(PATIENCE_MIN);
+        let deadline = self.fixed + (PATIENCE * self.stage.limit).max(PATIENCE_MIN);
         let mut alone = None;
         loop {
             interrupt::check()?;
@@ -245,7 +249,7 @@ impl<'a> Race<'a> {
             Event::Killed | Event::LinkDown | Event::Stopped | Event::Restart => 0.5,
             Event::None | Event::SlowDisk | Event::SlowLink => return Ok(()),
         };
-        if self.happened || now < due * self.stage.limit {
+        if self.happened || now < self.fixed + due * self.stage.limit {
             return Ok(());
         }
         self.happened = true;

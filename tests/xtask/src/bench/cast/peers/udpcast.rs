@@ -24,8 +24,10 @@ impl Peer for Udpcast {
 
     fn controller(&self, stage: &Stage<'_>) -> Vec<Vec<OsString>> {
         let count = stage.lab.receivers();
+        // Its hello is repeated, which Clonezilla does not ask for: a receiver that lost the only one is waited for for ever.
         let options = format!(
-            "--full-duplex --nokbd --no-progress --interface {INTERFACE} --min-receivers {count} --file"
+            "--full-duplex --nokbd --no-progress --interface {INTERFACE} --min-receivers {count} \
+             --rexmit-hello-interval 500 --file"
         );
         vec![Stage::words(&[&stage.program("usr/bin/udp-sender"), &options], &[&stage.image])]
     }
