@@ -7,7 +7,7 @@ use super::run::PATIENCE;
 use super::scenario::Loss;
 
 /// The area of the drawing, and where the axes are in it.
-const WIDTH: f64 = 640.0;
+const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 360.0;
 const LEFT: f64 = 60.0;
 const RIGHT: f64 = 470.0;
