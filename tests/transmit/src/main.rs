@@ -2,6 +2,7 @@
 //! what comes before it. Who may join, and the bytes that are fetched, come over a plain TCP connection here.
 
 mod counter;
+mod pack;
 mod receive;
 mod send;
 
@@ -10,15 +11,16 @@ use std::process::ExitCode;
 const HELP: &str = "\
 Both ends of an image transmission, for the bench of it.
 
+  transmit pack --file FILE --out FILE.rwimage
   transmit send --image FILE --work DIR --local IP --port N --mbit N
-  transmit receive --image FILE --disk DEVICE --confirm NAME --trust KEY --local IP --server IP:PORT --node N --company N
-                   --spool MIB [--verify stream]
+  transmit receive --image FILE --sink FILE --local IP --server IP:PORT --node N --company N --spool MIB
 ";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        ["pack", rest @ ..] => pack::main(rest),
         ["send", rest @ ..] => send::main(rest),
         ["receive", rest @ ..] => receive::main(rest),
         _ => {

@@ -1,10 +1,13 @@
 //! An agent's end: its whole delivery, onto a disk of its own.
 
 use std::error::Error;
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::pack::{Header, Parsed};
 use agent::restore::{Live, NoRange, Options, Origin};
 use bytes::Bytes;
 use protocol::{Hearing, Seat};
@@ -16,41 +19,73 @@ use crate::option;
 /// As an agent asks.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// Waits for a line on its standard input, then writes the image; prints how long that took and what came which way.
+/// A disk that is a file.
+struct Loop {
+    device: String,
+    /// While it is open, the device is there; however this process ends, it is not there afterwards (losetup(8), -d).
+    _open: File,
+}
+
+impl Loop {
+    fn over(sink: &str, bytes: u64) -> Result<Self, Box<dyn Error>> {
+        File::create(sink)?.set_len(bytes)?;
+        let device = losetup(&["--find", "--show", sink])?.trim().to_owned();
+        let open = File::open(&device)?;
+        losetup(&["--detach", &device])?;
+        Ok(Self { device, _open: open })
+    }
+}
+
+fn losetup(words: &[&str]) -> Result<String, Box<dyn Error>> {
+    let done = Command::new("losetup").args(words).output()?;
+    if !done.status.success() {
+        return Err(String::from_utf8_lossy(&done.stderr).into());
+    }
+    Ok(String::from_utf8(done.stdout)?)
+}
+
+/// Writes the image into `--sink`, by a loop device over it; prints how long that took and what came which way.
 pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let value = |name: &'static str| option(words, name);
+    let (image, sink) = (value("--image")?, value("--sink")?);
+    let disk = Loop::over(sink, disk_bytes(image)?)?;
+    let name = disk.device.rsplit('/').next().unwrap_or_default();
+    let trust = crate::pack::key()?.public().to_string();
     let options = Options::parse(&[
         "--image",
-        value("--image")?,
+        image,
         "--disk",
-        value("--disk")?,
+        &disk.device,
         "--confirm",
-        value("--confirm")?,
+        name,
         "--trust",
-        value("--trust")?,
+        &trust,
         "--verify",
-        value("--verify").unwrap_or("stream"),
+        "stream",
         "--output",
         "json",
     ])?;
     let (local, server) = (value("--local")?.parse::<Ipv4Addr>()?, value("--server")?.parse::<SocketAddr>()?);
     let (node, company) = (value("--node")?.parse()?, value("--company")?.parse()?);
     let spool = value("--spool")?.parse::<u64>()? << 20;
-    println!("ready");
-    std::io::stdin().read_line(&mut String::new())?;
     let begun = Instant::now();
     let (say_seat, seats) = watch::channel(None);
     let (hears, heard) = watch::channel((None, Hearing::default()));
-    std::thread::spawn(move || ask(Asking { node, company, server }, &say_seat, &heard));
+    std::thread::spawn(move || ask(&Asking { node, company, server }, &say_seat, &heard));
     let live = Live { local, seats, hears: hears.clone() };
     let receipt = agent::restore::run_live(&options, Wire::new(server), live, spool)?;
-    let hearing = hears.borrow().1;
-    let took = begun.elapsed().as_secs_f64();
-    println!(
-        "{}",
-        serde_json::json!({"seconds": took, "hearing": hearing, "receipt": serde_json::from_str::<serde_json::Value>(&receipt.json())?})
-    );
+    let receipt: serde_json::Value = serde_json::from_str(&receipt.json())?;
+    let (seconds, hearing) = (begun.elapsed().as_secs_f64(), hears.borrow().1);
+    println!("{}", serde_json::json!({"seconds": seconds, "hearing": hearing, "receipt": receipt}));
     Ok(())
+}
+
+fn disk_bytes(image: &str) -> Result<u64, Box<dyn Error>> {
+    let head = std::fs::read(image)?;
+    match Header::parse(&head)? {
+        Parsed::Whole(header) => Ok(header.signed.verify(&[header.signed.key])?.1.disk_bytes()),
+        Parsed::Needs(_) => Err("the image is cut off".into()),
+    }
 }
 
 struct Asking {
@@ -61,7 +96,7 @@ struct Asking {
 
 /// Asks for a seat, as long as the sender is there; and looks for it again.
 fn ask(
-    Asking { node, company, server }: Asking,
+    &Asking { node, company, server }: &Asking,
     seats: &watch::Sender<Option<Seat>>,
     heard: &watch::Receiver<(Option<u64>, Hearing)>,
 ) {

@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use ::pack::Digest;
 use appliance::cast::{Asker, Casts};
 use appliance::images::{Images, Stored};
-use pack::{Digest, SigningKey};
 use protocol::{JobId, NodeId};
 
 use crate::counter::Ask;
@@ -47,7 +47,11 @@ fn store(image: &Path, work: &Path) -> Result<(Arc<Images>, Digest), Box<dyn Err
     let keys = work.join("keys");
     std::fs::create_dir_all(&keys)?;
     std::fs::write(keys.join("bench.pub"), data_encoding::HEXLOWER.encode(&key))?;
-    let images = Images::open(&work.join("images"), &keys, SigningKey::from_seed(&[7; 32])?)?;
+    let images = Images::open(&work.join("images"), &keys, crate::pack::key()?)?;
+    // It was here before, and was killed.
+    if let Some(known) = images.all().first() {
+        return Ok((Arc::new(images), known.digest));
+    }
     let mut import = images.import(bytes)?;
     let mut block = vec![0; 1 << 20];
     loop {

@@ -102,11 +102,7 @@ impl Bench {
         let dir = place::target().join("bench/cast");
         fs::create_dir_all(&dir)?;
         peers::fetch(&dir.join("programs"))?;
-        let ours = ours::peer();
-        if ours.is_none() {
-            say::line("    our own sender and receivers do not take part yet: only peers are measured");
-        }
-        let peers = ours.into_iter().chain(peers::all()).collect();
+        let peers = std::iter::once(ours::peer()?).chain(peers::all()).collect();
         let (seconds, rounds) = if quick { QUICK } else { FULL };
         Ok(Bench { peers, dir, seconds, rounds, fixed: BTreeMap::new() })
     }
