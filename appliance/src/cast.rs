@@ -75,6 +75,8 @@ pub struct Asker {
     pub local: Ipv4Addr,
     /// How many nodes write that image now, this one included.
     pub company: usize,
+    /// What it listens to already.
+    pub session: Option<u64>,
 }
 
 /// All transmissions.
@@ -227,7 +229,12 @@ impl Running {
     fn seat(&mut self, asker: &Asker, hearing: Hearing) -> Result<Option<Seat>, CastError> {
         self.idle_since = None;
         let now = Instant::now();
-        let is_new = self.seats.get(&asker.node).is_none_or(|sitting| sitting.job != asker.job);
+        // One that began anew numbers its reports anew.
+        let listens = asker.session == Some(self.session.number);
+        let is_new = self
+            .seats
+            .get(&asker.node)
+            .is_none_or(|sitting| sitting.job != asker.job || !listens && sitting.pulls.is_none());
         if is_new {
             let (slot, key) = (self.slots, random::<32>()?);
             self.slots += 1;
@@ -239,11 +246,12 @@ impl Running {
             }
             self.session.join(slot, key);
         }
+        let view = self.session.view();
         let Some(sitting) = self.seats.get_mut(&asker.node) else { return Ok(None) };
         (sitting.asked, sitting.hearing) = (now, hearing);
+        let sent_away = || view.listeners.get(&sitting.slot).and_then(|one| one.pull.clone());
         if sitting.pulls.is_none()
-            && let Some(why) =
-                self.session.view().listeners.get(&sitting.slot).and_then(|one| one.pull.clone())
+            && let Some(why) = view.broken.clone().or_else(sent_away)
         {
             tracing::info!(node = %asker.node, why, "a node fetches its image instead of listening");
             self.session.leave(sitting.slot);

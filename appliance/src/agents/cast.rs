@@ -39,7 +39,7 @@ impl Agents {
         if !is_near(way.peer, local, subnets) {
             return Ok(self.envelope(who, CastReply { seat: None }));
         }
-        let asker = Asker { node, job: job.id, image, local, company };
+        let asker = Asker { node, job: job.id, image, local, company, session: ask.session };
         let reply = self.casts.ask(&asker, ask.hearing).unwrap_or_else(|error| {
             // It fetches: slower for all, and no reason to stop anybody.
             tracing::warn!(why = crate::chain(&error), "an image is not sent to all who want it");

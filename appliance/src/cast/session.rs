@@ -136,9 +136,8 @@ impl Run {
                 self.show(None);
             }
             if let Err(why) = self.go_on() {
-                tracing::warn!(session = self.session, why, "a transmission waits");
-                self.show(Some(why));
-                std::thread::sleep(Duration::from_millis(500));
+                tracing::warn!(session = self.session, why, "a transmission has ended: its listeners fetch");
+                return self.show(Some(why));
             }
         }
     }
@@ -209,8 +208,8 @@ impl Run {
         self.socket.send(&self.packets).map_err(|error| error.to_string())
     }
 
-    fn show(&self, waits: Option<String>) {
-        *lock(&self.shown) = View::of(&self.sender, Told { refused: self.told_refused, waits });
+    fn show(&self, broken: Option<String>) {
+        *lock(&self.shown) = View::of(&self.sender, Told { refused: self.told_refused, broken });
     }
 }
 

@@ -16,8 +16,8 @@ pub struct View {
     pub rate: u64,
     /// Packets that were no report of a listener.
     pub refused: u64,
-    /// Why it can't go on, if it can't.
-    pub waits: Option<String>,
+    /// Why it has ended, if it has: the store does not give the image.
+    pub broken: Option<String>,
     /// Who listens, by slot.
     pub listeners: BTreeMap<u32, Listener>,
 }
@@ -38,13 +38,13 @@ pub struct Listener {
 pub(super) struct Told {
     /// Packets that were no report.
     pub(super) refused: u64,
-    /// Why it waits.
-    pub(super) waits: Option<String>,
+    /// Why it has ended.
+    pub(super) broken: Option<String>,
 }
 
 impl View {
     /// What a sender has to show.
-    pub(super) fn of(sender: &Sender, Told { refused, waits }: Told) -> Self {
+    pub(super) fn of(sender: &Sender, Told { refused, broken }: Told) -> Self {
         let counters = sender.counters();
         let listener = |(slot, ReceiverView { loss_ppm, lacks, verdict, .. }): (u32, ReceiverView)| {
             let pull = match verdict {
@@ -58,7 +58,7 @@ impl View {
             repair_bytes: counters.repair_bytes,
             rate: sender.rate(),
             refused,
-            waits,
+            broken,
             listeners: sender.receivers().map(listener).collect(),
         }
     }

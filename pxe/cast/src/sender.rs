@@ -24,6 +24,10 @@ use wants::{Due, Wants};
 /// Between beats while nothing is known to be lacking: at first, and at most.
 const BEAT_FIRST: Micros = Micros(20_000);
 const BEAT_LAST: Micros = Micros(250_000);
+/// Between questions while the rate depends on the answers.
+const ASK_EVERY: Micros = Micros(15_000);
+/// What any link takes that images are sent over, in bytes a second.
+const ANY_LINK: u64 = 12_500_000;
 
 /// How much, how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +41,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For a link of so many bytes a second: a tenth of it at first, and as much at once as a kernel cuts (64 KiB).
+    /// For a link of so many bytes a second: a tenth of it at first, or 100 Mb/s, and as much at once as a kernel cuts (64 KiB).
     #[must_use]
     pub fn of(rate_max: u64) -> Limits {
-        Limits { rate_max, rate_start: rate_max / 10, burst: 44 }
+        Limits { rate_max, rate_start: (rate_max / 10).max(ANY_LINK).min(rate_max), burst: 44 }
     }
 }
 
@@ -110,6 +114,10 @@ pub struct Sender {
     /// Symbols sent so far.
     sent: u64,
     sending: Option<Due>,
+    /// The loss of the last round, of a million.
+    loss: u32,
+    /// When reports were last asked for.
+    asked: Micros,
     beat: Option<(Micros, Micros)>,
     counters: Counters,
 }
@@ -118,14 +126,19 @@ impl Sender {
     /// A transmission of these groups, to nobody yet.
     #[must_use]
     pub fn new(groups: &Groups, session: u64, limits: Limits) -> Sender {
+        let pace = Pace::new(limits.rate_max, limits.rate_start);
+        let mut audience = Audience::default();
+        audience.begin_round(0, pace.judged_by(), true);
         Sender {
             session,
             limits,
             wants: Wants::new(groups),
-            audience: Audience::default(),
-            pace: Pace::new(limits.rate_max, limits.rate_start),
+            audience,
+            pace,
             sent: 0,
             sending: None,
+            loss: 0,
+            asked: Micros(0),
             beat: None,
             counters: Counters::default(),
         }
@@ -188,22 +201,29 @@ impl Sender {
 
     /// What to do now; call it again after having done it.
     pub fn poll(&mut self, now: Micros) -> Step {
-        if self.pace.look(|| self.audience.quality(now), now) {
-            self.audience.judge(now);
+        if let Some(loss) = self.audience.verdict(now) {
+            if !self.pace.is_curious() {
+                self.audience.send_away(loss);
+            }
+            let is_new = self.pace.judge(loss);
+            self.audience.begin_round(self.sent, self.pace.judged_by(), is_new);
+            self.loss = loss;
         }
         if let Some(until) = self.pace.wait(now) {
             return Step::Wait(Some(until));
         }
         if self.sending.is_none() {
-            let loss = self.audience.quality(now).map_or(0, |quality| quality.loss);
-            self.sending = self.wants.next(loss, now);
+            self.sending = self.wants.next(self.loss, now);
         }
         match self.burst() {
             Some(burst) => {
                 self.beat = None;
                 self.pace.sent(u64::from(burst.symbols.end - burst.symbols.start), now);
-                self.pace.grow(now);
-                Step::Send(burst)
+                let wants_to_know = self.pace.is_curious() && now.since(self.asked) >= ASK_EVERY;
+                if burst.asks || wants_to_know {
+                    self.asked = now;
+                }
+                Step::Send(Burst { asks: burst.asks || wants_to_know, ..burst })
             }
             None => self.idle(now),
         }

@@ -15,6 +15,8 @@ pub(crate) enum Ask {
         node: u8,
         /// How many write the image.
         company: usize,
+        /// What it listens to already.
+        session: Option<u64>,
         /// What it hears.
         hearing: Hearing,
     },

@@ -77,8 +77,8 @@ fn ask(
                 }
             },
         };
-        let hearing = heard.borrow().1;
-        if let Ok(reply) = open.seat(&Ask::Seat { node, company, hearing }) {
+        let (session, hearing) = *heard.borrow();
+        if let Ok(reply) = open.seat(&Ask::Seat { node, company, session, hearing }) {
             seats.send_if_modified(|before| {
                 let is_new = *before != reply.seat;
                 *before = reply.seat;

@@ -76,10 +76,11 @@ impl Desk {
         let mut out = stream.try_clone()?;
         for line in BufReader::new(stream).lines() {
             match serde_json::from_str(&line?)? {
-                Ask::Seat { node, company, hearing } => {
+                Ask::Seat { node, company, session, hearing } => {
                     let (image, local) = (self.digest, self.local);
                     let (node, job) = (NodeId([node; 16]), JobId([node; 8]));
-                    let reply = self.casts.ask(&Asker { node, job, image, local, company }, hearing)?;
+                    let asker = Asker { node, job, image, local, company, session };
+                    let reply = self.casts.ask(&asker, hearing)?;
                     let mut answer = serde_json::to_vec(&reply)?;
                     answer.push(b'\n');
                     out.write_all(&answer)?;

@@ -4,6 +4,7 @@
 //! it decides what that means on this machine.
 
 pub mod boot;
+pub mod cast;
 pub mod dhcp;
 pub mod http;
 pub mod pack;
@@ -22,17 +23,32 @@ use serde::Serialize;
 
 use crate::place;
 
-/// What measures, saves its report and gives the table for the docs. Its argument: a quick look for CI, not the full count.
-pub type Bench = fn(bool) -> Result<String, Box<dyn Error>>;
+/// How a benchmark is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// A quick look for CI, not the full count.
+    pub quick: bool,
+    /// Only this case, or family of cases, of a bench that has many.
+    pub case: Option<String>,
+    /// Plots are drawn into the docs.
+    pub plots: bool,
+}
+
+/// What measures, saves its report and gives the table for the docs.
+pub type Bench = fn(&Wish) -> Result<String, Box<dyn Error>>;
 
 /// Every benchmark there is, by the name it has on the command line.
 pub const BENCHES: &[(&str, Bench)] = &[
-    ("boot", boot::run),
-    ("dhcp", dhcp::run),
-    ("tftp", tftp::run),
-    ("http", http::run),
-    ("pack", pack::run),
+    ("boot", |wish| boot::run(wish.quick)),
+    ("dhcp", |wish| dhcp::run(wish.quick)),
+    ("tftp", |wish| tftp::run(wish.quick)),
+    ("http", |wish| http::run(wish.quick)),
+    ("pack", |wish| pack::run(wish.quick)),
+    (CAST, cast::run),
 ];
+
+/// The one bench that has cases to choose from, and plots.
+pub const CAST: &str = "cast";
 
 /// One figure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,8 +59,8 @@ pub struct Row {
     pub metric: String,
     /// Its unit.
     pub unit: String,
-    /// The median of our runs.
-    pub ours: f64,
+    /// The median of our runs; `None` where only a peer was measured.
+    pub ours: Option<f64>,
     /// The median of the peer's runs, when there is a peer.
     pub peer: Option<f64>,
     /// Who that is.
@@ -85,7 +101,7 @@ impl Row {
             case: case.to_owned(),
             metric: metric.to_owned(),
             unit: unit.to_owned(),
-            ours: median(runs)?,
+            ours: Some(median(runs)?),
             peer: None,
             peer_name: None,
             limit: None,
@@ -102,14 +118,14 @@ impl Row {
     #[must_use]
     pub fn at_most(case: &str, metric: &str, unit: &str, bar: f64, runs: &[f64]) -> Option<Row> {
         let row = Row::shown(case, metric, unit, runs)?;
-        Some(Row { ratio: Some(row.ours / bar), ..row }.held(bar, Side::AtMost))
+        Some(Row { ratio: row.ours.map(|ours| ours / bar), ..row }.held(bar, Side::AtMost))
     }
 
     /// A figure without a peer, to be at least `bar`. `None` when nothing was measured.
     #[must_use]
     pub fn at_least(case: &str, metric: &str, unit: &str, bar: f64, runs: &[f64]) -> Option<Row> {
         let row = Row::shown(case, metric, unit, runs)?;
-        Some(Row { ratio: Some(row.ours / bar), ..row }.held(bar, Side::AtLeast))
+        Some(Row { ratio: row.ours.map(|ours| ours / bar), ..row }.held(bar, Side::AtLeast))
     }
 
     /// A figure beside a peer's of the same run, for comparison only. `None` when one of them was not measured.
@@ -127,7 +143,22 @@ impl Row {
         Some(Row {
             peer: Some(theirs),
             peer_name: Some(peer_name.to_owned()),
-            ratio: Some(row.ours / theirs),
+            ratio: row.ours.map(|ours| ours / theirs),
+            peer_runs: peer.to_vec(),
+            ..row
+        })
+    }
+
+    /// A peer's figure where ours was not measured. `None` when the peer's was not either.
+    #[must_use]
+    pub fn of_peer(case: &str, metric: &str, unit: &str, peer_name: &str, peer: &[f64]) -> Option<Row> {
+        let row = Row::shown(case, metric, unit, peer)?;
+        let theirs = row.ours;
+        Some(Row {
+            ours: None,
+            peer: theirs,
+            peer_name: Some(peer_name.to_owned()),
+            runs: Vec::new(),
             peer_runs: peer.to_vec(),
             ..row
         })
@@ -147,10 +178,10 @@ impl Row {
         Row::beside(case, metric, unit, ours, peer_name, peer).map(|row| row.held(bar, Side::AtLeast))
     }
 
-    /// Holds the ratio to the peer, or without a peer the figure, against `bar`.
+    /// Holds the ratio to the peer, or without a peer the figure, against `bar`. Nothing is held where we were not measured.
     #[must_use]
     pub fn held(self, bar: f64, side: Side) -> Row {
-        let figure = self.peer.and(self.ratio).unwrap_or(self.ours);
+        let Some(figure) = self.peer.and(self.ratio).or(self.ours) else { return self };
         let ok = match side {
             Side::AtLeast => figure >= bar,
             Side::AtMost => figure <= bar,
@@ -162,7 +193,9 @@ impl Row {
     fn line(&self) -> String {
         let Row { case, metric, unit, ours, .. } = self;
         let peer = match (&self.peer_name, self.peer) {
-            (Some(name), Some(peer)) => format!("{name} {peer:.1} ({})", spread(&self.peer_runs)),
+            (Some(name), Some(peer)) => {
+                format!("{name} {} ({})", figure(peer, unit), spread(&self.peer_runs, unit))
+            }
             _ => "–".to_owned(),
         };
         let ratio = self.peer.and(self.ratio).map_or("–".to_owned(), |ratio| format!("{ratio:.2}"));
@@ -172,18 +205,24 @@ impl Row {
             let verdict = if self.ok == Some(true) { "met" } else { "**missed**" };
             format!("{sign} {bar} {unit}: {verdict}")
         });
-        format!(
-            "| {case} | {metric} | {ours:.1} {unit} | {} | {peer} | {ratio} | {bar} |\n",
-            spread(&self.runs)
-        )
+        let (ours, runs) = match ours {
+            Some(ours) => (format!("{} {unit}", figure(*ours, unit)), spread(&self.runs, unit)),
+            None => (format!("– {unit}"), "–".to_owned()),
+        };
+        format!("| {case} | {metric} | {ours} | {runs} | {peer} | {ratio} | {bar} |\n")
     }
 }
 
+/// A figure as it is shown: a multiple is held against bars that are a hundredth apart.
+fn figure(figure: f64, unit: &str) -> String {
+    if unit == "×" { format!("{figure:.3}") } else { format!("{figure:.1}") }
+}
+
 /// `min–max of n`.
-fn spread(runs: &[f64]) -> String {
+fn spread(runs: &[f64], unit: &str) -> String {
     let (low, high) =
         runs.iter().fold((f64::MAX, f64::MIN), |(low, high), &run| (low.min(run), high.max(run)));
-    format!("{low:.1}–{high:.1} of {}", runs.len())
+    format!("{}–{} of {}", figure(low, unit), figure(high, unit), runs.len())
 }
 
 /// All figures of one benchmark.
@@ -292,6 +331,13 @@ mod tests {
         assert!(table.contains(&format!("{peer} ≥ 1.2 ×: met |")), "{table}");
         assert!(table.contains(&format!("{peer} ≥ 1.3 ×: **missed** |")), "{table}");
         assert!(Row::against("64", "sum", "MB/s", 1.0, &[1.0], "nginx", &[]).is_none());
+        let alone = Row::of_peer("64", "sum", "MB/s", "nginx", &[80.0]).unwrap();
+        assert_eq!(
+            (alone.ours, alone.peer, alone.clone().held(1.0, Side::AtLeast).ok),
+            (None, Some(80.0), None)
+        );
+        let table = Report::new("http", "veth", vec![alone]).table();
+        assert!(table.contains("| 64 | sum | – MB/s | – | nginx 80.0 (80.0–80.0 of 1) | – | – |"), "{table}");
         let least = Row::at_least("64", "sum", "MB/s", 2.0, &[1.9]).unwrap();
         assert_eq!((least.ok, Row::shown("64", "sum", "MB/s", &[1.9]).unwrap().ok), (Some(false), None));
     }

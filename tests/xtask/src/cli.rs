@@ -1,5 +1,7 @@
 //! The command line of `cargo xtask`. By hand: xtask is compiled before anything else, so it stays small.
 
+use xtask::bench::{BENCHES, CAST, Wish};
+
 /// What `cargo xtask` can do.
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask COMMAND
@@ -13,7 +15,10 @@ Usage: cargo xtask COMMAND
   fuzz TARGET FILE          run a target on one input
   prerequisites             install the Debian packages that all of this needs
   bench NAME… [--quick]     measure, ours and its peers in one run; --quick: a look, for CI
-                            NAME: boot, dhcp, tftp, http, or all
+                            NAME: boot, dhcp, tftp, http, pack, cast, or all
+  bench cast [--quick] [--case NAME] [--plots]
+                            --case: one scenario or a family (s1, s1-loss5, s1-loss5-n24)
+                            --plots: draw them into appliance/docs
   iso                       build the installer
 
   rack list                 racks that are up
@@ -33,7 +38,7 @@ pub(crate) enum Command {
     Demo(Demo),
     Test { fast: bool },
     Fuzz(Fuzz),
-    Bench { names: Vec<String>, quick: bool },
+    Bench { names: Vec<String>, wish: Wish },
     Iso,
     RackList,
     RackExec(Vec<String>),
@@ -139,15 +144,34 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
 fn bench(words: &[&str]) -> Result<Command, String> {
     let names = words.iter().take_while(|word| !word.starts_with('-')).count();
     let (names, flags) = words.split_at(names);
-    let [quick] = flags_of(flags, ["--quick"])?;
-    let known = || xtask::bench::BENCHES.iter().map(|(name, _)| *name).chain(["all"]);
+    let known = || BENCHES.iter().map(|(name, _)| *name).chain(["all"]);
     if let Some(name) = names.iter().find(|name| !known().any(|known| known == **name)) {
         return Err(format!("no such bench: {name}; there are {}", known().collect::<Vec<_>>().join(", ")));
     }
     if names.is_empty() {
         return Err("what shall be measured?".to_owned());
     }
-    Ok(Command::Bench { names: names.iter().map(|&name| name.to_owned()).collect(), quick })
+    let wish = if names == [CAST] {
+        let (case, flags) = take_value(flags, "--case")?;
+        let [quick, plots] = flags_of(&flags, ["--quick", "--plots"])?;
+        Wish { quick, case, plots }
+    } else {
+        let [quick] = flags_of(flags, ["--quick"])?;
+        Wish { quick, ..Wish::default() }
+    };
+    Ok(Command::Bench { names: names.iter().map(|&name| name.to_owned()).collect(), wish })
+}
+
+/// The word after the option `name`, and what else there is.
+fn take_value<'a>(flags: &[&'a str], name: &str) -> Result<(Option<String>, Vec<&'a str>), String> {
+    let Some(at) = flags.iter().position(|flag| *flag == name) else { return Ok((None, flags.to_vec())) };
+    let (before, after) = flags.split_at(at);
+    match after {
+        [_, value, rest @ ..] if !value.starts_with('-') => {
+            Ok((Some((*value).to_owned()), [before, rest].concat()))
+        }
+        _ => Err(format!("{name} needs a name")),
+    }
 }
 
 /// Which of `known` are among `flags`; anything else is a mistake.
@@ -184,7 +208,17 @@ mod tests {
             ),
             (
                 "bench boot all --quick",
-                Command::Bench { names: vec!["boot".into(), "all".into()], quick: true },
+                Command::Bench {
+                    names: vec!["boot".into(), "all".into()],
+                    wish: Wish { quick: true, ..Wish::default() },
+                },
+            ),
+            (
+                "bench cast --quick --case s1-loss5 --plots",
+                Command::Bench {
+                    names: vec!["cast".into()],
+                    wish: Wish { quick: true, case: Some("s1-loss5".into()), plots: true },
+                },
             ),
             ("rack exec -- rackwright status", Command::RackExec(vec!["rackwright".into(), "status".into()])),
             ("rack console n1", Command::RackConsole("n1".into())),
@@ -210,6 +244,9 @@ mod tests {
             "bench --quick",
             "bench boat",
             "bench boot --quik",
+            "bench boot --case s1",
+            "bench cast --case",
+            "bench cast --case --quick",
             "rack",
             "rack exec",
             "rack exec --",

@@ -47,17 +47,17 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::RackExec(argv) => return kept::exec(&argv),
         Command::RackConsole(server) => kept::console(&server)?,
         Command::RackDown => kept::down()?,
-        Command::Bench { names, quick } => bench(&names, quick)?,
+        Command::Bench { names, wish } => bench(&names, &wish)?,
         Command::Iso => return Ok(not_yet("iso")),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs those that are named, or all, one after the other.
-fn bench(names: &[String], quick: bool) -> Done {
+fn bench(names: &[String], wish: &bench::Wish) -> Done {
     for (name, run) in bench::BENCHES {
         if names.iter().any(|wanted| wanted == name || wanted == "all") {
-            println!("{}", run(quick)?);
+            println!("{}", run(wish)?);
         }
     }
     Ok(())

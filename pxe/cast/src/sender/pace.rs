@@ -1,28 +1,36 @@
-//! How fast is sent: up to the limit at once, down to what arrives when too much is lost, and up again.
+//! How fast is sent: up to the limit at once, down to what gets through when too much is lost, and up again.
 //!
 //! A cable that loses one packet in ten loses it at any speed; a switch that is sent too much loses what is too much. So when much
-//! is lost, less is sent for a moment: if as much of it is lost as before, the loss is the cable's and nothing is won by
-//! being slow.
+//! is lost, less is sent for a moment: if as much of that is lost as before, the loss is the cable's and nothing is won by
+//! being slow. Every rate is judged by what was sent at that rate, and no rate is doubled before it was.
 
-use super::audience::Quality;
 use crate::Micros;
 
 /// Bytes that a symbol takes on an Ethernet: symbol, header, UDP, IPv4, frame, preamble and gap.
 pub(super) const WIRE_BYTES: u64 = 1498;
-/// At first the rate doubles this often.
-const DOUBLE_EVERY: Micros = Micros(50_000);
-/// Later it grows by a fiftieth this often.
-const GROW_EVERY: Micros = Micros(100_000);
-/// How often losses are looked at: a report's round.
-const LOOK_EVERY: Micros = Micros(300_000);
 /// Losses below this are nobody's fault, of a million.
 const USUAL: u32 = 20_000;
+/// Cables that lose more are no use at any rate.
+const CABLE: u32 = 200_000;
 /// The least, in bytes a second.
 const LEAST: u64 = 125_000;
 /// How far it may lag behind and catch up.
 const SLACK: Micros = Micros(4_000);
 /// How long a burst may be.
 const BURST: Micros = Micros(2_000);
+/// Packets that a loss is judged by at least: of fewer, one in a hundred may look like three. At first, a few tell enough.
+const JUDGED_BY: u64 = 512;
+const JUDGED_BY_AT_FIRST: u64 = 128;
+
+/// What was tried against a loss.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    /// The rate before, and whether it was still doubling.
+    rate: u64,
+    starting: bool,
+    /// The loss, of a million.
+    loss: u32,
+}
 
 /// The rate, and when the next symbols may go.
 #[derive(Debug, Clone)]
@@ -31,12 +39,10 @@ pub(super) struct Pace {
     rate: u64,
     /// Still doubling.
     starting: bool,
-    grown: Option<Micros>,
-    looked: Option<Micros>,
     /// The loss that does not go away with the rate, of a million.
     baseline: u32,
-    /// What was tried against a loss: the rate before, and that loss.
-    trial: Option<(u64, u32)>,
+    /// Under way: less is sent for a moment.
+    trial: Option<Trial>,
     /// The rate at which too much was lost; beyond it, growth is slow.
     knee: u64,
     due: Micros,
@@ -45,17 +51,8 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) fn new(most: u64, first: u64) -> Pace {
         let most = most.max(LEAST);
-        Pace {
-            most,
-            rate: first.clamp(LEAST, most),
-            starting: true,
-            grown: None,
-            looked: None,
-            baseline: 0,
-            trial: None,
-            knee: u64::MAX,
-            due: Micros(0),
-        }
+        let rate = first.clamp(LEAST, most);
+        Pace { most, rate, starting: rate < most, baseline: 0, trial: None, knee: u64::MAX, due: Micros(0) }
     }
 
     /// Bytes a second.
@@ -66,6 +63,16 @@ impl Pace {
     pub(super) fn limit(&mut self, most: u64) {
         self.most = most.max(LEAST);
         self.rate = self.rate.min(self.most);
+    }
+
+    /// Whether what follows depends on how the present rate goes.
+    pub(super) fn is_curious(&self) -> bool {
+        self.starting || self.trial.is_some()
+    }
+
+    /// Packets that a loss is to be judged by.
+    pub(super) fn judged_by(&self) -> u64 {
+        if self.starting { JUDGED_BY_AT_FIRST } else { JUDGED_BY }
     }
 
     /// How many symbols may go at once: what takes two milliseconds.
@@ -86,54 +93,37 @@ impl Pace {
         self.due = from.after(Micros(takes));
     }
 
-    /// Time passes; while something is sent.
-    pub(super) fn grow(&mut self, now: Micros) {
-        let every = if self.starting { DOUBLE_EVERY } else { GROW_EVERY };
-        let Some(grown) = self.grown else {
-            self.grown = Some(now);
-            return;
-        };
-        if now.since(grown) < every {
-            return;
-        }
-        self.grown = Some(now);
-        if self.trial.is_some() {
-            return;
-        }
-        let rate = match (self.starting, self.rate < self.knee) {
-            (true, _) => self.rate.saturating_mul(2),
-            (false, true) => (self.rate + self.rate / 50).min(self.knee),
-            (false, false) => self.rate + self.rate / 200,
-        };
-        self.rate = rate.min(self.most);
-        self.starting &= self.rate < self.most;
-    }
-
-    /// Looks at what arrives; says whether it did.
-    pub(super) fn look(&mut self, quality: impl FnOnce() -> Option<Quality>, now: Micros) -> bool {
-        if self.looked.is_some_and(|looked| now.since(looked) < LOOK_EVERY) {
-            return false;
-        }
-        self.looked = Some(now);
-        let Some(Quality { loss, delivered }) = quality() else { return true };
-        if let Some((before, tried)) = self.trial.take() {
-            if loss >= tried / 4 * 3 {
+    /// Takes what was lost of that which was sent at this rate, of a million. True when the rate is another one now.
+    pub(super) fn judge(&mut self, loss: u32) -> bool {
+        if let Some(before) = self.trial.take() {
+            if loss >= before.loss / 4 * 3 && loss < CABLE {
                 self.baseline = loss;
-                self.rate = before.min(self.most);
+                (self.rate, self.starting) = (before.rate.min(self.most), before.starting);
                 return true;
             }
             self.knee = self.rate;
         }
         self.baseline = self.baseline.min(loss.saturating_add(loss / 4));
-        if loss > USUAL.saturating_add(self.baseline.saturating_mul(2)) {
-            let arrives = delivered.saturating_mul(WIRE_BYTES);
-            let slower = (arrives / 100 * 97).clamp(LEAST, self.most);
-            if slower < self.rate {
-                self.trial = Some((self.rate, loss));
-                self.rate = slower;
-            }
+        if loss > USUAL.saturating_add(self.baseline.saturating_mul(2)) && self.rate > LEAST {
+            self.trial = Some(Trial { rate: self.rate, starting: self.starting, loss });
+            let through = self.rate / 1000 * u64::from(1000 - loss.min(1_000_000) / 1000);
+            self.rate = (through / 100 * 97).clamp(LEAST, self.most);
             self.starting = false;
+            return true;
         }
-        true
+        self.grow()
+    }
+
+    fn grow(&mut self) -> bool {
+        let was_starting = self.starting;
+        let rate = match (was_starting, self.rate < self.knee) {
+            (true, _) => self.rate.saturating_mul(2),
+            // What was too much once may not be for long.
+            (false, true) => self.rate.saturating_add(self.rate / 10).min(self.knee),
+            (false, false) => self.rate.saturating_add(self.rate / 50),
+        };
+        self.rate = rate.min(self.most);
+        self.starting = was_starting && self.rate < self.most;
+        was_starting
     }
 }

@@ -101,7 +101,7 @@ fn restored(case: &str, used: f64, rounds: &[Round]) -> Vec<Row> {
         Row::against(case, "restore", "MB/s", BARS.0, &rate, PEER, &theirs),
         Row::against(case, "restore and read back", "MB/s", BARS.0, &proven_rate, PEER, &theirs),
         Row::at_least(case, "restore, of what the machine allows", "%", BARS.1, &share)
-            .map(|row| Row { limit: Row::shown("", "", "", &allowed).map(|row| row.ours), ..row }),
+            .map(|row| Row { limit: Row::shown("", "", "", &allowed).and_then(|row| row.ours), ..row }),
         Row::shown(
             case,
             "restore and read back, of what the machine allows",
