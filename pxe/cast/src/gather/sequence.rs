@@ -121,7 +121,9 @@ mod tests {
         assert_eq!(after([5, far]).0, 6, "one is doubted");
         assert_eq!(after([5, far, 6, far, 7]).0, 8);
         assert_eq!(after([5, far, far + 7, far + 1000]).0, 6, "neither follows the other");
+        assert_eq!(after([5, far, 6, far + 1]).0, 7, "another came in between");
         assert_eq!(after([5, far, far + 1]), (far + 2, 3), "the sender, after a long silence");
+        assert_eq!(after([5, far + 4, far + 5]), (far + 6, 3), "nothing of what was before is seen in it");
         assert_eq!(after([5, far, far + 1, 6, 7]), (8, 5), "a stranger, and the sender after him");
         assert_eq!(after([5, 5 + NEAR]).0, 6 + NEAR, "the last that is near");
         assert_eq!(after([5, 6 + NEAR]).0, 6, "the first that is far");

@@ -202,7 +202,9 @@ fn hostile_reports_with_the_right_code_are_refused() {
     let whole = report().packet(&KEY);
     let body = &whole[..whole.len() - CODE_BYTES];
     let too_long = [&body[..REPORT_HEAD], &[1, 0, 0, 0].repeat(RUNS_MAX + 1)].concat();
-    let cases: [(&str, Vec<u8>, Malformed); 11] = [
+    let nothing = bent(&bent(body, 36, &[0, 0]), 32, &1_u32.to_le_bytes());
+    let cases: [(&str, Vec<u8>, Malformed); 12] = [
+        ("a run of no groups, and the sum is right", sealed(&nothing), Malformed::Number),
         ("a beat", sealed(&bent(body, 1, &[KIND_BEAT])), Malformed::Kind),
         ("another version", sealed(&bent(body, 0, &[VERSION + 1])), Malformed::Version),
         ("flags", signed(2, &[1, 0]), Malformed::Number),
