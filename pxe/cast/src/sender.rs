@@ -28,6 +28,8 @@ const BEAT_LAST: Micros = Micros(250_000);
 const ASK_EVERY: Micros = Micros(15_000);
 /// What any link takes that images are sent over, in bytes a second.
 const ANY_LINK: u64 = 12_500_000;
+/// Where so long nobody says a word while much is sent, they may be drowning in it.
+const BLIND: Micros = Micros(600_000);
 
 /// How much, how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +43,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// For a link of so many bytes a second: a tenth of it at first, or 100 Mb/s, and as much at once as a kernel cuts (64 KiB).
+    /// For a link of so many bytes a second: 100 Mb/s of it at first, and as much at once as a kernel cuts (64 KiB).
     #[must_use]
     pub fn of(rate_max: u64) -> Limits {
-        Limits { rate_max, rate_start: (rate_max / 10).max(ANY_LINK).min(rate_max), burst: 44 }
+        Limits { rate_max, rate_start: ANY_LINK.min(rate_max), burst: 44 }
     }
 }
 
@@ -116,8 +118,9 @@ pub struct Sender {
     sending: Option<Due>,
     /// The loss of the last round, of a million.
     loss: u32,
-    /// When reports were last asked for.
+    /// When reports were last asked for, and when the last one came, or had to be done without.
     asked: Micros,
+    heard: Micros,
     beat: Option<(Micros, Micros)>,
     counters: Counters,
 }
@@ -139,6 +142,7 @@ impl Sender {
             sending: None,
             loss: 0,
             asked: Micros(0),
+            heard: Micros(0),
             beat: None,
             counters: Counters::default(),
         }
@@ -188,6 +192,7 @@ impl Sender {
             return Err(Ignored::Impossible);
         }
         self.audience.hear(report, heard, self.sent, now)?;
+        self.heard = now;
         let mut first = report.first;
         for run in &report.runs {
             let end = first.saturating_add(u32::from(run.groups));
@@ -208,6 +213,10 @@ impl Sender {
             let is_new = self.pace.judge(loss);
             self.audience.begin_round(self.sent, self.pace.judged_by(), is_new);
             self.loss = loss;
+        }
+        if self.sending.is_some() && now.since(self.heard) >= BLIND {
+            self.heard = now;
+            self.pace.blind();
         }
         if let Some(until) = self.pace.wait(now) {
             return Step::Wait(Some(until));

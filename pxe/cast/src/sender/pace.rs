@@ -2,7 +2,8 @@
 //!
 //! A cable that loses one packet in ten loses it at any speed; a switch that is sent too much loses what is too much. So when much
 //! is lost, less is sent for a moment: if as much of that is lost as before, the loss is the cable's and nothing is won by
-//! being slow. Every rate is judged by what was sent at that rate, and no rate is doubled before it was.
+//! being slow. Every rate is judged by what was sent at that rate, and no rate is doubled before it was. And where nobody says
+//! how it goes, it goes slower.
 
 use crate::Micros;
 
@@ -112,6 +113,12 @@ impl Pace {
             return true;
         }
         self.grow()
+    }
+
+    /// Nobody says how it goes: half as much, until somebody does.
+    pub(super) fn blind(&mut self) {
+        self.rate = (self.rate / 2).max(LEAST);
+        (self.starting, self.trial) = (self.rate < self.most, None);
     }
 
     fn grow(&mut self) -> bool {

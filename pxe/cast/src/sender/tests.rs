@@ -202,3 +202,20 @@ fn a_wire_that_takes_less_is_sent_less() {
         assert!(rate > 0.85 * takes && rate < 1.1 * takes, "{rate} of {takes}");
     }
 }
+
+#[test]
+fn where_nobody_says_how_it_goes_it_goes_slower() {
+    let mut sender = Sender::new(&groups(200), 1, Limits::of(FAST));
+    sender.join(0, Micros(0));
+    let mut voice = Voice { slot: 0, number: 0 };
+    sender.report(&voice.say(0, 0, &[symbols(); 200]), Micros(0)).unwrap();
+    let mut now = Micros(0);
+    let before = sender.rate();
+    while now < Micros(1_900_000) {
+        match sender.poll(now) {
+            Step::Wait(until) => now = until.unwrap(),
+            Step::Send(_) | Step::Beat(_) => {}
+        }
+    }
+    assert_eq!(sender.rate(), before / 8);
+}
