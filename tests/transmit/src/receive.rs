@@ -97,7 +97,7 @@ struct Asking {
 /// Asks for a seat, as long as the sender is there; and looks for it again.
 fn ask(
     &Asking { node, company, server }: &Asking,
-    seats: &watch::Sender<Option<Seat>>,
+    seats: &watch::Sender<Option<Option<Seat>>>,
     heard: &watch::Receiver<(Option<u64>, Hearing)>,
 ) {
     let mut line = None;
@@ -115,8 +115,9 @@ fn ask(
         let (session, hearing) = *heard.borrow();
         if let Ok(reply) = open.seat(&Ask::Seat { node, company, session, hearing }) {
             seats.send_if_modified(|before| {
-                let is_new = *before != reply.seat;
-                *before = reply.seat;
+                let said = Some(reply.seat);
+                let is_new = *before != said;
+                *before = said;
                 is_new
             });
             line = Some(open);

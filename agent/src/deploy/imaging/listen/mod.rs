@@ -30,6 +30,8 @@ use crate::deploy::imaging::ranges::Ranges;
 
 /// After so long without a packet, pieces are fetched: nothing comes through here, or nobody sends any more.
 const SILENCE: Duration = Duration::from_secs(3);
+/// So long nothing is fetched while nobody has said yet whether there is somebody to listen to.
+const UNDECIDED: Duration = Duration::from_millis(1500);
 /// How often the thread is told what is needed.
 pub(in crate::deploy::imaging) const STEER_EVERY: Duration = Duration::from_millis(50);
 /// Groups that wait to be taken; more of them stay in the socket.
@@ -45,8 +47,8 @@ const EARLY_PART: u64 = 4;
 pub struct Live {
     /// Our address on the network where the transmission is.
     pub local: Ipv4Addr,
-    /// Where to listen; it may change.
-    pub seats: watch::Receiver<Option<Seat>>,
+    /// Where to listen; it may change. None: nobody has said so yet; none within: nowhere.
+    pub seats: watch::Receiver<Option<Option<Seat>>>,
     /// To which session is listened, and what is heard, is told here.
     pub hears: watch::Sender<(Option<u64>, Hearing)>,
 }
@@ -54,7 +56,8 @@ pub struct Live {
 /// One who listens, for one delivery.
 #[derive(Debug)]
 pub(crate) struct Listening {
-    seats: watch::Receiver<Option<Seat>>,
+    seats: watch::Receiver<Option<Option<Seat>>>,
+    begun: Instant,
     /// What it hears is told here.
     hears: watch::Sender<(Option<u64>, Hearing)>,
     local: Ipv4Addr,
@@ -83,6 +86,7 @@ impl Listening {
         let subject = Subject { manifest, groups, open_bytes: spool_bytes / OPEN_PART, memory };
         Self {
             seats,
+            begun: Instant::now(),
             hears,
             local,
             subject,
@@ -176,7 +180,7 @@ impl Listening {
     }
 
     fn change_seat(&mut self) {
-        let wanted = self.seats.borrow_and_update().clone();
+        let wanted = self.seats.borrow_and_update().clone().flatten();
         let is_same = match (&self.listener, &wanted) {
             (Some((seat, ..)), Some(wanted)) => seat == wanted,
             (None, None) => true,
@@ -199,7 +203,10 @@ impl Listening {
     }
 
     fn feed(&self) -> Feed {
-        let Some((_, _, begun)) = &self.listener else { return Feed::Pulled };
+        let Some((_, _, begun)) = &self.listener else {
+            let is_undecided = self.seats.borrow().is_none() && self.begun.elapsed() < UNDECIDED;
+            return if is_undecided { Feed::Pushed } else { Feed::Pulled };
+        };
         let last = self.ear().last.unwrap_or(*begun);
         if last.elapsed() < SILENCE { Feed::Pushed } else { Feed::Pulled }
     }

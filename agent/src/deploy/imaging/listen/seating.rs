@@ -17,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Asks until it is dropped.
 #[derive(Debug)]
 pub(in crate::deploy) struct Seating {
-    seats: watch::Receiver<Option<Seat>>,
+    seats: watch::Receiver<Option<Option<Seat>>>,
     hears: watch::Sender<(Option<u64>, Hearing)>,
     task: JoinHandle<()>,
 }
@@ -47,7 +47,7 @@ async fn ask(
     mut line: Line,
     (node, mut reign, job): (NodeId, Reign, JobId),
     heard: watch::Receiver<(Option<u64>, Hearing)>,
-    seats: watch::Sender<Option<Seat>>,
+    seats: watch::Sender<Option<Option<Seat>>>,
 ) {
     loop {
         let (session, hearing) = *heard.borrow();
@@ -57,8 +57,9 @@ async fn ask(
             Ok(envelope) => {
                 if let Ok(CastReply { seat }) = reign.open(node, envelope) {
                     seats.send_if_modified(|before| {
-                        let is_new = *before != seat;
-                        *before = seat;
+                        let said = Some(seat);
+                        let is_new = *before != said;
+                        *before = said;
                         is_new
                     });
                 }
