@@ -176,6 +176,8 @@ pub enum Offer {
     Taken,
     /// Whether it is needed is not known yet: offer it again.
     Early,
+    /// It holds a partition table: it is fetched when its time has come, and may come from where it is kept until then.
+    Table,
     /// There is no room for it now.
     Full,
     /// It is not needed, or comes already.

@@ -251,6 +251,9 @@ impl Receiver {
     pub fn offer(&mut self, id: u32, now: Millis) -> Offer {
         self.tick(now);
         match &mut self.stage {
+            Stage::Body(_) if id == self.first.id || self.last.is_some_and(|last| last.id == id) => {
+                Offer::Table
+            }
             Stage::Body(pool) => pool.offer(id, &mut self.ledger),
             Stage::Scan(_) | Stage::Disarm(..) | Stage::Discard => Offer::Early,
             Stage::Seed(_)

@@ -171,7 +171,7 @@ impl<O: Origin> Delivery<'_, O> {
         let mut stop = None;
         loop {
             if let Some(listening) = &mut answers.listening {
-                listening.steer(receiver, &mut |id, bytes| self.fetcher.keep(id, bytes), now());
+                listening.steer(receiver, &*self.fetcher, now());
             }
             receiver.poll(now()).into_iter().for_each(|order| shell.start(order));
             shown.show(self.watcher, &receiver.progress(), now());
@@ -195,12 +195,7 @@ impl<O: Origin> Delivery<'_, O> {
                     News::Answer(answer) => shell.hear(answer, receiver, now()),
                     News::Came(came) => {
                         if let Some(listening) = &mut answers.listening {
-                            listening.take(
-                                came,
-                                receiver,
-                                &mut |id, bytes| self.fetcher.keep(id, bytes),
-                                now(),
-                            );
+                            listening.take(came, receiver, &*self.fetcher, now());
                         }
                     }
                 }

@@ -102,6 +102,8 @@ pub(crate) struct Fetcher<O> {
     origin: O,
     manifest: Arc<Manifest>,
     spool: Mutex<BTreeMap<u32, Bytes>>,
+    /// Pieces that came before they were ordered.
+    laid_by: Mutex<BTreeMap<u32, Bytes>>,
 }
 
 /// How a range went.
@@ -115,11 +117,14 @@ pub(crate) struct Fetched {
 
 impl<O: Origin> Fetcher<O> {
     pub(crate) fn new(origin: O, manifest: Arc<Manifest>) -> Self {
-        Self { origin, manifest, spool: Mutex::default() }
+        Self { origin, manifest, spool: Mutex::default(), laid_by: Mutex::default() }
     }
 
-    /// Fetches one range and checks every piece in it.
+    /// Fetches one range and checks every piece in it; what was laid by is there already.
     pub(crate) async fn fetch(self: Arc<Self>, ids: Vec<u32>, offset: u64, len: u64) -> Fetched {
+        if let Some(outcomes) = self.take_up(&ids) {
+            return Fetched { outcomes, refused: None };
+        }
         let body = self.origin.range(offset, usize::try_from(len).unwrap_or(usize::MAX)).await;
         match body {
             Ok(body) => {
@@ -151,6 +156,19 @@ impl<O: Origin> Fetcher<O> {
     /// Keeps a piece that came another way, and was found right.
     pub(crate) fn keep(&self, id: u32, stored: Bytes) {
         lock(&self.spool).insert(id, stored);
+    }
+
+    /// The same, for when it is ordered.
+    pub(crate) fn lay_by(&self, id: u32, stored: Bytes) {
+        lock(&self.laid_by).insert(id, stored);
+    }
+
+    /// The only piece of an order, if it was laid by. It serves once: who asks again had no luck with it.
+    fn take_up(&self, ids: &[u32]) -> Option<Vec<Outcome>> {
+        let [id] = ids else { return None };
+        let stored = lock(&self.laid_by).remove(id)?;
+        self.keep(*id, stored);
+        Some(vec![Outcome::Arrived(*id)])
     }
 
     /// Takes a piece out of the spool; empty when it is not there, as it is for a window of zeros.

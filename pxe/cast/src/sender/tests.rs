@@ -91,13 +91,13 @@ fn the_most_that_anybody_lacks_mends_all_and_goes_before_what_is_fresh() {
 }
 
 #[test]
-fn repair_symbols_are_all_sent_before_one_comes_again() {
+fn when_all_repair_symbols_were_sent_the_data_is_sent_again() {
     let (mut sender, mut voice) = pair(1);
-    let all = symbols();
+    let (all, repairs) = (symbols(), crate::code::repairs(symbols()));
     sender.report(&voice.say(0, 0, &[all]), Micros(0)).unwrap();
     let (_, mut now) = drain(&mut sender, Micros(0));
     let (mut sent, mut seen) = (u32::from(all), Vec::new());
-    for _ in 0..4 {
+    while seen.last() != Some(&(all - 1)) {
         sender.report(&voice.say(sent, 0, &[100]), now).unwrap();
         let (stretches, then) = drain(&mut sender, now);
         now = then;
@@ -105,13 +105,15 @@ fn repair_symbols_are_all_sent_before_one_comes_again() {
             sent += u32::from(to - from);
             seen.extend(from..to);
         }
+        assert!(seen.len() < 2000, "the data does not come");
     }
-    let repairs = usize::from(crate::code::repairs(all));
-    let mut first: Vec<u16> = seen[..repairs].to_vec();
-    first.sort_unstable();
-    first.dedup();
-    assert_eq!(first.len(), repairs, "one came twice");
-    assert!(seen.iter().all(|symbol| (all..all + crate::code::repairs(all)).contains(symbol)));
+    let (mended, data) = seen.split_at(seen.len() - usize::from(all));
+    assert!(data.iter().copied().eq(0..all));
+    let mut once = mended.to_vec();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), mended.len(), "one came twice");
+    assert!(mended.len() + 100 > usize::from(repairs), "all that could help: {}", mended.len());
 }
 
 #[test]

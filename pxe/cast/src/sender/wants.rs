@@ -18,6 +18,9 @@ struct Want {
     repairs: u16,
     /// The repair symbol that is sent next.
     next_repair: u16,
+    /// How many of them were not sent since the data symbols last were. Whoever still lacks some when all were sent has the others:
+    /// nothing but the data helps.
+    unsent: u16,
     /// The most symbols that somebody lacks who has others.
     lacks: u16,
     /// When that was last said, and when somebody last said that he has next to nothing.
@@ -51,7 +54,10 @@ pub(super) struct Wants {
 
 impl Wants {
     pub(super) fn new(groups: &Groups) -> Wants {
-        let want = |symbols: u16| Want { symbols, repairs: repairs(symbols), ..Want::default() };
+        let want = |symbols: u16| {
+            let repairs = repairs(symbols);
+            Want { symbols, repairs, unsent: repairs, ..Want::default() }
+        };
         let groups = groups.iter().map(|(_, group)| want(group.symbols)).collect();
         Wants { groups, fresh: BTreeSet::new(), cursor: 0, mend: VecDeque::new() }
     }
@@ -72,7 +78,7 @@ impl Wants {
             if want.sent > heard {
                 continue;
             }
-            if deficit > want.repairs.min(want.symbols / 2) {
+            if deficit > want.unsent.min(want.symbols / 2) {
                 want.fresh_at = now;
                 self.fresh.insert(number);
                 continue;
@@ -100,6 +106,7 @@ impl Wants {
             if now.since(want.fresh_at) < STALE {
                 let mut symbols = VecDeque::new();
                 symbols.push_back(0..want.symbols);
+                want.unsent = want.repairs;
                 symbols.extend(want.take_repairs(lost(want.symbols, loss)));
                 return Some(Due { group, of: want.symbols, symbols, is_repair: false });
             }
@@ -127,9 +134,10 @@ impl Wants {
 }
 
 impl Want {
-    /// So many repair symbols that were not sent for longest.
+    /// So many repair symbols that were not sent for longest, and not since the data was.
     fn take_repairs(&mut self, count: u16) -> VecDeque<Range<u16>> {
-        let count = count.min(self.repairs);
+        let count = count.min(self.unsent);
+        self.unsent -= count;
         if count == 0 {
             return VecDeque::new();
         }

@@ -537,7 +537,7 @@ fn pieces_that_are_pushed_come_in_any_order_and_only_tables_and_failures_are_fet
     assert_eq!(receiver.offer(3, Millis(0)), Offer::Taken);
     assert_eq!(receiver.offer(3, Millis(0)), Offer::Useless, "a second time");
     assert_eq!(receiver.offer(1, Millis(0)), Offer::Full);
-    assert_eq!(receiver.offer(9, Millis(0)), Offer::Useless, "the table is fetched when its time has come");
+    assert_eq!(receiver.offer(9, Millis(0)), Offer::Table, "it is fetched when its time has come");
     assert_eq!(settle(&mut receiver), [0; 0]);
     assert_eq!(receiver.offer(1, Millis(0)), Offer::Taken);
     let order = receiver.poll(Millis(0)).remove(0);

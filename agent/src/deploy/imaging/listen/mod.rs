@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 pub(in crate::deploy::imaging) use self::listener::Came;
 use self::listener::{Ear, Listener, Subject, Word};
 pub(in crate::deploy) use self::seating::Seating;
+use crate::deploy::imaging::fetch::{Fetcher, Origin};
 use crate::deploy::imaging::ranges::Ranges;
 
 /// After so long without a packet, pieces are fetched: nothing comes through here, or nobody sends any more.
@@ -41,6 +42,24 @@ const KEPT_MIN: usize = 256 << 10;
 /// Of the spool: what is not complete, and what is not known to be needed yet.
 const OPEN_PART: u64 = 4;
 const EARLY_PART: u64 = 4;
+
+/// Where pieces are kept that came unasked.
+pub(super) trait Spool {
+    /// One that is to be written.
+    fn keep(&self, id: u32, stored: Bytes);
+    /// One that is not ordered yet.
+    fn lay_by(&self, id: u32, stored: Bytes);
+}
+
+impl<O: Origin> Spool for Fetcher<O> {
+    fn keep(&self, id: u32, stored: Bytes) {
+        Fetcher::keep(self, id, stored);
+    }
+
+    fn lay_by(&self, id: u32, stored: Bytes) {
+        Fetcher::lay_by(self, id, stored);
+    }
+}
 
 /// Where somebody listens, and to whom.
 #[derive(Debug)]
@@ -111,17 +130,11 @@ impl Listening {
     }
 
     /// Offers what came to the receiver. What it takes goes where the fetched pieces are.
-    pub(super) fn take(
-        &mut self,
-        came: Came,
-        receiver: &mut Receiver,
-        keep: &mut dyn FnMut(u32, Bytes),
-        now: Millis,
-    ) {
+    pub(super) fn take(&mut self, came: Came, receiver: &mut Receiver, spool: &dyn Spool, now: Millis) {
         match came {
             Came::Whole { group, pieces } => {
                 for (id, bytes) in pieces {
-                    if !self.offer(id, bytes, receiver, keep, now)
+                    if !self.offer(id, bytes, receiver, spool, now)
                         && let Some(needed) =
                             usize::try_from(group).ok().and_then(|at| self.needed.get_mut(at))
                     {
@@ -141,12 +154,13 @@ impl Listening {
         id: u32,
         bytes: Bytes,
         receiver: &mut Receiver,
-        keep: &mut dyn FnMut(u32, Bytes),
+        spool: &dyn Spool,
         now: Millis,
     ) -> bool {
         let length = bytes.len() as u64;
         match receiver.offer(id, now) {
-            Offer::Taken => keep(id, bytes),
+            Offer::Taken => spool.keep(id, bytes),
+            Offer::Table => spool.lay_by(id, bytes),
             Offer::Early | Offer::Full if self.early_bytes + length <= self.early_most => {
                 self.early_bytes += length;
                 if let Some(before) = self.early.insert(id, bytes) {
@@ -160,7 +174,7 @@ impl Listening {
     }
 
     /// Sees to it that the right groups are collected, from the right sender, and that nobody waits for a silent one.
-    pub(super) fn steer(&mut self, receiver: &mut Receiver, keep: &mut dyn FnMut(u32, Bytes), now: Millis) {
+    pub(super) fn steer(&mut self, receiver: &mut Receiver, spool: &dyn Spool, now: Millis) {
         if self.steered.is_some_and(|last| last.elapsed() < STEER_EVERY) {
             return;
         }
@@ -169,7 +183,7 @@ impl Listening {
         for (id, bytes) in std::mem::take(&mut self.early) {
             self.early_bytes -= bytes.len() as u64;
             // What was here has room here.
-            let _kept = self.offer(id, bytes, receiver, keep, now);
+            let _kept = self.offer(id, bytes, receiver, spool, now);
         }
         let feed = self.feed();
         receiver.feed(feed);
