@@ -240,10 +240,13 @@ impl Receiver {
         }
     }
 
-    /// The pieces that are waited for to be offered, ascending.
+    /// The pieces that are waited for to be offered. The tables are among them, though nothing waits for them: they are of use
+    /// when they have come.
     pub fn awaited(&self) -> impl Iterator<Item = u32> + '_ {
         let body = if let Stage::Body(pool) = &self.stage { Some(pool) } else { None };
-        body.into_iter().flat_map(Pool::awaited)
+        let tables = [Some(self.first), self.last].into_iter().flatten().filter(|table| table.stored > 0);
+        let tables = tables.filter(move |_| body.is_some() && self.feed == Feed::Pushed);
+        body.into_iter().flat_map(Pool::awaited).chain(tables.map(|table| table.id))
     }
 
     /// A piece came without having been ordered; its stored bytes are right. When it is taken, they must be in the spool as if

@@ -89,6 +89,8 @@ pub(crate) struct Listening {
     /// Pieces that came before anybody knew whether they are needed, and their bytes together.
     early: BTreeMap<u32, Bytes>,
     early_bytes: u64,
+    /// Tables that have come.
+    laid_by: BTreeSet<u32>,
     early_most: u64,
     steered: Option<Instant>,
 }
@@ -115,6 +117,7 @@ impl Listening {
             needed,
             early: BTreeMap::new(),
             early_bytes: 0,
+            laid_by: BTreeSet::new(),
             early_most: spool_bytes / EARLY_PART,
             steered: None,
         }
@@ -160,7 +163,10 @@ impl Listening {
         let length = bytes.len() as u64;
         match receiver.offer(id, now) {
             Offer::Taken => spool.keep(id, bytes),
-            Offer::Table => spool.lay_by(id, bytes),
+            Offer::Table => {
+                self.laid_by.insert(id);
+                spool.lay_by(id, bytes);
+            }
             Offer::Early | Offer::Full if self.early_bytes + length <= self.early_most => {
                 self.early_bytes += length;
                 if let Some(before) = self.early.insert(id, bytes) {
@@ -228,7 +234,10 @@ impl Listening {
     /// A group is needed while one of its pieces is awaited and not here.
     fn tell_needs(&mut self, receiver: &Receiver) {
         let Some((_, listener, _)) = &self.listener else { return };
-        let awaited: BTreeSet<u32> = receiver.awaited().filter(|id| !self.early.contains_key(id)).collect();
+        let awaited: BTreeSet<u32> = receiver
+            .awaited()
+            .filter(|id| !self.early.contains_key(id) && !self.laid_by.contains(id))
+            .collect();
         let (mut need, mut drop) = (Vec::new(), Vec::new());
         let chunks = self.subject.manifest.chunks();
         for ((number, group), needed) in self.subject.groups.iter().zip(&mut self.needed) {
