@@ -234,10 +234,10 @@ impl Listening {
     /// A group is needed while one of its pieces is awaited and not here.
     fn tell_needs(&mut self, receiver: &Receiver) {
         let Some((_, listener, _)) = &self.listener else { return };
-        let awaited: BTreeSet<u32> = receiver
-            .awaited()
-            .filter(|id| !self.early.contains_key(id) && !self.laid_by.contains(id))
-            .collect();
+        // Where the disk is so slow that no room is left, nothing is asked for: it would be sent in vain, to all.
+        let has_room = self.early_bytes <= self.early_most / 2;
+        let is_lacking = |id: &u32| has_room && !self.early.contains_key(id) && !self.laid_by.contains(id);
+        let awaited: BTreeSet<u32> = receiver.awaited().filter(is_lacking).collect();
         let (mut need, mut drop) = (Vec::new(), Vec::new());
         let chunks = self.subject.manifest.chunks();
         for ((number, group), needed) in self.subject.groups.iter().zip(&mut self.needed) {
