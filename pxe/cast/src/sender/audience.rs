@@ -143,7 +143,7 @@ impl Audience {
 
     /// The loss that the rate goes by, of a million: of nine in ten, the worst. Among few, one that is far worse than all others
     /// does not count.
-    pub(super) fn loss(&self, now: Micros) -> Option<u32> {
+    fn loss(&self, now: Micros) -> Option<u32> {
         let mut all: Vec<u32> = self.live(now).filter_map(|seat| seat.lately).collect();
         all.sort_unstable();
         let counted = (all.len() * 9).div_ceil(10);
