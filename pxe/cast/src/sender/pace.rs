@@ -1,45 +1,80 @@
-//! How fast is sent: up to the limit at once, down to what arrives when too much is lost, and up again.
+//! How fast is sent: up to the limit at once, down to what gets through when too much is lost, and up again.
 //!
-//! A cable that loses one packet in ten loses it at any speed; a switch that is sent too much loses what is too much. So when much
-//! is lost, less is sent for a moment: if as much of it is lost as before, the loss is the cable's and nothing is won by
-//! being slow.
+//! A cable that loses one packet in ten loses it at any speed; a switch that is sent too much loses what is too much. The two differ
+//! in what more speed brings: more arrives over the cable, and no more through the switch. While the rate doubles, that is seen
+//! from step to step. Later, when more is lost than usual, a little less is sent for a moment: if as much of it is lost as
+//! before, it is the cable, and nothing is won by being slow.
 
-use super::audience::Quality;
+use super::provision::MILLION;
 use crate::Micros;
 
 /// Bytes that a symbol takes on an Ethernet: symbol, header, UDP, IPv4, frame, preamble and gap.
 pub(super) const WIRE_BYTES: u64 = 1498;
 /// At first the rate doubles this often.
 const DOUBLE_EVERY: Micros = Micros(50_000);
-/// Later it grows by a fiftieth this often.
+/// Later it grows by a fiftieth this often; beyond what was too much before, by a two-hundredth.
 const GROW_EVERY: Micros = Micros(100_000);
-/// How often losses are looked at: a report's round.
-const LOOK_EVERY: Micros = Micros(300_000);
-/// Losses below this are nobody's fault, of a million.
-const USUAL: u32 = 20_000;
+/// How often reports are asked for while they are to tell something about the rate.
+const ASK_EVERY: Micros = Micros(50_000);
+/// Losses below this say nothing, of a million.
+const NOTICED: u32 = 5_000;
 /// The least, in bytes a second.
 const LEAST: u64 = 125_000;
 /// How far it may lag behind and catch up.
-const SLACK: Micros = Micros(4_000);
-/// How long a burst may be.
+const SLACK: u64 = 4_000_000;
+/// How long a burst may take.
 const BURST: Micros = Micros(2_000);
+const NANOS: u64 = 1_000_000_000;
+
+/// What was lost, at what rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Quality {
+    /// Of a million.
+    pub(super) loss: u32,
+    /// Bytes a second on the wire.
+    pub(super) rate: u64,
+}
+
+impl Quality {
+    /// Bytes a second that arrive.
+    fn arriving(self) -> u64 {
+        part(self.rate, MILLION.saturating_sub(self.loss))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Doubles; and what was lost at the step before, once that is known.
+    Ramp(Option<Quality>),
+    /// At the limit, or near what gets through.
+    Steady,
+    /// Slower than before, to see whether less is lost: what was lost, and the rate that was held before.
+    Trial(Quality, u64),
+}
+
+/// What a judgement changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// The rate is as it was.
+    None,
+    /// What was measured before now says nothing any more.
+    Rate,
+}
 
 /// The rate, and when the next symbols may go.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
     most: u64,
     rate: u64,
-    /// Still doubling.
-    starting: bool,
-    grown: Option<Micros>,
-    looked: Option<Micros>,
+    stage: Stage,
     /// The loss that does not go away with the rate, of a million.
-    baseline: u32,
-    /// What was tried against a loss: the rate before, and that loss.
-    trial: Option<(u64, u32)>,
+    usual: u32,
     /// The rate at which too much was lost; beyond it, growth is slow.
     knee: u64,
-    due: Micros,
+    grown: Option<Micros>,
+    asked: Micros,
+    /// In nanoseconds.
+    due: u64,
 }
 
 impl Pace {
@@ -48,13 +83,12 @@ impl Pace {
         Pace {
             most,
             rate: first.clamp(LEAST, most),
-            starting: true,
-            grown: None,
-            looked: None,
-            baseline: 0,
-            trial: None,
+            stage: Stage::Ramp(None),
+            usual: 0,
             knee: u64::MAX,
-            due: Micros(0),
+            grown: None,
+            asked: Micros(0),
+            due: 0,
         }
     }
 
@@ -63,12 +97,13 @@ impl Pace {
         self.rate
     }
 
+    /// From now on at most so many.
     pub(super) fn limit(&mut self, most: u64) {
         self.most = most.max(LEAST);
         self.rate = self.rate.min(self.most);
     }
 
-    /// How many symbols may go at once: what takes two milliseconds.
+    /// How many symbols may go at once.
     pub(super) fn burst(&self, most: u16) -> u16 {
         let symbols = self.rate.saturating_mul(BURST.0) / 1_000_000 / WIRE_BYTES;
         u16::try_from(symbols).unwrap_or(most).clamp(1, most.max(1))
@@ -76,64 +111,204 @@ impl Pace {
 
     /// When the next symbols may go, if not yet.
     pub(super) fn wait(&self, now: Micros) -> Option<Micros> {
-        (self.due > now).then_some(self.due)
+        let due = Micros(self.due.div_ceil(1000));
+        (due > now).then_some(due)
     }
 
     /// So many symbols go now.
     pub(super) fn sent(&mut self, symbols: u64, now: Micros) {
-        let from = self.due.max(Micros(now.0.saturating_sub(SLACK.0)));
-        let takes = symbols.saturating_mul(WIRE_BYTES).saturating_mul(1_000_000) / self.rate.max(1);
-        self.due = from.after(Micros(takes));
+        let from = self.due.max(now.0.saturating_mul(1000).saturating_sub(SLACK));
+        let bytes = u128::from(symbols) * u128::from(WIRE_BYTES) * u128::from(NANOS);
+        let takes = u64::try_from(bytes / u128::from(self.rate.max(1))).unwrap_or(u64::MAX);
+        self.due = from.saturating_add(takes);
+        self.grow(now);
     }
 
-    /// Time passes; while something is sent.
-    pub(super) fn grow(&mut self, now: Micros) {
-        let every = if self.starting { DOUBLE_EVERY } else { GROW_EVERY };
-        let Some(grown) = self.grown else {
-            self.grown = Some(now);
-            return;
-        };
+    /// Whether the symbols that go now should ask for reports, for the rate's sake.
+    pub(super) fn asks(&mut self, now: Micros) -> bool {
+        let is_due = self.stage != Stage::Steady && now.since(self.asked) >= ASK_EVERY;
+        if is_due {
+            self.asked = now;
+        }
+        is_due
+    }
+
+    /// Time passes while something is sent.
+    fn grow(&mut self, now: Micros) {
+        let every = if matches!(self.stage, Stage::Ramp(_)) { DOUBLE_EVERY } else { GROW_EVERY };
+        let grown = *self.grown.get_or_insert(now);
         if now.since(grown) < every {
             return;
         }
         self.grown = Some(now);
-        if self.trial.is_some() {
-            return;
-        }
-        let rate = match (self.starting, self.rate < self.knee) {
-            (true, _) => self.rate.saturating_mul(2),
-            (false, true) => (self.rate + self.rate / 50).min(self.knee),
-            (false, false) => self.rate + self.rate / 200,
+        let rate = match self.stage {
+            Stage::Ramp(_) => self.rate.saturating_mul(2),
+            Stage::Steady if self.rate < self.knee => (self.rate + self.rate / 50).min(self.knee),
+            Stage::Steady => self.rate + self.rate / 200,
+            Stage::Trial(..) => self.rate,
         };
         self.rate = rate.min(self.most);
-        self.starting &= self.rate < self.most;
+        if matches!(self.stage, Stage::Ramp(_)) && self.rate == self.most {
+            self.stage = Stage::Steady;
+        }
     }
 
-    /// Looks at what arrives; says whether it did.
-    pub(super) fn look(&mut self, quality: impl FnOnce() -> Option<Quality>, now: Micros) -> bool {
-        if self.looked.is_some_and(|looked| now.since(looked) < LOOK_EVERY) {
-            return false;
+    /// Takes what was measured since the last change.
+    pub(super) fn judge(&mut self, measured: Quality, now: Micros) -> Change {
+        // At the end little is sent, now and then: that says nothing.
+        if measured.rate < self.rate / 2 && !matches!(self.stage, Stage::Ramp(_)) {
+            return Change::None;
         }
-        self.looked = Some(now);
-        let Some(Quality { loss, delivered }) = quality() else { return true };
-        if let Some((before, tried)) = self.trial.take() {
-            if loss >= tried / 4 * 3 {
-                self.baseline = loss;
-                self.rate = before.min(self.most);
-                return true;
-            }
+        match self.stage {
+            Stage::Ramp(before) => self.judge_ramp(before, measured, now),
+            Stage::Steady => self.judge_steady(measured, now),
+            Stage::Trial(before, held) => self.judge_trial(before, held, measured, now),
+        }
+    }
+
+    fn judge_ramp(&mut self, before: Option<Quality>, measured: Quality, now: Micros) -> Change {
+        let step = before.filter(|before| measured.rate > before.rate.saturating_add(before.rate / 4));
+        if let Some(before) = step
+            && measured.loss > NOTICED
+            && measured.arriving().saturating_sub(before.arriving()) < (measured.rate - before.rate) / 2
+        {
+            return self.slow_down(measured.rate.min(self.rate), measured, now);
+        }
+        if step.is_some() {
+            self.usual = measured.loss;
+        }
+        if step.is_some() || before.is_none() {
+            self.stage = Stage::Ramp(Some(measured));
+        }
+        Change::None
+    }
+
+    fn judge_steady(&mut self, measured: Quality, now: Micros) -> Change {
+        if measured.loss > NOTICED.saturating_add(self.usual.saturating_add(self.usual / 2)) {
+            return self.slow_down(self.rate, measured, now);
+        }
+        self.usual = self.usual / 8 * 7 + measured.loss / 8;
+        Change::None
+    }
+
+    /// A little less than what gets through of a rate.
+    fn slow_down(&mut self, rate: u64, measured: Quality, now: Micros) -> Change {
+        self.stage = Stage::Trial(measured, self.rate);
+        let through = part(rate, MILLION.saturating_sub(measured.loss));
+        self.rate = (through / 100 * 96).clamp(LEAST.min(self.rate), self.rate);
+        self.asked = Micros(now.0.saturating_sub(ASK_EVERY.0));
+        Change::Rate
+    }
+
+    fn judge_trial(&mut self, before: Quality, held: u64, measured: Quality, now: Micros) -> Change {
+        self.stage = Stage::Steady;
+        self.grown = Some(now);
+        // If it was too much for a switch, as much gets through as before.
+        let expected = MILLION.saturating_sub(ratio(before.arriving(), measured.rate));
+        self.usual = measured.loss;
+        if measured.loss > (before.loss / 2).saturating_add(expected / 2) {
+            self.rate = held.min(self.most);
+        } else {
             self.knee = self.rate;
         }
-        self.baseline = self.baseline.min(loss.saturating_add(loss / 4));
-        if loss > USUAL.saturating_add(self.baseline.saturating_mul(2)) {
-            let arrives = delivered.saturating_mul(WIRE_BYTES);
-            let slower = (arrives / 100 * 97).clamp(LEAST, self.most);
-            if slower < self.rate {
-                self.trial = Some((self.rate, loss));
-                self.rate = slower;
+        Change::Rate
+    }
+}
+
+/// So many of a million of a rate.
+fn part(rate: u64, of_a_million: u32) -> u64 {
+    u64::try_from(u128::from(rate) * u128::from(of_a_million) / u128::from(MILLION)).unwrap_or(u64::MAX)
+}
+
+/// How many of a million one is of the other; at most all.
+fn ratio(one: u64, other: u64) -> u32 {
+    let parts = u128::from(one) * u128::from(MILLION) / u128::from(other.max(1));
+    u32::try_from(parts).unwrap_or(MILLION).min(MILLION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: u64 = 12_500_000;
+
+    /// Sends for so long over something that lets `capacity` through and then loses `loss` of a million; judged each 60 ms.
+    fn run(pace: &mut Pace, from: Micros, span: u64, capacity: u64, loss: u32) -> Micros {
+        let (mut now, end, mut judged) = (from, from.after(Micros(span)), from);
+        while now < end {
+            match pace.wait(now) {
+                Some(until) => now = until,
+                None => pace.sent(u64::from(pace.burst(44)), now),
             }
-            self.starting = false;
+            if now.since(judged) > Micros(60_000) {
+                judged = now;
+                let through = part(pace.rate().min(capacity), MILLION - loss);
+                let quality = Quality { rate: pace.rate(), loss: MILLION - ratio(through, pace.rate()) };
+                pace.judge(quality, now);
+            }
         }
-        true
+        now
+    }
+
+    #[test]
+    fn it_is_at_the_limit_in_a_fifth_of_a_second() {
+        let mut pace = Pace::new(RATE, RATE / 10);
+        run(&mut pace, Micros(0), 210_000, u64::MAX, 0);
+        assert_eq!(pace.rate(), RATE);
+    }
+
+    #[test]
+    fn a_lossy_cable_does_not_slow_it_down() {
+        for loss in [10_000, 50_000, 100_000, 300_000] {
+            let mut pace = Pace::new(RATE, RATE / 10);
+            let now = run(&mut pace, Micros(0), 210_000, u64::MAX, loss);
+            assert_eq!(pace.rate(), RATE, "{loss}");
+            run(&mut pace, now, 3_000_000, u64::MAX, loss);
+            assert_eq!(pace.rate(), RATE, "{loss}");
+        }
+    }
+
+    #[test]
+    fn a_cable_that_becomes_lossy_slows_it_down_for_a_moment() {
+        let mut pace = Pace::new(RATE, RATE / 10);
+        let now = run(&mut pace, Micros(0), 1_000_000, u64::MAX, 0);
+        let now = run(&mut pace, now, 200_000, u64::MAX, 80_000);
+        assert_eq!(pace.rate(), RATE);
+        run(&mut pace, now, 1_000_000, u64::MAX, 80_000);
+        assert_eq!(pace.rate(), RATE);
+    }
+
+    #[test]
+    fn a_narrow_path_is_filled_and_not_flooded() {
+        for capacity in [RATE / 20, RATE / 7, RATE / 3, RATE / 2, RATE / 10 * 9] {
+            for loss in [0, 50_000] {
+                let mut pace = Pace::new(RATE, RATE / 10);
+                let mut now = run(&mut pace, Micros(0), 3_000_000, capacity, loss);
+                for _ in 0..50 {
+                    now = run(&mut pace, now, 100_000, capacity, loss);
+                    let part = pace.rate() as f64 / capacity as f64;
+                    assert!((0.85..1.10).contains(&part), "{part} of {capacity}, {loss}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bursts_are_short_and_the_rate_is_held() {
+        let mut pace = Pace::new(RATE, RATE);
+        let (mut now, mut sent) = (Micros(0), 0);
+        while now < Micros(1_000_000) {
+            match pace.wait(now) {
+                Some(until) => now = until,
+                None => {
+                    let burst = u64::from(pace.burst(44));
+                    pace.sent(burst, now);
+                    sent += burst * WIRE_BYTES;
+                }
+            }
+        }
+        assert!((sent as f64 / RATE as f64 - 1.0).abs() < 0.005, "{sent}");
+        assert_eq!(Pace::new(u64::MAX, u64::MAX).burst(44), 44);
+        assert_eq!(Pace::new(0, 0).burst(44), 1);
     }
 }
