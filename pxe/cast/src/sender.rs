@@ -224,10 +224,10 @@ impl Sender {
         if u64::from(report.first) + groups > self.deficits.len() as u64 {
             return Err(Ignored::Impossible);
         }
-        let hearing = self.audience.hear(report, heard, &self.timeline, now)?;
+        let hearing = self.audience.hear(report, heard, &self.timeline, self.pace.judged_by(), now)?;
         let answered = self.deficits.hear(hearing.at, report.first, &report.runs, hearing.until);
         if let Some(is_complete) = answered {
-            self.audience.sent_whole(hearing.at, is_complete, now);
+            self.audience.sent_again(hearing.at, is_complete, now);
         }
         Ok(())
     }
@@ -238,6 +238,10 @@ impl Sender {
         self.judge(now);
         if let Some(until) = self.pace.wait(now) {
             return Step::Wait(Some(until));
+        }
+        if let Some(due) = self.sending.take_if(|due| !self.deficits.is_lacking(due.group)) {
+            // Whoever lacked it is gone, or has it from elsewhere.
+            self.deficits.sent(due.group, self.timeline.sent(), now);
         }
         if self.sending.is_none() {
             let conditions = Conditions { loss: self.loss, live: self.audience.live() };
@@ -306,17 +310,18 @@ impl Sender {
         let (group, of, is_last) = (due.group, due.of, due.symbols.is_empty());
         let sequence = self.sequence();
         self.count(&symbols, of, now);
+        let mut is_urgent = false;
         if is_last {
             self.sending = None;
-            self.deficits.sent(group, self.timeline.sent(), now);
+            is_urgent = self.deficits.sent(group, self.timeline.sent(), now);
         }
-        let asks = self.asks(is_last, now);
+        let asks = self.asks(is_last, is_urgent, now);
         Some(Burst { group, of, symbols, sequence, asks })
     }
 
     fn count(&mut self, symbols: &Range<u16>, of: u16, now: Micros) {
         let count = u64::from(symbols.end - symbols.start);
-        self.timeline.send(count, now);
+        self.timeline.send(count, self.pace.rate(), now);
         self.pace.sent(count, now);
         self.beat = None;
         let bytes = count * DATA_BYTES as u64;
@@ -324,14 +329,15 @@ impl Sender {
         self.counters.repair_bytes += if symbols.start >= of { bytes } else { 0 };
     }
 
-    /// Whether a burst asks for reports: for the rate's sake, at the end, and at the end of a group when repairs are needed and the
-    /// receivers' memory fills.
-    fn asks(&mut self, is_last: bool, now: Micros) -> bool {
+    /// Whether a burst asks for reports: for the rate's sake, before a wait, and at the end of a group when repairs are needed and
+    /// receivers' memory fills, or everybody else would wait for them.
+    fn asks(&mut self, is_last: bool, is_urgent: bool, now: Micros) -> bool {
         let at_end = is_last && self.deficits.is_waiting();
-        let every = OPEN_BYTES.saturating_mul(1_000_000) / self.pace.rate().max(1);
+        let every =
+            if is_urgent { 0 } else { OPEN_BYTES.saturating_mul(1_000_000) / self.pace.rate().max(1) };
         let every = every.max(ASK_EVERY.0).max(u64::from(self.audience.live()) * ASK_EACH);
-        let for_repairs =
-            is_last && self.loss > 0 && every < UNASKED.0 && now.since(self.asked) >= Micros(every);
+        let is_needed = is_urgent || self.loss > 0 && every < UNASKED.0;
+        let for_repairs = is_last && is_needed && now.since(self.asked) >= Micros(every);
         let asks = self.pace.asks(now) || at_end || for_repairs;
         if asks {
             self.asked = now;

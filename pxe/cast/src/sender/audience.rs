@@ -22,8 +22,8 @@ const STUCK_GROUPS: u32 = 8;
 const TOO_LOSSY: u32 = 150_000;
 /// So many reports in a row must say so: one alone may tell of a pause.
 const LOSSY_REPORTS: u32 = 3;
-/// Packets that a loss is judged by at least.
-const JUDGED_BY: u64 = 40;
+/// Whoever has heard of so few packets is not deaf yet.
+const FEW: u64 = 40;
 /// Losses that are told of fewer packets count for less when they are smoothed.
 const SMOOTHED_BY: u64 = 2048;
 /// From so many receivers on, one in ten does not count for the rate. Of fewer, one that is far worse than the others.
@@ -171,6 +171,7 @@ impl Audience {
         report: &Report,
         heard: u64,
         sent: &Timeline,
+        judged_by: u64,
         now: Micros,
     ) -> Result<Hearing, Ignored> {
         let at = self.places.get(&report.slot).copied().ok_or(Ignored::Stranger)?;
@@ -193,7 +194,7 @@ impl Audience {
             seat.is_live = true;
             self.live += 1;
         }
-        seat.measure(report.received, heard, self.since, sent);
+        seat.measure(report.received, heard, (self.since, judged_by), sent);
         self.fresh = self.fresh + u32::from(seat.is_fresh()) - u32::from(was_fresh);
         match seat.verdict {
             Verdict::Keep => Ok(Hearing { at, until: heard.max(seat.joined_at) }),
@@ -228,7 +229,7 @@ impl Audience {
         let at = nine_in_ten(&mut all, |quality| quality.loss)?;
         // All were sent the same; reports differ in when they end.
         let rate = all.iter().map(|quality| quality.rate).sum::<u64>() / all.len() as u64;
-        all.get(at).map(|quality| Quality { loss: quality.loss, rate })
+        all.get(at).map(|quality| Quality { rate, ..*quality })
     }
 
     /// The smoothed loss that repairs are provided for: of nine in ten, the worst.
@@ -258,8 +259,8 @@ impl Audience {
         gone
     }
 
-    /// A group that was sent as a whole became complete there, or nothing came of it.
-    pub(super) fn sent_whole(&mut self, at: usize, is_complete: bool, now: Micros) {
+    /// A group became complete there, or nothing came of it though it was sent again as a whole.
+    pub(super) fn sent_again(&mut self, at: usize, is_complete: bool, now: Micros) {
         let Some(seat) = self.seats.get_mut(at).and_then(Option::as_mut) else { return };
         seat.stuck = match seat.stuck {
             _ if is_complete => None,
@@ -302,13 +303,13 @@ impl Seat {
     }
 
     /// What was lost since the last report, when enough was sent.
-    fn measure(&mut self, received: u32, heard: u64, since: u64, sent: &Timeline) {
+    fn measure(&mut self, received: u32, heard: u64, (since, judged_by): (u64, u64), sent: &Timeline) {
         let Some((from, before)) = self.mark else {
             self.mark = Some((heard, received));
             return;
         };
         let packets = heard.saturating_sub(from);
-        if packets < JUDGED_BY {
+        if packets < judged_by {
             return;
         }
         self.mark = Some((heard, received));
@@ -321,7 +322,7 @@ impl Seat {
         self.loss = u32::try_from(smoothed).ok();
         self.lossy = if loss > TOO_LOSSY { self.lossy.saturating_add(1) } else { 0 };
         if let Some(rate) = sent.rate(from, heard).filter(|_| from >= since) {
-            self.sample = Some(Sample { quality: Quality { loss, rate }, is_old: false });
+            self.sample = Some(Sample { quality: Quality { loss, rate, packets }, is_old: false });
         }
     }
 
@@ -330,7 +331,7 @@ impl Seat {
         let loss = self.loss.unwrap_or(0);
         let is_deaf = self.until <= self.joined_at;
         let is_stuck = |(since, groups): (Micros, u32)| groups >= STUCK_GROUPS && now.since(since) >= STUCK;
-        if is_deaf && sent > self.joined_at.saturating_add(JUDGED_BY) && now.since(self.joined) > DEAF {
+        if is_deaf && sent > self.joined_at.saturating_add(FEW) && now.since(self.joined) > DEAF {
             Some(Why::Deaf)
         } else if self.lossy >= LOSSY_REPORTS && loss > TOO_LOSSY && others < loss / 3 {
             Some(Why::Lossy)
@@ -350,7 +351,6 @@ fn nine_in_ten<T>(all: &mut [T], loss: impl Fn(&T) -> u32) -> Option<usize> {
         return Some(last - all.len() / MANY);
     }
     let (worst, next) = (loss(all.get(last)?), last.checked_sub(1).and_then(|at| all.get(at)).map(&loss));
-    // A twentieth more than the others have is no accident.
-    let is_outlier = next.is_some_and(|next| worst > MILLION / 20 && next < worst / 3);
+    let is_outlier = next.is_some_and(|next| next < worst / 3);
     Some(if is_outlier { last - 1 } else { last })
 }

@@ -2,32 +2,41 @@
 
 use std::collections::BTreeSet;
 
-/// Groups that are due, by how many lack them: those that twice as many lack go first, and in turn.
+/// How soon a group is sent: the higher, the sooner. 0: not at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank(usize);
+
+impl Rank {
+    /// Of a group that so many lack. Those that twice as many lack go first; of these, those that a few repairs complete, for they
+    /// fill receivers' memory.
+    pub(super) fn of(lacking: u32, is_mendable: bool) -> Rank {
+        let digits = lacking.checked_ilog2().map_or(0, |log| log as usize + 1);
+        Rank(if digits > 0 { digits * 2 + usize::from(is_mendable) } else { 0 })
+    }
+}
+
+/// Groups that are due, in turn among those of one rank.
 #[derive(Debug, Default)]
 pub(super) struct Carousel {
-    /// By the number of binary digits of how many lack it.
     due: Vec<BTreeSet<u32>>,
     /// Where it goes on.
     next: u32,
 }
 
 impl Carousel {
-    /// So many lack a group now, and so many did before; none if it was not due.
-    pub(super) fn set(&mut self, group: u32, before: u32, now: u32) {
-        let (before, now) = (digits(before), digits(now));
+    /// A group has another rank.
+    pub(super) fn set(&mut self, group: u32, before: Rank, now: Rank) {
         if before == now {
             return;
         }
-        if before > 0
-            && let Some(due) = self.due.get_mut(before)
-        {
+        if let Some(due) = self.due.get_mut(before.0) {
             due.remove(&group);
         }
-        if now > 0 {
-            if self.due.len() <= now {
-                self.due.resize_with(now + 1, BTreeSet::new);
+        if now > Rank(0) {
+            if self.due.len() <= now.0 {
+                self.due.resize_with(now.0 + 1, BTreeSet::new);
             }
-            self.due.get_mut(now).into_iter().for_each(|due| _ = due.insert(group));
+            self.due.get_mut(now.0).into_iter().for_each(|due| _ = due.insert(group));
         }
     }
 
@@ -40,14 +49,15 @@ impl Carousel {
         Some(group)
     }
 
+    /// The rank of the next group.
+    pub(super) fn rank(&self) -> Rank {
+        Rank(self.due.iter().rposition(|due| !due.is_empty()).unwrap_or(0))
+    }
+
     /// Whether none is due.
     pub(super) fn is_empty(&self) -> bool {
-        self.due.iter().all(BTreeSet::is_empty)
+        self.rank() == Rank(0)
     }
-}
-
-fn digits(number: u32) -> usize {
-    number.checked_ilog2().map_or(0, |log| log as usize + 1)
 }
 
 #[cfg(test)]
@@ -56,18 +66,16 @@ mod tests {
 
     #[test]
     fn what_more_receivers_lack_goes_first_and_in_turn() {
-        let mut carousel = Carousel::default();
-        for group in 0..6 {
-            carousel.set(group, 0, 8);
-        }
+        let (mut carousel, none) = (Carousel::default(), Rank::default());
+        let many = Rank::of(8, false);
+        (0..6).for_each(|group| carousel.set(group, none, many));
         assert_eq!([carousel.turn(), carousel.turn(), carousel.turn()], [Some(0), Some(1), Some(2)]);
-        for group in 0..3 {
-            carousel.set(group, 0, 1);
-        }
-        (3..6).for_each(|group| carousel.set(group, 8, 9));
-        carousel.set(4, 9, 0);
+        (0..3).for_each(|group| carousel.set(group, none, Rank::of(1, false)));
+        (3..6).for_each(|group| carousel.set(group, many, Rank::of(9, false)));
+        carousel.set(4, many, Rank::of(0, true));
+        carousel.set(2, Rank::of(1, false), Rank::of(1, true));
         let rest: Vec<u32> = std::iter::from_fn(|| carousel.turn()).collect();
-        assert_eq!(rest, [3, 5, 0, 1, 2]);
+        assert_eq!(rest, [3, 5, 2, 0, 1]);
         assert!(carousel.is_empty());
     }
 }

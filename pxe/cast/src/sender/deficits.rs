@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use super::carousel::Carousel;
+use super::carousel::{Carousel, Rank};
 use super::provision;
 use super::round::Round;
 use crate::Micros;
@@ -42,8 +42,12 @@ struct Group {
     is_most_stale: bool,
     /// How many symbols had been sent in all when the last of this group was; all there will ever be, while it is being sent.
     sent: u64,
+    /// It was sent last to those who had nothing of it.
+    is_whole: bool,
     /// There is a round of answers to it.
     in_round: bool,
+    /// Its rank in the carousel.
+    rank: Rank,
 }
 
 /// What is to be sent of one group.
@@ -64,6 +68,15 @@ pub(super) struct Conditions {
     pub(super) live: u32,
 }
 
+/// A round of answers that goes on.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    group: u32,
+    /// How many symbols had been sent in all when the last of the group was.
+    in_all: u64,
+    sent: Micros,
+}
+
 /// All groups, all receivers.
 #[derive(Debug)]
 pub(super) struct Deficits {
@@ -76,8 +89,8 @@ pub(super) struct Deficits {
     rounds: BTreeMap<u32, Round>,
     /// Rounds that can be decided.
     ready: VecDeque<u32>,
-    /// Rounds in the order in which their groups were sent: the group, symbols sent in all, when.
-    waiting: VecDeque<(u32, u64, Micros)>,
+    /// Rounds in the order in which their groups were sent: those that were sent as a whole, and repairs.
+    waiting: [VecDeque<Waiting>; 2],
     /// Symbols that were sent and not yet spared for those who lack far more than the others.
     spared: u64,
 }
@@ -91,7 +104,7 @@ impl Deficits {
             carousel: Carousel::default(),
             rounds: BTreeMap::new(),
             ready: VecDeque::new(),
-            waiting: VecDeque::new(),
+            waiting: [VecDeque::new(), VecDeque::new()],
             spared: 0,
         }
     }
@@ -99,6 +112,12 @@ impl Deficits {
     /// How many groups there are.
     pub(super) fn len(&self) -> usize {
         self.groups.len()
+    }
+
+    /// Whether somebody lacks some of a group.
+    pub(super) fn is_lacking(&self, group: u32) -> bool {
+        let group = usize::try_from(group).ok().and_then(|at| self.groups.get(at));
+        group.is_some_and(|group| group.lacking > 0)
     }
 
     /// Symbols that a receiver lacks.
@@ -118,7 +137,8 @@ impl Deficits {
 
     /// When somebody has not answered for so long that it is not waited for.
     pub(super) fn wake(&self) -> Option<Micros> {
-        self.waiting.front().map(|(_, _, sent)| sent.after(PATIENCE_AT_END))
+        let fronts = self.waiting.iter().filter_map(VecDeque::front);
+        fronts.map(|waiting| waiting.sent.after(PATIENCE_AT_END)).min()
     }
 
     /// What a receiver lacks does not count any more.
@@ -129,7 +149,7 @@ impl Deficits {
             group.is_most_stale |= deficit == group.most;
             group.lacking -= 1;
             if !group.in_round {
-                self.carousel.set(number, group.lacking + 1, group.lacking);
+                group.file(number, &mut self.carousel);
             } else if let Some(round) = self.rounds.get_mut(&number) {
                 round.forget(at, deficit);
             }
@@ -185,7 +205,8 @@ impl Deficits {
                 .get_mut(at)
                 .into_iter()
                 .for_each(|sum| *sum = *sum + u64::from(deficit) - u64::from(before));
-            if is_first && round.is_whole && before > 0 && (deficit == 0 || deficit > group.repairs) {
+            let is_vain = round.is_again && is_first && deficit > group.repairs;
+            if before > 0 && (deficit == 0 || is_vain) {
                 outcome = Some(outcome.unwrap_or(false) || deficit == 0);
             }
             if round.awaited == 0 || round.is_late && deficit > 0 {
@@ -209,7 +230,7 @@ impl Deficits {
         } else if round.awaited == 0 {
             self.rounds.remove(&number);
             group.in_round = false;
-            self.carousel.set(number, 0, group.lacking);
+            group.file(number, &mut self.carousel);
         }
     }
 
@@ -241,9 +262,8 @@ impl Deficits {
             return;
         };
         let before = std::mem::replace(cell, deficit);
-        let lacking = group.lacking;
         group.count(before, deficit);
-        self.carousel.set(number, lacking, group.lacking);
+        group.file(number, &mut self.carousel);
         self.sums
             .get_mut(at)
             .into_iter()
@@ -252,44 +272,47 @@ impl Deficits {
 
     /// What to send next: repairs first, so that receivers hold few groups that are not complete.
     pub(super) fn next(&mut self, conditions: Conditions, now: Micros) -> Option<Due> {
-        self.wait_no_longer(PATIENCE, now);
-        loop {
-            while let Some(group) = self.ready.pop_front() {
-                if let Some(due) = self.decide(group, conditions) {
-                    return Some(due);
+        self.wait_no_longer(now);
+        while let Some(group) = self.ready.pop_front() {
+            if let Some(due) = self.decide(group, conditions) {
+                return Some(due);
+            }
+        }
+        let group = self.carousel.turn()?;
+        group_of(&mut self.groups, group)?.rank = Rank::default();
+        let most = self.most(group);
+        self.begin(group, most, conditions)
+    }
+
+    /// All symbols of a group that was to be sent are sent. Says whether answers to it are wanted before anything else.
+    pub(super) fn sent(&mut self, number: u32, in_all: u64, now: Micros) -> bool {
+        let Some(group) = group_of(&mut self.groups, number) else { return false };
+        group.sent = in_all;
+        let [whole, repairs] = &mut self.waiting;
+        let queue = if group.is_whole { whole } else { repairs };
+        queue.push_back(Waiting { group: number, in_all, sent: now });
+        let is_urgent = group.is_urgent(self.carousel.rank());
+        self.settle(number);
+        is_urgent
+    }
+
+    fn wait_no_longer(&mut self, now: Micros) {
+        let rank = self.carousel.rank();
+        for queue in 0..self.waiting.len() {
+            while let Some(waiting) = self.waiting.get(queue).and_then(VecDeque::front).copied() {
+                let group =
+                    group_of(&mut self.groups, waiting.group).filter(|group| group.sent == waiting.in_all);
+                let is_urgent = group.as_ref().is_some_and(|group| group.is_urgent(rank));
+                let patience = if is_urgent { PATIENCE_AT_END } else { PATIENCE };
+                let round = self.rounds.get_mut(&waiting.group).filter(|_| group.is_some());
+                if round.is_some() && now.since(waiting.sent) < patience {
+                    break;
                 }
-            }
-            if let Some(group) = self.carousel.turn() {
-                let most = self.most(group);
-                return self.begin(group, most, conditions);
-            }
-            self.wait_no_longer(PATIENCE_AT_END, now);
-            if self.ready.is_empty() {
-                return None;
-            }
-        }
-    }
-
-    /// All symbols of a group that was to be sent are sent.
-    pub(super) fn sent(&mut self, number: u32, in_all: u64, now: Micros) {
-        if let Some(group) = group_of(&mut self.groups, number) {
-            group.sent = in_all;
-            self.waiting.push_back((number, in_all, now));
-            self.settle(number);
-        }
-    }
-
-    fn wait_no_longer(&mut self, patience: Micros, now: Micros) {
-        while let Some((number, in_all, sent)) = self.waiting.front().copied() {
-            let is_current = group_of(&mut self.groups, number).is_some_and(|group| group.sent == in_all);
-            let round = self.rounds.get_mut(&number).filter(|_| is_current);
-            if round.is_some() && now.since(sent) < patience {
-                return;
-            }
-            self.waiting.pop_front();
-            if let Some(round) = round {
-                round.is_late = true;
-                self.settle(number);
+                self.waiting.get_mut(queue).and_then(VecDeque::pop_front);
+                if let Some(round) = round {
+                    round.is_late = true;
+                    self.settle(waiting.group);
+                }
             }
         }
     }
@@ -312,7 +335,7 @@ impl Deficits {
             // They wait for the end.
             (group.most, group.is_most_stale, group.in_round) = (all, false, false);
             self.rounds.remove(&number);
-            self.carousel.set(number, 0, group.lacking);
+            group.file(number, &mut self.carousel);
             return None;
         };
         self.begin(number, deficit, conditions)
@@ -328,10 +351,11 @@ impl Deficits {
         } else {
             group.take(cost)
         };
-        (group.sent, group.in_round) = (u64::MAX, true);
+        let is_again = is_whole && group.sent > 0;
+        (group.sent, group.in_round, group.is_whole) = (u64::MAX, true, is_whole);
         let count: u64 = symbols.iter().map(|stretch| u64::from(stretch.end - stretch.start)).sum();
         self.spared = self.spared.saturating_add(count).min(u64::from(group.repairs) * SPARED * 4);
-        self.rounds.insert(number, Round::new(group.lacking, is_whole));
+        self.rounds.insert(number, Round::new(group.lacking, is_again));
         Some(Due { group: number, of: group.symbols, symbols })
     }
 
@@ -358,7 +382,9 @@ impl Group {
             most: 0,
             is_most_stale: false,
             sent: 0,
+            is_whole: false,
             in_round: false,
+            rank: Rank::default(),
         }
     }
 
@@ -369,6 +395,18 @@ impl Group {
         } else {
             self.is_most_stale |= before == self.most;
         }
+    }
+
+    /// It is due, or not, while no answers are waited for to it.
+    fn file(&mut self, number: u32, carousel: &mut Carousel) {
+        let rank = Rank::of(self.lacking, self.sent > 0 && self.most <= self.repairs);
+        carousel.set(number, std::mem::replace(&mut self.rank, rank), rank);
+    }
+
+    /// Whether answers to it matter more than what would be sent next, of that rank.
+    fn is_urgent(&self, next: Rank) -> bool {
+        let rank = Rank::of(self.lacking, !self.is_whole);
+        rank > next || rank == next && !self.is_whole
     }
 
     /// How many symbols are sent to somebody who lacks so many.

@@ -14,6 +14,12 @@ pub(super) const WIRE_BYTES: u64 = 1498;
 const DOUBLE_EVERY: Micros = Micros(50_000);
 /// Later it grows by a fiftieth this often; beyond what was too much before, by a two-hundredth.
 const GROW_EVERY: Micros = Micros(100_000);
+/// The longer nothing is wrong, the more it grows: so often its steps double, until they are a thirtieth.
+const CALM: Micros = Micros(1_000_000);
+const STEP_MOST: u64 = 30;
+/// Packets that a loss is judged by at least, while the rate doubles and later.
+const JUDGED_BY_AT_FIRST: u64 = 40;
+const JUDGED_BY: u64 = 256;
 /// How often reports are asked for while they are to tell something about the rate.
 const ASK_EVERY: Micros = Micros(50_000);
 /// Losses below this say nothing, of a million.
@@ -33,12 +39,20 @@ pub(super) struct Quality {
     pub(super) loss: u32,
     /// Bytes a second on the wire.
     pub(super) rate: u64,
+    /// Of how many packets.
+    pub(super) packets: u64,
 }
 
 impl Quality {
     /// Bytes a second that arrive.
     fn arriving(self) -> u64 {
         part(self.rate, MILLION.saturating_sub(self.loss))
+    }
+
+    /// How far chance alone takes a loss from what is usual, hardly ever more: three standard deviations, of a million.
+    fn chance(self) -> u32 {
+        let (lost, arrived) = (u64::from(self.loss), u64::from(MILLION.saturating_sub(self.loss)));
+        u32::try_from(3 * (lost * arrived / self.packets.max(1)).isqrt()).unwrap_or(MILLION)
     }
 }
 
@@ -72,6 +86,8 @@ pub(super) struct Pace {
     /// The rate at which too much was lost; beyond it, growth is slow.
     knee: u64,
     grown: Option<Micros>,
+    /// Since when nothing is wrong.
+    calm: Micros,
     asked: Micros,
     /// In nanoseconds.
     due: u64,
@@ -87,9 +103,15 @@ impl Pace {
             usual: 0,
             knee: u64::MAX,
             grown: None,
+            calm: Micros(0),
             asked: Micros(0),
             due: 0,
         }
+    }
+
+    /// Packets that a loss is judged by at least.
+    pub(super) fn judged_by(&self) -> u64 {
+        if matches!(self.stage, Stage::Ramp(_)) { JUDGED_BY_AT_FIRST } else { JUDGED_BY }
     }
 
     /// Bytes a second.
@@ -144,7 +166,10 @@ impl Pace {
         let rate = match self.stage {
             Stage::Ramp(_) => self.rate.saturating_mul(2),
             Stage::Steady if self.rate < self.knee => (self.rate + self.rate / 50).min(self.knee),
-            Stage::Steady => self.rate + self.rate / 200,
+            Stage::Steady => {
+                let doubled = now.since(self.calm).0 / CALM.0;
+                self.rate + self.rate / (200_u64 >> doubled.min(3)).max(STEP_MOST)
+            }
             Stage::Trial(..) => self.rate,
         };
         self.rate = rate.min(self.most);
@@ -155,10 +180,6 @@ impl Pace {
 
     /// Takes what was measured since the last change.
     pub(super) fn judge(&mut self, measured: Quality, now: Micros) -> Change {
-        // At the end little is sent, now and then: that says nothing.
-        if measured.rate < self.rate / 2 && !matches!(self.stage, Stage::Ramp(_)) {
-            return Change::None;
-        }
         match self.stage {
             Stage::Ramp(before) => self.judge_ramp(before, measured, now),
             Stage::Steady => self.judge_steady(measured, now),
@@ -184,10 +205,12 @@ impl Pace {
     }
 
     fn judge_steady(&mut self, measured: Quality, now: Micros) -> Change {
-        if measured.loss > NOTICED.saturating_add(self.usual.saturating_add(self.usual / 2)) {
+        let usual = NOTICED + self.usual + self.usual / 2;
+        if measured.loss > usual.saturating_add(measured.chance()) {
             return self.slow_down(self.rate, measured, now);
         }
-        self.usual = self.usual / 8 * 7 + measured.loss / 8;
+        // Never up: a queue that overflows a little more each time would become usual.
+        self.usual = self.usual.min(self.usual / 16 * 15 + measured.loss / 16);
         Change::None
     }
 
@@ -197,6 +220,7 @@ impl Pace {
         let through = part(rate, MILLION.saturating_sub(measured.loss));
         self.rate = (through / 100 * 96).clamp(LEAST.min(self.rate), self.rate);
         self.asked = Micros(now.0.saturating_sub(ASK_EVERY.0));
+        self.calm = now;
         Change::Rate
     }
 
@@ -243,7 +267,8 @@ mod tests {
             if now.since(judged) > Micros(60_000) {
                 judged = now;
                 let through = part(pace.rate().min(capacity), MILLION - loss);
-                let quality = Quality { rate: pace.rate(), loss: MILLION - ratio(through, pace.rate()) };
+                let quality =
+                    Quality { rate: pace.rate(), loss: MILLION - ratio(through, pace.rate()), packets: 500 };
                 pace.judge(quality, now);
             }
         }

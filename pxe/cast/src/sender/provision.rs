@@ -37,7 +37,8 @@ pub(super) fn again(deficit: u16, loss: u32) -> u16 {
 pub(super) fn anew(deficit: u16, of: u16, all: u16, loss: u32) -> u16 {
     let lacking = u32::from(all.saturating_sub(of)) + u32::from(deficit);
     let sent = u32::from(again(deficit, loss)) * u32::from(all);
-    u16::try_from(sent.div_ceil(lacking.max(1))).unwrap_or(u16::MAX).min(all)
+    // Not all of them: what is lost at the beginning, or at the end, shall be something else each time.
+    u16::try_from(sent.div_ceil(lacking.max(1))).unwrap_or(u16::MAX).min(of)
 }
 
 /// What is lost while so many arrive, in thousandths of a symbol.
@@ -81,7 +82,7 @@ mod tests {
     fn what_was_sent_before_is_sent_in_proportion() {
         assert_eq!(anew(1024, 1024, 1280, 0), 1024, "who has nothing gets as many as it needs");
         assert_eq!(anew(4, 1024, 1280, 0), 20, "one in five is new to it");
-        assert_eq!(anew(1024, 1024, 1280, 500_000), 1280, "never more than there are");
+        assert_eq!(anew(1024, 1024, 1280, 500_000), 1024, "never more than a group has");
         assert_eq!(anew(0, 0, 0, 0), 0);
     }
 }

@@ -8,8 +8,8 @@ const MANY: u32 = 10;
 pub(super) struct Round {
     /// Receivers that lacked it when it was sent, and have not answered.
     pub(super) awaited: u32,
-    /// It was sent to those who had nothing of it.
-    pub(super) is_whole: bool,
+    /// It was sent to those who had nothing of it, and not for the first time.
+    pub(super) is_again: bool,
     /// It has been waited for all answers long enough.
     pub(super) is_late: bool,
     /// It is to be looked at.
@@ -21,8 +21,8 @@ pub(super) struct Round {
 }
 
 impl Round {
-    pub(super) fn new(awaited: u32, is_whole: bool) -> Round {
-        Round { awaited, is_whole, ..Round::default() }
+    pub(super) fn new(awaited: u32, is_again: bool) -> Round {
+        Round { awaited, is_again, ..Round::default() }
     }
 
     /// Takes an answer: `before` is what the receiver lacked of it until now, `deficit` what it lacks. Says whether it is the first one.
