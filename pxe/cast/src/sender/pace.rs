@@ -225,6 +225,10 @@ impl Pace {
     }
 
     fn judge_trial(&mut self, before: Quality, held: u64, measured: Quality, now: Micros) -> Change {
+        if measured.loss > before.loss.saturating_add(before.loss / 2).saturating_add(measured.chance()) {
+            // Others are heard of than before.
+            return self.slow_down(self.rate, measured, now);
+        }
         self.stage = Stage::Steady;
         self.grown = Some(now);
         // If it was too much for a switch, as much gets through as before.
