@@ -85,28 +85,30 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(host: Host, seed: u64, number: u64, groups: &Groups, is_checked: bool) -> Node {
         let mut dice = Dice::new(seed, number + 1);
+        let mut lacks: BTreeSet<u32> = groups.iter().map(|(number, _)| number).collect();
+        lacks.retain(|_| !dice.happens(host.has));
         Node {
             state: State::Away,
             port: Port::new(host.link, host.queue),
             cable: Cable::new(host.loss, &mut dice),
-            host,
-            dice,
             down_until: Micros(0),
             life: 0,
             pulls: false,
             pulling: None,
             heard: Micros(0),
-            lacks: groups.iter().map(|(number, _)| number).collect(),
+            complete: if lacks.is_empty() { Some(host.joins) } else { None },
+            lacks,
             apart: BTreeSet::new(),
             listening: None,
             inbox: Vec::new(),
             spoilt: BTreeMap::new(),
             written: 0,
-            complete: None,
             is_checked,
             sizes: groups.iter().map(|(_, group)| u64::from(group.bytes)).collect(),
             relieved: Vec::new(),
             asks: Micros(0),
+            host,
+            dice,
         }
     }
 

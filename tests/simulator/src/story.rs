@@ -48,6 +48,8 @@ pub struct Host {
     pub joins: Micros,
     /// Nothing that is sent to all arrives there.
     pub is_deaf: bool,
+    /// Of a million groups, how many it has before it comes.
+    pub has: u32,
     /// Of a million groups, how many come out spoilt.
     pub spoilt: u32,
     /// What happens to it, and when.
@@ -69,6 +71,7 @@ impl Host {
             open: 64 << 20,
             joins: Micros(0),
             is_deaf: false,
+            has: 0,
             spoilt: 0,
             faults: Vec::new(),
         }
@@ -192,6 +195,7 @@ fn random_host(dice: &mut Dice, rate: u64, weather: u64, span: Micros) -> Host {
         host.joins = sometime(dice, span);
     }
     host.is_deaf = dice.below(25) == 0;
+    host.has = if dice.below(5) == 0 { small(dice, 1_100_000) } else { 0 };
     host.spoilt = if dice.below(6) == 0 { small(dice, 200_000) } else { 0 };
     for _ in 0..dice.below(3).saturating_sub(dice.below(2)) {
         let lasts = Micros(dice.below(6_000_000));
