@@ -32,10 +32,8 @@ const BEAT_FIRST: Micros = Micros(20_000);
 const BEAT_LAST: Micros = Micros(250_000);
 /// How often it is looked who is silent, or hears badly.
 const JUDGE_EVERY: Micros = Micros(100_000);
-/// When so many of a hundred receivers have told how much they lose, the rest is not waited for.
-const SAMPLED: u32 = 67;
-/// Nor for longer than this.
-const MEASURE_EVERY: Micros = Micros(500_000);
+/// How often it is looked how much is lost.
+const MEASURE_EVERY: Micros = Micros(20_000);
 /// Receivers may have groups of so many bytes open while they wait for repairs: so often they are asked what they lack.
 const OPEN_BYTES: u64 = 8 << 20;
 /// But not more often than this, and by each receiver's share of ten thousand reports a second.
@@ -224,7 +222,7 @@ impl Sender {
         if u64::from(report.first) + groups > self.deficits.len() as u64 {
             return Err(Ignored::Impossible);
         }
-        let hearing = self.audience.hear(report, heard, &self.timeline, self.pace.judged_by(), now)?;
+        let hearing = self.audience.hear(report, heard, self.timeline.sent(), now)?;
         let answered = self.deficits.hear(hearing.at, report.first, &report.runs, hearing.until);
         if let Some(is_complete) = answered {
             self.audience.sent_again(hearing.at, is_complete, now);
@@ -274,23 +272,26 @@ impl Sender {
 
     /// Looks at what receivers have told since the last time.
     fn judge(&mut self, now: Micros) {
-        let is_due = now.since(self.judged) >= JUDGE_EVERY;
-        let is_sampled = self.audience.sampled() >= SAMPLED || now.since(self.measured) >= MEASURE_EVERY;
-        if !is_due && !is_sampled {
-            return;
-        }
-        if is_sampled && let Some(quality) = self.audience.quality() {
+        if now.since(self.measured) >= MEASURE_EVERY {
             self.measured = now;
-            self.loss = self.audience.loss();
-            if self.pace.judge(quality, now) == Change::Rate {
-                self.audience.forget(self.timeline.sent());
-            }
+            self.judge_rate(now);
         }
-        if is_due {
+        if now.since(self.judged) >= JUDGE_EVERY {
             self.judged = now;
+            self.loss = self.audience.loss();
             for at in self.audience.judge(self.loss, self.timeline.sent(), now) {
                 self.deficits.clear(at);
             }
+        }
+    }
+
+    fn judge_rate(&mut self, now: Micros) {
+        let Some(packets) = self.pace.needs(now) else { return };
+        let Some(measured) = self.audience.measured(packets, &self.timeline) else { return };
+        match self.pace.judge(measured, now) {
+            Change::None => {}
+            Change::GoOn => self.audience.go_on_window(),
+            Change::Rate => self.audience.begin_window(self.timeline.sent()),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Ignored;
-use super::pace::Quality;
+use super::pace::{Measured, Quality};
 use super::provision::MILLION;
 use super::timeline::Timeline;
 use crate::Micros;
@@ -24,6 +24,10 @@ const TOO_LOSSY: u32 = 150_000;
 const LOSSY_REPORTS: u32 = 3;
 /// Whoever has heard of so few packets is not deaf yet.
 const FEW: u64 = 40;
+/// Packets that a loss is judged by at least.
+const JUDGED_BY: u64 = 256;
+/// When so many of a hundred receivers have told enough about the rate, the rest is not waited for.
+const SAMPLED: u32 = 67;
 /// Losses that are told of fewer packets count for less when they are smoothed.
 const SMOOTHED_BY: u64 = 2048;
 /// From so many receivers on, one in ten does not count for the rate. Of fewer, one that is far worse than the others.
@@ -72,14 +76,6 @@ pub struct ReceiverView {
     pub verdict: Verdict,
 }
 
-/// What was lost on the way to a receiver between two of its reports.
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    quality: Quality,
-    /// It has been judged.
-    is_old: bool,
-}
-
 /// One receiver.
 #[derive(Debug, Clone)]
 pub(super) struct Seat {
@@ -95,7 +91,10 @@ pub(super) struct Seat {
     number: Option<u32>,
     /// Of the last report that a loss was judged by: symbols sent, symbols arrived.
     mark: Option<(u64, u32)>,
-    sample: Option<Sample>,
+    /// Of the report that the rate is judged from.
+    window: Option<(u64, u32)>,
+    /// Of the last report.
+    last: (u64, u32),
     loss: Option<u32>,
     /// Reports in a row that tell of too much loss.
     lossy: u32,
@@ -119,9 +118,7 @@ pub(super) struct Audience {
     places: BTreeMap<u32, usize>,
     seats: Vec<Option<Seat>>,
     live: u32,
-    /// Samples that were not judged yet.
-    fresh: u32,
-    /// Samples that begin before this symbol say nothing about the rate now.
+    /// What was sent before this symbol says nothing about the rate now.
     since: u64,
 }
 
@@ -151,7 +148,6 @@ impl Audience {
     fn leave_place(&mut self, at: usize) {
         let Some(seat) = self.seats.get_mut(at).and_then(Option::take) else { return };
         self.live -= u32::from(seat.is_live);
-        self.fresh -= u32::from(seat.is_fresh());
     }
 
     /// How many count.
@@ -170,8 +166,7 @@ impl Audience {
         &mut self,
         report: &Report,
         heard: u64,
-        sent: &Timeline,
-        judged_by: u64,
+        sent: u64,
         now: Micros,
     ) -> Result<Hearing, Ignored> {
         let at = self.places.get(&report.slot).copied().ok_or(Ignored::Stranger)?;
@@ -181,12 +176,11 @@ impl Audience {
         if !seat.number.is_none_or(is_new) {
             return Err(Ignored::Replay);
         }
-        let was_fresh = seat.is_fresh();
         seat.number = Some(report.number);
         if seat.heard.is_some() && !seat.is_live {
             // It was silent, and comes back: what it missed meanwhile says nothing about its cable.
-            (seat.mark, seat.lossy, seat.stuck) = (None, 0, None);
-            (seat.joined, seat.joined_at) = (now, sent.sent());
+            (seat.mark, seat.window, seat.lossy, seat.stuck) = (None, None, 0, None);
+            (seat.joined, seat.joined_at) = (now, sent);
         }
         seat.heard = Some(now);
         seat.until = seat.until.max(heard);
@@ -194,42 +188,36 @@ impl Audience {
             seat.is_live = true;
             self.live += 1;
         }
-        seat.measure(report.received, heard, (self.since, judged_by), sent);
-        self.fresh = self.fresh + u32::from(seat.is_fresh()) - u32::from(was_fresh);
+        seat.measure(report.received, heard);
+        if seat.window.is_none() && heard >= self.since {
+            seat.window = Some((heard, report.received));
+        }
         match seat.verdict {
             Verdict::Keep => Ok(Hearing { at, until: heard.max(seat.joined_at) }),
             Verdict::Pull(_) => Err(Ignored::Pulls),
         }
     }
 
-    /// From now on only what is sent from here on says something about the rate.
-    pub(super) fn forget(&mut self, sent: u64) {
+    /// The rate is judged from now on by what is sent from now on.
+    pub(super) fn begin_window(&mut self, sent: u64) {
         self.since = sent;
-        for seat in self.seats.iter_mut().flatten() {
-            seat.sample = None;
-        }
-        self.fresh = 0;
+        self.seats.iter_mut().flatten().for_each(|seat| seat.window = None);
     }
 
-    /// The part of receivers that was sampled since the last judgement, of a hundred.
-    pub(super) fn sampled(&self) -> u32 {
-        self.fresh.saturating_mul(100) / self.live.max(1)
+    /// The rate is judged from now on by what is reported from now on.
+    pub(super) fn go_on_window(&mut self) {
+        self.seats.iter_mut().flatten().for_each(|seat| seat.window = seat.window.map(|_| seat.last));
     }
 
-    /// The quality that the rate goes by: of nine in ten receivers, the worst. Samples count once.
-    pub(super) fn quality(&mut self) -> Option<Quality> {
-        let mut all: Vec<Quality> = Vec::new();
-        for seat in self.seats.iter_mut().flatten().filter(|seat| seat.is_live) {
-            if let Some(sample) = seat.sample.as_mut().filter(|sample| !sample.is_old) {
-                sample.is_old = true;
-                all.push(sample.quality);
-            }
-        }
-        self.fresh = 0;
-        let at = nine_in_ten(&mut all, |quality| quality.loss)?;
-        // All were sent the same; reports differ in when they end.
-        let rate = all.iter().map(|quality| quality.rate).sum::<u64>() / all.len() as u64;
-        all.get(at).map(|quality| Quality { rate, ..*quality })
+    /// What was lost in the window, when enough receivers have told of so many packets.
+    pub(super) fn measured(&self, packets: u64, sent: &Timeline) -> Option<Measured> {
+        let live = self.seats.iter().flatten().filter(|seat| seat.is_live);
+        let mut all: Vec<Quality> =
+            live.filter_map(|seat| seat.quality(sent)).filter(|quality| quality.packets >= packets).collect();
+        let most = u64::from(self.live) * u64::from(SAMPLED) <= all.len() as u64 * 100;
+        let worst = nine_in_ten(&mut all, |quality| quality.loss).filter(|_| most)?;
+        let (worst, median) = (all.get(worst)?, all.get(all.len() / 2)?);
+        Some(Measured { worst: *worst, median: median.loss, live: self.live })
     }
 
     /// The smoothed loss that repairs are provided for: of nine in ten, the worst.
@@ -251,8 +239,7 @@ impl Audience {
             if is_silent || seat.verdict != Verdict::Keep {
                 seat.is_live = false;
                 self.live -= 1;
-                self.fresh -= u32::from(seat.is_fresh());
-                seat.sample = None;
+                seat.window = None;
                 gone.push(at);
             }
         }
@@ -290,7 +277,8 @@ impl Seat {
             is_live: false,
             number: None,
             mark: None,
-            sample: None,
+            window: None,
+            last: (0, 0),
             loss: None,
             lossy: 0,
             stuck: None,
@@ -298,32 +286,33 @@ impl Seat {
         }
     }
 
-    fn is_fresh(&self) -> bool {
-        self.is_live && self.sample.is_some_and(|sample| !sample.is_old)
+    /// What was lost in the window.
+    fn quality(&self, sent: &Timeline) -> Option<Quality> {
+        let ((from, before), (heard, received)) = (self.window?, self.last);
+        let packets = heard.checked_sub(from).filter(|packets| *packets > 0)?;
+        let loss = lost(packets, received.wrapping_sub(before));
+        Some(Quality { loss, rate: sent.rate(from, heard)?, packets })
     }
 
     /// What was lost since the last report, when enough was sent.
-    fn measure(&mut self, received: u32, heard: u64, (since, judged_by): (u64, u64), sent: &Timeline) {
+    fn measure(&mut self, received: u32, heard: u64) {
+        self.last = (heard, received);
         let Some((from, before)) = self.mark else {
             self.mark = Some((heard, received));
             return;
         };
         let packets = heard.saturating_sub(from);
-        if packets < judged_by {
+        if packets < JUDGED_BY {
             return;
         }
         self.mark = Some((heard, received));
-        let lost = packets.saturating_sub(u64::from(received.wrapping_sub(before)));
-        let loss = u32::try_from(lost.saturating_mul(u64::from(MILLION)) / packets).unwrap_or(MILLION);
+        let loss = lost(packets, received.wrapping_sub(before));
         let part = packets.min(SMOOTHED_BY / 2);
         let smoothed = self.loss.map_or(u64::from(loss), |old| {
             (u64::from(old) * (SMOOTHED_BY - part) + u64::from(loss) * part) / SMOOTHED_BY
         });
         self.loss = u32::try_from(smoothed).ok();
         self.lossy = if loss > TOO_LOSSY { self.lossy.saturating_add(1) } else { 0 };
-        if let Some(rate) = sent.rate(from, heard).filter(|_| from >= since) {
-            self.sample = Some(Sample { quality: Quality { loss, rate, packets }, is_old: false });
-        }
     }
 
     /// Why it is better off fetching, if it is, when most lose only so much.
@@ -341,6 +330,12 @@ impl Seat {
             None
         }
     }
+}
+
+/// How many of so many packets were lost, of a million.
+fn lost(packets: u64, arrived: u32) -> u32 {
+    let lost = packets.saturating_sub(u64::from(arrived));
+    u32::try_from(lost.saturating_mul(u64::from(MILLION)) / packets.max(1)).unwrap_or(MILLION)
 }
 
 /// Sorts, and tells where the worst is that counts.

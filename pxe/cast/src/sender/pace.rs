@@ -2,8 +2,9 @@
 //!
 //! A cable that loses one packet in ten loses it at any speed; a switch that is sent too much loses what is too much. The two differ
 //! in what more speed brings: more arrives over the cable, and no more through the switch. While the rate doubles, that is seen
-//! from step to step. Later, when more is lost than usual, a little less is sent for a moment: if as much of it is lost as
-//! before, it is the cable, and nothing is won by being slow.
+//! from step to step. Later, when more is lost than usual, a little less is sent for a second: if as much of it is lost as
+//! before, it is the cable, and nothing is won by being slow. A second, for cables lose packets in bursts: what was lost in a
+//! moment is an accident, and that less is lost in the next one says nothing.
 
 use super::provision::MILLION;
 use crate::Micros;
@@ -14,12 +15,15 @@ pub(super) const WIRE_BYTES: u64 = 1498;
 const DOUBLE_EVERY: Micros = Micros(50_000);
 /// Later it grows by a fiftieth this often; beyond what was too much before, by a two-hundredth.
 const GROW_EVERY: Micros = Micros(100_000);
-/// The longer nothing is wrong, the more it grows: so often its steps double, until they are a thirtieth.
+/// The longer nothing is wrong, the more it grows: so often its steps double, until they are a fiftieth.
 const CALM: Micros = Micros(1_000_000);
-const STEP_MOST: u64 = 30;
-/// Packets that a loss is judged by at least, while the rate doubles and later.
-const JUDGED_BY_AT_FIRST: u64 = 40;
-const JUDGED_BY: u64 = 256;
+const STEP_MOST: u64 = 50;
+/// How long it is measured, and how many packets at least, while the rate doubles, later, and when half of all receivers lose
+/// more than so many of a million.
+const DOUBLING: (Micros, u64) = (Micros(0), 40);
+const LONG: (Micros, u64) = (Micros(1_000_000), 1000);
+const SHORT: (Micros, u64) = (Micros(300_000), 500);
+const HEAVY: u32 = 200_000;
 /// How often reports are asked for while they are to tell something about the rate.
 const ASK_EVERY: Micros = Micros(50_000);
 /// Losses below this say nothing, of a million.
@@ -56,21 +60,34 @@ impl Quality {
     }
 }
 
+/// What all receivers together have told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Measured {
+    /// Of nine in ten, the worst.
+    pub(super) worst: Quality,
+    /// What half of them lose at most, of a million.
+    pub(super) median: u32,
+    /// How many there are.
+    pub(super) live: u32,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// Doubles; and what was lost at the step before, once that is known.
     Ramp(Option<Quality>),
     /// At the limit, or near what gets through.
     Steady,
-    /// Slower than before, to see whether less is lost: what was lost, and the rate that was held before.
-    Trial(Quality, u64),
+    /// Slower than before, to see whether less is lost: what was measured before, and the rate that was held.
+    Trial(Measured, u64),
 }
 
 /// What a judgement changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// The rate is as it was.
+    /// More has to be known.
     None,
+    /// The rate goes on as it is.
+    GoOn,
     /// What was measured before now says nothing any more.
     Rate,
 }
@@ -89,6 +106,8 @@ pub(super) struct Pace {
     /// Since when nothing is wrong.
     calm: Micros,
     asked: Micros,
+    /// Since when it is measured.
+    window: Micros,
     /// In nanoseconds.
     due: u64,
 }
@@ -105,13 +124,9 @@ impl Pace {
             grown: None,
             calm: Micros(0),
             asked: Micros(0),
+            window: Micros(0),
             due: 0,
         }
-    }
-
-    /// Packets that a loss is judged by at least.
-    pub(super) fn judged_by(&self) -> u64 {
-        if matches!(self.stage, Stage::Ramp(_)) { JUDGED_BY_AT_FIRST } else { JUDGED_BY }
     }
 
     /// Bytes a second.
@@ -168,7 +183,7 @@ impl Pace {
             Stage::Steady if self.rate < self.knee => (self.rate + self.rate / 50).min(self.knee),
             Stage::Steady => {
                 let doubled = now.since(self.calm).0 / CALM.0;
-                self.rate + self.rate / (200_u64 >> doubled.min(3)).max(STEP_MOST)
+                self.rate + self.rate / (200_u64 >> doubled.min(2)).max(STEP_MOST)
             }
             Stage::Trial(..) => self.rate,
         };
@@ -178,63 +193,87 @@ impl Pace {
         }
     }
 
-    /// Takes what was measured since the last change.
-    pub(super) fn judge(&mut self, measured: Quality, now: Micros) -> Change {
-        match self.stage {
-            Stage::Ramp(before) => self.judge_ramp(before, measured, now),
-            Stage::Steady => self.judge_steady(measured, now),
-            Stage::Trial(before, held) => self.judge_trial(before, held, measured, now),
-        }
+    /// Packets that a judgement needs, when enough time has passed for one.
+    pub(super) fn needs(&self, now: Micros) -> Option<u64> {
+        let (span, packets) = match self.stage {
+            Stage::Ramp(_) => DOUBLING,
+            Stage::Steady | Stage::Trial(..) => SHORT,
+        };
+        (now.since(self.window) >= span).then_some(packets)
     }
 
-    fn judge_ramp(&mut self, before: Option<Quality>, measured: Quality, now: Micros) -> Change {
-        let step = before.filter(|before| measured.rate > before.rate.saturating_add(before.rate / 4));
+    /// Takes what was measured since the last change.
+    pub(super) fn judge(&mut self, measured: Measured, now: Micros) -> Change {
+        let is_long = now.since(self.window) >= LONG.0 && measured.worst.packets >= LONG.1;
+        let change = match self.stage {
+            Stage::Ramp(before) => self.judge_ramp(before, measured, now),
+            Stage::Steady if is_long => self.judge_steady(measured, now),
+            Stage::Steady if measured.median > HEAVY.saturating_add(self.usual.saturating_mul(2)) => {
+                self.slow_down(self.rate, measured, now)
+            }
+            Stage::Trial(before, held) if is_long || before.median > HEAVY => {
+                self.judge_trial(before, held, measured, now)
+            }
+            Stage::Steady | Stage::Trial(..) => Change::None,
+        };
+        if change != Change::None {
+            self.window = now;
+        }
+        change
+    }
+
+    fn judge_ramp(&mut self, before: Option<Quality>, measured: Measured, now: Micros) -> Change {
+        let worst = measured.worst;
+        let step = before.filter(|before| worst.rate > before.rate.saturating_add(before.rate / 4));
         if let Some(before) = step
-            && measured.loss > NOTICED
-            && measured.arriving().saturating_sub(before.arriving()) < (measured.rate - before.rate) / 2
+            && worst.loss > NOTICED
+            && worst.arriving().saturating_sub(before.arriving()) < (worst.rate - before.rate) / 2
         {
-            return self.slow_down(measured.rate.min(self.rate), measured, now);
+            return self.slow_down(worst.rate.min(self.rate), measured, now);
         }
         if step.is_some() {
-            self.usual = measured.loss;
+            self.usual = worst.loss;
         }
         if step.is_some() || before.is_none() {
-            self.stage = Stage::Ramp(Some(measured));
+            self.stage = Stage::Ramp(Some(worst));
         }
-        Change::None
+        Change::GoOn
     }
 
-    fn judge_steady(&mut self, measured: Quality, now: Micros) -> Change {
+    fn judge_steady(&mut self, measured: Measured, now: Micros) -> Change {
         let usual = NOTICED + self.usual + self.usual / 2;
-        if measured.loss > usual.saturating_add(measured.chance()) {
+        if measured.worst.loss > usual.saturating_add(measured.worst.chance()) {
             return self.slow_down(self.rate, measured, now);
         }
         // Never up: a queue that overflows a little more each time would become usual.
-        self.usual = self.usual.min(self.usual / 16 * 15 + measured.loss / 16);
-        Change::None
+        self.usual = self.usual.min(self.usual / 4 * 3 + measured.worst.loss / 4);
+        Change::GoOn
     }
 
     /// A little less than what gets through of a rate.
-    fn slow_down(&mut self, rate: u64, measured: Quality, now: Micros) -> Change {
+    fn slow_down(&mut self, rate: u64, measured: Measured, now: Micros) -> Change {
         self.stage = Stage::Trial(measured, self.rate);
-        let through = part(rate, MILLION.saturating_sub(measured.loss));
+        let through = part(rate, MILLION.saturating_sub(measured.worst.loss));
         self.rate = (through / 100 * 96).clamp(LEAST.min(self.rate), self.rate);
         self.asked = Micros(now.0.saturating_sub(ASK_EVERY.0));
         self.calm = now;
         Change::Rate
     }
 
-    fn judge_trial(&mut self, before: Quality, held: u64, measured: Quality, now: Micros) -> Change {
-        if measured.loss > before.loss.saturating_add(before.loss / 2).saturating_add(measured.chance()) {
-            // Others are heard of than before.
-            return self.slow_down(self.rate, measured, now);
-        }
+    fn judge_trial(&mut self, before: Measured, held: u64, measured: Measured, now: Micros) -> Change {
         self.stage = Stage::Steady;
         self.grown = Some(now);
+        let (first, second) = (before.worst, measured.worst);
+        let is_other = measured.live.abs_diff(before.live) > before.live / 8;
+        if is_other && second.loss > first.loss {
+            // Others are heard of than before: that says nothing.
+            self.rate = held.min(self.most);
+            return Change::Rate;
+        }
         // If it was too much for a switch, as much gets through as before.
-        let expected = MILLION.saturating_sub(ratio(before.arriving(), measured.rate));
-        self.usual = measured.loss;
-        if measured.loss > (before.loss / 2).saturating_add(expected / 2) {
+        let expected = MILLION.saturating_sub(ratio(first.arriving(), second.rate));
+        self.usual = second.loss;
+        if second.loss > (first.loss / 2).saturating_add(expected / 2) {
             self.rate = held.min(self.most);
         } else {
             self.knee = self.rate;
@@ -268,12 +307,12 @@ mod tests {
                 Some(until) => now = until,
                 None => pace.sent(u64::from(pace.burst(44)), now),
             }
-            if now.since(judged) > Micros(60_000) {
+            if now.since(judged) > Micros(60_000) && pace.needs(now).is_some() {
                 judged = now;
                 let through = part(pace.rate().min(capacity), MILLION - loss);
-                let quality =
-                    Quality { rate: pace.rate(), loss: MILLION - ratio(through, pace.rate()), packets: 500 };
-                pace.judge(quality, now);
+                let loss = MILLION - ratio(through, pace.rate());
+                let worst = Quality { rate: pace.rate(), loss, packets: 1_000 };
+                pace.judge(Measured { worst, median: loss, live: 8 }, now);
             }
         }
         now
@@ -301,9 +340,9 @@ mod tests {
     fn a_cable_that_becomes_lossy_slows_it_down_for_a_moment() {
         let mut pace = Pace::new(RATE, RATE / 10);
         let now = run(&mut pace, Micros(0), 1_000_000, u64::MAX, 0);
-        let now = run(&mut pace, now, 200_000, u64::MAX, 80_000);
-        assert_eq!(pace.rate(), RATE);
-        run(&mut pace, now, 1_000_000, u64::MAX, 80_000);
+        let now = run(&mut pace, now, 1_500_000, u64::MAX, 80_000);
+        assert!((RATE / 100 * 87..RATE).contains(&pace.rate()));
+        run(&mut pace, now, 1_500_000, u64::MAX, 80_000);
         assert_eq!(pace.rate(), RATE);
     }
 
