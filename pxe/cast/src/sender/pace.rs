@@ -34,6 +34,8 @@ const LEAST: u64 = 125_000;
 const SLACK: u64 = 4_000_000;
 /// How long a burst may take.
 const BURST: Micros = Micros(2_000);
+/// No cable loses more, of a million.
+const WORST_CABLE: u32 = 350_000;
 const NANOS: u64 = 1_000_000_000;
 
 /// What was lost, at what rate.
@@ -269,6 +271,13 @@ impl Pace {
             // Others are heard of than before: that says nothing.
             self.rate = held.min(self.most);
             return Change::Rate;
+        }
+        // More than before is lost where queues were not full yet. No cable loses so much, unless that stays so however slow it is.
+        let is_growing = second.loss > (first.loss + first.loss / 4).saturating_add(second.chance());
+        if (is_growing || second.loss > WORST_CABLE) && self.rate > held / 16 {
+            let change = self.slow_down(self.rate, measured, now);
+            self.stage = Stage::Trial(measured, held);
+            return change;
         }
         // If it was too much for a switch, as much gets through as before.
         let expected = MILLION.saturating_sub(ratio(first.arriving(), second.rate));
