@@ -188,9 +188,12 @@ impl Audience {
             seat.is_live = true;
             self.live += 1;
         }
-        seat.measure(report.received, heard);
-        if seat.window.is_none() && heard >= self.since {
-            seat.window = Some((heard, report.received));
+        // What was sent before it came is not lost.
+        if heard >= seat.joined_at {
+            seat.measure(report.received, heard);
+            if seat.window.is_none() && heard >= self.since {
+                seat.window = Some((heard, report.received));
+            }
         }
         match seat.verdict {
             Verdict::Keep => Ok(Hearing { at, until: heard.max(seat.joined_at) }),
@@ -211,20 +214,38 @@ impl Audience {
 
     /// What was lost in the window, when enough receivers have told of so many packets.
     pub(super) fn measured(&self, packets: u64, sent: &Timeline) -> Option<Measured> {
-        let live = self.seats.iter().flatten().filter(|seat| seat.is_live);
-        let mut all: Vec<Quality> =
-            live.filter_map(|seat| seat.quality(sent)).filter(|quality| quality.packets >= packets).collect();
-        let most = u64::from(self.live) * u64::from(SAMPLED) <= all.len() as u64 * 100;
-        let worst = nine_in_ten(&mut all, |quality| quality.loss).filter(|_| most)?;
-        let (worst, median) = (all.get(worst)?, all.get(all.len() / 2)?);
-        Some(Measured { worst: *worst, median: median.loss, live: self.live })
+        let (seats, is_one_left_out) = self.counted();
+        let told = seats.filter_map(|seat| seat.quality(sent));
+        let mut all: Vec<Quality> = told.filter(|quality| quality.packets >= packets).collect();
+        let is_enough = u64::from(self.live) * u64::from(SAMPLED) <= all.len() as u64 * 100;
+        all.sort_unstable_by_key(|quality| quality.loss);
+        let (worst, median) = (
+            nine_in_ten(&all, |quality| quality.loss, is_one_left_out).filter(|_| is_enough)?,
+            all.get((all.len() - 1) / 2)?,
+        );
+        let counted = all.get(..=worst)?;
+        let mean = counted.iter().map(|quality| u64::from(quality.loss)).sum::<u64>() / counted.len() as u64;
+        let mean = u32::try_from(mean).unwrap_or(MILLION);
+        Some(Measured { worst: *counted.last()?, mean, median: median.loss, live: self.live })
     }
 
     /// The smoothed loss that repairs are provided for: of nine in ten, the worst.
     pub(super) fn loss(&self) -> u32 {
-        let live = self.seats.iter().flatten().filter(|seat| seat.is_live);
-        let mut all: Vec<u32> = live.filter_map(|seat| seat.loss).collect();
-        nine_in_ten(&mut all, |loss| *loss).and_then(|at| all.get(at).copied()).unwrap_or(0)
+        let (seats, is_one_left_out) = self.counted();
+        let mut all: Vec<u32> = seats.filter_map(|seat| seat.loss).collect();
+        all.sort_unstable();
+        nine_in_ten(&all, |loss| *loss, is_one_left_out).and_then(|at| all.get(at).copied()).unwrap_or(0)
+    }
+
+    /// Those who count, but for one among few that has long lost far more than all others; and whether there is such a one.
+    fn counted(&self) -> (impl Iterator<Item = &Seat>, bool) {
+        let live = || self.seats.iter().flatten().filter(|seat| seat.is_live);
+        let (mut worst, mut next) = (0, 0);
+        for loss in live().filter_map(|seat| seat.loss) {
+            (worst, next) = if loss > worst { (loss, worst) } else { (worst, next.max(loss)) };
+        }
+        let is_outlier = (2..MANY).contains(&live().count()) && next < worst / 3;
+        (live().filter(move |seat| !is_outlier || seat.loss != Some(worst)), is_outlier)
     }
 
     /// Sends away who hears far worse than the others, and lets go who is silent; tells whose place does not count any more.
@@ -338,14 +359,14 @@ fn lost(packets: u64, arrived: u32) -> u32 {
     u32::try_from(lost.saturating_mul(u64::from(MILLION)) / packets.max(1)).unwrap_or(MILLION)
 }
 
-/// Sorts, and tells where the worst is that counts.
-fn nine_in_ten<T>(all: &mut [T], loss: impl Fn(&T) -> u32) -> Option<usize> {
-    all.sort_unstable_by_key(&loss);
-    let last = all.len().checked_sub(1)?;
-    if all.len() >= MANY {
-        return Some(last - all.len() / MANY);
+/// Where the worst is that counts: one in ten does not, and of few not one that is far worse than the others, unless one was left out.
+fn nine_in_ten<T>(sorted: &[T], loss: impl Fn(&T) -> u32, is_one_left_out: bool) -> Option<usize> {
+    let last = sorted.len().checked_sub(1)?;
+    if sorted.len() >= MANY {
+        return Some(last - sorted.len() / MANY);
     }
-    let (worst, next) = (loss(all.get(last)?), last.checked_sub(1).and_then(|at| all.get(at)).map(&loss));
-    let is_outlier = next.is_some_and(|next| next < worst / 3);
+    let (worst, next) =
+        (loss(sorted.get(last)?), last.checked_sub(1).and_then(|at| sorted.get(at)).map(&loss));
+    let is_outlier = !is_one_left_out && next.is_some_and(|next| next < worst / 3);
     Some(if is_outlier { last - 1 } else { last })
 }

@@ -5,7 +5,7 @@
 //! answered, or some do not for too long, those who still lack some are sent repair symbols, as many as the one lacks who lacks most.
 //! Whoever lacks far more than the others waits until nothing else is to be sent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use super::carousel::{Carousel, Rank};
@@ -22,6 +22,8 @@ const PATIENCE: Micros = Micros(300_000);
 const PATIENCE_AT_END: Micros = Micros(40_000);
 /// Of so many symbols that are sent, one may be for somebody who lacks far more than the others.
 const SPARED: u64 = 100;
+/// And so many at first.
+const SPARED_AT_FIRST: u64 = 32;
 /// Cells that are compared at once.
 const STRIDE: usize = 64;
 
@@ -93,6 +95,8 @@ pub(super) struct Deficits {
     waiting: [VecDeque<Waiting>; 2],
     /// Symbols that were sent and not yet spared for those who lack far more than the others.
     spared: u64,
+    /// Groups that such a one waits for, with what it lacks; those that lack least first. Some may have been sent since.
+    deferred: BTreeSet<(u16, u32)>,
 }
 
 impl Deficits {
@@ -105,7 +109,8 @@ impl Deficits {
             rounds: BTreeMap::new(),
             ready: VecDeque::new(),
             waiting: [VecDeque::new(), VecDeque::new()],
-            spared: 0,
+            spared: SPARED_AT_FIRST * SPARED,
+            deferred: BTreeSet::new(),
         }
     }
 
@@ -278,10 +283,32 @@ impl Deficits {
                 return Some(due);
             }
         }
+        if let Some(due) = self.spare(conditions) {
+            return Some(due);
+        }
         let group = self.carousel.turn()?;
         group_of(&mut self.groups, group)?.rank = Rank::default();
         let most = self.most(group);
         self.begin(group, most, conditions)
+    }
+
+    /// What those are sent who lack far more than the others, when enough was sent to all.
+    fn spare(&mut self, conditions: Conditions) -> Option<Due> {
+        while let Some((deficit, number)) = self.deferred.first().copied() {
+            let group = group_of(&mut self.groups, number)?;
+            let is_current = group.rank > Rank::default() && group.most == deficit && !group.is_most_stale;
+            let cost = u64::from(group.cost(deficit, conditions.loss)) * SPARED;
+            if is_current && cost > self.spared {
+                return None;
+            }
+            self.deferred.pop_first();
+            if is_current {
+                self.spared -= cost;
+                self.carousel.set(number, std::mem::take(&mut group.rank), Rank::default());
+                return self.begin(number, deficit, conditions);
+            }
+        }
+        None
     }
 
     /// All symbols of a group that was to be sent are sent. Says whether answers to it are wanted before anything else.
@@ -336,6 +363,9 @@ impl Deficits {
             (group.most, group.is_most_stale, group.in_round) = (all, false, false);
             self.rounds.remove(&number);
             group.file(number, &mut self.carousel);
+            if all <= group.repairs {
+                self.deferred.insert((all, number));
+            }
             return None;
         };
         self.begin(number, deficit, conditions)
