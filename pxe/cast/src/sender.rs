@@ -138,6 +138,8 @@ pub struct Sender {
     timeline: Timeline,
     /// What is lost, of a million; repairs are provided for it.
     loss: u32,
+    /// Of a round of answers, and of a group.
+    repairing: Option<Due>,
     sending: Option<Due>,
     /// When the next beat goes, and how long after the one before.
     beat: Option<(Micros, Micros)>,
@@ -160,6 +162,7 @@ impl Sender {
             pace: Pace::new(limits.rate_max, limits.rate_start),
             timeline: Timeline::default(),
             loss: 0,
+            repairing: None,
             sending: None,
             beat: None,
             asked: Micros(0),
@@ -237,14 +240,7 @@ impl Sender {
         if let Some(until) = self.pace.wait(now) {
             return Step::Wait(Some(until));
         }
-        if let Some(due) = self.sending.take_if(|due| !self.deficits.is_lacking(due.group)) {
-            // Whoever lacked it is gone, or has it from elsewhere.
-            self.deficits.sent(due.group, self.timeline.sent(), now);
-        }
-        if self.sending.is_none() {
-            let conditions = Conditions { loss: self.loss, live: self.audience.live() };
-            self.sending = self.deficits.next(conditions, now);
-        }
+        self.fill(now);
         match self.burst(now) {
             Some(burst) => Step::Send(burst),
             None => self.idle(now),
@@ -261,7 +257,7 @@ impl Sender {
     /// Whether everybody who is heard of has everything. Somebody may still come.
     #[must_use]
     pub fn done(&self) -> bool {
-        self.sending.is_none() && self.deficits.is_done() && !self.audience.is_awaited(self.now)
+        self.is_idle() && self.deficits.is_done() && !self.audience.is_awaited(self.now)
     }
 
     /// What was done so far.
@@ -295,10 +291,29 @@ impl Sender {
         }
     }
 
+    /// Takes up what is to be sent. Repairs go before groups, also in the middle of one, so that receivers hold few groups that are not
+    /// complete, and nobody who lacks little waits for one who lacks much.
+    fn fill(&mut self, now: Micros) {
+        let conditions = Conditions { loss: self.loss, live: self.audience.live() };
+        for sending in [&mut self.repairing, &mut self.sending] {
+            if let Some(due) = sending.take_if(|due| !self.deficits.is_lacking(due.group)) {
+                // Whoever lacked it is gone, or has it from elsewhere.
+                self.deficits.sent(due.group, self.timeline.sent(), now);
+            }
+        }
+        if self.repairing.is_none() {
+            self.repairing = self.deficits.next_repairs(conditions, now);
+        }
+        if self.repairing.is_none() && self.sending.is_none() {
+            self.sending = self.deficits.next_group(conditions);
+        }
+    }
+
     /// Cuts the next burst off what is being sent.
     fn burst(&mut self, now: Micros) -> Option<Burst> {
         let most = self.pace.burst(self.limits.burst);
-        let due = self.sending.as_mut()?;
+        let sending = if self.repairing.is_some() { &mut self.repairing } else { &mut self.sending };
+        let due = sending.as_mut()?;
         let stretch = due.symbols.front_mut()?;
         // A burst is of data or of repair symbols.
         let end = if stretch.start < due.of { stretch.end.min(due.of) } else { stretch.end };
@@ -309,11 +324,13 @@ impl Sender {
             due.symbols.pop_front();
         }
         let (group, of, is_last) = (due.group, due.of, due.symbols.is_empty());
+        if is_last {
+            *sending = None;
+        }
         let sequence = self.sequence();
         self.count(&symbols, of, now);
         let mut is_urgent = false;
         if is_last {
-            self.sending = None;
             is_urgent = self.deficits.sent(group, self.timeline.sent(), now);
         }
         let asks = self.asks(is_last, is_urgent, now);
@@ -333,7 +350,7 @@ impl Sender {
     /// Whether a burst asks for reports: for the rate's sake, before a wait, and at the end of a group when repairs are needed and
     /// receivers' memory fills, or everybody else would wait for them.
     fn asks(&mut self, is_last: bool, is_urgent: bool, now: Micros) -> bool {
-        let at_end = is_last && self.deficits.is_waiting();
+        let at_end = is_last && self.is_idle() && self.deficits.is_waiting();
         let every =
             if is_urgent { 0 } else { OPEN_BYTES.saturating_mul(1_000_000) / self.pace.rate().max(1) };
         let every = every.max(ASK_EVERY.0).max(u64::from(self.audience.live()) * ASK_EACH);
@@ -344,6 +361,10 @@ impl Sender {
             self.asked = now;
         }
         asks
+    }
+
+    fn is_idle(&self) -> bool {
+        self.repairing.is_none() && self.sending.is_none()
     }
 
     /// Nothing can be sent: says where it is, so that losses at the end are noticed, less and less often.

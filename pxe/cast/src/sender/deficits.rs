@@ -275,14 +275,19 @@ impl Deficits {
             .for_each(|sum| *sum = *sum + u64::from(deficit) - u64::from(before));
     }
 
-    /// What to send next: repairs first, so that receivers hold few groups that are not complete.
-    pub(super) fn next(&mut self, conditions: Conditions, now: Micros) -> Option<Due> {
+    /// Repairs, after a round of answers.
+    pub(super) fn next_repairs(&mut self, conditions: Conditions, now: Micros) -> Option<Due> {
         self.wait_no_longer(now);
         while let Some(group) = self.ready.pop_front() {
             if let Some(due) = self.decide(group, conditions) {
                 return Some(due);
             }
         }
+        None
+    }
+
+    /// The next group when there is nothing to repair.
+    pub(super) fn next_group(&mut self, conditions: Conditions) -> Option<Due> {
         if let Some(due) = self.spare(conditions) {
             return Some(due);
         }
