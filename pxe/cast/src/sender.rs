@@ -370,7 +370,7 @@ impl Sender {
     /// Nothing can be sent: says where it is, so that losses at the end are noticed, less and less often.
     fn idle(&mut self, now: Micros) -> Step {
         if self.timeline.sent() == 0 {
-            return Step::Wait(None);
+            return Step::Wait(self.audience.is_awaited(now).then(|| now.after(BEAT_LAST)));
         }
         let (next, pause) = self.beat.unwrap_or((now.after(BEAT_FIRST), BEAT_FIRST));
         if now < next {

@@ -146,6 +146,27 @@ impl Deficits {
         fronts.map(|waiting| waiting.sent.after(PATIENCE_AT_END)).min()
     }
 
+    /// What is known twice, and not the same; for tests.
+    #[cfg(test)]
+    pub(super) fn disagreement(&self) -> Option<String> {
+        for (at, group) in self.groups.iter().enumerate() {
+            let lacking =
+                self.columns.iter().filter(|column| column.get(at).is_some_and(|cell| *cell > 0)).count();
+            let has_round = self.rounds.contains_key(&u32::try_from(at).ok()?);
+            let is_filed = group.rank > Rank::default();
+            if lacking != usize::try_from(group.lacking).ok()? || has_round != group.in_round {
+                return Some(format!("{at}: {lacking} lack it, a round: {has_round}; {group:?}"));
+            }
+            if is_filed == has_round && lacking > 0 {
+                return Some(format!(
+                    "{at}: it is lacked, and neither due nor waited for, or both; {group:?}"
+                ));
+            }
+        }
+        let sums = self.columns.iter().map(|column| column.iter().map(|cell| u64::from(*cell)).sum::<u64>());
+        (!sums.eq(self.sums.iter().copied())).then(|| format!("{:?}", self.sums))
+    }
+
     /// What a receiver lacks does not count any more.
     pub(super) fn clear(&mut self, at: usize) {
         let Some(column) = self.columns.get_mut(at).map(std::mem::take) else { return };
