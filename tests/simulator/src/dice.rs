@@ -9,12 +9,12 @@ impl Dice {
     #[must_use]
     pub fn new(seed: u64, purpose: u64) -> Dice {
         let mut dice = Dice(seed ^ purpose.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        dice.next();
+        dice.any();
         dice
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,14 +24,14 @@ impl Dice {
 
     /// Below `end`; 0 when that is 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        let product = u128::from(self.next()) * u128::from(end);
+        let product = u128::from(self.any()) * u128::from(end);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
     /// From 0 up to 1.
     pub fn part(&mut self) -> f64 {
         // 53 bits are what a fraction has.
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.any() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Yes, so many times of a million.

@@ -1,6 +1,7 @@
 //! A node: what its agent would do with the symbols that arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use cast::Micros;
 use cast::gather::{Gather, Heard, Limits};
@@ -75,7 +76,7 @@ pub(crate) struct Node {
     /// When it had everything.
     pub(crate) complete: Option<Micros>,
     is_checked: bool,
-    sizes: Vec<u64>,
+    sizes: Rc<[u64]>,
     /// Groups that it lacks no more, or not to be sent, since that was looked at.
     pub(crate) relieved: Vec<u32>,
     /// When it asks the controller next.
@@ -83,7 +84,14 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(host: Host, seed: u64, number: u64, groups: &Groups, is_checked: bool) -> Node {
+    pub(crate) fn new(
+        host: Host,
+        seed: u64,
+        number: u64,
+        groups: &Groups,
+        sizes: Rc<[u64]>,
+        is_checked: bool,
+    ) -> Node {
         let mut dice = Dice::new(seed, number + 1);
         let mut lacks: BTreeSet<u32> = groups.iter().map(|(number, _)| number).collect();
         lacks.retain(|_| !dice.happens(host.has));
@@ -104,7 +112,7 @@ impl Node {
             spoilt: BTreeMap::new(),
             written: 0,
             is_checked,
-            sizes: groups.iter().map(|(_, group)| u64::from(group.bytes)).collect(),
+            sizes,
             relieved: Vec::new(),
             asks: Micros(0),
             host,
@@ -162,6 +170,15 @@ impl Node {
             Arrival::Beat(beat) => {
                 listening.gather.beat(&beat);
                 self.heard = now;
+            }
+            Arrival::Symbols(_, 0) => {}
+            Arrival::Symbols(parcel, arrived) if !self.is_checked => {
+                self.heard = now;
+                let asks = parcel.first.asks && arrived & (1 << (parcel.symbols - 1)) != 0;
+                let first = Data { asks, ..parcel.first };
+                if let Heard::Complete(_) = listening.gather.burst(&first, arrived) {
+                    self.whole(parcel.first.group, now);
+                }
             }
             Arrival::Symbols(parcel, arrived) => {
                 for at in (0..parcel.symbols).filter(|at| arrived & (1 << at) != 0) {

@@ -1,13 +1,13 @@
 //! Virtual time: the real sender, the real gatherers, and everything between them.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use cast::groups::Groups;
 use cast::sender::{Burst, Counters, Limits, Step, Verdict};
 use cast::wire::{Beat, Data, Report};
 use cast::{Micros, Sender};
 
-use crate::dice::Dice;
 use crate::network::{Port, WIRE_BYTES, all, nanos};
 use crate::node::{Arrival, Node, Parcel, State};
 use crate::story::{Fault, SECOND, Story};
@@ -70,7 +70,7 @@ pub struct Ended {
 
 /// Everything.
 #[derive(Debug)]
-pub struct World {
+struct World {
     story: Story,
     groups: Groups,
     nodes: Vec<Node>,
@@ -80,7 +80,6 @@ pub struct World {
     events: BTreeMap<(Micros, u64), Event>,
     numbered: u64,
     now: Micros,
-    dice: Dice,
     /// When the uplink is free, and the lane of what is fetched; in nanoseconds.
     uplink: u64,
     lane: u64,
@@ -99,9 +98,10 @@ pub fn play(story: &Story) -> Ended {
 impl World {
     fn new(story: Story) -> World {
         let groups = story.groups();
+        let sizes: Rc<[u64]> = groups.iter().map(|(_, group)| u64::from(group.bytes)).collect();
         let numbered = (0_u64..).zip(&story.hosts);
         let node = |(number, host): (u64, &crate::story::Host)| {
-            Node::new(host.clone(), story.seed, number, &groups, story.is_checked)
+            Node::new(host.clone(), story.seed, number, &groups, Rc::clone(&sizes), story.is_checked)
         };
         let nodes: Vec<Node> = numbered.map(node).collect();
         let switches = nodes.len().div_ceil(story.per_switch.max(1));
@@ -117,7 +117,6 @@ impl World {
             events: 0,
         };
         World {
-            dice: Dice::new(story.seed, u64::MAX),
             switches: vec![Port::new(story.uplink.max(story.rate), 1 << 20); switches],
             groups,
             nodes,
@@ -299,8 +298,8 @@ impl World {
             match controller.sender.poll(now) {
                 Step::Send(burst) => self.send(&burst),
                 Step::Beat(beat) => {
-                    let begin = self.leaves_at(1);
-                    self.to_switches(begin, Err(beat));
+                    let begin = self.uplink_at(1);
+                    self.multicast(begin, Err(beat));
                 }
                 Step::Wait(until) => {
                     let Some(until) = until else { return };
@@ -337,18 +336,18 @@ impl World {
             sequence: burst.sequence,
             asks: burst.asks,
         };
-        let begin = self.leaves_at(u64::from(symbols));
-        self.to_switches(begin, Ok(Parcel { first, symbols }));
+        let begin = self.uplink_at(u64::from(symbols));
+        self.multicast(begin, Ok(Parcel { first, symbols }));
     }
 
     /// When the first of so many packets leaves the controller.
-    fn leaves_at(&mut self, packets: u64) -> Micros {
+    fn uplink_at(&mut self, packets: u64) -> Micros {
         let begin = self.uplink.max(self.now.0 * 1000);
         self.uplink = begin + packets * nanos(WIRE_BYTES, self.story.uplink);
         Micros(begin / 1000)
     }
 
-    fn to_switches(&mut self, begin: Micros, what: Result<Parcel, Beat>) {
+    fn multicast(&mut self, begin: Micros, what: Result<Parcel, Beat>) {
         let end = Micros(self.uplink.div_ceil(1000));
         for switch in 0..self.switches.len() {
             self.at(end, Event::Switch(switch, begin, what));

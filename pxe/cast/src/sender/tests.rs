@@ -368,6 +368,7 @@ proptest! {
 
 #[test]
 #[ignore = "measures: cargo test --release -p cast how_much_a_sender_costs -- --ignored --nocapture"]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn how_much_a_sender_costs() {
     for (receivers, count) in [(1_u32, 12_000_u32), (64, 12_000), (1_000, 3_000), (10_000, 3_000)] {
         let groups = groups(count, 1000);
