@@ -8,7 +8,7 @@ impl Gather {
     /// the first on. Says whether their group is complete, or whether any was kept.
     pub fn burst(&mut self, first: &Data, arrived: u64) -> Heard {
         let steps = || (0..u64::BITS).filter(move |step| arrived & (1 << step) != 0);
-        let (Some(last), count) = (steps().last(), u64::from(arrived.count_ones())) else {
+        let (Some(last), count) = (steps().next_back(), u64::from(arrived.count_ones())) else {
             return Heard::Useless;
         };
         let end = first.symbol.saturating_add(u16::try_from(last).unwrap_or(u16::MAX));
