@@ -275,7 +275,8 @@ impl Sender {
         if now.since(self.judged) >= JUDGE_EVERY {
             self.judged = now;
             self.loss = self.audience.loss();
-            for at in self.audience.judge(self.loss, self.timeline.sent(), now) {
+            let lacks = |at| self.deficits.lacks(at);
+            for at in self.audience.judge(self.loss, self.timeline.sent(), lacks, now) {
                 self.deficits.clear(at);
             }
         }

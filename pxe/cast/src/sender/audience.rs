@@ -16,6 +16,8 @@ const GONE: Micros = Micros(3_000_000);
 const DEAF: Micros = Micros(1_500_000);
 /// Who has not completed a single group for so long, though groups were sent to it, will not.
 const STUCK: Micros = Micros(3_000_000);
+/// Nor will one who lacks as much as so long ago, whatever the reason: fetching is never slower than that.
+const NO_PROGRESS: Micros = Micros(30_000_000);
 /// And so many groups were sent.
 const STUCK_GROUPS: u32 = 8;
 /// Losses above this are better fetched.
@@ -100,6 +102,8 @@ pub(super) struct Seat {
     lossy: u32,
     /// Since when, and how many, groups were sent to it in vain.
     stuck: Option<(Micros, u32)>,
+    /// The least that it has lacked, and since when.
+    least: (u64, Micros),
     verdict: Verdict,
 }
 
@@ -180,7 +184,7 @@ impl Audience {
         if seat.heard.is_some() && !seat.is_live {
             // It was silent, and comes back: what it missed meanwhile says nothing about its cable.
             (seat.mark, seat.window, seat.lossy, seat.stuck) = (None, None, 0, None);
-            (seat.joined, seat.joined_at) = (now, sent);
+            (seat.joined, seat.joined_at, seat.least) = (now, sent, (u64::MAX, now));
         }
         seat.heard = Some(now);
         seat.until = seat.until.max(heard);
@@ -249,10 +253,21 @@ impl Audience {
     }
 
     /// Sends away who hears far worse than the others, and lets go who is silent; tells whose place does not count any more.
-    pub(super) fn judge(&mut self, loss: u32, sent: u64, now: Micros) -> Vec<usize> {
+    /// `lacks` tells how much a place lacks.
+    pub(super) fn judge(
+        &mut self,
+        loss: u32,
+        sent: u64,
+        lacks: impl Fn(usize) -> u64,
+        now: Micros,
+    ) -> Vec<usize> {
         let mut gone = Vec::new();
         for (at, seat) in self.seats.iter_mut().enumerate() {
             let Some(seat) = seat.as_mut().filter(|seat| seat.is_live) else { continue };
+            let lacks = lacks(at);
+            if lacks < seat.least.0 || lacks == 0 {
+                seat.least = (if lacks == 0 { u64::MAX } else { lacks }, now);
+            }
             if let Some(why) = seat.fault(loss, sent, now) {
                 seat.verdict = Verdict::Pull(why);
             }
@@ -303,6 +318,7 @@ impl Seat {
             loss: None,
             lossy: 0,
             stuck: None,
+            least: (u64::MAX, now),
             verdict: Verdict::Keep,
         }
     }
@@ -345,7 +361,7 @@ impl Seat {
             Some(Why::Deaf)
         } else if self.lossy >= LOSSY_REPORTS && loss > TOO_LOSSY && others < loss / 3 {
             Some(Why::Lossy)
-        } else if self.stuck.is_some_and(is_stuck) {
+        } else if self.stuck.is_some_and(is_stuck) || now.since(self.least.1) >= NO_PROGRESS {
             Some(Why::Stuck)
         } else {
             None
