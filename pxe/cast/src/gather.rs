@@ -2,6 +2,7 @@
 //!
 //! It never sees a byte of the image. Whoever holds the symbols is told whether to keep each, and when a group can be decoded.
 
+mod burst;
 mod sequence;
 
 use std::collections::BTreeMap;

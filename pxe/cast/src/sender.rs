@@ -1,14 +1,19 @@
 //! The sending side of a transmission: what goes onto the wire next, and when.
 //!
-//! Nobody is waited for. A group is sent because somebody said that it lacks it, as a whole to those who have nothing of it, and as
-//! as many repair symbols as the one lacks who lacks most. What is lacking is said again and again, so that nothing about any receiver
-//! has to be remembered: who is silent lacks nothing.
+//! Nobody is waited for. A group is sent because somebody who is heard of lacks it: as a whole to those who have nothing of it, then
+//! as many repair symbols as the one lacks who lacks most. Repairs go before groups that were not sent yet; whoever lacks far more
+//! than the others gets what it lacks when nothing else is to be sent, or fetches it. Whoever comes late gets the rest with
+//! the others, and then what it missed.
 
 mod audience;
+mod carousel;
+mod deficits;
 mod pace;
+mod provision;
+mod round;
 #[cfg(test)]
 mod tests;
-mod wants;
+mod timeline;
 
 use std::ops::Range;
 
@@ -18,18 +23,28 @@ use crate::Micros;
 use crate::groups::Groups;
 use crate::wire::{Beat, DATA_BYTES, Report};
 use audience::Audience;
-use pace::Pace;
-use wants::{Due, Wants};
+use deficits::{Conditions, Deficits, Due};
+use pace::{Change, Pace};
+use timeline::Timeline;
 
-/// Between beats while nothing is known to be lacking: at first, and at most.
+/// Between beats while nothing can be sent: at first, and at most.
 const BEAT_FIRST: Micros = Micros(20_000);
 const BEAT_LAST: Micros = Micros(250_000);
-/// Between questions while the rate depends on the answers.
-const ASK_EVERY: Micros = Micros(15_000);
+/// How often it is looked who is silent, or hears badly.
+const JUDGE_EVERY: Micros = Micros(100_000);
+/// How often it is looked how much is lost.
+const MEASURE_EVERY: Micros = Micros(20_000);
+/// Receivers may have groups of so many bytes open while they wait for repairs: so often they are asked what they lack.
+const OPEN_BYTES: u64 = 8 << 20;
+/// But not more often than this, and by each receiver's share of ten thousand reports a second.
+const ASK_EVERY: Micros = Micros(20_000);
+const ASK_EACH: u64 = 100;
 /// What any link takes that images are sent over, in bytes a second.
 const ANY_LINK: u64 = 12_500_000;
 /// Where so long nobody says a word while much is sent, they may be drowning in it.
 const BLIND: Micros = Micros(600_000);
+/// Whoever is not asked reports so often by itself.
+const UNASKED: Micros = Micros(250_000);
 
 /// How much, how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +117,18 @@ pub struct Counters {
     /// Reports that counted.
     pub reports: u64,
     /// And those that did not.
-    pub ignored: u64,
+    pub ignored: Refusals,
+}
+
+/// Reports that did not count, by [`Ignored`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants of `Ignored` are their documentation")]
+pub struct Refusals {
+    pub session: u64,
+    pub stranger: u64,
+    pub replay: u64,
+    pub impossible: u64,
+    pub pulls: u64,
 }
 
 /// One transmission.
@@ -110,18 +136,23 @@ pub struct Counters {
 pub struct Sender {
     session: u64,
     limits: Limits,
-    wants: Wants,
+    deficits: Deficits,
     audience: Audience,
     pace: Pace,
-    /// Symbols sent so far.
-    sent: u64,
-    sending: Option<Due>,
-    /// The loss of the last round, of a million.
+    timeline: Timeline,
+    /// What is lost, of a million; repairs are provided for it.
     loss: u32,
-    /// When reports were last asked for, and when the last one came, or had to be done without.
-    asked: Micros,
-    heard: Micros,
+    /// Of a round of answers, and of a group.
+    repairing: Option<Due>,
+    sending: Option<Due>,
+    /// When the next beat goes, and how long after the one before.
     beat: Option<(Micros, Micros)>,
+    asked: Micros,
+    judged: Micros,
+    measured: Micros,
+    /// When the last report came, or had to be done without.
+    heard: Micros,
+    now: Micros,
     counters: Counters,
 }
 
@@ -129,33 +160,38 @@ impl Sender {
     /// A transmission of these groups, to nobody yet.
     #[must_use]
     pub fn new(groups: &Groups, session: u64, limits: Limits) -> Sender {
-        let pace = Pace::new(limits.rate_max, limits.rate_start);
-        let mut audience = Audience::default();
-        audience.begin_round(0, pace.judged_by(), true);
         Sender {
             session,
             limits,
-            wants: Wants::new(groups),
-            audience,
-            pace,
-            sent: 0,
-            sending: None,
+            deficits: Deficits::new(groups),
+            audience: Audience::default(),
+            pace: Pace::new(limits.rate_max, limits.rate_start),
+            timeline: Timeline::default(),
             loss: 0,
-            asked: Micros(0),
-            heard: Micros(0),
+            repairing: None,
+            sending: None,
             beat: None,
+            asked: Micros(0),
+            judged: Micros(0),
+            measured: Micros(0),
+            heard: Micros(0),
+            now: Micros(0),
             counters: Counters::default(),
         }
     }
 
-    /// Somebody listens. Until it reports, it lacks nothing.
+    /// Somebody listens. Until it reports, it lacks nothing. Whoever had this slot before is gone.
     pub fn join(&mut self, slot: u32, now: Micros) {
-        self.audience.join(slot, self.sent, now);
+        self.now = self.now.max(now);
+        let at = self.audience.join(slot, self.timeline.sent(), now);
+        self.deficits.clear(at);
     }
 
     /// Somebody does not listen any more.
     pub fn leave(&mut self, slot: u32) {
-        self.audience.leave(slot);
+        if let Some(at) = self.audience.leave(slot) {
+            self.deficits.clear(at);
+        }
     }
 
     /// From now on at most so many bytes a second.
@@ -175,10 +211,15 @@ impl Sender {
     /// Why it does not count.
     pub fn report(&mut self, report: &Report, now: Micros) -> Result<(), Ignored> {
         let taken = self.take(report, now);
-        match taken {
-            Ok(()) => self.counters.reports += 1,
-            Err(_) => self.counters.ignored += 1,
-        }
+        let counters = &mut self.counters;
+        *match taken {
+            Ok(()) => &mut counters.reports,
+            Err(Ignored::Session) => &mut counters.ignored.session,
+            Err(Ignored::Stranger) => &mut counters.ignored.stranger,
+            Err(Ignored::Replay) => &mut counters.ignored.replay,
+            Err(Ignored::Impossible) => &mut counters.ignored.impossible,
+            Err(Ignored::Pulls) => &mut counters.ignored.pulls,
+        } += 1;
         taken
     }
 
@@ -188,59 +229,43 @@ impl Sender {
         }
         let heard = self.absolute(report.next).ok_or(Ignored::Impossible)?;
         let groups: u64 = report.runs.iter().map(|run| u64::from(run.groups)).sum();
-        if u64::from(report.first) + groups > self.wants.len() as u64 {
+        if u64::from(report.first) + groups > self.deficits.len() as u64 {
             return Err(Ignored::Impossible);
         }
-        self.audience.hear(report, heard, self.sent, now)?;
+        let hearing = self.audience.hear(report, heard, self.timeline.sent(), now)?;
         self.heard = now;
-        let mut first = report.first;
-        for run in &report.runs {
-            let end = first.saturating_add(u32::from(run.groups));
-            if run.deficit > 0 {
-                self.wants.lack(first..end, run.deficit, heard, now);
-            }
-            first = end;
+        let answered = self.deficits.hear(hearing.at, report.first, &report.runs, hearing.until);
+        if let Some(is_complete) = answered {
+            self.audience.sent_again(hearing.at, is_complete, now);
         }
         Ok(())
     }
 
     /// What to do now; call it again after having done it.
     pub fn poll(&mut self, now: Micros) -> Step {
-        if let Some(loss) = self.audience.verdict(now) {
-            if !self.pace.is_curious() {
-                self.audience.send_away(loss);
-            }
-            let is_new = self.pace.judge(loss);
-            self.audience.begin_round(self.sent, self.pace.judged_by(), is_new);
-            self.loss = loss;
-        }
-        if self.sending.is_some() && now.since(self.heard) >= BLIND {
-            self.heard = now;
-            self.pace.blind();
-        }
+        self.now = now;
+        self.judge(now);
         if let Some(until) = self.pace.wait(now) {
             return Step::Wait(Some(until));
         }
-        if self.sending.is_none() {
-            self.sending = self.wants.next(self.loss, now);
-        }
-        match self.burst() {
-            Some(burst) => {
-                self.beat = None;
-                self.pace.sent(u64::from(burst.symbols.end - burst.symbols.start), now);
-                let wants_to_know = self.pace.is_curious() && now.since(self.asked) >= ASK_EVERY;
-                if burst.asks || wants_to_know {
-                    self.asked = now;
-                }
-                Step::Send(Burst { asks: burst.asks || wants_to_know, ..burst })
-            }
+        self.fill(now);
+        match self.burst(now) {
+            Some(burst) => Step::Send(burst),
             None => self.idle(now),
         }
     }
 
     /// Who listens.
     pub fn receivers(&self) -> impl Iterator<Item = (u32, ReceiverView)> {
-        self.audience.views()
+        self.audience
+            .views()
+            .map(|(at, slot, view)| (slot, ReceiverView { lacks: self.deficits.lacks(at), ..view }))
+    }
+
+    /// Whether everybody who is heard of has everything. Somebody may still come.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.is_idle() && self.deficits.is_done() && !self.audience.is_awaited(self.now)
     }
 
     /// What was done so far.
@@ -249,52 +274,140 @@ impl Sender {
         self.counters
     }
 
+    /// Looks at what receivers have told since the last time.
+    fn judge(&mut self, now: Micros) {
+        if now.since(self.measured) >= MEASURE_EVERY {
+            self.measured = now;
+            self.judge_rate(now);
+        }
+        if now.since(self.judged) >= JUDGE_EVERY {
+            self.judged = now;
+            self.loss = self.audience.loss();
+            let lacks = |at| self.deficits.lacks(at);
+            for at in self.audience.judge(self.loss, self.timeline.sent(), lacks, now) {
+                self.deficits.clear(at);
+            }
+        }
+    }
+
+    fn judge_rate(&mut self, now: Micros) {
+        if self.is_idle() {
+            self.heard = self.heard.max(now);
+        } else if now.since(self.heard) >= BLIND {
+            self.heard = now;
+            self.pace.blind(now);
+            return self.audience.begin_window(self.timeline.sent());
+        }
+        let Some(packets) = self.pace.needs(now) else { return };
+        let Some(measured) = self.audience.measured(packets, &self.timeline) else { return };
+        match self.pace.judge(measured, now) {
+            Change::None => {}
+            Change::GoOn => self.audience.go_on_window(),
+            Change::Rate => self.audience.begin_window(self.timeline.sent()),
+        }
+    }
+
+    /// Takes up what is to be sent. Repairs go before groups, also in the middle of one, so that receivers hold few groups that are not
+    /// complete, and nobody who lacks little waits for one who lacks much.
+    fn fill(&mut self, now: Micros) {
+        let conditions = Conditions { loss: self.loss, live: self.audience.live() };
+        for sending in [&mut self.repairing, &mut self.sending] {
+            if let Some(due) = sending.take_if(|due| !self.deficits.is_lacking(due.group)) {
+                // Whoever lacked it is gone, or has it from elsewhere.
+                self.deficits.sent(due.group, self.timeline.sent(), now);
+            }
+        }
+        if self.repairing.is_none() {
+            self.repairing = self.deficits.next_repairs(conditions, now);
+        }
+        if self.repairing.is_none() && self.sending.is_none() {
+            self.sending = self.deficits.next_group(conditions);
+        }
+    }
+
     /// Cuts the next burst off what is being sent.
-    fn burst(&mut self) -> Option<Burst> {
+    fn burst(&mut self, now: Micros) -> Option<Burst> {
         let most = self.pace.burst(self.limits.burst);
-        let due = self.sending.as_mut()?;
+        let sending = if self.repairing.is_some() { &mut self.repairing } else { &mut self.sending };
+        let due = sending.as_mut()?;
         let stretch = due.symbols.front_mut()?;
-        let end = stretch.end.min(stretch.start.saturating_add(most));
+        // A burst is of data or of repair symbols.
+        let end = if stretch.start < due.of { stretch.end.min(due.of) } else { stretch.end };
+        let end = end.min(stretch.start.saturating_add(most));
         let symbols = stretch.start..end;
         stretch.start = end;
-        if end == stretch.end {
+        if stretch.start == stretch.end {
             due.symbols.pop_front();
         }
-        let (group, of, is_repair) = (due.group, due.of, symbols.start >= due.of);
-        let count = u64::from(symbols.end - symbols.start);
-        #[expect(clippy::cast_possible_truncation, reason = "sequence numbers wrap")]
-        let sequence = self.sent as u32;
-        self.sent += count;
-        self.wants.sent(group, self.sent);
-        let bytes = count * DATA_BYTES as u64;
-        self.counters.sent_bytes += bytes;
-        self.counters.repair_bytes += if is_repair { bytes } else { 0 };
-        if due.symbols.is_empty() {
-            self.sending = None;
+        let (group, of, is_last) = (due.group, due.of, due.symbols.is_empty());
+        if is_last {
+            *sending = None;
         }
-        let asks = self.sending.is_none() && self.wants.is_empty();
+        let sequence = self.sequence();
+        self.count(&symbols, of, now);
+        let mut is_urgent = false;
+        if is_last {
+            is_urgent = self.deficits.sent(group, self.timeline.sent(), now);
+        }
+        let asks = self.asks(is_last, is_urgent, now);
         Some(Burst { group, of, symbols, sequence, asks })
     }
 
-    /// Nothing is known to be lacking: says where it is, so that losses at the end are noticed, less and less often.
+    fn count(&mut self, symbols: &Range<u16>, of: u16, now: Micros) {
+        let count = u64::from(symbols.end - symbols.start);
+        self.timeline.send(count, self.pace.rate(), now);
+        self.pace.sent(count, now);
+        self.beat = None;
+        let bytes = count * DATA_BYTES as u64;
+        self.counters.sent_bytes += bytes;
+        self.counters.repair_bytes += if symbols.start >= of { bytes } else { 0 };
+    }
+
+    /// Whether a burst asks for reports: for the rate's sake, before a wait, and at the end of a group when repairs are needed and
+    /// receivers' memory fills, or everybody else would wait for them.
+    fn asks(&mut self, is_last: bool, is_urgent: bool, now: Micros) -> bool {
+        let at_end = is_last && self.is_idle() && self.deficits.is_waiting();
+        let every =
+            if is_urgent { 0 } else { OPEN_BYTES.saturating_mul(1_000_000) / self.pace.rate().max(1) };
+        let every = every.max(ASK_EVERY.0).max(u64::from(self.audience.live()) * ASK_EACH);
+        let is_needed = is_urgent || self.loss > 0 && every < UNASKED.0;
+        let for_repairs = is_last && is_needed && now.since(self.asked) >= Micros(every);
+        let asks = self.pace.asks(now) || at_end || for_repairs;
+        if asks {
+            self.asked = now;
+        }
+        asks
+    }
+
+    fn is_idle(&self) -> bool {
+        self.repairing.is_none() && self.sending.is_none()
+    }
+
+    /// Nothing can be sent: says where it is, so that losses at the end are noticed, less and less often.
     fn idle(&mut self, now: Micros) -> Step {
+        if self.timeline.sent() == 0 {
+            return Step::Wait(self.audience.is_awaited(now).then(|| now.after(BEAT_LAST)));
+        }
         let (next, pause) = self.beat.unwrap_or((now.after(BEAT_FIRST), BEAT_FIRST));
-        if now < next || self.sent == 0 {
+        if now < next {
             self.beat = Some((next, pause));
-            let next = if self.sent == 0 { None } else { Some(next) };
-            return Step::Wait(next);
+            let wake = self.deficits.wake().map_or(next, |wake| wake.min(next));
+            return Step::Wait(Some(wake.max(now.after(Micros(1)))));
         }
         let pause = Micros(pause.0 * 2).min(BEAT_LAST);
         self.beat = Some((now.after(pause), pause));
+        Step::Beat(Beat { session: self.session, next: self.sequence(), asks: !self.deficits.is_done() })
+    }
+
+    /// The sequence number of the next symbol.
+    fn sequence(&self) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "sequence numbers wrap")]
-        let next = self.sent as u32;
-        Step::Beat(Beat { session: self.session, next, asks: true })
+        let sequence = self.timeline.sent() as u32;
+        sequence
     }
 
     /// Which symbol a sequence number means: the last one that had it. None when that was not sent.
     fn absolute(&self, sequence: u32) -> Option<u64> {
-        #[expect(clippy::cast_possible_truncation, reason = "sequence numbers wrap")]
-        let behind = (self.sent as u32).wrapping_sub(sequence);
-        self.sent.checked_sub(u64::from(behind))
+        self.timeline.sent().checked_sub(u64::from(self.sequence().wrapping_sub(sequence)))
     }
 }

@@ -1,223 +1,425 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::Piece;
+use crate::code::repairs;
 use crate::wire::Run;
 
-const FAST: u64 = 1_000_000_000;
+const SESSION: u64 = 7;
+const MILLI: Micros = Micros(1_000);
 
-/// Groups of so many symbols each: every piece fills its own.
-fn groups(count: u32) -> Groups {
-    let stored = 1_000_000;
-    let piece = |id| Piece { id, offset: u64::from(id) * u64::from(stored), stored, bytes: 1 << 20 };
+/// Groups of so many symbols each.
+fn groups(count: u32, symbols: u32) -> Groups {
+    let piece = |id: u32| {
+        // A gap between two pieces: each is a group.
+        let offset = u64::from(id) << 24;
+        Piece { id, offset, stored: symbols * 1408, bytes: symbols * 1408 }
+    };
     Groups::of(&(0..count).map(piece).collect::<Vec<_>>())
 }
 
-fn symbols() -> u16 {
-    groups(1).get(0).unwrap().symbols
+fn runs(deficits: &[u16]) -> Vec<Run> {
+    deficits.iter().map(|deficit| Run { groups: 1, deficit: *deficit }).collect()
 }
 
-/// Reports of one receiver, numbered.
-struct Voice {
-    slot: u32,
+/// A sender, and what its receivers would say.
+struct Talk {
+    sender: Sender,
+    now: Micros,
     number: u32,
+    bursts: Vec<Burst>,
+    beats: Vec<Beat>,
 }
 
-impl Voice {
-    fn say(&mut self, next: u32, first: u32, deficits: &[u16]) -> Report {
+impl Talk {
+    fn new(groups: &Groups) -> Talk {
+        let limits = Limits { rate_start: 12_500_000, ..Limits::of(12_500_000) };
+        let sender = Sender::new(groups, SESSION, limits);
+        Talk { sender, now: Micros(0), number: 0, bursts: Vec::new(), beats: Vec::new() }
+    }
+
+    fn join(&mut self, slot: u32) {
+        self.sender.join(slot, self.now);
+    }
+
+    /// Of a receiver to which everything arrives.
+    fn report(&mut self, slot: u32, deficits: &[u16]) -> Result<(), Ignored> {
+        self.report_at(slot, self.sender.sequence(), self.sender.sequence(), deficits)
+    }
+
+    fn report_at(&mut self, slot: u32, next: u32, received: u32, deficits: &[u16]) -> Result<(), Ignored> {
         self.number += 1;
-        let runs = deficits.iter().map(|deficit| Run { groups: 1, deficit: *deficit }).collect();
-        Report { session: 1, slot: self.slot, number: self.number, next, received: next, first, runs }
+        let (number, runs) = (self.number, runs(deficits));
+        let report = Report { session: SESSION, slot, number, next, received, first: 0, runs };
+        self.sender.report(&report, self.now)
     }
-}
 
-/// A sender that is never held back, and one who listens.
-fn pair(count: u32) -> (Sender, Voice) {
-    let mut sender = Sender::new(&groups(count), 1, Limits { rate_max: FAST, rate_start: FAST, burst: 44 });
-    sender.join(0, Micros(0));
-    (sender, Voice { slot: 0, number: 0 })
-}
-
-/// What is sent from a moment on until there is nothing: group, first and last symbol of each stretch; and when.
-fn drain(sender: &mut Sender, from: Micros) -> (Vec<(u32, u16, u16)>, Micros) {
-    let (mut sent, mut now) = (Vec::<(u32, u16, u16)>::new(), from);
-    loop {
-        match sender.poll(now) {
-            Step::Send(Burst { group, symbols, .. }) => match sent.last_mut() {
-                Some(last) if last.0 == group && last.2 == symbols.start => last.2 = symbols.end,
-                Some(_) | None => sent.push((group, symbols.start, symbols.end)),
-            },
-            Step::Wait(Some(until)) if until.since(now) < BEAT_FIRST => now = until,
-            Step::Wait(_) | Step::Beat(_) => return (sent, now),
-        }
-    }
-}
-
-#[test]
-fn only_what_somebody_lacks_is_sent() {
-    let (mut sender, mut voice) = pair(5);
-    assert_eq!(sender.poll(Micros(0)), Step::Wait(None), "nobody has said a word");
-    let all = symbols();
-    sender.report(&voice.say(0, 0, &[0, all, 0, 0, all]), Micros(0)).unwrap();
-    assert_eq!(drain(&mut sender, Micros(0)).0, [(1, 0, all), (4, 0, all)]);
-}
-
-#[test]
-fn what_may_be_on_its_way_is_not_lacking_yet() {
-    let (mut sender, mut voice) = pair(1);
-    let all = symbols();
-    sender.report(&voice.say(0, 0, &[all]), Micros(0)).unwrap();
-    let (_, now) = drain(&mut sender, Micros(0));
-    sender.report(&voice.say(u32::from(all) - 1, 0, &[3]), now).unwrap();
-    assert_eq!(drain(&mut sender, now).0, [], "the last symbol was not heard of");
-    sender.report(&voice.say(u32::from(all), 0, &[3]), now).unwrap();
-    let (sent, _) = drain(&mut sender, now);
-    assert_eq!((sent.len(), sent[0].1), (1, all), "repair symbols, and no more of the data");
-    assert!((3..=5).contains(&(sent[0].2 - all)), "{sent:?}");
-}
-
-#[test]
-fn the_most_that_anybody_lacks_mends_all_and_goes_before_what_is_fresh() {
-    let (mut sender, mut one) = pair(3);
-    let mut other = Voice { slot: 9, number: 0 };
-    sender.join(9, Micros(0));
-    let all = symbols();
-    sender.report(&one.say(0, 0, &[all, 0, 0]), Micros(0)).unwrap();
-    let (_, now) = drain(&mut sender, Micros(0));
-    let next = u32::from(all);
-    sender.report(&one.say(next, 0, &[4, all, all]), now).unwrap();
-    sender.report(&other.say(next, 0, &[9, 0, 0]), now).unwrap();
-    let (sent, _) = drain(&mut sender, now);
-    assert_eq!(sent.iter().map(|one| one.0).collect::<Vec<_>>(), [0, 1, 2]);
-    assert!((9..=11).contains(&(sent[0].2 - all)), "{sent:?}");
-}
-
-#[test]
-fn when_all_repair_symbols_were_sent_the_data_is_sent_again() {
-    let (mut sender, mut voice) = pair(1);
-    let (all, repairs) = (symbols(), crate::code::repairs(symbols()));
-    sender.report(&voice.say(0, 0, &[all]), Micros(0)).unwrap();
-    let (_, mut now) = drain(&mut sender, Micros(0));
-    let (mut sent, mut seen) = (u32::from(all), Vec::new());
-    while seen.last() != Some(&(all - 1)) {
-        sender.report(&voice.say(sent, 0, &[100]), now).unwrap();
-        let (stretches, then) = drain(&mut sender, now);
-        now = then;
-        for (_, from, to) in stretches {
-            sent += u32::from(to - from);
-            seen.extend(from..to);
-        }
-        assert!(seen.len() < 2000, "the data does not come");
-    }
-    let (mended, data) = seen.split_at(seen.len() - usize::from(all));
-    assert!(data.iter().copied().eq(0..all));
-    let mut once = mended.to_vec();
-    once.sort_unstable();
-    once.dedup();
-    assert_eq!(once.len(), mended.len(), "one came twice");
-    assert!(mended.len() + 100 > usize::from(repairs), "all that could help: {}", mended.len());
-}
-
-#[test]
-fn who_is_silent_lacks_nothing() {
-    let (mut sender, mut voice) = pair(2);
-    let all = symbols();
-    sender.report(&voice.say(0, 0, &[all, all]), Micros(0)).unwrap();
-    assert_eq!(drain(&mut sender, Micros(5_000_000)).0, [], "it has died meanwhile");
-}
-
-#[test]
-fn reports_that_can_not_be_change_nothing() {
-    let (mut sender, mut voice) = pair(2);
-    let all = symbols();
-    let good = voice.say(0, 0, &[all, all]);
-    sender.report(&good, Micros(0)).unwrap();
-    let newer = |report: Report| Report { number: 50, ..report };
-    let table = [
-        (Report { session: 2, ..newer(good.clone()) }, Ignored::Session),
-        (Report { slot: 3, ..newer(good.clone()) }, Ignored::Stranger),
-        (good.clone(), Ignored::Replay),
-        (Report { number: 0, ..good.clone() }, Ignored::Replay),
-        (Report { first: 1, ..newer(good.clone()) }, Ignored::Impossible),
-        (Report { first: u32::MAX, ..newer(good.clone()) }, Ignored::Impossible),
-        (Report { next: 1, ..newer(good.clone()) }, Ignored::Impossible),
-    ];
-    for (report, why) in table {
-        assert_eq!(sender.report(&report, Micros(0)), Err(why));
-    }
-    assert_eq!((sender.counters().reports, sender.counters().ignored), (1, 7));
-}
-
-#[test]
-fn at_the_end_it_asks_less_and_less_often() {
-    let (mut sender, mut voice) = pair(1);
-    sender.report(&voice.say(0, 0, &[symbols()]), Micros(0)).unwrap();
-    let (_, mut now) = drain(&mut sender, Micros(0));
-    let mut beats = Vec::new();
-    while beats.len() < 6 {
-        match sender.poll(now) {
-            Step::Beat(beat) => {
-                assert!(beat.asks && beat.next == u32::from(symbols()));
-                beats.push(now);
+    /// Lets time pass; what was sent.
+    fn run(&mut self, span: Micros) -> Vec<(u32, Range<u16>)> {
+        let (end, from) = (self.now.after(span), self.bursts.len());
+        while self.now < end {
+            match self.sender.poll(self.now) {
+                Step::Send(burst) => self.bursts.push(burst),
+                Step::Beat(beat) => self.beats.push(beat),
+                Step::Wait(until) => self.now = until.unwrap_or(end).min(end),
             }
-            Step::Wait(Some(until)) => now = until,
-            other @ (Step::Send(_) | Step::Wait(None)) => panic!("{other:?}"),
         }
+        let mut sent: Vec<(u32, Range<u16>)> = Vec::new();
+        for burst in &self.bursts[from..] {
+            match sent.last_mut() {
+                Some((group, symbols)) if *group == burst.group && symbols.end == burst.symbols.start => {
+                    symbols.end = burst.symbols.end;
+                }
+                _ => sent.push((burst.group, burst.symbols.clone())),
+            }
+        }
+        sent
     }
-    let pauses: Vec<u64> = beats.windows(2).map(|two| two[1].since(two[0]).0 / 1000).collect();
-    assert_eq!(pauses, [40, 80, 160, 250, 250]);
-}
 
-#[test]
-fn one_who_hears_nothing_is_sent_away() {
-    let (mut sender, mut voice) = pair(1);
-    let all = symbols();
-    sender.report(&voice.say(0, 0, &[all]), Micros(0)).unwrap();
-    let _sent = drain(&mut sender, Micros(0));
-    assert_eq!(sender.report(&voice.say(0, 0, &[all]), Micros(1_000_000)), Ok(()), "not so soon");
-    assert_eq!(sender.report(&voice.say(0, 0, &[all]), Micros(2_000_000)), Err(Ignored::Pulls));
-    assert_eq!(sender.receivers().next().unwrap().1.verdict, Verdict::Pull(Why::Deaf));
-}
-
-/// Lets a pace run over a wire that takes so much and loses a part of it, for forty rounds; the rate at the end of it.
-fn run(pace: &mut Pace, takes: f64, loss: f64) -> f64 {
-    for _ in 0..40 {
-        let rate = pace.rate() as f64;
-        let lost = 1.0 - rate.min(takes) * (1.0 - loss) / rate;
-        #[expect(clippy::cast_possible_truncation, reason = "a part of a million")]
-        pace.judge((lost * 1e6) as u32);
-    }
-    pace.rate() as f64
-}
-
-#[test]
-fn a_cable_that_loses_is_sent_as_much_as_a_good_one() {
-    for loss in [0.0, 0.01, 0.05, 0.10, 0.14] {
-        let mut pace = Pace::new(FAST, FAST / 10);
-        assert!(run(&mut pace, 2e9, loss) > 0.99e9, "{loss}");
+    fn verdict(&self, slot: u32) -> Verdict {
+        self.sender.receivers().find(|(known, _)| *known == slot).unwrap().1.verdict
     }
 }
 
 #[test]
-fn a_wire_that_takes_less_is_sent_less() {
-    for takes in [5e8, 5e7, 1e7] {
-        let mut pace = Pace::new(FAST, FAST / 10);
-        let rate = run(&mut pace, takes, 0.0);
-        assert!(rate > 0.85 * takes && rate < 1.1 * takes, "{rate} of {takes}");
+fn what_nobody_lacks_is_not_sent() {
+    let mut talk = Talk::new(&groups(4, 100));
+    assert_eq!(talk.sender.poll(talk.now), Step::Wait(None));
+    talk.join(1);
+    assert!(!talk.sender.done(), "it may still say that it lacks something");
+    assert_eq!(talk.run(MILLI), []);
+    talk.report(1, &[0, 100, 0, 100]).unwrap();
+    assert_eq!(talk.run(Micros(60_000)), [(1, 0..100), (3, 0..100)]);
+    let last = talk.bursts.last().unwrap();
+    assert!(last.asks, "a wait follows");
+    assert!(talk.beats.iter().all(|beat| beat.asks && beat.next == 200), "{:?}", talk.beats);
+    talk.report(1, &[0; 4]).unwrap();
+    assert!(talk.sender.done());
+    assert_eq!(talk.run(Micros(1_000_000)), []);
+    assert!(!talk.beats.last().unwrap().asks);
+}
+
+#[test]
+fn sequence_numbers_have_no_gaps_and_bursts_are_of_one_kind() {
+    let mut talk = Talk::new(&groups(3, 300));
+    talk.join(1);
+    talk.report(1, &[300, 300, 300]).unwrap();
+    talk.run(Micros(300_000));
+    talk.report(1, &[9, 3, 40]).unwrap();
+    talk.run(Micros(300_000));
+    let mut next = 0;
+    for burst in &talk.bursts {
+        assert_eq!(burst.sequence, next);
+        assert!(burst.symbols.end <= 300 || burst.symbols.start >= 300, "{burst:?}");
+        next += u32::from(burst.symbols.end - burst.symbols.start);
     }
+    let counters = talk.sender.counters();
+    assert_eq!(counters.sent_bytes, u64::from(next) * 1432);
+    assert_eq!(counters.repair_bytes, 52 * 1432);
+}
+
+#[test]
+fn a_deficit_counts_when_it_is_settled_and_once() {
+    let mut talk = Talk::new(&groups(1, 200));
+    for slot in [1, 2] {
+        talk.join(slot);
+        talk.report(slot, &[200]).unwrap();
+    }
+    assert_eq!(talk.run(Micros(30_000)), [(0, 0..200)]);
+    // It speaks of what it has heard, and the rest is on its way.
+    talk.report_at(1, 150, 150, &[50]).unwrap();
+    assert_eq!(talk.run(MILLI), []);
+    talk.report_at(1, 200, 197, &[3]).unwrap();
+    assert_eq!(talk.run(MILLI), [], "the other one has not answered");
+    talk.report_at(2, 200, 195, &[5]).unwrap();
+    let [(0, repairs)] = &talk.run(MILLI)[..] else { panic!("{:?}", talk.bursts) };
+    assert!(repairs.start == 200 && (205..=207).contains(&repairs.end), "{repairs:?}");
+    talk.report_at(1, 200, 197, &[3]).unwrap();
+    assert_eq!(talk.run(MILLI), [], "that was said before the repairs");
+    talk.report(1, &[0]).unwrap();
+    talk.report(2, &[0]).unwrap();
+    assert!(talk.sender.done());
+}
+
+#[test]
+fn an_answer_that_is_lost_is_not_waited_for() {
+    let mut talk = Talk::new(&groups(1, 200));
+    for slot in [1, 2] {
+        talk.join(slot);
+        talk.report(slot, &[200]).unwrap();
+    }
+    talk.run(Micros(30_000));
+    talk.report_at(1, 200, 197, &[3]).unwrap();
+    let sent = talk.run(Micros(60_000));
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent[0].1.start, 200, "fresh symbols");
+}
+
+#[test]
+fn repair_symbols_begin_again_when_all_were_sent() {
+    let mut talk = Talk::new(&groups(1, 100));
+    talk.join(1);
+    talk.report(1, &[100]).unwrap();
+    talk.run(Micros(30_000));
+    let most = 100 + repairs(100);
+    for _ in 0..50 {
+        talk.report(1, &[7]).unwrap();
+        let sent = talk.run(Micros(30_000));
+        assert!(!sent.is_empty() && sent.iter().all(|(_, symbols)| symbols.end <= most), "{sent:?}");
+    }
+    let again = talk.bursts.iter().skip(3).any(|burst| burst.symbols.start < 100);
+    assert!(again, "data symbols are as good as any");
+}
+
+#[test]
+fn who_lacks_far_more_than_the_others_waits_for_the_end() {
+    let mut talk = Talk::new(&groups(3, 1000));
+    for slot in 0..12 {
+        talk.join(slot);
+        talk.report(slot, &[1000; 3]).unwrap();
+    }
+    while talk.run(MILLI).is_empty() || talk.sender.sequence() < 1000 {}
+    for slot in 0..12 {
+        let deficit = if slot == 5 { 200 } else { 2 };
+        talk.report(slot, &[deficit, 1000, 1000]).unwrap();
+    }
+    let sent = talk.run(Micros(230_000));
+    let repaired: Vec<_> = sent.iter().filter(|(group, _)| *group == 0).collect();
+    assert_eq!(repaired.len(), 1, "{sent:?}");
+    assert!(repaired[0].1.len() < 10, "{sent:?}");
+    for slot in 0..12 {
+        talk.report(slot, &[if slot == 5 { 198 } else { 0 }, 0, 0]).unwrap();
+    }
+    let sent = talk.run(Micros(60_000));
+    assert!(matches!(&sent[..], [(0, symbols)] if symbols.len() == 198), "{sent:?}");
+}
+
+#[test]
+fn who_comes_late_gets_the_rest_with_the_others_and_then_what_it_missed() {
+    let mut talk = Talk::new(&groups(10, 100));
+    talk.join(1);
+    talk.report(1, &[100; 10]).unwrap();
+    while talk.sender.sequence() < 520 {
+        talk.run(MILLI);
+    }
+    talk.join(2);
+    talk.report(2, &[100; 10]).unwrap();
+    let order: Vec<u32> = talk.run(Micros(120_000)).iter().map(|(group, _)| *group).collect();
+    assert_eq!(order, [5, 6, 7, 8, 9, 0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn reports_that_do_not_count_are_counted() {
+    let mut talk = Talk::new(&groups(2, 100));
+    talk.join(1);
+    let report = |slot, number, next, first, groups| {
+        let runs = vec![Run { groups, deficit: 1 }];
+        Report { session: SESSION, slot, number, next, received: 0, first, runs }
+    };
+    let now = talk.now;
+    let sender = &mut talk.sender;
+    assert_eq!(sender.report(&Report { session: 8, ..report(1, 1, 0, 0, 2) }, now), Err(Ignored::Session));
+    assert_eq!(sender.report(&report(2, 1, 0, 0, 2), now), Err(Ignored::Stranger));
+    assert_eq!(sender.report(&report(1, 1, 1, 0, 2), now), Err(Ignored::Impossible), "nothing was sent yet");
+    assert_eq!(sender.report(&report(1, 1, 0, 1, 2), now), Err(Ignored::Impossible), "two groups there are");
+    assert_eq!(sender.report(&report(1, 1, 0, u32::MAX, u16::MAX), now), Err(Ignored::Impossible));
+    assert_eq!(sender.report(&report(1, 5, 0, 0, 2), now), Ok(()));
+    assert_eq!(sender.report(&report(1, 5, 0, 0, 2), now), Err(Ignored::Replay));
+    assert_eq!(sender.report(&report(1, 4, 0, 0, 2), now), Err(Ignored::Replay));
+    let ignored = Refusals { session: 1, stranger: 1, replay: 2, impossible: 3, pulls: 0 };
+    assert_eq!(sender.counters(), Counters { reports: 1, ignored, ..Counters::default() });
+    sender.leave(1);
+    assert_eq!(sender.report(&report(1, 6, 0, 0, 2), now), Err(Ignored::Stranger));
+    assert!(sender.done());
+}
+
+#[test]
+fn nobody_waits_for_who_is_silent() {
+    let mut talk = Talk::new(&groups(2, 100));
+    talk.join(1);
+    talk.report(1, &[100, 100]).unwrap();
+    talk.run(Micros(5_000));
+    talk.report_at(1, 20, 20, &[80, 100]).unwrap();
+    talk.run(Micros(2_500_000));
+    assert!(!talk.sender.done());
+    talk.run(Micros(1_000_000));
+    assert!(talk.sender.done());
+    assert_eq!(talk.sender.receivers().next().unwrap().1.lacks, 0, "what it lacked does not count");
+    talk.report(1, &[0, 100]).unwrap();
+    assert_eq!(talk.run(Micros(40_000)), [(1, 0..100)], "it is back");
+}
+
+#[test]
+fn who_hears_nothing_is_to_fetch() {
+    let mut talk = Talk::new(&groups(40, 1000));
+    talk.join(1);
+    talk.join(2);
+    for _ in 0..20 {
+        let sent = talk.sender.sequence();
+        talk.report(1, &[1000; 40]).unwrap();
+        let _is_told_to_fetch = talk.report_at(2, 0, 0, &[1000; 40]);
+        talk.run(Micros(100_000));
+        assert!(talk.sender.sequence() > sent);
+    }
+    assert_eq!((talk.verdict(1), talk.verdict(2)), (Verdict::Keep, Verdict::Pull(Why::Deaf)));
+    assert_eq!(talk.report_at(2, 0, 0, &[1000; 40]), Err(Ignored::Pulls));
+    talk.join(2);
+    assert_eq!(talk.verdict(2), Verdict::Keep, "it begins anew");
+}
+
+#[test]
+fn who_loses_far_more_than_the_others_is_to_fetch() {
+    let mut talk = Talk::new(&groups(60, 1000));
+    (0..4).for_each(|slot| talk.join(slot));
+    for _ in 0..16 {
+        for slot in 0..3 {
+            talk.report(slot, &[1000; 60]).unwrap();
+        }
+        let next = talk.sender.sequence();
+        let _is_told_to_fetch = talk.report_at(3, next, next / 10 * 7, &[1000; 60]);
+        talk.run(Micros(100_000));
+    }
+    assert_eq!((talk.verdict(0), talk.verdict(3)), (Verdict::Keep, Verdict::Pull(Why::Lossy)));
+    assert_eq!(talk.sender.rate(), 12_500_000, "and does not slow the others down");
+    // When all lose as much, there is nobody better off.
+    let mut talk = Talk::new(&groups(60, 1000));
+    (0..4).for_each(|slot| talk.join(slot));
+    for _ in 0..16 {
+        for slot in 0..4 {
+            let next = talk.sender.sequence();
+            talk.report_at(slot, next, next / 10 * 7, &[1000; 60]).unwrap();
+        }
+        talk.run(Micros(100_000));
+    }
+    assert!((0..4).all(|slot| talk.verdict(slot) == Verdict::Keep));
 }
 
 #[test]
 fn where_nobody_says_how_it_goes_it_goes_slower() {
-    let mut sender = Sender::new(&groups(200), 1, Limits::of(FAST));
-    sender.join(0, Micros(0));
-    let mut voice = Voice { slot: 0, number: 0 };
-    sender.report(&voice.say(0, 0, &[symbols(); 200]), Micros(0)).unwrap();
-    let mut now = Micros(0);
-    let before = sender.rate();
-    while now < Micros(1_900_000) {
-        match sender.poll(now) {
-            Step::Wait(until) => now = until.unwrap(),
-            Step::Send(_) | Step::Beat(_) => {}
+    let mut talk = Talk::new(&groups(200, 700));
+    talk.sender = Sender::new(&groups(200, 700), SESSION, Limits::of(1_000_000_000));
+    talk.join(0);
+    talk.report(0, &[700; 200]).unwrap();
+    let before = talk.sender.rate();
+    talk.run(Micros(1_900_000));
+    assert_eq!(talk.sender.rate(), before / 8);
+}
+
+/// Anything that can be done to a sender.
+#[derive(Debug, Clone)]
+enum Deed {
+    Join(u32),
+    Leave(u32),
+    Report { slot: u32, ahead: u32, received: u32, first: u32, runs: Vec<(u16, u16)> },
+    Pass(u64),
+    Limit(u64),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let slot = 0..6_u32;
+    let run = (1..4_u16, prop_oneof![Just(0), 0..30_u16, 0..1025_u16]);
+    let number = prop_oneof![8 => 0..60_u32, 1 => any::<u32>()];
+    let report = (slot.clone(), number, any::<u16>(), 0..10_u32, prop::collection::vec(run, 0..9));
+    prop_oneof![
+        1 => slot.clone().prop_map(Deed::Join),
+        1 => slot.prop_map(Deed::Leave),
+        12 => report.prop_map(|(slot, ahead, received, first, runs)| {
+            Deed::Report { slot, ahead, received: u32::from(received), first, runs }
+        }),
+        8 => prop_oneof![0..60_000_u64, 0..5_000_000_u64].prop_map(Deed::Pass),
+        1 => any::<u64>().prop_map(Deed::Limit),
+    ]
+}
+
+proptest! {
+    /// Whatever receivers say and however long it takes: no panic, no symbol that there is not, no endless loop, and a state that
+    /// agrees with itself.
+    #[test]
+    fn nothing_upsets_it(deeds in prop::collection::vec(deed(), 1..120)) {
+        let groups = groups(9, 120);
+        let mut talk = Talk::new(&groups);
+        for deed in deeds {
+            match deed {
+                Deed::Join(slot) => talk.join(slot),
+                Deed::Leave(slot) => talk.sender.leave(slot),
+                Deed::Limit(rate) => talk.sender.limit(rate),
+                Deed::Report { slot, ahead, received, first, runs } => {
+                    talk.number += 1;
+                    let (number, next) = (talk.number, talk.sender.sequence().wrapping_sub(ahead));
+                    let runs = runs.into_iter().map(|(groups, deficit)| Run { groups, deficit }).collect();
+                    let report = Report { session: SESSION, slot, number, next, received, first, runs };
+                    let _may_be_ignored = talk.sender.report(&report, talk.now);
+                }
+                Deed::Pass(span) => {
+                    for _ in 0..span.min(400) {
+                        match talk.sender.poll(talk.now) {
+                            Step::Send(burst) => {
+                                prop_assert!(burst.group < 9 && burst.of == 120);
+                                prop_assert!(burst.symbols.start < burst.symbols.end);
+                                prop_assert!(burst.symbols.end <= 120 + repairs(120));
+                            }
+                            Step::Beat(beat) => prop_assert_eq!(beat.next, talk.sender.sequence()),
+                            Step::Wait(until) => {
+                                let until = until.unwrap_or(talk.now.after(Micros(span)));
+                                prop_assert!(until > talk.now || span == 0);
+                                talk.now = until;
+                            }
+                        }
+                    }
+                }
+            }
+            prop_assert_eq!(talk.sender.deficits.disagreement(), None);
         }
+        // When all are silent, it is done.
+        talk.run(Micros(8_000_000));
+        talk.sender.poll(talk.now);
+        prop_assert!(talk.sender.done());
     }
-    assert_eq!(sender.rate(), before / 8);
+}
+
+#[test]
+#[ignore = "measures: cargo test --release -p cast how_much_a_sender_costs -- --ignored --nocapture"]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+fn how_much_a_sender_costs() {
+    for (receivers, count) in [(1_u32, 12_000_u32), (64, 12_000), (1_000, 3_000), (10_000, 3_000)] {
+        let groups = groups(count, 1000);
+        let mut talk = Talk::new(&groups);
+        talk.sender.limit(3_125_000_000);
+        (0..receivers).for_each(|slot| talk.join(slot));
+        let whole = vec![Run { groups: u16::try_from(count).unwrap(), deficit: 1000 }];
+        let say = |talk: &mut Talk, slot: u32, runs: Vec<Run>| {
+            talk.number += 1;
+            let next = talk.sender.sequence();
+            let (number, first, received) = (talk.number, 0, next);
+            let report = Report { session: SESSION, slot, number, next, received, first, runs };
+            talk.sender.report(&report, talk.now).unwrap();
+        };
+        let begun = std::time::Instant::now();
+        (0..receivers).for_each(|slot| say(&mut talk, slot, whole.clone()));
+        let joined = begun.elapsed();
+        let (mut polls, mut polled, mut told) = (0_u32, std::time::Duration::ZERO, std::time::Duration::ZERO);
+        while polls < 20_000 {
+            let begun = std::time::Instant::now();
+            match talk.sender.poll(talk.now) {
+                Step::Send(_) | Step::Beat(_) => polls += 1,
+                Step::Wait(until) => talk.now = until.unwrap(),
+            }
+            polled += begun.elapsed();
+            if polls % 2_000 == 1_999 {
+                let done = u16::try_from(talk.sender.sequence() / 1000).unwrap();
+                let rest = u16::try_from(count).unwrap() - done;
+                let runs = vec![Run { groups: done, deficit: 2 }, Run { groups: rest, deficit: 1000 }];
+                let begun = std::time::Instant::now();
+                (0..receivers).for_each(|slot| say(&mut talk, slot, runs.clone()));
+                told += begun.elapsed();
+                polls += 1;
+            }
+        }
+        println!(
+            "{receivers} receivers, {count} groups: first report {:?}, later ones {:?}, a poll {:?}",
+            joined / receivers,
+            told / (receivers * 10),
+            polled / polls
+        );
+    }
 }
