@@ -291,7 +291,7 @@ impl Sender {
     }
 
     fn judge_rate(&mut self, now: Micros) {
-        if self.is_idle() {
+        if self.is_idle() && self.deficits.is_waiting() {
             self.heard = self.heard.max(now);
         } else if now.since(self.heard) >= BLIND {
             self.heard = now;
