@@ -22,7 +22,8 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["pack", rest @ ..] => pack::main(rest),
         ["send", rest @ ..] => send::main(rest),
-        ["receive", rest @ ..] => receive::main(rest),
+        ["receive", rest @ ..] => receive::apart(rest),
+        ["receive-apart", rest @ ..] => receive::main(rest),
         _ => {
             eprint!("{HELP}");
             return ExitCode::from(2);

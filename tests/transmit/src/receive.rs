@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,12 +38,31 @@ impl Loop {
     }
 }
 
+/// The disk alone is there: an agent makes all others read-only, and those of other receivers on this machine are none of its own.
+fn see_only(device: &str) -> Result<(), Box<dyn Error>> {
+    let name = device.rsplit('/').next().unwrap_or_default();
+    let place = std::fs::canonicalize(format!("/sys/block/{name}"))?;
+    run("mount", &["-t", "tmpfs", "none", "/sys/block"])?;
+    Ok(symlink(place, format!("/sys/block/{name}"))?)
+}
+
 fn losetup(words: &[&str]) -> Result<String, Box<dyn Error>> {
-    let done = Command::new("losetup").args(words).output()?;
+    run("losetup", words)
+}
+
+fn run(program: &str, words: &[&str]) -> Result<String, Box<dyn Error>> {
+    let done = Command::new(program).args(words).output()?;
     if !done.status.success() {
         return Err(String::from_utf8_lossy(&done.stderr).into());
     }
     Ok(String::from_utf8(done.stdout)?)
+}
+
+/// As [`main`], with mounts of its own.
+pub(crate) fn apart(words: &[&str]) -> Result<(), Box<dyn Error>> {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe()?);
+    Err(command.arg("receive-apart").args(words).exec().into())
 }
 
 /// Writes the image into `--sink`, by a loop device over it; prints how long that took and what came which way.
@@ -49,6 +70,7 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let value = |name: &'static str| option(words, name);
     let (image, sink) = (value("--image")?, value("--sink")?);
     let disk = Loop::over(sink, disk_bytes(image)?)?;
+    see_only(&disk.device)?;
     let name = disk.device.rsplit('/').next().unwrap_or_default();
     let trust = crate::pack::key()?.public().to_string();
     let options = Options::parse(&[
