@@ -2,6 +2,7 @@
 //! what comes before it. Who may join, and the bytes that are fetched, come over a plain TCP connection here.
 
 mod counter;
+mod disk;
 mod pack;
 mod receive;
 mod send;
@@ -14,6 +15,7 @@ Both ends of an image transmission, for the bench of it.
   transmit pack --file FILE --out FILE.rwimage
   transmit send --image FILE --work DIR --local IP --port N --mbit N
   transmit receive --image FILE --sink FILE --local IP --server IP:PORT --node N --company N --spool MIB
+                   [--disk-kib N]     its disk takes so many KiB a second
 ";
 
 fn main() -> ExitCode {

@@ -1,10 +1,9 @@
 //! An agent's end: its whole delivery, onto a disk of its own.
 
 use std::error::Error;
-use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,47 +15,11 @@ use protocol::{Hearing, Seat};
 use tokio::sync::watch;
 
 use crate::counter::{Ask, Line};
+use crate::disk::Disk;
 use crate::option;
 
 /// As an agent asks.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-
-/// A disk that is a file.
-struct Loop {
-    device: String,
-    /// While it is open, the device is there; however this process ends, it is not there afterwards (losetup(8), -d).
-    _open: File,
-}
-
-impl Loop {
-    fn over(sink: &str, bytes: u64) -> Result<Self, Box<dyn Error>> {
-        File::create(sink)?.set_len(bytes)?;
-        let device = losetup(&["--find", "--show", sink])?.trim().to_owned();
-        let open = File::open(&device)?;
-        losetup(&["--detach", &device])?;
-        Ok(Self { device, _open: open })
-    }
-}
-
-/// The disk alone is there: an agent makes all others read-only, and those of other receivers on this machine are none of its own.
-fn see_only(device: &str) -> Result<(), Box<dyn Error>> {
-    let name = device.rsplit('/').next().unwrap_or_default();
-    let place = std::fs::canonicalize(format!("/sys/block/{name}"))?;
-    run("mount", &["-t", "tmpfs", "none", "/sys/block"])?;
-    Ok(symlink(place, format!("/sys/block/{name}"))?)
-}
-
-fn losetup(words: &[&str]) -> Result<String, Box<dyn Error>> {
-    run("losetup", words)
-}
-
-fn run(program: &str, words: &[&str]) -> Result<String, Box<dyn Error>> {
-    let done = Command::new(program).args(words).output()?;
-    if !done.status.success() {
-        return Err(String::from_utf8_lossy(&done.stderr).into());
-    }
-    Ok(String::from_utf8(done.stdout)?)
-}
 
 /// As [`main`], with mounts of its own.
 pub(crate) fn apart(words: &[&str]) -> Result<(), Box<dyn Error>> {
@@ -69,8 +32,10 @@ pub(crate) fn apart(words: &[&str]) -> Result<(), Box<dyn Error>> {
 pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let value = |name: &'static str| option(words, name);
     let (image, sink) = (value("--image")?, value("--sink")?);
-    let disk = Loop::over(sink, disk_bytes(image)?)?;
-    see_only(&disk.device)?;
+    let disk = Disk::over(Path::new(sink), disk_bytes(image)?)?;
+    if let Ok(rate) = value("--disk-kib") {
+        disk.slow_down(rate.parse::<u64>()? << 10)?;
+    }
     let name = disk.device.rsplit('/').next().unwrap_or_default();
     let trust = crate::pack::key()?.public().to_string();
     let options = Options::parse(&[

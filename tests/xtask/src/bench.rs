@@ -28,6 +28,8 @@ use crate::place;
 pub struct Wish {
     /// A quick look for CI, not the full count.
     pub quick: bool,
+    /// Without peers, where they take most of the time.
+    pub ours: bool,
     /// Only this case, or family of cases, of a bench that has many.
     pub case: Option<String>,
     /// Plots are drawn into the docs.

@@ -16,7 +16,8 @@ Usage: cargo xtask COMMAND
   prerequisites             install the Debian packages that all of this needs
   bench NAME… [--quick]     measure, ours and its peers in one run; --quick: a look, for CI
                             NAME: boot, dhcp, tftp, http, pack, cast, or all
-  bench cast [--quick] [--case NAME] [--plots]
+  bench cast [--quick] [--ours] [--case NAME] [--plots]
+                            --ours: without the peers, which take most of the time
                             --case: one scenario or a family (s1, s1-loss5, s1-loss5-n24)
                             --plots: draw them into appliance/docs
   iso                       build the installer
@@ -153,8 +154,8 @@ fn bench(words: &[&str]) -> Result<Command, String> {
     }
     let wish = if names == [CAST] {
         let (case, flags) = take_value(flags, "--case")?;
-        let [quick, plots] = flags_of(&flags, ["--quick", "--plots"])?;
-        Wish { quick, case, plots }
+        let [quick, ours, plots] = flags_of(&flags, ["--quick", "--ours", "--plots"])?;
+        Wish { quick, ours, case, plots }
     } else {
         let [quick] = flags_of(flags, ["--quick"])?;
         Wish { quick, ..Wish::default() }

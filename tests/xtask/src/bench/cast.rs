@@ -48,7 +48,7 @@ pub fn run(wish: &Wish) -> Result<String, Box<dyn Error>> {
         let all = scenario::table().into_iter().map(|scenario| scenario.name).collect::<Vec<_>>();
         return Err(format!("no such case; there are {}", all.join(", ")).into());
     }
-    let mut bench = Bench::set_up(wish.quick)?;
+    let mut bench = Bench::set_up(wish)?;
     let _first = Precedence::take()?;
     let mut measured = Vec::new();
     for scenario in &scenarios {
@@ -98,12 +98,15 @@ struct Bench {
 }
 
 impl Bench {
-    fn set_up(quick: bool) -> Result<Bench, Box<dyn Error>> {
+    fn set_up(wish: &Wish) -> Result<Bench, Box<dyn Error>> {
         let dir = place::target().join("bench/cast");
         fs::create_dir_all(&dir)?;
-        peers::fetch(&dir.join("programs"))?;
-        let peers = std::iter::once(ours::peer()?).chain(peers::all()).collect();
-        let (seconds, rounds) = if quick { QUICK } else { FULL };
+        let mut peers = vec![ours::peer()?];
+        if !wish.ours {
+            peers::fetch(&dir.join("programs"))?;
+            peers.extend(peers::all());
+        }
+        let (seconds, rounds) = if wish.quick { QUICK } else { FULL };
         Ok(Bench { peers, dir, seconds, rounds, fixed: BTreeMap::new() })
     }
 

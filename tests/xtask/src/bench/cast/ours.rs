@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::lab::{CONTROLLER, Lab};
 use super::peer::{Arrival, First, Peer, Stage};
-use super::scenario::{Event, Scenario};
+use super::scenario::{Event, Scenario, VICTIM};
 use crate::cargo::cargo;
 use crate::place;
 use crate::tool::Tool;
@@ -43,8 +43,8 @@ impl Peer for Ours {
         NAME
     }
 
-    fn refuses(&self, scenario: &Scenario) -> Option<String> {
-        (scenario.event == Event::SlowDisk).then(|| "no slow disk yet".to_owned())
+    fn refuses(&self, _scenario: &Scenario) -> Option<String> {
+        None
     }
 
     fn prepare(&self, stage: &Stage<'_>) -> Result<(), Box<dyn Error>> {
@@ -71,8 +71,10 @@ impl Peer for Ours {
         )]
     }
 
-    fn receiver(&self, stage: &Stage<'_>, receiver: u16) -> Vec<OsString> {
-        self.words(
+    fn receiver(&self, stage: &Stage<'_>, scenario: &Scenario, receiver: u16) -> Vec<OsString> {
+        let is_slow = scenario.event == Event::SlowDisk && receiver == VICTIM;
+        let slow = ("--disk-kib", (scenario.rate() * 1000 / 8 / 10).to_string().into());
+        let mut words = self.words(
             "receive",
             &[
                 ("--image", packed(stage).into()),
@@ -83,7 +85,11 @@ impl Peer for Ours {
                 ("--company", stage.lab.receivers().to_string().into()),
                 ("--spool", SPOOL.into()),
             ],
-        )
+        );
+        if is_slow {
+            words.extend([OsString::from(slow.0), slow.1]);
+        }
+        words
     }
 
     fn first(&self) -> First {

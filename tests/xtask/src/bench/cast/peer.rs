@@ -30,7 +30,7 @@ pub(super) trait Peer {
     fn controller(&self, stage: &Stage<'_>) -> Vec<Vec<OsString>>;
 
     /// The program at a receiver.
-    fn receiver(&self, stage: &Stage<'_>, receiver: u16) -> Vec<OsString>;
+    fn receiver(&self, stage: &Stage<'_>, scenario: &Scenario, receiver: u16) -> Vec<OsString>;
 
     /// Which side waits for the other.
     fn first(&self) -> First;
@@ -73,6 +73,8 @@ pub(super) struct Stage<'a> {
     sinks: PathBuf,
 }
 
+/// What an image is rebuilt by, in bytes.
+const WINDOW: usize = 1 << 20;
 /// The name of the file that is sent, and of what arrives.
 const IMAGE: &str = "image";
 
@@ -108,6 +110,18 @@ impl<'a> Stage<'a> {
                 fs::remove_dir_all(&folder)?;
             }
             fs::create_dir_all(folder)?;
+        }
+        Ok(())
+    }
+
+    /// Each receiver has the file already, but for one MiB of each hundred, and no two lack the same.
+    pub(super) fn fill_but_for_one_in_a_hundred(&self) -> io::Result<()> {
+        let image = fs::read(&self.image)?;
+        for receiver in 1..=self.lab.receivers() {
+            let mut content = image.clone();
+            let own = content.chunks_mut(WINDOW).skip(usize::from(receiver) - 1).step_by(100);
+            own.for_each(|window| window.reverse());
+            fs::write(self.sink(receiver), content)?;
         }
         Ok(())
     }

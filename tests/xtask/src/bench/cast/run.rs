@@ -44,6 +44,9 @@ pub(super) fn run(
     fixed: f64,
 ) -> Result<Outcome, Box<dyn Error>> {
     stage.clear()?;
+    if scenario.event == Event::Rebuild {
+        stage.fill_but_for_one_in_a_hundred()?;
+    }
     peer.prepare(stage)?;
     let mut race = Race { fixed, ..Race::new(peer, lab, stage, scenario)? };
     if scenario.event == Event::SlowLink {
@@ -162,7 +165,7 @@ impl<'a> Race<'a> {
     }
 
     fn start_receiver(&mut self, receiver: u16) -> Result<(), Box<dyn Error>> {
-        let argv = self.on_processor("1", &self.peer.receiver(self.stage, receiver));
+        let argv = self.on_processor("1", &self.peer.receiver(self.stage, self.scenario, receiver));
         let log = self.logs.join(format!("receiver{receiver}"));
         let runner = Runner::start(&self.lab.at_receiver(receiver, &argv), &log)?;
         if let Some(place) = self.receivers.get_mut(usize::from(receiver) - 1) {
@@ -247,7 +250,7 @@ impl<'a> Race<'a> {
         let due = match self.scenario.event {
             Event::Joins(percent) => f64::from(percent) / 100.0,
             Event::Killed | Event::LinkDown | Event::Stopped | Event::Restart => 0.5,
-            Event::None | Event::SlowDisk | Event::SlowLink => return Ok(()),
+            Event::None | Event::SlowDisk | Event::SlowLink | Event::Rebuild => return Ok(()),
         };
         if self.happened || now < self.fixed + due * self.stage.limit {
             return Ok(());
@@ -269,7 +272,7 @@ impl<'a> Race<'a> {
                 }
                 self.start_controller()?;
             }
-            Event::None | Event::SlowDisk | Event::SlowLink => {}
+            Event::None | Event::SlowDisk | Event::SlowLink | Event::Rebuild => {}
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bench::cast::lab::CONTROLLER;
 use crate::bench::cast::peer::{Arrival, First, Peer, Stage};
-use crate::bench::cast::scenario::{Event, Scenario};
+use crate::bench::cast::scenario::Scenario;
 use crate::tool::Tool;
 
 pub(super) struct BitTorrent;
@@ -28,7 +28,7 @@ impl Peer for BitTorrent {
     }
 
     fn refuses(&self, scenario: &Scenario) -> Option<String> {
-        (scenario.event == Event::SlowDisk).then(|| "no slow disk yet".to_owned())
+        scenario.needs_a_disk()
     }
 
     fn prepare(&self, stage: &Stage<'_>) -> Result<(), Box<dyn Error>> {
@@ -57,7 +57,7 @@ impl Peer for BitTorrent {
         vec![Stage::words(&["env", &libraries, &tracker, &options], &[&listed(stage)]), seed]
     }
 
-    fn receiver(&self, stage: &Stage<'_>, receiver: u16) -> Vec<OsString> {
+    fn receiver(&self, stage: &Stage<'_>, _scenario: &Scenario, receiver: u16) -> Vec<OsString> {
         let told = format!("--on-bt-download-complete={}", done(stage).display());
         aria2(stage, &stage.folder(receiver), &told)
     }

@@ -7,7 +7,7 @@ use std::fs;
 use crate::bench::cast::lab::CONTROLLER;
 use crate::bench::cast::peer::{Arrival, First, Peer, Stage};
 use crate::bench::cast::run::PATIENCE;
-use crate::bench::cast::scenario::{Event, Scenario};
+use crate::bench::cast::scenario::Scenario;
 
 pub(super) struct Nginx;
 
@@ -20,7 +20,7 @@ impl Peer for Nginx {
         if f64::from(scenario.receivers) > 0.9 * PATIENCE {
             return Some("so many copies take longer than it is given".to_owned());
         }
-        (scenario.event == Event::SlowDisk).then(|| "no slow disk yet".to_owned())
+        scenario.needs_a_disk()
     }
 
     fn prepare(&self, stage: &Stage<'_>) -> Result<(), Box<dyn Error>> {
@@ -44,7 +44,7 @@ impl Peer for Nginx {
         vec![argv]
     }
 
-    fn receiver(&self, stage: &Stage<'_>, receiver: u16) -> Vec<OsString> {
+    fn receiver(&self, stage: &Stage<'_>, _scenario: &Scenario, receiver: u16) -> Vec<OsString> {
         // What was cut off goes on from where it was, as scripts around curl do it.
         let sink = stage.sink(receiver);
         let again = format!("until curl -sS -C - -o \"$1\" http://{CONTROLLER}/image; do sleep 0.2; done");

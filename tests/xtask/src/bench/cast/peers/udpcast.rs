@@ -17,7 +17,7 @@ impl Peer for Udpcast {
         match scenario.event {
             Event::Joins(_) => Some("who comes late is not served".to_owned()),
             Event::Restart => Some("it cannot go on where it was".to_owned()),
-            Event::SlowDisk => Some("no slow disk yet".to_owned()),
+            Event::SlowDisk | Event::Rebuild => scenario.needs_a_disk(),
             Event::None | Event::SlowLink | Event::Killed | Event::LinkDown | Event::Stopped => None,
         }
     }
@@ -32,7 +32,7 @@ impl Peer for Udpcast {
         vec![Stage::words(&[&stage.program("usr/bin/udp-sender"), &options], &[&stage.image])]
     }
 
-    fn receiver(&self, stage: &Stage<'_>, receiver: u16) -> Vec<OsString> {
+    fn receiver(&self, stage: &Stage<'_>, _scenario: &Scenario, receiver: u16) -> Vec<OsString> {
         let options = format!("--nokbd --no-progress --interface {INTERFACE} --file");
         Stage::words(&[&stage.program("usr/bin/udp-receiver"), &options], &[&stage.sink(receiver)])
     }

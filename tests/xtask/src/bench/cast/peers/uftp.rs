@@ -17,7 +17,7 @@ impl Peer for Uftp {
         match scenario.event {
             Event::Joins(_) => Some("who comes late is not served".to_owned()),
             Event::Restart => Some("it cannot go on where it was".to_owned()),
-            Event::SlowDisk => Some("no slow disk yet".to_owned()),
+            Event::SlowDisk | Event::Rebuild => scenario.needs_a_disk(),
             Event::None | Event::SlowLink | Event::Killed | Event::LinkDown | Event::Stopped => None,
         }
     }
@@ -28,7 +28,7 @@ impl Peer for Uftp {
         vec![Stage::words(&[&stage.program("usr/bin/uftp"), &options], &[&stage.image])]
     }
 
-    fn receiver(&self, stage: &Stage<'_>, receiver: u16) -> Vec<OsString> {
+    fn receiver(&self, stage: &Stage<'_>, _scenario: &Scenario, receiver: u16) -> Vec<OsString> {
         // -t: a file has its name when all of it is there.
         let options = format!("-d -q -t -I {INTERFACE} -D");
         Stage::words(&[&stage.program("usr/bin/uftpd"), &options], &[&stage.folder(receiver)])
