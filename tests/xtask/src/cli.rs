@@ -218,7 +218,7 @@ mod tests {
                 "bench cast --quick --case s1-loss5 --plots",
                 Command::Bench {
                     names: vec!["cast".into()],
-                    wish: Wish { quick: true, case: Some("s1-loss5".into()), plots: true },
+                    wish: Wish { quick: true, ours: false, case: Some("s1-loss5".into()), plots: true },
                 },
             ),
             ("rack exec -- rackwright status", Command::RackExec(vec!["rackwright".into(), "status".into()])),
