@@ -159,7 +159,7 @@ pub enum Heard {
     Ignored(&'static str),
 }
 
-/// How the pieces of the body come. The windows with the tables, and pieces that have failed once, are always fetched.
+/// How pieces come. Those that have failed once are always fetched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Feed {
     /// They are fetched, in the order of the disk.

@@ -111,10 +111,8 @@ impl Pool {
     }
 
     /// A piece that is certainly not there.
-    pub(crate) fn missing(piece: Piece) -> Pool {
-        let mut pool = Pool::empty();
-        pool.want(piece);
-        pool
+    pub(crate) fn missing(piece: Piece, feed: Feed) -> Pool {
+        Pool::all_missing(&[piece], feed)
     }
 
     /// The same pool, and what it has written is taken to be right once it is durable.

@@ -55,6 +55,8 @@ pub struct Receiver {
     lost_from: u32,
     read_back: bool,
     feed: Feed,
+    /// Tables that are not waited for to be offered: they were, or are to be fetched.
+    settled: BTreeSet<u32>,
     bytes_total: u64,
     ledger: Ledger,
 }
@@ -134,6 +136,7 @@ impl Receiver {
             lost_from,
             read_back,
             feed: Feed::default(),
+            settled: BTreeSet::new(),
             bytes_total,
             ledger,
         })
@@ -225,47 +228,76 @@ impl Receiver {
         Heard::Taken
     }
 
-    /// From now on the pieces of the body come in this way. Poll afterwards.
+    /// From now on pieces come in this way. Poll afterwards.
     pub fn feed(&mut self, feed: Feed) {
         self.feed = feed;
-        if let Stage::Body(pool) = &mut self.stage {
+        if let Stage::Body(pool) | Stage::Last(pool) | Stage::First(pool) = &mut self.stage {
             pool.feed(feed);
         }
     }
 
     /// This piece is fetched, even while the others are pushed. Poll afterwards.
     pub fn pull(&mut self, id: u32) {
-        if let Stage::Body(pool) = &mut self.stage {
+        if self.tables().any(|table| table.id == id) {
+            self.settled.insert(id);
+        }
+        if let Stage::Body(pool) | Stage::Last(pool) | Stage::First(pool) = &mut self.stage {
             pool.pull(id);
         }
     }
 
-    /// The pieces that are waited for to be offered. The tables are among them, though nothing waits for them: they are of use
-    /// when they have come.
+    /// The pieces that are waited for to be offered. The tables are among them from the beginning of the body on, though they are
+    /// of use only later.
     pub fn awaited(&self) -> impl Iterator<Item = u32> + '_ {
-        let body = if let Stage::Body(pool) = &self.stage { Some(pool) } else { None };
-        let tables = [Some(self.first), self.last].into_iter().flatten().filter(|table| table.stored > 0);
-        let tables = tables.filter(move |_| body.is_some() && self.feed == Feed::Pushed);
-        body.into_iter().flat_map(Pool::awaited).chain(tables.map(|table| table.id))
+        let pool = match &self.stage {
+            Stage::Body(pool) | Stage::Last(pool) | Stage::First(pool) => Some(pool),
+            Stage::Scan(_)
+            | Stage::Disarm(..)
+            | Stage::Discard
+            | Stage::Seed(_)
+            | Stage::SeedFlush(_)
+            | Stage::Undo(..)
+            | Stage::Done
+            | Stage::Failed(_) => None,
+        };
+        let is_lacking = |table: &Piece| table.stored > 0 && !self.settled.contains(&table.id);
+        let tables = self.tables().filter(move |table| self.feed == Feed::Pushed && is_lacking(table));
+        pool.into_iter().flat_map(Pool::awaited).chain(tables.map(|table| table.id))
+    }
+
+    /// The tables whose time has not come, while the body is written or has been.
+    fn tables(&self) -> impl Iterator<Item = Piece> + use<> {
+        let (first, last) = match &self.stage {
+            Stage::Body(_) => (Some(self.first), self.last),
+            Stage::Seed(_) | Stage::SeedFlush(_) if !self.whole => (Some(self.first), self.last),
+            Stage::Last(_) => (Some(self.first), None),
+            Stage::Scan(_)
+            | Stage::Disarm(..)
+            | Stage::Discard
+            | Stage::Seed(_)
+            | Stage::SeedFlush(_)
+            | Stage::First(_)
+            | Stage::Undo(..)
+            | Stage::Done
+            | Stage::Failed(_) => (None, None),
+        };
+        first.into_iter().chain(last)
     }
 
     /// A piece came without having been ordered; its stored bytes are right. When it is taken, they must be in the spool as if
     /// it had been fetched. Poll afterwards.
     pub fn offer(&mut self, id: u32, now: Millis) -> Offer {
         self.tick(now);
+        if self.tables().any(|table| table.id == id) {
+            self.settled.insert(id);
+            return Offer::Table;
+        }
         match &mut self.stage {
-            Stage::Body(_) if id == self.first.id || self.last.is_some_and(|last| last.id == id) => {
-                Offer::Table
-            }
-            Stage::Body(pool) => pool.offer(id, &mut self.ledger),
+            Stage::Body(pool) | Stage::Last(pool) | Stage::First(pool) => pool.offer(id, &mut self.ledger),
             Stage::Scan(_) | Stage::Disarm(..) | Stage::Discard => Offer::Early,
-            Stage::Seed(_)
-            | Stage::SeedFlush(_)
-            | Stage::Last(_)
-            | Stage::First(_)
-            | Stage::Undo(..)
-            | Stage::Done
-            | Stage::Failed(_) => Offer::Useless,
+            Stage::Seed(_) | Stage::SeedFlush(_) | Stage::Undo(..) | Stage::Done | Stage::Failed(_) => {
+                Offer::Useless
+            }
         }
     }
 
@@ -380,14 +412,20 @@ impl Receiver {
             Stage::Seed(tries) => Stage::SeedFlush(tries),
             Stage::SeedFlush(_) if self.whole => Stage::Done,
             Stage::Body(_) | Stage::SeedFlush(_) => match self.last {
-                Some(last) => Stage::Last(Pool::missing(last)),
-                None => Stage::First(Pool::missing(self.first)),
+                Some(last) => Stage::Last(self.table(last)),
+                None => Stage::First(self.table(self.first)),
             },
-            Stage::Last(_) => Stage::First(Pool::missing(self.first)),
+            Stage::Last(_) => Stage::First(self.table(self.first)),
             Stage::First(_) | Stage::Scan(_) | Stage::Done => Stage::Done,
             Stage::Undo(_, failure) => Stage::Failed(Failure { left: Left::Unbootable, ..failure }),
             Stage::Failed(failure) => Stage::Failed(failure),
         };
+    }
+
+    /// A table's pool. One that was offered is fetched from where it was laid by.
+    fn table(&self, table: Piece) -> Pool {
+        let is_settled = self.settled.contains(&table.id);
+        Pool::missing(table, if is_settled { Feed::Pulled } else { self.feed })
     }
 
     /// The body's pool, as the job is to prove what it writes.

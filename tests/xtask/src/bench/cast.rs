@@ -36,7 +36,7 @@ const QUICK: (f64, usize) = (4.0, 1);
 /// Numbers of receivers of a quick look at everything.
 const QUICK_RECEIVERS: [u16; 2] = [4, 8];
 /// Bytes of a file that takes no time: what is left is a peer's fixed start.
-const NOTHING: u64 = 1000;
+const NOTHING: u64 = 4096;
 
 /// Measures, saves, and gives the table.
 ///

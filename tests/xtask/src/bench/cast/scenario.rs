@@ -8,6 +8,8 @@
 const FORWARDED: u32 = 1200;
 /// Mb/s of a link at most.
 const RATE_MAX: u32 = 600;
+/// Bytes of a block of a disk.
+const BLOCK: u64 = 4096;
 /// Bytes on the wire for each byte of the file, as the shaper counts them, without any loss: the headers of a frame of
 /// 1.5 KB that UDP fills.
 const HEADERS: f64 = 1.041;
@@ -124,14 +126,14 @@ impl Scenario {
         (forwarded / u32::from(self.receivers)).min(RATE_MAX)
     }
 
-    /// Bytes of an image that takes so many seconds at the limit.
+    /// Bytes of an image that takes so many seconds at the limit; a disk has whole blocks.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "hundreds of megabytes")]
     pub(super) fn bytes(&self, seconds: f64) -> u64 {
         if self.event == Event::Rebuild {
             // Each lacks one of a hundred MiB.
             return 100 << 20;
         }
-        (seconds * f64::from(self.rate()) * 1e6 / 8.0 / HEADERS) as u64
+        ((seconds * f64::from(self.rate()) * 1e6 / 8.0 / HEADERS) as u64).next_multiple_of(BLOCK)
     }
 
     /// Seconds that so many bytes take at least.
