@@ -3,7 +3,7 @@
 //!
 //! Where the pool stands follows from its queues; there is no second variable that could disagree with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::order::{Open, Orders};
 use crate::retry::{Source, Tries, pause};
@@ -63,6 +63,8 @@ pub(crate) struct Pool {
     wanted: Queue,
     /// To be offered.
     awaited: Queue,
+    /// Fetched, however the others come.
+    pulled: BTreeSet<u32>,
     /// What becomes of pieces that are not there: whether they are fetched or awaited.
     feed: Feed,
     /// To be fetched, but not before a moment.
@@ -132,14 +134,15 @@ impl Pool {
         match feed {
             Feed::Pulled => self.wanted.append(&mut self.awaited),
             Feed::Pushed => {
-                let has_failed = |id: &u32| self.tries.contains_key(id);
-                self.awaited.extend(self.wanted.extract_if(.., |id, _| !has_failed(id)));
+                let is_fetched = |id: &u32| self.pulled.contains(id) || self.tries.contains_key(id);
+                self.awaited.extend(self.wanted.extract_if(.., |id, _| !is_fetched(id)));
             }
         }
     }
 
-    /// This piece is fetched, however the others come.
+    /// This piece is fetched from now on, however the others come.
     pub(crate) fn pull(&mut self, id: u32) {
+        self.pulled.insert(id);
         if let Some(piece) = self.awaited.remove(&id) {
             self.wanted.insert(id, piece);
         }
@@ -247,11 +250,15 @@ impl Pool {
     fn want(&mut self, piece: Piece) {
         let queue = match self.feed {
             _ if piece.stored == 0 => &mut self.arrived,
-            // Whoever sends to all does not send again for one.
-            Feed::Pushed if !self.tries.contains_key(&piece.id) => &mut self.awaited,
+            Feed::Pushed if !self.is_fetched(piece.id) => &mut self.awaited,
             Feed::Pushed | Feed::Pulled => &mut self.wanted,
         };
         queue.insert(piece.id, piece);
+    }
+
+    /// Whoever sends to all does not send again for one.
+    fn is_fetched(&self, id: u32) -> bool {
+        self.pulled.contains(&id) || self.tries.contains_key(&id)
     }
 
     fn give_writes(&mut self, ledger: &mut Ledger, given: &mut Vec<Order>) {

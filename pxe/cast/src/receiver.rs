@@ -424,8 +424,11 @@ impl Receiver {
 
     /// A table's pool. One that was offered is fetched from where it was laid by.
     fn table(&self, table: Piece) -> Pool {
-        let is_settled = self.settled.contains(&table.id);
-        Pool::missing(table, if is_settled { Feed::Pulled } else { self.feed })
+        let mut pool = Pool::missing(table, self.feed);
+        if self.settled.contains(&table.id) {
+            pool.pull(table.id);
+        }
+        pool
     }
 
     /// The body's pool, as the job is to prove what it writes.

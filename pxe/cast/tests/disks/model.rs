@@ -236,6 +236,8 @@ impl Shell {
         if fate.strikes(4) {
             let id = self.any(fate);
             self.receiver.pull(id);
+            self.receiver.feed(Feed::Pushed);
+            assert!(self.receiver.awaited().all(|awaited| awaited != id), "{id} is fetched from now on");
         }
         if fate.strikes(48) {
             let id = self.any(fate);
