@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ::pack::{Header, Parsed};
 use agent::restore::{Live, NoRange, Options, Origin};
 use bytes::Bytes;
-use protocol::{Hearing, Seat};
+use protocol::{CastAsk, CastReply, JobId};
 use tokio::sync::watch;
 
 use crate::counter::{Ask, Line};
@@ -69,13 +69,13 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let (node, company) = (value("--node")?.parse()?, value("--company")?.parse()?);
     let spool = value("--spool")?.parse::<u64>()? << 20;
     let begun = Instant::now();
-    let (say_seat, seats) = watch::channel(None);
-    let (hears, heard) = watch::channel((None, Hearing::default()));
-    std::thread::spawn(move || ask(&Asking { node, company, server }, &say_seat, &heard));
-    let live = Live { local, seats, hears: hears.clone() };
+    let (say, replies) = watch::channel(None);
+    let (asks, asked) = watch::channel(CastAsk::new(JobId([node; 8])));
+    std::thread::spawn(move || ask(&Asking { node, company, server }, &say, &asked));
+    let live = Live { local, replies, asks: asks.clone() };
     let receipt = agent::restore::run_live(&options, Wire::new(server), live, spool)?;
     let receipt: serde_json::Value = serde_json::from_str(&receipt.json())?;
-    let (seconds, hearing) = (begun.elapsed().as_secs_f64(), hears.borrow().1);
+    let (seconds, hearing) = (begun.elapsed().as_secs_f64(), asks.borrow().hearing);
     println!("{}", serde_json::json!({"seconds": seconds, "hearing": hearing, "receipt": receipt}));
     Ok(())
 }
@@ -94,11 +94,11 @@ struct Asking {
     server: SocketAddr,
 }
 
-/// Asks for a seat, as long as the sender is there; and looks for it again.
+/// Asks how the image shall come, as long as the sender is there; and looks for it again.
 fn ask(
     &Asking { node, company, server }: &Asking,
-    seats: &watch::Sender<Option<Option<Seat>>>,
-    heard: &watch::Receiver<(Option<u64>, Hearing)>,
+    say: &watch::Sender<Option<CastReply>>,
+    asked: &watch::Receiver<CastAsk>,
 ) {
     let mut line = None;
     loop {
@@ -112,14 +112,9 @@ fn ask(
                 }
             },
         };
-        let (session, hearing) = *heard.borrow();
-        if let Ok(reply) = open.seat(&Ask::Seat { node, company, session, hearing }) {
-            seats.send_if_modified(|before| {
-                let said = Some(reply.seat);
-                let is_new = *before != said;
-                *before = said;
-                is_new
-            });
+        let ask = Box::new(asked.borrow().clone());
+        if let Ok(reply) = open.cast(&Ask::Cast { node, company, ask }) {
+            say.send_replace(Some(reply));
             line = Some(open);
         }
         std::thread::sleep(ASK_EVERY);

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use cast::groups::Groups;
 use cast::{Feed, Millis, Offer, Receiver};
 use pack::Manifest;
-use protocol::{Hearing, Seat};
+use protocol::{CastAsk, CastReply, Hearing, Seat};
 use tokio::sync::{mpsc, watch};
 
 pub(in crate::deploy::imaging) use self::listener::Came;
@@ -61,24 +61,24 @@ impl<O: Origin> Spool for Fetcher<O> {
     }
 }
 
-/// Where somebody listens, and to whom.
+/// A line to the controller about the way in which the image comes.
 #[derive(Debug)]
 pub struct Live {
     /// Our address on the network where the transmission is.
     pub local: Ipv4Addr,
-    /// Where to listen; it may change. None: nobody has said so yet; none within: nowhere.
-    pub seats: watch::Receiver<Option<Option<Seat>>>,
-    /// To which session is listened, and what is heard, is told here.
-    pub hears: watch::Sender<(Option<u64>, Hearing)>,
+    /// What the controller said last; none: nothing yet.
+    pub replies: watch::Receiver<Option<CastReply>>,
+    /// What it is asked next, and told with that.
+    pub asks: watch::Sender<CastAsk>,
 }
 
 /// One who listens, for one delivery.
 #[derive(Debug)]
 pub(crate) struct Listening {
-    seats: watch::Receiver<Option<Option<Seat>>>,
+    replies: watch::Receiver<Option<CastReply>>,
     begun: Instant,
     /// What it hears is told here.
-    hears: watch::Sender<(Option<u64>, Hearing)>,
+    asks: watch::Sender<CastAsk>,
     local: Ipv4Addr,
     subject: Subject,
     tell: mpsc::Sender<Came>,
@@ -98,7 +98,7 @@ pub(crate) struct Listening {
 impl Listening {
     /// Nobody is heard yet. `spool_bytes` is what may wait for the disk.
     pub(crate) fn new(manifest: Arc<Manifest>, live: Live, spool_bytes: u64) -> Self {
-        let Live { local, seats, hears } = live;
+        let Live { local, replies, asks } = live;
         let pieces = manifest.chunks().iter().map(super::deliver::piece).collect::<Vec<_>>();
         let groups = Arc::new(Groups::of(&pieces));
         let needed = vec![false; groups.len()];
@@ -106,9 +106,9 @@ impl Listening {
         let memory = Ranges::keeping(KEPT_MIN);
         let subject = Subject { manifest, groups, open_bytes: spool_bytes / OPEN_PART, memory };
         Self {
-            seats,
+            replies,
             begun: Instant::now(),
-            hears,
+            asks,
             local,
             subject,
             tell,
@@ -196,11 +196,12 @@ impl Listening {
         self.tell_needs(receiver);
         let ear = self.ear();
         let session = self.listener.as_ref().map(|(seat, ..)| seat.session);
-        self.hears.send_replace((session, Hearing { pulls: feed == Feed::Pulled, ..ear.hearing }));
+        let hearing = Hearing { pulls: feed == Feed::Pulled, ..ear.hearing };
+        self.asks.send_modify(|ask| (ask.session, ask.hearing) = (session, hearing));
     }
 
     fn change_seat(&mut self) {
-        let wanted = self.seats.borrow_and_update().clone().flatten();
+        let wanted = self.replies.borrow_and_update().clone().and_then(|reply| reply.seat);
         let is_same = match (&self.listener, &wanted) {
             (Some((seat, ..)), Some(wanted)) => seat == wanted,
             (None, None) => true,
@@ -224,7 +225,7 @@ impl Listening {
 
     fn feed(&self) -> Feed {
         let Some((_, _, begun)) = &self.listener else {
-            let is_undecided = self.seats.borrow().is_none() && self.begun.elapsed() < UNDECIDED;
+            let is_undecided = self.replies.borrow().is_none() && self.begun.elapsed() < UNDECIDED;
             return if is_undecided { Feed::Pushed } else { Feed::Pulled };
         };
         let last = self.ear().last.unwrap_or(*begun);

@@ -1,9 +1,9 @@
-//! Asks the controller, as long as an image is written, where to listen.
+//! Asks the controller, as long as an image is written, how it shall come.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use protocol::{CastAsk, CastReply, Envelope, Hearing, JobId, NodeId, Seat, routes};
+use protocol::{CastAsk, CastReply, Envelope, JobId, NodeId, routes};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -17,23 +17,23 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Asks until it is dropped.
 #[derive(Debug)]
 pub(in crate::deploy) struct Seating {
-    seats: watch::Receiver<Option<Option<Seat>>>,
-    hears: watch::Sender<(Option<u64>, Hearing)>,
+    replies: watch::Receiver<Option<CastReply>>,
+    asks: watch::Sender<CastAsk>,
     task: JoinHandle<()>,
 }
 
 impl Seating {
     /// Begins, with a line of its own.
     pub(in crate::deploy) fn begin(controller: Controller, node: NodeId, reign: Reign, job: JobId) -> Self {
-        let (say_seat, seats) = watch::channel(None);
-        let (hears, heard) = watch::channel((None, Hearing::default()));
-        let task = tokio::spawn(ask(Line::new(controller), (node, reign, job), heard, say_seat));
-        Self { seats, hears, task }
+        let (say, replies) = watch::channel(None);
+        let (asks, asked) = watch::channel(CastAsk::new(job));
+        let task = tokio::spawn(ask(Line::new(controller), (node, reign), asked, say));
+        Self { replies, asks, task }
     }
 
     /// For one who listens at our address there.
     pub(in crate::deploy) fn live(&self, local: Ipv4Addr) -> Live {
-        Live { local, seats: self.seats.clone(), hears: self.hears.clone() }
+        Live { local, replies: self.replies.clone(), asks: self.asks.clone() }
     }
 }
 
@@ -45,23 +45,17 @@ impl Drop for Seating {
 
 async fn ask(
     mut line: Line,
-    (node, mut reign, job): (NodeId, Reign, JobId),
-    heard: watch::Receiver<(Option<u64>, Hearing)>,
-    seats: watch::Sender<Option<Option<Seat>>>,
+    (node, mut reign): (NodeId, Reign),
+    asked: watch::Receiver<CastAsk>,
+    say: watch::Sender<Option<CastReply>>,
 ) {
     loop {
-        let (session, hearing) = *heard.borrow();
-        let ask = CastAsk { job, session, hearing };
+        let ask = asked.borrow().clone();
         let reply = line.call::<_, Envelope<CastReply>>(routes::CAST, &ask, DEADLINE).await;
         let wait = match reply {
             Ok(envelope) => {
-                if let Ok(CastReply { seat }) = reign.open(node, envelope) {
-                    seats.send_if_modified(|before| {
-                        let said = Some(seat);
-                        let is_new = *before != said;
-                        *before = said;
-                        is_new
-                    });
+                if let Ok(reply) = reign.open(node, envelope) {
+                    say.send_replace(Some(reply));
                 }
                 EVERY
             }
