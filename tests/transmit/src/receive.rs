@@ -5,19 +5,15 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ::pack::{Header, Parsed};
-use agent::restore::{Live, NoRange, Options, Origin};
+use agent::restore::{Desk, NoRange, NoReply, Options, Origin, Seating};
 use bytes::Bytes;
 use protocol::{CastAsk, CastReply, JobId};
-use tokio::sync::watch;
 
 use crate::counter::{Ask, Line};
 use crate::option;
-
-/// As an agent asks.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// A disk that is a file.
 struct Loop {
@@ -69,14 +65,20 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let (node, company) = (value("--node")?.parse()?, value("--company")?.parse()?);
     let spool = value("--spool")?.parse::<u64>()? << 20;
     let begun = Instant::now();
-    let (say, replies) = watch::channel(None);
-    let (asks, asked) = watch::channel(CastAsk::new(JobId([node; 8])));
-    std::thread::spawn(move || ask(&Asking { node, company, server }, &say, &asked));
-    let live = Live { local, replies, asks: asks.clone() };
+    // An agent asks on the runtime that it works on; here that one belongs to the restoring.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let desk = Asking { node, company, server, line: None };
+    let seating = runtime.block_on(async { Seating::begin(desk, JobId([node; 8])) });
+    let live = seating.live(local);
+    let asks = live.asks.clone();
     let receipt = agent::restore::run_live(&options, Wire::new(server), live, spool)?;
     let receipt: serde_json::Value = serde_json::from_str(&receipt.json())?;
-    let (seconds, hearing) = (begun.elapsed().as_secs_f64(), asks.borrow().hearing);
-    println!("{}", serde_json::json!({"seconds": seconds, "hearing": hearing, "receipt": receipt}));
+    let (seconds, told) = (begun.elapsed().as_secs_f64(), asks.borrow().clone());
+    let CastAsk { hearing, floods, shunned, .. } = told;
+    println!(
+        "{}",
+        serde_json::json!({"seconds": seconds, "hearing": hearing, "floods": floods, "shunned": shunned, "receipt": receipt})
+    );
     Ok(())
 }
 
@@ -88,36 +90,27 @@ fn disk_bytes(image: &str) -> Result<u64, Box<dyn Error>> {
     }
 }
 
+/// Asks the sender how the image shall come.
 struct Asking {
     node: u8,
     company: usize,
     server: SocketAddr,
+    line: Option<Line>,
 }
 
-/// Asks how the image shall come, as long as the sender is there; and looks for it again.
-fn ask(
-    &Asking { node, company, server }: &Asking,
-    say: &watch::Sender<Option<CastReply>>,
-    asked: &watch::Receiver<CastAsk>,
-) {
-    let mut line = None;
-    loop {
-        let mut open = match line.take() {
-            Some(open) => open,
-            None => match Line::open(server) {
-                Ok(open) => open,
-                Err(_) => {
-                    std::thread::sleep(Duration::from_millis(100));
-                    continue;
-                }
-            },
-        };
-        let ask = Box::new(asked.borrow().clone());
-        if let Ok(reply) = open.cast(&Ask::Cast { node, company, ask }) {
-            say.send_replace(Some(reply));
-            line = Some(open);
-        }
-        std::thread::sleep(ASK_EVERY);
+impl Desk for Asking {
+    async fn ask(&mut self, ask: &CastAsk) -> Result<CastReply, NoReply> {
+        let &mut Asking { node, company, server, .. } = self;
+        let (kept, ask) = (self.line.take(), Box::new(ask.clone()));
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut line = kept.map_or_else(|| Line::open(server), Ok)?;
+            let reply = line.cast(&Ask::Cast { node, company, ask })?;
+            Ok::<_, std::io::Error>((line, reply))
+        });
+        // While the sender restarts, nobody is there.
+        let (line, reply) = asked.await.map_err(|_| NoReply::Away)?.map_err(|_| NoReply::Away)?;
+        self.line = Some(line);
+        Ok(reply)
     }
 }
 

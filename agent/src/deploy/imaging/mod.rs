@@ -7,6 +7,7 @@
 //! ```
 
 pub mod deliver;
+pub(crate) mod door;
 pub(crate) mod fetch;
 pub(crate) mod fitting;
 pub mod guard;
@@ -18,6 +19,9 @@ mod pipeline;
 mod ranges;
 pub mod ready;
 pub(super) mod report;
+pub(crate) mod sharing;
+pub(crate) mod shelf;
+pub(crate) mod sources;
 mod spool;
 pub mod target;
 pub mod user;
@@ -42,10 +46,12 @@ use crate::deploy::imaging::fitting::FittingError;
 use crate::deploy::imaging::guard::Unsafe;
 use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::image::ImageError;
-use crate::deploy::imaging::listen::{Listening, Seating};
+use crate::deploy::imaging::listen::{Listening, Office, Seating};
 use crate::deploy::imaging::lookout::Lookout;
 use crate::deploy::imaging::ready::{Here, Ready};
 use crate::deploy::imaging::report::{Reporter, Told};
+use crate::deploy::imaging::sharing::Sharing;
+use crate::deploy::imaging::shelf::Budget;
 use crate::deploy::imaging::target::{Begun, DiskError};
 use crate::keys::KeyPair;
 
@@ -85,8 +91,15 @@ pub enum ImagingError {
 pub(super) type Next = Option<Task>;
 
 enum Outcome {
-    Verified(Box<Receipt>),
+    /// Others may fetch here until the receipt is handed in: whoever is behind is to lose nothing by our being done.
+    Verified(Box<Receipt>, Lasting),
     Stopped(String),
+}
+
+/// What lasts longer than the delivery: the controller is told of the door, and the door is open.
+struct Lasting {
+    _seating: Seating,
+    _sharing: Sharing,
 }
 
 /// Does the job. A failure is told to the controller, which decides what becomes of it.
@@ -95,7 +108,7 @@ pub(super) async fn run(server: &mut Server, admitted: &Admitted, key: &KeyPair,
     let outcome = work(server, admitted, key, job).await;
     server.screen.progress(None);
     match outcome {
-        Ok(Outcome::Verified(receipt)) => {
+        Ok(Outcome::Verified(receipt, _lasting)) => {
             server.screen.state("verified", "");
             server.screen.milestone("verified");
             hand_in(server, admitted, &receipt).await
@@ -136,7 +149,7 @@ async fn work(
     };
     let lookout = Lookout::begin(&server.root, &disk.name, protected);
     let wire = Wire::new(admitted.controller.clone(), job.image);
-    let fetcher = Arc::new(Fetcher::new(wire, Arc::clone(&manifest)));
+    let fetcher = Fetcher::new(wire, Arc::clone(&manifest));
     let trouble = |why: &str| server.screen.state("imaging", why);
     let fit = tokio::select! {
         fit = fitting::fit(&fetcher, &manifest, disk.bytes, PATIENCE, trouble) => fit,
@@ -148,7 +161,14 @@ async fn work(
         Err(FittingError::Fetch { why, is_final: true }) => return Ok(Outcome::Stopped(why)),
         Err(error) => return Err(error.into()),
     };
-    let spool_bytes = spool::bytes(&server.root, manifest.data_bytes());
+    let memory = spool::bytes(&server.root, manifest.data_bytes());
+    let budget = Budget::of(memory, manifest.data_bytes());
+    let office = Office::new(admitted.controller.clone(), admitted.node, server.reign);
+    let seating = Seating::begin(office, job.job);
+    let live = seating.live(server.told.address.address);
+    let sharing = Sharing::begin(&live, &job.image, budget.shelf).await;
+    let fetcher = Arc::new(fetcher.sharing(&sharing));
+    let listening = Listening::new(Arc::clone(&manifest), live, &sharing, memory, has_begun);
     let delivery = Delivery {
         manifest,
         drive: Arc::new(drive),
@@ -162,18 +182,17 @@ async fn work(
         has_begun,
         verify: job.verify,
         patience: PATIENCE,
-        spool_bytes,
+        spool_bytes: budget.spool,
         watcher: &Told { job: job.job, screen: &server.screen, reporter: &reporter, lookout: &lookout },
     };
-    let seating = Seating::begin(admitted.controller.clone(), admitted.node, server.reign, job.job);
-    let live = seating.live(server.told.address.address);
-    let listening = Listening::new(Arc::clone(&delivery.manifest), live, spool_bytes);
     match delivery.run(Some(listening)).await? {
         Ended::Done(progress, root) => {
             delivery.drive.reread_partitions();
             let bare = receipt(job, &progress, begun.elapsed());
             let durable = progress.bytes_durable;
-            Ok(Outcome::Verified(Box::new(signed(bare, admitted.node, key, (&disk, root, durable)))))
+            let receipt = signed(bare, admitted.node, key, (&disk, root, durable));
+            let lasting = Lasting { _seating: seating, _sharing: sharing };
+            Ok(Outcome::Verified(Box::new(receipt), lasting))
         }
         Ended::Failed(failure) => Err(ImagingError::Delivery(failure_words(&failure))),
         Ended::Stopped(why) => Ok(Outcome::Stopped(why)),
