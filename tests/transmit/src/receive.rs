@@ -79,6 +79,8 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
         "{}",
         serde_json::json!({"seconds": seconds, "hearing": hearing, "floods": floods, "shunned": shunned, "receipt": receipt})
     );
+    // A question that is under way is not waited for.
+    runtime.shutdown_background();
     Ok(())
 }
 

@@ -251,9 +251,8 @@ impl Listening {
     fn change_seat(&mut self) -> bool {
         let wanted = self.replies.borrow_and_update().clone().and_then(|reply| reply.seat);
         // Looking is done once.
-        let is_same = |seat: &Seat, wanted: &Seat| {
-            *seat == Seat { looks_first: seat.looks_first, ..wanted.clone() }
-        };
+        let is_same =
+            |seat: &Seat, wanted: &Seat| *seat == Seat { looks_first: seat.looks_first, ..wanted.clone() };
         match (&self.listener, &wanted) {
             (Some((seat, ..)), Some(wanted)) if is_same(seat, wanted) => return false,
             (None, None) => {
