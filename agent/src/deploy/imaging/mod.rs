@@ -10,6 +10,8 @@ pub mod deliver;
 pub(crate) mod door;
 pub(crate) mod fetch;
 pub(crate) mod fitting;
+#[cfg(test)]
+mod fixture;
 pub mod guard;
 pub mod hold;
 pub mod image;
@@ -99,7 +101,15 @@ enum Outcome {
 /// What lasts longer than the delivery: the controller is told of the door, and the door is open.
 struct Lasting {
     _seating: Seating,
-    _sharing: Sharing,
+    sharing: Sharing,
+}
+
+/// The others who write the same image.
+struct Company {
+    lasting: Lasting,
+    listening: Listening,
+    /// What may wait for the disk, where some of the memory is for them.
+    spool_bytes: u64,
 }
 
 /// Does the job. A failure is told to the controller, which decides what becomes of it.
@@ -161,14 +171,9 @@ async fn work(
         Err(FittingError::Fetch { why, is_final: true }) => return Ok(Outcome::Stopped(why)),
         Err(error) => return Err(error.into()),
     };
-    let memory = spool::bytes(&server.root, manifest.data_bytes());
-    let budget = Budget::of(memory, manifest.data_bytes());
-    let office = Office::new(admitted.controller.clone(), admitted.node, server.reign);
-    let seating = Seating::begin(office, job.job);
-    let live = seating.live(server.told.address.address);
-    let sharing = Sharing::begin(&live, &job.image, budget.shelf).await;
-    let fetcher = Arc::new(fetcher.sharing(&sharing));
-    let listening = Listening::new(Arc::clone(&manifest), live, &sharing, memory, has_begun);
+    let company = company(server, admitted, job, &manifest, has_begun).await;
+    let Company { lasting, listening, spool_bytes } = company;
+    let fetcher = Arc::new(fetcher.sharing(&lasting.sharing));
     let delivery = Delivery {
         manifest,
         drive: Arc::new(drive),
@@ -182,7 +187,7 @@ async fn work(
         has_begun,
         verify: job.verify,
         patience: PATIENCE,
-        spool_bytes: budget.spool,
+        spool_bytes,
         watcher: &Told { job: job.job, screen: &server.screen, reporter: &reporter, lookout: &lookout },
     };
     match delivery.run(Some(listening)).await? {
@@ -191,13 +196,30 @@ async fn work(
             let bare = receipt(job, &progress, begun.elapsed());
             let durable = progress.bytes_durable;
             let receipt = signed(bare, admitted.node, key, (&disk, root, durable));
-            let lasting = Lasting { _seating: seating, _sharing: sharing };
             Ok(Outcome::Verified(Box::new(receipt), lasting))
         }
         Ended::Failed(failure) => Err(ImagingError::Delivery(failure_words(&failure))),
         Ended::Stopped(why) => Ok(Outcome::Stopped(why)),
         Ended::Exposed(error) => Err(ImagingError::Appeared(error)),
     }
+}
+
+/// Joins the others. `has_begun`: the job has, before a restart.
+async fn company(
+    server: &Server,
+    admitted: &Admitted,
+    job: &ImageJob,
+    manifest: &Arc<Manifest>,
+    has_begun: bool,
+) -> Company {
+    let memory = spool::bytes(&server.root, manifest.data_bytes());
+    let Budget { spool, shelf } = Budget::of(memory, manifest.data_bytes());
+    let office = Office::new(admitted.controller.clone(), admitted.node, server.reign);
+    let seating = Seating::begin(office, job.job);
+    let live = seating.live(server.told.address.address);
+    let sharing = Sharing::begin(&live, &job.image, shelf).await;
+    let listening = Listening::new(Arc::clone(manifest), live, &sharing, memory, has_begun);
+    Company { lasting: Lasting { _seating: seating, sharing }, listening, spool_bytes: spool }
 }
 
 /// The manifest, however long the controller is away; the inner error is its final no.

@@ -92,11 +92,12 @@ impl<O: Origin> Sources<O> {
                 peers.used_up();
             }
         }
-        self.from_origin(&lacking, &mut supply).await;
+        self.resort(&lacking, &mut supply).await;
         supply
     }
 
-    async fn from_origin(&self, lacking: &[u32], supply: &mut Supply) {
+    /// Asks the last resort.
+    async fn resort(&self, lacking: &[u32], supply: &mut Supply) {
         for stretch in self.stretches(lacking) {
             let bytes = usize::try_from(stretch.bytes).unwrap_or(usize::MAX);
             match self.origin.range(stretch.offset, bytes).await {

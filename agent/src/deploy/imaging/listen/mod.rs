@@ -277,11 +277,11 @@ impl Listening {
             self.floods = found;
         }
         self.look = None;
+        self.joined.insert(seat.group);
         // Where there is no socket to be had, pieces are fetched; it is tried again with the next look.
         let Ok(listener) = Listener::begin(&seat, self.local, self.subject.clone(), self.tell.clone()) else {
             return false;
         };
-        self.joined.insert(seat.group);
         self.listener = Some((seat, listener, Instant::now()));
         true
     }
@@ -337,3 +337,6 @@ impl Listening {
         chunks.iter().map(|chunk| chunk.window).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,11 @@ impl Urge {
     pub(in crate::deploy::imaging) fn now(&self) {
         self.0.notify_one();
     }
+
+    /// Waits until that is so.
+    pub(super) async fn asked(&self) {
+        self.0.notified().await;
+    }
 }
 
 /// Asks until it is dropped.
@@ -130,7 +135,7 @@ async fn ask(
             say.send_replace(Some(reply));
         }
         sleep(least).await;
-        let is_urgent = timeout(most.saturating_sub(least), urge.0.notified()).await.is_ok();
+        let is_urgent = timeout(most.saturating_sub(least), urge.asked()).await.is_ok();
         pace.urged(is_urgent);
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use cast::wire::door::{ANSWER_BYTES, ASK_BYTES, Answer, Ask};
-use pack::{About, BlockMap, Builder, Compression, Digest, Extents, Layout, WINDOW, pack_window};
+use pack::Digest;
 use protocol::{CastReply, ReportKey, Source};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,54 +11,12 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::deploy::imaging::door::Door;
+use crate::deploy::imaging::fixture::{Image, USED};
 use crate::deploy::imaging::listen::Urge;
 use crate::deploy::imaging::shelf::Shelf;
 
 const IMAGE: Digest = Digest([3; 32]);
-/// Used bytes of a window: noise, stored as it is.
-const USED: usize = 16 << 10;
-
-/// An image of windows that are all different.
-struct Image {
-    manifest: Arc<Manifest>,
-    data: Bytes,
-}
-
 impl Image {
-    fn new(windows: u32) -> Self {
-        let about = About {
-            name: "image".into(),
-            arch: "amd64".into(),
-            roles: Vec::new(),
-            disk_bytes: u64::from(windows) * u64::from(WINDOW),
-            seed: None,
-            packages: None,
-            layout: Layout::default(),
-        };
-        let (mut builder, mut data) = (Builder::new(about), Vec::new());
-        for window in 0..windows {
-            let mut raw = vec![0; WINDOW as usize];
-            let last = window + 1 == windows;
-            let at = if last { raw.len() - USED } else { 0 };
-            let mut noise = blake3::Hasher::new();
-            noise.update(&window.to_le_bytes()).finalize_xof().fill(&mut raw[at..at + USED]);
-            let offset = u64::from(window) * u64::from(WINDOW);
-            let begin = offset + at as u64;
-            let used = std::iter::once(begin..begin + USED as u64).collect::<Extents>();
-            let map = BlockMap::scan(&raw, offset, &used);
-            let packed = pack_window(window, &raw, map, Compression::Zstd(1)).unwrap();
-            builder.push(&packed).unwrap();
-            data.extend_from_slice(&packed.stored);
-        }
-        Self { manifest: Arc::new(builder.finish().unwrap()), data: data.into() }
-    }
-
-    fn stored(&self, id: u32) -> Bytes {
-        let chunk = self.manifest.chunk(id).unwrap();
-        let at = usize::try_from(chunk.offset).unwrap();
-        self.data.slice(at..at + chunk.stored as usize)
-    }
-
     fn put(&self, shelf: &Shelf, id: u32, stored: &Bytes) {
         shelf.put(self.manifest.chunk(id).unwrap().offset, stored);
     }
