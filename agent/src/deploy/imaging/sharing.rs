@@ -32,6 +32,7 @@ impl Sharing {
         let shelf = Arc::new(Shelf::new(shelf_bytes));
         let door = Door::open(live.local, image, Arc::clone(&shelf)).await.ok();
         live.asks.send_modify(|ask| ask.door = door.as_ref().map(Door::told));
+        live.urge.now();
         let peers = Arc::new(Peers::new(image, live.replies.clone(), Arc::clone(&live.urge)));
         Self { shelf, peers, _door: door }
     }
