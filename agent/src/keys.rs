@@ -90,6 +90,16 @@ pub fn dice() -> u8 {
     SystemRandom::new().fill(&mut byte).map_or(0, |()| byte[0])
 }
 
+/// Random bytes that nobody can guess.
+///
+/// # Errors
+/// [`KeyError::Random`].
+pub fn random<const N: usize>() -> Result<[u8; N], KeyError> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| KeyError::Random)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{KeyError, KeyPair};

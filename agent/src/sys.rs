@@ -1,10 +1,12 @@
-//! The kernel's calls that have no safe form: network card ioctls (linux/ethtool.h). Those of disks are
-//! in `pack::disk`. The only file of the agent with `unsafe`; every function is safe to call.
-#![expect(unsafe_code, reason = "ioctls have no safe form; each block says why it is sound")]
+//! The kernel's calls that have no safe form: network card ioctls (linux/ethtool.h), options of packet sockets (packet(7)). Those of
+//! disks are in `pack::disk`. The only file of the agent with `unsafe`; every function is safe to call.
+#![expect(unsafe_code, reason = "these calls have no safe form; each block says why it is sound")]
 
+use std::io;
 use std::net::UdpSocket;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 
+use nix::libc;
 use protocol::HardwareAddress;
 use rustix::ioctl::{Opcode, Updater, ioctl};
 
@@ -44,4 +46,23 @@ pub fn permanent_address(interface: &str) -> Option<HardwareAddress> {
     }
     let text = address.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":");
     text.parse().ok()
+}
+
+/// Has a network card pass on packets to every group, whether somebody has joined it or not, for as long as this packet socket is
+/// open.
+///
+/// # Errors
+/// The kernel's: no packet socket, no such interface.
+pub fn all_multicast(socket: &impl AsFd, interface: u32) -> io::Result<()> {
+    let request = libc::packet_mreq {
+        mr_ifindex: i32::try_from(interface).map_err(io::Error::other)?,
+        mr_type: u16::try_from(libc::PACKET_MR_ALLMULTI).map_err(io::Error::other)?,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&request)).map_err(io::Error::other)?;
+    let (fd, option) = (socket.as_fd().as_raw_fd(), libc::PACKET_ADD_MEMBERSHIP);
+    // SAFETY: the option takes a `struct packet_mreq`, of which the kernel reads `length` bytes before the call is over.
+    let done = unsafe { libc::setsockopt(fd, libc::SOL_PACKET, option, (&raw const request).cast(), length) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

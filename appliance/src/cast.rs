@@ -19,7 +19,7 @@ use cast::Sender;
 use cast::groups::Groups;
 use cast::sender::Limits;
 use pack::{Digest, Manifest};
-use protocol::{CastReply, Hearing, JobId, NodeId, ReportKey, Seat};
+use protocol::{CastAsk, CastReply, Hearing, JobId, NodeId, ReportKey, Seat};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use self::content::Content;
@@ -67,16 +67,14 @@ pub enum CastError {
 pub struct Asker {
     /// The node.
     pub node: NodeId,
-    /// Its job.
-    pub job: JobId,
+    /// Its address there.
+    pub address: IpAddr,
     /// The image that it writes.
     pub image: Digest,
     /// Our address on its network.
     pub local: Ipv4Addr,
     /// How many nodes write that image now, this one included.
     pub company: usize,
-    /// What it listens to already.
-    pub session: Option<u64>,
 }
 
 /// All transmissions.
@@ -128,23 +126,23 @@ impl Casts {
         Self { images, limit_mbit, running: Mutex::default() }
     }
 
-    /// Where a node is to listen from now on, if anywhere.
+    /// How a node is to come by its image from now on.
     ///
     /// # Errors
     /// [`CastError`]: it has to fetch.
-    pub fn ask(&self, asker: &Asker, hearing: Hearing) -> Result<CastReply, CastError> {
+    pub fn ask(&self, asker: &Asker, ask: &CastAsk) -> Result<CastReply, CastError> {
         let mut running = self.lock();
         let place = (asker.local, asker.image);
         if running.get(&place).is_none() {
             if asker.company < COMPANY || self.limit_mbit == Some(0) {
-                return Ok(CastReply { seat: None });
+                return Ok(CastReply::default());
             }
             let begun = self.begin(asker)?;
             running.insert(place, begun);
             self.share(&running, asker.local);
         }
-        let Some(cast) = running.get_mut(&place) else { return Ok(CastReply { seat: None }) };
-        cast.seat(asker, hearing).map(|seat| CastReply { seat })
+        let Some(cast) = running.get_mut(&place) else { return Ok(CastReply::default()) };
+        cast.seat(asker, ask).map(|seat| CastReply { seat, ..CastReply::default() })
     }
 
     /// How a node gets its image; none when it is not known to listen or to have listened.
@@ -226,29 +224,29 @@ impl Casts {
 }
 
 impl Running {
-    fn seat(&mut self, asker: &Asker, hearing: Hearing) -> Result<Option<Seat>, CastError> {
+    fn seat(&mut self, asker: &Asker, ask: &CastAsk) -> Result<Option<Seat>, CastError> {
         self.idle_since = None;
         let now = Instant::now();
         // One that began anew numbers its reports anew.
-        let listens = asker.session == Some(self.session.number);
+        let listens = ask.session == Some(self.session.number);
         let is_new = self
             .seats
             .get(&asker.node)
-            .is_none_or(|sitting| sitting.job != asker.job || !listens && sitting.pulls.is_none());
+            .is_none_or(|sitting| sitting.job != ask.job || !listens && sitting.pulls.is_none());
         if is_new {
             let (slot, key) = (self.slots, random::<32>()?);
             self.slots += 1;
-            if let Some(before) = self
-                .seats
-                .insert(asker.node, Sitting { slot, key, job: asker.job, asked: now, hearing, pulls: None })
-            {
+            if let Some(before) = self.seats.insert(
+                asker.node,
+                Sitting { slot, key, job: ask.job, asked: now, hearing: ask.hearing, pulls: None },
+            ) {
                 self.session.leave(before.slot);
             }
             self.session.join(slot, key);
         }
         let view = self.session.view();
         let Some(sitting) = self.seats.get_mut(&asker.node) else { return Ok(None) };
-        (sitting.asked, sitting.hearing) = (now, hearing);
+        (sitting.asked, sitting.hearing) = (now, ask.hearing);
         let sent_away = || view.listeners.get(&sitting.slot).and_then(|one| one.pull.clone());
         if sitting.pulls.is_none()
             && let Some(why) = view.broken.clone().or_else(sent_away)
@@ -260,7 +258,15 @@ impl Running {
         let (session, source) = (self.session.number, self.session.source);
         let (slot, key) = (sitting.slot, ReportKey(sitting.key));
         let (group, port) = (*self.group.ip(), self.group.port());
-        Ok(sitting.pulls.is_none().then_some(Seat { session, group, port, source, slot, key }))
+        Ok(sitting.pulls.is_none().then_some(Seat {
+            session,
+            group,
+            port,
+            source,
+            slot,
+            key,
+            looks_first: false,
+        }))
     }
 
     fn clear(&mut self, now: Instant) {

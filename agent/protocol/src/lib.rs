@@ -27,7 +27,7 @@ mod state;
 
 pub use bounds::{DISKS_MAX, HOLDINGS_MAX, NICS_MAX, TEXT_BYTES_MAX, TooMuch};
 pub use capture::{CaptureJob, FOUND_MAX, Found, Identity, Missing, Seal, Subject, WINDOWS_MAX, Windows};
-pub use cast::{CastAsk, CastReply, Hearing, ReportKey, Seat};
+pub use cast::{CastAsk, CastReply, Door, Hearing, ReportKey, Seat, Source};
 pub use clash::{Carried, Clash, Handle, clashes};
 pub use enrol::{BootFacts, Enrol, Enrolled, Hello, HelloReply, IdentityFile, Ticket, Verdict};
 pub use holding::{Holding, OWN_PARTITION, SystemPart, foreign};

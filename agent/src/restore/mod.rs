@@ -29,10 +29,12 @@ pub use crate::deploy::imaging::fetch::{NoRange, Origin};
 use crate::deploy::imaging::fitting::fit;
 use crate::deploy::imaging::hold::Protected;
 use crate::deploy::imaging::listen::Listening;
+use crate::deploy::imaging::sharing::Sharing;
+use crate::deploy::imaging::shelf::Budget;
 use crate::deploy::imaging::target::{Begun, Drive};
 
 #[doc(hidden)]
-pub use crate::deploy::imaging::listen::Live;
+pub use crate::deploy::imaging::listen::{Desk, Live, NoReply, Seating};
 pub use error::RestoreError;
 pub use options::{HELP, Options};
 pub use receipt::Receipt;
@@ -142,17 +144,24 @@ async fn deliver<O: Origin>(
     let begun = Instant::now();
     let watch = Watch::begin(options.json)?;
     let manifest = Arc::new(image.manifest);
-    let (digest, spool_bytes) = (image.digest, source.spool_bytes);
-    let fetcher = Arc::new(Fetcher::new(source.origin, Arc::clone(&manifest)));
-    let listening = source.live.map(|live| Listening::new(Arc::clone(&manifest), live, spool_bytes));
+    let (digest, mut spool_bytes) = (image.digest, source.spool_bytes);
+    let mut fetcher = Fetcher::new(source.origin, Arc::clone(&manifest));
     let trouble = |why: &str| eprintln!("{why}");
     let fit = Arc::new(fit(&fetcher, &manifest, found.disk.bytes, PATIENCE, trouble).await?);
     let has_begun = drive.has_begun(digest)?;
+    let (mut listening, mut _sharing) = (None, None);
+    if let Some(live) = source.live {
+        let (memory, budget) = (spool_bytes, Budget::of(spool_bytes, manifest.data_bytes()));
+        let sharing = Sharing::begin(&live, &digest, budget.shelf).await;
+        (fetcher, spool_bytes) = (fetcher.sharing(&sharing), budget.spool);
+        listening = Some(Listening::new(Arc::clone(&manifest), live, &sharing, memory, has_begun));
+        _sharing = Some(sharing);
+    }
     let delivery = Delivery {
         manifest: Arc::clone(&manifest),
         drive: Arc::new(drive),
         fit,
-        fetcher,
+        fetcher: Arc::new(fetcher),
         begun: Begun::Image(digest),
         seed: None,
         rotational: found.disk.rotational,

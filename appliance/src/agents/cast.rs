@@ -30,20 +30,20 @@ impl Agents {
         let own = fleet.nodes.get(&who.node).and_then(|node| node.state.job()).filter(|job| *job == ask.job);
         let Some(job) = own.and_then(|id| fleet.jobs.get(&id)).filter(|job| job.state == JobState::Running)
         else {
-            return Ok(self.envelope(who, CastReply { seat: None }));
+            return Ok(self.envelope(who, CastReply::default()));
         };
         let same = |other: &&fleet::job::Job| other.image == job.image && other.state == JobState::Running;
         let company = fleet.jobs.values().filter(same).count();
         let (node, image, local) = (who.node, job.image, way.local);
         let subnets = world.site.subnets.iter().map(|subnet| subnet.net);
         if !is_near(way.peer, local, subnets) {
-            return Ok(self.envelope(who, CastReply { seat: None }));
+            return Ok(self.envelope(who, CastReply::default()));
         }
-        let asker = Asker { node, job: job.id, image, local, company, session: ask.session };
-        let reply = self.casts.ask(&asker, ask.hearing).unwrap_or_else(|error| {
+        let asker = Asker { node, address: way.peer, image, local, company };
+        let reply = self.casts.ask(&asker, ask).unwrap_or_else(|error| {
             // It fetches: slower for all, and no reason to stop anybody.
             tracing::warn!(why = crate::chain(&error), "an image is not sent to all who want it");
-            CastReply { seat: None }
+            CastReply::default()
         });
         Ok(self.envelope(who, reply))
     }

@@ -4,6 +4,8 @@
 //! the manifest, which is signed. Reports are authenticated, each receiver with a key of its own: whoever could forge one
 //! could have everything sent again.
 
+pub mod door;
+
 /// The version that is spoken here.
 pub const VERSION: u8 = 1;
 /// Bytes of a symbol: with all headers a packet has 1460 bytes, which every Ethernet carries whole.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cast::code::repairs;
 use cast::gather::{Gather, Heard, Limits};
 use cast::groups::Groups;
+use cast::wire::door::{ANSWER_BYTES, ASK_BYTES, Answer, Ask, RANGE_BYTES_MAX};
 use cast::wire::{
     self, Beat, CODE_BYTES, DATA_BYTES, Data, RUNS_MAX, Report, Run, SYMBOL_BYTES, SYMBOLS_MAX,
 };
@@ -82,6 +83,56 @@ pub(crate) fn packet_seeds() -> Vec<Vec<u8>> {
         }),
         report.packet(&KEY),
     ]
+}
+
+/// A question to a door and its answer: what is read is written back as the same bytes. Of a question the input is what is
+/// authenticated.
+pub(crate) fn door(data: &[u8]) -> Reached {
+    let is_answer = match data.first_chunk::<ANSWER_BYTES>().map(Answer::read) {
+        Some(Ok(answer)) => {
+            assert_eq!(Some(&answer.packet()), data.first_chunk());
+            assert!(!matches!(answer, Answer::Follows(bytes) if bytes == 0 || bytes > RANGE_BYTES_MAX));
+            true
+        }
+        Some(Err(why)) => {
+            assert!(!why.to_string().is_empty());
+            false
+        }
+        None => false,
+    };
+    Reached::when(ask(data) || is_answer)
+}
+
+fn ask(data: &[u8]) -> bool {
+    let Some(body) = data.first_chunk::<{ ASK_BYTES - CODE_BYTES }>() else { return false };
+    let hash = blake3::keyed_hash(&KEY, body);
+    let mut packet = [0; ASK_BYTES];
+    let signed = body.iter().chain(hash.as_bytes());
+    packet.iter_mut().zip(signed).for_each(|(to, from)| *to = *from);
+    assert!(Ask::read(&packet, &[8; 32]).is_err(), "this door has another key");
+    match Ask::read(&packet, &KEY) {
+        Ok(ask) => {
+            assert!((1..=RANGE_BYTES_MAX).contains(&ask.bytes));
+            assert!(ask.offset.checked_add(u64::from(ask.bytes)).is_some());
+            assert_eq!(ask.packet(&KEY), packet);
+            true
+        }
+        Err(why) => {
+            assert!(!why.to_string().is_empty());
+            false
+        }
+    }
+}
+
+/// Questions and answers of each kind; some that are nearly so.
+pub(crate) fn door_seeds() -> Vec<Vec<u8>> {
+    let ask = Ask { offset: 1 << 20, bytes: 4 << 20, image: [5; 32] };
+    let asks = [ask, Ask { bytes: 0, ..ask }, Ask { offset: u64::MAX, ..ask }];
+    let answers = [Answer::Follows(RANGE_BYTES_MAX), Answer::NotHere, Answer::OtherImage];
+    let cut =
+        [ask.packet(&KEY).get(..ASK_BYTES - CODE_BYTES - 1).unwrap_or_default().to_vec(), vec![1, 5, 0]];
+    let asks = asks.iter().map(|ask| ask.packet(&KEY).to_vec());
+    asks.chain(answers.map(|answer| answer.packet().to_vec())).chain(cut).collect()
 }
 
 /// A receiver, and what it must know after what it has said.

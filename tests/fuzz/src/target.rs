@@ -100,6 +100,7 @@ const VOLUMES: &[Target] = &[];
 const DELIVERY: &[Target] = targets! {
     "image-receiver": receiver::run, receiver::seeds;
     "cast-packet": multicast::packet, multicast::packet_seeds;
+    "cast-door": multicast::door, multicast::door_seeds;
     "cast-gather": multicast::gather, multicast::gather_seeds;
 };
 #[cfg(not(feature = "delivery"))]

@@ -3,22 +3,20 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use protocol::{CastReply, Hearing};
+use protocol::{CastAsk, CastReply};
 use serde::{Deserialize, Serialize};
 
 /// A question.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Ask {
-    /// Where to listen.
-    Seat {
+    /// How the image shall come.
+    Cast {
         /// Which node asks.
         node: u8,
         /// How many write the image.
         company: usize,
-        /// What it listens to already.
-        session: Option<u64>,
-        /// What it hears.
-        hearing: Hearing,
+        /// What an agent asks.
+        ask: Box<CastAsk>,
     },
     /// A range of the data area; that many bytes answer.
     Range {
@@ -40,7 +38,7 @@ impl Line {
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub(crate) fn seat(&mut self, ask: &Ask) -> io::Result<CastReply> {
+    pub(crate) fn cast(&mut self, ask: &Ask) -> io::Result<CastReply> {
         self.say(ask)?;
         let mut line = String::new();
         self.0.read_line(&mut line)?;

@@ -6,20 +6,16 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ::pack::{Header, Parsed};
-use agent::restore::{Live, NoRange, Options, Origin};
+use agent::restore::{Desk, NoRange, NoReply, Options, Origin, Seating};
 use bytes::Bytes;
-use protocol::{Hearing, Seat};
-use tokio::sync::watch;
+use protocol::{CastAsk, CastReply, JobId};
 
 use crate::counter::{Ask, Line};
 use crate::disk::Disk;
 use crate::option;
-
-/// As an agent asks.
-const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// As [`main`], with mounts of its own.
 pub(crate) fn apart(words: &[&str]) -> Result<(), Box<dyn Error>> {
@@ -56,14 +52,22 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let (node, company) = (value("--node")?.parse()?, value("--company")?.parse()?);
     let spool = value("--spool")?.parse::<u64>()? << 20;
     let begun = Instant::now();
-    let (say_seat, seats) = watch::channel(None);
-    let (hears, heard) = watch::channel((None, Hearing::default()));
-    std::thread::spawn(move || ask(&Asking { node, company, server }, &say_seat, &heard));
-    let live = Live { local, seats, hears: hears.clone() };
+    // An agent asks on the runtime that it works on; here that one belongs to the restoring.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let desk = Asking { node, company, server, line: None };
+    let seating = runtime.block_on(async { Seating::begin(desk, JobId([node; 8])) });
+    let live = seating.live(local);
+    let asks = live.asks.clone();
     let receipt = agent::restore::run_live(&options, Wire::new(server), live, spool)?;
     let receipt: serde_json::Value = serde_json::from_str(&receipt.json())?;
-    let (seconds, hearing) = (begun.elapsed().as_secs_f64(), hears.borrow().1);
-    println!("{}", serde_json::json!({"seconds": seconds, "hearing": hearing, "receipt": receipt}));
+    let (seconds, told) = (begun.elapsed().as_secs_f64(), asks.borrow().clone());
+    let CastAsk { hearing, floods, shunned, .. } = told;
+    println!(
+        "{}",
+        serde_json::json!({"seconds": seconds, "hearing": hearing, "floods": floods, "shunned": shunned, "receipt": receipt})
+    );
+    // A question that is under way is not waited for.
+    runtime.shutdown_background();
     Ok(())
 }
 
@@ -75,41 +79,27 @@ fn disk_bytes(image: &str) -> Result<u64, Box<dyn Error>> {
     }
 }
 
+/// Asks the sender how the image shall come.
 struct Asking {
     node: u8,
     company: usize,
     server: SocketAddr,
+    line: Option<Line>,
 }
 
-/// Asks for a seat, as long as the sender is there; and looks for it again.
-fn ask(
-    &Asking { node, company, server }: &Asking,
-    seats: &watch::Sender<Option<Option<Seat>>>,
-    heard: &watch::Receiver<(Option<u64>, Hearing)>,
-) {
-    let mut line = None;
-    loop {
-        let mut open = match line.take() {
-            Some(open) => open,
-            None => match Line::open(server) {
-                Ok(open) => open,
-                Err(_) => {
-                    std::thread::sleep(Duration::from_millis(100));
-                    continue;
-                }
-            },
-        };
-        let (session, hearing) = *heard.borrow();
-        if let Ok(reply) = open.seat(&Ask::Seat { node, company, session, hearing }) {
-            seats.send_if_modified(|before| {
-                let said = Some(reply.seat);
-                let is_new = *before != said;
-                *before = said;
-                is_new
-            });
-            line = Some(open);
-        }
-        std::thread::sleep(ASK_EVERY);
+impl Desk for Asking {
+    async fn ask(&mut self, ask: &CastAsk) -> Result<CastReply, NoReply> {
+        let &mut Asking { node, company, server, .. } = self;
+        let (kept, ask) = (self.line.take(), Box::new(ask.clone()));
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut line = kept.map_or_else(|| Line::open(server), Ok)?;
+            let reply = line.cast(&Ask::Cast { node, company, ask })?;
+            Ok::<_, std::io::Error>((line, reply))
+        });
+        // While the sender restarts, nobody is there.
+        let (line, reply) = asked.await.map_err(|_| NoReply::Away)?.map_err(|_| NoReply::Away)?;
+        self.line = Some(line);
+        Ok(reply)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ::pack::Digest;
 use appliance::cast::{Asker, Casts};
 use appliance::images::{Images, Stored};
-use protocol::{JobId, NodeId};
+use protocol::NodeId;
 
 use crate::counter::Ask;
 use crate::option;
@@ -77,14 +77,14 @@ struct Desk {
 impl Desk {
     fn serve(self, stream: TcpStream) -> Result<(), Box<dyn Error + Send + Sync>> {
         stream.set_nodelay(true)?;
+        let peer: IpAddr = stream.peer_addr()?.ip();
         let mut out = stream.try_clone()?;
         for line in BufReader::new(stream).lines() {
             match serde_json::from_str(&line?)? {
-                Ask::Seat { node, company, session, hearing } => {
-                    let (image, local) = (self.digest, self.local);
-                    let (node, job) = (NodeId([node; 16]), JobId([node; 8]));
-                    let asker = Asker { node, job, image, local, company, session };
-                    let reply = self.casts.ask(&asker, hearing)?;
+                Ask::Cast { node, company, ask } => {
+                    let (image, local, address) = (self.digest, self.local, peer);
+                    let asker = Asker { node: NodeId([node; 16]), address, image, local, company };
+                    let reply = self.casts.ask(&asker, &ask)?;
                     let mut answer = serde_json::to_vec(&reply)?;
                     answer.push(b'\n');
                     out.write_all(&answer)?;

@@ -242,7 +242,8 @@ impl<O: Origin> Shell<'_, O> {
                 let seed = self.delivery.seed.clone();
                 self.on_disk(ticket, move |drive| seed.map_or(Ok(()), |seed| drive.write_seed(&seed)));
             }
-            Action::Fetch { ids, offset, len } => self.on_wire(ticket, ids, offset, len),
+            // Where they lie is in the manifest.
+            Action::Fetch { ids, .. } => self.on_wire(ticket, ids),
         }
     }
 
@@ -286,11 +287,11 @@ impl<O: Origin> Shell<'_, O> {
         self.disk.spawn_blocking(move || answer(&tell, ticket, work(&drive)));
     }
 
-    fn on_wire(&mut self, ticket: Ticket, ids: Vec<u32>, offset: u64, len: u64) {
+    fn on_wire(&mut self, ticket: Ticket, ids: Vec<u32>) {
         let (fetcher, tell) = (Arc::clone(&self.delivery.fetcher), self.tell.clone());
         let say_no = self.refused.clone();
         self.wire.spawn(async move {
-            let fetched = fetcher.fetch(ids, offset, len).await;
+            let fetched = fetcher.fetch(ids).await;
             if let Some(why) = fetched.refused {
                 let _ended = say_no.send(why);
             }

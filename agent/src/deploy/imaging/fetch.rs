@@ -1,4 +1,4 @@
-//! Stored bytes from where they lie: ranges of the image's data area, several at once, each checked before it is kept.
+//! What has been fetched and waits for the disk; and where stored bytes lie: ranges of the image's data area, several at once.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -15,12 +15,15 @@ use protocol::routes;
 use crate::chain::Chain;
 use crate::controller::{Controller, Line};
 use crate::deploy::imaging::ranges::Ranges;
+use crate::deploy::imaging::sharing::Sharing;
+use crate::deploy::imaging::shelf::Shelf;
+use crate::deploy::imaging::sources::{Sources, Supply};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where an image's stored bytes come from.
 pub trait Origin: Debug + Send + Sync + 'static {
-    /// A range of the data area: exactly so many bytes, or why not.
+    /// A range of the data area: exactly so many bytes, or why not. They are not believed before they were checked.
     fn range(&self, offset: u64, bytes: usize) -> impl Future<Output = Result<Bytes, NoRange>> + Send;
 }
 
@@ -99,11 +102,13 @@ impl Origin for ImageFile {
 /// What has arrived and is not written yet, and where more of it is.
 #[derive(Debug)]
 pub(crate) struct Fetcher<O> {
-    origin: O,
+    sources: Sources<O>,
     manifest: Arc<Manifest>,
     spool: Mutex<BTreeMap<u32, Bytes>>,
     /// Pieces that came before they were ordered.
     laid_by: Mutex<BTreeMap<u32, Bytes>>,
+    /// What others may have of it.
+    shelf: Option<Arc<Shelf>>,
 }
 
 /// How a range went.
@@ -116,28 +121,34 @@ pub(crate) struct Fetched {
 }
 
 impl<O: Origin> Fetcher<O> {
+    /// Fetches from the origin alone, and keeps nothing for others.
     pub(crate) fn new(origin: O, manifest: Arc<Manifest>) -> Self {
-        Self { origin, manifest, spool: Mutex::default(), laid_by: Mutex::default() }
+        let sources = Sources::new(origin, Arc::clone(&manifest));
+        Self { sources, manifest, spool: Mutex::default(), laid_by: Mutex::default(), shelf: None }
     }
 
-    /// Fetches one range and checks every piece in it; what was laid by is there already.
-    pub(crate) async fn fetch(self: Arc<Self>, ids: Vec<u32>, offset: u64, len: u64) -> Fetched {
+    /// The same, which fetches from others before it asks the origin, and gives them what it has.
+    pub(crate) fn sharing(self, sharing: &Sharing) -> Self {
+        let (sources, shelf) = (self.sources.with(sharing.peers()), Some(sharing.shelf()));
+        Self { sources, shelf, ..self }
+    }
+
+    /// Fetches one range, of which every piece is checked; what was laid by is there already.
+    pub(crate) async fn fetch(self: Arc<Self>, ids: Vec<u32>) -> Fetched {
         if let Some(outcomes) = self.take_up(&ids) {
             return Fetched { outcomes, refused: None };
         }
-        let body = self.origin.range(offset, usize::try_from(len).unwrap_or(usize::MAX)).await;
-        match body {
-            Ok(body) => {
-                let here = Arc::clone(&self);
-                let sorted = tokio::task::spawn_blocking(move || here.sort(&ids, offset, &body)).await;
-                let outcomes = sorted.unwrap_or_else(|error| vec![Outcome::Failed(error.to_string())]);
-                Fetched { outcomes, refused: None }
-            }
-            Err(NoRange { why, is_final }) => {
-                let refused = is_final.then(|| why.clone());
-                Fetched { outcomes: vec![Outcome::Failed(why)], refused }
-            }
+        let Supply { right, spoilt, missing } = self.sources.fetch(ids).await;
+        let mut outcomes = Vec::new();
+        for (id, stored) in right {
+            self.shelve(id, &stored);
+            self.keep(id, stored);
+            outcomes.push(Outcome::Arrived(id));
         }
+        outcomes.extend(spoilt.into_iter().map(|(id, cause)| Outcome::Spoilt { id, cause }));
+        let refused = missing.as_ref().filter(|no| no.is_final).map(|no| no.why.clone());
+        outcomes.extend(missing.map(|no| Outcome::Failed(no.why)));
+        Fetched { outcomes, refused }
     }
 
     /// Fetches one window and unpacks it; one of which nothing is used is none and empty. It is not kept.
@@ -146,7 +157,10 @@ impl<O: Origin> Fetcher<O> {
         let stored = match chunk.stored {
             0 => Bytes::new(),
             // A window is at most a MiB.
-            bytes => self.origin.range(chunk.offset, bytes as usize).await.map_err(NoWindow::Range)?,
+            bytes => {
+                let origin = self.sources.origin();
+                origin.range(chunk.offset, bytes as usize).await.map_err(NoWindow::Range)?
+            }
         };
         let mut raw = vec![0; chunk.bytes as usize];
         chunk.unpack(&stored, &mut raw).map_err(NoWindow::Chunk)?;
@@ -163,6 +177,13 @@ impl<O: Origin> Fetcher<O> {
         lock(&self.laid_by).insert(id, stored);
     }
 
+    /// Keeps a piece for others, if they may have any.
+    pub(crate) fn shelve(&self, id: u32, stored: &Bytes) {
+        if let (Some(shelf), Some(chunk)) = (&self.shelf, self.manifest.chunk(id)) {
+            shelf.put(chunk.offset, stored);
+        }
+    }
+
     /// The only piece of an order, if it was laid by. It serves once: who asks again had no luck with it.
     fn take_up(&self, ids: &[u32]) -> Option<Vec<Outcome>> {
         let [id] = ids else { return None };
@@ -174,26 +195,6 @@ impl<O: Origin> Fetcher<O> {
     /// Takes a piece out of the spool; empty when it is not there, as it is for a window of zeros.
     pub(crate) fn take(&self, id: u32) -> Bytes {
         lock(&self.spool).remove(&id).unwrap_or_default()
-    }
-
-    /// Cuts a range into its pieces and keeps those that are right.
-    fn sort(&self, ids: &[u32], offset: u64, body: &Bytes) -> Vec<Outcome> {
-        let piece = |id: u32| {
-            let chunk = self.manifest.chunk(id).ok_or_else(|| "the image has no such window".to_owned())?;
-            let from = usize::try_from(chunk.offset.saturating_sub(offset)).unwrap_or(usize::MAX);
-            let to = from.saturating_add(usize::try_from(chunk.stored).unwrap_or(usize::MAX));
-            let stored = body.get(from..to).ok_or_else(|| "it lies outside the range".to_owned())?;
-            chunk.check_stored(stored).map_err(|error| Chain(&error).to_string())?;
-            Ok::<Bytes, String>(body.slice(from..to))
-        };
-        let keep = |id: &u32| match piece(*id) {
-            Ok(stored) => {
-                self.keep(*id, stored);
-                Outcome::Arrived(*id)
-            }
-            Err(cause) => Outcome::Spoilt { id: *id, cause },
-        };
-        ids.iter().map(keep).collect()
     }
 }
 

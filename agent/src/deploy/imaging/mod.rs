@@ -7,8 +7,11 @@
 //! ```
 
 pub mod deliver;
+pub(crate) mod door;
 pub(crate) mod fetch;
 pub(crate) mod fitting;
+#[cfg(test)]
+mod fixture;
 pub mod guard;
 pub mod hold;
 pub mod image;
@@ -18,6 +21,9 @@ mod pipeline;
 mod ranges;
 pub mod ready;
 pub(super) mod report;
+pub(crate) mod sharing;
+pub(crate) mod shelf;
+pub(crate) mod sources;
 mod spool;
 pub mod target;
 pub mod user;
@@ -42,10 +48,12 @@ use crate::deploy::imaging::fitting::FittingError;
 use crate::deploy::imaging::guard::Unsafe;
 use crate::deploy::imaging::hold::HoldError;
 use crate::deploy::imaging::image::ImageError;
-use crate::deploy::imaging::listen::{Listening, Seating};
+use crate::deploy::imaging::listen::{Listening, Office, Seating};
 use crate::deploy::imaging::lookout::Lookout;
 use crate::deploy::imaging::ready::{Here, Ready};
 use crate::deploy::imaging::report::{Reporter, Told};
+use crate::deploy::imaging::sharing::Sharing;
+use crate::deploy::imaging::shelf::Budget;
 use crate::deploy::imaging::target::{Begun, DiskError};
 use crate::keys::KeyPair;
 
@@ -85,8 +93,23 @@ pub enum ImagingError {
 pub(super) type Next = Option<Task>;
 
 enum Outcome {
-    Verified(Box<Receipt>),
+    /// Others may fetch here until the receipt is handed in: whoever is behind is to lose nothing by our being done.
+    Verified(Box<Receipt>, Lasting),
     Stopped(String),
+}
+
+/// What lasts longer than the delivery: the controller is told of the door, and the door is open.
+struct Lasting {
+    _seating: Seating,
+    sharing: Sharing,
+}
+
+/// The others who write the same image.
+struct Company {
+    lasting: Lasting,
+    listening: Listening,
+    /// What may wait for the disk, where some of the memory is for them.
+    spool_bytes: u64,
 }
 
 /// Does the job. A failure is told to the controller, which decides what becomes of it.
@@ -95,7 +118,7 @@ pub(super) async fn run(server: &mut Server, admitted: &Admitted, key: &KeyPair,
     let outcome = work(server, admitted, key, job).await;
     server.screen.progress(None);
     match outcome {
-        Ok(Outcome::Verified(receipt)) => {
+        Ok(Outcome::Verified(receipt, _lasting)) => {
             server.screen.state("verified", "");
             server.screen.milestone("verified");
             hand_in(server, admitted, &receipt).await
@@ -136,7 +159,7 @@ async fn work(
     };
     let lookout = Lookout::begin(&server.root, &disk.name, protected);
     let wire = Wire::new(admitted.controller.clone(), job.image);
-    let fetcher = Arc::new(Fetcher::new(wire, Arc::clone(&manifest)));
+    let fetcher = Fetcher::new(wire, Arc::clone(&manifest));
     let trouble = |why: &str| server.screen.state("imaging", why);
     let fit = tokio::select! {
         fit = fitting::fit(&fetcher, &manifest, disk.bytes, PATIENCE, trouble) => fit,
@@ -148,7 +171,9 @@ async fn work(
         Err(FittingError::Fetch { why, is_final: true }) => return Ok(Outcome::Stopped(why)),
         Err(error) => return Err(error.into()),
     };
-    let spool_bytes = spool::bytes(&server.root, manifest.data_bytes());
+    let company = company(server, admitted, job, &manifest, has_begun).await;
+    let Company { lasting, listening, spool_bytes } = company;
+    let fetcher = Arc::new(fetcher.sharing(&lasting.sharing));
     let delivery = Delivery {
         manifest,
         drive: Arc::new(drive),
@@ -165,20 +190,36 @@ async fn work(
         spool_bytes,
         watcher: &Told { job: job.job, screen: &server.screen, reporter: &reporter, lookout: &lookout },
     };
-    let seating = Seating::begin(admitted.controller.clone(), admitted.node, server.reign, job.job);
-    let live = seating.live(server.told.address.address);
-    let listening = Listening::new(Arc::clone(&delivery.manifest), live, spool_bytes);
     match delivery.run(Some(listening)).await? {
         Ended::Done(progress, root) => {
             delivery.drive.reread_partitions();
             let bare = receipt(job, &progress, begun.elapsed());
             let durable = progress.bytes_durable;
-            Ok(Outcome::Verified(Box::new(signed(bare, admitted.node, key, (&disk, root, durable)))))
+            let receipt = signed(bare, admitted.node, key, (&disk, root, durable));
+            Ok(Outcome::Verified(Box::new(receipt), lasting))
         }
         Ended::Failed(failure) => Err(ImagingError::Delivery(failure_words(&failure))),
         Ended::Stopped(why) => Ok(Outcome::Stopped(why)),
         Ended::Exposed(error) => Err(ImagingError::Appeared(error)),
     }
+}
+
+/// Joins the others. `has_begun`: the job has, before a restart.
+async fn company(
+    server: &Server,
+    admitted: &Admitted,
+    job: &ImageJob,
+    manifest: &Arc<Manifest>,
+    has_begun: bool,
+) -> Company {
+    let memory = spool::bytes(&server.root, manifest.data_bytes());
+    let Budget { spool, shelf } = Budget::of(memory, manifest.data_bytes());
+    let office = Office::new(admitted.controller.clone(), admitted.node, server.reign);
+    let seating = Seating::begin(office, job.job);
+    let live = seating.live(server.told.address.address);
+    let sharing = Sharing::begin(&live, &job.image, shelf).await;
+    let listening = Listening::new(Arc::clone(manifest), live, &sharing, memory, has_begun);
+    Company { lasting: Lasting { _seating: seating, sharing }, listening, spool_bytes: spool }
 }
 
 /// The manifest, however long the controller is away; the inner error is its final no.

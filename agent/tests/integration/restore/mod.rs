@@ -3,6 +3,7 @@
 mod content;
 mod fitting;
 mod image;
+mod sharing;
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;

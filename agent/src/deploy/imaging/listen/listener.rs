@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use cast::Micros;
 use cast::code::Decoder;
-use cast::gather::{Gather, Heard, Limits};
+use cast::gather::{Counters, Gather, Heard, Limits};
 use cast::groups::{Group, Groups};
 use cast::wire::{self, Data, SYMBOL_BYTES};
 use pack::Manifest;
@@ -64,9 +64,29 @@ pub(super) struct Listener {
 /// What it has heard so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ear {
-    pub(super) hearing: Hearing,
+    counters: Counters,
+    /// Packets that were none.
+    malformed: u64,
+    /// Stored bytes of groups that were right.
+    bytes: u64,
     /// When anything of the transmission last came.
     pub(super) last: Option<Instant>,
+}
+
+impl Ear {
+    /// The same in the protocol's words.
+    pub(super) fn hearing(&self) -> Hearing {
+        let Counters { kept, unneeded, repeated, no_room, foreign, spoilt, .. } = self.counters;
+        let useless = unneeded + repeated + no_room;
+        Hearing {
+            received: kept + useless,
+            useless,
+            refused: foreign + self.malformed,
+            spoilt,
+            bytes: self.bytes,
+            ..Hearing::default()
+        }
+    }
 }
 
 impl Listener {
@@ -150,6 +170,7 @@ impl Run {
             while let Some(report) = self.gather.report(self.now()) {
                 socket.send(&report.packet(&self.key));
             }
+            self.ear.counters = self.gather.counters();
             *lock(&self.heard) = self.ear;
         }
     }
@@ -183,24 +204,20 @@ impl Run {
                     self.ear.last = Some(Instant::now());
                 }
             }
-            Err(_) => self.ear.hearing.refused += 1,
+            Err(_) => self.ear.malformed += 1,
         }
     }
 
     fn data(&mut self, data: &Data, symbol: &[u8; SYMBOL_BYTES], came: &mut Vec<Came>) {
         match self.gather.data(data) {
-            Heard::Foreign => {
-                self.ear.hearing.refused += 1;
-                return;
-            }
-            Heard::Useless => self.ear.hearing.useless += 1,
+            Heard::Foreign => return,
+            Heard::Useless => {}
             Heard::Kept => self.keep(data, symbol),
             Heard::Complete(missing) => {
                 self.keep(data, symbol);
                 came.extend(self.complete(data.group, &missing));
             }
         }
-        self.ear.hearing.received += 1;
         self.ear.last = Some(Instant::now());
     }
 
@@ -230,10 +247,9 @@ impl Run {
         let pieces = if decoded { pieces(&self.subject.manifest, group, data) } else { None };
         let Some(pieces) = pieces else {
             self.gather.spoilt(number);
-            self.ear.hearing.spoilt += 1;
             return Some(Came::Spoilt(number));
         };
-        self.ear.hearing.bytes += u64::from(group.bytes);
+        self.ear.bytes += u64::from(group.bytes);
         Some(Came::Whole { group: number, pieces })
     }
 }

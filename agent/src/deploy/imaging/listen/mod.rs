@@ -1,13 +1,14 @@
 //! Pieces that come unasked: the controller sends an image to all who write it at once, and this is one who listens.
 //!
 //! ```text
-//! seat (asked for every second) ─► listener (a thread): symbols ─► groups ─► pieces ─► offered to the receiver ─► spool
-//!                                       ▲                                     │
-//!                                       └── which groups are needed ◄─────────┘
+//! seat (asked for every second) ─► look ─► listener (a thread): symbols ─► groups ─► pieces ─► offered to the receiver ─► spool
+//!                                               ▲                                     │
+//!                                               └── which groups are needed ◄─────────┘
 //! ```
 //! Where there is no seat, or nothing is heard, pieces are fetched as they always were.
 
 mod listener;
+mod look;
 mod seating;
 mod socket;
 
@@ -20,17 +21,24 @@ use bytes::Bytes;
 use cast::groups::Groups;
 use cast::{Feed, Millis, Offer, Receiver};
 use pack::Manifest;
-use protocol::{Hearing, Seat};
+use protocol::{CastAsk, CastReply, Hearing, Seat};
 use tokio::sync::{mpsc, watch};
 
 pub(in crate::deploy::imaging) use self::listener::Came;
 use self::listener::{Ear, Listener, Subject, Word};
-pub(in crate::deploy) use self::seating::Seating;
+use self::look::Look;
+pub(in crate::deploy) use self::seating::Office;
+pub use self::seating::{Desk, NoReply, Seating, Urge};
 use crate::deploy::imaging::fetch::{Fetcher, Origin};
 use crate::deploy::imaging::ranges::Ranges;
+use crate::deploy::imaging::sharing::{Shared, Sharing};
 
-/// After so long without a packet, pieces are fetched: nothing comes through here, or nobody sends any more.
+/// After so long without a packet, pieces are fetched: nobody sends any more.
 const SILENCE: Duration = Duration::from_secs(3);
+/// The same for who has never heard one: nothing comes through here.
+const NOTHING: Duration = Duration::from_millis(700);
+/// After so long without a packet the controller is asked at once: it may have begun anew.
+const SUSPECT: Duration = Duration::from_millis(300);
 /// So long nothing is fetched while nobody has said yet whether there is somebody to listen to.
 const UNDECIDED: Duration = Duration::from_millis(1500);
 /// How often the thread is told what is needed.
@@ -49,6 +57,8 @@ pub(super) trait Spool {
     fn keep(&self, id: u32, stored: Bytes);
     /// One that is not ordered yet.
     fn lay_by(&self, id: u32, stored: Bytes);
+    /// Any, for others to fetch.
+    fn shelve(&self, id: u32, stored: &Bytes);
 }
 
 impl<O: Origin> Spool for Fetcher<O> {
@@ -59,27 +69,44 @@ impl<O: Origin> Spool for Fetcher<O> {
     fn lay_by(&self, id: u32, stored: Bytes) {
         Fetcher::lay_by(self, id, stored);
     }
+
+    fn shelve(&self, id: u32, stored: &Bytes) {
+        Fetcher::shelve(self, id, stored);
+    }
 }
 
-/// Where somebody listens, and to whom.
+/// A line to the controller about the way in which the image comes.
 #[derive(Debug)]
 pub struct Live {
     /// Our address on the network where the transmission is.
     pub local: Ipv4Addr,
-    /// Where to listen; it may change. None: nobody has said so yet; none within: nowhere.
-    pub seats: watch::Receiver<Option<Option<Seat>>>,
-    /// To which session is listened, and what is heard, is told here.
-    pub hears: watch::Sender<(Option<u64>, Hearing)>,
+    /// What the controller said last; none: nothing yet.
+    pub replies: watch::Receiver<Option<CastReply>>,
+    /// What it is asked next, and told with that.
+    pub asks: watch::Sender<CastAsk>,
+    /// For what it is to be told at once.
+    pub urge: Arc<Urge>,
 }
 
 /// One who listens, for one delivery.
 #[derive(Debug)]
 pub(crate) struct Listening {
-    seats: watch::Receiver<Option<Option<Seat>>>,
+    replies: watch::Receiver<Option<CastReply>>,
     begun: Instant,
     /// What it hears is told here.
-    hears: watch::Sender<(Option<u64>, Hearing)>,
+    asks: watch::Sender<CastAsk>,
+    urge: Arc<Urge>,
     local: Ipv4Addr,
+    /// What is shared with others.
+    shared: Shared,
+    /// Groups whose packets may come because we were there before: looking says nothing about the switch.
+    joined: BTreeSet<Ipv4Addr>,
+    /// Whether the job has begun before: then it may have joined any group.
+    has_begun: bool,
+    /// A look that is under way, before joining.
+    look: Option<(Seat, Look)>,
+    /// What a look has found.
+    floods: Option<bool>,
     subject: Subject,
     tell: mpsc::Sender<Came>,
     told: mpsc::Receiver<Came>,
@@ -96,20 +123,32 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Nobody is heard yet. `spool_bytes` is what may wait for the disk.
-    pub(crate) fn new(manifest: Arc<Manifest>, live: Live, spool_bytes: u64) -> Self {
-        let Live { local, seats, hears } = live;
+    /// Nobody is heard yet. `memory` is how many bytes of the image may be there; `has_begun`: the job has, before a restart.
+    pub(crate) fn new(
+        manifest: Arc<Manifest>,
+        live: Live,
+        sharing: &Sharing,
+        memory: u64,
+        has_begun: bool,
+    ) -> Self {
+        let Live { local, replies, asks, urge } = live;
         let pieces = manifest.chunks().iter().map(super::deliver::piece).collect::<Vec<_>>();
         let groups = Arc::new(Groups::of(&pieces));
         let needed = vec![false; groups.len()];
         let (tell, told) = mpsc::channel(WAITING);
-        let memory = Ranges::keeping(KEPT_MIN);
-        let subject = Subject { manifest, groups, open_bytes: spool_bytes / OPEN_PART, memory };
+        let open_bytes = memory / OPEN_PART;
+        let subject = Subject { manifest, groups, open_bytes, memory: Ranges::keeping(KEPT_MIN) };
         Self {
-            seats,
+            replies,
             begun: Instant::now(),
-            hears,
+            asks,
+            urge,
             local,
+            shared: sharing.shared(),
+            joined: BTreeSet::new(),
+            has_begun,
+            look: None,
+            floods: None,
             subject,
             tell,
             told,
@@ -118,7 +157,7 @@ impl Listening {
             early: BTreeMap::new(),
             early_bytes: 0,
             laid_by: BTreeSet::new(),
-            early_most: spool_bytes / EARLY_PART,
+            early_most: memory / EARLY_PART,
             steered: None,
         }
     }
@@ -137,6 +176,8 @@ impl Listening {
         match came {
             Came::Whole { group, pieces } => {
                 for (id, bytes) in pieces {
+                    // Others may need what this disk has already.
+                    spool.shelve(id, &bytes);
                     if !self.offer(id, bytes, receiver, spool, now)
                         && let Some(needed) =
                             usize::try_from(group).ok().and_then(|at| self.needed.get_mut(at))
@@ -185,7 +226,7 @@ impl Listening {
             return;
         }
         self.steered = Some(Instant::now());
-        self.change_seat();
+        let has_changed = self.change_seat();
         for (id, bytes) in std::mem::take(&mut self.early) {
             self.early_bytes -= bytes.len() as u64;
             // What was here has room here.
@@ -194,41 +235,74 @@ impl Listening {
         let feed = self.feed();
         receiver.feed(feed);
         self.tell_needs(receiver);
-        let ear = self.ear();
+        let (floods, hearing) = (self.floods, self.ear().hearing());
         let session = self.listener.as_ref().map(|(seat, ..)| seat.session);
-        self.hears.send_replace((session, Hearing { pulls: feed == Feed::Pulled, ..ear.hearing }));
+        let hearing = Hearing { pulls: feed == Feed::Pulled, ..hearing };
+        self.asks.send_modify(|ask| {
+            (ask.session, ask.hearing, ask.floods) = (session, hearing, floods);
+            self.shared.tell(ask);
+        });
+        if has_changed || self.silence().is_some_and(|silence| silence > SUSPECT) {
+            self.urge.now();
+        }
     }
 
-    fn change_seat(&mut self) {
-        let wanted = self.seats.borrow_and_update().clone().flatten();
-        let is_same = match (&self.listener, &wanted) {
-            (Some((seat, ..)), Some(wanted)) => seat == wanted,
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        if is_same {
-            return;
+    /// Goes where the controller says; true when it is to be told at once what came of it.
+    fn change_seat(&mut self) -> bool {
+        let wanted = self.replies.borrow_and_update().clone().and_then(|reply| reply.seat);
+        // Looking is done once.
+        let is_same =
+            |seat: &Seat, wanted: &Seat| *seat == Seat { looks_first: seat.looks_first, ..wanted.clone() };
+        match (&self.listener, &wanted) {
+            (Some((seat, ..)), Some(wanted)) if is_same(seat, wanted) => return false,
+            (None, None) => {
+                self.look = None;
+                return false;
+            }
+            (None, Some(_)) => {}
+            (Some(_), Some(_) | None) => {
+                self.listener = None;
+                self.needed.fill(false);
+            }
         }
-        self.listener = None;
-        self.needed.fill(false);
-        let Some(seat) = wanted else { return };
+        let Some(seat) = wanted else { return false };
+        let is_new = !self.has_begun && !self.joined.contains(&seat.group);
+        if seat.looks_first && is_new {
+            let look = self.look.take().filter(|(before, _)| is_same(before, &seat));
+            let (_, look) = look.unwrap_or_else(|| (seat.clone(), Look::begin(&seat, self.local)));
+            let Some(found) = look.found() else {
+                self.look = Some((seat, look));
+                return false;
+            };
+            self.floods = found;
+        }
+        self.look = None;
+        self.joined.insert(seat.group);
         // Where there is no socket to be had, pieces are fetched; it is tried again with the next look.
-        if let Ok(listener) = Listener::begin(&seat, self.local, self.subject.clone(), self.tell.clone()) {
-            self.listener = Some((seat, listener, Instant::now()));
-        }
+        let Ok(listener) = Listener::begin(&seat, self.local, self.subject.clone(), self.tell.clone()) else {
+            return false;
+        };
+        self.listener = Some((seat, listener, Instant::now()));
+        true
     }
 
     fn ear(&self) -> Ear {
         self.listener.as_ref().map(|(_, listener, _)| listener.ear()).unwrap_or_default()
     }
 
+    /// How long nothing has come that was to come.
+    fn silence(&self) -> Option<Duration> {
+        let (_, listener, begun) = self.listener.as_ref()?;
+        Some(listener.ear().last.unwrap_or(*begun).elapsed())
+    }
+
     fn feed(&self) -> Feed {
-        let Some((_, _, begun)) = &self.listener else {
-            let is_undecided = self.seats.borrow().is_none() && self.begun.elapsed() < UNDECIDED;
-            return if is_undecided { Feed::Pushed } else { Feed::Pulled };
+        let Some(silence) = self.silence() else {
+            let is_undecided = self.replies.borrow().is_none() && self.begun.elapsed() < UNDECIDED;
+            return if is_undecided || self.look.is_some() { Feed::Pushed } else { Feed::Pulled };
         };
-        let last = self.ear().last.unwrap_or(*begun);
-        if last.elapsed() < SILENCE { Feed::Pushed } else { Feed::Pulled }
+        let most = if self.ear().last.is_some() { SILENCE } else { NOTHING };
+        if silence < most { Feed::Pushed } else { Feed::Pulled }
     }
 
     /// A group is needed while one of its pieces is awaited and not here.
@@ -263,3 +337,6 @@ impl Listening {
         chunks.iter().map(|chunk| chunk.window).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
