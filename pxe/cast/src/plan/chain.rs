@@ -172,18 +172,18 @@ impl Chain {
                 continue;
             }
             let came = own.saturating_sub(mark.had);
-            match here.before_had.saturating_sub(mark.before_had) {
-                // Nothing to compare with: the one before has everything.
-                0 if self.trial.is_none() && !self.acquitted.contains(&node) => {
-                    if is_below(came, link / SUSPICIOUS, waited) {
-                        self.trial = Some(Trial { suspect: node, then: here, next: *behind, next_had: its });
-                        slow.push(node);
-                    }
-                }
-                0 => {}
+            let more = here.before_had.saturating_sub(mark.before_had);
+            if more > 0 && came.saturating_mul(10) < more.saturating_mul(9) {
                 // One that was held up by another, and now is only late, is as fast as the one before it.
-                more if came.saturating_mul(10) < more.saturating_mul(9) => slow.push(node),
-                _ => {}
+                slow.push(node);
+            } else if more == 0
+                && self.trial.is_none()
+                && !self.acquitted.contains(&node)
+                && is_below(came, link / SUSPICIOUS, waited)
+            {
+                // Nothing to compare with: the one before has everything.
+                self.trial = Some(Trial { suspect: node, then: here, next: *behind, next_had: its });
+                slow.push(node);
             }
         }
         self.holding_up = marks;
