@@ -18,6 +18,7 @@ mod transmission;
 mod view;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -163,10 +164,10 @@ impl Casts {
     fn ask_at(&self, asker: &Asker, ask: &CastAsk, now: Instant) -> Result<CastReply, CastError> {
         let mut all = self.lock();
         let place = (asker.network, asker.image);
-        if !all.deliveries.contains_key(&place) {
+        if let Entry::Vacant(vacant) = all.deliveries.entry(place) {
             let stored = self.images.stored(&asker.image)?;
             let bytes = (stored.manifest.data_bytes(), stored.manifest.used_bytes());
-            all.deliveries.insert(place, Delivery::new(asker.local, bytes, now));
+            vacant.insert(Delivery::new(asker.local, bytes, now));
         }
         let may_look = self.rules.flooding == Flooding::Avoid;
         let hear = |delivery: &mut Delivery| delivery.hear(asker, ask, now);
@@ -176,25 +177,38 @@ impl Casts {
             self.end(&mut all, |(network, _), _| *network == asker.network);
         }
         self.mend(&mut all, place, now);
-        let terms = self.terms(&all, asker, now);
-        let Some(delivery) = all.deliveries.get_mut(&place) else { return Ok(CastReply::default()) };
-        delivery.plan(terms, now);
-        if delivery.is_to_begin(asker.node) {
-            match self.begin(asker) {
+        self.plan(&mut all, asker, now);
+        if let Some(delivery) = all.deliveries.get_mut(&place)
+            && delivery.is_to_begin(asker.node)
+        {
+            let local = delivery.local;
+            match self.begin(&asker.image, local) {
                 Ok(transmission) => {
                     delivery.begin(transmission);
-                    self.share(&all, asker.local);
+                    self.share(&all, local);
                 }
                 Err(error) => {
                     // It comes another way: slower for all, and no reason to stop anybody.
                     tracing::warn!(why = crate::chain(&error), "an image is not sent to all who want it");
                     delivery.fail(now);
-                    delivery.plan(terms, now);
+                    self.plan(&mut all, asker, now);
                 }
             }
         }
         let Some(delivery) = all.deliveries.get_mut(&place) else { return Ok(CastReply::default()) };
         delivery.reply(asker.node, ask, (may_look, now))
+    }
+
+    /// Plans anew for all who write the image where one asks, if it is time to.
+    fn plan(&self, all: &mut All, asker: &Asker, now: Instant) {
+        let place = (asker.network, asker.image);
+        let Some(delivery) = all.deliveries.get(&place).filter(|delivery| delivery.is_due(now)) else {
+            return;
+        };
+        let terms = self.terms(all, asker, (delivery.local, now));
+        if let Some(delivery) = all.deliveries.get_mut(&place) {
+            delivery.plan(terms, now);
+        }
     }
 
     /// Ends a transmission that has stopped by itself.
@@ -222,10 +236,10 @@ impl Casts {
     }
 
     /// What is known of the network of somebody.
-    fn terms(&self, all: &All, asker: &Asker, now: Instant) -> Terms {
+    fn terms(&self, all: &All, asker: &Asker, (local, now): (Ipv4Addr, Instant)) -> Terms {
         let limit = self.limit();
         let floods = all.floods.get(&asker.network).is_some_and(|flood| flood.is_known(self.micros(now)));
-        let is_near = asker.network.contains(&asker.local);
+        let is_near = asker.network.contains(&local);
         let multicast = if !is_near {
             Multicast::Not(Why::Router)
         } else if limit == Some(0) {
@@ -240,7 +254,7 @@ impl Casts {
         let others = all.deliveries.iter().filter(|(place, _)| elsewhere(place));
         let others: usize = others.map(|(_, delivery)| delivery.count()).sum();
         let expected = if is_near { asker.company.saturating_sub(others) } else { 0 };
-        let link = link_mbit(asker.local).unwrap_or(USUAL_LINK);
+        let link = link_mbit(local).unwrap_or(USUAL_LINK);
         let mbit = limit.filter(|limit| *limit > 0).map_or(link, |limit| limit.min(link));
         let expected = u32::try_from(expected).unwrap_or(u32::MAX);
         Terms { multicast, controller: mbit.saturating_mul(MBIT), expected }
@@ -299,18 +313,18 @@ impl Casts {
         gone
     }
 
-    fn begin(&self, asker: &Asker) -> Result<Transmission, CastError> {
-        let stored = self.images.stored(&asker.image)?;
+    fn begin(&self, image: &Digest, local: Ipv4Addr) -> Result<Transmission, CastError> {
+        let stored = self.images.stored(image)?;
         let groups = groups(&stored.manifest);
-        let group = SocketAddrV4::new(group_of(&asker.image, asker.local), PORT);
-        let failed = |source| CastError::Socket { group, local: asker.local, source };
-        let socket = Socket::open(asker.local, group).map_err(failed)?;
+        let group = SocketAddrV4::new(group_of(image, local), PORT);
+        let failed = |source| CastError::Socket { group, local, source };
+        let socket = Socket::open(local, group).map_err(failed)?;
         let number = random::<8>().map(u64::from_le_bytes)?;
-        let limits = Limits::of(self.rate(asker.local));
+        let limits = Limits::of(self.rate(local));
         let sender = Sender::new(&groups, number, limits);
         let content = Content::new(Arc::clone(&self.images), stored, groups);
         let session = Session::begin(number, socket, sender, content).map_err(failed)?;
-        tracing::info!(image = %asker.image.short(), %group, local = %asker.local, "sending an image to all who want it");
+        tracing::info!(image = %image.short(), %group, %local, "sending an image to all who want it");
         Ok(Transmission::new(session, group))
     }
 

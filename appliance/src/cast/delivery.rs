@@ -76,6 +76,10 @@ impl Delivery {
     /// Takes what a node says. True when it has seen that the switch floods, and had not said so before.
     pub(super) fn hear(&mut self, asker: &Asker, ask: &CastAsk, now: Instant) -> bool {
         self.idle_since = None;
+        let is_near = |local: &Ipv4Addr| asker.network.contains(local);
+        if self.transmission.is_none() && (is_near(&asker.local) || !is_near(&self.local)) {
+            self.local = asker.local;
+        }
         let before = self.sittings.remove(&asker.node);
         let (before, gone) = match before {
             Some(same) if same.job == ask.job => (Some(same), None),
@@ -147,7 +151,7 @@ impl Delivery {
 
     /// It could not be sent to all, or can't any more.
     pub(super) fn fail(&mut self, now: Instant) {
-        (self.broken, self.is_stale) = (Some(now + BROKEN), true);
+        (self.broken, self.plan) = (Some(now + BROKEN), None);
     }
 
     /// Why what is sent has ended by itself, if it has.
@@ -158,19 +162,22 @@ impl Delivery {
     /// Nothing is sent to all any more; what is left is to be dropped where waiting does no harm.
     pub(super) fn end(&mut self) -> Option<Transmission> {
         self.sittings.values_mut().for_each(|sitting| sitting.place = None);
-        self.is_stale = true;
+        // It has them listen, and must not be looked up once more.
+        self.plan = None;
         let mut ended = self.transmission.take()?;
         ended.stop();
         Some(ended)
     }
 
-    /// Plans anew, if it is time to.
-    pub(super) fn plan(&mut self, terms: Terms, now: Instant) {
+    /// Whether it is time to plan anew.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
         let least = PLAN_FOR_EACH * u32::try_from(self.sittings.len()).unwrap_or(u32::MAX);
         let wait = if self.is_stale { least.min(PLAN_EVERY) } else { PLAN_EVERY };
-        if self.plan.as_ref().is_some_and(|(_, made)| now.saturating_duration_since(*made) < wait) {
-            return;
-        }
+        self.plan.as_ref().is_none_or(|(_, made)| now.saturating_duration_since(*made) >= wait)
+    }
+
+    /// Plans anew.
+    pub(super) fn plan(&mut self, terms: Terms, now: Instant) {
         let broken = self.broken.is_some_and(|until| now < until);
         let terms = match terms.multicast {
             Multicast::Possible if broken => Terms { multicast: Multicast::Not(Why::Broken), ..terms },

@@ -390,3 +390,33 @@ fn switches_are_asked_where_nodes_are_and_where_they_may_come() {
     stage.casts.ask_at(&near, &ask(3), stage.at(0)).unwrap();
     assert_eq!(stage.casts.networks(), [own, Ipv4Addr::new(10, 78, 0, 1), LOCAL]);
 }
+
+#[test]
+fn a_plan_made_this_very_moment_does_not_outlive_what_it_was_made_for() {
+    let stage = stage(Some(1), Rules::default());
+    let mut seats = 0;
+    for node in 1..200 {
+        seats += u32::from(stage.ask(0, node, &ask(node)).seat.is_some());
+    }
+    assert_eq!(seats, 199, "also those who came after it was planned");
+    assert!(stage.ask(0, 1, &CastAsk { floods: Some(true), ..ask(1) }).seat.is_none());
+    for node in 1..200 {
+        assert!(stage.ask(0, node, &ask(node)).seat.is_none(), "{node}");
+    }
+}
+
+#[test]
+fn the_two_images_of_a_network_share_it_and_one_that_ends_leaves_it_to_the_other() {
+    let stage = stage(Some(1), Rules::default());
+    let seat = stage.ask(0, 1, &ask(1)).seat.unwrap();
+    let other = Asker { image: stage.other, ..stage.asker(9, 4) };
+    let second = stage.casts.ask_at(&other, &ask(9), stage.at(0)).unwrap().seat.unwrap();
+    assert!(second.session != seat.session && second.group != seat.group);
+    assert_eq!(stage.casts.lock().deliveries.values().filter(|one| one.transmission().is_some()).count(), 2);
+    for at in 1..20 {
+        assert_eq!(stage.ask(at * 1000, 1, &hears(1, &seat)).seat.unwrap(), seat);
+        drop(stage.casts.clear(stage.at(at * 1000)));
+    }
+    let all = stage.casts.lock();
+    assert_eq!(all.deliveries.keys().collect::<Vec<_>>(), [&(stage.asker(1, 4).network, stage.image)]);
+}
