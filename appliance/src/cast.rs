@@ -1,32 +1,48 @@
-//! Images sent to all who want them at once: who listens to which transmission, and who is better off fetching.
+//! Images that many want at once: who listens to what is sent to all, and who fetches from whom.
 //!
-//! A transmission is of one image, on one network. It begins when two nodes write the same image, takes in whoever comes later,
-//! and ends when nobody listens any more. Everything here is in memory: after a restart of the controller there are new
-//! transmissions, and the nodes say again what they lack.
+//! A delivery is of one image, on one network. [`cast::plan`] decides how it comes to each; here is known what the nodes said, and what it
+//! decides is carried out. A transmission begins when it is decided that the image is sent to all, takes in whoever comes later, and ends
+//! when nobody listens any more. Everything here is in memory: after a restart of the controller there are new transmissions, and the
+//! nodes say again what they lack, and what they have.
 
 mod content;
+mod delivery;
+mod lane;
+mod network;
 mod querying;
 mod session;
 mod socket;
+#[cfg(test)]
+mod tests;
+mod transmission;
 mod view;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cast::Sender;
 use cast::groups::Groups;
+use cast::plan::{Flood, Multicast, Terms, Why};
 use cast::sender::Limits;
+use cast::{Micros, Sender};
+use ipnet::Ipv4Net;
 use pack::{Digest, Manifest};
-use protocol::{CastAsk, CastReply, Hearing, JobId, NodeId, ReportKey, Seat};
+use protocol::{CastAsk, CastReply, NodeId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use self::content::Content;
+use self::delivery::Delivery;
+pub use self::lane::{By, Lane};
+pub use self::network::network_of;
+use self::network::{group_of, interface_of, link_mbit};
 use self::querying::Querying;
 use self::session::Session;
 use self::socket::Socket;
+use self::transmission::Transmission;
 pub use self::view::{Listener, View};
+use crate::config::Flooding;
 use crate::images::{ImageError, Images};
 use crate::listen::Stop;
 
@@ -36,10 +52,10 @@ pub const PORT: u16 = 8444;
 const FORGET: Duration = Duration::from_secs(6);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Nodes that write the same image before it is sent to all of them.
-const COMPANY: usize = 2;
 /// Megabits a second of a link that does not say.
 const USUAL_LINK: u64 = 1000;
+/// Bytes a second of a megabit.
+const MBIT: u64 = 125_000;
 
 /// Why an image can't be sent to all.
 #[derive(Debug, thiserror::Error)]
@@ -62,68 +78,79 @@ pub enum CastError {
     Random,
 }
 
-/// Who asks whether it may listen.
+/// Who asks how its image shall come.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker {
     /// The node.
     pub node: NodeId,
     /// Its address there.
     pub address: IpAddr,
+    /// The network of that address.
+    pub network: Ipv4Net,
+    /// What its link can, in megabits a second, where that is known.
+    pub link_mbit: Option<u64>,
     /// The image that it writes.
     pub image: Digest,
-    /// Our address on its network.
+    /// Our address that it asked at: on its network, or a router is in between.
     pub local: Ipv4Addr,
-    /// How many nodes write that image now, this one included.
+    /// How many nodes write that image now, this one included, wherever they are.
     pub company: usize,
 }
 
-/// All transmissions.
+/// What a site allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What is done where a switch floods.
+    pub flooding: Flooding,
+    /// Whether switches are asked who listens, where nobody else asks.
+    pub querier: bool,
+    /// Our addresses on networks that have nodes: there switches are asked from the beginning on.
+    pub networks: Vec<Ipv4Addr>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { flooding: Flooding::Avoid, querier: true, networks: Vec::new() }
+    }
+}
+
+/// All deliveries.
 #[derive(Debug)]
 pub struct Casts {
     images: Arc<Images>,
     /// Megabits a second that all together may use; none: what the link can; 0: nothing is sent to all.
-    limit_mbit: Option<u64>,
-    running: Mutex<BTreeMap<(Ipv4Addr, Digest), Running>>,
+    limit_mbit: Mutex<Option<u64>>,
+    rules: Rules,
+    begun: Instant,
+    all: Mutex<All>,
 }
 
-/// One of them.
-#[derive(Debug)]
-struct Running {
-    session: Session,
-    group: SocketAddrV4,
-    seats: BTreeMap<NodeId, Sitting>,
-    slots: u32,
-    idle_since: Option<Instant>,
-}
-
-/// Somebody who listens, or has listened and is better off fetching.
-#[derive(Debug)]
-struct Sitting {
-    slot: u32,
-    key: [u8; 32],
-    job: JobId,
-    asked: Instant,
-    hearing: Hearing,
-    /// Why it was sent away.
-    pulls: Option<String>,
-}
-
-/// How one node gets its image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lane {
-    /// What it has heard, by its own word.
-    pub hearing: Hearing,
-    /// What the sender knows of it; nothing once it fetches.
-    pub listener: Option<Listener>,
-    /// Why it fetches, if it does.
-    pub pulls: Option<String>,
+/// What changes.
+#[derive(Debug, Default)]
+struct All {
+    deliveries: BTreeMap<(Ipv4Net, Digest), Delivery>,
+    floods: BTreeMap<Ipv4Net, Flood>,
+    /// Each has a thread that has to be waited for.
+    ended: Vec<Transmission>,
 }
 
 impl Casts {
     /// None yet. `limit_mbit` is what all together may put on a wire, in megabits a second: without, what the link can; with 0,
-    /// there are none.
+    /// nothing is sent to all.
     pub fn new(images: Arc<Images>, limit_mbit: Option<u64>) -> Self {
-        Self { images, limit_mbit, running: Mutex::default() }
+        Self {
+            images,
+            limit_mbit: Mutex::new(limit_mbit),
+            rules: Rules::default(),
+            begun: Instant::now(),
+            all: Mutex::default(),
+        }
+    }
+
+    /// With other rules than the usual ones.
+    #[must_use]
+    pub fn with(self, rules: Rules) -> Self {
+        Self { rules, ..self }
     }
 
     /// How a node is to come by its image from now on.
@@ -131,156 +158,209 @@ impl Casts {
     /// # Errors
     /// [`CastError`]: it has to fetch.
     pub fn ask(&self, asker: &Asker, ask: &CastAsk) -> Result<CastReply, CastError> {
-        let mut running = self.lock();
-        let place = (asker.local, asker.image);
-        if running.get(&place).is_none() {
-            if asker.company < COMPANY || self.limit_mbit == Some(0) {
-                return Ok(CastReply::default());
-            }
-            let begun = self.begin(asker)?;
-            running.insert(place, begun);
-            self.share(&running, asker.local);
-        }
-        let Some(cast) = running.get_mut(&place) else { return Ok(CastReply::default()) };
-        cast.seat(asker, ask).map(|seat| CastReply { seat, ..CastReply::default() })
+        self.ask_at(asker, ask, Instant::now())
     }
 
-    /// How a node gets its image; none when it is not known to listen or to have listened.
+    fn ask_at(&self, asker: &Asker, ask: &CastAsk, now: Instant) -> Result<CastReply, CastError> {
+        let mut all = self.lock();
+        let place = (asker.network, asker.image);
+        if let Entry::Vacant(vacant) = all.deliveries.entry(place) {
+            let stored = self.images.stored(&asker.image)?;
+            let bytes = (stored.manifest.data_bytes(), stored.manifest.used_bytes());
+            vacant.insert(Delivery::new(asker.local, bytes, now));
+        }
+        let may_look = self.rules.flooding == Flooding::Avoid;
+        let hear = |delivery: &mut Delivery| delivery.hear(asker, ask, now);
+        if all.deliveries.get_mut(&place).is_some_and(hear) && may_look {
+            tracing::warn!(network = %asker.network, node = %asker.node, "the switch sends what is for a group to everybody: nothing is sent to all here for ten minutes");
+            all.floods.entry(asker.network).or_default().seen(self.micros(now));
+            self.end(&mut all, |(network, _), _| *network == asker.network);
+        }
+        self.mend(&mut all, place, now);
+        self.plan(&mut all, asker, now);
+        if let Some(delivery) = all.deliveries.get_mut(&place)
+            && delivery.is_to_begin(asker.node)
+        {
+            let local = delivery.local;
+            match self.begin(&asker.image, local) {
+                Ok(transmission) => {
+                    delivery.begin(transmission);
+                    self.share(&all, local);
+                }
+                Err(error) => {
+                    // It comes another way: slower for all, and no reason to stop anybody.
+                    tracing::warn!(why = crate::chain(&error), "an image is not sent to all who want it");
+                    delivery.fail(now);
+                    self.plan(&mut all, asker, now);
+                }
+            }
+        }
+        let Some(delivery) = all.deliveries.get_mut(&place) else { return Ok(CastReply::default()) };
+        delivery.reply(asker.node, ask, (may_look, now))
+    }
+
+    /// Plans anew for all who write the image where one asks, if it is time to.
+    fn plan(&self, all: &mut All, asker: &Asker, now: Instant) {
+        let place = (asker.network, asker.image);
+        let Some(delivery) = all.deliveries.get(&place).filter(|delivery| delivery.is_due(now)) else {
+            return;
+        };
+        let terms = self.terms(all, asker, (delivery.local, now));
+        if let Some(delivery) = all.deliveries.get_mut(&place) {
+            delivery.plan(terms, now);
+        }
+    }
+
+    /// Ends a transmission that has stopped by itself.
+    fn mend(&self, all: &mut All, place: (Ipv4Net, Digest), now: Instant) {
+        if all.deliveries.get(&place).and_then(Delivery::broken).is_some() {
+            self.end(all, |other, delivery| {
+                let is_it = *other == place;
+                if is_it {
+                    delivery.fail(now);
+                }
+                is_it
+            });
+        }
+    }
+
+    fn end(&self, all: &mut All, which: impl Fn(&(Ipv4Net, Digest), &mut Delivery) -> bool) {
+        let mut locals = Vec::new();
+        for (place, delivery) in &mut all.deliveries {
+            if which(place, delivery) {
+                locals.push(delivery.local);
+                all.ended.extend(delivery.end());
+            }
+        }
+        locals.iter().for_each(|local| self.share(all, *local));
+    }
+
+    /// What is known of the network of somebody.
+    fn terms(&self, all: &All, asker: &Asker, (local, now): (Ipv4Addr, Instant)) -> Terms {
+        let limit = self.limit();
+        let floods = all.floods.get(&asker.network).is_some_and(|flood| flood.is_known(self.micros(now)));
+        let is_near = asker.network.contains(&local);
+        let multicast = if !is_near {
+            Multicast::Not(Why::Router)
+        } else if limit == Some(0) {
+            Multicast::Not(Why::Off)
+        } else if floods && self.rules.flooding == Flooding::Avoid {
+            Multicast::Not(Why::Floods)
+        } else {
+            Multicast::Possible
+        };
+        let elsewhere =
+            |(network, image): &(Ipv4Net, Digest)| *image == asker.image && *network != asker.network;
+        let others = all.deliveries.iter().filter(|(place, _)| elsewhere(place));
+        let others: usize = others.map(|(_, delivery)| delivery.count()).sum();
+        let expected = if is_near { asker.company.saturating_sub(others) } else { 0 };
+        let link = link_mbit(local).unwrap_or(USUAL_LINK);
+        let mbit = limit.filter(|limit| *limit > 0).map_or(link, |limit| limit.min(link));
+        let expected = u32::try_from(expected).unwrap_or(u32::MAX);
+        Terms { multicast, controller: mbit.saturating_mul(MBIT), expected }
+    }
+
+    /// How a node gets its image; none when it has not asked of late.
     pub fn lane(&self, node: NodeId) -> Option<Lane> {
-        let running = self.lock();
-        running.values().find_map(|cast| {
-            let sitting = cast.seats.get(&node)?;
-            let listener = cast.session.view().listeners.remove(&sitting.slot);
-            Some(Lane { hearing: sitting.hearing, listener, pulls: sitting.pulls.clone() })
-        })
+        let all = self.lock();
+        let lanes = all.deliveries.values().filter_map(|delivery| delivery.lane(node));
+        lanes.max_by_key(|(asked, _)| *asked).map(|(_, lane)| lane)
     }
 
     /// Forgets who has gone, ends what nobody listens to, and asks switches who listens; until told to stop, which ends everything.
     pub async fn keep(self: Arc<Self>, mut stop: Stop) {
         let mut querying = Querying::new();
         loop {
+            if self.rules.querier {
+                querying.round(&self.networks());
+            }
             tokio::select! {
                 _ = stop.changed() => break,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             let ended = self.clear(Instant::now());
-            querying.round(&self.networks());
-            // Each has a thread that is waited for.
             drop(tokio::task::spawn_blocking(move || drop(ended)).await);
         }
         let all = std::mem::take(&mut *self.lock());
         drop(tokio::task::spawn_blocking(move || drop(all)).await);
     }
 
-    /// Our addresses on the networks that something is sent on.
+    /// Our addresses on the networks that have nodes.
     fn networks(&self) -> Vec<Ipv4Addr> {
-        let mut networks: Vec<_> = self.lock().keys().map(|(local, _)| *local).collect();
+        let all = self.lock();
+        let is_near =
+            |((network, _), delivery): &(&(Ipv4Net, Digest), &Delivery)| network.contains(&delivery.local);
+        let asking = all.deliveries.iter().filter(is_near).map(|(_, delivery)| delivery.local);
+        let mut networks: Vec<_> = self.rules.networks.iter().copied().chain(asking).collect();
+        networks.sort_unstable();
         networks.dedup();
         networks
     }
 
-    fn clear(&self, now: Instant) -> Vec<Running> {
-        let mut running = self.lock();
-        running.values_mut().for_each(|cast| cast.clear(now));
-        let is_idle = |cast: &Running| cast.idle_since.is_some_and(|since| now - since > FORGET);
-        let ended: Vec<_> = running.extract_if(.., |_, cast| is_idle(cast)).collect();
-        ended.iter().for_each(|((local, _), _)| self.share(&running, *local));
-        ended.into_iter().map(|(_, cast)| cast).collect()
+    fn clear(&self, now: Instant) -> Vec<Transmission> {
+        let mut all = self.lock();
+        let ended: Vec<(Ipv4Addr, Transmission)> = all
+            .deliveries
+            .values_mut()
+            .filter_map(|delivery| Some((delivery.local, delivery.clear(now)?)))
+            .collect();
+        ended.iter().for_each(|(local, _)| self.share(&all, *local));
+        all.deliveries.retain(|_, delivery| !delivery.is_over(now));
+        let at = self.micros(now);
+        all.floods.retain(|_, flood| flood.is_known(at));
+        let mut gone = std::mem::take(&mut all.ended);
+        gone.extend(ended.into_iter().map(|(_, transmission)| transmission));
+        gone
     }
 
-    fn begin(&self, asker: &Asker) -> Result<Running, CastError> {
-        let stored = self.images.stored(&asker.image)?;
+    fn begin(&self, image: &Digest, local: Ipv4Addr) -> Result<Transmission, CastError> {
+        let stored = self.images.stored(image)?;
         let groups = groups(&stored.manifest);
-        let group = SocketAddrV4::new(group_of(&asker.image, asker.local), PORT);
-        let failed = |source| CastError::Socket { group, local: asker.local, source };
-        let socket = Socket::open(asker.local, group).map_err(failed)?;
+        let group = SocketAddrV4::new(group_of(image, local), PORT);
+        let failed = |source| CastError::Socket { group, local, source };
+        let socket = Socket::open(local, group).map_err(failed)?;
         let number = random::<8>().map(u64::from_le_bytes)?;
-        let limits = Limits::of(self.rate(asker.local));
+        let limits = Limits::of(self.rate(local));
         let sender = Sender::new(&groups, number, limits);
         let content = Content::new(Arc::clone(&self.images), stored, groups);
         let session = Session::begin(number, socket, sender, content).map_err(failed)?;
-        tracing::info!(image = %asker.image.short(), %group, local = %asker.local, "sending an image to all who want it");
-        Ok(Running { session, group, seats: BTreeMap::new(), slots: 0, idle_since: None })
+        tracing::info!(image = %image.short(), %group, %local, "sending an image to all who want it");
+        Ok(Transmission::new(session, group))
     }
 
     /// Transmissions on one network share it evenly.
-    fn share(&self, running: &BTreeMap<(Ipv4Addr, Digest), Running>, local: Ipv4Addr) {
-        let here = || running.iter().filter(|((there, _), _)| *there == local).map(|(_, cast)| cast);
+    fn share(&self, all: &All, local: Ipv4Addr) {
+        let here = || {
+            let there = all.deliveries.values().filter(|delivery| delivery.local == local);
+            there.filter_map(Delivery::transmission)
+        };
         let count = u64::try_from(here().count()).unwrap_or(u64::MAX).max(1);
         let each = self.rate(local) / count;
-        here().for_each(|cast| cast.session.limit(each));
+        here().for_each(|transmission| transmission.limit(each));
     }
 
     /// Bytes a second that a network can take.
     fn rate(&self, local: Ipv4Addr) -> u64 {
         let link = link_mbit(local).unwrap_or(USUAL_LINK);
-        self.limit_mbit.map_or(link, |limit| limit.min(link)).saturating_mul(125_000)
+        self.limit().map_or(link, |limit| limit.min(link)).saturating_mul(MBIT)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Ipv4Addr, Digest), Running>> {
+    fn limit(&self) -> Option<u64> {
+        *self.limit_mbit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn micros(&self, at: Instant) -> Micros {
+        Micros(u64::try_from(at.saturating_duration_since(self.begun).as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
         // Whole whenever the lock is free.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Running {
-    fn seat(&mut self, asker: &Asker, ask: &CastAsk) -> Result<Option<Seat>, CastError> {
-        self.idle_since = None;
-        let now = Instant::now();
-        // One that began anew numbers its reports anew.
-        let listens = ask.session == Some(self.session.number);
-        let is_new = self
-            .seats
-            .get(&asker.node)
-            .is_none_or(|sitting| sitting.job != ask.job || !listens && sitting.pulls.is_none());
-        if is_new {
-            let (slot, key) = (self.slots, random::<32>()?);
-            self.slots += 1;
-            if let Some(before) = self.seats.insert(
-                asker.node,
-                Sitting { slot, key, job: ask.job, asked: now, hearing: ask.hearing, pulls: None },
-            ) {
-                self.session.leave(before.slot);
-            }
-            self.session.join(slot, key);
-        }
-        let view = self.session.view();
-        let Some(sitting) = self.seats.get_mut(&asker.node) else { return Ok(None) };
-        (sitting.asked, sitting.hearing) = (now, ask.hearing);
-        let sent_away = || view.listeners.get(&sitting.slot).and_then(|one| one.pull.clone());
-        if sitting.pulls.is_none()
-            && let Some(why) = view.broken.clone().or_else(sent_away)
-        {
-            tracing::info!(node = %asker.node, why, "a node fetches its image instead of listening");
-            self.session.leave(sitting.slot);
-            sitting.pulls = Some(why);
-        }
-        let (session, source) = (self.session.number, self.session.source);
-        let (slot, key) = (sitting.slot, ReportKey(sitting.key));
-        let (group, port) = (*self.group.ip(), self.group.port());
-        Ok(sitting.pulls.is_none().then_some(Seat {
-            session,
-            group,
-            port,
-            source,
-            slot,
-            key,
-            looks_first: false,
-        }))
-    }
-
-    fn clear(&mut self, now: Instant) {
-        for (_, gone) in self.seats.extract_if(.., |_, sitting| now - sitting.asked > FORGET) {
-            self.session.leave(gone.slot);
-        }
-        if self.seats.is_empty() {
-            self.idle_since.get_or_insert(now);
-        }
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The groups of an image, as its agents cut it too.
-fn groups(manifest: &Manifest) -> Groups {
+pub fn groups(manifest: &Manifest) -> Groups {
     let piece = |chunk: &pack::Chunk| cast::Piece {
         id: chunk.window,
         offset: chunk.offset,
@@ -290,44 +370,8 @@ fn groups(manifest: &Manifest) -> Groups {
     Groups::of(&manifest.chunks().iter().map(piece).collect::<Vec<_>>())
 }
 
-/// A group of the organisation's scope (239.192.0.0/14, RFC 2365 §6.2). The lower 23 bits, which are all that switches see, are never
-/// those of 224.0.0.x: switches flood that to everybody.
-fn group_of(image: &Digest, local: Ipv4Addr) -> Ipv4Addr {
-    let mut hash = blake3::Hasher::new();
-    hash.update(image.to_string().as_bytes()).update(&local.octets());
-    let mut bytes = [0; 3];
-    hash.finalize_xof().fill(&mut bytes);
-    let [high, middle, low] = bytes;
-    Ipv4Addr::new(239, 192 | (high & 3), middle, low)
-}
-
-/// The kernel's name of the interface that has our address.
-fn interface_of(local: Ipv4Addr) -> Option<String> {
-    let addresses = nix::ifaddrs::getifaddrs().ok()?;
-    let is_it = |address: &nix::ifaddrs::InterfaceAddress| {
-        let ip = address.address.as_ref().and_then(|any| any.as_sockaddr_in()).map(|v4| v4.ip());
-        ip == Some(local)
-    };
-    Some(addresses.into_iter().find(is_it)?.interface_name)
-}
-
-/// What the link of our address says it can, in megabits a second.
-fn link_mbit(local: Ipv4Addr) -> Option<u64> {
-    let name = interface_of(local)?;
-    let speed = std::fs::read_to_string(format!("/sys/class/net/{name}/speed")).ok()?;
-    // A link that is down, or has no speed, says -1.
-    speed.trim().parse().ok().filter(|mbit| *mbit > 0)
-}
-
 fn random<const N: usize>() -> Result<[u8; N], CastError> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| CastError::Random)?;
     Ok(bytes)
-}
-
-/// Whether a node is on the wire of our address there: a router in between passes nothing on.
-pub fn is_near(peer: IpAddr, local: Ipv4Addr, subnets: impl Iterator<Item = ipnet::Ipv4Net>) -> bool {
-    let IpAddr::V4(peer) = peer else { return false };
-    let mut both = subnets.filter(|net| net.contains(&peer) && net.contains(&local));
-    both.next().is_some()
 }

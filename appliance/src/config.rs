@@ -38,6 +38,10 @@ pub struct Config {
     pub scrub_days: u16,
     /// What image transmissions may put on one network together, in megabits a second; none: what its link can.
     pub cast_mbit: Option<u64>,
+    /// What is done where a switch sends to everybody what is for a group.
+    pub cast_flooding: Flooding,
+    /// Whether the controller asks switches who listens, where nobody else asks.
+    pub cast_querier: bool,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.
@@ -159,6 +163,15 @@ pub enum Foreign {
     Proxy,
     /// Nothing: an operator knows of it.
     Ignore,
+}
+
+/// What is done where a switch sends to everybody what is for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flooding {
+    /// Nothing is sent to groups there: nodes give each other what they have.
+    Avoid,
+    /// It is sent all the same: nobody else is on the network.
+    Allow,
 }
 
 /// Why there is no configuration.

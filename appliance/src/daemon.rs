@@ -17,7 +17,7 @@ use units::{Systemd, UnitName};
 use crate::answers::Answers;
 use crate::api::{Api, Own};
 use crate::ca::{SiteCa, Start};
-use crate::cast::Casts;
+use crate::cast::{Casts, Rules};
 use crate::config::{self, Config, Paths};
 use crate::images::Images;
 use crate::listen::Stop;
@@ -140,7 +140,12 @@ impl Daemon {
         let log = Log::new(&paths.state_db);
         let (core, writer) = Core::start(store, log, catalog, networks, site).map_err(Fatal::of)?;
         let (ca, images) = (Arc::new(ca), Arc::new(images));
-        let casts = Arc::new(Casts::new(Arc::clone(&images), config.cast_mbit));
+        let rules = Rules {
+            flooding: config.cast_flooding,
+            querier: config.cast_querier,
+            networks: config.provision.iter().map(|provision| provision.address.addr()).collect(),
+        };
+        let casts = Arc::new(Casts::new(Arc::clone(&images), config.cast_mbit).with(rules));
         let daemon = Self { core, ca, images, casts, answers: Answers::default() };
         Ok((daemon, writer))
     }

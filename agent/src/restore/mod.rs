@@ -22,7 +22,7 @@ use std::time::Instant;
 use cast::{Left, Millis};
 
 use crate::chain::Chain;
-use crate::deploy::imaging::deliver::{Delivery, Ended};
+use crate::deploy::imaging::deliver::{self, Delivery, Ended};
 use crate::deploy::imaging::fetch::{Fetcher, ImageFile};
 #[doc(hidden)]
 pub use crate::deploy::imaging::fetch::{NoRange, Origin};
@@ -51,6 +51,12 @@ const SPOOL_BYTES: u64 = 16 << 20;
 const MISUSED: u8 = 2;
 /// What a shell says of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
+
+/// The groups in which an image is sent to all, as the controller cuts it too.
+#[doc(hidden)]
+pub fn groups(manifest: &pack::Manifest) -> cast::groups::Groups {
+    cast::groups::Groups::of(&manifest.chunks().iter().map(deliver::piece).collect::<Vec<_>>())
+}
 
 /// The whole verb, with these words after `restore`.
 pub fn main(words: &[&str]) -> ExitCode {

@@ -1,13 +1,14 @@
-//! Stage *deploy*: where a node that writes an image may listen.
+//! Stage *deploy*: how its image comes to a node that writes one.
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use fleet::Node;
 use fleet::certificate::Authed;
 use fleet::job::JobState;
 use protocol::{CastAsk, CastReply, Envelope};
 
 use super::{AgentRefusal, Agents};
-use crate::cast::{Asker, is_near};
+use crate::cast::{Asker, network_of};
 
 /// The way a request came.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +35,24 @@ impl Agents {
         };
         let same = |other: &&fleet::job::Job| other.image == job.image && other.state == JobState::Running;
         let company = fleet.jobs.values().filter(same).count();
-        let (node, image, local) = (who.node, job.image, way.local);
         let subnets = world.site.subnets.iter().map(|subnet| subnet.net);
-        if !is_near(way.peer, local, subnets) {
+        let Some(network) = network_of(way.peer, subnets) else {
             return Ok(self.envelope(who, CastReply::default()));
-        }
-        let asker = Asker { node, address: way.peer, image, local, company };
+        };
+        let (node, image, local) = (who.node, job.image, way.local);
+        let link_mbit = fleet.nodes.get(&node).and_then(link_mbit);
+        let asker = Asker { node, address: way.peer, network, link_mbit, image, local, company };
         let reply = self.casts.ask(&asker, ask).unwrap_or_else(|error| {
             // It fetches: slower for all, and no reason to stop anybody.
-            tracing::warn!(why = crate::chain(&error), "an image is not sent to all who want it");
+            tracing::warn!(why = crate::chain(&error), "how an image shall come is not known");
             CastReply::default()
         });
         Ok(self.envelope(who, reply))
     }
+}
+
+/// What the link can that a node boots from: its image comes there too.
+fn link_mbit(node: &Node) -> Option<u64> {
+    let nic = node.inventory.nics.iter().find(|nic| nic.mac == node.boot.mac)?;
+    nic.speed_mbps.filter(|mbit| *mbit > 0).map(u64::from)
 }

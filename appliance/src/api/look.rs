@@ -8,7 +8,7 @@ use fleet::view::{self, ListenerRow, Status, Why};
 use fleet::{Denied, Node, State};
 
 use super::{Answer, Api, ApiError, Query, network, one, rows};
-use crate::cast::Lane;
+use crate::cast::{By, Lane};
 use crate::listen::ListenerReport;
 use crate::writer::{World, now};
 
@@ -191,14 +191,12 @@ pub(super) fn row(world: &World, node: &Node) -> view::NodeRow {
 }
 
 fn lane_row(lane: Lane) -> view::LaneRow {
-    let Lane { hearing, listener, pulls } = lane;
-    let fetches = pulls.is_some() || hearing.pulls;
-    let deaf = hearing.pulls.then(|| "it hears nothing of what is sent to all".to_owned());
+    let Lane { by, why, hearing, listener, .. } = lane;
     view::LaneRow {
-        lane: if fetches { "fetch" } else { "multicast" }.to_owned(),
+        lane: if by == By::Multicast { "multicast" } else { "fetch" }.to_owned(),
         multicast_bytes: hearing.bytes,
         lost_ppm: listener.map(|listener| listener.loss_ppm),
-        why: pulls.or(deaf),
+        why,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The querier's raw sockets: one for each network that something is sent on.
+//! The querier's raw sockets: one for each network that has nodes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,6 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 const IGMP: i32 = 2;
 const ALL_SYSTEMS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 1), 0);
+/// How long after a socket was not to be had it is tried again.
+const AGAIN: Micros = Micros(30_000_000);
 /// A query is short; what is longer is cut.
 const LARGEST: usize = 128;
 /// Messages looked at in one round: answers to our queries come here too.
@@ -28,6 +30,8 @@ struct Asking {
     querier: Querier,
     /// None where there is none to be had: without the right to, or without the network.
     socket: Option<UdpSocket>,
+    /// When that was tried last.
+    tried: Micros,
 }
 
 impl Querying {
@@ -52,10 +56,14 @@ impl Asking {
         if let Err(error) = &socket {
             tracing::warn!(%local, %error, "no IGMP queries can be sent: a switch that needs them may not pass images on");
         }
-        Self { querier: Querier::new(local, now), socket: socket.ok() }
+        Self { querier: Querier::new(local, now), socket: socket.ok(), tried: now }
     }
 
     fn round(&mut self, now: Micros) {
+        if self.socket.is_none() && now.since(self.tried) >= AGAIN {
+            // Its interface may have come.
+            (self.socket, self.tried) = (open(self.querier.own()).ok(), now);
+        }
         let Some(socket) = &self.socket else { return };
         let mut buffer = [0; LARGEST];
         for _ in 0..AT_ONCE {

@@ -8,12 +8,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use cast::sender::{Burst, Step};
-use cast::wire::{Data, REPORT_BYTES_MAX, Report};
+use cast::wire::{Beat, Data, REPORT_BYTES_MAX, Report};
 use cast::{Micros, Sender as Decider};
 
 use super::content::Content;
 use super::socket::Socket;
-use super::view::{Told, View};
+use super::view::{Listener, Told, View};
 
 /// How long the thread sleeps at most: so soon it hears of a newcomer.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
@@ -21,6 +21,10 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 const SHOW_EVERY: Duration = Duration::from_millis(250);
 /// Reports that are read before anything is sent again.
 const REPORTS_AT_ONCE: usize = 256;
+/// Between packets while somebody looks whether what is sent to all comes to it unasked.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(20);
+/// So long somebody may look who was told to: it looks for less than half a second, and may not begin at once.
+const LOOKED_AT: Duration = Duration::from_secs(2);
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ enum Word {
     Join { slot: u32, key: [u8; 32] },
     Leave(u32),
     Rate(u64),
+    Look,
 }
 
 /// A transmission under way; it ends when this is dropped.
@@ -67,6 +72,9 @@ impl Session {
             packets: Vec::new(),
             shown: Arc::clone(&shown),
             told_refused: 0,
+            next: 0,
+            sent: Instant::now(),
+            looked_at_until: None,
         };
         let thread = std::thread::Builder::new().name("cast".to_owned()).spawn(move || run.run())?;
         Ok(Self { number, source, words: Some(words), shown, thread: Some(thread) })
@@ -87,9 +95,24 @@ impl Session {
         self.say(Word::Rate(rate));
     }
 
-    /// How it goes.
-    pub(super) fn view(&self) -> View {
-        lock(&self.shown).clone()
+    /// Somebody looks for a while whether what is sent comes to it unasked: something is sent.
+    pub(super) fn look(&self) {
+        self.say(Word::Look);
+    }
+
+    /// Sends no more. Dropping it waits until that is so.
+    pub(super) fn stop(&mut self) {
+        self.words = None;
+    }
+
+    /// Why it has ended, if it has.
+    pub(super) fn broken(&self) -> Option<String> {
+        lock(&self.shown).broken.clone()
+    }
+
+    /// How somebody listens.
+    pub(super) fn listener(&self, slot: u32) -> Option<Listener> {
+        lock(&self.shown).listeners.get(&slot).copied()
     }
 
     fn say(&self, word: Word) {
@@ -121,6 +144,10 @@ struct Run {
     packets: Vec<u8>,
     shown: Arc<Mutex<View>>,
     told_refused: u64,
+    /// The sequence number of the next data packet, when something was sent last, and until when something has to be all the time.
+    next: u32,
+    sent: Instant,
+    looked_at_until: Option<Instant>,
 }
 
 impl Run {
@@ -160,6 +187,7 @@ impl Run {
                     self.sender.leave(slot);
                 }
                 Ok(Word::Rate(rate)) => self.sender.limit(rate),
+                Ok(Word::Look) => self.looked_at_until = Some(Instant::now() + LOOKED_AT),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -186,12 +214,31 @@ impl Run {
         let now = self.now();
         match self.sender.poll(now) {
             Step::Send(burst) => self.send(&burst),
-            Step::Beat(beat) => self.socket.send(&beat.packet()).map_err(|error| error.to_string()),
+            Step::Beat(beat) => self.put(&beat.packet()),
             Step::Wait(until) => {
                 let wait = until.map_or(LONGEST_WAIT, |until| Duration::from_micros(until.since(now).0));
-                self.socket.wait_for_packet(wait.min(LONGEST_WAIT)).map_err(|error| error.to_string())
+                self.wait(wait.min(LONGEST_WAIT))
             }
         }
+    }
+
+    /// Waits for a report; while somebody looks, not without a word for long.
+    fn wait(&mut self, most: Duration) -> Result<(), String> {
+        let now = Instant::now();
+        if self.looked_at_until.is_none_or(|until| until < now) {
+            return self.socket.wait_for_packet(most).map_err(|error| error.to_string());
+        }
+        let left = LOOKED_AT_EVERY.saturating_sub(now.saturating_duration_since(self.sent));
+        if left.is_zero() {
+            // Nobody is to answer: it says nothing new.
+            return self.put(&Beat { session: self.session, next: self.next, asks: false }.packet());
+        }
+        self.socket.wait_for_packet(most.min(left)).map_err(|error| error.to_string())
+    }
+
+    fn put(&mut self, packets: &[u8]) -> Result<(), String> {
+        self.sent = Instant::now();
+        self.socket.send(packets).map_err(|error| error.to_string())
     }
 
     fn send(&mut self, burst: &Burst) -> Result<(), String> {
@@ -205,6 +252,8 @@ impl Run {
         };
         let made = self.content.packets(first, burst.symbols.clone(), &mut self.packets);
         made.map_err(|error| crate::chain(&error))?;
+        self.sent = Instant::now();
+        self.next = burst.sequence.wrapping_add(u32::from(burst.symbols.end - burst.symbols.start));
         self.socket.send(&self.packets).map_err(|error| error.to_string())
     }
 

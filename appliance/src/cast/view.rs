@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cast::Sender;
-use cast::sender::{ReceiverView, Verdict};
+use cast::sender::{ReceiverView, Verdict, Why};
 
 /// A transmission at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,14 +23,14 @@ pub struct View {
 }
 
 /// Somebody who listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// Of a million packets, how many do not arrive.
     pub loss_ppm: u32,
     /// Symbols that it lacks.
     pub lacks: u64,
     /// Whether it should fetch instead, and why.
-    pub pull: Option<String>,
+    pub pull: Option<Why>,
 }
 
 /// What the thread knows beside the sender.
@@ -49,7 +49,7 @@ impl View {
         let listener = |(slot, ReceiverView { loss_ppm, lacks, verdict, .. }): (u32, ReceiverView)| {
             let pull = match verdict {
                 Verdict::Keep => None,
-                Verdict::Pull(why) => Some(why.to_string()),
+                Verdict::Pull(why) => Some(why),
             };
             (slot, Listener { loss_ppm, lacks, pull })
         };

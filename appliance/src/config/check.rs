@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::{Config, ConfigError, Site, line_of, raw};
+use super::{Config, ConfigError, Flooding, Site, line_of, raw};
 
 /// A refusal at a place in the file.
 struct At<'a> {
@@ -39,7 +39,19 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
     let image_keys = image_keys(&at("trust.image_keys"), raw.trust.image_keys.as_ref())?;
     let scrub_days = scrub_days(&at("images.scrub_days"), raw.images.scrub_days.as_ref())?;
     let cast_mbit = limit_mbit(&at("cast.limit_mbit"), raw.cast.limit_mbit.as_ref())?;
-    Ok(Config { site, provision, http_port, agents_port, image_keys, scrub_days, cast_mbit })
+    let cast_flooding = flooding(&at("cast.flooding"), raw.cast.flooding.as_ref())?;
+    let cast_querier = raw.cast.querier.unwrap_or(true);
+    Ok(Config {
+        site,
+        provision,
+        http_port,
+        agents_port,
+        image_keys,
+        scrub_days,
+        cast_mbit,
+        cast_flooding,
+        cast_querier,
+    })
 }
 
 fn port(at: &At<'_>, value: Option<&Spanned<i64>>, default: u16) -> Result<u16, ConfigError> {
@@ -75,6 +87,22 @@ fn limit_mbit(at: &At<'_>, value: Option<&Spanned<i64>>) -> Result<Option<u64>, 
             "for example 800, or 0 to have every server fetch its image; without it, what the link can",
         )
     })
+}
+
+fn flooding(at: &At<'_>, value: Option<&Spanned<String>>) -> Result<Flooding, ConfigError> {
+    let Some(value) = value else { return Ok(Flooding::Avoid) };
+    match value.get_ref().as_str() {
+        "avoid" => Ok(Flooding::Avoid),
+        "allow" => Ok(Flooding::Allow),
+        other => {
+            let why = format!("{other:?} is not what can be done where a switch floods");
+            Err(at.refuse(
+                value,
+                why,
+                "\"avoid\" (the usual), or \"allow\" where nobody else is on the network",
+            ))
+        }
+    }
 }
 
 fn image_keys(at: &At<'_>, value: Option<&Spanned<String>>) -> Result<PathBuf, ConfigError> {

@@ -77,6 +77,8 @@ pub(super) struct Images {
 #[serde(deny_unknown_fields)]
 pub(super) struct Cast {
     pub(super) limit_mbit: Option<Spanned<i64>>,
+    pub(super) flooding: Option<Spanned<String>>,
+    pub(super) querier: Option<bool>,
 }
 
 /// `[trust]`.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, Dhcp, Foreign, Paths, Relayed, load, parse};
+use super::{Config, Dhcp, Flooding, Foreign, Paths, Relayed, load, parse};
 
 const GOOD: &str = r#"
 site = "lab"
@@ -32,6 +32,9 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(config.cast_mbit, None);
     assert_eq!(good(&format!("{GOOD}[cast]\nlimit_mbit = 800\n")).cast_mbit, Some(800));
     assert_eq!(good(&format!("{GOOD}[cast]\nlimit_mbit = 0\n")).cast_mbit, Some(0), "never");
+    assert_eq!((config.cast_flooding, config.cast_querier), (Flooding::Avoid, true));
+    let other = good(&format!("{GOOD}[cast]\nflooding = \"allow\"\nquerier = false\n"));
+    assert_eq!((other.cast_flooding, other.cast_querier), (Flooding::Allow, false));
     let net = &config.provision[0];
     assert_eq!(
         (net.interface.as_str(), net.address.to_string().as_str(), net.dhcp),
@@ -219,6 +222,11 @@ fn odd_companions() -> Vec<Row> {
             "less than nothing on the wire",
             format!("{GOOD}[cast]\nlimit_mbit = -1\n"),
             &["line 8", "cast.limit_mbit", "for example 800"],
+        ),
+        (
+            "what no switch does",
+            format!("{GOOD}[cast]\nflooding = \"Allow\"\n"),
+            &["line 8", "cast.flooding", "\"avoid\""],
         ),
         ("one port twice", format!("{GOOD}[agents]\nport = 80\n"), &["line 8", "at once"]),
         (

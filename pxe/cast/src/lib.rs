@@ -22,6 +22,7 @@ pub mod code;
 pub mod gather;
 pub mod groups;
 mod order;
+pub mod plan;
 mod pool;
 mod progress;
 pub mod querier;

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::pack::Digest;
-use appliance::cast::{Asker, Casts};
+use appliance::cast::{Asker, Casts, Rules, network_of};
 use appliance::images::{Images, Stored};
-use protocol::NodeId;
+use protocol::{CastReply, NodeId};
 
 use crate::counter::Ask;
 use crate::option;
@@ -21,7 +21,8 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let (image, work) = (Path::new(option(words, "--image")?), Path::new(option(words, "--work")?));
     let local: Ipv4Addr = option(words, "--local")?.parse()?;
     let (images, digest) = store(image, work)?;
-    let casts = Arc::new(Casts::new(Arc::clone(&images), Some(option(words, "--mbit")?.parse()?)));
+    let casts = Casts::new(Arc::clone(&images), Some(option(words, "--mbit")?.parse()?));
+    let casts = Arc::new(casts.with(Rules { networks: vec![local], ..Rules::default() }));
     let (_stopper, stop) = tokio::sync::watch::channel(false);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.spawn(Arc::clone(&casts).keep(stop));
@@ -75,6 +76,15 @@ struct Desk {
 }
 
 impl Desk {
+    /// Who asks. All networks here have 65,536 addresses.
+    fn asker(&self, node: u8, address: IpAddr, company: usize) -> Option<Asker> {
+        let IpAddr::V4(peer) = address else { return None };
+        let networks = [peer, self.local].map(|one| format!("{one}/16").parse());
+        let network = network_of(address, networks.into_iter().flatten())?.trunc();
+        let (node, image, local) = (NodeId([node; 16]), self.digest, self.local);
+        Some(Asker { node, address, network, link_mbit: None, image, local, company })
+    }
+
     fn serve(self, stream: TcpStream) -> Result<(), Box<dyn Error + Send + Sync>> {
         stream.set_nodelay(true)?;
         let peer: IpAddr = stream.peer_addr()?.ip();
@@ -82,9 +92,10 @@ impl Desk {
         for line in BufReader::new(stream).lines() {
             match serde_json::from_str(&line?)? {
                 Ask::Cast { node, company, ask } => {
-                    let (image, local, address) = (self.digest, self.local, peer);
-                    let asker = Asker { node: NodeId([node; 16]), address, image, local, company };
-                    let reply = self.casts.ask(&asker, &ask)?;
+                    let reply = match self.asker(node, peer, company) {
+                        Some(asker) => self.casts.ask(&asker, &ask)?,
+                        None => CastReply::default(),
+                    };
                     let mut answer = serde_json::to_vec(&reply)?;
                     answer.push(b'\n');
                     out.write_all(&answer)?;

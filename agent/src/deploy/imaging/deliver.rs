@@ -311,7 +311,7 @@ fn answer(tell: &UnboundedSender<Answer>, ticket: Ticket, done: Result<(), DiskE
     let _ended = tell.send(Answer { ticket, outcome, read: None });
 }
 
-pub(super) fn piece(chunk: &Chunk) -> Piece {
+pub(crate) fn piece(chunk: &Chunk) -> Piece {
     Piece { id: chunk.window, offset: chunk.offset, stored: chunk.stored, bytes: chunk.used_bytes() }
 }
 
