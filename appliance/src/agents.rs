@@ -21,7 +21,7 @@ use fleet::certificate::{Authed, Certificate, Grant, Stage, Unauthorised, author
 use fleet::event::Effect;
 use fleet::{Denied, Event, Time};
 use pack::Digest;
-use protocol::{Envelope, Key, Signature, TooMuch, routes};
+use protocol::{Envelope, Key, NodeId, Signature, TooMuch, routes};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,8 +66,8 @@ pub struct Asked<'a> {
 pub enum Answer {
     /// JSON.
     Json(Vec<u8>),
-    /// The data area of an image; the connection serves the range that was asked for.
-    Data(Arc<Stored>),
+    /// The data area of an image, for this node; the connection serves the range that was asked for.
+    Data(Arc<Stored>, NodeId),
 }
 
 /// Why an agent's request was refused.
@@ -165,7 +165,12 @@ impl Agents {
             routes::HELLO => json(&self.hello(body(asked)?).await?),
             routes::TASK => json(&self.task(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::PROGRESS => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
-            routes::CAST => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
+            routes::CAST => {
+                let (who, ask) = (stage(Stage::Deploy)?, body(asked)?);
+                let told = self.cast(&who, &ask, asked.way)?;
+                self.casts.note(who.node, &ask, &told.body);
+                json(&told)
+            }
             routes::VERIFIED => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::WINDOWS => json(&self.windows(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::SEAL => json(&self.seal(stage(Stage::Deploy)?, body(asked)?).await?),
@@ -200,7 +205,7 @@ impl Agents {
         let stored = self.images.stored(&digest)?;
         match part {
             "manifest" => json(&stored.signed),
-            "data" => Ok(Answer::Data(stored)),
+            "data" => Ok(Answer::Data(stored, who.node)),
             _ => Err(no_route()),
         }
     }

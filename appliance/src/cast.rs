@@ -5,7 +5,9 @@
 //! transmissions, and the nodes say again what they lack.
 
 mod content;
+mod limit;
 mod querying;
+mod said;
 mod session;
 mod socket;
 mod view;
@@ -23,7 +25,10 @@ use protocol::{CastAsk, CastReply, Hearing, JobId, NodeId, ReportKey, Seat};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use self::content::Content;
+use self::limit::Limit;
 use self::querying::Querying;
+pub use self::said::Said;
+use self::said::Sayings;
 use self::session::Session;
 use self::socket::Socket;
 pub use self::view::{Listener, View};
@@ -81,8 +86,9 @@ pub struct Asker {
 #[derive(Debug)]
 pub struct Casts {
     images: Arc<Images>,
-    /// Megabits a second that all together may use; none: what the link can; 0: nothing is sent to all.
-    limit_mbit: Option<u64>,
+    /// What all together may use.
+    limit: Limit,
+    sayings: Sayings,
     running: Mutex<BTreeMap<(Ipv4Addr, Digest), Running>>,
 }
 
@@ -123,7 +129,7 @@ impl Casts {
     /// None yet. `limit_mbit` is what all together may put on a wire, in megabits a second: without, what the link can; with 0,
     /// there are none.
     pub fn new(images: Arc<Images>, limit_mbit: Option<u64>) -> Self {
-        Self { images, limit_mbit, running: Mutex::default() }
+        Self { images, limit: Limit::new(limit_mbit), sayings: Sayings::default(), running: Mutex::default() }
     }
 
     /// How a node is to come by its image from now on.
@@ -134,7 +140,7 @@ impl Casts {
         let mut running = self.lock();
         let place = (asker.local, asker.image);
         if running.get(&place).is_none() {
-            if asker.company < COMPANY || self.limit_mbit == Some(0) {
+            if asker.company < COMPANY || self.limit.forbids() {
                 return Ok(CastReply::default());
             }
             let begun = self.begin(asker)?;
@@ -213,8 +219,7 @@ impl Casts {
 
     /// Bytes a second that a network can take.
     fn rate(&self, local: Ipv4Addr) -> u64 {
-        let link = link_mbit(local).unwrap_or(USUAL_LINK);
-        self.limit_mbit.map_or(link, |limit| limit.min(link)).saturating_mul(125_000)
+        self.limit.sending(local)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Ipv4Addr, Digest), Running>> {

@@ -8,7 +8,7 @@ use fleet::view::{self, ListenerRow, Status, Why};
 use fleet::{Denied, Node, State};
 
 use super::{Answer, Api, ApiError, Query, network, one, rows};
-use crate::cast::Lane;
+use crate::cast::{Lane, Said};
 use crate::listen::ListenerReport;
 use crate::writer::{World, now};
 
@@ -111,11 +111,22 @@ impl Api {
 
     /// A job, and how its image comes: that is known to nobody but who sends it.
     fn job_row(&self, world: &World, work: Work<'_>) -> view::JobRow {
-        let lane = match work {
-            Work::Image(job) if job.state == JobState::Running => self.casts.lane(job.node),
-            Work::Image(_) | Work::Capture(_) => None,
+        let row = view::job_row(&world.fleet, work);
+        if *work.state() != JobState::Running {
+            return row;
+        }
+        let (node, image) = match work {
+            Work::Image(job) => (job.node, world.fleet.images.get(&job.image)),
+            Work::Capture(capture) => (capture.node, None),
         };
-        view::JobRow { lane: lane.map(lane_row), ..view::job_row(&world.fleet, work) }
+        let said = self.casts.said(node).filter(|said| said.job == work.id());
+        let heard = world.fleet.nodes.get(&node).map(|node| now().seconds_since(node.heard));
+        let asked = said.as_ref().map(|said| said.at.elapsed().as_secs());
+        let lane = said.zip(image).map(|(said, image)| view::LaneRow {
+            image_bytes: image.stored_bytes,
+            ..lane_row(&said, self.casts.lane(node))
+        });
+        view::JobRow { lane, silent_seconds: heard.into_iter().chain(asked).min(), ..row }
     }
 
     async fn why(&self, world: &World, name: &str) -> Answer {
@@ -190,15 +201,25 @@ pub(super) fn row(world: &World, node: &Node) -> view::NodeRow {
     row
 }
 
-fn lane_row(lane: Lane) -> view::LaneRow {
-    let Lane { hearing, listener, pulls } = lane;
-    let fetches = pulls.is_some() || hearing.pulls;
+/// By a node's own word, and what its sender knows if it has one.
+fn lane_row(said: &Said, lane: Option<Lane>) -> view::LaneRow {
+    let hearing = said.hearing;
+    let (listener, pulls) = lane.map_or((None, None), |lane| (lane.listener, lane.pulls));
+    let listens = said.listens && pulls.is_none() && !hearing.pulls;
     let deaf = hearing.pulls.then(|| "it hears nothing of what is sent to all".to_owned());
+    let lane = match (listens, said.has_sources) {
+        (true, _) => "multicast",
+        (false, true) => "others",
+        (false, false) => "controller",
+    };
     view::LaneRow {
-        lane: if fetches { "fetch" } else { "multicast" }.to_owned(),
+        lane: lane.to_owned(),
         multicast_bytes: hearing.bytes,
         lost_ppm: listener.map(|listener| listener.loss_ppm),
         why: pulls.or(deaf),
+        had_bytes: said.had_bytes,
+        peer_bytes: hearing.peer_bytes,
+        image_bytes: 0,
     }
 }
 
