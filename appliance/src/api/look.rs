@@ -236,3 +236,46 @@ fn listener(report: &ListenerReport) -> ListenerRow {
 pub(super) fn missing(kind: &'static str, name: &str) -> ApiError {
     Denied::Missing { kind, name: name.to_owned() }.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use protocol::{Hearing, JobId};
+
+    use super::{Lane, Said, lane_row};
+    use crate::cast::Listener;
+
+    #[test]
+    fn the_lane_is_what_the_node_does_not_what_it_was_told() {
+        let hearing = |pulls| Hearing { pulls, bytes: 7, peer_bytes: 8, ..Hearing::default() };
+        let said = |listens, has_sources, pulls| Said {
+            at: Instant::now(),
+            job: JobId([1; 8]),
+            hearing: hearing(pulls),
+            had_bytes: 9,
+            listens,
+            has_sources,
+        };
+        let lane = |pulls: Option<&str>| Lane {
+            hearing: Hearing::default(),
+            listener: Some(Listener { loss_ppm: 5, lacks: 0, pull: None }),
+            pulls: pulls.map(str::to_owned),
+        };
+        let deaf = "it hears nothing of what is sent to all";
+        let table = [
+            (said(true, false, false), Some(lane(None)), "multicast", None),
+            (said(true, true, false), Some(lane(None)), "multicast", None),
+            (said(true, true, true), Some(lane(None)), "others", Some(deaf)),
+            (said(true, false, true), Some(lane(None)), "controller", Some(deaf)),
+            (said(false, true, false), Some(lane(Some("loses"))), "others", Some("loses")),
+            (said(false, false, false), None, "controller", None),
+        ];
+        for (said, lane, wanted, why) in table {
+            let lost = lane.as_ref().map(|_| 5);
+            let row = lane_row(&said, lane);
+            assert_eq!((row.lane.as_str(), row.why.as_deref()), (wanted, why), "{said:?}");
+            assert_eq!((row.multicast_bytes, row.peer_bytes, row.had_bytes, row.lost_ppm), (7, 8, 9, lost));
+        }
+    }
+}
