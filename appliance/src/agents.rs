@@ -21,7 +21,7 @@ use fleet::certificate::{Authed, Certificate, Grant, Stage, Unauthorised, author
 use fleet::event::Effect;
 use fleet::{Denied, Event, Time};
 use pack::Digest;
-use protocol::{Envelope, Key, Signature, TooMuch, routes};
+use protocol::{Envelope, Key, NodeId, Signature, TooMuch, routes};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,8 +66,8 @@ pub struct Asked<'a> {
 pub enum Answer {
     /// JSON.
     Json(Vec<u8>),
-    /// The data area of an image; the connection serves the range that was asked for.
-    Data(Arc<Stored>),
+    /// The data area of an image, for this node; the connection serves the range that was asked for.
+    Data(Arc<Stored>, NodeId),
 }
 
 /// Why an agent's request was refused.
@@ -200,7 +200,7 @@ impl Agents {
         let stored = self.images.stored(&digest)?;
         match part {
             "manifest" => json(&stored.signed),
-            "data" => Ok(Answer::Data(stored)),
+            "data" => Ok(Answer::Data(stored, who.node)),
             _ => Err(no_route()),
         }
     }

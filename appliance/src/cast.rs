@@ -8,6 +8,7 @@
 mod content;
 mod delivery;
 mod lane;
+mod limit;
 mod network;
 mod querying;
 mod session;
@@ -35,6 +36,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use self::content::Content;
 use self::delivery::Delivery;
 pub use self::lane::{By, Lane};
+use self::limit::Limit;
 pub use self::network::network_of;
 use self::network::{group_of, interface_of, link_mbit};
 use self::querying::Querying;
@@ -118,8 +120,8 @@ impl Default for Rules {
 #[derive(Debug)]
 pub struct Casts {
     images: Arc<Images>,
-    /// Megabits a second that all together may use; none: what the link can; 0: nothing is sent to all.
-    limit_mbit: Mutex<Option<u64>>,
+    /// What all together may use.
+    limit: Limit,
     rules: Rules,
     begun: Instant,
     all: Mutex<All>,
@@ -140,7 +142,7 @@ impl Casts {
     pub fn new(images: Arc<Images>, limit_mbit: Option<u64>) -> Self {
         Self {
             images,
-            limit_mbit: Mutex::new(limit_mbit),
+            limit: Limit::new(limit_mbit),
             rules: Rules::default(),
             begun: Instant::now(),
             all: Mutex::default(),
@@ -237,7 +239,7 @@ impl Casts {
 
     /// What is known of the network of somebody.
     fn terms(&self, all: &All, asker: &Asker, (local, now): (Ipv4Addr, Instant)) -> Terms {
-        let limit = self.limit();
+        let limit = self.limit.mbit();
         let floods = all.floods.get(&asker.network).is_some_and(|flood| flood.is_known(self.micros(now)));
         let is_near = asker.network.contains(&local);
         let multicast = if !is_near {
@@ -264,7 +266,7 @@ impl Casts {
     pub fn lane(&self, node: NodeId) -> Option<Lane> {
         let all = self.lock();
         let lanes = all.deliveries.values().filter_map(|delivery| delivery.lane(node));
-        lanes.max_by_key(|(asked, _)| *asked).map(|(_, lane)| lane)
+        lanes.max_by_key(|lane| lane.asked)
     }
 
     /// Forgets who has gone, ends what nobody listens to, and asks switches who listens; until told to stop, which ends everything.
@@ -283,6 +285,13 @@ impl Casts {
         }
         let all = std::mem::take(&mut *self.lock());
         drop(tokio::task::spawn_blocking(move || drop(all)).await);
+    }
+
+    /// Our addresses on the networks that something is sent to all on.
+    fn sending(&self) -> Vec<Ipv4Addr> {
+        let all = self.lock();
+        let sending = all.deliveries.values().filter(|delivery| delivery.transmission().is_some());
+        sending.map(|delivery| delivery.local).collect()
     }
 
     /// Our addresses on the networks that have nodes.
@@ -341,12 +350,7 @@ impl Casts {
 
     /// Bytes a second that a network can take.
     fn rate(&self, local: Ipv4Addr) -> u64 {
-        let link = link_mbit(local).unwrap_or(USUAL_LINK);
-        self.limit().map_or(link, |limit| limit.min(link)).saturating_mul(MBIT)
-    }
-
-    fn limit(&self) -> Option<u64> {
-        *self.limit_mbit.lock().unwrap_or_else(PoisonError::into_inner)
+        self.limit.sending(local)
     }
 
     fn micros(&self, at: Instant) -> Micros {

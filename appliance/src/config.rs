@@ -14,6 +14,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use fleet::hours::Hours;
 use ipnet::Ipv4Net;
 
 pub use paths::Paths;
@@ -42,6 +43,10 @@ pub struct Config {
     pub cast_flooding: Flooding,
     /// Whether the controller asks switches who listens, where nobody else asks.
     pub cast_querier: bool,
+    /// When they may put less, or more; outside of all of these, `cast_mbit` holds.
+    pub cast_hours: Vec<Hours>,
+    /// Whether they give way to other traffic.
+    pub cast_yields: bool,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

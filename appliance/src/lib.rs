@@ -13,6 +13,7 @@ pub mod answers;
 pub mod api;
 pub mod cast;
 pub mod catalog;
+pub mod clock;
 pub mod daemon;
 pub mod images;
 pub mod netboot;

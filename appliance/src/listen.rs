@@ -13,6 +13,7 @@ pub mod ndp;
 pub mod range;
 pub mod stream;
 pub mod tftp;
+pub mod turns;
 
 mod gate;
 mod patient;

@@ -13,7 +13,7 @@ use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::text::clean_value;
 
-pub(crate) use story::{End, Stage, Story, is_capture, stage};
+pub(crate) use story::{End, Stage, Story, end, is_capture, stage, waits_for};
 
 /// What goes to standard output while the job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,17 @@
 //! `rackwright job …`
 
+mod batch;
+mod board;
+#[cfg(test)]
+mod board_tests;
+mod screen;
+mod watch;
+
 use fleet::view::{JobRow, LaneRow};
 
 use crate::cli::JobCommand;
 use crate::failure::{Failure, exit};
-use crate::follow::{self, Stage, Stream, is_capture, stage};
+use crate::follow::{self, Stage, is_capture, stage};
 use crate::session::Session;
 use crate::show::Page;
 use crate::table::{Cell, Table};
@@ -32,12 +39,7 @@ pub(crate) async fn job(session: &mut Session, verb: JobCommand) -> Result<u8, F
             session.show(&answer, |answer, _| Ok(render_job(&answer.item()?, now)))?;
             Ok(exit::OK)
         }
-        JobCommand::Watch { job, timeout } => {
-            // A job that is not there is told at once, not looked for.
-            session.client.get(&follow::path(&job)).await?;
-            let stream = if session.json() { Stream::Changes } else { Stream::Nothing };
-            follow::follow(session, &job, timeout, stream).await
-        }
+        JobCommand::Watch { names, timeout } => watch::watch(session, names, timeout).await,
     }
 }
 
@@ -132,12 +134,19 @@ fn identity(job: &JobRow) -> Option<String> {
 
 /// How an image comes, in words.
 fn comes_by(lane: &LaneRow) -> String {
-    let mut words = lane.lane.clone();
+    let mut words = match lane.lane.as_str() {
+        "others" => "fetching from other nodes".to_owned(),
+        "controller" => "fetching from the controller".to_owned(),
+        other => other.to_owned(),
+    };
     if let Some(ppm) = lane.lost_ppm {
         words.push_str(&format!(", {}.{:02} % lost on the way", ppm / 10_000, ppm % 10_000 / 100));
     }
     if lane.multicast_bytes > 0 {
         words.push_str(&format!(", {} with the others", bytes(lane.multicast_bytes)));
+    }
+    if lane.peer_bytes > 0 {
+        words.push_str(&format!(", {} from other nodes", bytes(lane.peer_bytes)));
     }
     if let Some(why) = &lane.why {
         words.push_str(&format!(": {why}"));

@@ -15,6 +15,7 @@ pub mod data_disk;
 pub mod enroll;
 pub mod entropy;
 pub mod event;
+pub mod hours;
 pub mod image;
 pub mod job;
 pub mod name;

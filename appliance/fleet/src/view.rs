@@ -4,6 +4,7 @@ mod boot;
 mod check;
 pub mod image;
 mod job;
+mod laggard;
 mod lease;
 mod network;
 mod plan;
@@ -27,6 +28,7 @@ pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView,
 pub use check::{CheckRow, dhcp_check, others_check, pool_check};
 use job::percent;
 pub use job::{FoundRow, JobRow, LaneRow, job_row};
+pub use laggard::{Slow, Standing, median_left, slow};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};

@@ -33,10 +33,12 @@ impl AgentService for Agents {
         let asked = Asked { fingerprint: caller.certificate.as_deref(), post, path, body: &body, way };
         match self.answer(&asked).await {
             Ok(Answer::Json(bytes)) => json(StatusCode::OK, bytes),
-            Ok(Answer::Data(stored)) => {
+            Ok(Answer::Data(stored, node)) => {
                 let length = stored.manifest.data_bytes();
                 let pieces = |range| self.images.pieces(&stored, range).map_err(AgentRefusal::from);
+                let turn = self.casts.turns(caller.local).of(node);
                 ranged_pieces(length, &head.headers, IMAGE_BLOCK, pieces)
+                    .map(|response| response.map(|data| data.in_turn(turn)))
                     .unwrap_or_else(|error| refuse(caller, path, &error))
             }
             Err(error) => refuse(caller, path, &error),

@@ -8,7 +8,7 @@ use fleet::view::{self, ListenerRow, Status, Why};
 use fleet::{Denied, Node, State};
 
 use super::{Answer, Api, ApiError, Query, network, one, rows};
-use crate::cast::{By, Lane};
+use crate::cast::Lane;
 use crate::listen::ListenerReport;
 use crate::writer::{World, now};
 
@@ -111,11 +111,21 @@ impl Api {
 
     /// A job, and how its image comes: that is known to nobody but who sends it.
     fn job_row(&self, world: &World, work: Work<'_>) -> view::JobRow {
-        let lane = match work {
-            Work::Image(job) if job.state == JobState::Running => self.casts.lane(job.node),
-            Work::Image(_) | Work::Capture(_) => None,
+        let row = view::job_row(&world.fleet, work);
+        if *work.state() != JobState::Running {
+            return row;
+        }
+        let (node, image) = match work {
+            Work::Image(job) => (job.node, world.fleet.images.get(&job.image)),
+            Work::Capture(capture) => (capture.node, None),
         };
-        view::JobRow { lane: lane.map(lane_row), ..view::job_row(&world.fleet, work) }
+        let heard = world.fleet.nodes.get(&node).map(|node| now().seconds_since(node.heard));
+        let lane = self.casts.lane(node).filter(|lane| lane.job == work.id());
+        let asked = lane.as_ref().map(|lane| lane.asked.elapsed().as_secs());
+        let lane = lane
+            .zip(image)
+            .map(|(lane, image)| view::LaneRow { image_bytes: image.stored_bytes, ..lane_row(lane) });
+        view::JobRow { lane, silent_seconds: heard.into_iter().chain(asked).min(), ..row }
     }
 
     async fn why(&self, world: &World, name: &str) -> Answer {
@@ -190,13 +200,17 @@ pub(super) fn row(world: &World, node: &Node) -> view::NodeRow {
     row
 }
 
+/// By a node's own word, and what its sender knows if it has one.
 fn lane_row(lane: Lane) -> view::LaneRow {
-    let Lane { by, why, hearing, listener, .. } = lane;
+    let Lane { by, why, hearing, listener, had_bytes, .. } = lane;
     view::LaneRow {
-        lane: if by == By::Multicast { "multicast" } else { "fetch" }.to_owned(),
+        lane: by.word().to_owned(),
         multicast_bytes: hearing.bytes,
         lost_ppm: listener.map(|listener| listener.loss_ppm),
         why,
+        had_bytes,
+        peer_bytes: hearing.peer_bytes,
+        image_bytes: 0,
     }
 }
 

@@ -278,8 +278,8 @@ impl Delivery {
         transmission.seat(&mut sitting.place, ask.session, (looks_first, now)).map(Some)
     }
 
-    /// How a node gets the image, and when it said so.
-    pub(super) fn lane(&self, node: NodeId) -> Option<(Instant, Lane)> {
+    /// How a node gets the image.
+    pub(super) fn lane(&self, node: NodeId) -> Option<Lane> {
         let sitting = self.sittings.get(&node)?;
         let Way { listens, sources, why } = self.way(node);
         let by = match (listens && why.is_none(), sources.is_empty()) {
@@ -288,15 +288,16 @@ impl Delivery {
             (false, true) => By::Controller,
         };
         let place = sitting.place.as_ref();
-        let lane = Lane {
+        Some(Lane {
+            asked: sitting.asked,
+            job: sitting.job,
             by,
             why: why.map(|why| why.to_string()),
             hearing: sitting.hearing,
             had_bytes: sitting.had_bytes,
             listener: place.and_then(|place| self.transmission.as_ref()?.listener(place)),
             seconds: self.plan.as_ref().map_or(0.0, |(plan, _)| plan.seconds),
-        };
-        Some((sitting.asked, lane))
+        })
     }
 
     /// Forgets who has gone. What nobody listens to any more is to be dropped where waiting does no harm.

@@ -1,6 +1,8 @@
 //! How one node gets its image, for those who look.
 
-use protocol::Hearing;
+use std::time::Instant;
+
+use protocol::{Hearing, JobId};
 
 use super::view::Listener;
 
@@ -29,6 +31,10 @@ impl By {
 /// How one node gets its image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lane {
+    /// When it last said so.
+    pub asked: Instant,
+    /// Its job.
+    pub job: JobId,
     /// Where most of it comes from now.
     pub by: By,
     /// Why it does not come by multicast.

@@ -1,5 +1,6 @@
 //! From what the file says to what the program believes.
 
+mod hours;
 mod network;
 mod subnet;
 
@@ -41,6 +42,7 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
     let cast_mbit = limit_mbit(&at("cast.limit_mbit"), raw.cast.limit_mbit.as_ref())?;
     let cast_flooding = flooding(&at("cast.flooding"), raw.cast.flooding.as_ref())?;
     let cast_querier = raw.cast.querier.unwrap_or(true);
+    let cast_hours = hours::hours(text, &raw.cast.hours)?;
     Ok(Config {
         site,
         provision,
@@ -51,6 +53,8 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
         cast_mbit,
         cast_flooding,
         cast_querier,
+        cast_hours,
+        cast_yields: raw.cast.yields.unwrap_or(false),
     })
 }
 
@@ -77,15 +81,14 @@ fn scrub_days(at: &At<'_>, value: Option<&Spanned<i64>>) -> Result<u16, ConfigEr
 }
 
 fn limit_mbit(at: &At<'_>, value: Option<&Spanned<i64>>) -> Result<Option<u64>, ConfigError> {
-    let Some(value) = value else { return Ok(None) };
-    let limit = u64::try_from(*value.get_ref()).ok().filter(|mbit| *mbit <= 1_000_000);
-    limit.map(Some).ok_or_else(|| {
+    let cure = "for example 800, or 0 to have every server fetch its image; without it, what the link can";
+    value.map(|value| mbit(at, value, cure)).transpose()
+}
+
+fn mbit(at: &At<'_>, value: &Spanned<i64>, cure: &str) -> Result<u64, ConfigError> {
+    u64::try_from(*value.get_ref()).ok().filter(|mbit| *mbit <= 1_000_000).ok_or_else(|| {
         let why = format!("{} is not a number of megabits a second up to 1000000", value.get_ref());
-        at.refuse(
-            value,
-            why,
-            "for example 800, or 0 to have every server fetch its image; without it, what the link can",
-        )
+        at.refuse(value, why, cure)
     })
 }
 

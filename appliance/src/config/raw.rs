@@ -79,6 +79,27 @@ pub(super) struct Cast {
     pub(super) limit_mbit: Option<Spanned<i64>>,
     pub(super) flooding: Option<Spanned<String>>,
     pub(super) querier: Option<bool>,
+    pub(super) yields: Option<bool>,
+    #[serde(default)]
+    pub(super) hours: Vec<Hours>,
+}
+
+/// `[[cast.hours]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hours {
+    pub(super) from: Spanned<String>,
+    pub(super) to: Spanned<String>,
+    pub(super) days: Option<Spanned<Days>>,
+    pub(super) limit_mbit: Spanned<i64>,
+}
+
+/// One word, or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Days {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// `[trust]`.

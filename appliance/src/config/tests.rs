@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use fleet::hours::{Days, Hours};
+
 use super::{Config, Dhcp, Flooding, Foreign, Paths, Relayed, load, parse};
 
 const GOOD: &str = r#"
@@ -35,6 +37,8 @@ fn what_is_left_out_has_a_default() {
     assert_eq!((config.cast_flooding, config.cast_querier), (Flooding::Avoid, true));
     let other = good(&format!("{GOOD}[cast]\nflooding = \"allow\"\nquerier = false\n"));
     assert_eq!((other.cast_flooding, other.cast_querier), (Flooding::Allow, false));
+    assert!(config.cast_hours.is_empty() && !config.cast_yields);
+    assert!(good(&format!("{GOOD}[cast]\nyields = true\n")).cast_yields);
     let net = &config.provision[0];
     assert_eq!(
         (net.interface.as_str(), net.address.to_string().as_str(), net.dhcp),
@@ -47,6 +51,32 @@ fn what_is_left_out_has_a_default() {
         ("10.77.0.100".into(), "10.77.0.199".into())
     );
     assert!(pool.contains(pool.last()) && !pool.contains(net.address.addr()));
+}
+
+#[test]
+fn hours_are_read_as_people_write_them() {
+    let of = |days: &str| {
+        let text = format!("{GOOD}[[cast.hours]]\nfrom = \"8:00\"\nto = \"24:00\"\nlimit_mbit = 100\n{days}");
+        good(&text).cast_hours
+    };
+    let span = Days::span;
+    let table = [
+        ("", Days::DAILY),
+        ("days = \"daily\"", Days::DAILY),
+        ("days = \"mon-fri\"", span(0, 4)),
+        ("days = \"Fri-Mon\"", span(4, 0)),
+        ("days = \"sun\"", span(6, 6)),
+        ("days = \"tue, thu\"", span(1, 1).and(span(3, 3))),
+        ("days = [\"tue\", \"thu-sat\"]", span(1, 1).and(span(3, 5))),
+    ];
+    for (days, wanted) in table {
+        let hours = Hours { from: 480, to: 1440, days: wanted, limit_mbit: 100 };
+        assert_eq!(of(&format!("{days}\n")), [hours], "{days}");
+    }
+    let night = "[cast]\nlimit_mbit = 800\n[[cast.hours]]\nfrom='22:30'\nto='06:00'\nlimit_mbit=0\n";
+    let config = good(&format!("{GOOD}{night}"));
+    let hours = Hours { from: 1350, to: 360, days: Days::DAILY, limit_mbit: 0 };
+    assert_eq!((config.cast_mbit, config.cast_hours), (Some(800), vec![hours]));
 }
 
 #[test]
@@ -197,6 +227,34 @@ fn odd_pools() -> Vec<Row> {
     ]
 }
 
+fn odd_hours() -> Vec<Row> {
+    let hours = |from: &str, to: &str, rest: &str| {
+        format!("{GOOD}[[cast.hours]]\nfrom = \"{from}\"\nto = \"{to}\"\n{rest}\n")
+    };
+    let on = |days: &str| hours("08:00", "18:00", &format!("limit_mbit = 1\ndays = {days}"));
+    vec![
+        ("no time", hours("8", "18:00", "limit_mbit = 1"), &["line 8", "cast.hours 1.from", "\"08:00\""]),
+        ("the 25th hour", hours("08:00", "25:00", "limit_mbit = 1"), &["line 9", "cast.hours 1.to", "24:00"]),
+        ("no such minute", hours("08:60", "18:00", "limit_mbit = 1"), &["line 8", "from"]),
+        ("a sign", hours("+8:00", "18:00", "limit_mbit = 1"), &["line 8", "from"]),
+        ("it begins when the day is over", hours("24:00", "08:00", "limit_mbit = 1"), &["line 8", "from"]),
+        ("no time at all", hours("08:00", "08:00", "limit_mbit = 1"), &["line 9", "at once", "00:00"]),
+        ("less than nothing", hours("08:00", "18:00", "limit_mbit = -5"), &["line 10", "limit_mbit", "100"]),
+        ("a limit is missing", hours("08:00", "18:00", ""), &["limit_mbit"]),
+        ("a day nobody knows", on("\"montag\""), &["line 11", "cast.hours 1.days", "montag", "\"mon-fri\""]),
+        ("half a span", on("\"mon-\""), &["days"]),
+        ("no day", on("[]"), &["line 11", "days", "daily"]),
+        ("an empty day", on("\"\""), &["days"]),
+        ("a number", on("5"), &["line 11"]),
+        ("control characters", on("\"\\u001b[2J\""), &["days"]),
+        (
+            "more hours than a week has days and nights",
+            GOOD.to_owned() + &"[[cast.hours]]\nfrom='1:00'\nto='2:00'\nlimit_mbit=1\n".repeat(33),
+            &["cast.hours", "32"],
+        ),
+    ]
+}
+
 fn odd_companions() -> Vec<Row> {
     let second = |interface: &str, address: &str, pool: &str| {
         format!(
@@ -257,8 +315,15 @@ fn odd_companions() -> Vec<Row> {
 
 #[test]
 fn a_file_that_cannot_be_is_refused_with_line_key_and_cure() {
-    for (name, text, words) in
-        [odd_forms(), odd_interfaces_and_addresses(), odd_pools(), odd_networks(), odd_companions()].concat()
+    for (name, text, words) in [
+        odd_forms(),
+        odd_interfaces_and_addresses(),
+        odd_pools(),
+        odd_networks(),
+        odd_hours(),
+        odd_companions(),
+    ]
+    .concat()
     {
         let said = parse(&text).expect_err(name).to_string();
         assert!(!said.contains('\n'), "{name}: one line, not {said:?}");

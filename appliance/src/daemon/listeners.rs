@@ -40,6 +40,8 @@ impl Daemon {
         ));
         tasks.spawn(Arc::clone(&agents).watch_captures(stop.clone()));
         tasks.spawn(Arc::clone(&self.casts).keep(stop.clone()));
+        let (mbit, hours) = (config.cast_mbit, config.cast_hours.clone());
+        tasks.spawn(Arc::clone(&self.casts).keep_limit(mbit, hours, stop.clone()));
         let mut states = Vec::new();
         let mut waiting = Vec::new();
         for (place, provision) in places.iter().zip(&config.provision) {

@@ -20,6 +20,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::range::{Part, describe, part};
 use super::straight::{LONGEST, Parts};
+use super::turns::Turn;
 
 /// How much is read at a time when only the page cache shall have it.
 const SCRATCH: usize = 64 << 10;
@@ -40,6 +41,10 @@ enum Source {
         reading: Option<JoinHandle<io::Result<Bytes>>>,
         /// Where the blocks go that need not be read; none when all must.
         straight: Option<Arc<Parts>>,
+        /// Where there may be a cap: what is waited for before each block.
+        turn: Option<Turn>,
+        /// How long the block is whose turn it is.
+        due: Option<usize>,
     },
 }
 
@@ -52,6 +57,13 @@ pub struct Piece {
     pub offset: u64,
     /// How long it is, in bytes.
     pub bytes: u64,
+}
+
+impl Piece {
+    /// How much of it comes in one block.
+    fn most(&self, block: usize) -> usize {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX).min(block)
+    }
 }
 
 impl std::fmt::Debug for Stream {
@@ -82,7 +94,14 @@ impl Stream {
     pub fn pieces(pieces: Vec<Piece>, block: usize) -> Self {
         let pieces = pieces.into_iter().filter(|piece| piece.bytes > 0).collect::<VecDeque<_>>();
         let left = pieces.iter().fold(0_u64, |sum, piece| sum.saturating_add(piece.bytes));
-        let source = Source::Files { pieces, block: block.max(1), reading: None, straight: None };
+        let source = Source::Files {
+            pieces,
+            block: block.max(1),
+            reading: None,
+            straight: None,
+            turn: None,
+            due: None,
+        };
         Self { source, left, sent: None }
     }
 
@@ -91,6 +110,14 @@ impl Stream {
         if let Source::Files { block, straight, .. } = &mut self.source {
             *block = LONGEST.min(*block);
             *straight = Some(Arc::clone(parts));
+        }
+        self
+    }
+
+    /// Has each block of a file wait for its turn.
+    pub fn in_turn(mut self, mine: Turn) -> Self {
+        if let Source::Files { turn, .. } = &mut self.source {
+            *turn = Some(mine);
         }
         self
     }
@@ -253,14 +280,20 @@ impl Body for Stream {
         let left = self.left;
         let bytes = match &mut self.source {
             Source::Bytes(bytes) => Ok(std::mem::take(bytes)),
-            Source::Files { pieces, block, reading, straight } => {
+            Source::Files { pieces, block, reading, straight, turn, due } => {
                 let Some(piece) = pieces.front_mut() else { return Poll::Ready(None) };
-                let length = usize::try_from(piece.bytes).unwrap_or(usize::MAX).min(*block);
+                let length = match (*due, turn) {
+                    (Some(length), _) => length,
+                    (None, Some(turn)) => ready!(turn.poll(piece.most(*block), context)),
+                    (None, None) => piece.most(*block),
+                };
+                *due = Some(length);
                 let (file, offset) = (&piece.file, piece.offset);
                 let block = match straight {
                     Some(parts) => ready!(poll_put(reading, context, parts, file, offset, length)),
                     None => ready!(poll_read(reading, context, || fetch(Arc::clone(file), offset, length))),
                 };
+                *due = None;
                 if let Ok(bytes) = &block {
                     let bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                     piece.offset = piece.offset.saturating_add(bytes);

@@ -66,10 +66,23 @@ async fn time_that_is_over_and_an_interrupt_leave_the_job_to_itself() {
     let id = job.job.to_string();
     let ran = rackwright(&controller, &format!("job watch {id} --timeout 1s")).await;
     assert!(ran.code == Some(7) && ran.err.contains(&format!("rackwright job watch {id}")), "{ran:?}");
+    for (names, hint) in
+        [(vec![id], "rackwright job watch "), (vec![], "the jobs go on; rackwright job watch")]
+    {
+        let (code, said) = interrupted(&controller, names).await;
+        assert_eq!(code, Some(130), "{said}");
+        assert!(said.contains("on; ") && said.contains(hint), "{said}");
+    }
+    assert!(progress(&agent, &job, 2 << 20).await, "nobody stopped it");
+    controller.stop().await;
+}
+
+/// Watches jobs, presses Ctrl-C, and says how that ended.
+async fn interrupted(controller: &Controller, names: Vec<String>) -> (Option<i32>, String) {
     let socket = controller.socket();
     let watching = tokio::task::spawn_blocking(move || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rackwright"));
-        command.arg("--socket").arg(socket).args(["job", "watch", &id]);
+        command.arg("--socket").arg(socket).args(["job", "watch"]).args(names);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // The first thing it says is the first look at the job: from then on it watches.
         let mut child = child;
@@ -81,11 +94,7 @@ async fn time_that_is_over_and_an_interrupt_leave_the_job_to_itself() {
         std::io::Read::read_to_string(&mut err, &mut line).unwrap();
         (child.wait().unwrap().code(), line)
     });
-    let (code, said) = watching.await.unwrap();
-    assert_eq!(code, Some(130), "{said}");
-    assert!(said.contains("goes on") && said.contains("rackwright job watch"), "{said}");
-    assert!(progress(&agent, &job, 2 << 20).await, "nobody stopped it");
-    controller.stop().await;
+    watching.await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,7 @@ mod receiver;
 mod retry;
 mod scan;
 pub mod sender;
+mod shares;
 mod time;
 pub mod wire;
 
@@ -39,4 +40,5 @@ pub use progress::{Failure, Left, Phase, Progress, Receipt, Verdict};
 pub use rate::Rate;
 pub use receiver::{JobError, Receiver, Start};
 pub use sender::Sender;
+pub use shares::Shares;
 pub use time::Micros;

@@ -33,13 +33,18 @@ written is of no use half-written; plan the node again instead.")]
         /// The job's id, or the start of it
         job: String,
     },
-    /// Follow a job until it ends; Ctrl-C stops watching only
+    /// Follow jobs until they end; Ctrl-C stops watching only
     #[command(after_help = "Examples:
-  rackwright job watch 5f3a2b1c9d8e7f60
-  rackwright job watch 5f3a2b1c9d8e7f60 --timeout 10m -o json")]
+  rackwright job watch
+  rackwright job watch n1 n2 n3
+  rackwright job watch 5f3a2b1c9d8e7f60 --timeout 10m -o json
+
+Without names, all jobs that run, also those that begin meanwhile. Several are
+shown with a bar for each node, the way its image comes, and, for a node that
+keeps the others waiting, the reason.")]
     Watch {
-        /// The job's id, or the start of it
-        job: String,
+        /// Jobs, by id or the start of it, or nodes, by name
+        names: Vec<String>,
         /// Stop watching then, with exit code 7
         #[arg(long, value_name = "TIME", value_parser = super::span)]
         timeout: Option<Duration>,

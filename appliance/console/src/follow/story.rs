@@ -182,7 +182,8 @@ impl Story {
     }
 }
 
-fn waits_for(stage: Stage, row: &JobRow) -> &'static str {
+/// What it waits for, in a stage without bytes.
+pub(crate) fn waits_for(stage: Stage, row: &JobRow) -> &'static str {
     match stage {
         Stage::Waiting if row.node_state == "draining" => "restarts into the ramdisk",
         Stage::Waiting => "its agent has not taken the job yet",
@@ -194,7 +195,8 @@ fn waits_for(stage: Stage, row: &JobRow) -> &'static str {
     }
 }
 
-fn end(row: &JobRow) -> Option<End> {
+/// How it has ended; none while it goes on.
+pub(crate) fn end(row: &JobRow) -> Option<End> {
     match (row.state.as_str(), row.node_state.as_str()) {
         ("failed", _) => {
             Some(End::Failed(row.why.clone().unwrap_or_else(|| "no reason was given".to_owned())))

@@ -365,6 +365,93 @@ fn a_watched_job_in_json_is_a_line_per_change() {
     );
 }
 
+/// The jobs of three nodes, as they are in one look.
+fn batch(changes: [Value; 3]) -> Reply {
+    let row = |(name, changes): (&str, Value)| {
+        but(but(samples::job(), json!({"id": format!("id-{name}"), "node": name})), changes)
+    };
+    list(&["n1", "n2", "n3"].into_iter().zip(changes).map(row).collect::<Vec<_>>())
+}
+
+fn ended() -> Value {
+    json!({"state": "done", "nodeState": "active"})
+}
+
+#[test]
+fn all_that_run_are_watched_until_the_last_one_ends() {
+    let looks = vec![
+        batch([json!({}), ended(), json!({"doneBytes": 0, "percent": 0})]),
+        batch([json!({}), ended(), json!({"silentSeconds": 12})]),
+        Reply::HangUp,
+        batch([ended(), ended(), json!({"silentSeconds": 13})]),
+        batch([ended(), ended(), ended()]),
+    ];
+    let ran = run(&Fake::start(in_turn(looks.clone())), "job watch");
+    let lines = ran.err.lines().collect::<Vec<_>>();
+    let wanted = [
+        "n1  imaging  50 %",
+        "n3  imaging  0 %",
+        "[#---------]  12 %  0 of 2 done",
+        "n3  imaging  50 %  slow: not heard of for 12 s",
+        "[##--------]  25 %  0 of 2 done  1 slow",
+        "the daemon does not answer; looking for it again",
+        "n1  done",
+        "n3  done",
+    ];
+    let told = lines.iter().filter(|line| wanted.contains(line)).copied().collect::<Vec<_>>();
+    assert_eq!((ran.code, told), (0, wanted.to_vec()), "{ran:?}");
+    assert!(ran.out.is_empty() && !ran.err.contains("n2"), "n2 was over: {ran:?}");
+
+    let ran = run(&Fake::start(in_turn(looks)), "job watch -o json");
+    let lines = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).collect::<Vec<_>>();
+    let told = lines.iter().map(|line| (line["node"].as_str().unwrap(), line["state"].as_str().unwrap()));
+    let wanted = [("n1", "running"), ("n3", "running"), ("n3", "running"), ("n1", "done"), ("n3", "done")];
+    assert_eq!(told.collect::<Vec<_>>(), wanted, "{}", ran.out);
+    assert_eq!((&lines[0]["slow"], &lines[2]["slow"]), (&Value::Null, &json!("not heard of for 12 s")));
+    assert!(lines[0].get("bytesPerSecond").is_some() && lines[0].get("leftSeconds").is_some());
+}
+
+#[test]
+fn jobs_are_watched_by_the_names_of_their_nodes() {
+    let failed = json!({"state": "failed", "why": "chunk 7 is bad"});
+    let turn = AtomicUsize::new(0);
+    let answer = move |line: &str| match line {
+        "GET /v1/jobs/id-n1" => item(but(samples::job(), json!({"id": "id-n1"}))),
+        "GET /v1/jobs" => match turn.fetch_add(1, Ordering::SeqCst) {
+            0 | 1 => batch([json!({}), json!({}), json!({})]),
+            _ => batch([ended(), json!({}), failed.clone()]),
+        },
+        _ => problem(404, "no such job", 3),
+    };
+    let fake = Fake::start(answer);
+    let ran = run(&fake, "job watch id-n1 n3");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(
+        ran.err.ends_with(
+            "error: job id-n3 on n3 failed\n  why:  chunk 7 is bad\n  next: rackwright node why n3\n"
+        ),
+        "{ran:?}"
+    );
+    assert!(!ran.err.contains("n2"), "{ran:?}");
+    assert_eq!(run(&fake, "job watch nowhere").code, 3);
+    let waits = Fake::start(|_| batch([json!({}), json!({}), json!({})]));
+    assert_eq!(run(&waits, "job watch --timeout 10ms").code, 7);
+    let none = Fake::start(|_| list(&[]));
+    let ran = run(&none, "job watch");
+    assert_eq!((ran.code, ran.err.as_str(), fake.lines().len() > 3), (0, "no job runs\n", true));
+}
+
+#[test]
+fn one_node_with_one_job_is_told_stage_by_stage() {
+    let answer = |line: &str| match line {
+        "GET /v1/jobs" => list(&[samples::job()]),
+        "GET /v1/jobs/5f3a2b1c9d8e7f60" => done(),
+        _ => problem(404, "no such job", 3),
+    };
+    let ran = run(&Fake::start(answer), "job watch n1");
+    assert_eq!((ran.code, ran.err.contains("n1 is active")), (0, true), "{ran:?}");
+}
+
 #[test]
 fn events_as_they_happen() {
     let over = problem(503, "the daemon stops", 6);

@@ -86,6 +86,8 @@ const COMMANDS: &[&str] = &[
     "job list",
     "job show j",
     "job watch j",
+    "job watch --timeout 1ms",
+    "job watch j j2 --timeout 1ms",
     "image capture n2 --name lab-2 --generalize",
     "job cancel j",
     "image list",

@@ -63,13 +63,17 @@ pub struct JobRow {
     /// How the image comes, while it is written and the node has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lane: Option<LaneRow>,
+    /// While an image is written or taken: seconds since the node has said anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_seconds: Option<u64>,
 }
 
 /// How an image comes to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LaneRow {
-    /// `multicast`: it is sent to this and other nodes at once; `fetch`: the node gets it itself.
+    /// `multicast`: it is sent to this and other nodes at once; `others`: the node fetches it from other nodes that have it;
+    /// `controller`: from there.
     pub lane: String,
     /// Compressed bytes that came by multicast.
     pub multicast_bytes: u64,
@@ -77,6 +81,15 @@ pub struct LaneRow {
     pub lost_ppm: Option<u32>,
     /// Why it fetches although others listen.
     pub why: Option<String>,
+    /// Compressed bytes that the node has had so far, by its own word, however they came.
+    #[serde(default)]
+    pub had_bytes: u64,
+    /// Compressed bytes that came from other nodes.
+    #[serde(default)]
+    pub peer_bytes: u64,
+    /// Compressed bytes of the whole image.
+    #[serde(default)]
+    pub image_bytes: u64,
 }
 
 /// Something of a node that was found when an image of it was taken.
@@ -195,5 +208,6 @@ pub fn job_row<'a>(fleet: &Fleet, work: impl Into<Work<'a>>) -> JobRow {
         },
         found,
         lane: None,
+        silent_seconds: None,
     }
 }

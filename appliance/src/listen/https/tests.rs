@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -25,12 +26,13 @@ use crate::ca::{Issued, Leaf, SiteCa, Start};
 use crate::config::Site;
 use crate::listen::stream::{Stream, json, ranged};
 use crate::listen::tests::{bound, place};
+use crate::listen::turns::Turns;
 use crate::listen::{ListenerReport, ListenerState};
 
 const WHERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Says who asked, and how much; `/data` is a file's second half.
-struct Echo(Arc<std::fs::File>);
+/// Says who asked, and how much; `/data` is a file's second half, `/data/1` the same for a node that shares with others.
+struct Echo(Arc<std::fs::File>, Arc<Turns>);
 
 impl AgentService for Echo {
     fn body_limit(&self, path: &str) -> usize {
@@ -40,6 +42,11 @@ impl AgentService for Echo {
     async fn call(&self, caller: &Caller, request: Request<Bytes>) -> Response<Stream> {
         if request.uri().path() == "/data" {
             return ranged(Arc::clone(&self.0), 1000, 3_000_000, request.headers(), super::IMAGE_BLOCK);
+        }
+        if let Some(node) = request.uri().path().strip_prefix("/data/") {
+            let turn = self.1.of(NodeId([node.parse().unwrap(); 16]));
+            let data = ranged(Arc::clone(&self.0), 1000, 3_000_000, request.headers(), super::IMAGE_BLOCK);
+            return data.map(|data| data.in_turn(turn));
         }
         let who = caller.certificate.as_deref().unwrap_or("nobody");
         json(StatusCode::OK, format!("{who} {}", request.body().len()).into_bytes())
@@ -51,6 +58,7 @@ struct Lab {
     ca: SiteCa,
     address: SocketAddr,
     state: Arc<ListenerState>,
+    turns: Arc<Turns>,
     stopper: watch::Sender<bool>,
     _directory: tempfile::TempDir,
 }
@@ -77,10 +85,11 @@ impl Lab {
         let (stopper, stop) = watch::channel(false);
         std::fs::write(directory.path().join("data"), bytes()).unwrap();
         let data = std::fs::File::open(directory.path().join("data")).unwrap();
-        let service = Arc::new(Echo(Arc::new(data)));
+        let turns = Turns::new();
+        let service = Arc::new(Echo(Arc::new(data), Arc::clone(&turns)));
         tokio::spawn(serve(place("lo", WHERE), 0, tls, service, Arc::clone(&state), stop));
         let address = bound(&state).await;
-        Self { ca, address, state, stopper, _directory: directory }
+        Self { ca, address, state, turns, stopper, _directory: directory }
     }
 
     async fn connect(&self, identity: Option<Identity>) -> std::io::Result<TlsStream<TcpStream>> {
@@ -335,6 +344,55 @@ async fn a_range_of_an_image_is_streamed() {
     );
     let (status, _) = lab.ask(None, get("bytes=3000000-")).await.unwrap();
     assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE);
+}
+
+/// Fetches the data of a node again and again, and counts what comes.
+async fn fetch(lab: &Lab, node: u8, came: &AtomicUsize) {
+    loop {
+        let stream = lab.connect(None).await.unwrap();
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.unwrap();
+        let request =
+            Request::get(format!("/data/{node}")).header("host", "x").body(Full::<Bytes>::default());
+        let both = async {
+            let mut body = sender.send_request(request.unwrap()).await.unwrap().into_body();
+            let mut whole = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let bytes = frame.unwrap().into_data().unwrap();
+                came.fetch_add(bytes.len(), Ordering::Relaxed);
+                whole.extend_from_slice(&bytes);
+            }
+            assert!(whole == bytes()[1000..3_001_000], "not what the file has");
+        };
+        tokio::select! {
+            _ended = connection => {}
+            () = both => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn nodes_share_a_cap_evenly_however_many_connections_each_has() {
+    let lab = Lab::start().await;
+    lab.turns.limit(Some(8_000_000));
+    let came = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let total = || came.iter().map(|one| one.load(Ordering::Relaxed)).sum::<usize>();
+    let enough = async {
+        while total() < 10_000_000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let wide = || fetch(&lab, 2, &came[1]);
+    tokio::select! {
+        () = enough => {}
+        () = fetch(&lab, 1, &came[0]) => {}
+        _ = futures_util::future::join3(wide(), wide(), wide()) => {}
+    }
+    let [one, three] = came.map(AtomicUsize::into_inner);
+    // Each has up to a block on its way, and a handshake between two answers.
+    assert!(one.abs_diff(three) < (one + three) / 10, "{one} with one connection, {three} with three");
+    let given = usize::try_from(lab.turns.given()).unwrap();
+    assert!(given >= one + three && given < one + three + 1_000_000, "{given} for {one} and {three}");
 }
 
 #[tokio::test]
