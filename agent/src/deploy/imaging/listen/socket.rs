@@ -50,8 +50,10 @@ impl Socket {
             Err(error) => return Err(error),
         };
         let whole = self.buffer.get(..bytes).unwrap_or_default();
-        // Beats that came one behind the other are together too; nothing else is as short.
-        let size = if bytes < DATA_BYTES { BEAT_BYTES } else { DATA_BYTES };
+        // Beats that came one behind the other are together too. What has no size of ours is one packet, and is refused once.
+        let size =
+            [DATA_BYTES, BEAT_BYTES].into_iter().find(|size| bytes >= *size && bytes.is_multiple_of(*size));
+        let size = size.unwrap_or(if bytes > DATA_BYTES { DATA_BYTES } else { bytes.max(1) });
         Ok(whole.chunks(size))
     }
 
