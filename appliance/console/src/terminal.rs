@@ -61,7 +61,7 @@ pub(crate) struct Terminal {
     pub(crate) input: Box<dyn BufRead>,
     /// Whether standard output is a terminal.
     pub(crate) out_tty: bool,
-    /// Whether standard error is one: progress bars are drawn there.
+    /// Whether standard error is one that obeys: progress bars are drawn there.
     pub(crate) err_tty: bool,
     /// Whether somebody can be asked.
     pub(crate) asks: bool,
@@ -78,7 +78,7 @@ impl Terminal {
             err: Box::new(io::stderr()),
             input: Box::new(io::BufReader::new(io::stdin())),
             out_tty,
-            err_tty,
+            err_tty: err_tty && !Wishes::of_process().dumb,
             // The question is written to standard error: nobody could read it elsewhere.
             asks: io::stdin().is_terminal() && err_tty && !no_input,
             size: if out_tty { window(io::stdout()) } else { None },

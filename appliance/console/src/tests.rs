@@ -55,6 +55,13 @@ pub(crate) fn run(fake: &Fake, words: &str) -> Ran {
     run_with(fake, words, None)
 }
 
+/// It runs where messages can be redrawn.
+pub(crate) fn run_on_terminal(fake: &Fake, words: &str) -> Ran {
+    let socket = fake.socket.to_str().unwrap();
+    let words = ["rackwright", "--socket", socket].into_iter().chain(words.split_whitespace());
+    run_cli(Cli::try_parse_from(words).unwrap(), None, true)
+}
+
 /// A person runs it, and answers so when asked.
 pub(crate) fn run_asked(fake: &Fake, words: &str, answer: &str) -> Ran {
     run_with(fake, words, Some(answer.to_owned()))
@@ -63,10 +70,10 @@ pub(crate) fn run_asked(fake: &Fake, words: &str, answer: &str) -> Ran {
 fn run_with(fake: &Fake, words: &str, answer: Option<String>) -> Ran {
     let socket = fake.socket.to_str().unwrap();
     let words = ["rackwright", "--socket", socket].into_iter().chain(words.split_whitespace());
-    run_cli(Cli::try_parse_from(words).unwrap(), answer)
+    run_cli(Cli::try_parse_from(words).unwrap(), answer, false)
 }
 
-fn run_cli(cli: Cli, answer: Option<String>) -> Ran {
+fn run_cli(cli: Cli, answer: Option<String>, err_tty: bool) -> Ran {
     let (out, err) = (Captured::default(), Captured::default());
     let terminal = Terminal {
         out: Box::new(out.clone()),
@@ -74,7 +81,7 @@ fn run_cli(cli: Cli, answer: Option<String>) -> Ran {
         asks: answer.is_some(),
         input: Box::new(Cursor::new(answer.unwrap_or_default())),
         out_tty: false,
-        err_tty: false,
+        err_tty,
         size: None,
     };
     let mut session = Session::new(&cli.global, terminal, Wishes::default());

@@ -35,6 +35,7 @@ pub(crate) struct Controller {
     pub(crate) ca: Arc<SiteCa>,
     pub(crate) agents: SocketAddr,
     pub(crate) state: Arc<ListenerState>,
+    pub(crate) casts: Arc<Casts>,
     pub(crate) folder: PathBuf,
     writer: JoinHandle<()>,
     stopper: watch::Sender<bool>,
@@ -92,7 +93,8 @@ impl Controller {
         let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
         let boot = folder.join("boot");
-        let api = Api { core: core.clone(), images, casts, answers, listeners, own: None, boot };
+        let api =
+            Api { core: core.clone(), images, casts: casts.clone(), answers, listeners, own: None, boot };
         let socket = folder.join("control.sock");
         let tasks = vec![
             tokio::spawn(https),
@@ -102,7 +104,7 @@ impl Controller {
         let agents = bound(&state).await;
         let folder = folder.to_owned();
         let controller =
-            Self { core, ca, agents, state, folder, writer, stopper, _presence: presence, tasks };
+            Self { core, ca, agents, state, casts, folder, writer, stopper, _presence: presence, tasks };
         controller.until(|controller| controller.socket().exists()).await;
         controller
     }

@@ -1,15 +1,17 @@
 //! Images on their way in: nothing is there before all of it was checked.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
 use appliance::daemon::images::adopt;
 use appliance::images::Images;
+use fleet::hours::Cap;
 use serde_json::json;
 
 use crate::controller::Controller;
 use crate::image::{about, claiming, head, key, small, with};
-use crate::journey::{approved, imaging};
+use crate::journey::{approved, imaging, progress};
 use crate::operator::{self, announce, get, import, rackwright};
 use crate::witness::everything;
 
@@ -156,6 +158,39 @@ async fn versions_of_an_image_share_chunks_differ_and_are_pruned() {
     assert_eq!(deleted.code, Some(0), "{deleted:?}");
     assert!(agent.get(&protocol::routes::data(&first.digest())).await.unwrap().1 == whole);
     assert!(sizes() < (3 << 20) + (64 << 10), "{}", sizes());
+    controller.stop().await;
+}
+
+/// What a node fetches waits for its turn below the cap, and how its image comes is shown by its job.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_fetched_counts_against_the_cap_and_the_lane_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    let (image, file) = small("control", &["control"]);
+    import(&controller, file).await.unwrap();
+    let (agent, job) = imaging(&controller, 1).await;
+    assert!(progress(&agent, &job, 1 << 20).await);
+    let data = protocol::routes::data(&image.digest());
+    let free = agent.get(&data).await.unwrap().1;
+    let turns = controller.casts.turns(Ipv4Addr::LOCALHOST);
+    assert_eq!(turns.given(), 0, "without a cap nothing is counted");
+    controller.casts.set_limit(Cap { mbit: Some(400), spares: false });
+    let capped = agent.get(&data).await.unwrap().1;
+    assert!(free == capped && turns.given() == 3 << 20, "{} bytes, {} given", capped.len(), turns.given());
+
+    let show = async || {
+        let ran = rackwright(&controller, &format!("job show {} -o json", job.job)).await;
+        serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()["item"].take()
+    };
+    assert_eq!(show().await.get("lane"), None, "it has not said anything yet");
+    let ask = protocol::CastAsk { had_bytes: 1 << 20, ..protocol::CastAsk::new(job.job) };
+    let told: protocol::Envelope<protocol::CastReply> =
+        agent.ask(protocol::routes::CAST, &ask).await.unwrap();
+    assert_eq!(told.body.seat, None, "it is alone");
+    let shown = show().await;
+    let (lane, silent) = (&shown["lane"], shown["silentSeconds"].as_u64());
+    assert_eq!((&lane["lane"], &lane["hadBytes"]), (&json!("controller"), &json!(1 << 20)), "{shown}");
+    assert!(lane["imageBytes"].as_u64() > Some(0) && silent.is_some_and(|silent| silent < 10), "{shown}");
     controller.stop().await;
 }
 

@@ -6,6 +6,7 @@ use appliance::ca::fuzzing::file;
 use appliance::config::{ConfigError, Dhcp, parse};
 use fleet::catalog::CatalogError;
 use fleet::converge::Unconvertible;
+use fleet::hours::DAY;
 use fleet::{Catalog, Fleet, Node};
 
 use crate::Reached;
@@ -28,6 +29,13 @@ pub(crate) fn run(data: &[u8]) -> Reached {
     };
     assert!(config.http_port != 0 && config.agents_port != 0 && config.http_port != config.agents_port);
     assert!(config.image_keys.is_absolute() && (1..=16).contains(&config.provision.len()));
+    assert!(config.cast_hours.len() <= 32 && config.cast_mbit.is_none_or(|mbit| mbit <= 1_000_000));
+    for hours in &config.cast_hours {
+        assert!(
+            hours.from < DAY && hours.to <= DAY && hours.from != hours.to && hours.limit_mbit <= 1_000_000
+        );
+        assert!((0..7).any(|day| hours.days.has(day)));
+    }
     for (number, one) in config.provision.iter().enumerate() {
         assert!((1..=15).contains(&one.interface.len()) && !one.interface.contains('/'));
         assert!((8..=30).contains(&one.address.prefix_len()));
@@ -57,7 +65,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
                  pool = \"10.77.0.100-10.77.0.199\"\ndhcp = \"full\"\n";
     let long = format!(
         "{short}[[provision]]\ninterface = \"eno3\"\naddress = \"10.78.0.1/30\"\ndhcp = \"off\"\n[http]\nport = 8080\n\
-         [agents]\nport = 9443\n[trust]\nimage_keys = \"/etc/keys\"\n"
+         [agents]\nport = 9443\n[trust]\nimage_keys = \"/etc/keys\"\n[cast]\nlimit_mbit = 800\nyields = true\n\
+         [[cast.hours]]\nfrom = \"22:00\"\nto = \"6:00\"\ndays = [\"mon\", \"fri-sun\"]\nlimit_mbit = 100\n"
     );
     let hostile = "site = \"\\u001b[2J\"\nprovision = []\n\"\\u001b[2J\" = 1\n";
     vec![short.into(), long.into_bytes(), b"site = \"x\"\nprovision = []\n".to_vec(), hostile.into()]

@@ -134,7 +134,7 @@ impl Watching {
     }
 
     fn tell_absence(&mut self, session: &mut Session) {
-        if redraws(session) {
+        if session.terminal.err_tty {
             let mut lines = self.shown.clone();
             lines.pop();
             lines.push(AWAY.to_owned());
@@ -148,7 +148,7 @@ impl Watching {
         if session.json() {
             return self.print(session);
         }
-        if redraws(session) {
+        if session.terminal.err_tty {
             let (columns, rows) = session.look.columns.zip(session.look.rows).unwrap_or(USUAL);
             let room = Room { columns, rows, header: session.look.header, colour: session.look.colour };
             let lines = board::screen(&self.batch, room, now_ms);
@@ -200,9 +200,4 @@ impl Watching {
         }
         Ok(())
     }
-}
-
-/// Whether lines can be replaced.
-fn redraws(session: &Session) -> bool {
-    session.terminal.err_tty && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use super::samples::{self, but};
-use super::{run, run_asked};
+use super::{run, run_asked, run_on_terminal};
 use crate::fake::{Fake, Reply, item, list, problem, problem_text};
 
 /// Answers the nth request with the nth reply, and all later ones with the last.
@@ -409,6 +409,24 @@ fn all_that_run_are_watched_until_the_last_one_ends() {
     assert_eq!(told.collect::<Vec<_>>(), wanted, "{}", ran.out);
     assert_eq!((&lines[0]["slow"], &lines[2]["slow"]), (&Value::Null, &json!("not heard of for 12 s")));
     assert!(lines[0].get("bytesPerSecond").is_some() && lines[0].get("leftSeconds").is_some());
+}
+
+#[test]
+fn on_a_terminal_lines_are_replaced_and_the_last_screen_stays() {
+    let looks = vec![
+        batch([json!({}), json!({}), ended()]),
+        Reply::HangUp,
+        batch([json!({}), ended(), ended()]),
+        batch([ended(), ended(), ended()]),
+    ];
+    let ran = run_on_terminal(&Fake::start(in_turn(looks)), "job watch --no-header");
+    let frames = ran.err.split("\r\u{1b}[").collect::<Vec<_>>();
+    let [first, away, second, last] = frames[..] else { panic!("{frames:?}") };
+    assert_eq!(first.matches("imaging").count(), 2, "{first:?}");
+    assert_eq!(away, "1Athe daemon does not answer; looking for it again\u{1b}[K\r\n");
+    assert!(second.starts_with("2An2           done ") && !second.contains("n1"), "{second:?}");
+    assert!(last.starts_with("3An1           done ") && last.contains("2 of 2 done"), "{last:?}");
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""));
 }
 
 #[test]
