@@ -275,7 +275,7 @@ fn a_network_where_nobody_hears_anything_is_not_sent_to() {
     known.get_mut(&Node(1)).unwrap().hears = deaf;
     known.get_mut(&Node(2)).unwrap().hears = Hears::Well;
     assert_eq!(planner.plan(&known, &terms(Multicast::Possible), seconds(1)).lane, Lane::Multicast);
-    known.get_mut(&Node(2)).unwrap().hears = deaf;
+    known.get_mut(&Node(2)).unwrap().hears = Hears::Nothing;
     let plan = planner.plan(&known, &terms(Multicast::Possible), seconds(1));
     assert_eq!(plan.lane, Lane::Chain);
     assert!(plan.ways.values().all(|way| !way.listens && way.why == Some(Why::Blocked)));
