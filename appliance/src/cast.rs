@@ -176,7 +176,9 @@ impl Casts {
         if all.deliveries.get_mut(&place).is_some_and(hear) && may_look {
             tracing::warn!(network = %asker.network, node = %asker.node, "the switch sends what is for a group to everybody: nothing is sent to all here for ten minutes");
             all.floods.entry(asker.network).or_default().seen(self.micros(now));
-            self.end(&mut all, |(network, _), _| *network == asker.network);
+            let here = |(network, _): &(Ipv4Net, Digest)| *network == asker.network;
+            all.deliveries.iter_mut().filter(|(place, _)| here(place)).for_each(|(_, one)| one.outdate());
+            self.end(&mut all, here);
         }
         self.mend(&mut all, place, now);
         self.plan(&mut all, asker, now);
@@ -210,26 +212,24 @@ impl Casts {
         let terms = self.terms(all, asker, (delivery.local, now));
         if let Some(delivery) = all.deliveries.get_mut(&place) {
             delivery.plan(terms, now);
+            if delivery.is_to_end() {
+                self.end(all, |other| *other == place);
+            }
         }
     }
 
     /// Ends a transmission that has stopped by itself.
     fn mend(&self, all: &mut All, place: (Ipv4Net, Digest), now: Instant) {
         if all.deliveries.get(&place).and_then(Delivery::broken).is_some() {
-            self.end(all, |other, delivery| {
-                let is_it = *other == place;
-                if is_it {
-                    delivery.fail(now);
-                }
-                is_it
-            });
+            self.end(all, |other| *other == place);
+            all.deliveries.entry(place).and_modify(|delivery| delivery.fail(now));
         }
     }
 
-    fn end(&self, all: &mut All, which: impl Fn(&(Ipv4Net, Digest), &mut Delivery) -> bool) {
+    fn end(&self, all: &mut All, which: impl Fn(&(Ipv4Net, Digest)) -> bool) {
         let mut locals = Vec::new();
         for (place, delivery) in &mut all.deliveries {
-            if which(place, delivery) {
+            if which(place) {
                 locals.push(delivery.local);
                 all.ended.extend(delivery.end());
             }

@@ -159,11 +159,19 @@ impl Delivery {
         self.transmission.as_ref().and_then(Transmission::broken)
     }
 
+    /// Whatever was planned does not hold any more.
+    pub(super) fn outdate(&mut self) {
+        self.plan = None;
+    }
+
+    /// Whether something is sent to all that should not be.
+    pub(super) fn is_to_end(&self) -> bool {
+        self.transmission.is_some() && !self.planner.sends()
+    }
+
     /// Nothing is sent to all any more; what is left is to be dropped where waiting does no harm.
     pub(super) fn end(&mut self) -> Option<Transmission> {
         self.sittings.values_mut().for_each(|sitting| sitting.place = None);
-        // It has them listen, and must not be looked up once more.
-        self.plan = None;
         let mut ended = self.transmission.take()?;
         ended.stop();
         Some(ended)
@@ -190,6 +198,14 @@ impl Delivery {
         if self.plan.as_ref().is_none_or(|(before, _)| before.lane != plan.lane) {
             tracing::info!(lane = ?plan.lane, seconds = plan.seconds, local = %self.local, "how an image comes");
         }
+        if plan.ways.values().any(|way| way.why == Some(Why::Blocked)) {
+            // Nothing will be sent that could show who hears: it stays as it was found.
+            for (node, _) in known.iter().filter(|(_, known)| known.hears == Hears::Nothing) {
+                if let Some(sitting) = self.sittings.get_mut(&NodeId(node.0.to_be_bytes())) {
+                    sitting.unfit = Some(sender::Why::Deaf);
+                }
+            }
+        }
         (self.plan, self.is_stale) = (Some((plan, now)), false);
     }
 
@@ -202,20 +218,31 @@ impl Delivery {
     fn known(&self, sitting: &Sitting, doors: &BTreeMap<SocketAddr, Node>) -> Known {
         let listener = sitting.place.as_ref().and_then(|place| self.transmission.as_ref()?.listener(place));
         let listens = sitting.place.as_ref().is_some_and(Place::listens);
-        let hears = match sitting.unfit {
-            Some(why) => Hears::Not(why),
-            None if listens && sitting.hearing.received > 0 => Hears::Well,
-            None => Hears::Unknown,
-        };
         Known {
             heard: self.micros(sitting.asked),
             had_bytes: sitting.had_bytes,
             has_door: sitting.door.is_some(),
-            hears,
+            hears: self.hears(sitting),
             pulls: listens && sitting.hearing.pulls,
             loss_ppm: listener.map(|listener| listener.loss_ppm),
             shunned: sitting.shunned.iter().filter_map(|address| doors.get(address).copied()).collect(),
             link: sitting.link_mbit.map(|mbit| mbit.saturating_mul(125_000)),
+        }
+    }
+
+    fn hears(&self, sitting: &Sitting) -> Hears {
+        if let Some(why) = sitting.unfit {
+            return Hears::Not(why);
+        }
+        let Some(place) = sitting.place.as_ref().filter(|place| place.listens()) else {
+            return Hears::Unknown;
+        };
+        let has_sent =
+            || self.transmission.as_ref().is_some_and(|transmission| transmission.has_sent_to(place));
+        match (sitting.hearing.received, sitting.hearing.pulls) {
+            (1.., _) => Hears::Well,
+            (0, true) if has_sent() => Hears::Nothing,
+            (0, _) => Hears::Unknown,
         }
     }
 

@@ -110,6 +110,11 @@ impl Session {
         lock(&self.shown).broken.clone()
     }
 
+    /// Bytes of data that were sent, as of late.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        lock(&self.shown).sent_bytes
+    }
+
     /// How somebody listens.
     pub(super) fn listener(&self, slot: u32) -> Option<Listener> {
         lock(&self.shown).listeners.get(&slot).copied()

@@ -313,8 +313,8 @@ fn behind_a_router_they_give_it_to_each_other_and_never_across() {
     assert_eq!(why, "behind a router");
 }
 
-#[test]
-fn what_arrives_nowhere_is_not_sent_any_more() {
+/// Two lack everything, and never hear a word; whether they say so, or leave it to the sender to find out.
+fn nobody_hears(says_so: bool) {
     let stage = stage(Some(1), Rules::default());
     let mut asks: BTreeMap<u8, CastAsk> = (1..3).map(|node| (node, ask(node))).collect();
     let ask_now = |node: u8, ask: &CastAsk| stage.casts.ask(&stage.asker(node, 2), ask).unwrap();
@@ -322,9 +322,9 @@ fn what_arrives_nowhere_is_not_sent_any_more() {
     for (node, ask) in &mut asks {
         let seat = ask_now(*node, ask).seat.unwrap();
         ask.session = Some(seat.session);
+        ask.hearing.pulls = says_so;
         seats.insert(*node, seat);
     }
-    // They lack everything, and never hear a word.
     let reports = UdpSocket::bind((LOCAL, 0)).unwrap();
     for number in 0..200 {
         for seat in seats.values() {
@@ -346,10 +346,23 @@ fn what_arrives_nowhere_is_not_sent_any_more() {
         {
             let why = stage.casts.lane(NodeId([1; 16])).unwrap().why.unwrap();
             assert!(why.contains("arrives on this network"), "{why}");
+            assert_eq!(stage.casts.lock().ended.len(), 1, "it has ended");
+            // And does not begin again.
+            assert!(asks.iter().all(|(node, ask)| ask_now(*node, ask).seat.is_none()));
             return;
         }
     }
     panic!("it is sent and sent: {:?}", stage.casts.lane(NodeId([1; 16])));
+}
+
+#[test]
+fn what_arrives_nowhere_is_not_sent_any_more() {
+    nobody_hears(false);
+}
+
+#[test]
+fn what_nobody_says_to_have_heard_is_not_sent_any_more() {
+    nobody_hears(true);
 }
 
 #[test]

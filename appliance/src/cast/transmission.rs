@@ -30,6 +30,8 @@ pub(super) struct Place {
     looks_first: bool,
     /// It has said that it sits there.
     listened: bool,
+    /// Bytes that had been sent before.
+    sent_before: u64,
 }
 
 impl Place {
@@ -74,6 +76,11 @@ impl Transmission {
         if place.session == self.session.number { self.session.listener(place.slot) } else { None }
     }
 
+    /// Whether something was sent since somebody has had its seat.
+    pub(super) fn has_sent_to(&self, place: &Place) -> bool {
+        place.session == self.session.number && self.session.sent_bytes() > place.sent_before
+    }
+
     /// Somebody does not listen any more.
     pub(super) fn leave(&self, place: &Place) {
         if place.session == self.session.number {
@@ -107,7 +114,8 @@ impl Transmission {
                 if looks_first {
                     self.session.look();
                 }
-                Place { session, slot, key, since: now, looks_first, listened: false }
+                let sent_before = self.session.sent_bytes();
+                Place { session, slot, key, since: now, looks_first, listened: false, sent_before }
             }
         };
         let Place { slot, looks_first, .. } = sits;

@@ -44,6 +44,8 @@ pub enum Hears {
     Unknown,
     /// It does.
     Well,
+    /// Something was sent since it has listened, and it has heard nothing so far.
+    Nothing,
     /// It is better off fetching.
     Not(sender::Why),
 }
@@ -217,7 +219,7 @@ impl Planner {
     fn way(&self, known: &Known, why: Option<Why>) -> Way {
         let unfit = match known.hears {
             Hears::Not(why) => Some(Why::Unfit(why)),
-            Hears::Unknown | Hears::Well => None,
+            Hears::Unknown | Hears::Well | Hears::Nothing => None,
         };
         let silence = known.pulls.then_some(Why::Silence);
         let listens = self.sends && unfit.is_none();
@@ -288,7 +290,7 @@ fn is_blocked(live: &BTreeMap<Node, &Known>) -> bool {
     for known in live.values() {
         match known.hears {
             Hears::Well => well += 1,
-            Hears::Not(sender::Why::Deaf) => deaf += 1,
+            Hears::Nothing | Hears::Not(sender::Why::Deaf) => deaf += 1,
             Hears::Not(_) | Hears::Unknown => {}
         }
     }

@@ -20,8 +20,10 @@ const NEAR: u64 = 16 << 20;
 pub(super) const FOLLOWERS: usize = 2;
 /// How many sources somebody is told of.
 pub(super) const SOURCES: usize = 3;
-/// So long somebody has to hold up who is behind it, to be slow.
+/// So long somebody has to hold up who is behind it, to be slow, when it gets less than half as much as the one before it; and to be
+/// found a little slower. What is asked for comes in large pieces.
 const PATIENCE: Micros = Micros(2_000_000);
+const PATIENCE_LONG: Micros = Micros(5_000_000);
 /// So long the next one has to show that it was the first one that was slow, and not the controller.
 const TRIAL: Micros = Micros(5_000_000);
 /// A first one that gets less than this part of what the link takes may be slow.
@@ -167,15 +169,19 @@ impl Chain {
             let here = Mark { since: now, had: own, before, before_had: before.map_or(0, had) };
             let mark = self.holding_up.get(&node).filter(|mark| mark.before == before).unwrap_or(&here);
             let waited = now.since(mark.since);
-            if waited < PATIENCE {
-                marks.insert(node, *mark);
-                continue;
-            }
             let came = own.saturating_sub(mark.had);
             let more = here.before_had.saturating_sub(mark.before_had);
-            if more > 0 && came.saturating_mul(10) < more.saturating_mul(9) {
-                // One that was held up by another, and now is only late, is as fast as the one before it.
+            // One that was held up by another, and now is only late, is as fast as the one before it.
+            let loses = match more {
+                0 => None,
+                more if waited >= PATIENCE_LONG => Some(came.saturating_mul(10) < more.saturating_mul(9)),
+                more if waited >= PATIENCE && came.saturating_mul(2) < more => Some(true),
+                _ => None,
+            };
+            if loses == Some(true) {
                 slow.push(node);
+            } else if loses.is_none() && waited < PATIENCE_LONG {
+                marks.insert(node, *mark);
             } else if more == 0
                 && self.trial.is_none()
                 && !self.acquitted.contains(&node)

@@ -181,6 +181,20 @@ proptest! {
         }
     }
 
+    /// What is asked for comes in pieces of 16 MiB: what is said once a second is as coarse.
+    #[test]
+    fn who_is_only_late_is_not_slow(phases in prop::collection::vec(0..16 * MIB, 3), rate in 30 * MIB..110 * MIB) {
+        let (mut planner, ahead) = (planner(), [600 * MIB, 0, 0]);
+        for second in 1..30 {
+            let now = seconds(second);
+            let had = |node: usize| (ahead[node] + rate * second + phases[node]) / (16 * MIB) * 16 * MIB;
+            let known = (0..3).map(|node| (Node(node as u128), at(had(node), now))).collect();
+            let plan = planner.plan(&known, &terms(BLOCKED), now);
+            let expected = [(Node(0), None), (Node(1), Some(Node(0))), (Node(2), Some(Node(1)))];
+            prop_assert_eq!(firsts(&plan), BTreeMap::from(expected));
+        }
+    }
+
     #[test]
     fn a_chain_heals_whoever_dies(count in 3_u128..20, dies in 0_u128..20) {
         let dies = dies % count;
@@ -275,7 +289,7 @@ fn a_network_where_nobody_hears_anything_is_not_sent_to() {
     known.get_mut(&Node(1)).unwrap().hears = deaf;
     known.get_mut(&Node(2)).unwrap().hears = Hears::Well;
     assert_eq!(planner.plan(&known, &terms(Multicast::Possible), seconds(1)).lane, Lane::Multicast);
-    known.get_mut(&Node(2)).unwrap().hears = deaf;
+    known.get_mut(&Node(2)).unwrap().hears = Hears::Nothing;
     let plan = planner.plan(&known, &terms(Multicast::Possible), seconds(1));
     assert_eq!(plan.lane, Lane::Chain);
     assert!(plan.ways.values().all(|way| !way.listens && way.why == Some(Why::Blocked)));
