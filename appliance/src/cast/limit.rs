@@ -107,7 +107,7 @@ impl Casts {
         let ended = {
             let mut all = self.lock();
             if self.limit.mbit() == Some(0) {
-                self.end(&mut all, |_, _| true);
+                self.end(&mut all, |_| true);
             } else {
                 let locals: Vec<_> = all.deliveries.values().map(|delivery| delivery.local).collect();
                 locals.into_iter().for_each(|local| self.share(&all, local));
