@@ -2,6 +2,8 @@
 //! what comes before it. Who may join, and the bytes that are fetched, come over a plain TCP connection here.
 
 mod counter;
+#[cfg(test)]
+mod groups;
 mod pack;
 mod receive;
 mod send;
