@@ -97,12 +97,12 @@ impl Site {
 impl Lab {
     /// `None` when the rack is left out on request. Server k gets the image `RECIPES[k]`.
     pub(crate) fn up(specs: Vec<Spec>) -> Option<Lab> {
-        Lab::up_with(specs, &RECIPES)
+        Lab::up_with(controller::CONFIG, specs, &RECIPES)
     }
 
-    /// The same, where server k gets the image `recipes[k]`.
-    pub(crate) fn up_with(specs: Vec<Spec>, recipes: &[Recipe]) -> Option<Lab> {
-        let Site { controller, rack, artifacts, alone } = Site::up(controller::CONFIG)?;
+    /// The same under this configuration, where server k gets the image `recipes[k]`.
+    pub(crate) fn up_with(config: &str, specs: Vec<Spec>, recipes: &[Recipe]) -> Option<Lab> {
+        let Site { controller, rack, artifacts, alone } = Site::up(config)?;
         let operator = Operator::on(&controller);
         for recipe in RECIPES {
             let file = format!("{IMAGES}/{}.rwimage", recipe.name);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use xtask::artifacts::RECIPES;
 use xtask::operator::Job;
+use xtask::rack::controller::CONFIG;
 use xtask::rack::disk;
 use xtask::rack::firmware::Firmware;
 use xtask::rack::machine::{Bus, Reboot};
@@ -27,8 +28,9 @@ fn imaging_survives_a_killed_daemon_and_power_cuts() {
         spec("n4", Firmware::Uefi, 4, Bus::Virtio, true),
     ];
     servers.iter_mut().for_each(|server| server.disks[0].speed = Some(SPEED));
-    // One image: it is sent to both at once.
-    let Some(mut lab) = Lab::up_with(servers, &[RECIPES[0], RECIPES[0]]) else { return };
+    // One image, and no link on which it would be as quick to serve each: it is sent to both at once.
+    let config = format!("{CONFIG}\n[cast]\nlimit_mbit = 400\n");
+    let Some(mut lab) = Lab::up_with(&config, servers, &[RECIPES[0], RECIPES[0]]) else { return };
     for server in 0..2 {
         lab.start(server, Reboot::Off);
     }

@@ -3,6 +3,8 @@
 
 mod counter;
 mod disk;
+#[cfg(test)]
+mod groups;
 mod pack;
 mod receive;
 mod send;

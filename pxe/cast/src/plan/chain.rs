@@ -20,10 +20,10 @@ const NEAR: u64 = 16 << 20;
 pub(super) const FOLLOWERS: usize = 2;
 /// How many sources somebody is told of.
 pub(super) const SOURCES: usize = 3;
-/// So long somebody has to hold up who is behind it, to be slow, when it gets less than half as much as the one before it; and to be
-/// found a little slower. What is asked for comes in large pieces.
+/// So long somebody has to hold up who is behind it, to be slow.
 const PATIENCE: Micros = Micros(2_000_000);
-const PATIENCE_LONG: Micros = Micros(5_000_000);
+/// What was longer ago than this, and went well, does not count any more.
+const RENEWED: Micros = Micros(5_000_000);
 /// So long the next one has to show that it was the first one that was slow, and not the controller.
 const TRIAL: Micros = Micros(5_000_000);
 /// A first one that gets less than this part of what the link takes may be slow.
@@ -171,23 +171,15 @@ impl Chain {
             let waited = now.since(mark.since);
             let came = own.saturating_sub(mark.had);
             let more = here.before_had.saturating_sub(mark.before_had);
-            // One that was held up by another, and now is only late, is as fast as the one before it.
-            let loses = match more {
-                0 => None,
-                more if waited >= PATIENCE_LONG => Some(came.saturating_mul(10) < more.saturating_mul(9)),
-                more if waited >= PATIENCE && came.saturating_mul(2) < more => Some(true),
-                _ => None,
-            };
-            if loses == Some(true) {
+            // One that was held up by another, and now is only late, is as fast as the one before it. When that one has everything, there is
+            // only the link to compare with.
+            let due = if more > 0 { more / 10 * 9 } else { in_time(link / SUSPICIOUS, waited) };
+            if waited < PATIENCE || came.saturating_add(2 * NEAR) >= due {
+                let mark = if waited >= RENEWED && came >= due { here } else { *mark };
+                marks.insert(node, mark);
+            } else if more > 0 {
                 slow.push(node);
-            } else if loses.is_none() && waited < PATIENCE_LONG {
-                marks.insert(node, *mark);
-            } else if more == 0
-                && self.trial.is_none()
-                && !self.acquitted.contains(&node)
-                && is_below(came, link / SUSPICIOUS, waited)
-            {
-                // Nothing to compare with: the one before has everything.
+            } else if self.trial.is_none() && !self.acquitted.contains(&node) {
                 self.trial = Some(Trial { suspect: node, then: here, next: *behind, next_had: its });
                 slow.push(node);
             }
@@ -218,7 +210,7 @@ impl Chain {
     }
 }
 
-/// Whether so many bytes in this time are less than a rate, in bytes a second.
-fn is_below(bytes: u64, rate: u64, time: Micros) -> bool {
-    u128::from(bytes) * 1_000_000 < u128::from(rate) * u128::from(time.0)
+/// How many bytes a rate is, in bytes a second, in this time.
+fn in_time(rate: u64, time: Micros) -> u64 {
+    u64::try_from(u128::from(rate) * u128::from(time.0) / 1_000_000).unwrap_or(u64::MAX)
 }

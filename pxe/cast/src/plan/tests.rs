@@ -184,7 +184,8 @@ proptest! {
     /// What is asked for comes in pieces of 16 MiB: what is said once a second is as coarse.
     #[test]
     fn who_is_only_late_is_not_slow(phases in prop::collection::vec(0..16 * MIB, 3), rate in 30 * MIB..110 * MIB) {
-        let (mut planner, ahead) = (planner(), [600 * MIB, 0, 0]);
+        // The second is before the third from the start.
+        let (mut planner, ahead) = (planner(), [600 * MIB, 16 * MIB, 0]);
         for second in 1..30 {
             let now = seconds(second);
             let had = |node: usize| (ahead[node] + rate * second + phases[node]) / (16 * MIB) * 16 * MIB;

@@ -1,5 +1,4 @@
 //! Controller and agent cut an image into groups, each of its own accord: what one counts as a group the other must too.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use pack::{About, BLOCK, BlockMap, Builder, Compression, Extents, Manifest, WINDOW};
 
