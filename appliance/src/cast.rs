@@ -106,13 +106,15 @@ pub struct Rules {
     pub flooding: Flooding,
     /// Whether switches are asked who listens, where nobody else asks.
     pub querier: bool,
+    /// Whether what is sent to all gives way to other traffic.
+    pub yields: bool,
     /// Our addresses on networks that have nodes: there switches are asked from the beginning on.
     pub networks: Vec<Ipv4Addr>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { flooding: Flooding::Avoid, querier: true, networks: Vec::new() }
+        Self { flooding: Flooding::Avoid, querier: true, yields: false, networks: Vec::new() }
     }
 }
 
@@ -327,9 +329,10 @@ impl Casts {
         let groups = groups(&stored.manifest);
         let group = SocketAddrV4::new(group_of(image, local), PORT);
         let failed = |source| CastError::Socket { group, local, source };
-        let socket = Socket::open(local, group).map_err(failed)?;
+        let yields = self.rules.yields;
+        let socket = Socket::open(local, group, yields).map_err(failed)?;
         let number = random::<8>().map(u64::from_le_bytes)?;
-        let limits = Limits::of(self.rate(local));
+        let limits = Limits { yields, ..Limits::of(self.rate(local)) };
         let sender = Sender::new(&groups, number, limits);
         let content = Content::new(Arc::clone(&self.images), stored, groups);
         let session = Session::begin(number, socket, sender, content).map_err(failed)?;

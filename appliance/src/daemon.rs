@@ -143,6 +143,7 @@ impl Daemon {
         let rules = Rules {
             flooding: config.cast_flooding,
             querier: config.cast_querier,
+            yields: config.cast_yields,
             networks: config.provision.iter().map(|provision| provision.address.addr()).collect(),
         };
         let casts = Arc::new(Casts::new(Arc::clone(&images), config.cast_mbit).with(rules));

@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 use pack::Digest;
 
-/// The network of a node: the smallest of ours that has its address.
+/// The network of a node: the smallest of ours that has its address. Where none has it, the node is alone on one of its own.
 pub fn network_of(peer: IpAddr, subnets: impl Iterator<Item = Ipv4Net>) -> Option<Ipv4Net> {
     let IpAddr::V4(peer) = peer else { return None };
-    subnets.filter(|net| net.contains(&peer)).max_by_key(Ipv4Net::prefix_len)
+    let ours = subnets.filter(|net| net.contains(&peer)).max_by_key(Ipv4Net::prefix_len);
+    Some(ours.unwrap_or(Ipv4Net::from(peer)))
 }
 
 /// A group of the organisation's scope (239.192.0.0/14, RFC 2365 §6.2). The lower 23 bits, which are all that switches see, are never
@@ -50,7 +51,7 @@ mod tests {
         let of = |peer: &str| network_of(peer.parse().unwrap(), nets.into_iter());
         assert_eq!(of("10.77.0.9"), Some(nets[1]));
         assert_eq!(of("10.9.0.9"), Some(nets[0]));
-        assert_eq!(of("192.0.2.1"), None);
+        assert_eq!(of("192.0.2.1"), "192.0.2.1/32".parse().ok(), "none of ours");
         assert_eq!(of("fe80::1"), None);
     }
 }

@@ -9,6 +9,8 @@ use nix::sys::socket::sockopt::UdpGsoSegment;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;
 
+/// The octet of the IPv4 header for traffic that gives way (RFC 8622).
+const LOWER_EFFORT: u32 = 1 << 2;
 /// What the kernel may still have to send, in bytes: some milliseconds at 10 Gb/s.
 const SEND_BUFFER: usize = 4 << 20;
 /// What may wait to be read: the reports of all receivers of a rack at once.
@@ -24,15 +26,19 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Bound to the interface's address, with a port of the kernel's choice. What is sent stays on the network: its TTL is 1.
+    /// Bound to the interface's address, with a port of the kernel's choice. What is sent stays on the network: its TTL is 1. What
+    /// `yields` is marked as of lower effort, for switches that know what that is.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn open(interface: Ipv4Addr, group: SocketAddrV4) -> io::Result<Self> {
+    pub(super) fn open(interface: Ipv4Addr, group: SocketAddrV4, yields: bool) -> io::Result<Self> {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
         socket.bind(&SocketAddrV4::new(interface, 0).into())?;
         socket.set_multicast_if_v4(&interface)?;
         socket.set_multicast_ttl_v4(1)?;
+        if yields {
+            socket.set_tos_v4(LOWER_EFFORT)?;
+        }
         // Only the receivers of the network are meant.
         socket.set_multicast_loop_v4(false)?;
         // Less than is asked for is no reason not to send.

@@ -14,6 +14,7 @@ mod round;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod yielding;
 
 use std::ops::Range;
 
@@ -25,7 +26,9 @@ use crate::wire::{Beat, DATA_BYTES, Report};
 use audience::Audience;
 use deficits::{Conditions, Deficits, Due};
 use pace::{Change, Pace};
+use provision::part;
 use timeline::Timeline;
+use yielding::Yielding;
 
 /// Between beats while nothing can be sent: at first, and at most.
 const BEAT_FIRST: Micros = Micros(20_000);
@@ -55,13 +58,15 @@ pub struct Limits {
     pub rate_start: u64,
     /// Symbols in one burst at most.
     pub burst: u16,
+    /// Whether it gives way to other traffic.
+    pub yields: bool,
 }
 
 impl Limits {
     /// For a link of so many bytes a second: 100 Mb/s of it at first, and as much at once as a kernel cuts (64 KiB).
     #[must_use]
     pub fn of(rate_max: u64) -> Limits {
-        Limits { rate_max, rate_start: ANY_LINK.min(rate_max), burst: 44 }
+        Limits { rate_max, rate_start: ANY_LINK.min(rate_max), burst: 44, yields: false }
     }
 }
 
@@ -140,6 +145,7 @@ pub struct Sender {
     audience: Audience,
     pace: Pace,
     timeline: Timeline,
+    yielding: Option<Yielding>,
     /// What is lost, of a million; repairs are provided for it.
     loss: u32,
     /// Of a round of answers, and of a group.
@@ -167,6 +173,7 @@ impl Sender {
             audience: Audience::default(),
             pace: Pace::new(limits.rate_max, limits.rate_start),
             timeline: Timeline::default(),
+            yielding: limits.yields.then(Yielding::new),
             loss: 0,
             repairing: None,
             sending: None,
@@ -196,6 +203,7 @@ impl Sender {
 
     /// From now on at most so many bytes a second.
     pub fn limit(&mut self, rate_max: u64) {
+        self.limits.rate_max = rate_max;
         self.pace.limit(rate_max);
     }
 
@@ -234,6 +242,9 @@ impl Sender {
         }
         let hearing = self.audience.hear(report, heard, self.timeline.sent(), now)?;
         self.heard = now;
+        if let Some(yielding) = &mut self.yielding {
+            yielding.hear(heard, now);
+        }
         let answered = self.deficits.hear(hearing.at, report.first, &report.runs, hearing.until);
         if let Some(is_complete) = answered {
             self.audience.sent_again(hearing.at, is_complete, now);
@@ -280,6 +291,10 @@ impl Sender {
             self.measured = now;
             self.judge_rate(now);
         }
+        let sends = !self.is_resting();
+        if let Some(share) = self.yielding.as_mut().and_then(|yielding| yielding.decide(sends, now)) {
+            self.pace.limit(part(self.limits.rate_max, share));
+        }
         if now.since(self.judged) >= JUDGE_EVERY {
             self.judged = now;
             self.loss = self.audience.loss();
@@ -291,7 +306,7 @@ impl Sender {
     }
 
     fn judge_rate(&mut self, now: Micros) {
-        if self.is_idle() && self.deficits.is_waiting() {
+        if self.is_resting() {
             self.heard = self.heard.max(now);
         } else if now.since(self.heard) >= BLIND {
             self.heard = now;
@@ -366,17 +381,26 @@ impl Sender {
     /// Whether a burst asks for reports: for the rate's sake, before a wait, and at the end of a group when repairs are needed and
     /// receivers' memory fills, or everybody else would wait for them.
     fn asks(&mut self, is_last: bool, is_urgent: bool, now: Micros) -> bool {
-        let at_end = is_last && self.is_idle() && self.deficits.is_waiting();
+        let at_end = is_last && self.is_resting();
         let every =
             if is_urgent { 0 } else { OPEN_BYTES.saturating_mul(1_000_000) / self.pace.rate().max(1) };
         let every = every.max(ASK_EVERY.0).max(u64::from(self.audience.live()) * ASK_EACH);
         let is_needed = is_urgent || self.loss > 0 && every < UNASKED.0;
         let for_repairs = is_last && is_needed && now.since(self.asked) >= Micros(every);
-        let asks = self.pace.asks(now) || at_end || for_repairs;
+        let to_yield = self.yielding.is_some() && now.since(self.asked) >= yielding::EVERY;
+        let asks = self.pace.asks(now) || at_end || for_repairs || to_yield;
         if asks {
             self.asked = now;
+            if let Some(yielding) = &mut self.yielding {
+                yielding.ask(self.timeline.sent(), now);
+            }
         }
         asks
+    }
+
+    /// Nothing is to be sent before somebody speaks.
+    fn is_resting(&self) -> bool {
+        self.is_idle() && self.deficits.is_waiting()
     }
 
     fn is_idle(&self) -> bool {

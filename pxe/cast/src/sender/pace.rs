@@ -6,7 +6,7 @@
 //! before, it is the cable, and nothing is won by being slow. A second, for cables lose packets in bursts: what was lost in a
 //! moment is an accident, and that less is lost in the next one says nothing.
 
-use super::provision::MILLION;
+use super::provision::{MILLION, part};
 use crate::Micros;
 
 /// Bytes that a symbol takes on an Ethernet: symbol, header, UDP, IPv4, frame, preamble and gap.
@@ -333,11 +333,6 @@ impl Pace {
         }
         Change::Rate
     }
-}
-
-/// So many of a million of a rate.
-fn part(rate: u64, of_a_million: u32) -> u64 {
-    u64::try_from(u128::from(rate) * u128::from(of_a_million) / u128::from(MILLION)).unwrap_or(u64::MAX)
 }
 
 /// How many of a million one is of the other; at most all.

@@ -47,6 +47,11 @@ fn lost_milli(symbols: u16, loss: u32) -> u64 {
     u64::from(symbols) * u64::from(loss) * 1000 / u64::from(MILLION - loss)
 }
 
+/// So many of a million of a rate.
+pub(super) fn part(rate: u64, of_a_million: u32) -> u64 {
+    u64::try_from(u128::from(rate) * u128::from(of_a_million) / u128::from(MILLION)).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
