@@ -162,9 +162,9 @@ mod tests {
                 assert!((0.1..0.45).contains(&part) && waits < 12_000.0, "{second}: {part}, {waits}");
             }
         }
-        for second in 0..4 {
-            let (part, waits) = way.second(&mut yielding, 950.0, 990.0);
-            assert!(second < 2 || part < 0.15 && waits < 20_000.0, "{second}: {part}, {waits}");
+        for second in 0..6 {
+            let (part, _) = way.second(&mut yielding, 950.0, 960.0);
+            assert!(second < 2 || part < 0.1, "{second}: {part}");
         }
         for _ in 0..4 {
             way.second(&mut yielding, 950.0, 0.0);
