@@ -91,13 +91,14 @@ impl Desk for Asking {
     async fn ask(&mut self, ask: &CastAsk) -> Result<CastReply, NoReply> {
         let &mut Asking { node, company, server, .. } = self;
         let (kept, ask) = (self.line.take(), Box::new(ask.clone()));
+        let ask = Ask::Cast { node, company, ask };
         let asked = tokio::task::spawn_blocking(move || {
-            let mut line = kept.map_or_else(|| Line::open(server), Ok)?;
-            let reply = line.cast(&Ask::Cast { node, company, ask })?;
-            Ok::<_, std::io::Error>((line, reply))
+            // An agent's line to a sender that has restarted is opened again too.
+            let kept = kept.and_then(|mut line| Some((line.cast(&ask).ok()?, line)));
+            kept.map_or_else(|| Line::open(server).and_then(|mut line| Ok((line.cast(&ask)?, line))), Ok)
         });
         // While the sender restarts, nobody is there.
-        let (line, reply) = asked.await.map_err(|_| NoReply::Away)?.map_err(|_| NoReply::Away)?;
+        let (reply, line) = asked.await.map_err(|_| NoReply::Away)?.map_err(|_| NoReply::Away)?;
         self.line = Some(line);
         Ok(reply)
     }

@@ -229,6 +229,26 @@ async fn a_source_that_never_has_anything_is_left_alone() {
     assert_eq!(*count.borrow(), 4);
 }
 
+/// Longer than a door waits: the one before is slow, and yet ahead.
+#[tokio::test]
+async fn a_source_that_gives_bytes_is_waited_for() {
+    let image = Arc::new(Image::new(8));
+    let shelf = image.shelf([1]);
+    let (_door, source) = open(&IMAGE, Arc::clone(&shelf)).await;
+    let (sources, _peers) = image.sources(vec![source]);
+    image.assert_all(&sources.fetch(vec![1]).await, &[1], "at once");
+    let putting = tokio::spawn({
+        let image = Arc::clone(&image);
+        async move {
+            tokio::time::sleep(Duration::from_millis(800)).await;
+            image.put(&shelf, 2, &image.stored(2));
+        }
+    });
+    image.assert_all(&sources.fetch(vec![2]).await, &[2], "later");
+    putting.await.unwrap();
+    assert_eq!(sources.origin().asked_bytes(), 0);
+}
+
 #[tokio::test]
 async fn a_connection_that_was_closed_meanwhile_is_opened_again() {
     let image = Image::new(8);
