@@ -23,6 +23,9 @@ use crate::screen::Bar;
 /// A controller that is away can't be told of a failure either, and may come back: waiting costs nothing. One that is
 /// there and can't deliver has deadlines of its own.
 pub(crate) const PATIENCE: Millis = Millis(12 * 60 * 60 * 1000);
+/// What is fetched at once where others may have it: each of a chain waits for so much before it can pass it on, and what is under way from
+/// the controller is not asked of anybody else.
+const SHARED_RANGE: u64 = 1 << 20;
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Who watches a delivery, and may end it.
@@ -140,7 +143,7 @@ impl<O: Origin> Delivery<'_, O> {
         let (seed, lost_from) = (self.seed.is_some(), self.fit.lost_from());
         let read_back = self.verify == Verify::Readback;
         let start = Start { seed, begun: self.has_begun, lost_from, read_back };
-        let mut receiver = Receiver::new(pieces, start, self.limits(width))?;
+        let mut receiver = Receiver::new(pieces, start, self.limits(width, listening.is_some()))?;
         let (tell, told) = unbounded_channel();
         let (refused, noes) = unbounded_channel();
         let pipeline =
@@ -215,10 +218,11 @@ impl<O: Origin> Delivery<'_, O> {
         if root == self.manifest.root() { Ok(root) } else { Err(DeliveryError::Root) }
     }
 
-    fn limits(&self, width: Width) -> Limits {
+    fn limits(&self, width: Width, in_company: bool) -> Limits {
         let at_once = usize::from(width.orders);
-        let (patience, spool_bytes) = (self.patience, self.spool_bytes);
-        Limits { compares: at_once, writes: at_once, patience, spool_bytes, ..Limits::default() }
+        let (patience, spool_bytes, usual) = (self.patience, self.spool_bytes, Limits::default());
+        let range_bytes = if in_company { SHARED_RANGE } else { usual.range_bytes };
+        Limits { compares: at_once, writes: at_once, patience, spool_bytes, range_bytes, ..usual }
     }
 }
 
