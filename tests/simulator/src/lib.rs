@@ -1,7 +1,7 @@
 //! The sender and the receivers of a transmission in virtual time, between them a network of which everything can go wrong.
 //!
 //! The state machines are the real ones. What their shells would do is here: reading packets, asking the controller once a
-//! second, fetching what is better fetched, writing to a disk. A [`Story`] says what happens; one made of a seed is one
+//! second, fetching what is better fetched, from others and at last from the controller, writing to a disk. A [`Story`] says what happens; one made of a seed is one
 //! history, for ever. While it is played, whatever must be true is looked at: see [`play`].
 
 mod dice;

@@ -62,6 +62,16 @@ pub(crate) struct Node {
     /// It fetches everything that it lacks.
     pub(crate) pulls: bool,
     pub(crate) pulling: Option<u32>,
+    /// Who gives it that; none: the controller.
+    pub(crate) giver: Option<usize>,
+    /// Whom it is to fetch from, those who gave it wrong bytes, and those it leaves alone for a while.
+    pub(crate) sources: Vec<usize>,
+    pub(crate) shunned: BTreeSet<usize>,
+    pub(crate) rests: BTreeMap<usize, Micros>,
+    /// Bytes that have come to it in this life.
+    pub(crate) had: u64,
+    /// When what it gives to others has left it, in nanoseconds.
+    pub(crate) out: u64,
     pub(crate) heard: Micros,
     /// Groups it lacks.
     pub(crate) lacks: BTreeSet<u32>,
@@ -103,6 +113,12 @@ impl Node {
             life: 0,
             pulls: false,
             pulling: None,
+            giver: None,
+            sources: Vec::new(),
+            shunned: BTreeSet::new(),
+            rests: BTreeMap::new(),
+            had: 0,
+            out: 0,
             heard: Micros(0),
             complete: if lacks.is_empty() { Some(host.joins) } else { None },
             lacks,
@@ -252,6 +268,7 @@ impl Node {
     }
 
     fn have(&mut self, group: u32, now: Micros) {
+        self.had += self.size(group);
         self.lacks.remove(&group);
         self.apart.remove(&group);
         self.relieved.push(group);
@@ -259,6 +276,19 @@ impl Node {
         if self.lacks.is_empty() {
             self.complete = Some(now);
         }
+    }
+
+    /// It starts anew, and knows nobody.
+    pub(crate) fn forget(&mut self) {
+        (self.giver, self.had, self.out) = (None, 0, 0);
+        self.sources.clear();
+        self.shunned.clear();
+        self.rests.clear();
+    }
+
+    /// Whether it fetches anything.
+    pub(crate) fn fetches(&self) -> bool {
+        self.pulls || !self.apart.is_empty()
     }
 
     /// A group that it fetched is there.

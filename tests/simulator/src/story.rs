@@ -52,6 +52,8 @@ pub struct Host {
     pub has: u32,
     /// Of a million groups, how many come out spoilt.
     pub spoilt: u32,
+    /// Of a million groups that others fetch from it, how many are wrong.
+    pub lies: u32,
     /// What happens to it, and when.
     pub faults: Vec<(Micros, Fault)>,
 }
@@ -73,6 +75,7 @@ impl Host {
             is_deaf: false,
             has: 0,
             spoilt: 0,
+            lies: 0,
             faults: Vec::new(),
         }
     }
@@ -207,6 +210,11 @@ fn random_host(dice: &mut Dice, rate: u64, weather: u64, span: Micros) -> Host {
         };
         host.faults.push((sometime(dice, span), fault));
     }
+    host.lies = match dice.below(12) {
+        0 => 1_000_000,
+        1 => small(dice, 500_000),
+        _ => 0,
+    };
     host
 }
 

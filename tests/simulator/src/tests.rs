@@ -22,6 +22,20 @@ fn whatever_happens_everybody_who_lives_has_everything_in_the_end() {
 }
 
 #[test]
+fn nobody_waits_for_the_dead_and_nobody_believes_a_liar_twice() {
+    // The second half hears nothing of what is sent to all; of the first half one lies, and one dies.
+    let mut all = hosts(8, 0);
+    all[4..].iter_mut().for_each(|host| host.is_deaf = true);
+    all[1].lies = 1_000_000;
+    all[2].faults.push((Micros(5_000_000), Fault::Die));
+    let ended = played(all);
+    let alive = ended.nodes.iter().enumerate().filter(|(number, _)| *number != 2);
+    assert!(alive.clone().all(|(_, node)| node.is_some()));
+    assert!(ended.lies <= 4 && ended.given > 2 * IMAGE, "{} lies, {} bytes given", ended.lies, ended.given);
+    assert!(ended.last(4..8) < 4.0 * ended.limit, "{ended:?}");
+}
+
+#[test]
 fn a_seed_is_one_history() {
     let story = Story::random(16);
     assert_eq!(play(&story), play(&story));

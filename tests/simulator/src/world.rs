@@ -1,9 +1,12 @@
 //! Virtual time: the real sender, the real gatherers, and everything between them.
 
+mod peers;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use cast::groups::Groups;
+use cast::plan::{self, Known, Planner};
 use cast::sender::{Burst, Counters, Limits, Step, Verdict};
 use cast::wire::{Beat, Data, Report};
 use cast::{Micros, Sender};
@@ -30,6 +33,7 @@ enum Event {
     Arrive(usize, u32, Arrival),
     Report(Box<Report>),
     Fetched(usize, u32, u32, u64),
+    Given(usize, u32, peers::Gift),
     Tick,
     Join(usize),
     Fault(usize, Fault),
@@ -45,6 +49,8 @@ struct Controller {
     sender: Sender,
     watch: Watch,
     poll_at: Option<Micros>,
+    planner: Planner,
+    known: BTreeMap<plan::Node, Known>,
 }
 
 /// How a story ended.
@@ -60,8 +66,12 @@ pub struct Ended {
     pub sent: u64,
     /// Symbols of the image.
     pub symbols: u64,
-    /// Bytes that were fetched.
+    /// Bytes that were fetched from the controller.
     pub fetched: u64,
+    /// Bytes that others gave.
+    pub given: u64,
+    /// Answers of others that were wrong, and were found to be.
+    pub lies: u64,
     /// Reports that came.
     pub reports: u64,
     /// Events that were played.
@@ -113,6 +123,8 @@ impl World {
             sent: 0,
             symbols,
             fetched: 0,
+            given: 0,
+            lies: 0,
             reports: 0,
             events: 0,
         };
@@ -186,6 +198,7 @@ impl World {
             Event::Arrive(node, life, arrival) => self.arrive(node, life, arrival),
             Event::Report(report) => self.report(&report),
             Event::Fetched(node, life, group, session) => self.fetched(node, life, group, session),
+            Event::Given(node, life, gift) => self.given(node, life, gift),
             Event::Tick => self.tick(),
             Event::Join(number) | Event::Resume(number, _) if self.is_dead(number) => {}
             Event::Join(number) => self.join(number),
@@ -219,14 +232,16 @@ impl World {
         let session = self.sessions * 1_000_003;
         let sender = Sender::new(&self.groups, session, Limits::of(self.story.rate));
         let watch = Watch::new(self.story.rate);
-        self.controller = Some(Controller { session, sender, watch, poll_at: None });
+        let planner = Planner::new(self.story.image, self.story.image);
+        let known = BTreeMap::new();
+        self.controller = Some(Controller { session, sender, watch, poll_at: None, planner, known });
     }
 
     fn leave_all(&mut self) {
         if let Some(controller) = self.controller.take() {
             self.ended.sent += sent(&controller.sender.counters());
         }
-        self.nodes.iter_mut().for_each(|node| node.pulling = None);
+        self.nodes.iter_mut().filter(|node| node.giver.is_none()).for_each(|node| node.pulling = None);
     }
 
     fn fault(&mut self, number: usize, fault: Fault) {
@@ -246,6 +261,7 @@ impl World {
             Fault::Reboot(lasts) => {
                 node.stop();
                 (node.state, node.pulls, node.pulling) = (State::Away, false, None);
+                node.forget();
                 node.life += 1;
                 self.at(now.after(lasts), Event::Join(number));
             }
@@ -286,6 +302,7 @@ impl World {
             sender.join(slot, now);
             node.listen(&self.groups, controller.session, slot, now);
         }
+        self.plan(number);
         self.look(number);
         self.poll();
     }
@@ -413,19 +430,6 @@ impl World {
             }
         }
         self.fetch(number);
-    }
-
-    fn fetch(&mut self, number: usize) {
-        let now = self.now;
-        let Some(session) = self.controller.as_ref().map(|controller| controller.session) else { return };
-        let Some(node) = self.nodes.get_mut(number).filter(|node| now >= node.down_until) else { return };
-        let Some(group) = node.to_fetch(now) else { return };
-        node.pulling = Some(group);
-        let (bytes, life) = (node.size(group), node.life);
-        self.lane = self.lane.max(now.0 * 1000) + nanos(bytes, self.story.lane);
-        let arrives = self.lane.max(now.0 * 1000 + nanos(bytes, node.host.link)) / 1000;
-        let arrives = Micros(arrives).after(Micros(2 * node.host.latency.0));
-        self.at(arrives, Event::Fetched(number, life, group, session));
     }
 
     fn fetched(&mut self, number: usize, life: u32, group: u32, session: u64) {
