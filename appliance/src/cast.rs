@@ -259,7 +259,7 @@ impl Casts {
         let others: usize = others.map(|(_, delivery)| delivery.count()).sum();
         let expected = if is_near { asker.company.saturating_sub(others) } else { 0 };
         let link = link_mbit(local).unwrap_or(USUAL_LINK);
-        let mbit = limit.filter(|limit| *limit > 0).map_or(link, |limit| limit.min(link));
+        let mbit = self.limit.of_link(link);
         let expected = u32::try_from(expected).unwrap_or(u32::MAX);
         Terms { multicast, controller: mbit.saturating_mul(MBIT), expected }
     }
@@ -292,7 +292,8 @@ impl Casts {
     /// Our addresses on the networks that something is sent to all on.
     fn sending(&self) -> Vec<Ipv4Addr> {
         let all = self.lock();
-        let sending = all.deliveries.values().filter(|delivery| delivery.transmission().is_some());
+        let is_busy = |delivery: &&Delivery| delivery.transmission().is_some_and(|one| !one.rests());
+        let sending = all.deliveries.values().filter(is_busy);
         sending.map(|delivery| delivery.local).collect()
     }
 
@@ -340,13 +341,14 @@ impl Casts {
         Ok(Transmission::new(session, group))
     }
 
-    /// Transmissions on one network share it evenly.
+    /// Transmissions on one network share it evenly, those that rest for the moment left out.
     fn share(&self, all: &All, local: Ipv4Addr) {
         let here = || {
             let there = all.deliveries.values().filter(|delivery| delivery.local == local);
             there.filter_map(Delivery::transmission)
         };
-        let count = u64::try_from(here().count()).unwrap_or(u64::MAX).max(1);
+        let busy = here().filter(|transmission| !transmission.rests()).count();
+        let count = u64::try_from(busy).unwrap_or(u64::MAX).max(1);
         let each = self.rate(local) / count;
         here().for_each(|transmission| transmission.limit(each));
     }

@@ -67,6 +67,8 @@ pub(crate) struct Terminal {
     pub(crate) asks: bool,
     /// Columns and rows.
     pub(crate) size: Option<(usize, usize)>,
+    /// Columns and rows of standard error, now.
+    pub(crate) err_size: fn() -> Option<(usize, usize)>,
 }
 
 impl Terminal {
@@ -82,6 +84,7 @@ impl Terminal {
             // The question is written to standard error: nobody could read it elsewhere.
             asks: io::stdin().is_terminal() && err_tty && !no_input,
             size: if out_tty { window(io::stdout()) } else { None },
+            err_size: || window(io::stderr()),
         }
     }
 

@@ -83,6 +83,7 @@ fn run_cli(cli: Cli, answer: Option<String>, err_tty: bool) -> Ran {
         out_tty: false,
         err_tty,
         size: None,
+        err_size: || None,
     };
     let mut session = Session::new(&cli.global, terminal, Wishes::default());
     session.pause = Duration::from_millis(4);

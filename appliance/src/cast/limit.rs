@@ -1,12 +1,13 @@
 //! What images may take of a network: transmissions and those who fetch share one cap, which the hours of the day may change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fleet::hours::{Cap, Hours, cap};
 
+use super::delivery::Delivery;
 use super::network::link_mbit;
 use super::{Casts, MBIT, USUAL_LINK};
 use crate::listen::Stop;
@@ -44,6 +45,15 @@ impl Limit {
     /// Megabits a second that all together may use; none: what the link can; 0: nothing is sent to all.
     pub(super) fn mbit(&self) -> Option<u64> {
         self.cap().mbit
+    }
+
+    /// Megabits a second that a link of so many may be used for, whichever way images come.
+    pub(super) fn of_link(&self, link: u64) -> u64 {
+        let cap = self.cap();
+        match cap.mbit {
+            Some(0) => cap.parts(link, false, true).fetching.unwrap_or(link),
+            mbit => mbit.map_or(link, |mbit| mbit.min(link)),
+        }
     }
 
     /// Bytes a second that all transmissions on a network may take together.
@@ -107,6 +117,8 @@ impl Casts {
         let ended = {
             let mut all = self.lock();
             if self.limit.mbit() == Some(0) {
+                // Or the next one who asks is told by the old plan to listen.
+                all.deliveries.values_mut().for_each(Delivery::outdate);
                 self.end(&mut all, |_| true);
             } else {
                 let locals: Vec<_> = all.deliveries.values().map(|delivery| delivery.local).collect();
@@ -175,9 +187,11 @@ impl Casts {
     }
 
     fn level(&self) {
-        let changed = self.limit.level(&self.sending(), Instant::now());
+        self.limit.level(&self.sending(), Instant::now());
         let all = self.lock();
-        changed.iter().for_each(|local| self.share(&all, *local));
+        let sending = all.deliveries.values().filter(|delivery| delivery.transmission().is_some());
+        let locals: BTreeSet<_> = sending.map(|delivery| delivery.local).collect();
+        locals.into_iter().for_each(|local| self.share(&all, local));
     }
 }
 

@@ -105,6 +105,11 @@ impl Session {
         self.words = None;
     }
 
+    /// Whether nobody lacks anything, for the moment.
+    pub(super) fn rests(&self) -> bool {
+        lock(&self.shown).rests
+    }
+
     /// Why it has ended, if it has.
     pub(super) fn broken(&self) -> Option<String> {
         lock(&self.shown).broken.clone()

@@ -56,6 +56,11 @@ impl Transmission {
         Self { session, group, slots: 0 }
     }
 
+    /// Whether nobody lacks anything, for the moment.
+    pub(super) fn rests(&self) -> bool {
+        self.session.rests()
+    }
+
     /// Why it has ended by itself, if it has.
     pub(super) fn broken(&self) -> Option<String> {
         self.session.broken()

@@ -16,6 +16,8 @@ pub struct View {
     pub rate: u64,
     /// Packets that were no report of a listener.
     pub refused: u64,
+    /// Nobody lacks anything, for the moment.
+    pub rests: bool,
     /// Why it has ended, if it has: the store does not give the image.
     pub broken: Option<String>,
     /// Who listens, by slot.
@@ -58,6 +60,7 @@ impl View {
             repair_bytes: counters.repair_bytes,
             rate: sender.rate(),
             refused,
+            rests: sender.done(),
             broken,
             listeners: sender.receivers().map(listener).collect(),
         }

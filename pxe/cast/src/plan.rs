@@ -172,13 +172,25 @@ pub struct Planner {
     sends: bool,
     chain: Chain,
     liars: BTreeSet<Node>,
+    /// Of how many each has been believed that they lie.
+    believed: BTreeMap<Node, usize>,
+    /// More than one has been there.
+    is_shared: bool,
 }
 
 impl Planner {
     /// One for an image of so many bytes as it travels, and as it lies on a disk.
     #[must_use]
     pub fn new(stored_bytes: u64, used_bytes: u64) -> Planner {
-        Planner { stored_bytes, used_bytes, sends: false, chain: Chain::default(), liars: BTreeSet::new() }
+        Planner {
+            stored_bytes,
+            used_bytes,
+            sends: false,
+            chain: Chain::default(),
+            liars: BTreeSet::new(),
+            believed: BTreeMap::new(),
+            is_shared: false,
+        }
     }
 
     /// A node begins anew: what was held against it does not count any more.
@@ -199,6 +211,7 @@ impl Planner {
         let live: BTreeMap<Node, &Known> =
             nodes.iter().filter(|(_, known)| lives(known)).map(|(node, known)| (*node, known)).collect();
         let load = self.load(&live, terms);
+        self.is_shared |= live.len() > 1;
         let (lane, seconds, why) = self.choose(&live, terms, &load);
         self.sends = lane == Lane::Multicast;
         let mut ways: BTreeMap<Node, Way> =
@@ -231,7 +244,7 @@ impl Planner {
             Multicast::Not(why) => Some(why),
             Multicast::Possible => is_blocked(live).then_some(Why::Blocked),
         };
-        if why_not.is_none() && self.sends && !live.is_empty() {
+        if why_not.is_none() && self.sends && (self.is_shared && !live.is_empty() || load.nodes > 1) {
             return (Lane::Multicast, load.multicast(), None);
         }
         let unicast = load.unicast();
@@ -274,12 +287,17 @@ impl Planner {
     /// Takes what is said of liars. Each is heard on a few only: a liar could call everybody one.
     fn believe(&mut self, live: &BTreeMap<Node, &Known>) {
         for (node, known) in live {
-            let others = known.shunned.iter().filter(|other| *other != node);
-            self.liars.extend(others.take(BELIEVED));
+            let believed = self.believed.entry(*node).or_default();
+            for other in known.shunned.iter().filter(|other| *other != node) {
+                if *believed < BELIEVED && self.liars.insert(*other) {
+                    *believed += 1;
+                }
+            }
         }
         // Who has gone for good would be kept for ever.
         if self.liars.len() > 2 * live.len().max(BELIEVED) {
             self.liars.retain(|node| live.contains_key(node));
+            self.believed.retain(|node, _| live.contains_key(node));
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::wire::{Beat, DATA_BYTES, Report};
 use audience::Audience;
 use deficits::{Conditions, Deficits, Due};
 use pace::{Change, Pace};
-use provision::part;
+use provision::{MILLION, part};
 use timeline::Timeline;
 use yielding::Yielding;
 
@@ -204,7 +204,8 @@ impl Sender {
     /// From now on at most so many bytes a second.
     pub fn limit(&mut self, rate_max: u64) {
         self.limits.rate_max = rate_max;
-        self.pace.limit(rate_max);
+        let share = self.yielding.as_ref().map_or(MILLION, Yielding::part);
+        self.pace.limit(part(rate_max, share));
     }
 
     /// Bytes a second on the wire, now.

@@ -254,6 +254,9 @@ impl<O: Origin> Shell<'_, O> {
     fn hear(&mut self, Answer { ticket, outcome, read }: Answer, receiver: &mut Receiver, now: Millis) {
         if let Some((id, digest)) = read {
             self.held.insert(id, digest);
+            if outcome == Outcome::Same {
+                self.delivery.fetcher.pass(id);
+            }
         }
         let written = self.writing.remove(&ticket).filter(|_| outcome == Outcome::Done);
         let trusted = written.filter(|_| self.delivery.verify == Verify::Stream);

@@ -184,6 +184,13 @@ impl<O: Origin> Fetcher<O> {
         }
     }
 
+    /// Others will not get this one here, unless it comes all the same: the disk has it.
+    pub(crate) fn pass(&self, id: u32) {
+        if let (Some(shelf), Some(chunk)) = (&self.shelf, self.manifest.chunk(id)) {
+            shelf.pass(chunk.offset, u64::from(chunk.stored));
+        }
+    }
+
     /// The only piece of an order, if it was laid by. It serves once: who asks again had no luck with it.
     fn take_up(&self, ids: &[u32]) -> Option<Vec<Outcome>> {
         let [id] = ids else { return None };

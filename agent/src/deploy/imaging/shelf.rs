@@ -48,7 +48,7 @@ struct Stock {
 #[derive(Debug)]
 enum Place {
     Here(Bytes),
-    /// It was here, and so long it was.
+    /// It was here, or will not be, and so long it is.
     Gone(u64),
 }
 
@@ -88,6 +88,14 @@ impl Shelf {
         stock.make_room(self.most);
         drop(stock);
         self.came.notify_waiters();
+    }
+
+    /// A piece of this length will not come: the disk has it already. Nobody waits for it here.
+    pub(crate) fn pass(&self, offset: u64, length: u64) {
+        if length > 0 {
+            self.lock().places.entry(offset).or_insert(Place::Gone(length));
+            self.came.notify_waiters();
+        }
     }
 
     /// Stored bytes that came so far, each counted once.
@@ -186,6 +194,21 @@ mod tests {
         assert_eq!(Budget::of(200, 100), Budget { spool: 200, shelf: 100 });
         assert_eq!(Budget::of(101, 102), Budget { spool: 51, shelf: 50 });
         assert_eq!(Budget::of(0, 0), Budget { spool: 0, shelf: 0 });
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_the_disk_had_already() {
+        let shelf = Shelf::new(1000);
+        shelf.put(10, &piece(10));
+        shelf.pass(10, 10);
+        shelf.pass(20, 10);
+        shelf.pass(30, 0);
+        assert_eq!(there(&shelf, 10, 10).await, There::Whole, "it is here all the same");
+        let long = Duration::from_secs(600);
+        assert_eq!(shelf.await_range(10, 20, long).await, There::Gone);
+        shelf.put(20, &piece(10));
+        assert_eq!(there(&shelf, 10, 20).await, There::Whole, "it came all the same");
+        assert_eq!(there(&shelf, 30, 1).await, There::NotYet);
     }
 
     #[tokio::test]

@@ -59,8 +59,10 @@ impl Member {
         if let Some((done, _)) = stage.bytes(row) {
             self.meter.note(now_ms, done);
         }
-        if self.end.is_none() {
-            self.end = end(row).map(|end| (end, now_ms));
+        // A node gets out of `attention` by itself, when its agent is heard of again.
+        let ended = end(row);
+        if ended.as_ref() != self.end.as_ref().map(|(end, _)| end) {
+            self.end = ended.map(|end| (end, now_ms));
         }
     }
 

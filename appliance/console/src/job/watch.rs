@@ -78,6 +78,8 @@ struct Watching {
     batch: Batch,
     /// The lines on the terminal.
     shown: Vec<String>,
+    /// Columns and rows that it was drawn for.
+    size: Option<(usize, usize)>,
     faces: BTreeMap<String, Face>,
     pace: Pace,
     /// The rows as they were printed.
@@ -149,7 +151,12 @@ impl Watching {
             return self.print(session);
         }
         if session.terminal.err_tty {
-            let (columns, rows) = session.look.columns.zip(session.look.rows).unwrap_or(USUAL);
+            let here = (session.terminal.err_size)();
+            let (columns, rows) = here.or(session.look.columns.zip(session.look.rows)).unwrap_or(USUAL);
+            if self.size.replace((columns, rows)).is_some_and(|before| before != (columns, rows)) {
+                // The terminal has wrapped anew what was there.
+                self.shown.clear();
+            }
             let room = Room { columns, rows, header: session.look.header, colour: session.look.colour };
             let lines = board::screen(&self.batch, room, now_ms);
             self.draw(session, lines);

@@ -55,8 +55,9 @@ impl Sequence {
         };
         if end.wrapping_sub(next) <= NEAR {
             self.advance(next, end);
-        } else if next.wrapping_sub(end) <= NEAR {
-            // It comes late.
+        } else if begin != end && next.wrapping_sub(end) <= WINDOW {
+            // It comes late. What lies further back is doubted as what is far ahead is, and so is a beat: it may be the sender's, and what
+            // is near was a stranger's.
         } else if self.doubted == Some(begin) {
             (self.next, self.doubted, self.seen) = (Some(end), None, [0; WORDS]);
         } else {
@@ -128,6 +129,12 @@ mod tests {
         assert_eq!(after([5, 5 + NEAR]).0, 6 + NEAR, "the last that is near");
         assert_eq!(after([5, 6 + NEAR]).0, 6, "the first that is far");
         assert_eq!(after([1 << 20, 0, 1, 2]), (3, 4), "backwards");
+        assert_eq!(
+            after([5, 60_000, 6, 7]).0,
+            8,
+            "a stranger who is not far ahead, and the sender after him"
+        );
+        assert_eq!(after([5, 60_000, 59_000 - WINDOW]).0, 60_001, "one that lies far back is doubted");
     }
 
     #[test]
@@ -144,6 +151,14 @@ mod tests {
         assert_eq!(sequence.next(), 3);
         sequence.told(1 << 30);
         assert_eq!(sequence.next(), 1 << 30, "said twice");
+        for next in [30, 20, 20] {
+            sequence.told((1 << 30) + next);
+        }
+        assert_eq!(
+            sequence.next(),
+            (1 << 30) + 20,
+            "a stranger who is hardly ahead, and the sender who says it twice"
+        );
         sequence.told(5);
         sequence.arrived(5);
         assert_eq!(sequence.next(), 6, "said, and gone on from");

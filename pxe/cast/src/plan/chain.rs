@@ -194,6 +194,8 @@ impl Chain {
         let Some(Trial { suspect, then, next, next_had }) = self.trial else { return };
         let gained = |node: Node, had: u64| live.get(&node).map(|known| known.had_bytes.saturating_sub(had));
         let (Some(its), Some(own)) = (gained(next, next_had), gained(suspect, then.had)) else {
+            // Nothing was shown.
+            self.slow.remove(&suspect);
             self.trial = None;
             return;
         };

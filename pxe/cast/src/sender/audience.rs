@@ -263,7 +263,13 @@ impl Audience {
     ) -> Vec<usize> {
         let mut gone = Vec::new();
         for (at, seat) in self.seats.iter_mut().enumerate() {
-            let Some(seat) = seat.as_mut().filter(|seat| seat.is_live) else { continue };
+            let Some(seat) = seat.as_mut().filter(|seat| seat.verdict == Verdict::Keep) else { continue };
+            if !seat.is_live {
+                if seat.is_mute(sent, now) {
+                    seat.verdict = Verdict::Pull(Why::Stuck);
+                }
+                continue;
+            }
             let lacks = lacks(at);
             if lacks < seat.least.0 || lacks == 0 {
                 seat.least = (if lacks == 0 { u64::MAX } else { lacks }, now);
@@ -350,6 +356,16 @@ impl Seat {
         });
         self.loss = u32::try_from(smoothed).ok();
         self.lossy = if loss > TOO_LOSSY { self.lossy.saturating_add(1) } else { 0 };
+    }
+
+    /// Whether nothing of what it says counts, and it would wait for ever for what it can't ask for. Whoever lacked nothing when it was last
+    /// heard of has no more to say.
+    fn is_mute(&self, sent: u64, now: Micros) -> bool {
+        let (since, has_lacked) = match self.heard {
+            Some(heard) => (heard, self.least.0 < u64::MAX),
+            None => (self.joined, sent > self.joined_at.saturating_add(FEW)),
+        };
+        has_lacked && now.since(since) >= NO_PROGRESS
     }
 
     /// Why it is better off fetching, if it is, when most lose only so much.

@@ -250,6 +250,24 @@ fn nobody_waits_for_who_is_silent() {
 }
 
 #[test]
+fn who_hears_and_can_not_say_so_is_to_fetch() {
+    let mut talk = Talk::new(&groups(2, 100));
+    (1..=3).for_each(|slot| talk.join(slot));
+    talk.report(1, &[100, 100]).unwrap();
+    talk.report(3, &[100, 100]).unwrap();
+    talk.run(Micros(500_000));
+    talk.report(1, &[0, 0]).unwrap();
+    talk.report(3, &[5, 0]).unwrap();
+    // The second is never heard of; the third was, and lacked something.
+    for _ in 0..35 {
+        talk.run(Micros(1_000_000));
+        talk.report(1, &[0, 0]).unwrap();
+    }
+    let fetches = Verdict::Pull(Why::Stuck);
+    assert_eq!([talk.verdict(1), talk.verdict(2), talk.verdict(3)], [Verdict::Keep, fetches, fetches]);
+}
+
+#[test]
 fn who_hears_nothing_is_to_fetch() {
     let mut talk = Talk::new(&groups(40, 1000));
     talk.join(1);
@@ -303,6 +321,22 @@ fn where_nobody_says_how_it_goes_it_goes_slower() {
     let before = talk.sender.rate();
     talk.run(Micros(1_400_000));
     assert_eq!(talk.sender.rate(), before / 4);
+}
+
+#[test]
+fn who_yields_does_so_under_another_limit_too() {
+    let mut talk = Talk::new(&groups(400, 700));
+    let limits = Limits { yields: true, ..Limits::of(12_500_000) };
+    talk.sender = Sender::new(&groups(400, 700), SESSION, limits);
+    talk.join(0);
+    talk.report(0, &[700; 400]).unwrap();
+    // Nobody answers: it goes slower, and stays so whatever it is allowed.
+    talk.run(Micros(1_400_000));
+    let slow = talk.sender.rate();
+    assert!(slow < 12_500_000 / 4, "{slow}");
+    talk.sender.limit(12_500_000);
+    talk.run(Micros(50_000));
+    assert!(talk.sender.rate() <= slow, "{} after {slow}", talk.sender.rate());
 }
 
 /// Anything that can be done to a sender.

@@ -50,6 +50,11 @@ impl Yielding {
         }
     }
 
+    /// The part of the rate that may be used now, of a million.
+    pub(super) fn part(&self) -> u32 {
+        self.part
+    }
+
     /// Reports were asked for with the last of so many symbols.
     pub(super) fn ask(&mut self, sent: u64, now: Micros) {
         if self.asked.len() == KEPT {

@@ -175,16 +175,14 @@ impl Listening {
     pub(super) fn take(&mut self, came: Came, receiver: &mut Receiver, spool: &dyn Spool, now: Millis) {
         match came {
             Came::Whole { group, pieces } => {
+                // The thread does not collect it any more. Where it is still needed, it is told so again.
+                if let Some(needed) = usize::try_from(group).ok().and_then(|at| self.needed.get_mut(at)) {
+                    *needed = false;
+                }
                 for (id, bytes) in pieces {
                     // Others may need what this disk has already.
                     spool.shelve(id, &bytes);
-                    if !self.offer(id, bytes, receiver, spool, now)
-                        && let Some(needed) =
-                            usize::try_from(group).ok().and_then(|at| self.needed.get_mut(at))
-                    {
-                        // Where it is still needed, the thread is told so again.
-                        *needed = false;
-                    }
+                    let _had_room = self.offer(id, bytes, receiver, spool, now);
                 }
             }
             // Whoever spoils one may spoil the next: this one is fetched.

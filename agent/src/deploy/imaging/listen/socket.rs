@@ -50,10 +50,13 @@ impl Socket {
             Err(error) => return Err(error),
         };
         let whole = self.buffer.get(..bytes).unwrap_or_default();
-        // Beats that came one behind the other are together too. What has no size of ours is one packet, and is refused once.
-        let size =
-            [DATA_BYTES, BEAT_BYTES].into_iter().find(|size| bytes >= *size && bytes.is_multiple_of(*size));
-        let size = size.unwrap_or(if bytes > DATA_BYTES { DATA_BYTES } else { bytes.max(1) });
+        // Beats that came one behind the other are together too, and one may close what came of data. What has no size of ours is one
+        // packet, and is refused once.
+        let size = match bytes {
+            DATA_BYTES.. => DATA_BYTES,
+            _ if bytes > 0 && bytes.is_multiple_of(BEAT_BYTES) => BEAT_BYTES,
+            _ => bytes.max(1),
+        };
         Ok(whole.chunks(size))
     }
 
