@@ -90,8 +90,7 @@ impl Delivery {
             self.planner.forget(key(asker.node));
             self.leave(gone.place.as_ref());
         }
-        // Nobody has told one who is new here to look: what it has seen is old.
-        let had_seen = before.as_ref().is_none_or(|before| before.floods == Some(true));
+        let had_seen = before.as_ref().is_some_and(|before| before.floods == Some(true));
         self.is_stale |= before.as_ref().is_none_or(|before| {
             before.door != ask.door
                 || before.shunned != ask.shunned
