@@ -10,7 +10,7 @@ const TAIL: f64 = 0.5;
 /// Data symbols of a usual group.
 const SYMBOLS: f64 = 720.0;
 /// What is passed on at once in a chain, in bytes, and how long it takes to be asked for, in seconds.
-const GRAIN: f64 = 1_048_576.0;
+const GRAIN: f64 = 256_000.0;
 const HOP: f64 = 0.0001;
 /// Parts of a million.
 const WHOLE: f64 = 1_000_000.0;
@@ -125,8 +125,6 @@ mod tests {
         ];
         for (node, controller, disk, nodes, unicast, multicast, chain) in table {
             let load = load(node, controller, disk, nodes);
-            // The table is for pieces of 256 KB that are passed on.
-            let chain = chain + f64::from(nodes - 1) * (GRAIN - 256_000.0) / rate(load.node);
             for (lane, predicted, told) in [
                 ("unicast", load.unicast(), unicast),
                 ("multicast", load.multicast(), multicast),
