@@ -1,7 +1,7 @@
 //! The IGMP querier of a network that has none.
 //!
 //! A switch with IGMP snooping learns who wants a group from the answers to a router's general queries (RFC 4541 §2.1.1). Without
-//! a router that asks, some send a group to every port, and others to none after a few minutes. So while an image is sent, the
+//! a router that asks, some send a group to every port, and others to none after a few minutes. So the
 //! controller asks itself, as version 2 of the protocol has it, which every switch understands (RFC 2236); and is silent where
 //! somebody with a lower address asks (§3).
 

@@ -32,6 +32,8 @@ const JUDGED_BY: u64 = 256;
 const SAMPLED: u32 = 67;
 /// Losses that are told of fewer packets count for less when they are smoothed.
 const SMOOTHED_BY: u64 = 2048;
+/// Who loses so much of a million hears nothing for the moment, whatever the rate.
+const CUT_OFF: u32 = 900_000;
 /// From so many receivers on, one in ten does not count for the rate. Of fewer, one that is far worse than the others.
 const MANY: usize = 10;
 
@@ -97,6 +99,8 @@ pub(super) struct Seat {
     window: Option<(u64, u32)>,
     /// Of the last report.
     last: (u64, u32),
+    /// It reports, and hears nothing.
+    is_cut_off: bool,
     loss: Option<u32>,
     /// Reports in a row that tell of too much loss.
     lossy: u32,
@@ -188,12 +192,13 @@ impl Audience {
         }
         seat.heard = Some(now);
         seat.until = seat.until.max(heard);
+        seat.notice_gap(heard, sent);
         if seat.verdict == Verdict::Keep && !seat.is_live {
             seat.is_live = true;
             self.live += 1;
         }
-        // What was sent before it came is not lost.
-        if heard >= seat.joined_at {
+        // What was sent before it came is not lost, nor what was before its switch knew of it.
+        if heard >= seat.joined_at && report.received > 0 {
             seat.measure(report.received, heard);
             if seat.window.is_none() && heard >= self.since {
                 seat.window = Some((heard, report.received));
@@ -222,6 +227,10 @@ impl Audience {
         let told = seats.filter_map(|seat| seat.quality(sent));
         let mut all: Vec<Quality> = told.filter(|quality| quality.packets >= packets).collect();
         let is_enough = u64::from(self.live) * u64::from(SAMPLED) <= all.len() as u64 * 100;
+        // No rate that is at most twice too high loses so much: a switch does not know of them yet, or a cable is out.
+        if all.iter().any(|quality| quality.loss < CUT_OFF) {
+            all.retain(|quality| quality.loss < CUT_OFF);
+        }
         all.sort_unstable_by_key(|quality| quality.loss);
         let (worst, median) = (
             nine_in_ten(&all, |quality| quality.loss, is_one_left_out).filter(|_| is_enough)?,
@@ -321,11 +330,22 @@ impl Seat {
             mark: None,
             window: None,
             last: (0, 0),
+            is_cut_off: false,
             loss: None,
             lossy: 0,
             stuck: None,
             least: (u64::MAX, now),
             verdict: Verdict::Keep,
+        }
+    }
+
+    /// Who speaks and hears nothing at all is cut off for the moment: a switch does not know of it yet. What it misses meanwhile says nothing
+    /// about the rate.
+    fn notice_gap(&mut self, heard: u64, sent: u64) {
+        if heard <= self.last.0 {
+            self.is_cut_off |= sent > heard.saturating_add(JUDGED_BY);
+        } else if std::mem::take(&mut self.is_cut_off) {
+            (self.mark, self.window) = (None, None);
         }
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cast::Micros;
@@ -20,6 +20,9 @@ use tokio::sync::mpsc;
 
 use super::socket::Socket;
 use crate::deploy::imaging::ranges::{Range, Ranges};
+
+/// After so long without a packet the group is joined again: a sender who has nothing to say says so more often.
+const UNHEARD: Duration = Duration::from_millis(400);
 
 /// A group that is complete.
 #[derive(Debug)]
@@ -155,7 +158,13 @@ struct Run {
 
 impl Run {
     fn run(mut self, mut socket: Socket) {
+        let mut joined = self.begun;
         while self.listen() {
+            let heard = self.ear.last.unwrap_or(self.begun).max(joined);
+            if heard.elapsed() >= UNHEARD {
+                socket.join_again();
+                joined = Instant::now();
+            }
             let Ok(packets) = socket.receive() else { return };
             let mut came = Vec::new();
             for packet in packets {

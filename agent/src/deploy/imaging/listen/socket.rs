@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: UdpSocket,
+    group: Ipv4Addr,
+    local: Ipv4Addr,
     buffer: Vec<u8>,
 }
 
@@ -39,7 +41,16 @@ impl Socket {
         // Kernels before 5.0 hand over packet by packet.
         let _single = setsockopt(&socket, UdpGroSegment, &true);
         socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { socket: socket.into(), buffer: vec![0; READ_BYTES] })
+        Ok(Self { socket: socket.into(), group: seat.group, local, buffer: vec![0; READ_BYTES] })
+    }
+
+    /// Says again that the group is wanted here. A kernel that hears a query while it is about to say so puts that off, by up to ten seconds, and
+    /// a switch with snooping sends nothing meanwhile.
+    pub(super) fn join_again(&self) {
+        let socket = socket2::SockRef::from(&self.socket);
+        // Where there is no such network any more, nothing comes either, and that is noticed.
+        let _left = socket.leave_multicast_v4(&self.group, &self.local);
+        let _joined = socket.join_multicast_v4(&self.group, &self.local);
     }
 
     /// Waits a moment for packets. They may be none.
