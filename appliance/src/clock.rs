@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "what the test below runs in other time zones"]
+    #[ignore = "`cargo test -p appliance the_time_zone_counts` runs it, in other time zones"]
     fn here() {
         println!("it is minute {}.", minutes());
     }
