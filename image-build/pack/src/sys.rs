@@ -2,7 +2,7 @@
 //! The only file of the crate with `unsafe`; every function is safe to call with any open file.
 #![expect(unsafe_code, reason = "these calls have no safe form; each block says why it is sound")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
@@ -116,8 +116,8 @@ impl Lent {
 /// An `io_uring` on one file, which shares its buffers with nobody while the kernel may use them.
 pub(crate) struct Ring {
     ring: IoUring,
-    /// The pool whose buffers are registered under their slots.
-    registered: Option<Pool>,
+    /// The pool whose buffers are registered under their slots, and those that are.
+    registered: Option<(Pool, BTreeSet<u16>)>,
     /// What the kernel may be using, by the number of the transfer.
     lent: BTreeMap<u64, Arc<Lent>>,
     depth: usize,
@@ -132,8 +132,9 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// A ring for at most `depth` transfers at once. The buffers of `pool` are registered when the kernel lets us
-    /// (`RLIMIT_MEMLOCK`); without that they are mapped for each transfer.
+    /// A ring for at most `depth` transfers at once. Each buffer of `pool` is registered when it is first used, if the kernel
+    /// lets us (`RLIMIT_MEMLOCK`, Linux 5.13): registering pins its pages, and whoever needs few is ready at once. One
+    /// that is not registered is mapped for each transfer.
     ///
     /// # Errors
     /// What the kernel says: `ENOSYS` without `io_uring`, `EPERM` where it is forbidden.
@@ -141,19 +142,27 @@ impl Ring {
         let file = file.as_fd().try_clone_to_owned()?;
         let ring = IoUring::builder().dontfork().build(u32::from(depth))?;
         ring.submitter().register_files(&[file.as_raw_fd()])?;
-        let vectors: Vec<libc::iovec> = pool
-            .addresses()
-            .iter()
-            .map(|&address| libc::iovec {
-                iov_base: with_exposed_provenance_mut(address),
-                iov_len: WINDOW as usize,
-            })
-            .collect();
-        // SAFETY: each vector is the memory of a buffer of `pool`: it is mapped now, and stays so because the ring
-        // holds a clone of the pool and every buffer that is out holds the pool too. Registering only pins pages.
-        let registered = unsafe { ring.submitter().register_buffers(&vectors) };
-        let registered = registered.ok().map(|()| pool.clone());
+        let slots = u32::try_from(pool.buffers()).unwrap_or(u32::MAX);
+        let registered = ring.submitter().register_buffers_sparse(slots);
+        let registered = registered.ok().map(|()| (pool.clone(), BTreeSet::new()));
         Ok(Ring { ring, registered, lent: BTreeMap::new(), depth: usize::from(depth), _file: file })
+    }
+
+    /// The slot under which the kernel knows a buffer, if it does.
+    fn registered(&mut self, lent: &Lent) -> Option<u16> {
+        let (pool, slots) = self.registered.as_mut()?;
+        let slot = lent.slot(pool)?;
+        if !slots.contains(&slot) {
+            let address = *pool.addresses().get(usize::from(slot))?;
+            let (iov_base, iov_len) = (with_exposed_provenance_mut(address), WINDOW as usize);
+            let vector = [libc::iovec { iov_base, iov_len }];
+            // SAFETY: the vector is the memory of a buffer of `pool`: it is mapped now, and stays so because the ring holds a
+            // clone of the pool and every buffer that is out holds the pool too. Registering only pins pages.
+            let done = unsafe { self.ring.submitter().register_buffers_update(slot.into(), &vector, None) };
+            done.ok()?;
+            slots.insert(slot);
+        }
+        Some(slot)
     }
 
     /// Whether another transfer fits.
@@ -187,7 +196,7 @@ impl Ring {
         if !self.has_room() || self.lent.contains_key(&number) {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        let slot = self.registered.as_ref().and_then(|pool| lent.slot(pool));
+        let slot = self.registered(lent);
         let start = with_exposed_provenance_mut::<u8>(lent.address + part.start);
         let entry = match (&lent.held, slot) {
             (Held::ForRead(_), Some(slot)) => {

@@ -138,6 +138,11 @@ impl Gather {
         self.need(group);
     }
 
+    /// What is taken from now on comes at this moment.
+    pub fn tick(&mut self, now: Micros) {
+        self.sequence.tick(now);
+    }
+
     /// Takes the head of a symbol.
     pub fn data(&mut self, data: &Data) -> Heard {
         let place = if data.session == self.session { self.place(data.group).copied() } else { None };

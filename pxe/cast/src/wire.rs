@@ -120,7 +120,8 @@ pub struct Report {
     pub number: u32,
     /// What was sent before this sequence number has arrived, or will not.
     pub next: u32,
-    /// Data packets of the session that have arrived since the receiver joined; wraps.
+    /// Data packets of the session that have arrived since the receiver joined, and those missed while nothing at all came for
+    /// a fifth of a second or longer; wraps. All others up to `next` were lost.
     pub received: u32,
     /// The first group that it speaks of.
     pub first: u32,

@@ -217,6 +217,7 @@ impl Ear {
         let size = self.size(data.group).unwrap_or(0);
         let is_possible =
             data.session == SESSION && data.symbols == size && data.symbol < size + repairs(size);
+        self.gather.tick(Micros(self.now));
         let heard = self.gather.data(data);
         assert_eq!(heard == Heard::Foreign, !is_possible);
         if let Heard::Foreign | Heard::Useless = heard {

@@ -182,6 +182,7 @@ impl Node {
 
     fn take(&mut self, arrival: Arrival, now: Micros) {
         let Some(listening) = self.listening.as_mut() else { return };
+        listening.gather.tick(now);
         match arrival {
             Arrival::Beat(beat) => {
                 listening.gather.beat(&beat);

@@ -18,6 +18,7 @@ Both ends of an image transmission, for the bench of it.
   transmit send --image FILE --work DIR --local IP --port N --mbit N
   transmit receive --image FILE --sink FILE --local IP --server IP:PORT --node N --company N --spool MIB
                    [--disk-kib N]     its disk takes so many KiB a second
+                   [--go FILE]        begins when this file is there, as a booted node waits for its job
 ";
 
 fn main() -> ExitCode {

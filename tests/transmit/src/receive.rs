@@ -1,12 +1,14 @@
 //! An agent's end: its whole delivery, onto a disk of its own.
 
 use std::error::Error;
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::pack::{Header, Parsed};
 use agent::restore::{Desk, NoRange, NoReply, Options, Origin, Seating};
@@ -16,6 +18,9 @@ use protocol::{CastAsk, CastReply, JobId};
 use crate::counter::{Ask, Line};
 use crate::disk::Disk;
 use crate::option;
+
+/// How often it is looked whether it is time to begin.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// As [`main`], with mounts of its own.
 pub(crate) fn apart(words: &[&str]) -> Result<(), Box<dyn Error>> {
@@ -51,6 +56,11 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let (local, server) = (value("--local")?.parse::<Ipv4Addr>()?, value("--server")?.parse::<SocketAddr>()?);
     let (node, company) = (value("--node")?.parse()?, value("--company")?.parse()?);
     let spool = value("--spool")?.parse::<u64>()? << 20;
+    if let Ok(go) = value("--go") {
+        while !Path::new(go).exists() {
+            std::thread::sleep(LOOK);
+        }
+    }
     let begun = Instant::now();
     // An agent asks on the runtime that it works on; here that one belongs to the restoring.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -71,11 +81,17 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Of the image's disk. Only the head of its file is read: many receivers of one machine begin at once.
 fn disk_bytes(image: &str) -> Result<u64, Box<dyn Error>> {
-    let head = std::fs::read(image)?;
-    match Header::parse(&head)? {
-        Parsed::Whole(header) => Ok(header.signed.verify(&[header.signed.key])?.1.disk_bytes()),
-        Parsed::Needs(_) => Err("the image is cut off".into()),
+    let (file, mut head) = (File::open(image)?, Vec::new());
+    loop {
+        match Header::parse(&head)? {
+            Parsed::Whole(header) => return Ok(header.signed.verify(&[header.signed.key])?.1.disk_bytes()),
+            Parsed::Needs(bytes) => {
+                head.resize(bytes, 0);
+                file.read_exact_at(&mut head, 0)?;
+            }
+        }
     }
 }
 

@@ -3,20 +3,30 @@
 //! Sequence numbers are not authenticated. What a report says with one of them must not be wrong for long because a stranger, or a bent
 //! packet, said a number that the sender has not reached: then no report would be believed any more. So a number far from all
 //! others counts only when the next packet goes on from it, as the sender's do (after RFC 3550, appendix A.1).
+//!
+//! What is missing was lost. But where nothing at all came for a while, a switch did not know yet that somebody listens here, or a cable was
+//! out: that says nothing of how well this network carries what is sent at this rate, and is not counted as lost.
+
+use crate::Micros;
 
 /// Numbers closer than this are of the stream that is being heard. At 10 Gb/s, 80 ms.
 const NEAR: u32 = 1 << 16;
 /// Of so many packets before the last it is known whether they have arrived: a network may deliver one twice.
 const WINDOW: u32 = 1024;
 const WORDS: usize = 16;
+/// Where nothing came for so long, nothing could: a network that is only sent too much still carries something.
+const SILENCE: Micros = Micros(200_000);
 
 /// The numbers that have arrived.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sequence {
     /// The one behind the highest that was heard of; none before anything was.
     next: Option<u32>,
-    /// Packets that have arrived, each once; wraps.
+    /// Packets that have arrived, each once, or that nobody could have heard; wraps.
     received: u32,
+    /// The moment, and when the last packet of the stream came.
+    now: Micros,
+    last: Option<Micros>,
     /// Which of the last ones have: a bit for each, by its number modulo [`WINDOW`].
     seen: [u64; WORDS],
     /// The one behind a packet that was far from all others.
@@ -29,9 +39,14 @@ impl Sequence {
         self.next.unwrap_or(0)
     }
 
-    /// How many packets have arrived.
+    /// How many packets have arrived, and were missed while nothing at all came.
     pub(super) fn received(&self) -> u32 {
         self.received
+    }
+
+    /// What comes from now on comes at this moment.
+    pub(super) fn tick(&mut self, now: Micros) {
+        self.now = self.now.max(now);
     }
 
     /// A packet of this number has arrived.
@@ -50,18 +65,30 @@ impl Sequence {
     /// Goes on to `end`, if that is where the stream goes on from `begin`.
     fn reach(&mut self, begin: u32, end: u32) {
         let Some(next) = self.next else {
-            self.next = Some(end);
+            (self.next, self.last) = (Some(end), Some(self.now));
             return;
         };
         if end.wrapping_sub(next) <= NEAR {
+            self.excuse(begin.wrapping_sub(next));
             self.advance(next, end);
         } else if begin != end && next.wrapping_sub(end) <= WINDOW {
             // It comes late. What lies further back is doubted as what is far ahead is, and so is a beat: it may be the sender's, and what
             // is near was a stranger's.
         } else if self.doubted == Some(begin) {
+            // The one that was doubted has come, and was counted.
+            self.excuse(begin.wrapping_sub(next).wrapping_sub(1));
             (self.next, self.doubted, self.seen) = (Some(end), None, [0; WORDS]);
         } else {
             self.doubted = Some(end);
+        }
+    }
+
+    /// So many packets were missed since the last one that came; they are not lost if that is long ago.
+    fn excuse(&mut self, missed: u32) {
+        let last = self.last.replace(self.now);
+        // Backwards is a stranger, or a sender who has begun anew.
+        if missed < u32::MAX / 2 && last.is_some_and(|last| self.now.since(last) >= SILENCE) {
+            self.received = self.received.wrapping_add(missed);
         }
     }
 
@@ -135,6 +162,38 @@ mod tests {
             "a stranger who is not far ahead, and the sender after him"
         );
         assert_eq!(after([5, 60_000, 59_000 - WINDOW]).0, 60_001, "one that lies far back is doubted");
+    }
+
+    /// How many were lost of packets that come at these milliseconds.
+    fn lost(packets: &[(u64, u32)]) -> u32 {
+        let mut sequence = Sequence::default();
+        for (milli, number) in packets {
+            sequence.tick(Micros(milli * 1000));
+            sequence.arrived(*number);
+        }
+        sequence.next() - packets[0].1 - sequence.received()
+    }
+
+    #[test]
+    fn what_is_missed_while_nothing_comes_is_not_lost() {
+        assert_eq!(lost(&[(0, 0), (1, 100), (2, 101)]), 99);
+        assert_eq!(lost(&[(0, 0), (199, 100), (200, 101)]), 99, "it is thin, and not cut off");
+        assert_eq!(lost(&[(0, 0), (200, 100), (201, 101)]), 0);
+        assert_eq!(lost(&[(0, 0), (200, 100), (201, 111), (202, 113)]), 11, "and then some were");
+        assert_eq!(
+            lost(&[(0, 5), (900, 1 << 20), (901, (1 << 20) + 1)]),
+            0,
+            "so long that the first is doubted"
+        );
+        assert_eq!(lost(&[(0, 5), (1, 1 << 20), (2, (1 << 20) + 1)]), (1 << 20) - 6);
+        assert_eq!(lost(&[(0, 0), (500, 1), (501, 2)]), 0, "nothing was sent");
+        let mut sequence = Sequence::default();
+        sequence.arrived(0);
+        for (milli, next) in [(300, 40), (301, 50)] {
+            sequence.tick(Micros(milli * 1000));
+            sequence.told(next);
+        }
+        assert_eq!((sequence.next(), sequence.received()), (50, 40), "told of it by a beat");
     }
 
     #[test]

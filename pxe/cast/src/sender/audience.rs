@@ -32,8 +32,8 @@ const JUDGED_BY: u64 = 256;
 const SAMPLED: u32 = 67;
 /// Losses that are told of fewer packets count for less when they are smoothed.
 const SMOOTHED_BY: u64 = 2048;
-/// Who loses so much of a million hears nothing for the moment, whatever the rate.
-const CUT_OFF: u32 = 900_000;
+/// Who has heard none of so many packets since it said so the last time is cut off for the moment.
+const CUT_OFF: u64 = 256;
 /// From so many receivers on, one in ten does not count for the rate. Of fewer, one that is far worse than the others.
 const MANY: usize = 10;
 
@@ -99,7 +99,7 @@ pub(super) struct Seat {
     window: Option<(u64, u32)>,
     /// Of the last report.
     last: (u64, u32),
-    /// It reports, and hears nothing.
+    /// It reports, and hears nothing: a switch does not know of it yet, or a cable is out. That says nothing about the rate.
     is_cut_off: bool,
     loss: Option<u32>,
     /// Reports in a row that tell of too much loss.
@@ -191,8 +191,10 @@ impl Audience {
             (seat.joined, seat.joined_at, seat.least) = (now, sent, (u64::MAX, now));
         }
         seat.heard = Some(now);
+        if report.first == 0 {
+            seat.is_cut_off = heard <= seat.until && sent > heard.saturating_add(CUT_OFF);
+        }
         seat.until = seat.until.max(heard);
-        seat.notice_gap(heard, sent);
         if seat.verdict == Verdict::Keep && !seat.is_live {
             seat.is_live = true;
             self.live += 1;
@@ -223,14 +225,11 @@ impl Audience {
 
     /// What was lost in the window, when enough receivers have told of so many packets.
     pub(super) fn measured(&self, packets: u64, sent: &Timeline) -> Option<Measured> {
+        let hearing = self.hearing().count() as u64;
         let (seats, is_one_left_out) = self.counted();
         let told = seats.filter_map(|seat| seat.quality(sent));
         let mut all: Vec<Quality> = told.filter(|quality| quality.packets >= packets).collect();
-        let is_enough = u64::from(self.live) * u64::from(SAMPLED) <= all.len() as u64 * 100;
-        // No rate that is at most twice too high loses so much: a switch does not know of them yet, or a cable is out.
-        if all.iter().any(|quality| quality.loss < CUT_OFF) {
-            all.retain(|quality| quality.loss < CUT_OFF);
-        }
+        let is_enough = hearing * u64::from(SAMPLED) <= all.len() as u64 * 100;
         all.sort_unstable_by_key(|quality| quality.loss);
         let (worst, median) = (
             nine_in_ten(&all, |quality| quality.loss, is_one_left_out).filter(|_| is_enough)?,
@@ -239,7 +238,12 @@ impl Audience {
         let counted = all.get(..=worst)?;
         let mean = counted.iter().map(|quality| u64::from(quality.loss)).sum::<u64>() / counted.len() as u64;
         let mean = u32::try_from(mean).unwrap_or(MILLION);
-        Some(Measured { worst: *counted.last()?, mean, median: median.loss, live: self.live })
+        Some(Measured {
+            worst: *counted.last()?,
+            mean,
+            median: median.loss,
+            live: u32::try_from(hearing).unwrap_or(u32::MAX),
+        })
     }
 
     /// The smoothed loss that repairs are provided for: of nine in ten, the worst.
@@ -250,15 +254,19 @@ impl Audience {
         nine_in_ten(&all, |loss| *loss, is_one_left_out).and_then(|at| all.get(at).copied()).unwrap_or(0)
     }
 
-    /// Those who count, but for one among few that has long lost far more than all others; and whether there is such a one.
+    /// Those who count for the rate and for repairs.
+    fn hearing(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().flatten().filter(|seat| seat.is_live && !seat.is_cut_off)
+    }
+
+    /// These, but for one among few that has long lost far more than all others; and whether there is such a one.
     fn counted(&self) -> (impl Iterator<Item = &Seat>, bool) {
-        let live = || self.seats.iter().flatten().filter(|seat| seat.is_live);
         let (mut worst, mut next) = (0, 0);
-        for loss in live().filter_map(|seat| seat.loss) {
+        for loss in self.hearing().filter_map(|seat| seat.loss) {
             (worst, next) = if loss > worst { (loss, worst) } else { (worst, next.max(loss)) };
         }
-        let is_outlier = (2..MANY).contains(&live().count()) && next < worst / 3;
-        (live().filter(move |seat| !is_outlier || seat.loss != Some(worst)), is_outlier)
+        let is_outlier = (2..MANY).contains(&self.hearing().count()) && next < worst / 3;
+        (self.hearing().filter(move |seat| !is_outlier || seat.loss != Some(worst)), is_outlier)
     }
 
     /// Sends away who hears far worse than the others, and lets go who is silent; tells whose place does not count any more.
@@ -336,16 +344,6 @@ impl Seat {
             stuck: None,
             least: (u64::MAX, now),
             verdict: Verdict::Keep,
-        }
-    }
-
-    /// Who speaks and hears nothing at all is cut off for the moment: a switch does not know of it yet. What it misses meanwhile says nothing
-    /// about the rate.
-    fn notice_gap(&mut self, heard: u64, sent: u64) {
-        if heard <= self.last.0 {
-            self.is_cut_off |= sent > heard.saturating_add(JUDGED_BY);
-        } else if std::mem::take(&mut self.is_cut_off) {
-            (self.mark, self.window) = (None, None);
         }
     }
 

@@ -63,6 +63,29 @@ fn the_slow_and_the_dead_delay_nobody() {
     }
 }
 
+/// As a switch does that prunes before it knows everybody.
+#[test]
+fn who_is_cut_off_for_a_second_slows_nobody_down() {
+    let alone = story(8, 0.0).run(5).last();
+    for loss in [0.0, 0.05] {
+        for (count, from) in [(1, 0.05), (3, 0.2), (5, 0.05), (5, 2.0), (7, 0.05), (8, 1.0)] {
+            let mut with = story(8, loss);
+            let undisturbed = with.run(5).last();
+            with.wires
+                .iter_mut()
+                .take(count)
+                .for_each(|wire| wire.fault = Some(Fault::CutOff(from, from + 1.0)));
+            let ended = with.run(5);
+            let missed = ended.last() - undisturbed;
+            println!("{count} of 8 from {from} on, loss {loss}: {missed:.2} s");
+            assert!(
+                missed < 1.0 + 0.02 * alone,
+                "{count} of 8 from {from} on, loss {loss}: {missed} s later"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_all_can_take_is_found_where_the_link_says_more() {
     for (receivers, part) in [(2, 0.5), (2, 0.05), (24, 0.2)] {

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Dead(f64),
     /// Nothing of the transmission arrives.
     Deaf,
+    /// Nothing of the transmission arrives between two moments.
+    CutOff(f64, f64),
     /// It stands still for four seconds, from a moment on.
     Stopped(f64),
 }
@@ -134,6 +136,7 @@ impl Story {
                 match sender.poll(now) {
                     Step::Send(burst) => self.deliver(&burst, &mut nodes, now, &mut dice),
                     Step::Beat(beat) => nodes.iter_mut().filter(|node| node.hears(now)).for_each(|node| {
+                        node.gather.tick(now);
                         node.gather.beat(&beat);
                     }),
                     Step::Wait(wait) => now = wait.unwrap_or(until).min(until).max(now.after(Micros(1))),
@@ -177,15 +180,17 @@ impl Node {
         match self.wire.fault {
             Some(Fault::Dead(at)) => second < at,
             Some(Fault::Stopped(at)) => !(at..at + 4.0).contains(&second),
-            Some(Fault::Slow(_) | Fault::Deaf) | None => true,
+            Some(Fault::Slow(_) | Fault::Deaf | Fault::CutOff(..)) | None => true,
         }
     }
 
     fn hears(&self, now: Micros) -> bool {
-        self.joined
-            && self.done.is_none()
-            && self.is_there(now)
-            && !matches!(self.wire.fault, Some(Fault::Deaf))
+        let is_cut_off = match self.wire.fault {
+            Some(Fault::Deaf) => true,
+            Some(Fault::CutOff(from, until)) => (from..until).contains(&(now.0 as f64 / 1e6)),
+            Some(Fault::Slow(_) | Fault::Dead(_) | Fault::Stopped(_)) | None => false,
+        };
+        self.joined && self.done.is_none() && self.is_there(now) && !is_cut_off
     }
 
     fn look(&mut self, slot: u32, now: Micros, sender: &mut Sender, dice: &mut Dice) {
@@ -236,6 +241,7 @@ impl Node {
             }
             self.busy = free + takes;
         }
+        self.gather.tick(now);
         assert_ne!(self.gather.data(data), Heard::Foreign);
     }
 }

@@ -167,6 +167,7 @@ impl Run {
             }
             let Ok(packets) = socket.receive() else { return };
             let mut came = Vec::new();
+            self.gather.tick(self.now());
             for packet in packets {
                 self.hear(packet, &mut came);
             }

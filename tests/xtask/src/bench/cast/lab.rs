@@ -244,9 +244,9 @@ impl Drop for Lab {
     }
 }
 
-/// A shaper's words: tc-tbf(8).
+/// A shaper's words: tc-tbf(8). It counts what an Ethernet carries: preamble, check sequence and gap are not in a packet's length.
 fn bucket(rate: u32, limit: &str) -> String {
-    format!("tbf rate {rate}mbit burst 64k limit {limit}")
+    format!("tbf rate {rate}mbit burst 64k overhead 24 limit {limit}")
 }
 
 /// Bytes over every cable.

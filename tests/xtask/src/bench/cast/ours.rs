@@ -84,6 +84,7 @@ impl Peer for Ours {
                 ("--node", receiver.to_string().into()),
                 ("--company", stage.lab.receivers().to_string().into()),
                 ("--spool", SPOOL.into()),
+                ("--go", go(stage).into()),
             ],
         );
         if is_slow {
@@ -92,13 +93,18 @@ impl Peer for Ours {
         words
     }
 
-    fn first(&self) -> First {
-        First::Servers(&[7000])
+    fn first(&self, stage: &Stage<'_>) -> First {
+        First::Job(&[7000], go(stage))
     }
 
     fn arrival(&self, _stage: &Stage<'_>, _receiver: u16) -> Arrival {
         Arrival::Exit
     }
+}
+
+/// What receivers wait for.
+fn go(stage: &Stage<'_>) -> PathBuf {
+    stage.dir.join("go")
 }
 
 fn packed(stage: &Stage<'_>) -> PathBuf {

@@ -33,19 +33,21 @@ pub(super) trait Peer {
     fn receiver(&self, stage: &Stage<'_>, scenario: &Scenario, receiver: u16) -> Vec<OsString>;
 
     /// Which side waits for the other.
-    fn first(&self) -> First;
+    fn first(&self, stage: &Stage<'_>) -> First;
 
     /// How it is seen that a receiver has it.
     fn arrival(&self, stage: &Stage<'_>, receiver: u16) -> Arrival;
 }
 
 /// Which side waits for the other. The clock starts with the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum First {
     /// Receivers wait for a sender, as booted nodes do.
     Receivers,
     /// Servers listen on these TCP ports before the first receiver asks.
     Servers(&'static [u16]),
+    /// Servers listen on these TCP ports, and receivers wait for their job, as booted nodes do: until this file is there.
+    Job(&'static [u16], PathBuf),
 }
 
 /// How it is seen that a receiver has it.

@@ -28,8 +28,8 @@ const PATIENCE_MIN: f64 = 15.0;
 pub(super) const LOOK: Duration = Duration::from_millis(5);
 /// How long servers get to end by themselves, and to begin to listen.
 pub(super) const SERVERS: Duration = Duration::from_secs(10);
-/// How long receivers get until they wait for a sender: they have joined their groups by then.
-const SETTLE: Duration = Duration::from_secs(1);
+/// How long receivers get until they wait for a sender or a job: each of them is a program that has to start.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// Runs a peer once, to the end or to the deadline. What is to happen in the middle of it waits for `fixed`, the seconds of
 /// its fixed start.
@@ -52,19 +52,28 @@ pub(super) fn run(
     if scenario.event == Event::SlowLink {
         lab.slow(VICTIM, 10)?;
     }
-    if peer.first() == First::Receivers {
-        race.start_receivers()?;
+    let first = peer.first(stage);
+    match &first {
+        First::Receivers => race.start_receivers()?,
+        First::Servers(ports) => race.start_servers(ports)?,
+        First::Job(ports, go) => {
+            fs::remove_file(go).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            })?;
+            race.start_servers(ports)?;
+            race.start_receivers()?;
+        }
+    }
+    if !matches!(first, First::Servers(_)) {
         thread::sleep(SETTLE);
-    } else {
-        race.start_controller()?;
-        race.wait_for_servers()?;
     }
     let before = (lab.traffic()?, Machine::now()?);
     let start = Instant::now();
-    if peer.first() == First::Receivers {
-        race.start_controller()?;
-    } else {
-        race.start_receivers()?;
+    match &first {
+        First::Receivers => race.start_controller()?,
+        First::Servers(_) => race.start_receivers()?,
+        First::Job(_, go) => fs::write(go, [])?,
     }
     let finished = race.watch(start)?;
     let took = start.elapsed().as_secs_f64();
@@ -174,9 +183,9 @@ impl<'a> Race<'a> {
         Ok(())
     }
 
-    /// Waits until the servers listen.
-    fn wait_for_servers(&self) -> Result<(), Box<dyn Error>> {
-        let First::Servers(ports) = self.peer.first() else { return Ok(()) };
+    /// Starts the controller and waits until it listens on these ports.
+    fn start_servers(&mut self, ports: &[u16]) -> Result<(), Box<dyn Error>> {
+        self.start_controller()?;
         let start = Instant::now();
         while start.elapsed() < SERVERS {
             interrupt::check()?;

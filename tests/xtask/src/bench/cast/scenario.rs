@@ -10,9 +10,9 @@ const FORWARDED: u32 = 1200;
 const RATE_MAX: u32 = 600;
 /// Bytes of a block of a disk.
 const BLOCK: u64 = 4096;
-/// Bytes on the wire for each byte of the file, as the shaper counts them, without any loss: the headers of a frame of
-/// 1.5 KB that UDP fills.
-const HEADERS: f64 = 1.041;
+/// Bytes on the wire for each byte of the file, without any loss: a frame takes 1538 with preamble and gap, and carries 1456 of a file
+/// that is sent by UDP, as udpcast does.
+const HEADERS: f64 = 1538.0 / 1456.0;
 
 /// What the cables lose; the share is of packets.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -62,7 +62,7 @@ impl Peer for BitTorrent {
         aria2(stage, &stage.folder(receiver), &told)
     }
 
-    fn first(&self) -> First {
+    fn first(&self, _stage: &Stage<'_>) -> First {
         First::Servers(&[TRACKER, PORT])
     }
 

@@ -53,7 +53,7 @@ impl Peer for Nginx {
         argv
     }
 
-    fn first(&self) -> First {
+    fn first(&self, _stage: &Stage<'_>) -> First {
         First::Servers(&[80])
     }
 

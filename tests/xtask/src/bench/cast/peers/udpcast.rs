@@ -37,7 +37,7 @@ impl Peer for Udpcast {
         Stage::words(&[&stage.program("usr/bin/udp-receiver"), &options], &[&stage.sink(receiver)])
     }
 
-    fn first(&self) -> First {
+    fn first(&self, _stage: &Stage<'_>) -> First {
         First::Receivers
     }
 

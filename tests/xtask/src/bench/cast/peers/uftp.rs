@@ -34,7 +34,7 @@ impl Peer for Uftp {
         Stage::words(&[&stage.program("usr/bin/uftpd"), &options], &[&stage.folder(receiver)])
     }
 
-    fn first(&self) -> First {
+    fn first(&self, _stage: &Stage<'_>) -> First {
         First::Receivers
     }
 
