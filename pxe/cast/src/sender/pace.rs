@@ -35,8 +35,9 @@ const LEAST: u64 = 125_000;
 /// machine that has other things to do for a moment loses nothing by it, and no switch is sent much more than it is known to take.
 const LAG: u64 = 20_000_000;
 const SLACK: u64 = 4_000_000;
-/// How long a burst may take.
+/// How long a burst may take; and so few symbols may take longer: each burst costs every receiver a look, and this many fit every switch.
 const BURST: Micros = Micros(2_000);
+const SMALL: (u64, Micros) = (8, Micros(8_000));
 /// No cable loses more, of a million.
 const WORST_CABLE: u32 = 350_000;
 const NANOS: u64 = 1_000_000_000;
@@ -170,7 +171,8 @@ impl Pace {
 
     /// How many symbols may go at once.
     pub(super) fn burst(&self, most: u16) -> u16 {
-        let symbols = self.rate.saturating_mul(BURST.0) / 1_000_000 / WIRE_BYTES;
+        let within = |span: Micros| self.rate.saturating_mul(span.0) / 1_000_000 / WIRE_BYTES;
+        let symbols = within(BURST).max(within(SMALL.1).min(SMALL.0));
         u16::try_from(symbols).unwrap_or(most).clamp(1, most.max(1))
     }
 

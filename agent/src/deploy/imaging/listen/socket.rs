@@ -14,7 +14,7 @@ const RECEIVE_BUFFER: usize = 32 << 20;
 /// The most that the kernel hands over at once: packets of one size that came one behind the other (udp(7), UDP_GRO).
 const READ_BYTES: usize = 64 << 10;
 /// How long a read waits.
-const PATIENCE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// A socket that hears one group from one sender.
 #[derive(Debug)]
