@@ -184,19 +184,18 @@ impl Casts {
         }
         self.mend(&mut all, place, now);
         self.plan(&mut all, asker, now);
-        if let Some(delivery) = all.deliveries.get_mut(&place)
-            && delivery.is_to_begin(asker.node)
-        {
-            let local = delivery.local;
-            match self.begin(&asker.image, local) {
+        let begins = all.deliveries.get(&place).filter(|delivery| delivery.is_to_begin(asker.node));
+        if let Some(local) = begins.map(|delivery| delivery.local) {
+            let Terms { expected, .. } = self.terms(&all, asker, (local, now));
+            match self.begin(&asker.image, local, expected) {
                 Ok(transmission) => {
-                    delivery.begin(transmission);
+                    all.deliveries.entry(place).and_modify(|delivery| delivery.begin(transmission));
                     self.share(&all, local);
                 }
                 Err(error) => {
                     // It comes another way: slower for all, and no reason to stop anybody.
                     tracing::warn!(why = crate::chain(&error), "an image is not sent to all who want it");
-                    delivery.fail(now);
+                    all.deliveries.entry(place).and_modify(|delivery| delivery.fail(now));
                     self.plan(&mut all, asker, now);
                 }
             }
@@ -325,7 +324,8 @@ impl Casts {
         gone
     }
 
-    fn begin(&self, image: &Digest, local: Ipv4Addr) -> Result<Transmission, CastError> {
+    /// Begins to send to so many who are to come at about the same time, and to all others.
+    fn begin(&self, image: &Digest, local: Ipv4Addr, expected: u32) -> Result<Transmission, CastError> {
         let stored = self.images.stored(image)?;
         let groups = groups(&stored.manifest);
         let group = SocketAddrV4::new(group_of(image, local), PORT);
@@ -334,7 +334,8 @@ impl Casts {
         let socket = Socket::open(local, group, yields).map_err(failed)?;
         let number = random::<8>().map(u64::from_le_bytes)?;
         let limits = Limits { yields, ..Limits::of(self.rate(local)) };
-        let sender = Sender::new(&groups, number, limits);
+        let mut sender = Sender::new(&groups, number, limits);
+        sender.expect(expected);
         let content = Content::new(Arc::clone(&self.images), stored, groups);
         let session = Session::begin(number, socket, sender, content).map_err(failed)?;
         tracing::info!(image = %image.short(), %group, %local, "sending an image to all who want it");

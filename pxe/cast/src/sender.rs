@@ -46,6 +46,9 @@ const ASK_EACH: u64 = 100;
 const ANY_LINK: u64 = 12_500_000;
 /// Where so long nobody says a word while much is sent, they may be drowning in it.
 const BLIND: Micros = Micros(600_000);
+/// So long those are waited for who are to come at the same time, after the first one came: whoever comes a moment later than the first
+/// symbol lacks a group, and all wait for that at the end.
+const COMPANY: Micros = Micros(1_000_000);
 /// Whoever is not asked reports so often by itself.
 const UNASKED: Micros = Micros(250_000);
 
@@ -158,6 +161,8 @@ pub struct Sender {
     measured: Micros,
     /// When the last report came, or had to be done without.
     heard: Micros,
+    /// How many are waited for before anything is sent, and until when.
+    company: Option<(u32, Option<Micros>)>,
     now: Micros,
     counters: Counters,
 }
@@ -182,9 +187,16 @@ impl Sender {
             judged: Micros(0),
             measured: Micros(0),
             heard: Micros(0),
+            company: None,
             now: Micros(0),
             counters: Counters::default(),
         }
+    }
+
+    /// So many are to come at about the same time: nothing is sent before they have said what they lack, or a second after the first of
+    /// them did. Later ones come when they come.
+    pub fn expect(&mut self, receivers: u32) {
+        self.company = Some((receivers, None));
     }
 
     /// Somebody listens. Until it reports, it lacks nothing. Whoever had this slot before is gone.
@@ -326,6 +338,9 @@ impl Sender {
     /// Takes up what is to be sent. Repairs go before groups, also in the middle of one, so that receivers hold few groups that are not
     /// complete, and nobody who lacks little waits for one who lacks much.
     fn fill(&mut self, now: Micros) {
+        if self.awaits_company(now).is_some() {
+            return;
+        }
         let conditions = Conditions { loss: self.loss, live: self.audience.live() };
         for sending in [&mut self.repairing, &mut self.sending] {
             if let Some(due) = sending.take_if(|due| !self.deficits.is_lacking(due.group)) {
@@ -339,6 +354,21 @@ impl Sender {
         if self.repairing.is_none() && self.sending.is_none() {
             self.sending = self.deficits.next_group(conditions);
         }
+    }
+
+    /// Until when nothing is sent because others are to come; none once that is over.
+    fn awaits_company(&mut self, now: Micros) -> Option<Micros> {
+        let (receivers, until) = self.company.as_mut()?;
+        let until = *until.get_or_insert(now.after(COMPANY));
+        // Who has just come does not know yet.
+        let (lacking, receivers) = (self.deficits.lacking(), *receivers);
+        match lacking {
+            // It begins with the first one.
+            0 => self.company = Some((receivers, None)),
+            _ if lacking >= receivers || now >= until => self.company = None,
+            _ => return Some(until),
+        }
+        None
     }
 
     /// Cuts the next burst off what is being sent.
@@ -410,13 +440,14 @@ impl Sender {
 
     /// Nothing can be sent: says where it is, so that losses at the end are noticed, less and less often.
     fn idle(&mut self, now: Micros) -> Step {
-        if self.timeline.sent() == 0 {
+        let company = self.awaits_company(now);
+        if self.timeline.sent() == 0 && company.is_none() {
             return Step::Wait(self.audience.is_awaited(now).then(|| now.after(BEAT_LAST)));
         }
         let (next, pause) = self.beat.unwrap_or((now.after(BEAT_FIRST), BEAT_FIRST));
         if now < next {
             self.beat = Some((next, pause));
-            let wake = self.deficits.wake().map_or(next, |wake| wake.min(next));
+            let wake = self.deficits.wake().into_iter().chain(company).fold(next, Micros::min);
             return Step::Wait(Some(wake.max(now.after(Micros(1)))));
         }
         let pause = Micros(pause.0 * 2).min(BEAT_LAST);

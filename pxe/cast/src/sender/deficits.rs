@@ -130,6 +130,11 @@ impl Deficits {
         self.sums.get(at).copied().unwrap_or(0)
     }
 
+    /// How many receivers lack something.
+    pub(super) fn lacking(&self) -> u32 {
+        u32::try_from(self.sums.iter().filter(|sum| **sum > 0).count()).unwrap_or(u32::MAX)
+    }
+
     /// Whether nothing is known to be lacking, nor waited for.
     pub(super) fn is_done(&self) -> bool {
         self.rounds.is_empty() && self.carousel.is_empty()

@@ -100,6 +100,30 @@ fn what_nobody_lacks_is_not_sent() {
 }
 
 #[test]
+fn who_is_to_come_is_waited_for_but_not_for_long() {
+    let mut talk = Talk::new(&groups(2, 100));
+    talk.sender.expect(3);
+    assert_eq!(talk.run(Micros(5_000_000)), [], "nobody is there");
+    for slot in [1, 2] {
+        talk.join(slot);
+        talk.report(slot, &[100, 100]).unwrap();
+        assert_eq!(talk.run(Micros(300_000)), []);
+    }
+    assert!(talk.beats.iter().any(|beat| beat.next == 0), "they hear that somebody is there");
+    talk.join(3);
+    talk.report(3, &[0, 100]).unwrap();
+    assert_eq!(talk.run(Micros(30_000)), [(0, 0..100), (1, 0..100)]);
+
+    let mut talk = Talk::new(&groups(1, 100));
+    talk.sender.expect(3);
+    talk.join(1);
+    talk.report(1, &[100]).unwrap();
+    assert_eq!(talk.run(Micros(990_000)), []);
+    talk.report(1, &[100]).unwrap();
+    assert_eq!(talk.run(Micros(30_000)), [(0, 0..100)], "the others do not come");
+}
+
+#[test]
 fn sequence_numbers_have_no_gaps_and_bursts_are_of_one_kind() {
     let mut talk = Talk::new(&groups(3, 300));
     talk.join(1);
