@@ -1,6 +1,8 @@
 //! One TLS connection and the calls on it, one after the other.
 
 use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,11 +30,26 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// A body that brings nothing for so long is given up.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// A first packet that is lost is sent again after a second (RFC 6298 §2): after so long another connection is begun meanwhile.
+const ANOTHER: Duration = Duration::from_millis(300);
+
 /// An open connection. Dropped, it is closed.
 #[derive(Debug)]
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
+}
+
+/// Whichever of two connections is there first.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let mut first = pin!(TcpStream::connect(address));
+    match timeout(ANOTHER, &mut first).await {
+        Ok(done) => done,
+        Err(_) => tokio::select! {
+            done = first => done,
+            done = TcpStream::connect(address) => done,
+        },
+    }
 }
 
 impl Connection {
@@ -43,7 +60,7 @@ impl Connection {
     pub async fn open(controller: &Controller) -> Result<Self, CallError> {
         let address = controller.address();
         let slow = |_| io::Error::from(io::ErrorKind::TimedOut);
-        let tcp = timeout(CONNECT, TcpStream::connect(address)).await.map_err(slow).flatten();
+        let tcp = timeout(CONNECT, connect(address)).await.map_err(slow).flatten();
         let tcp = tcp.map_err(|source| CallError::Connect { address, source })?;
         // Calls are small and wait for their answers: nothing is gained by collecting.
         tcp.set_nodelay(true).map_err(|source| CallError::Connect { address, source })?;

@@ -3,7 +3,7 @@
 //! A sample that is spread over the disk says whether it is worth reading as a whole. From then on windows are compared in
 //! the order of the disk until one differs; if none does, nothing has to be written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::order::Open;
 use crate::pool::Ledger;
@@ -12,6 +12,10 @@ use crate::{Order, Outcome, Piece};
 /// One piece of so many is in the sample, and at least [`SAMPLE_LEAST`].
 const SAMPLE_SHARE: usize = 100;
 const SAMPLE_LEAST: usize = 16;
+/// A sample is read with so many orders at once: it is small, and each takes memory that a new disk needs for nothing else yet.
+const SAMPLE_AT_ONCE: usize = 4;
+/// When so many are wrong and none is right, the rest of the sample is not read.
+const PLAINLY_WRONG: usize = 8;
 /// The disk is taken for another one's when fewer than one of so many in the sample is right.
 const RIGHT_SHARE: usize = 5;
 
@@ -29,7 +33,7 @@ pub(crate) enum Found {
 /// A scan under way.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    sample: BTreeMap<u32, Piece>,
+    sample: VecDeque<Piece>,
     rest: BTreeMap<u32, Piece>,
     /// How many of the sample have no answer yet.
     awaited: BTreeSet<u32>,
@@ -49,19 +53,27 @@ impl Scan {
         let wanted = (telling.len() / SAMPLE_SHARE).max(SAMPLE_LEAST);
         let stride = (telling.len() / wanted).max(1);
         let awaited: BTreeSet<u32> = telling.into_iter().step_by(stride).collect();
-        let sample = rest.extract_if(.., |id, _| awaited.contains(id)).collect();
+        let sampled = rest.extract_if(.., |id, _| awaited.contains(id)).map(|(_, piece)| piece);
+        // One half and then the other, each spread over the whole disk.
+        let (first, second): (Vec<_>, Vec<_>) =
+            sampled.enumerate().partition(|(number, _)| number.is_multiple_of(2));
+        let sample = first.into_iter().chain(second).map(|(_, piece)| piece).collect();
         let (sampled, right, differs) = (awaited.len(), BTreeSet::new(), false);
         Scan { sample, rest, awaited, sampled, right, differs }
     }
 
     pub(crate) fn orders(&mut self, ledger: &mut Ledger) -> Vec<Order> {
         let mut given = Vec::new();
-        while ledger.orders.reading().count() < ledger.limits.compares.max(1) {
-            let next = match self.sample.pop_first() {
-                None if self.awaited.is_empty() && !self.differs => self.rest.pop_first(),
+        let most = ledger.limits.compares.max(1);
+        let most = if self.sample.is_empty() { most } else { most.min(SAMPLE_AT_ONCE) };
+        while ledger.orders.reading().count() < most {
+            let next = match self.sample.pop_front() {
+                None if self.awaited.is_empty() && !self.differs => {
+                    self.rest.pop_first().map(|(_, piece)| piece)
+                }
                 sampled => sampled,
             };
-            let Some((_, piece)) = next else { break };
+            let Some(piece) = next else { break };
             given.push(ledger.orders.give(Open::Compare(piece)));
         }
         given
@@ -74,6 +86,11 @@ impl Scan {
             self.right.insert(piece.id);
         } else {
             self.differs = true;
+        }
+        if self.right.is_empty() && self.sampled - self.awaited.len() >= PLAINLY_WRONG {
+            for piece in self.sample.drain(..) {
+                self.awaited.remove(&piece.id);
+            }
         }
     }
 

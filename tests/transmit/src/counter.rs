@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use protocol::{CastAsk, CastReply};
 use serde::{Deserialize, Serialize};
@@ -27,13 +28,18 @@ pub(crate) enum Ask {
     },
 }
 
+/// How soon another connection is begun.
+const ANOTHER: Duration = Duration::from_millis(300);
+
 /// A connection to the sender.
 #[derive(Debug)]
 pub(crate) struct Line(BufReader<TcpStream>);
 
 impl Line {
     pub(crate) fn open(server: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(server)?;
+        // As an agent's: a first packet that is lost would be sent again after a second.
+        let soon = || TcpStream::connect_timeout(&server, ANOTHER);
+        let stream = soon().or_else(|_| soon()).or_else(|_| TcpStream::connect(server))?;
         stream.set_nodelay(true)?;
         Ok(Self(BufReader::new(stream)))
     }

@@ -30,8 +30,10 @@ pub struct Wish {
     pub quick: bool,
     /// Without peers, where they take most of the time.
     pub ours: bool,
-    /// Only this case, or family of cases, of a bench that has many.
+    /// Only these cases, or families of cases, of a bench that has many; with commas between them.
     pub case: Option<String>,
+    /// How often each is run, where not as often as usual.
+    pub rounds: Option<usize>,
     /// Plots are drawn into the docs.
     pub plots: bool,
 }

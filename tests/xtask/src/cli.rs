@@ -16,9 +16,10 @@ Usage: cargo xtask COMMAND
   prerequisites             install the Debian packages that all of this needs
   bench NAME… [--quick]     measure, ours and its peers in one run; --quick: a look, for CI
                             NAME: boot, dhcp, tftp, http, pack, cast, or all
-  bench cast [--quick] [--ours] [--case NAME] [--plots]
+  bench cast [--quick] [--ours] [--case NAMES] [--rounds N] [--plots]
                             --ours: without the peers, which take most of the time
-                            --case: one scenario or a family (s1, s1-loss5, s1-loss5-n24)
+                            --case: scenarios or families, with commas (s1, s1-loss5, s1-loss5-n24)
+                            --rounds: how often each is run, 5 by default
                             --plots: draw them into appliance/docs
   iso                       build the installer
 
@@ -154,8 +155,11 @@ fn bench(words: &[&str]) -> Result<Command, String> {
     }
     let wish = if names == [CAST] {
         let (case, flags) = take_value(flags, "--case")?;
+        let (rounds, flags) = take_value(&flags, "--rounds")?;
+        let rounds = rounds.map(|text| text.parse().map_err(|_| format!("--rounds {text}: not a number")));
+        let rounds = rounds.transpose()?;
         let [quick, ours, plots] = flags_of(&flags, ["--quick", "--ours", "--plots"])?;
-        Wish { quick, ours, case, plots }
+        Wish { quick, ours, case, rounds, plots }
     } else {
         let [quick] = flags_of(flags, ["--quick"])?;
         Wish { quick, ..Wish::default() }
@@ -171,7 +175,7 @@ fn take_value<'a>(flags: &[&'a str], name: &str) -> Result<(Option<String>, Vec<
         [_, value, rest @ ..] if !value.starts_with('-') => {
             Ok((Some((*value).to_owned()), [before, rest].concat()))
         }
-        _ => Err(format!("{name} needs a name")),
+        _ => Err(format!("{name} needs a value")),
     }
 }
 
@@ -215,10 +219,16 @@ mod tests {
                 },
             ),
             (
-                "bench cast --quick --case s1-loss5 --plots",
+                "bench cast --quick --case s0,s1-loss5 --plots --rounds 2",
                 Command::Bench {
                     names: vec!["cast".into()],
-                    wish: Wish { quick: true, ours: false, case: Some("s1-loss5".into()), plots: true },
+                    wish: Wish {
+                        quick: true,
+                        ours: false,
+                        case: Some("s0,s1-loss5".into()),
+                        rounds: Some(2),
+                        plots: true,
+                    },
                 },
             ),
             ("rack exec -- rackwright status", Command::RackExec(vec!["rackwright".into(), "status".into()])),

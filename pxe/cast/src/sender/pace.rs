@@ -27,6 +27,8 @@ const HEAVY: u32 = 200_000;
 /// How often reports are asked for while they are to tell something about the rate: while it doubles, and later.
 const ASK_DOUBLING: Micros = Micros(20_000);
 const ASK_EVERY: Micros = Micros(50_000);
+/// So many receivers together tell as much in a moment as one does in a second: what befalls the cable of one hardly counts.
+const TOGETHER: u32 = 8;
 /// Losses below this say nothing, of a million.
 const NOTICED: u32 = 5_000;
 /// The least, in bytes a second.
@@ -77,6 +79,14 @@ pub(super) struct Measured {
     pub(super) median: u32,
     /// How many there are who hear anything.
     pub(super) live: u32,
+}
+
+impl Measured {
+    /// What all of them lost, as one.
+    fn together(self) -> Quality {
+        let packets = self.worst.packets.saturating_mul(u64::from(self.live));
+        Quality { loss: self.mean, packets, ..self.worst }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,7 +267,11 @@ impl Pace {
                 self.slow_down(self.rate, measured, now)
             }
             Stage::Trial(trial) if is_long || trial.before.median > HEAVY => {
-                self.judge_trial(trial, measured, now)
+                self.judge_trial(trial, measured, (trial.before.worst, measured.worst), now)
+            }
+            Stage::Trial(trial) if trial.before.live.min(measured.live) >= TOGETHER => {
+                let told = (trial.before.together(), measured.together());
+                self.judge_trial(trial, measured, told, now)
             }
             Stage::Steady | Stage::Trial(..) => Change::None,
         };
@@ -309,11 +323,17 @@ impl Pace {
         Change::Rate
     }
 
-    fn judge_trial(&mut self, trial: Trial, measured: Measured, now: Micros) -> Change {
+    /// Judges by what was lost before and after.
+    fn judge_trial(
+        &mut self,
+        trial: Trial,
+        measured: Measured,
+        (first, second): (Quality, Quality),
+        now: Micros,
+    ) -> Change {
         let Trial { before, held, was_doubling } = trial;
         self.stage = Stage::Steady;
         self.grown = Some(now);
-        let (first, second) = (before.worst, measured.worst);
         let is_other = measured.live.abs_diff(before.live) > before.live / 8;
         if is_other && second.loss > first.loss {
             // Others are heard of than before: that says nothing.
@@ -329,7 +349,7 @@ impl Pace {
         }
         // If it was too much for a switch, as much gets through as before.
         let expected = MILLION.saturating_sub(ratio(first.arriving(), second.rate));
-        self.usual = second.loss;
+        self.usual = measured.worst.loss;
         if second.loss > (first.loss / 2).saturating_add(expected / 2) {
             self.rate = held.min(self.most);
             if was_doubling {

@@ -30,7 +30,7 @@ use peer::{Outcome, Peer, Stage};
 use report::Measured;
 use scenario::{Event, Scenario};
 
-/// Seconds that the file of a run takes at least, and rounds.
+/// Seconds that the file of a run takes at least, twice as many where nothing but the network is measured; and rounds.
 const FULL: (f64, usize) = (10.0, 5);
 const QUICK: (f64, usize) = (4.0, 1);
 /// Numbers of receivers of a quick look at everything.
@@ -77,7 +77,9 @@ fn report(measured: &[Measured]) -> Report {
 fn wanted(wish: &Wish) -> Vec<Scenario> {
     let table = scenario::table().into_iter();
     match &wish.case {
-        Some(case) => table.filter(|scenario| scenario.is_meant_by(case)).collect(),
+        Some(cases) => {
+            table.filter(|scenario| cases.split(',').any(|case| scenario.is_meant_by(case))).collect()
+        }
         None => {
             table.filter(|scenario| !wish.quick || QUICK_RECEIVERS.contains(&scenario.receivers)).collect()
         }
@@ -107,6 +109,7 @@ impl Bench {
             peers.extend(peers::all());
         }
         let (seconds, rounds) = if wish.quick { QUICK } else { FULL };
+        let rounds = wish.rounds.unwrap_or(rounds);
         Ok(Bench { peers, dir, seconds, rounds, fixed: BTreeMap::new() })
     }
 

@@ -166,19 +166,20 @@ impl Run {
                 joined = Instant::now();
             }
             let Ok(packets) = socket.receive() else { return };
-            let mut came = Vec::new();
+            let mut complete = Vec::new();
             self.gather.tick(self.now());
             for packet in packets {
-                self.hear(packet, &mut came);
+                self.hear(packet, &mut complete);
             }
-            for one in came {
-                // Nobody takes it any more: the job has ended.
-                if self.tell.blocking_send(one).is_err() {
-                    return;
-                }
-            }
+            // Before the lost symbols are made up for: the sender waits for this.
             while let Some(report) = self.gather.report(self.now()) {
                 socket.send(&report.packet(&self.key));
+            }
+            for (group, missing) in complete {
+                // Nobody takes it any more: the job has ended.
+                if self.complete(group, &missing).is_some_and(|came| self.tell.blocking_send(came).is_err()) {
+                    return;
+                }
             }
             self.ear.counters = self.gather.counters();
             *lock(&self.heard) = self.ear;
@@ -206,9 +207,9 @@ impl Run {
         }
     }
 
-    fn hear(&mut self, packet: &[u8], came: &mut Vec<Came>) {
+    fn hear(&mut self, packet: &[u8], complete: &mut Vec<(u32, Vec<u16>)>) {
         match wire::hear(packet) {
-            Ok(wire::Heard::Data(data, symbol)) => self.data(&data, symbol, came),
+            Ok(wire::Heard::Data(data, symbol)) => self.data(&data, symbol, complete),
             Ok(wire::Heard::Beat(beat)) => {
                 if self.gather.beat(&beat) {
                     self.ear.last = Some(Instant::now());
@@ -218,14 +219,15 @@ impl Run {
         }
     }
 
-    fn data(&mut self, data: &Data, symbol: &[u8; SYMBOL_BYTES], came: &mut Vec<Came>) {
+    /// `complete`: groups that are, and which symbols of theirs were lost.
+    fn data(&mut self, data: &Data, symbol: &[u8; SYMBOL_BYTES], complete: &mut Vec<(u32, Vec<u16>)>) {
         match self.gather.data(data) {
             Heard::Foreign => return,
             Heard::Useless => {}
             Heard::Kept => self.keep(data, symbol),
             Heard::Complete(missing) => {
                 self.keep(data, symbol);
-                came.extend(self.complete(data.group, &missing));
+                complete.push((data.group, missing));
             }
         }
         self.ear.last = Some(Instant::now());

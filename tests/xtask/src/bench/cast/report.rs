@@ -3,7 +3,7 @@
 use super::ours;
 use super::peer::Outcome;
 use super::run::PATIENCE;
-use super::scenario::{Event, Scenario, VICTIM};
+use super::scenario::{COUNTED, Event, Scenario, VICTIM};
 use crate::bench::{Row, Side};
 
 /// The bar that is not of one scenario: how much later the last of 64 has it than the only one.
@@ -67,7 +67,8 @@ impl Measured {
     /// What the controller sent, with all headers, by the image with its headers.
     #[allow(clippy::cast_precision_loss, reason = "hundreds of megabytes")]
     fn sent(&self) -> Vec<f64> {
-        self.outcomes.iter().map(|outcome| outcome.sent as f64 / self.bytes as f64).collect()
+        let image = self.bytes as f64 * COUNTED;
+        self.outcomes.iter().map(|outcome| outcome.sent as f64 / image).collect()
     }
 
     /// Per cent of a link that the bystander had to listen to.

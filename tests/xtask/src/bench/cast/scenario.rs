@@ -2,17 +2,21 @@
 //!
 //! Data only. Which of it is run, and against whom, is decided elsewhere.
 
-/// Mb/s that two processors forward without being what is measured: receivers times rate stays below it. A copy of a packet
-/// of full size costs them 15 µs until it is in the file of a receiver that reads packet by packet (measured): 1600 Mb/s
-/// keep them busy.
-const FORWARDED: u32 = 1200;
+/// Mb/s that two processors carry without being what is measured: receivers times rate stays below it. A copy of a packet of full
+/// size costs them 15 µs until it is in the file of a receiver that reads packet by packet (measured), and a receiver of
+/// ours that makes up for losses, hashes and writes to a disk as much again: 1200 Mb/s keep them busy.
+const FORWARDED: u32 = 600;
 /// Mb/s of a link at most.
 const RATE_MAX: u32 = 600;
+/// So many programs take most of a second until all of them have begun.
+const MANY: u16 = 64;
 /// Bytes of a block of a disk.
 const BLOCK: u64 = 4096;
 /// Bytes on the wire for each byte of the file, without any loss: a frame takes 1538 with preamble and gap, and carries 1456 of a file
 /// that is sent by UDP, as udpcast does.
 const HEADERS: f64 = 1538.0 / 1456.0;
+/// The same as a port counts them, without preamble, check sequence and gap.
+pub(super) const COUNTED: f64 = 1514.0 / 1456.0;
 
 /// What the cables lose; the share is of packets.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,17 +126,21 @@ impl Scenario {
 
     /// Mb/s of every link.
     pub(super) fn rate(&self) -> u32 {
-        let forwarded = if self.apart { FORWARDED / 3 } else { FORWARDED };
+        let forwarded = if self.apart { FORWARDED * 2 / 3 } else { FORWARDED };
         (forwarded / u32::from(self.receivers)).min(RATE_MAX)
     }
 
-    /// Bytes of an image that takes so many seconds at the limit; a disk has whole blocks.
+    /// Bytes of an image that takes so many seconds at the limit; a disk has whole blocks. Where only the network is measured it takes
+    /// twice as many, and to [`MANY`] four times: one that is worth sending takes minutes, and what is fixed weighs little then.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "hundreds of megabytes")]
     pub(super) fn bytes(&self, seconds: f64) -> u64 {
         if self.event == Event::Rebuild {
             // Each lacks one of a hundred MiB.
             return 100 << 20;
         }
+        let is_long = !self.apart && self.event == Event::None && self.lan == Lan::Snooping;
+        let many = if self.receivers >= MANY { 2.0 } else { 1.0 };
+        let seconds = if is_long { 2.0 * many * seconds } else { seconds };
         ((seconds * f64::from(self.rate()) * 1e6 / 8.0 / HEADERS) as u64).next_multiple_of(BLOCK)
     }
 
@@ -209,7 +217,7 @@ pub(super) fn table() -> Vec<Scenario> {
         table.push(Scenario { lan, bars, ..named("s8", name, 8) });
     }
     // What 32 receivers lack together, and as much again of it as without losses is sent at most.
-    let bars = Bars { sent: Some(0.32 * HEADERS * 1.02), ..Bars::default() };
+    let bars = Bars { sent: Some(0.32 * 1.02), ..Bars::default() };
     table.push(Scenario { event: Event::Rebuild, bars, ..named("s7", "rebuild", 32) });
     let bars = Bars { time: Some(1.1), ..Bars::default() };
     table.push(Scenario { event: Event::Restart, bars, ..named("s10", "restart", 8) });
@@ -241,7 +249,8 @@ mod tests {
             assert!(u32::from(scenario.receivers) * scenario.rate() <= 2500, "{scenario:?}");
             let seconds = scenario.limit(scenario.bytes(10.0));
             let is_fixed = scenario.event == Event::Rebuild;
-            assert!(is_fixed || (seconds - 10.0).abs() < 0.001, "{seconds}");
+            let is_usual = [10.0, 20.0, 40.0].iter().any(|usual| (seconds - usual).abs() < 0.001);
+            assert!(is_fixed || is_usual, "{seconds}");
         }
     }
 
