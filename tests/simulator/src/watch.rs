@@ -11,8 +11,8 @@ use crate::network::{WIRE_BYTES, nanos};
 
 /// For so long somebody who lacks a group no more may still be sent it: it was silent, or its reports were lost.
 const NEWS: Micros = Micros(4_500_000);
-/// What may be sent at once beyond the rate, in nanoseconds of it.
-const AHEAD: u64 = 12_000_000;
+/// What may be sent beyond the rate after a pause, in nanoseconds of it: 20 ms that are made up for, and a burst.
+const AHEAD: u64 = 30_000_000;
 /// A sender that has so much to do at one moment will not end.
 const STEPS: u32 = 20_000;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::ops::Add;
+use std::ops::{Add, Sub};
 
 use rustix::process::Pid;
 
@@ -42,6 +42,14 @@ impl Add for Cpu {
 
     fn add(self, other: Cpu) -> Cpu {
         Cpu { user: self.user + other.user, kernel: self.kernel + other.kernel }
+    }
+}
+
+impl Sub for Cpu {
+    type Output = Cpu;
+
+    fn sub(self, other: Cpu) -> Cpu {
+        Cpu { user: self.user - other.user, kernel: self.kernel - other.kernel }
     }
 }
 

@@ -151,7 +151,7 @@ mod tests {
     fn lines_go_through_the_medians() {
         let of = |receivers, seconds| {
             let scenario = Scenario::plain(receivers);
-            let bytes = scenario.bytes(10.0);
+            let bytes = scenario.bytes(5.0);
             let count = usize::from(receivers);
             let outcome =
                 Outcome { seconds: vec![Some(seconds); count], finished: true, ..Outcome::default() };

@@ -239,7 +239,7 @@ mod tests {
 
     fn measured(who: &'static str, seconds: &[Option<f64>]) -> Measured {
         let scenario = Scenario::plain(1);
-        let bytes = scenario.bytes(10.0);
+        let bytes = scenario.bytes(5.0);
         let outcomes = seconds.iter().map(|seconds| Outcome {
             seconds: vec![*seconds],
             finished: seconds.is_some(),

@@ -68,6 +68,7 @@ pub(super) fn run(
     if !matches!(first, First::Servers(_)) {
         thread::sleep(SETTLE);
     }
+    race.count_from_now();
     let before = (lab.traffic()?, Machine::now()?);
     let start = Instant::now();
     match &first {
@@ -161,6 +162,12 @@ impl<'a> Race<'a> {
             self.controller.push(Runner::start(&self.lab.at_controller(&argv), &log)?);
         }
         Ok(())
+    }
+
+    /// What programs did to be ready is not counted.
+    fn count_from_now(&mut self) {
+        let waiting = self.receivers.iter_mut().flatten();
+        self.controller.iter_mut().chain(waiting).for_each(Runner::count_from_now);
     }
 
     /// The words of a command that runs on this processor only, where that matters.

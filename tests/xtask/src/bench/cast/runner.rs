@@ -18,7 +18,8 @@ pub(super) struct Runner {
     process: Process,
     pid: Option<Pid>,
     status: Option<ExitStatus>,
-    /// What it has spent, once it has ended.
+    /// What it had spent when it began to count, and since then, once it has ended.
+    before: Cpu,
     cpu: Cpu,
 }
 
@@ -26,7 +27,12 @@ impl Runner {
     pub(super) fn start(argv: &[OsString], log: &Path) -> Result<Runner, Box<dyn Error>> {
         let process = Process::start(argv, log, Lifetime::WithUs)?;
         let pid = process.identity().and_then(|identity| Pid::from_raw(identity.pid));
-        Ok(Runner { process, pid, status: None, cpu: Cpu::default() })
+        Ok(Runner { process, pid, status: None, before: Cpu::default(), cpu: Cpu::default() })
+    }
+
+    /// What it has spent so far was to be ready.
+    pub(super) fn count_from_now(&mut self) {
+        self.before = self.pid.and_then(Cpu::of).unwrap_or_default();
     }
 
     /// Whether it has ended. Its cost is read before it is reaped: afterwards nobody knows it.
@@ -42,7 +48,7 @@ impl Runner {
         match waitid(WaitId::Pid(pid), look) {
             Ok(None) => false,
             Ok(Some(_)) | Err(_) => {
-                self.cpu = Cpu::of(pid).unwrap_or_default();
+                self.cpu = Cpu::of(pid).unwrap_or_default() - self.before;
                 self.status = self.process.ended();
                 self.status.is_some()
             }
