@@ -26,6 +26,8 @@ pub(crate) const PATIENCE: Millis = Millis(12 * 60 * 60 * 1000);
 /// What is fetched at once where others may have it: each of a chain waits for so much before it can pass it on, and what is under way from
 /// the controller is not asked of anybody else.
 const SHARED_RANGE: u64 = 1 << 20;
+/// And so many at once: each more makes all of them later at everybody behind us, and one alone leaves gaps between two.
+const SHARED_FETCHES: usize = 2;
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Who watches a delivery, and may end it.
@@ -221,8 +223,9 @@ impl<O: Origin> Delivery<'_, O> {
     fn limits(&self, width: Width, in_company: bool) -> Limits {
         let at_once = usize::from(width.orders);
         let (patience, spool_bytes, usual) = (self.patience, self.spool_bytes, Limits::default());
-        let range_bytes = if in_company { SHARED_RANGE } else { usual.range_bytes };
-        Limits { compares: at_once, writes: at_once, patience, spool_bytes, range_bytes, ..usual }
+        let (range_bytes, fetches) =
+            if in_company { (SHARED_RANGE, SHARED_FETCHES) } else { (usual.range_bytes, usual.fetches) };
+        Limits { compares: at_once, writes: at_once, patience, spool_bytes, range_bytes, fetches, ..usual }
     }
 }
 

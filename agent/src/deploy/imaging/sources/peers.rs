@@ -25,7 +25,7 @@ const EMPTY_MAX: u32 = 4;
 const WAITED: Duration = Duration::from_millis(300);
 /// A source that has given bytes within this time is ahead of us, and will have the rest.
 const GAVE: Duration = Duration::from_secs(2);
-/// How long one range is waited for where that is so.
+/// How long one range is waited for where that is so; and where a source that waits with us for its first bytes may stand far down a chain.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Connections that are kept for each; as many ranges are fetched at once.
 const KEPT: usize = 4;
@@ -57,6 +57,8 @@ struct Standing {
     /// How often in a row it had nothing of what it was asked for.
     empty: u32,
     gave: Option<Instant>,
+    /// Since when we know it.
+    known: Instant,
 }
 
 impl Peers {
@@ -160,7 +162,10 @@ impl Peers {
                 Some(NoBytes::Broken | NoBytes::Silent) => Some(REST),
                 Some(NoBytes::Slow | NoBytes::OtherImage | NoBytes::Nonsense) => Some(LONG_REST),
             };
-            let is_ahead = standing.gave.is_some_and(|gave| now - gave < GAVE);
+            let is_ahead = match standing.gave {
+                Some(gave) => now - gave < GAVE,
+                None => now - standing.known < PATIENCE,
+            };
             if let Some(rest) = rest
                 && !(is_ahead && failed == Some(&NoBytes::NotHere))
             {
@@ -176,8 +181,9 @@ impl Peers {
         if let Some(standing) = known.standings.iter_mut().find(|standing| standing.source == *source) {
             return work(standing);
         }
-        let (idle, rests_until, empty, gave) = (Vec::new(), None, 0, None);
-        let mut standing = Standing { source: source.clone(), idle, rests_until, empty, gave };
+        let (idle, rests_until, empty, gave, known_since) = (Vec::new(), None, 0, None, Instant::now());
+        let mut standing =
+            Standing { source: source.clone(), idle, rests_until, empty, gave, known: known_since };
         let done = work(&mut standing);
         known.standings.push(standing);
         done
