@@ -110,11 +110,11 @@ impl Peers {
                 },
                 None => Call::begin(&ask, source).await,
             };
-            let may_come = asked.elapsed() >= WAITED && begun.elapsed() < PATIENCE;
-            let is_ahead = self.note(source, call, got.as_ref().err());
+            let has_waited = asked.elapsed() >= WAITED;
+            let will_have_it = self.note(source, call, got.as_ref().err(), has_waited);
             match got {
                 Ok(body) => return Some(body),
-                Err(NoBytes::NotHere) if may_come && is_ahead => {}
+                Err(NoBytes::NotHere) if has_waited && will_have_it && begun.elapsed() < PATIENCE => {}
                 Err(_) => return None,
             }
         }
@@ -144,8 +144,8 @@ impl Peers {
         self.standing(source, |standing| standing.idle.pop())
     }
 
-    /// Remembers how it went; true when this source gives bytes at the moment.
-    fn note(&self, source: &Source, call: Option<Call>, failed: Option<&NoBytes>) -> bool {
+    /// Remembers how it went; true when this source gives bytes at the moment, or is new and waits for its own first ones.
+    fn note(&self, source: &Source, call: Option<Call>, failed: Option<&NoBytes>, has_waited: bool) -> bool {
         let now = Instant::now();
         self.standing(source, |standing| {
             standing.idle.extend(call);
@@ -162,17 +162,17 @@ impl Peers {
                 Some(NoBytes::Broken | NoBytes::Silent) => Some(REST),
                 Some(NoBytes::Slow | NoBytes::OtherImage | NoBytes::Nonsense) => Some(LONG_REST),
             };
-            let is_ahead = match standing.gave {
+            let will_have_it = match standing.gave {
                 Some(gave) => now - gave < GAVE,
-                None => now - standing.known < PATIENCE,
+                None => has_waited && now - standing.known < PATIENCE,
             };
             if let Some(rest) = rest
-                && !(is_ahead && failed == Some(&NoBytes::NotHere))
+                && !(will_have_it && failed == Some(&NoBytes::NotHere))
             {
                 standing.empty = 0;
                 standing.rests_until = Some(now + rest);
             }
-            is_ahead
+            will_have_it
         })
     }
 

@@ -249,6 +249,25 @@ async fn a_source_that_gives_bytes_is_waited_for() {
     assert_eq!(sources.origin().asked_bytes(), 0);
 }
 
+/// Far down a chain, a source waits longer for its first bytes than its door does.
+#[tokio::test]
+async fn a_source_that_waits_for_its_own_first_bytes_is_waited_for() {
+    let image = Arc::new(Image::new(8));
+    let shelf = image.shelf([]);
+    let (_door, source) = open(&IMAGE, Arc::clone(&shelf)).await;
+    let (sources, _peers) = image.sources(vec![source]);
+    let putting = tokio::spawn({
+        let image = Arc::clone(&image);
+        async move {
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            image.put(&shelf, 1, &image.stored(1));
+        }
+    });
+    image.assert_all(&sources.fetch(vec![1]).await, &[1], "at last");
+    putting.await.unwrap();
+    assert_eq!(sources.origin().asked_bytes(), 0);
+}
+
 #[tokio::test]
 async fn a_connection_that_was_closed_meanwhile_is_opened_again() {
     let image = Image::new(8);

@@ -57,10 +57,9 @@ pub(super) fn run(
         First::Receivers => race.start_receivers()?,
         First::Servers(ports) => race.start_servers(ports)?,
         First::Job(ports, go) => {
-            fs::remove_file(go).or_else(|error| match error.kind() {
-                io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            })?;
+            if go.exists() {
+                fs::remove_file(go)?;
+            }
             race.start_servers(ports)?;
             race.start_receivers()?;
         }
