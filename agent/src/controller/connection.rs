@@ -46,8 +46,9 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     match timeout(ANOTHER, &mut first).await {
         Ok(done) => done,
         Err(_) => tokio::select! {
-            done = first => done,
-            done = TcpStream::connect(address) => done,
+            done = &mut first => done,
+            Ok(second) = TcpStream::connect(address) => Ok(second),
+            else => Err(io::ErrorKind::TimedOut.into()),
         },
     }
 }

@@ -133,7 +133,7 @@ impl std::fmt::Debug for Ring {
 
 impl Ring {
     /// A ring for at most `depth` transfers at once. Each buffer of `pool` is registered when it is first used, if the kernel
-    /// lets us (`RLIMIT_MEMLOCK`, Linux 5.13): registering pins its pages, and whoever needs few is ready at once. One
+    /// lets us (`RLIMIT_MEMLOCK`, Linux 5.19): registering pins its pages, and whoever needs few is ready at once. One
     /// that is not registered is mapped for each transfer.
     ///
     /// # Errors

@@ -54,9 +54,10 @@ impl Scan {
         let stride = (telling.len() / wanted).max(1);
         let awaited: BTreeSet<u32> = telling.into_iter().step_by(stride).collect();
         let sampled = rest.extract_if(.., |id, _| awaited.contains(id)).map(|(_, piece)| piece);
-        // One half and then the other, each spread over the whole disk.
+        // Those that may be enough come first, spread over the whole disk.
+        let step = (awaited.len() / PLAINLY_WRONG).max(2);
         let (first, second): (Vec<_>, Vec<_>) =
-            sampled.enumerate().partition(|(number, _)| number.is_multiple_of(2));
+            sampled.enumerate().partition(|(number, _)| number.is_multiple_of(step));
         let sample = first.into_iter().chain(second).map(|(_, piece)| piece).collect();
         let (sampled, right, differs) = (awaited.len(), BTreeSet::new(), false);
         Scan { sample, rest, awaited, sampled, right, differs }

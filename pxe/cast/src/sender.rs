@@ -1,6 +1,6 @@
 //! The sending side of a transmission: what goes onto the wire next, and when.
 //!
-//! Nobody is waited for. A group is sent because somebody who is heard of lacks it: as a whole to those who have nothing of it, then
+//! Nobody is waited for, but for a second at the beginning. A group is sent because somebody who is heard of lacks it: as a whole to those who have nothing of it, then
 //! as many repair symbols as the one lacks who lacks most. Repairs go before groups that were not sent yet; whoever lacks far more
 //! than the others gets what it lacks when nothing else is to be sent, or fetches it. Whoever comes late gets the rest with
 //! the others, and then what it missed.
@@ -193,7 +193,7 @@ impl Sender {
         }
     }
 
-    /// So many are to come at about the same time: nothing is sent before they have said what they lack, or a second after the first of
+    /// So many are to come at about the same time: nothing is sent before as many lack something, or a second after the first of
     /// them did. Later ones come when they come.
     pub fn expect(&mut self, receivers: u32) {
         self.company = Some((receivers, None));
@@ -272,10 +272,16 @@ impl Sender {
         if let Some(until) = self.pace.wait(now) {
             return Step::Wait(Some(until));
         }
-        self.fill(now);
+        let company = self.awaits_company(now);
+        if company.is_none() {
+            self.fill(now);
+        }
         match self.burst(now) {
             Some(burst) => Step::Send(burst),
-            None => self.idle(now),
+            None => {
+                self.pace.rests(now);
+                self.idle(company, now)
+            }
         }
     }
 
@@ -338,9 +344,6 @@ impl Sender {
     /// Takes up what is to be sent. Repairs go before groups, also in the middle of one, so that receivers hold few groups that are not
     /// complete, and nobody who lacks little waits for one who lacks much.
     fn fill(&mut self, now: Micros) {
-        if self.awaits_company(now).is_some() {
-            return;
-        }
         let conditions = Conditions { loss: self.loss, live: self.audience.live() };
         for sending in [&mut self.repairing, &mut self.sending] {
             if let Some(due) = sending.take_if(|due| !self.deficits.is_lacking(due.group)) {
@@ -431,7 +434,7 @@ impl Sender {
 
     /// Nothing is to be sent before somebody speaks.
     fn is_resting(&self) -> bool {
-        self.is_idle() && self.deficits.is_waiting()
+        self.is_idle() && (self.company.is_some() || self.deficits.is_waiting())
     }
 
     fn is_idle(&self) -> bool {
@@ -439,8 +442,7 @@ impl Sender {
     }
 
     /// Nothing can be sent: says where it is, so that losses at the end are noticed, less and less often.
-    fn idle(&mut self, now: Micros) -> Step {
-        let company = self.awaits_company(now);
+    fn idle(&mut self, company: Option<Micros>, now: Micros) -> Step {
         if self.timeline.sent() == 0 && company.is_none() {
             return Step::Wait(self.audience.is_awaited(now).then(|| now.after(BEAT_LAST)));
         }

@@ -192,6 +192,11 @@ impl Pace {
         (due > now).then_some(due)
     }
 
+    /// Nothing is to be sent: that is not made up for.
+    pub(super) fn rests(&mut self, now: Micros) {
+        self.due = self.due.max(now.0.saturating_mul(1000).saturating_sub(SLACK));
+    }
+
     /// So many symbols go now.
     pub(super) fn sent(&mut self, symbols: u64, now: Micros) {
         let now_nanos = now.0.saturating_mul(1000);
@@ -466,6 +471,11 @@ mod tests {
             let all = soon + goes(&mut pace, from + 8, 192);
             assert!((all - 200.0 - made_up).abs() < 2.5, "{pause}: {all}");
         }
+        let mut rested = Pace::new(RATE, RATE);
+        goes(&mut rested, 0, 100);
+        rested.rests(Micros(600_000));
+        let all = goes(&mut rested, 600, 200);
+        assert!((all - 204.0).abs() < 2.5, "there was nothing to send: {all}");
     }
 
     #[test]

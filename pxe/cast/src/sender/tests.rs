@@ -124,6 +124,21 @@ fn who_is_to_come_is_waited_for_but_not_for_long() {
 }
 
 #[test]
+fn who_waits_for_others_is_not_slowed_down_by_their_silence() {
+    for yields in [false, true] {
+        let limits = Limits { yields, ..Limits::of(12_500_000) };
+        let mut talk = Talk::new(&groups(1, 400));
+        talk.sender = Sender::new(&groups(1, 400), SESSION, limits);
+        talk.sender.expect(2);
+        talk.join(1);
+        talk.report(1, &[400]).unwrap();
+        let rate = talk.sender.rate();
+        talk.run(Micros(990_000));
+        assert_eq!(talk.sender.rate(), rate, "yields: {yields}");
+    }
+}
+
+#[test]
 fn sequence_numbers_have_no_gaps_and_bursts_are_of_one_kind() {
     let mut talk = Talk::new(&groups(3, 300));
     talk.join(1);

@@ -448,7 +448,7 @@ fn a_disk_that_is_the_image_already_is_read_and_left_alone() {
 #[test]
 fn a_disk_of_somebody_else_is_sampled_discarded_and_not_read_any_further() {
     let failed = || Outcome::Failed("not supported".into());
-    // The sample is 0, 6, 12 and so on: one half of it that is wrong is enough, one that is right somewhere is not.
+    // The sample is 0, 6, 12 and so on: half of it, spread, is enough when all of that is wrong.
     for (right, read, outcome) in [(50, 8, Outcome::Done), (12, 17, Outcome::Done), (50, 8, failed())] {
         let (verdict, ordered) = scan(|id| id == right, || outcome.clone());
         assert_eq!(compares(&ordered), read);

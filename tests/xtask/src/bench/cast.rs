@@ -69,7 +69,8 @@ pub fn run(wish: &Wish) -> Result<String, Box<dyn Error>> {
 fn report(measured: &[Measured]) -> Report {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or("?").to_owned();
-    let setting = format!("namespaces on one machine, files in memory, at nice −15, load {load}");
+    let setting =
+        format!("namespaces on one machine, files in memory, at nice −15, receivers at −5, load {load}");
     Report::new("cast", &setting, report::rows(measured))
 }
 

@@ -27,7 +27,7 @@ const WAITED: Duration = Duration::from_millis(300);
 const GAVE: Duration = Duration::from_secs(2);
 /// How long one range is waited for where that is so; and where a source that waits with us for its first bytes may stand far down a chain.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Connections that are kept for each; as many ranges are fetched at once.
+/// Connections that are kept for each; no more ranges are fetched at once.
 const KEPT: usize = 4;
 /// Liars that are told of; a controller gives few sources at once.
 const TOLD_MAX: usize = 64;
@@ -45,6 +45,8 @@ pub(crate) struct Peers {
 #[derive(Debug, Default)]
 struct Known {
     standings: Vec<Standing>,
+    /// When any of them was first asked.
+    asked: Option<Instant>,
     shunned: BTreeSet<SocketAddr>,
 }
 
@@ -57,8 +59,6 @@ struct Standing {
     /// How often in a row it had nothing of what it was asked for.
     empty: u32,
     gave: Option<Instant>,
-    /// Since when we know it.
-    known: Instant,
 }
 
 impl Peers {
@@ -147,6 +147,8 @@ impl Peers {
     /// Remembers how it went; true when this source gives bytes at the moment, or is new and waits for its own first ones.
     fn note(&self, source: &Source, call: Option<Call>, failed: Option<&NoBytes>, has_waited: bool) -> bool {
         let now = Instant::now();
+        // They wait at the same time as we do: one after the other has no more time than one.
+        let asked = *self.known().asked.get_or_insert(now);
         self.standing(source, |standing| {
             standing.idle.extend(call);
             standing.idle.truncate(KEPT);
@@ -164,7 +166,7 @@ impl Peers {
             };
             let will_have_it = match standing.gave {
                 Some(gave) => now - gave < GAVE,
-                None => has_waited && now - standing.known < PATIENCE,
+                None => has_waited && now - asked < PATIENCE,
             };
             if let Some(rest) = rest
                 && !(will_have_it && failed == Some(&NoBytes::NotHere))
@@ -181,9 +183,8 @@ impl Peers {
         if let Some(standing) = known.standings.iter_mut().find(|standing| standing.source == *source) {
             return work(standing);
         }
-        let (idle, rests_until, empty, gave, known_since) = (Vec::new(), None, 0, None, Instant::now());
-        let mut standing =
-            Standing { source: source.clone(), idle, rests_until, empty, gave, known: known_since };
+        let (idle, rests_until, empty, gave) = (Vec::new(), None, 0, None);
+        let mut standing = Standing { source: source.clone(), idle, rests_until, empty, gave };
         let done = work(&mut standing);
         known.standings.push(standing);
         done

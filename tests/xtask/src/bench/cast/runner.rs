@@ -48,7 +48,7 @@ impl Runner {
         match waitid(WaitId::Pid(pid), look) {
             Ok(None) => false,
             Ok(Some(_)) | Err(_) => {
-                self.cpu = Cpu::of(pid).unwrap_or_default() - self.before;
+                self.cpu = Cpu::of(pid).map_or(Cpu::default(), |spent| spent - self.before);
                 self.status = self.process.ended();
                 self.status.is_some()
             }

@@ -3,8 +3,8 @@
 //! Data only. Which of it is run, and against whom, is decided elsewhere.
 
 /// Mb/s that two processors carry without being what is measured: receivers times rate stays below it. A copy of a packet of full
-/// size costs them 15 µs until it is in the file of a receiver that reads packet by packet (measured), and a receiver of
-/// ours that makes up for losses, hashes and writes to a disk as much again: 1200 Mb/s keep them busy.
+/// size costs them 15 µs until it is in the file of a receiver that reads packet by packet (measured). A receiver of ours makes up for
+/// losses, hashes and writes to a disk besides: at 1200 Mb/s 24 of them fell behind by more than a second (measured).
 const FORWARDED: u32 = 600;
 /// Mb/s of a link at most.
 const RATE_MAX: u32 = 600;
@@ -246,10 +246,15 @@ mod tests {
         let names: BTreeSet<&str> = table.iter().map(|scenario| scenario.name.as_str()).collect();
         assert_eq!(names.len(), table.len());
         for scenario in &table {
-            assert!(u32::from(scenario.receivers) * scenario.rate() <= 2500, "{scenario:?}");
+            assert!(u32::from(scenario.receivers) * scenario.rate() <= FORWARDED, "{scenario:?}");
             let seconds = scenario.limit(scenario.bytes(10.0));
             let is_fixed = scenario.event == Event::Rebuild;
-            let is_usual = [10.0, 20.0, 40.0].iter().any(|usual| (seconds - usual).abs() < 0.005);
+            let usual = match (scenario.name.split('-').next(), scenario.receivers) {
+                (Some("s0" | "s1" | "s2"), 64) => 40.0,
+                (Some("s0" | "s1" | "s2"), _) => 20.0,
+                _ => 10.0,
+            };
+            let is_usual = (seconds - usual).abs() < 0.005;
             assert!(is_fixed || is_usual, "{seconds}");
         }
     }
