@@ -1,9 +1,9 @@
 //! The sending side of a transmission: what goes onto the wire next, and when.
 //!
-//! Nobody is waited for, but for a second at the beginning. A group is sent because somebody who is heard of lacks it: as a whole to those who have nothing of it, then
-//! as many repair symbols as the one lacks who lacks most. Repairs go before groups that were not sent yet; whoever lacks far more
-//! than the others gets what it lacks when nothing else is to be sent, or fetches it. Whoever comes late gets the rest with
-//! the others, and then what it missed.
+//! Nobody is waited for, but for a second at the beginning. A group is sent because somebody who is heard of lacks it: as a whole
+//! to those who have nothing of it, then as many repair symbols as the one lacks who lacks most. Repairs go before groups that were
+//! not sent yet; whoever lacks far more than the others gets what it lacks when nothing else is to be sent, or fetches it. Whoever
+//! comes late gets the rest with the others, and then what it missed.
 
 mod audience;
 mod carousel;

@@ -421,8 +421,16 @@ fn jobs_without_sense_are_refused() {
 }
 
 /// A job on a disk of a hundred windows, of which those that `is_right` says hold what they should.
-fn scan(is_right: impl Fn(u32) -> bool, mut discard: impl FnMut() -> Outcome) -> (Verdict, Vec<Action>) {
-    let pieces = (0..100).map(|id| piece(id, 100)).collect();
+fn scan(is_right: impl Fn(u32) -> bool, discard: impl FnMut() -> Outcome) -> (Verdict, Vec<Action>) {
+    scan_of(100, is_right, discard)
+}
+
+fn scan_of(
+    windows: u32,
+    is_right: impl Fn(u32) -> bool,
+    mut discard: impl FnMut() -> Outcome,
+) -> (Verdict, Vec<Action>) {
+    let pieces = (0..windows).map(|id| piece(id, 100)).collect();
     let mut receiver = Receiver::new(pieces, NEW, one_at_a_time()).unwrap();
     let ordered = run(&mut receiver, |action| match action {
         Action::Compare(id) if is_right(*id) => vec![Outcome::Same],
@@ -456,6 +464,14 @@ fn a_disk_of_somebody_else_is_sampled_discarded_and_not_read_any_further() {
         let Verdict::Done(receipt) = verdict else { panic!("{verdict:?}") };
         assert_eq!(receipt.bytes_written, 100_000);
     }
+}
+
+#[test]
+fn a_large_disk_of_which_the_front_is_another_s_is_compared() {
+    let (verdict, ordered) = scan_of(5000, |id| id >= 1500, || panic!("discarded"));
+    assert!(compares(&ordered) >= 3500, "{}", compares(&ordered));
+    let Verdict::Done(receipt) = verdict else { panic!("{verdict:?}") };
+    assert_eq!(receipt.pieces_written, 1501, "the front, and the end that was disarmed");
 }
 
 #[test]
