@@ -430,6 +430,18 @@ mod tests {
     }
 
     #[test]
+    fn eight_together_tell_in_less_than_a_second() {
+        let mut pace = Pace::new(RATE, RATE / 10);
+        let mut now = run(&mut pace, Micros(0), 1_000_000, u64::MAX, 0);
+        let mut slow = 0;
+        for _ in 0..60 {
+            now = run(&mut pace, now, 70_000, u64::MAX, 80_000);
+            slow += u32::from(pace.rate() < RATE);
+        }
+        assert!((1..9).contains(&slow), "slower for {slow} times 70 ms");
+    }
+
+    #[test]
     fn a_narrow_path_is_filled_and_not_flooded() {
         for capacity in [RATE / 20, RATE / 7, RATE / 3, RATE / 2, RATE / 10 * 9] {
             for loss in [0, 50_000] {

@@ -139,6 +139,23 @@ fn who_waits_for_others_is_not_slowed_down_by_their_silence() {
 }
 
 #[test]
+fn who_hears_nothing_for_the_moment_is_not_asked_about_the_rate() {
+    let mut talk = Talk::new(&groups(40, 1000));
+    talk.sender = Sender::new(&groups(40, 1000), SESSION, Limits::of(125_000_000));
+    for slot in 1..=4 {
+        talk.join(slot);
+        talk.report(slot, &[1000; 40]).unwrap();
+    }
+    let before = talk.sender.rate();
+    for _ in 0..10 {
+        talk.run(Micros(20_000));
+        talk.report(1, &[1000; 40]).unwrap();
+        (2..=4).for_each(|slot| talk.report_at(slot, 0, 0, &[1000; 40]).unwrap());
+    }
+    assert!(talk.sender.rate() > before, "one hears, three do not");
+}
+
+#[test]
 fn sequence_numbers_have_no_gaps_and_bursts_are_of_one_kind() {
     let mut talk = Talk::new(&groups(3, 300));
     talk.join(1);
