@@ -163,7 +163,7 @@ impl Agents {
         let stage = |stage| authorise(&self.core.world().fleet, asked.fingerprint, stage, now());
         match asked.path {
             routes::HELLO => json(&self.hello(body(asked)?).await?),
-            routes::TASK => json(&self.task(stage(Stage::Deploy)?, body(asked)?).await?),
+            routes::TASK => json(&self.task(stage(Stage::Deploy)?, body(asked)?, asked.way).await?),
             routes::PROGRESS => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::CAST => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
             routes::VERIFIED => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),

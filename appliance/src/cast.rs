@@ -10,6 +10,7 @@ mod delivery;
 mod lane;
 mod limit;
 mod network;
+mod probing;
 mod querying;
 mod session;
 mod socket;
@@ -25,8 +26,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cast::groups::Groups;
-use cast::plan::{Flood, Multicast, Terms, Why};
+use cast::plan::{Flood, Multicast, Reach, Terms, Why};
 use cast::sender::Limits;
+use cast::wire::PORT;
 use cast::{Micros, Sender};
 use ipnet::Ipv4Net;
 use pack::{Digest, Manifest};
@@ -39,6 +41,8 @@ pub use self::lane::{By, Lane};
 use self::limit::Limit;
 pub use self::network::network_of;
 use self::network::{group_of, interface_of, link_mbit};
+use self::probing::Probing;
+pub use self::probing::Waits;
 use self::querying::Querying;
 use self::session::Session;
 use self::socket::Socket;
@@ -48,8 +52,6 @@ use crate::config::Flooding;
 use crate::images::{ImageError, Images};
 use crate::listen::Stop;
 
-/// The port that groups are sent to.
-pub const PORT: u16 = 8444;
 /// Who has not asked for so long does not listen any more: agents ask every second.
 const FORGET: Duration = Duration::from_secs(6);
 /// How often that is looked at.
@@ -126,6 +128,7 @@ pub struct Casts {
     limit: Limit,
     rules: Rules,
     begun: Instant,
+    probing: Probing,
     all: Mutex<All>,
 }
 
@@ -134,6 +137,7 @@ pub struct Casts {
 struct All {
     deliveries: BTreeMap<(Ipv4Net, Digest), Delivery>,
     floods: BTreeMap<Ipv4Net, Flood>,
+    reach: BTreeMap<Ipv4Net, Reach>,
     /// Each has a thread that has to be waited for.
     ended: Vec<Transmission>,
 }
@@ -147,6 +151,7 @@ impl Casts {
             limit: Limit::new(limit_mbit),
             rules: Rules::default(),
             begun: Instant::now(),
+            probing: Probing::default(),
             all: Mutex::default(),
         }
     }
@@ -176,11 +181,7 @@ impl Casts {
         let may_look = self.rules.flooding == Flooding::Avoid;
         let hear = |delivery: &mut Delivery| delivery.hear(asker, ask, now);
         if all.deliveries.get_mut(&place).is_some_and(hear) && may_look {
-            tracing::warn!(network = %asker.network, node = %asker.node, "the switch sends what is for a group to everybody: nothing is sent to all here for ten minutes");
-            all.floods.entry(asker.network).or_default().seen(self.micros(now));
-            let here = |(network, _): &(Ipv4Net, Digest)| *network == asker.network;
-            all.deliveries.iter_mut().filter(|(place, _)| here(place)).for_each(|(_, one)| one.outdate());
-            self.end(&mut all, here);
+            self.flooded(&mut all, asker.network, asker.node, now);
         }
         self.mend(&mut all, place, now);
         self.plan(&mut all, asker, now);
@@ -202,6 +203,42 @@ impl Casts {
         }
         let Some(delivery) = all.deliveries.get_mut(&place) else { return Ok(CastReply::default()) };
         delivery.reply(asker.node, ask, (may_look, now))
+    }
+
+    /// What was for a group has come to a node that is not in it.
+    fn flooded(&self, all: &mut All, network: Ipv4Net, node: NodeId, now: Instant) {
+        let flood = all.floods.entry(network).or_default();
+        if !flood.is_known(self.micros(now)) {
+            tracing::warn!(%network, %node, "the switch sends what is for a group to everybody: nothing is sent to all here for ten minutes");
+        }
+        flood.seen(self.micros(now));
+        let here = |(other, _): &(Ipv4Net, Digest)| *other == network;
+        all.deliveries.iter_mut().filter(|(place, _)| here(place)).for_each(|(_, one)| one.outdate());
+        self.end(all, here);
+    }
+
+    /// A node waits for a job, and it is looked meanwhile what its network does with what is sent to groups, for as long as what is
+    /// returned lives. `told`: what has come to it so far. Nothing is looked at where that is of no interest, or behind a router.
+    pub fn waits(
+        &self,
+        node: NodeId,
+        network: Ipv4Net,
+        (address, local): (Ipv4Addr, Ipv4Addr),
+        told: Option<protocol::Reach>,
+    ) -> Option<Waits> {
+        let now = Instant::now();
+        if self.rules.flooding != Flooding::Avoid || self.limit.mbit() == Some(0) || !network.contains(&local)
+        {
+            return None;
+        }
+        if let Some(told) = told {
+            let (mut all, sent) = (self.lock(), self.probing.sent(address));
+            all.reach.entry(network).or_default().told(delivery::key(node), sent, told.own, self.micros(now));
+            if told.others {
+                self.flooded(&mut all, network, node, now);
+            }
+        }
+        Some(self.probing.waits(address, local, now))
     }
 
     /// Plans anew for all who write the image where one asks, if it is time to.
@@ -242,6 +279,8 @@ impl Casts {
     fn terms(&self, all: &All, asker: &Asker, (local, now): (Ipv4Addr, Instant)) -> Terms {
         let limit = self.limit.mbit();
         let floods = all.floods.get(&asker.network).is_some_and(|flood| flood.is_known(self.micros(now)));
+        let is_blocked =
+            all.reach.get(&asker.network).is_some_and(|reach| reach.is_blocked(self.micros(now)));
         let is_near = asker.network.contains(&local);
         let multicast = if !is_near {
             Multicast::Not(Why::Router)
@@ -249,6 +288,8 @@ impl Casts {
             Multicast::Not(Why::Off)
         } else if floods && self.rules.flooding == Flooding::Avoid {
             Multicast::Not(Why::Floods)
+        } else if is_blocked {
+            Multicast::Not(Why::Blocked)
         } else {
             Multicast::Possible
         };
@@ -277,6 +318,7 @@ impl Casts {
             if self.rules.querier {
                 querying.round(&self.networks());
             }
+            self.probing.round(Instant::now());
             tokio::select! {
                 _ = stop.changed() => break,
                 () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -28,6 +28,19 @@ pub struct TaskAsk {
     pub inventory: Inventory,
     /// How long the controller may hold the answer back, in seconds; at most 30.
     pub wait_seconds: u32,
+    /// What has come to it while it waited; none: it could not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
+}
+
+/// Which packets to groups have come to a node of late, while it waited for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// Those to the group that it is in.
+    pub own: bool,
+    /// Those to groups that others are in: the switch floods.
+    pub others: bool,
 }
 
 /// What the ramdisk's agent shall do.

@@ -37,8 +37,8 @@ pub use identity::{
 };
 pub use inventory::{Bmc, Cpu, Disk, DiskBus, DiskId, Inventory, Nic, Smbios};
 pub use job::{
-    Envelope, Expectation, ImageJob, Phase, Progress, ProgressReply, Proof, Receipt, Target, Task, TaskAsk,
-    Verify,
+    Envelope, Expectation, ImageJob, Phase, Progress, ProgressReply, Proof, Reach, Receipt, Target, Task,
+    TaskAsk, Verify,
 };
 pub use mark::{Mark, NotAMark, unnamed};
 pub use report::{

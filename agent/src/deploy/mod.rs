@@ -7,11 +7,13 @@
 //! ```
 //! It never gives up: every wait has its reason on the screen, and ends when the reason does.
 
+pub mod bystander;
 pub mod capture;
 pub mod cmdline;
 mod hello;
 pub mod imaging;
 mod network;
+mod overhear;
 pub mod seeds;
 mod task;
 

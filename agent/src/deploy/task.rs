@@ -1,12 +1,14 @@
 //! Asking for work and doing it.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use protocol::{Envelope, Task, TaskAsk, routes};
+use protocol::{Envelope, Reach, Task, TaskAsk, routes};
 
 use crate::chain::Chain;
 use crate::controller::Line;
 use crate::deploy::Server;
+use crate::deploy::bystander::Bystander;
 use crate::deploy::capture;
 use crate::deploy::hello::{Admitted, GRACE, HOLD_SECONDS};
 use crate::deploy::imaging;
@@ -28,9 +30,15 @@ pub(super) enum Turn {
 /// Carries tasks out until one of them ends this.
 pub(super) async fn follow(server: &mut Server, admitted: &Admitted, key: &KeyPair) -> Turn {
     let mut line = Line::new(admitted.controller.clone());
+    let mut bystander = None;
     loop {
         let begun = Instant::now();
-        let Some(mut task) = ask(server, admitted, &mut line).await else { return Turn::HelloAgain };
+        bystander = bystander.or_else(|| wait_among_others(server));
+        let reach = bystander.as_ref().map(Bystander::reach);
+        let Some(mut task) = ask(server, admitted, &mut line, reach).await else { return Turn::HelloAgain };
+        if !matches!(task, Task::Wait { .. }) {
+            bystander = None;
+        }
         loop {
             let next = match task {
                 Task::Image(job) => imaging::run(server, admitted, key, &job).await,
@@ -52,10 +60,21 @@ pub(super) async fn follow(server: &mut Server, admitted: &Admitted, key: &KeyPa
     }
 }
 
-async fn ask(server: &mut Server, admitted: &Admitted, line: &mut Line) -> Option<Task> {
+/// Looks what comes to this node that is for others. Where that can't be seen it waits as well.
+fn wait_among_others(server: &Server) -> Option<Bystander> {
+    let IpAddr::V4(controller) = server.told.controller.ip() else { return None };
+    Bystander::begin(server.told.address.address, controller).ok()
+}
+
+async fn ask(
+    server: &mut Server,
+    admitted: &Admitted,
+    line: &mut Line,
+    reach: Option<Reach>,
+) -> Option<Task> {
     let root = server.root.clone();
     let inventory = tokio::task::spawn_blocking(move || inventory::take(&root)).await.unwrap_or_default();
-    let ask = TaskAsk { inventory, wait_seconds: HOLD_SECONDS };
+    let ask = TaskAsk { inventory, wait_seconds: HOLD_SECONDS, reach };
     let deadline = Duration::from_secs(u64::from(HOLD_SECONDS)) + GRACE;
     loop {
         match line.call::<_, Envelope<Task>>(routes::TASK, &ask, deadline).await {

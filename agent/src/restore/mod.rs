@@ -22,6 +22,8 @@ use std::time::Instant;
 use cast::{Left, Millis};
 
 use crate::chain::Chain;
+#[doc(hidden)]
+pub use crate::deploy::bystander::Bystander;
 use crate::deploy::imaging::deliver::{self, Delivery, Ended};
 use crate::deploy::imaging::fetch::{Fetcher, ImageFile};
 #[doc(hidden)]

@@ -1,24 +1,42 @@
 //! Stage *deploy*: work, progress, receipt.
 
+use std::net::IpAddr;
+
 use fleet::certificate::Authed;
 use fleet::job::Work;
 use fleet::{Event, Fleet, Reply};
-use protocol::{Envelope, NodeId, Progress, ProgressReply, Receipt, Task, TaskAsk};
+use protocol::{Envelope, NodeId, Progress, ProgressReply, Reach, Receipt, Task, TaskAsk};
 
-use super::{AgentRefusal, Agents, proves};
+use super::{AgentRefusal, Agents, Way, proves};
+use crate::cast::{Waits, network_of};
 
 impl Agents {
-    pub(super) async fn task(&self, who: Authed, ask: TaskAsk) -> Result<Envelope<Task>, AgentRefusal> {
+    pub(super) async fn task(
+        &self,
+        who: Authed,
+        ask: TaskAsk,
+        way: Way,
+    ) -> Result<Envelope<Task>, AgentRefusal> {
         ask.inventory.check()?;
         let first = self.ask(&who, &ask).await?;
         if !matches!(first, Task::Wait { .. }) || ask.wait_seconds == 0 {
             return Ok(self.envelope(&who, first));
         }
         let node = who.node;
+        // Given up with the question.
+        let _waits = self.waits(node, ask.reach, way);
         let before = phase(&self.core.world().fleet, node);
         self.wait_for(ask.wait_seconds, |world| phase(&world.fleet, node) != before).await;
         let task = self.ask(&who, &ask).await?;
         Ok(self.envelope(&who, task))
+    }
+
+    /// A node waits for work, and looks meanwhile what its network does with what is sent to all.
+    fn waits(&self, node: NodeId, reach: Option<Reach>, way: Way) -> Option<Waits> {
+        let IpAddr::V4(address) = way.peer else { return None };
+        let world = self.core.world();
+        let network = network_of(way.peer, world.site.subnets.iter().map(|subnet| subnet.net))?;
+        self.casts.waits(node, network, (address, way.local), reach)
     }
 
     async fn ask(&self, who: &Authed, ask: &TaskAsk) -> Result<Task, AgentRefusal> {

@@ -1,14 +1,14 @@
 //! What is sent: the bytes of groups, read from the store, and repair symbols made of them.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use cast::code::Encoder;
 use cast::groups::{Group, Groups};
-use cast::wire::{DATA_BYTES, Data, HEADER_BYTES, SYMBOL_BYTES};
+use cast::wire::{Data, HEADER_BYTES, SYMBOL_BYTES};
 
 use crate::images::{ImageError, Images, Stored};
 
@@ -38,6 +38,8 @@ pub(super) struct Content {
     /// The youngest at the back.
     kept: VecDeque<Loaded>,
     encoder: Encoder,
+    /// The headers of the packets that are sent now.
+    heads: Vec<[u8; HEADER_BYTES]>,
 }
 
 #[derive(Debug)]
@@ -53,41 +55,40 @@ struct Loaded {
 impl Content {
     /// The content of an image in the store, cut in these groups.
     pub(super) fn new(images: Arc<Images>, stored: Arc<Stored>, groups: Groups) -> Self {
-        Self { images, stored, groups, kept: VecDeque::new(), encoder: Encoder::new() }
+        Self { images, stored, groups, kept: VecDeque::new(), encoder: Encoder::new(), heads: Vec::new() }
     }
 
-    /// Writes the packets of a stretch of a group's symbols into `packets`, one behind the other, with ascending sequence numbers.
+    /// The packets of a stretch of a group's symbols, with ascending sequence numbers: of each its header, then its symbol. Nothing is
+    /// copied: the kernel puts them together.
     ///
     /// # Errors
-    /// [`ContentError`]; what is in `packets` then means nothing.
+    /// [`ContentError`].
     pub(super) fn packets(
         &mut self,
         first: Data,
         symbols: Range<u16>,
-        packets: &mut Vec<u8>,
-    ) -> Result<(), ContentError> {
-        packets.clear();
-        let needs_repair = symbols.end > first.symbols;
-        let loaded = self.load(first.group, needs_repair)?;
+    ) -> Result<Vec<IoSlice<'_>>, ContentError> {
+        self.load(first.group, symbols.end > first.symbols)?;
         let last = symbols.end.saturating_sub(1);
-        for (symbol, step) in symbols.zip(0_u32..) {
-            let bytes = loaded.symbol(symbol).ok_or(ContentError::Group(first.group))?;
+        self.heads.clear();
+        self.heads.extend(symbols.clone().zip(0_u32..).map(|(symbol, step)| {
             let asks = first.asks && symbol == last;
-            let head = Data { symbol, sequence: first.sequence.wrapping_add(step), asks, ..first };
-            packets.reserve(DATA_BYTES);
-            packets.extend_from_slice(&head.header());
-            packets.extend_from_slice(bytes);
+            Data { symbol, sequence: first.sequence.wrapping_add(step), asks, ..first }.header()
+        }));
+        let missing = || ContentError::Group(first.group);
+        let loaded = self.kept.back().ok_or_else(missing)?;
+        let mut packets = Vec::with_capacity(2 * self.heads.len());
+        for (symbol, head) in symbols.zip(&self.heads) {
+            packets.push(IoSlice::new(head));
+            packets.push(IoSlice::new(loaded.symbol(symbol).ok_or_else(missing)?));
         }
-        debug_assert_eq!(packets.len() % (HEADER_BYTES + SYMBOL_BYTES), 0);
-        Ok(())
+        Ok(packets)
     }
 
-    fn load(&mut self, number: u32, needs_repair: bool) -> Result<&Loaded, ContentError> {
-        let loaded = match self.kept.iter().position(|kept| kept.number == number) {
-            Some(at) => self.kept.remove(at),
-            None => None,
-        };
-        let mut loaded = match loaded {
+    /// Has a group at the back of those that are kept, with its repair symbols if they are needed.
+    fn load(&mut self, number: u32, needs_repair: bool) -> Result<(), ContentError> {
+        let known = self.kept.iter().position(|kept| kept.number == number);
+        let mut loaded = match known.and_then(|at| self.kept.remove(at)) {
             Some(loaded) => loaded,
             None => self.read(number)?,
         };
@@ -95,17 +96,18 @@ impl Content {
             let made = self.encoder.encode(&loaded.data, &mut loaded.repair);
             made.map_err(|_| ContentError::Group(number))?;
         }
-        if self.kept.len() >= KEPT {
-            self.kept.pop_front();
-        }
         self.kept.push_back(loaded);
-        self.kept.back().ok_or(ContentError::Group(number))
+        Ok(())
     }
 
-    fn read(&self, number: u32) -> Result<Loaded, ContentError> {
+    /// Reads a group, into the memory of the one that was used longest ago: fresh memory costs as much as reading it.
+    fn read(&mut self, number: u32) -> Result<Loaded, ContentError> {
         let Group { offset, bytes, symbols, .. } =
             *self.groups.get(number).ok_or(ContentError::Group(number))?;
-        let mut data = vec![0; usize::from(symbols) * SYMBOL_BYTES];
+        let oldest = if self.kept.len() < KEPT { None } else { self.kept.pop_front() };
+        let (mut data, mut repair) = oldest.map(|oldest| (oldest.data, oldest.repair)).unwrap_or_default();
+        repair.clear();
+        data.resize(usize::from(symbols) * SYMBOL_BYTES, 0);
         let mut at = 0;
         for piece in self.images.pieces(&self.stored, offset..offset + u64::from(bytes))? {
             let end = at + usize::try_from(piece.bytes).unwrap_or(usize::MAX);
@@ -116,7 +118,9 @@ impl Content {
         if at != bytes as usize {
             return Err(ContentError::Group(number));
         }
-        Ok(Loaded { number, symbols, data, repair: Vec::new() })
+        // What was there before.
+        data.get_mut(at..).unwrap_or_default().fill(0);
+        Ok(Loaded { number, symbols, data, repair })
     }
 }
 

@@ -354,6 +354,7 @@ impl Delivery {
     }
 }
 
-fn key(node: NodeId) -> Node {
+/// How [`cast::plan`] calls a node.
+pub(super) fn key(node: NodeId) -> Node {
     Node(u128::from_be_bytes(node.0))
 }

@@ -12,15 +12,15 @@ pub fn network_of(peer: IpAddr, subnets: impl Iterator<Item = Ipv4Net>) -> Optio
     Some(ours.unwrap_or(Ipv4Net::from(peer)))
 }
 
-/// A group of the organisation's scope (239.192.0.0/14, RFC 2365 §6.2). The lower 23 bits, which are all that switches see, are never
-/// those of 224.0.0.x: switches flood that to everybody.
+/// A group of the organisation's scope (239.192.0.0/14, RFC 2365 §6.2), and none that nodes wait in ([`cast::wire::waiting`]). The
+/// lower 23 bits, which are all that switches see, are never those of 224.0.0.x: switches flood that to everybody.
 pub(super) fn group_of(image: &Digest, local: Ipv4Addr) -> Ipv4Addr {
     let mut hash = blake3::Hasher::new();
     hash.update(image.to_string().as_bytes()).update(&local.octets());
     let mut bytes = [0; 3];
     hash.finalize_xof().fill(&mut bytes);
     let [high, middle, low] = bytes;
-    Ipv4Addr::new(239, 192 | (high & 3), middle, low)
+    Ipv4Addr::new(239, 192 + high % 3, middle, low)
 }
 
 /// The kernel's name of the interface that has our address.

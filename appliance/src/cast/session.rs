@@ -1,6 +1,7 @@
 //! One transmission: a thread that carries out what [`cast::Sender`] decides.
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 use std::net::SocketAddrV4;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,12 +70,12 @@ impl Session {
             told,
             keys: BTreeMap::new(),
             begun: Instant::now(),
-            packets: Vec::new(),
             shown: Arc::clone(&shown),
             told_refused: 0,
             next: 0,
             sent: Instant::now(),
             looked_at_until: None,
+            may_hear: true,
         };
         let thread = std::thread::Builder::new().name("cast".to_owned()).spawn(move || run.run())?;
         Ok(Self { number, source, words: Some(words), shown, thread: Some(thread) })
@@ -151,13 +152,14 @@ struct Run {
     told: Receiver<Word>,
     keys: BTreeMap<u32, [u8; 32]>,
     begun: Instant,
-    packets: Vec<u8>,
     shown: Arc<Mutex<View>>,
     told_refused: u64,
     /// The sequence number of the next data packet, when something was sent last, and until when something has to be all the time.
     next: u32,
     sent: Instant,
     looked_at_until: Option<Instant>,
+    /// Not when nothing had come a moment ago.
+    may_hear: bool,
 }
 
 impl Run {
@@ -204,8 +206,11 @@ impl Run {
         }
     }
 
-    /// Takes the reports that have come.
+    /// Takes the reports that have come, if it was seen or may be that some have.
     fn hear(&mut self) {
+        if !std::mem::replace(&mut self.may_hear, true) {
+            return;
+        }
         let mut buffer = [0; REPORT_BYTES_MAX + 1];
         for _ in 0..REPORTS_AT_ONCE {
             let Some(packet) = self.socket.receive(&mut buffer) else { return };
@@ -236,19 +241,24 @@ impl Run {
     fn wait(&mut self, most: Duration) -> Result<(), String> {
         let now = Instant::now();
         if self.looked_at_until.is_none_or(|until| until < now) {
-            return self.socket.wait_for_packet(most).map_err(|error| error.to_string());
+            return self.wait_for_packet(most);
         }
         let left = LOOKED_AT_EVERY.saturating_sub(now.saturating_duration_since(self.sent));
         if left.is_zero() {
             // Nobody is to answer: it says nothing new.
             return self.put(&Beat { session: self.session, next: self.next, asks: false }.packet());
         }
-        self.socket.wait_for_packet(most.min(left)).map_err(|error| error.to_string())
+        self.wait_for_packet(most.min(left))
     }
 
-    fn put(&mut self, packets: &[u8]) -> Result<(), String> {
+    fn wait_for_packet(&mut self, most: Duration) -> Result<(), String> {
+        self.may_hear = self.socket.wait_for_packet(most).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn put(&mut self, packet: &[u8]) -> Result<(), String> {
         self.sent = Instant::now();
-        self.socket.send(packets).map_err(|error| error.to_string())
+        self.socket.send_one(&[IoSlice::new(packet)]).map_err(|error| error.to_string())
     }
 
     fn send(&mut self, burst: &Burst) -> Result<(), String> {
@@ -260,11 +270,11 @@ impl Run {
             sequence: burst.sequence,
             asks: burst.asks,
         };
-        let made = self.content.packets(first, burst.symbols.clone(), &mut self.packets);
-        made.map_err(|error| crate::chain(&error))?;
+        let packets = self.content.packets(first, burst.symbols.clone());
+        let packets = packets.map_err(|error| crate::chain(&error))?;
         self.sent = Instant::now();
         self.next = burst.sequence.wrapping_add(u32::from(burst.symbols.end - burst.symbols.start));
-        self.socket.send(&self.packets).map_err(|error| error.to_string())
+        self.socket.send(&packets).map_err(|error| error.to_string())
     }
 
     fn show(&self, broken: Option<String>) {

@@ -1,12 +1,13 @@
 //! The socket of a transmission: bursts of packets of one size in one call, and the reports that come back.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
 use cast::wire::DATA_BYTES;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::UdpGsoSegment;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{SockAddr, SockRef};
 use std::time::Duration;
 
 /// The octet of the IPv4 header for traffic that gives way (RFC 8622).
@@ -20,7 +21,7 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: UdpSocket,
-    group: SocketAddrV4,
+    group: SockAddr,
     /// Whether the kernel cuts bursts itself.
     segments: bool,
 }
@@ -48,7 +49,7 @@ impl Socket {
         let size = i32::try_from(DATA_BYTES).unwrap_or(i32::MAX);
         // Kernels before 4.18 don't: they are sent packet by packet.
         let segments = setsockopt(&socket, UdpGsoSegment, &size).is_ok();
-        Ok(Self { socket: socket.into(), group, segments })
+        Ok(Self { socket: socket.into(), group: group.into(), segments })
     }
 
     /// Where reports are sent to.
@@ -62,24 +63,29 @@ impl Socket {
         }
     }
 
-    /// Sends packets of [`DATA_BYTES`] each, one behind the other; or a single one of any size up to that. Waits while the
-    /// kernel's buffer is full.
+    /// Sends packets of [`DATA_BYTES`] each, one behind the other, each of a header and a symbol. Waits while the kernel's buffer is
+    /// full.
     ///
     /// # Errors
     /// The kernel's: the interface is gone.
-    pub(super) fn send(&self, packets: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&self, packets: &[IoSlice<'_>]) -> io::Result<()> {
         if self.segments {
             return self.send_one(packets);
         }
-        packets.chunks(DATA_BYTES).try_for_each(|packet| self.send_one(packet))
+        packets.chunks(2).try_for_each(|packet| self.send_one(packet))
     }
 
-    fn send_one(&self, bytes: &[u8]) -> io::Result<()> {
+    /// Sends one packet.
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub(super) fn send_one(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
         loop {
-            match self.socket.send_to(bytes, self.group) {
+            match socket.send_to_vectored(parts, &self.group) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.wait(PollFlags::OUT, Duration::from_millis(100))?;
+                    let _room = self.wait(PollFlags::OUT, Duration::from_millis(100))?;
                 }
                 // The card's queue is full: the same as a buffer that is.
                 Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => {
@@ -97,18 +103,19 @@ impl Socket {
         buffer.get(..bytes)
     }
 
-    /// Waits for a packet, so long at most.
+    /// Waits for a packet, so long at most; whether one has come.
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn wait_for_packet(&self, most: Duration) -> io::Result<()> {
+    pub(super) fn wait_for_packet(&self, most: Duration) -> io::Result<bool> {
         self.wait(PollFlags::IN, most)
     }
 
-    fn wait(&self, what: PollFlags, most: Duration) -> io::Result<()> {
+    fn wait(&self, what: PollFlags, most: Duration) -> io::Result<bool> {
         let most = Timespec::try_from(most).ok();
         match poll(&mut [PollFd::new(&self.socket, what)], most.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -215,11 +215,29 @@ fn a_switch_that_floods_is_spared_for_ten_minutes() {
 }
 
 #[test]
+fn what_a_waiting_node_has_seen_counts_from_the_first_packet_on() {
+    let stage = stage(Some(1), Rules::default());
+    let network = stage.asker(9, 4).network;
+    let told = Some(protocol::Reach { own: true, others: true });
+    let way = (Ipv4Addr::new(127, 0, 0, 9), LOCAL);
+    assert!(stage.casts.waits(NodeId([9; 16]), network, way, told).is_some());
+    let asks: BTreeMap<u8, CastAsk> = (1..5).map(|node| (node, ask(node))).collect();
+    stage.is_chain(0, &asks);
+    assert!(stage.casts.lane(NodeId([1; 16])).unwrap().why.unwrap().contains("floods"));
+    // Behind a router nothing is sent that could flood.
+    let elsewhere = "192.0.2.0/24".parse().unwrap();
+    let way = (Ipv4Addr::new(192, 0, 2, 9), LOCAL);
+    assert!(stage.casts.waits(NodeId([9; 16]), elsewhere, way, told).is_none());
+}
+
+#[test]
 fn a_switch_may_flood_where_that_is_allowed() {
     let stage = stage(Some(1), Rules { flooding: Flooding::Allow, ..Rules::default() });
     let seat = stage.ask(0, 1, &ask(1)).seat.unwrap();
     let floods = CastAsk { floods: Some(true), ..hears(1, &seat) };
     assert_eq!(stage.ask(1600, 1, &floods).seat, Some(seat));
+    let (network, way) = (stage.asker(9, 4).network, (Ipv4Addr::new(127, 0, 0, 9), LOCAL));
+    assert!(stage.casts.waits(NodeId([9; 16]), network, way, None).is_none(), "nobody looks");
     assert!(!stage.ask(1700, 2, &ask(2)).seat.unwrap().looks_first, "nobody needs to know");
 }
 

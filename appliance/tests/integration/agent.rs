@@ -139,7 +139,7 @@ impl Agent {
     }
 
     pub(crate) fn task_ask(&self) -> TaskAsk {
-        TaskAsk { inventory: self.inventory.clone(), wait_seconds: 0 }
+        TaskAsk { inventory: self.inventory.clone(), wait_seconds: 0, reach: None }
     }
 
     /// Calls a route; the answer, or the refusal in the agents' own words.

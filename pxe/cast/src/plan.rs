@@ -10,6 +10,7 @@
 mod chain;
 pub mod cost;
 mod flood;
+mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use std::fmt;
 use chain::Chain;
 pub use cost::Load;
 pub use flood::Flood;
+pub use reach::Reach;
 
 use crate::Micros;
 use crate::sender;

@@ -5,7 +5,10 @@
 //! could have everything sent again.
 
 pub mod door;
+pub mod waiting;
 
+/// The port that groups are sent to.
+pub const PORT: u16 = 8444;
 /// The version that is spoken here.
 pub const VERSION: u8 = 1;
 /// Bytes of a symbol: with all headers a packet has 1460 bytes, which every Ethernet carries whole.

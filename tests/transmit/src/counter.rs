@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use protocol::{CastAsk, CastReply};
+use protocol::{CastAsk, CastReply, Reach};
 use serde::{Deserialize, Serialize};
 
 /// A question.
@@ -18,6 +18,13 @@ pub(crate) enum Ask {
         company: usize,
         /// What an agent asks.
         ask: Box<CastAsk>,
+    },
+    /// A node waits for its job.
+    Waits {
+        /// Which.
+        node: u8,
+        /// What has come to it so far.
+        reach: Reach,
     },
     /// A range of the data area; that many bytes answer.
     Range {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::pack::{Header, Parsed};
-use agent::restore::{Desk, NoRange, NoReply, Options, Origin, Seating};
+use agent::restore::{Bystander, Desk, NoRange, NoReply, Options, Origin, Seating};
 use bytes::Bytes;
 use protocol::{CastAsk, CastReply, JobId};
 
@@ -21,6 +21,8 @@ use crate::option;
 
 /// How often it is looked whether it is time to begin.
 const LOOK: Duration = Duration::from_millis(2);
+/// How often a waiting node asks for its job: an agent is answered as late, or when there is one.
+const ASK_EVERY: Duration = Duration::from_secs(4);
 
 /// As [`main`], with mounts of its own.
 pub(crate) fn apart(words: &[&str]) -> Result<(), Box<dyn Error>> {
@@ -57,9 +59,7 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     let (node, company) = (value("--node")?.parse()?, value("--company")?.parse()?);
     let spool = value("--spool")?.parse::<u64>()? << 20;
     if let Ok(go) = value("--go") {
-        while !Path::new(go).exists() {
-            std::thread::sleep(LOOK);
-        }
+        wait_for(Path::new(go), (node, local), server)?;
     }
     let begun = Instant::now();
     // An agent asks on the runtime that it works on; here that one belongs to the restoring.
@@ -78,6 +78,28 @@ pub(crate) fn main(words: &[&str]) -> Result<(), Box<dyn Error>> {
     );
     // A question that is under way is not waited for.
     runtime.shutdown_background();
+    Ok(())
+}
+
+/// Waits for its job, and looks meanwhile what the network does with what is sent to all, as an agent does.
+fn wait_for(go: &Path, (node, local): (u8, Ipv4Addr), server: SocketAddr) -> Result<(), Box<dyn Error>> {
+    let IpAddr::V4(controller) = server.ip() else { return Err("the server has an IPv6 address".into()) };
+    let bystander = Bystander::begin(local, controller)?;
+    let (mut line, mut asked) = (None, None::<Instant>);
+    while !go.exists() {
+        if asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
+            let kept = line.take().map_or_else(|| Line::open(server), Ok);
+            // There may be nobody yet.
+            line = kept
+                .and_then(|mut line| {
+                    line.cast(&Ask::Waits { node, reach: bystander.reach() })?;
+                    Ok(line)
+                })
+                .ok();
+            asked = Some(Instant::now());
+        }
+        std::thread::sleep(LOOK);
+    }
     Ok(())
 }
 

@@ -89,8 +89,21 @@ impl Desk {
         stream.set_nodelay(true)?;
         let peer: IpAddr = stream.peer_addr()?.ip();
         let mut out = stream.try_clone()?;
+        let mut waits = None;
         for line in BufReader::new(stream).lines() {
+            // It has been told to ask again.
+            drop(waits.take());
             match serde_json::from_str(&line?)? {
+                Ask::Waits { node, reach } => {
+                    let asker = self.asker(node, peer, 0);
+                    waits = asker.and_then(|asker| match peer {
+                        IpAddr::V4(peer) => {
+                            self.casts.waits(asker.node, asker.network, (peer, self.local), Some(reach))
+                        }
+                        IpAddr::V6(_) => None,
+                    });
+                    out.write_all(b"{\"seat\":null}\n")?;
+                }
                 Ask::Cast { node, company, ask } => {
                     let reply = match self.asker(node, peer, company) {
                         Some(asker) => self.casts.ask(&asker, &ask)?,
@@ -103,13 +116,22 @@ impl Desk {
                 Ask::Range { offset, bytes } => {
                     let end = offset.saturating_add(u64::try_from(bytes)?);
                     for piece in self.images.pieces(&self.stored, offset..end)? {
-                        let mut body = vec![0; usize::try_from(piece.bytes)?];
-                        piece.file.read_exact_at(&mut body, piece.offset)?;
-                        out.write_all(&body)?;
+                        pass(&piece.file, (piece.offset, usize::try_from(piece.bytes)?), &out)?;
                     }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Passes a part of a file on without looking at it, as the controller's HTTP does.
+fn pass(file: &File, (mut offset, mut left): (u64, usize), out: &TcpStream) -> std::io::Result<()> {
+    while left > 0 {
+        match rustix::fs::sendfile(out, file, Some(&mut offset), left)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            sent => left -= sent,
+        }
+    }
+    Ok(())
 }

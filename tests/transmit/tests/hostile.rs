@@ -308,7 +308,7 @@ fn group(nodes: &Nodes) -> SocketAddrV4 {
             .filter_map(|word| u32::from_str_radix(word, 16).ok())
             .map(|word| Ipv4Addr::from(word.swap_bytes()));
         if let Some(group) = groups.into_iter().find(|group| group.octets()[0] == 239) {
-            return SocketAddrV4::new(group, appliance::cast::PORT);
+            return SocketAddrV4::new(group, cast::wire::PORT);
         }
         assert!(begun.elapsed() < PATIENCE, "nobody joins a group");
         std::thread::sleep(Duration::from_millis(20));

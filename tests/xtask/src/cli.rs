@@ -156,8 +156,11 @@ fn bench(words: &[&str]) -> Result<Command, String> {
     let wish = if names == [CAST] {
         let (case, flags) = take_value(flags, "--case")?;
         let (rounds, flags) = take_value(&flags, "--rounds")?;
-        let rounds = rounds.map(|text| text.parse().map_err(|_| format!("--rounds {text}: not a number")));
-        let rounds = rounds.transpose()?;
+        let count = |text: String| {
+            let count = text.parse().ok().filter(|count| *count > 0);
+            count.ok_or_else(|| format!("--rounds {text}: not a number of rounds"))
+        };
+        let rounds = rounds.map(count).transpose()?;
         let [quick, ours, plots] = flags_of(&flags, ["--quick", "--ours", "--plots"])?;
         Wish { quick, ours, case, rounds, plots }
     } else {
@@ -258,6 +261,8 @@ mod tests {
             "bench boot --case s1",
             "bench cast --case",
             "bench cast --case --quick",
+            "bench cast --rounds 0",
+            "bench cast --rounds many",
             "rack",
             "rack exec",
             "rack exec --",

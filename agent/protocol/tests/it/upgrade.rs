@@ -162,7 +162,7 @@ fn what_the_controller_reads_may_not() {
         uptime_seconds: 1,
     });
     refused(&Ticket { key: Key([1; 32]) });
-    refused(&TaskAsk { inventory: Inventory::default(), wait_seconds: 0 });
+    refused(&TaskAsk { inventory: Inventory::default(), wait_seconds: 0, reach: None });
     refused(&StateAsk { have: 1, done_order: 0, wait_seconds: 0 });
     refused(&Progress {
         job: JobId([2; 8]),

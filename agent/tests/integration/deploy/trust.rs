@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// A call that needs no certificate to be refused for want of one.
 async fn call(site: &Site, controller: &Controller, dates: Dates) -> Result<(), CallError> {
     let called = Called::new(controller.address, site.pin(), dates, None).unwrap();
-    let ask = TaskAsk { inventory: Inventory::default(), wait_seconds: 0 };
+    let ask = TaskAsk { inventory: Inventory::default(), wait_seconds: 0, reach: None };
     match Line::new(called).call::<_, serde_json::Value>(routes::TASK, &ask, SOON).await {
         Err(CallError::Refused { status: 401, why, retry: false, .. }) => {
             assert_eq!(why, "no certificate");
@@ -93,7 +93,7 @@ fn a_key_signs_in_with_the_certificate_that_was_issued_for_it() {
         let of = |key| Called::new(controller.address, site.pin(), Dates::Strict, Some(identity(key)));
         of(&other).unwrap_err();
         let mut line = Line::new(of(&key).unwrap());
-        let ask = TaskAsk { inventory: Inventory::default(), wait_seconds: 0 };
+        let ask = TaskAsk { inventory: Inventory::default(), wait_seconds: 0, reach: None };
         for _ in 0..3 {
             line.call::<_, serde_json::Value>(routes::TASK, &ask, SOON).await.unwrap();
         }

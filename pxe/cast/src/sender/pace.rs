@@ -38,7 +38,7 @@ const LEAST: u64 = 125_000;
 const LAG: u64 = 20_000_000;
 const SLACK: u64 = 4_000_000;
 /// How long a burst may take; and so few symbols may take longer: each burst costs every receiver a look, and this many fit every switch.
-const BURST: Micros = Micros(2_000);
+const BURST: Micros = Micros(4_000);
 const SMALL: (u64, Micros) = (8, Micros(8_000));
 /// No cable loses more, of a million.
 const WORST_CABLE: u32 = 350_000;
@@ -456,7 +456,10 @@ mod tests {
         }
     }
 
-    /// Bytes that go in so many milliseconds.
+    /// At which a burst takes half a millisecond.
+    const FAST: u64 = 125_000_000;
+
+    /// What goes in so many milliseconds, by milliseconds of the rate.
     fn goes(pace: &mut Pace, from: u64, span: u64) -> f64 {
         let (mut now, mut sent) = (Micros(from * 1000), 0);
         while now < Micros((from + span) * 1000) {
@@ -469,13 +472,13 @@ mod tests {
                 }
             }
         }
-        sent as f64 * 1000.0 / RATE as f64
+        sent as f64 * 1000.0 / pace.rate() as f64
     }
 
     #[test]
     fn what_a_pause_cost_is_caught_up_with_little_by_little() {
         for (pause, made_up) in [(3, 3.0), (15, 15.0), (500, 20.0)] {
-            let mut pace = Pace::new(RATE, RATE);
+            let mut pace = Pace::new(FAST, FAST);
             assert!((goes(&mut pace, 0, 100) - 100.0).abs() < 2.0);
             let from = 100 + pause;
             let soon = goes(&mut pace, from, 8);
@@ -483,7 +486,7 @@ mod tests {
             let all = soon + goes(&mut pace, from + 8, 192);
             assert!((all - 200.0 - made_up).abs() < 2.5, "{pause}: {all}");
         }
-        let mut rested = Pace::new(RATE, RATE);
+        let mut rested = Pace::new(FAST, FAST);
         goes(&mut rested, 0, 100);
         rested.rests(Micros(600_000));
         let all = goes(&mut rested, 600, 200);
@@ -494,6 +497,8 @@ mod tests {
     fn bursts_are_short_and_the_rate_is_held() {
         let sent = goes(&mut Pace::new(RATE, RATE), 0, 1000);
         assert!((sent / 1000.0 - 1.0).abs() < 0.005, "{sent}");
+        let bursts = [1_000_000, 9_000_000, 25_000_000, FAST].map(|rate| Pace::new(rate, rate).burst(44));
+        assert_eq!(bursts, [5, 24, 44, 44], "8 ms of a slow rate, 4 ms, what a kernel cuts");
         assert_eq!(Pace::new(u64::MAX, u64::MAX).burst(44), 44);
         assert_eq!(Pace::new(0, 0).burst(44), 1);
     }

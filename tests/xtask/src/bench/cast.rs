@@ -43,11 +43,7 @@ const NOTHING: u64 = 4096;
 /// # Errors
 /// Not root; a package that can't be had; a case that is not in the table.
 pub fn run(wish: &Wish) -> Result<String, Box<dyn Error>> {
-    let scenarios = wanted(wish);
-    if scenarios.is_empty() {
-        let all = scenario::table().into_iter().map(|scenario| scenario.name).collect::<Vec<_>>();
-        return Err(format!("no such case; there are {}", all.join(", ")).into());
-    }
+    let scenarios = wanted(wish)?;
     let mut bench = Bench::set_up(wish)?;
     let _first = Precedence::take()?;
     let mut measured = Vec::new();
@@ -75,16 +71,22 @@ fn report(measured: &[Measured]) -> Report {
 }
 
 /// What is run.
-fn wanted(wish: &Wish) -> Vec<Scenario> {
-    let table = scenario::table().into_iter();
-    match &wish.case {
-        Some(cases) => {
-            table.filter(|scenario| cases.split(',').any(|case| scenario.is_meant_by(case))).collect()
-        }
-        None => {
-            table.filter(|scenario| !wish.quick || QUICK_RECEIVERS.contains(&scenario.receivers)).collect()
-        }
+///
+/// # Errors
+/// A case that is not in the table.
+fn wanted(wish: &Wish) -> Result<Vec<Scenario>, String> {
+    let table = scenario::table();
+    let Some(cases) = &wish.case else {
+        let is_wanted = |scenario: &Scenario| !wish.quick || QUICK_RECEIVERS.contains(&scenario.receivers);
+        return Ok(table.into_iter().filter(is_wanted).collect());
+    };
+    let nobodys = |case: &&str| !table.iter().any(|scenario| scenario.is_meant_by(case));
+    if let Some(case) = cases.split(',').find(nobodys) {
+        let all = table.iter().map(|scenario| scenario.name.as_str()).collect::<Vec<_>>();
+        return Err(format!("no such case: {case}; there are {}", all.join(", ")));
     }
+    let is_meant = |scenario: &Scenario| cases.split(',').any(|case| scenario.is_meant_by(case));
+    Ok(table.into_iter().filter(is_meant).collect())
 }
 
 /// Per cent of this machine that others may have during a run.
@@ -218,4 +220,20 @@ fn one(
     let machine = format!("machine {idle:.0} % idle, {foreign:.0} % for others");
     say::line(&format!("    {}{event}: {said}{wrong}, {sent:.1} MB sent; {machine}", peer.name()));
     Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_case_is_not_left_out_in_silence() {
+        let names = |case: &str| {
+            let wanted = wanted(&Wish { case: Some(case.to_owned()), ..Wish::default() })?;
+            Ok::<_, String>(wanted.into_iter().map(|scenario| scenario.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names("s0-n1,s10").unwrap(), ["s0-n1", "s10-restart-n8"]);
+        assert!(names("s0-n1,s01-n2").unwrap_err().starts_with("no such case: s01-n2;"));
+        assert!(names("").is_err());
+    }
 }

@@ -193,12 +193,21 @@ impl Lab {
     }
 
     /// Whether all that comes from the controller is carried on by the second processor. Else whoever sends a packet carries
-    /// its copies to all receivers, in its own name.
-    pub(super) fn carry_apart(&self, on: bool) -> Result<(), ToolError> {
+    /// its copies to all receivers, in its own name. Its link is then one that cuts large packets itself, as real cards do, and
+    /// takes what it is given: the kernel would do both in the name of who sends.
+    pub(super) fn carry_apart(&self, on: bool) -> Result<(), Box<dyn Error>> {
         let mask = if on { "2" } else { "0" };
         let path = format!("/sys/class/net/{UPLINK}/queues/rx-0/rps_cpus");
         let mut argv = self.at("switch", &["sh", "-c", "echo $1 >$2", "sh", mask, &path]).into_iter();
-        Tool::new(argv.next().unwrap_or_default()).args(argv).read().map(drop)
+        Tool::new(argv.next().unwrap_or_default()).args(argv).read()?;
+        let cuts = if on { "on" } else { "off" };
+        self.run_at(
+            "controller",
+            &format!("ethtool -K {INTERFACE} tso {cuts} gso {cuts} tx-udp-segmentation {cuts}"),
+        )?;
+        let shaped = bucket(self.rate, "4m");
+        let queue = if on { "pfifo limit 1000" } else { &shaped };
+        self.batch("tc", &self.name("controller"), &format!("qdisc replace dev {INTERFACE} root {queue}\n"))
     }
 
     /// Pulls a receiver's cable, or plugs it in again.

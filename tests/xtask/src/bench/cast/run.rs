@@ -17,7 +17,7 @@ use super::cost::{Cpu, Machine};
 use super::lab::Lab;
 use super::peer::{Arrival, First, Outcome, Peer, Stage};
 use super::runner::Runner;
-use super::scenario::{Event, Scenario, VICTIM};
+use super::scenario::{Event, Lan, Scenario, VICTIM};
 use crate::interrupt;
 
 /// A run gets so many times its limit, and nothing after that.
@@ -30,6 +30,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(5);
 pub(super) const SERVERS: Duration = Duration::from_secs(10);
 /// How long receivers get until they wait for a sender or a job: each of them is a program that has to start.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long they wait where something is found out meanwhile: booted nodes wait for longer.
+const WAITING: Duration = Duration::from_secs(15);
 
 /// Runs a peer once, to the end or to the deadline. What is to happen in the middle of it waits for `fixed`, the seconds of
 /// its fixed start.
@@ -64,8 +66,10 @@ pub(super) fn run(
             race.start_receivers()?;
         }
     }
-    if !matches!(first, First::Servers(_)) {
-        thread::sleep(SETTLE);
+    match &first {
+        First::Servers(_) => {}
+        First::Job(..) if matches!(scenario.lan, Lan::Flooding | Lan::Blocked) => thread::sleep(WAITING),
+        First::Receivers | First::Job(..) => thread::sleep(SETTLE),
     }
     race.count_from_now();
     let before = (lab.traffic()?, Machine::now()?);

@@ -1,0 +1,148 @@
+//! What networks do with packets to groups, found out while nodes wait for their jobs: now and then a packet goes to the group of each. Whoever
+//! gets it, or another's, says so with its next question.
+//!
+//! Switches may send what is for a group that nobody is in to everybody, and are right to. So a packet goes only where somebody is: not
+//! before a switch has learned of it, and not long after the node has asked.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use cast::wire::PORT;
+use cast::wire::waiting::{PROBE, group_of};
+
+/// When a node has waited so long, switches know of it.
+const SETTLED: Duration = Duration::from_millis(1500);
+/// So long after it has asked, it is believed to be there still.
+const FRESH: Duration = Duration::from_secs(5);
+/// A network loses a packet now and then.
+const PACKETS: u32 = 2;
+/// Who was sent nothing for so long has had a job meanwhile, or has gone.
+const FORGET: Duration = Duration::from_secs(90);
+
+/// Who waits.
+#[derive(Debug, Default)]
+pub(super) struct Probing(Arc<Mutex<All>>);
+
+#[derive(Debug, Default)]
+struct All {
+    next: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    /// How many packets each was sent, one question after the other, and when the last.
+    sent: BTreeMap<Ipv4Addr, (u32, Instant)>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    address: Ipv4Addr,
+    local: Ipv4Addr,
+    since: Instant,
+    is_probed: bool,
+}
+
+/// A node waits, for as long as this lives.
+#[derive(Debug)]
+pub struct Waits {
+    all: Arc<Mutex<All>>,
+    number: u64,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        lock(&self.all).waiting.remove(&self.number);
+    }
+}
+
+impl Probing {
+    /// A node has asked for work, of our address on its network, and there is none.
+    pub(super) fn waits(&self, address: Ipv4Addr, local: Ipv4Addr, now: Instant) -> Waits {
+        let mut all = lock(&self.0);
+        let number = all.next;
+        all.next += 1;
+        all.waiting.insert(number, Waiting { address, local, since: now, is_probed: false });
+        Waits { all: Arc::clone(&self.0), number }
+    }
+
+    /// Sends to all whose time it is.
+    pub(super) fn round(&self, now: Instant) {
+        for (address, local) in self.due(now) {
+            if let Err(error) = send(address, local) {
+                // An interface that is down: nobody waits there for long.
+                tracing::debug!(%local, %error, "whether a switch floods is not seen");
+            }
+        }
+    }
+
+    /// Who is to be sent to now, and from where; each once for every question.
+    fn due(&self, now: Instant) -> Vec<(Ipv4Addr, Ipv4Addr)> {
+        let mut all = lock(&self.0);
+        let is_due = |waiting: &&mut Waiting| {
+            let waited = now.saturating_duration_since(waiting.since);
+            !waiting.is_probed && (SETTLED..FRESH).contains(&waited)
+        };
+        let due = all.waiting.values_mut().filter(is_due);
+        let due: Vec<_> = due
+            .map(|waiting| {
+                waiting.is_probed = true;
+                (waiting.address, waiting.local)
+            })
+            .collect();
+        for (address, _) in &due {
+            let (sent, last) = all.sent.entry(*address).or_insert((0, now));
+            (*sent, *last) = (sent.saturating_add(PACKETS), now);
+        }
+        all.sent.retain(|_, (_, last)| now.saturating_duration_since(*last) < FORGET);
+        due
+    }
+
+    /// How many packets a node was sent while it waited until now.
+    pub(super) fn sent(&self, address: Ipv4Addr) -> u32 {
+        lock(&self.0).sent.get(&address).map_or(0, |(sent, _)| *sent)
+    }
+}
+
+fn send(address: Ipv4Addr, local: Ipv4Addr) -> io::Result<()> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+    socket.bind(&SocketAddrV4::new(local, 0).into())?;
+    socket.set_multicast_if_v4(&local)?;
+    socket.set_multicast_ttl_v4(1)?;
+    socket.set_multicast_loop_v4(false)?;
+    let socket = UdpSocket::from(socket);
+    (0..PACKETS).try_for_each(|_| socket.send_to(PROBE, (group_of(address), PORT)).map(drop))
+}
+
+fn lock(all: &Mutex<All>) -> MutexGuard<'_, All> {
+    // Whole whenever the lock is free.
+    all.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_goes_only_to_who_waits_and_once_for_each_question() {
+        let (probing, begun) = (Probing::default(), Instant::now());
+        let at = |millis| begun + Duration::from_millis(millis);
+        let (one, other, ours) =
+            (Ipv4Addr::new(10, 7, 0, 2), Ipv4Addr::new(10, 7, 0, 3), Ipv4Addr::new(10, 7, 0, 1));
+        let first = probing.waits(one, ours, at(0));
+        let second = probing.waits(other, ours, at(1000));
+        assert_eq!(probing.due(at(1499)), [], "the switch may not know yet");
+        assert_eq!(probing.due(at(1500)), [(one, ours)]);
+        assert_eq!(probing.due(at(2500)), [(other, ours)], "and not the first again");
+        drop((first, second));
+        let asks_again = probing.waits(one, ours, at(3000));
+        let gone = probing.waits(other, ours, at(3000));
+        drop(gone);
+        assert_eq!(probing.due(at(4500)), [(one, ours)], "nobody is in the group of the other any more");
+        drop(asks_again);
+        let _waits = probing.waits(one, ours, at(5000));
+        assert_eq!(probing.due(at(10_000)), [], "it may have been switched off since");
+        assert_eq!((probing.sent(one), probing.sent(other), probing.sent(ours)), (4, 2, 0));
+        assert_eq!(probing.due(at(94_000)), []);
+        assert_eq!((probing.sent(one), probing.sent(other)), (4, 0));
+    }
+}
