@@ -19,7 +19,9 @@ pub struct Reach(BTreeMap<Node, (Micros, bool)>);
 impl Reach {
     /// A node was sent so many packets while it waited, and has got some of them or none.
     pub fn told(&mut self, node: Node, sent: u32, heard: bool, now: Micros) {
-        self.0.retain(|_, (said, _)| now.since(*said) < REMEMBERED);
+        if self.0.len() >= NODES {
+            self.0.retain(|_, (said, _)| now.since(*said) < REMEMBERED);
+        }
         let tells = heard || sent as usize >= SEVERAL;
         if tells && (self.0.len() < NODES || self.0.contains_key(&node)) {
             self.0.insert(node, (now, heard));
@@ -61,7 +63,9 @@ mod tests {
     #[test]
     fn what_strangers_make_up_does_not_grow_for_ever() {
         let mut reach = Reach::default();
-        (0..100_000).for_each(|node| reach.told(Node(node), 2, false, Micros(5)));
+        (0..10_000).for_each(|node| reach.told(Node(node), 2, false, Micros(5)));
         assert_eq!(reach.0.len(), NODES);
+        reach.told(Node(10_000), 2, false, Micros(5 + REMEMBERED.0));
+        assert_eq!(reach.0.len(), 1, "what is forgotten makes room");
     }
 }
