@@ -88,7 +88,7 @@ impl Fuzz {
     /// A minute finds what is shallow; what is deep needs a night.
     const SECONDS: u32 = 60;
     /// As a part of all checks, beside tables and random inputs that run as tests.
-    const BRIEFLY: u32 = 15;
+    const BRIEFLY: u32 = 6;
 
     pub(crate) fn of(target: &str) -> Fuzz {
         Fuzz { target: target.to_owned(), input: None, limit: Limit::Seconds(Fuzz::SECONDS) }
