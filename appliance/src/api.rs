@@ -119,7 +119,7 @@ impl ApiError {
             ApiError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, 2),
             ApiError::Unconfirmed { .. }
             | ApiError::Unnamed(_)
-            | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. })) => (StatusCode::CONFLICT, 5),
+            | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. } | Denied::Unnamed { .. })) => (StatusCode::CONFLICT, 5),
             ApiError::Refused(Refused::Denied(_)) => (StatusCode::CONFLICT, 4),
             ApiError::Refused(Refused::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, 6),
             ApiError::Refused(Refused::Unsaved(_)) | ApiError::Broken(_) => {

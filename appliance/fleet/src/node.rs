@@ -71,6 +71,9 @@ pub struct Node {
     pub report: Option<Report>,
     /// When it arrived.
     pub reported: Option<Time>,
+    /// The kernel's boot id, as its own agent has last proven to know it: another one means that it has booted.
+    #[serde(default)]
+    pub boot_id: Option<String>,
 }
 
 /// How a node last booted.

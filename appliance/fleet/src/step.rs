@@ -10,7 +10,7 @@ use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
-use crate::{capture, enroll, imaging, network, patience, plan, running};
+use crate::{capture, enroll, imaging, network, patience, plan, power, running};
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
 ///
@@ -31,7 +31,11 @@ pub fn step(
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
         Event::Asked { node, certificate, inventory } => {
-            imaging::asked(fleet, fleet.node(node)?, &certificate, *inventory, now)
+            let node = fleet.node(node)?;
+            match power::asked(fleet, node, now) {
+                Some(restart) => Ok(restart),
+                None => imaging::asked(fleet, node, &certificate, *inventory, now),
+            }
         }
         Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
         Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
@@ -78,6 +82,7 @@ pub fn step(
         Event::Logs { node, unit, lines } => running::logs(fleet.node(node)?, &unit, lines),
         Event::Imported(image) => Ok(crate::image::imported(image)),
         Event::ForgetImage(digest) => crate::image::forget(fleet, digest),
+        Event::Power { node, what } => power::step(fleet, node, *what, now, dice),
         Event::Tick => Ok(patience::overdue(fleet, now)),
     }
 }
@@ -229,6 +234,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Captured { node, .. }
         | Event::Retry { node }
         | Event::Unit { node, .. }
+        | Event::Power { node, .. }
         | Event::Logs { node, .. } => Some(*node),
         Event::Issued(certificate) => Some(certificate.node),
         Event::Hello { .. }
