@@ -15,6 +15,7 @@ use appliance::cast::Casts;
 use appliance::images::Images;
 use appliance::listen::{ListenerState, Place, https};
 use appliance::net::{Link, Presence};
+use appliance::power::{Keeper, Vault};
 use appliance::store::{Log, Store};
 use appliance::writer::{Core, Wired};
 use appliance::{catalog, config, tls};
@@ -89,14 +90,27 @@ impl Controller {
         let identity = ca.server(&[WHERE.into()], SystemTime::now()).unwrap();
         let tls = tls::server(&ca, identity).unwrap();
         let state = ListenerState::new("https", "lo");
+        let vault = Arc::new(Vault::new(&appliance::ca::power_key(&folder.join("ca")).unwrap()).unwrap());
+        let stop_power = stop.clone();
         let captures = Arc::clone(&service).watch_captures(stop.clone());
         let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
         let boot = folder.join("boot");
-        let api =
-            Api { core: core.clone(), images, casts: casts.clone(), answers, listeners, own: None, boot };
+        let api = Api {
+            core: core.clone(),
+            images,
+            casts: casts.clone(),
+            answers,
+            vault: vault.clone(),
+            listeners,
+            own: None,
+            boot,
+        };
         let socket = folder.join("control.sock");
+        let wires = vec![("lo".to_owned(), "10.77.0.0/24".parse().unwrap())];
+        let powers = Keeper::new(core.clone(), vault, wires).keep(stop_power);
         let tasks = vec![
+            tokio::spawn(powers),
             tokio::spawn(https),
             tokio::spawn(captures),
             tokio::spawn(async move { api.serve(&socket).await.unwrap() }),

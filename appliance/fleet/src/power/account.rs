@@ -46,7 +46,9 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
     /// Not an address.
-    #[error("{0:?} is no address of a management controller: write an IP address or a host name, with :PORT if need be")]
+    #[error(
+        "{0:?} is no address of a management controller: write an IP address or a host name, with :PORT if need be"
+    )]
     Address(String),
     /// Not a user's name.
     #[error("{0:?} is no user name: 1 to 64 letters, digits or . _ @ - are, and the first is no -")]
@@ -233,9 +235,28 @@ mod tests {
             assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
         }
         for text in [
-            "", "-h", "--config-file=/etc/shadow", "a b", "a/b", "user@host", "host:", "host:0", "host:99999", "host:+1",
-            "ho\nst", "host;reboot", "$(id)", "http://host", "10.0.0.5,10.0.0.6", "n[1-9]", ".", "a..b", "a-.b", "[::1",
-            "ä.lab", "a_b",
+            "",
+            "-h",
+            "--config-file=/etc/shadow",
+            "a b",
+            "a/b",
+            "user@host",
+            "host:",
+            "host:0",
+            "host:99999",
+            "host:+1",
+            "ho\nst",
+            "host;reboot",
+            "$(id)",
+            "http://host",
+            "10.0.0.5,10.0.0.6",
+            "n[1-9]",
+            ".",
+            "a..b",
+            "a-.b",
+            "[::1",
+            "ä.lab",
+            "a_b",
         ] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
             assert!(serde_json::from_value::<Address>(text.into()).is_err(), "{text:?}");

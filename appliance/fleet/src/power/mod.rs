@@ -16,8 +16,8 @@ use protocol::{JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
 pub use account::{Account, AccountError, Address, Kind, Sealed, User};
-pub use queue::{due, writes};
 pub(crate) use queue::{asked, overdue, step};
+pub use queue::{due, writes};
 
 use crate::Time;
 

@@ -47,7 +47,9 @@ pub(super) fn overdue(node: &Node, seen: Seen, request: &Request, now: Time) -> 
     let silent = now.seconds_since(node.heard);
     let last = request.trouble.as_ref().map(|why| format!("; last: {why}")).unwrap_or_default();
     let word = match (request.way, seen.state) {
-        (Way::Controller, state) if seen.at > request.asked => format!("its controller says {}", state.word()),
+        (Way::Controller, state) if seen.at > request.asked => {
+            format!("its controller says {}", state.word())
+        }
         (Way::Controller, _) => "its controller has not said anything".to_owned(),
         (Way::Wake, _) => "a magic packet was sent".to_owned(),
         (Way::Agent, _) => "its agent was told".to_owned(),
@@ -55,7 +57,9 @@ pub(super) fn overdue(node: &Node, seen: Seen, request: &Request, now: Time) -> 
     };
     let next = match request.wish {
         Wish::On | Wish::Cycle => format!("see how far it boots: rackwright node why {name}"),
-        Wish::Off { .. } => format!("cut its power by hand, or try again: rackwright node power off {name} --hard"),
+        Wish::Off { .. } => {
+            format!("cut its power by hand, or try again: rackwright node power off {name} --hard")
+        }
         Wish::Boot { .. } => format!("see what its controller says: rackwright node bmc test {name}"),
     };
     format!("{word}, and its agent was last heard {silent} s ago{last}; {next}")

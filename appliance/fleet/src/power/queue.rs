@@ -4,8 +4,8 @@ use protocol::{JobId, NodeId, Task};
 
 use super::proof;
 use super::{
-    Account, Act, Errand, FLIGHT_SECONDS, Fault, Flight, Kind, LOOK_SECONDS, Observed, Power, PowerEvent, QUEUE,
-    REMEMBERED, Request, SOFT_SECONDS, Seen, Step, TRIES, Test, Way, Wish, Word,
+    Account, Act, Errand, FLIGHT_SECONDS, Fault, Flight, Kind, LOOK_SECONDS, Observed, Power, PowerEvent,
+    QUEUE, REMEMBERED, Request, SOFT_SECONDS, Seen, Step, TRIES, Test, Way, Wish, Word,
 };
 use crate::entropy::Entropy;
 use crate::patience::SILENT_SECONDS;
@@ -67,7 +67,10 @@ fn set(node: &Node, mut power: Power, account: Account) -> Result<Outcome, Denie
 
 fn forget(node: &Node, mut power: Power, now: Time) -> Result<Outcome, Denied> {
     if power.account.is_none() {
-        return Err(Denied::Missing { kind: "account of a management controller", name: node.name.to_string() });
+        return Err(Denied::Missing {
+            kind: "account of a management controller",
+            name: node.name.to_string(),
+        });
     }
     let mut outcome = Outcome::default();
     end_all(node, &mut power, "its way of power was taken away", now, &mut outcome);
@@ -123,7 +126,9 @@ fn refuse(node: &Node, wish: Wish, named: bool, force: bool) -> Result<(), Denie
         return Err(match force {
             true => Denied::Unnamed {
                 name: name.to_string(),
-                what: format!("this cuts the power of {name} while its disk is written, which has to be begun again"),
+                what: format!(
+                    "this cuts the power of {name} while its disk is written, which has to be begun again"
+                ),
             },
             false => Denied::Conflict(format!(
                 "{name} is {}: its disk is being written, and its power is not cut meanwhile; wait for the job \
@@ -143,7 +148,8 @@ fn refuse(node: &Node, wish: Wish, named: bool, force: bool) -> Result<(), Denie
 
 /// By which way, by what there is.
 fn way(node: &Node, power: &Power, wish: Wish, now: Time) -> Result<Way, Denied> {
-    let hears = now.seconds_since(node.heard) < SILENT_SECONDS && (node.run.is_some() || node.deploy.is_some());
+    let hears =
+        now.seconds_since(node.heard) < SILENT_SECONDS && (node.run.is_some() || node.deploy.is_some());
     match (power.kind(), wish) {
         (Kind::Redfish | Kind::Ipmi, _) => Ok(Way::Controller),
         (Kind::Wol, Wish::On) => Ok(Way::Wake),
@@ -153,7 +159,9 @@ fn way(node: &Node, power: &Power, wish: Wish, now: Time) -> Result<Way, Denied>
              this controller decides at every boot. If it has one: rackwright node bmc set {0} --help",
             node.name
         ))),
-        (Kind::Manual, Wish::On) | (Kind::Wol | Kind::Manual, Wish::Off { .. } | Wish::Cycle) => Ok(Way::Hand),
+        (Kind::Manual, Wish::On) | (Kind::Wol | Kind::Manual, Wish::Off { .. } | Wish::Cycle) => {
+            Ok(Way::Hand)
+        }
     }
 }
 
@@ -194,7 +202,9 @@ fn turn(fleet: &Fleet, node: &Node, power: &mut Power, now: Time, outcome: &mut 
     request.begun = Some(now);
     request.before.clone_from(&node.boot_id);
     match request.way {
-        Way::Controller | Way::Wake => request.step = Step::Ask { act: first(request.wish, request.way), from: now },
+        Way::Controller | Way::Wake => {
+            request.step = Step::Ask { act: first(request.wish, request.way), from: now }
+        }
         Way::Hand => request.step = Step::Proof { since: now },
         // The ramdisk is told when it asks for work; the installed system by an order.
         Way::Agent if node.run.is_some() => {
@@ -242,7 +252,13 @@ fn cancel(node: &Node, mut power: Power, now: Time) -> Result<Outcome, Denied> {
         return Err(Denied::Conflict(format!("nothing waits for the power of {}", node.name)));
     }
     let mut outcome = Outcome::default();
-    end_all(node, &mut power, "cancelled by the operator; what was asked already may still happen", now, &mut outcome);
+    end_all(
+        node,
+        &mut power,
+        "cancelled by the operator; what was asked already may still happen",
+        now,
+        &mut outcome,
+    );
     Ok(kept(power, outcome))
 }
 
@@ -280,7 +296,9 @@ fn next(fleet: &Fleet, power: &Power, now: Time) -> Option<(Act, Option<JobId>)>
         Step::Ask { act, from } if from <= now && matches!(request.way, Way::Controller | Way::Wake) => {
             Some((act, Some(request.id)))
         }
-        Step::Proof { since } if request.way == Way::Controller && matches!(request.wish, Wish::Off { .. }) => {
+        Step::Proof { since }
+            if request.way == Way::Controller && matches!(request.wish, Wish::Off { .. }) =>
+        {
             let pause = power.seen.at.max(since).plus_seconds(LOOK_SECONDS);
             (pause <= now).then_some((Act::Status, Some(request.id)))
         }
@@ -349,7 +367,9 @@ fn heed(node: &Node, power: &mut Power, flight: Flight, word: Word, now: Time, o
         }
         power.seen = Seen { state: word.state, at: now };
     }
-    if let Some(account) = power.account.as_mut().filter(|account| account.pin.is_none() && word.pin.is_some()) {
+    if let Some(account) =
+        power.account.as_mut().filter(|account| account.pin.is_none() && word.pin.is_some())
+    {
         account.pin.clone_from(&word.pin);
         let pin = word.pin.unwrap_or_default();
         outcome.fact(node.id, "bmc", format!("its certificate is remembered: SHA-256 {pin}"));
@@ -467,7 +487,8 @@ fn judge(node: &Node, power: &mut Power, now: Time, outcome: &mut Outcome) {
         let patient = now < begun.plus_seconds(SOFT_SECONDS);
         if soft && !patient && request.tries == 0 {
             // A second time it is not soft any more.
-            (request.wish, request.step) = (Wish::Off { hard: true }, Step::Ask { act: Act::HardOff, from: now });
+            (request.wish, request.step) =
+                (Wish::Off { hard: true }, Step::Ask { act: Act::HardOff, from: now });
             let text = format!("it did not go down within {SOFT_SECONDS} s: its power is cut");
             return outcome.fact(node.id, "power", text);
         }

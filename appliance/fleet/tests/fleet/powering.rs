@@ -1,8 +1,8 @@
 //! Power: one queue, one request on its way, no word of a controller believed.
 
 use fleet::power::{
-    Account, Act, Device, Fault, HAND_SECONDS, Kind, OFF_SECONDS, ON_SECONDS, Observed, Power, PowerEvent, QUEUE,
-    SOFT_SECONDS, Sealed, Step, TRIES, Wish, Word, due, writes,
+    Account, Act, Device, Fault, HAND_SECONDS, Kind, OFF_SECONDS, ON_SECONDS, Observed, Power, PowerEvent,
+    QUEUE, SOFT_SECONDS, Sealed, Step, TRIES, Wish, Word, due, writes,
 };
 use fleet::{Denied, Event, Reply, Time};
 use proptest::prelude::*;
@@ -112,7 +112,10 @@ fn what_never_boots_fails_with_a_reason_at_its_deadline() {
     assert!(!is_done(&rack.last(node)));
     rack.passes(120);
     let step = rack.last(node);
-    assert!(failed(&step).contains("its controller says on") && failed(&step).contains("node why n1"), "{step:?}");
+    assert!(
+        failed(&step).contains("its controller says on") && failed(&step).contains("node why n1"),
+        "{step:?}"
+    );
 }
 
 #[test]
@@ -175,7 +178,9 @@ fn one_wrong_password_and_nothing_more_is_asked() {
         assert_eq!(rack.begins(node), None, "it was asked again");
     }
     for what in [PowerEvent::Look { act: Act::Status }, PowerEvent::Look { act: Act::Test }] {
-        assert!(matches!(rack.power_event(node, what), Err(Denied::Conflict(why)) if why.contains("bmc set n1")));
+        assert!(
+            matches!(rack.power_event(node, what), Err(Denied::Conflict(why)) if why.contains("bmc set n1"))
+        );
     }
     assert!(matches!(rack.wishes(node, Wish::On), Err(Denied::Conflict(why)) if why.contains("bmc set n1")));
     rack.power_event(node, PowerEvent::Set(Box::new(account(Kind::Ipmi, "10.0.0.5")))).unwrap();
@@ -382,9 +387,11 @@ struct Watch {
 impl Watch {
     fn begins(&mut self, rack: &mut Rack, node: NodeId) -> Result<(), TestCaseError> {
         let state = rack.fleet.nodes[&node].clone();
-        let forced = rack.fleet.powers.get(&node).and_then(Power::current).is_some_and(|request| request.forced);
+        let forced =
+            rack.fleet.powers.get(&node).and_then(Power::current).is_some_and(|request| request.forced);
         let Ok(Reply::Errand(errand)) = rack.power_event(node, PowerEvent::Begin) else { return Ok(()) };
-        let whom = errand.account.address.map(|address| address.to_string()).unwrap_or_else(|| node.to_string());
+        let whom =
+            errand.account.address.map(|address| address.to_string()).unwrap_or_else(|| node.to_string());
         prop_assert!(!self.locked.contains(&node), "asked after a wrong password");
         prop_assert!(self.open.iter().all(|(_, other, _)| *other != whom), "two on their way to {whom}");
         let cuts = matches!(errand.act, Act::SoftOff | Act::HardOff | Act::Cycle);
