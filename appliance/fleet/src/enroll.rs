@@ -114,8 +114,7 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
         }
         node.boot = boot_of(hello);
         node.inventory = hello.inventory.clone();
-        // A ramdisk of an earlier version does not say.
-        node.boot_id = Some(hello.boot.boot_id.clone()).filter(|id| !id.is_empty()).or(node.boot_id);
+        node.speaks(Some(&hello.boot.boot_id), now);
         outcome.effects.push(Effect::Issue(Grant {
             node: node.id,
             key: hello.key,
@@ -196,7 +195,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         redeploy: None,
         report: None,
         reported: None,
-        boot_id: None,
+        booted: None,
     };
     let mut outcome = Outcome::default();
     outcome.fact(

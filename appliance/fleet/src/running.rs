@@ -100,9 +100,8 @@ pub(crate) fn ticketed(node: &Node, key: Key, dice: &mut Entropy) -> Result<Outc
 pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) -> Result<Outcome, Denied> {
     let mut outcome = Outcome::default();
     let mut next = node.clone();
-    next.heard = now;
+    next.speaks(Some(&report.boot_id), now);
     next.reported = Some(now);
-    next.boot_id = Some(report.boot_id.clone()).filter(|id| !id.is_empty()).or(next.boot_id);
     next.orders.retain(|order| order.id > report.done_order);
     for drift in &report.drift {
         outcome.fact(node.id, "drift", format!("{}: {}; {}", drift.what, drift.found, drift.done));

@@ -63,6 +63,9 @@ fn account(vault: &Vault, node: NodeId, body: &[u8]) -> Result<PowerEvent, ApiEr
     let told = |error: fleet::power::AccountError| ApiError::Body(error.to_string());
     let address = address.map(|text| text.parse::<Address>()).transpose().map_err(told)?;
     let user = user.map(|text| text.parse::<User>()).transpose().map_err(told)?;
+    if password.is_some() && !kind.has_controller() {
+        return Err(told(fleet::power::AccountError::Surplus(kind.word())));
+    }
     let secret = password.map(|text| Secret::new(kind, text)).transpose();
     let secret = secret.map_err(|why| ApiError::Body(why.to_owned()))?;
     let pin = fingerprint.map(|text| pin(&text)).transpose()?;

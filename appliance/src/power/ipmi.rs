@@ -75,7 +75,8 @@ pub fn read(command: u8, out: &str, err: &str) -> Said {
     if let Some(line) = out.strip_prefix("rcvd: ") {
         let lost = || Said::Fault(Fault::Lost("ipmi-raw printed something unknown".to_owned()));
         let words = line.trim_end().split(' ');
-        let byte = |word: &str| (word.len() == 2).then(|| u8::from_str_radix(word, 16).ok()).flatten();
+        let digits = |word: &str| word.len() == 2 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let byte = |word: &str| digits(word).then(|| u8::from_str_radix(word, 16).ok()).flatten();
         let Some(bytes) = words.map(byte).collect::<Option<Vec<_>>>() else { return lost() };
         return match bytes.as_slice() {
             [echoed, code, data @ ..] if *echoed == command => Said::Bytes(*code, data.to_vec()),
@@ -181,7 +182,9 @@ impl Ipmi {
         command.args(["0", "0x00"]).args(bytes.iter().map(|byte| format!("0x{byte:02x}")));
         command.env_clear().env("PATH", FOLDERS).env("LC_ALL", "C");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let config = format!("username \"{}\"\npassword \"{}\"\n", user.as_str(), secret.reveal());
+        // It takes # for a comment, even inside quotes.
+        let password = secret.reveal().replace('#', "\\#");
+        let config = format!("username \"{}\"\npassword \"{password}\"\n", user.as_str());
         match tokio::time::timeout(PATIENCE, exchange(command, &config)).await {
             Ok(Ok((out, err))) => read(bytes.first().copied().unwrap_or_default(), &out, &err),
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => unreachable(format!(

@@ -14,6 +14,7 @@ use fleet::{Event, Node, Reply};
 use futures_util::future::BoxFuture;
 use ipnet::Ipv4Net;
 use protocol::NodeId;
+use tokio::task::JoinSet;
 
 use crate::listen::Stop;
 use crate::writer::{Core, now};
@@ -71,16 +72,19 @@ impl Keeper {
 
     /// Until it is told to stop.
     pub async fn keep(self, mut stop: Stop) {
+        // They have a way in to the writer, and end with this: what they were about is then taken for lost.
+        let mut errands = JoinSet::new();
         loop {
             tokio::select! {
                 _ = stop.changed() => return,
                 () = tokio::time::sleep(PACE) => {}
             }
+            while errands.try_join_next().is_some() {}
             let world = self.core.world();
             for node in due(&world.fleet, now()) {
                 if self.busy().insert(node) {
                     let keeper = self.clone();
-                    tokio::spawn(async move {
+                    errands.spawn(async move {
                         keeper.run(node).await;
                         keeper.busy().remove(&node);
                     });

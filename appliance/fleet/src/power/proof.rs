@@ -7,12 +7,14 @@ use crate::{Node, Time};
 /// How it is known that it is done; none while it is not.
 pub(super) fn done(node: &Node, seen: Seen, request: &Request, since: Time, now: Time) -> Option<String> {
     let heard = node.heard > since;
-    let booted = heard && node.boot_id.is_some() && node.boot_id != request.before;
+    // A hello without a proof is anybody's word.
+    let speaks = node.booted.as_ref().filter(|booted| booted.heard > since);
+    let booted = speaks.is_some_and(|booted| Some(&booted.id) != request.before.as_ref());
     let silent = now.seconds_since(node.heard);
     match request.wish {
         Wish::Cycle if booted => Some("its agent is heard, with a new boot id".to_owned()),
         Wish::On if booted => Some("its agent is heard, with a new boot id".to_owned()),
-        Wish::On if heard && node.boot_id.is_some() => {
+        Wish::On if speaks.is_some() => {
             Some("its agent is heard, with the boot id it had: it was on".to_owned())
         }
         // Nobody vouches for what an unapproved key says, but nothing better is to be had.

@@ -200,7 +200,7 @@ fn turn(fleet: &Fleet, node: &Node, power: &mut Power, now: Time, outcome: &mut 
         return;
     }
     request.begun = Some(now);
-    request.before.clone_from(&node.boot_id);
+    request.before = node.booted.as_ref().map(|booted| booted.id.clone());
     match request.way {
         Way::Controller | Way::Wake => {
             request.step = Step::Ask { act: first(request.wish, request.way), from: now }

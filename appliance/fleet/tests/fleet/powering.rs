@@ -63,6 +63,13 @@ impl Rack {
         self.bring(Event::Reported { node, report: Box::new(report) }).unwrap();
     }
 
+    /// The ramdisk says hello.
+    fn says_hello(&mut self, boot_id: &str, proven: bool) {
+        let mut hello = crate::rack::hello(1, MAC);
+        hello.boot.boot_id = boot_id.to_owned();
+        self.bring(Event::Hello { hello: Box::new(hello), proven }).unwrap();
+    }
+
     fn last(&self, node: NodeId) -> Step {
         self.power(node).requests[0].step.clone()
     }
@@ -101,6 +108,24 @@ fn a_cycle_is_done_when_the_node_says_so_and_not_before() {
     rack.passes(5);
     assert!(is_done(&rack.last(node)), "{:?}", rack.last(node));
     assert!(due(&rack.fleet, rack.now).is_empty());
+}
+
+#[test]
+fn a_hello_that_proves_nothing_proves_nothing() {
+    let (mut rack, node) = Rack::ready("control");
+    rack.power_event(node, PowerEvent::Set(Box::new(account(Kind::Ipmi, "10.0.0.5")))).unwrap();
+    rack.says_hello("one", true);
+    for wish in [Wish::On, Wish::Cycle] {
+        rack.wishes(node, wish).unwrap();
+        rack.answers(node, Ok(Observed::On));
+        rack.passes(1);
+        rack.says_hello("two", false);
+        rack.passes(1);
+        assert!(!is_done(&rack.last(node)), "{wish:?}: anybody can say hello");
+        rack.says_hello(if wish == Wish::On { "one" } else { "two" }, true);
+        rack.passes(1);
+        assert!(is_done(&rack.last(node)), "{wish:?}: {:?}", rack.last(node));
+    }
 }
 
 #[test]

@@ -29,9 +29,11 @@ impl Clock {
     }
 }
 
-impl Drop for Clock {
-    fn drop(&mut self) {
+impl Clock {
+    /// It has a way in to the writer, which ends with the last of them.
+    async fn stop(self) {
         self.0.abort();
+        drop(self.0.await);
     }
 }
 
@@ -89,7 +91,7 @@ async fn no_canary(controller: &Controller, ran: &[&Ran]) {
 async fn a_server_is_switched_on_over_ipmi_and_is_on_when_it_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start(folder.path()).await;
-    let _clock = Clock::of(&controller);
+    let clock = Clock::of(&controller);
     let sim = IpmiSim::start();
     let mut agent = approved(&controller, 1, "control").await;
     boots(&controller, &mut agent, "one").await;
@@ -121,6 +123,7 @@ async fn a_server_is_switched_on_over_ipmi_and_is_on_when_it_says_so() {
     let forgotten = rackwright(&controller, "node bmc forget n1").await;
     assert_eq!(forgotten.code, Some(0), "{forgotten:?}");
     assert_eq!(power(&controller).await["password"], false);
+    clock.stop().await;
     controller.stop().await;
 }
 
@@ -128,7 +131,7 @@ async fn a_server_is_switched_on_over_ipmi_and_is_on_when_it_says_so() {
 async fn after_one_wrong_password_nothing_more_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start(folder.path()).await;
-    let _clock = Clock::of(&controller);
+    let clock = Clock::of(&controller);
     let sushy = Sushy::start();
     let front = Front::before(sushy.port).await;
     let agent = approved(&controller, 1, "control").await;
@@ -155,6 +158,7 @@ async fn after_one_wrong_password_nothing_more_is_asked() {
     assert!(front.came().is_empty());
     no_canary(&controller, &[&on, &tested, &status]).await;
     drop(agent);
+    clock.stop().await;
     controller.stop().await;
 }
 
@@ -162,7 +166,7 @@ async fn after_one_wrong_password_nothing_more_is_asked() {
 async fn a_busy_controller_is_asked_again_and_one_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start(folder.path()).await;
-    let _clock = Clock::of(&controller);
+    let clock = Clock::of(&controller);
     let sushy = Sushy::start();
     let front = Front::before(sushy.port).await;
     let mut agent = approved(&controller, 1, "control").await;
@@ -186,6 +190,7 @@ async fn a_busy_controller_is_asked_again_and_one_at_a_time() {
         assert!(std::time::Instant::now() < deadline, "{view}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    clock.stop().await;
     controller.stop().await;
 }
 
@@ -216,7 +221,7 @@ async fn a_server_that_writes_keeps_its_power() {
 async fn without_a_controller_a_person_is_told_where_the_button_is() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start(folder.path()).await;
-    let _clock = Clock::of(&controller);
+    let clock = Clock::of(&controller);
     let mut agent = approved(&controller, 1, "control").await;
     agent.inventory.smbios.serial = "CHASSIS-77".to_owned();
     boots(&controller, &mut agent, "one").await;
@@ -229,5 +234,6 @@ async fn without_a_controller_a_person_is_told_where_the_button_is() {
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
     let boot = rackwright(&controller, "node boot n1 pxe").await;
     assert_eq!(boot.code, Some(4), "{boot:?}");
+    clock.stop().await;
     controller.stop().await;
 }
