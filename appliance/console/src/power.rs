@@ -103,19 +103,25 @@ async fn severely(
     severe: Severe,
     waiting: Waiting,
 ) -> Result<u8, Failure> {
-    body["force"] = json!(severe.force);
-    body["confirm"] = json!(severe.confirm);
+    say(&mut body, "force", json!(severe.force));
+    say(&mut body, "confirm", json!(severe.confirm));
     let asks = severe.confirm.is_none() && session.terminal.asks;
     let answer = match session.client.post(&path(node, "power"), &body).await {
         Err(Failure::Refused { error, exit: exit::UNCONFIRMED }) if asks => {
             let what = error.split(": confirm it").next().unwrap_or(&error).to_owned();
             let typed = session.ask(&format!("{what}. Type the node's name to continue: "))?;
-            body["confirm"] = json!(typed.unwrap_or_default());
+            say(&mut body, "confirm", json!(typed.unwrap_or_default()));
             session.client.post(&path(node, "power"), &body).await?
         }
         other => other?,
     };
     follow(session, node, &answer, waiting).await
+}
+
+fn say(body: &mut Value, name: &str, value: Value) {
+    if let Value::Object(fields) = body {
+        fields.insert(name.to_owned(), value);
+    }
 }
 
 /// Stays with the first request of the answer until it has ended.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::NodeId;
+use protocol::{Inventory, NodeId};
 
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
@@ -31,11 +31,7 @@ pub fn step(
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
         Event::Asked { node, certificate, inventory } => {
-            let node = fleet.node(node)?;
-            match power::asked(fleet, node, now) {
-                Some(restart) => Ok(restart),
-                None => imaging::asked(fleet, node, &certificate, *inventory, now),
-            }
+            asked(fleet, fleet.node(node)?, &certificate, *inventory, now)
         }
         Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
         Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
@@ -84,6 +80,20 @@ pub fn step(
         Event::ForgetImage(digest) => crate::image::forget(fleet, digest),
         Event::Power { node, what } => power::step(fleet, node, *what, now, dice),
         Event::Tick => Ok(patience::overdue(fleet, now)),
+    }
+}
+
+/// A ramdisk asks for work: to restart comes before all else.
+fn asked(
+    fleet: &Fleet,
+    node: &Node,
+    certificate: &str,
+    inventory: Inventory,
+    now: Time,
+) -> Result<Outcome, Denied> {
+    match power::asked(fleet, node, now) {
+        Some(restart) => Ok(restart),
+        None => imaging::asked(fleet, node, certificate, inventory, now),
     }
 }
 

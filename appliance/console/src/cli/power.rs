@@ -114,8 +114,8 @@ pub(crate) enum BmcCommand {
     /// Say how its power is reached
     #[command(after_help = "Examples:
   rackwright node bmc set n1 --kind redfish --addr 10.0.9.11 --user ops
-  rackwright node bmc set n1 --kind ipmi --addr 10.0.9.11 --user ops \
-      --password-file -
+  rackwright node bmc set n1 --kind ipmi --addr 10.0.9.11 --user ops
+  rackwright node bmc set n1 --kind ipmi --addr b1 --user u --password-file -
   rackwright node bmc set n1 --kind wol
 
 The password is asked for, or read from a file; it is kept sealed and never
@@ -136,7 +136,7 @@ until this was said again.")]
         /// The password's file; - is standard input
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
-        /// SHA-256 of its certificate; the first seen otherwise
+        /// SHA-256 of its certificate; else the first seen
         #[arg(long, value_name = "SHA256")]
         fingerprint: Option<String>,
     },

@@ -103,7 +103,7 @@ impl Redfish {
         let token =
             reply.token.ok_or_else(|| Fault::Busy("it opened a session and gave no token".to_owned()))?;
         wire.pass(Pass::Token(token));
-        let place = reply.location.and_then(|place| answer::same_host(&place, wire.host()));
+        let place = reply.location.and_then(|place| answer::same_host(&place, wire.authority()));
         Ok(place.or_else(|| answer::link(&reply.body).ok()))
     }
 

@@ -108,7 +108,7 @@ impl Wire {
     }
 
     /// Host and port as they stand in an address.
-    pub(super) fn host(&self) -> &str {
+    pub(super) fn authority(&self) -> &str {
         &self.shown
     }
 
