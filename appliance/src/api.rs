@@ -7,6 +7,7 @@ mod boots;
 mod image;
 mod look;
 mod network;
+mod power;
 pub mod query;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::answers::Answers;
 use crate::cast::Casts;
 use crate::images::{ImageError, Images};
 use crate::listen::ListenerState;
+use crate::power::Vault;
 use crate::writer::{Core, Refused};
 use query::{Query, decode};
 
@@ -49,6 +51,8 @@ pub struct Api {
     pub casts: Arc<Casts>,
     /// Answers to orders.
     pub answers: Answers,
+    /// What seals the passwords of management controllers.
+    pub vault: Arc<Vault>,
     /// The listeners, for `status`.
     pub listeners: Vec<Arc<ListenerState>>,
     /// Where the boot files are, for `doctor`.
@@ -119,7 +123,9 @@ impl ApiError {
             ApiError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, 2),
             ApiError::Unconfirmed { .. }
             | ApiError::Unnamed(_)
-            | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. })) => (StatusCode::CONFLICT, 5),
+            | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. } | Denied::Unnamed { .. })) => {
+                (StatusCode::CONFLICT, 5)
+            }
             ApiError::Refused(Refused::Denied(_)) => (StatusCode::CONFLICT, 4),
             ApiError::Refused(Refused::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, 6),
             ApiError::Refused(Refused::Unsaved(_)) | ApiError::Broken(_) => {

@@ -22,6 +22,7 @@ use crate::config::{self, Config, Paths};
 use crate::images::Images;
 use crate::listen::Stop;
 use crate::lock::Lock;
+use crate::power::{Keeper, Vault};
 use crate::store::{Log, Store};
 use crate::writer::Core;
 use crate::{catalog, chain};
@@ -71,6 +72,7 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
         config.scrub_days,
         stop.clone(),
     ));
+    tasks.spawn(daemon.power(&config).keep(stop.clone()));
     let own = own_units().await;
     if let Some(own) = own.clone() {
         tasks.spawn(async move { own.start_all().await });
@@ -80,6 +82,7 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
         images: Arc::clone(&daemon.images),
         casts: Arc::clone(&daemon.casts),
         answers: daemon.answers.clone(),
+        vault: Arc::clone(&daemon.vault),
         listeners,
         boot: paths.boot.clone(),
         own,
@@ -110,9 +113,16 @@ struct Daemon {
     images: Arc<Images>,
     casts: Arc<Casts>,
     answers: Answers,
+    vault: Arc<Vault>,
 }
 
 impl Daemon {
+    /// Who carries out what is due for the power of nodes.
+    fn power(&self, config: &Config) -> Keeper {
+        let wires = config.provision.iter().map(|provision| (provision.name(), provision.address));
+        Keeper::new(self.core.clone(), Arc::clone(&self.vault), wires.collect())
+    }
+
     fn build(paths: &Paths, config: &Config) -> Result<(Self, std::thread::JoinHandle<()>), Fatal> {
         let start = if paths.state_db.exists() { Start::Later } else { Start::First };
         let ca = SiteCa::open(&paths.ca, &config.site, start, SystemTime::now()).map_err(Fatal::of)?;
@@ -147,7 +157,9 @@ impl Daemon {
             networks: config.provision.iter().map(|provision| provision.address.addr()).collect(),
         };
         let casts = Arc::new(Casts::new(Arc::clone(&images), config.cast_mbit).with(rules));
-        let daemon = Self { core, ca, images, casts, answers: Answers::default() };
+        let vault = crate::ca::power_key(&paths.ca).map_err(Fatal::of)?;
+        let vault = Arc::new(Vault::new(&vault).map_err(Fatal::of)?);
+        let daemon = Self { core, ca, images, casts, answers: Answers::default(), vault };
         Ok((daemon, writer))
     }
 

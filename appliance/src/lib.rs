@@ -17,6 +17,7 @@ pub mod clock;
 pub mod daemon;
 pub mod images;
 pub mod netboot;
+pub mod power;
 pub mod prober;
 pub mod reservation;
 pub mod space;

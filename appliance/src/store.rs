@@ -195,6 +195,9 @@ impl Store {
         for capture in self.rows("capture")? {
             fleet.put(Change::Capture(capture));
         }
+        for power in self.rows("power")? {
+            fleet.put(Change::Power(power));
+        }
         for certificate in self.rows("certificate")? {
             fleet.put(Change::Certificate(certificate));
         }

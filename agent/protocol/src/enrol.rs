@@ -36,6 +36,9 @@ pub struct BootFacts {
     pub path: String,
     /// Seconds from the kernel's start to this hello, for the boot timeline.
     pub uptime_seconds: u32,
+    /// The kernel's boot id: another one means that the server has booted. Empty from agents that do not say.
+    #[serde(default)]
+    pub boot_id: String,
 }
 
 /// The controller's answer to a [`Hello`].

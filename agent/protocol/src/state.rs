@@ -125,4 +125,6 @@ pub enum OrderKind {
     },
     /// Hand in a ticket, then restart into the ramdisk.
     Redeploy,
+    /// Restart as what it is.
+    Restart,
 }

@@ -130,6 +130,7 @@ async fn say(
             address: server.told.address.address,
             path: server.told.path.as_str().to_owned(),
             uptime_seconds: clock::uptime_seconds(&server.root),
+            boot_id: crate::serve::boot_id(&server.root),
         },
         inventory,
         wait_seconds,

@@ -7,7 +7,7 @@ use protocol::Facts;
 use crate::text;
 
 /// The kernel's boot id: another one after every boot.
-pub(super) fn boot_id(root: &Path) -> String {
+pub(crate) fn boot_id(root: &Path) -> String {
     let read = std::fs::read_to_string(root.join("proc/sys/kernel/random/boot_id"));
     // A test's tree has no /proc of its own.
     let read = read.or_else(|_| std::fs::read_to_string("/proc/sys/kernel/random/boot_id"));

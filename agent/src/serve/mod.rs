@@ -41,6 +41,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use units::Systemd;
 
+pub(crate) use facts::boot_id;
 pub use options::{Options, OptionsError};
 
 use crate::chain::Chain;

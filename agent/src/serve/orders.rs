@@ -34,6 +34,13 @@ pub(super) async fn follow(node: Arc<Node>, mut orders: mpsc::Receiver<Order>) {
     while let Some(order) = orders.recv().await {
         let answer = match order.kind {
             OrderKind::Logs { unit, lines } => Some(answer(order.id, logs(&node, &unit, lines).await)),
+            OrderKind::Restart => {
+                voice::milestone("restart ordered");
+                finish(&node, order.id, None).await;
+                // A last word: else the order would be given again after the restart.
+                let _ = timeout(FAREWELL, node.ledger.until_received(order.id)).await;
+                restart(&node).await.err().map(|why| answer(order.id, Err(why)))
+            }
             OrderKind::Redeploy => match redeploy(&node, order.id).await {
                 Ok(()) => None,
                 Err(why) => Some(answer(order.id, Err(why))),

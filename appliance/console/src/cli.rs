@@ -6,6 +6,7 @@ mod job;
 mod network;
 mod node;
 mod plan;
+mod power;
 mod service;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ pub(crate) use job::{EventCommand, JobCommand};
 pub(crate) use network::NetworkCommand;
 pub(crate) use node::{Choice, NodeCommand, RoleCommand};
 pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting};
+pub(crate) use power::{BmcCommand, BootDevice, Kind, PowerCommand, Severe};
 pub(crate) use service::{AnsibleCommand, ServiceCommand};
 
 /// A rack of bare servers, as a cloud that can be repaired.

@@ -56,6 +56,10 @@ pub(crate) enum Failure {
     NodeStuck { job: String, node: String },
     #[error("job {job} has not ended within {seconds} s; it goes on")]
     Waited { job: String, seconds: u64 },
+    #[error("{node}: {wish} failed")]
+    Power { node: String, wish: String, why: String },
+    #[error("{node}: {wish} is not done within {seconds} s; it goes on")]
+    Powering { node: String, wish: String, seconds: u64 },
     #[error("{bad} chunks of image {image} are damaged in the store")]
     Damaged { image: String, bad: usize },
     #[error("writing the output")]
@@ -80,7 +84,7 @@ impl Failure {
             Failure::Reading { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 exit::PERMISSION
             }
-            Failure::Waited { .. } => exit::TIMEOUT,
+            Failure::Waited { .. } | Failure::Powering { .. } => exit::TIMEOUT,
             // `rackwright node list | head` is no failure.
             Failure::Printing { source } if source.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Failure::Starting { .. }
@@ -92,6 +96,7 @@ impl Failure {
             | Failure::List { .. }
             | Failure::JobFailed { .. }
             | Failure::NodeStuck { .. }
+            | Failure::Power { .. }
             | Failure::Damaged { .. }
             | Failure::Printing { .. } => exit::GENERAL,
         }
@@ -113,6 +118,8 @@ impl Failure {
             | Failure::JobFailed { .. }
             | Failure::NodeStuck { .. }
             | Failure::Waited { .. }
+            | Failure::Power { .. }
+            | Failure::Powering { .. }
             | Failure::Damaged { .. }
             | Failure::Printing { .. } => false,
         }
@@ -134,6 +141,9 @@ impl Failure {
             Failure::JobFailed { node, .. } | Failure::NodeStuck { node, .. } => {
                 return Some(format!("rackwright node why {node}"));
             }
+            Failure::Power { node, .. } | Failure::Powering { node, .. } => {
+                return Some(format!("rackwright node power status {node}"));
+            }
             Failure::Waited { job, .. } => return Some(format!("rackwright job watch {job}")),
             Failure::Damaged { .. } => {
                 return Some("import it again: rackwright image import FILE".to_owned());
@@ -151,7 +161,7 @@ impl Failure {
     }
 
     fn why(&self) -> Option<String> {
-        if let Failure::JobFailed { why, .. } = self {
+        if let Failure::JobFailed { why, .. } | Failure::Power { why, .. } = self {
             return Some(why.clone());
         }
         let mut causes = Vec::new();

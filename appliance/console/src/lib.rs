@@ -25,6 +25,7 @@ mod network;
 mod node;
 mod paths;
 mod plan;
+mod power;
 mod progress;
 mod service;
 mod session;

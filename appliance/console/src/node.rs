@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{ago, or_dash};
-use crate::{apply, plan, watch, why};
+use crate::{apply, plan, power, watch, why};
 
 pub(crate) use show::{headline, render_node};
 
@@ -45,6 +45,9 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
         NodeCommand::Rebuild { node, choice, confirm, waiting } => {
             apply::rebuild(session, &node, &choice, confirm, waiting).await
         }
+        NodeCommand::Power(verb) => power::power(session, verb).await,
+        NodeCommand::Boot { node, device, waiting } => power::boot(session, &node, device, waiting).await,
+        NodeCommand::Bmc(verb) => power::bmc(session, verb).await,
         NodeCommand::Why { node } => why::why(session, &node).await,
         NodeCommand::Retry { node } => tell(session, &node, "retry", &json!({})).await,
         NodeCommand::SetAddress { node, address, mac } => {

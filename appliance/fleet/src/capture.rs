@@ -315,7 +315,7 @@ pub(crate) fn progressed(
         return ended(node, capture, JobState::Failed { why }, now);
     }
     let mut next = node.clone();
-    next.heard = now;
+    next.speaks(None, now);
     let went_on = capture.progress.as_ref().is_none_or(|last| marks(last) != marks(&progress));
     if went_on {
         capture.progressed = Some(now);

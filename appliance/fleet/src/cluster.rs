@@ -14,6 +14,7 @@ use crate::image::Image;
 use crate::job::{Job, Work};
 use crate::network::Network;
 use crate::plan::{Plan, PlanId};
+use crate::power::Power;
 use crate::{Denied, Name, Node, Nodes};
 
 /// Everything that lifecycle decisions are made of.
@@ -33,6 +34,8 @@ pub struct Fleet {
     pub captures: BTreeMap<JobId, Capture>,
     /// By fingerprint.
     pub certificates: BTreeMap<String, Certificate>,
+    /// By node.
+    pub powers: BTreeMap<NodeId, Power>,
     /// By interface. Not kept over a restart.
     pub networks: BTreeMap<String, Network>,
 }
@@ -88,6 +91,10 @@ pub enum Change {
     Certificate(Certificate),
     /// A certificate whose time is over.
     ForgetCertificate(String),
+    /// A node's power.
+    Power(Box<Power>),
+    /// What was known of a node's power, its password with it.
+    ForgetPower(NodeId),
     /// What is known of a provisioning network; not saved.
     Network(Box<Network>),
 }
@@ -104,6 +111,8 @@ impl Fleet {
             Change::Capture(capture) => drop(self.captures.insert(capture.id, *capture)),
             Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
+            Change::Power(power) => drop(self.powers.insert(power.node, *power)),
+            Change::ForgetPower(node) => drop(self.powers.remove(&node)),
             Change::Network(network) => drop(self.networks.insert(network.interface.clone(), *network)),
         }
     }

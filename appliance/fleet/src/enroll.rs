@@ -114,6 +114,7 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
         }
         node.boot = boot_of(hello);
         node.inventory = hello.inventory.clone();
+        node.speaks(Some(&hello.boot.boot_id), now);
         outcome.effects.push(Effect::Issue(Grant {
             node: node.id,
             key: hello.key,
@@ -194,6 +195,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         redeploy: None,
         report: None,
         reported: None,
+        booted: None,
     };
     let mut outcome = Outcome::default();
     outcome.fact(

@@ -14,6 +14,7 @@ use crate::certificate::{Certificate, Grant};
 use crate::image::Image;
 use crate::network::Sighting;
 use crate::plan::{Plan, PlanId, Unplannable};
+use crate::power::{Errand, PowerEvent};
 use crate::{Change, Name, Time};
 
 /// A fact that arrived.
@@ -223,6 +224,13 @@ pub enum Event {
         /// How many lines.
         lines: u32,
     },
+    /// Something about a node's power.
+    Power {
+        /// Whose.
+        node: NodeId,
+        /// What.
+        what: Box<PowerEvent>,
+    },
     /// An image was verified and stored.
     Imported(Image),
     /// The operator does not want an image any more.
@@ -295,6 +303,8 @@ pub enum Reply {
     Task(Task),
     /// Whether the job goes on.
     GoOn(bool),
+    /// To whoever begins what is due for a node's power.
+    Errand(Box<Errand>),
     /// A plan was made.
     Plan(Box<Plan>),
     /// A job was made.
@@ -351,6 +361,14 @@ pub enum Denied {
     /// The certificate would not outlive the job.
     #[error("this certificate ends before the job may: say hello again for a new one")]
     Expiring,
+    /// Something severe, and nobody has said the node's name.
+    #[error("{what}: confirm it with its name (--confirm={name})")]
+    Unnamed {
+        /// The node.
+        name: String,
+        /// What would happen.
+        what: String,
+    },
     /// Something else is in the way.
     #[error("{0}")]
     Conflict(String),
@@ -414,6 +432,7 @@ impl Event {
             Event::Retry { .. } => "retrying",
             Event::Unit { .. } => "changing a unit",
             Event::Logs { .. } => "reading a journal",
+            Event::Power { .. } => "something about power",
             Event::Imported(_) => "importing an image",
             Event::ForgetImage(_) => "deleting an image",
             Event::Tick => "the clock",

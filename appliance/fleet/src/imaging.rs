@@ -92,7 +92,7 @@ pub(crate) fn asked(
 ) -> Result<Outcome, Denied> {
     let mut outcome = Outcome::default();
     let mut next = node.clone();
-    next.heard = now;
+    next.speaks(None, now);
     let changed = next.inventory != inventory;
     next.inventory = inventory;
     let task = match &node.state {
@@ -253,7 +253,7 @@ pub(crate) fn progressed(
     };
     let mut job = job.clone();
     let mut next = node.clone();
-    next.heard = now;
+    next.speaks(None, now);
     let went_on = job.progress.as_ref().is_none_or(|last| marks(last) != marks(&progress));
     if let Some(why) = &progress.failed {
         outcome.fact(node.id, "failed", format!("job {}: {why}", job.id));

@@ -71,6 +71,18 @@ pub struct Node {
     pub report: Option<Report>,
     /// When it arrived.
     pub reported: Option<Time>,
+    /// The boot that it was last heard in, by its own agent with a key that was let in.
+    #[serde(default)]
+    pub booted: Option<Booted>,
+}
+
+/// A boot of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Booted {
+    /// The kernel's boot id: another one means that it has booted since.
+    pub id: String,
+    /// When it was last heard in it.
+    pub heard: Time,
 }
 
 /// How a node last booted.
@@ -259,6 +271,15 @@ impl State {
 }
 
 impl Node {
+    /// Its agent speaks, with a certificate or a proof of its own, in this boot; `None` or empty: it did not say in which.
+    pub(crate) fn speaks(&mut self, boot_id: Option<&str>, now: Time) {
+        self.heard = now;
+        match boot_id.filter(|id| !id.is_empty()) {
+            Some(id) => self.booted = Some(Booted { id: id.to_owned(), heard: now }),
+            None => self.booted.iter_mut().for_each(|booted| booted.heard = now),
+        }
+    }
+
     /// Whether this unit shall run, by the document and by what the operator has wished since.
     pub fn should_run(&self, unit: &str) -> bool {
         !self.wishes.stopped.contains(unit) && !self.document.resting.contains(unit)

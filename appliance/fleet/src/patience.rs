@@ -7,7 +7,7 @@ use crate::network;
 use crate::node::State;
 use crate::running::{not_up, stuck};
 use crate::step::moved;
-use crate::{Change, Fleet, Node, Outcome, Time, capture};
+use crate::{Change, Fleet, Node, Outcome, Time, capture, power};
 
 /// What a node waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +104,7 @@ pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
         }
         outcome.changes.push(Change::Node(Box::new(moved(node, state, now))));
     }
+    power::overdue(fleet, now, &mut outcome);
     let ended = fleet.certificates.values().filter(|row| row.until.plus_seconds(86_400) < now);
     let ended = ended.filter(|row| !is_awaited(fleet, row));
     outcome.changes.extend(ended.map(|row| Change::ForgetCertificate(row.fingerprint.clone())));

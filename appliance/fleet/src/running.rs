@@ -100,7 +100,7 @@ pub(crate) fn ticketed(node: &Node, key: Key, dice: &mut Entropy) -> Result<Outc
 pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) -> Result<Outcome, Denied> {
     let mut outcome = Outcome::default();
     let mut next = node.clone();
-    next.heard = now;
+    next.speaks(Some(&report.boot_id), now);
     next.reported = Some(now);
     next.orders.retain(|order| order.id > report.done_order);
     for drift in &report.drift {
@@ -221,6 +221,12 @@ pub(crate) fn logs(node: &Node, unit: &str, lines: u32) -> Result<Outcome, Denie
 pub(crate) fn order_redeploy(node: &mut Node) {
     node.orders.retain(|order| order.kind != OrderKind::Redeploy);
     node.redeploy = Some(give_order(node, OrderKind::Redeploy));
+}
+
+/// Orders the installed system to restart as what it is, in place of an earlier such order.
+pub(crate) fn order_restart(node: &mut Node) {
+    node.orders.retain(|order| order.kind != OrderKind::Restart);
+    give_order(node, OrderKind::Restart);
 }
 
 /// Adds an order; old ones that nobody fetched are dropped.

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use protocol::NodeId;
+use protocol::{Inventory, NodeId};
 
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
-use crate::{capture, enroll, imaging, network, patience, plan, running};
+use crate::{capture, enroll, imaging, network, patience, plan, power, running};
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
 ///
@@ -31,7 +31,7 @@ pub fn step(
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
         Event::Asked { node, certificate, inventory } => {
-            imaging::asked(fleet, fleet.node(node)?, &certificate, *inventory, now)
+            asked(fleet, fleet.node(node)?, &certificate, *inventory, now)
         }
         Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
         Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
@@ -78,7 +78,22 @@ pub fn step(
         Event::Logs { node, unit, lines } => running::logs(fleet.node(node)?, &unit, lines),
         Event::Imported(image) => Ok(crate::image::imported(image)),
         Event::ForgetImage(digest) => crate::image::forget(fleet, digest),
+        Event::Power { node, what } => power::step(fleet, node, *what, now, dice),
         Event::Tick => Ok(patience::overdue(fleet, now)),
+    }
+}
+
+/// A ramdisk asks for work: to restart comes before all else.
+fn asked(
+    fleet: &Fleet,
+    node: &Node,
+    certificate: &str,
+    inventory: Inventory,
+    now: Time,
+) -> Result<Outcome, Denied> {
+    match power::asked(fleet, node, now) {
+        Some(restart) => Ok(restart),
+        None => imaging::asked(fleet, node, certificate, inventory, now),
     }
 }
 
@@ -229,6 +244,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Captured { node, .. }
         | Event::Retry { node }
         | Event::Unit { node, .. }
+        | Event::Power { node, .. }
         | Event::Logs { node, .. } => Some(*node),
         Event::Issued(certificate) => Some(certificate.node),
         Event::Hello { .. }

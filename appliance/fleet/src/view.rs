@@ -8,6 +8,7 @@ mod laggard;
 mod lease;
 mod network;
 mod plan;
+mod power;
 mod receipt;
 mod status;
 
@@ -32,6 +33,7 @@ pub use laggard::{Slow, Standing, median_left, slow};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
+pub use power::{PowerView, RequestRow, power_view};
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};
 pub use status::{ListenerRow, Status, StorageRow, next_step};

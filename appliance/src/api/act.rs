@@ -144,6 +144,9 @@ impl Api {
             "capture" => return Some(self.capture(node, body).await),
             "plan" => return Some(self.plan(node, body).await),
             "address" => return Some(self.address(node, body).await),
+            verb if verb.starts_with("power") || verb.starts_with("bmc") => {
+                return self.act_on_power(node, verb, body).await;
+            }
             _ => return None,
         };
         Some(self.change(node, event).await)

@@ -32,6 +32,7 @@ impl Api {
                 })
             }
             ["v1", "nodes", name, "why"] => self.why(&world, name).await,
+            ["v1", "nodes", name, "power"] => self.power(&world, name),
             ["v1", "plans"] => {
                 let plans = world.fleet.plans.values().map(|plan| view::plan_view(&world.fleet, plan));
                 let wanted = query.text("state");

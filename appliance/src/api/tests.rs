@@ -27,6 +27,7 @@ pub(super) fn api(state: &State) -> Api {
         casts: Arc::new(Casts::new(Arc::clone(&images), None)),
         images,
         answers: Answers::default(),
+        vault: Arc::new(crate::power::Vault::new(&[7; 32]).unwrap()),
         listeners: Vec::new(),
         boot: folder.join("boot"),
         own: None,

@@ -114,6 +114,10 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         Change::Plan(plan) => put(transaction, "plan", &plan.id.to_string(), plan),
         Change::Job(job) => put(transaction, "job", &job.id.to_string(), job),
         Change::Capture(capture) => put(transaction, "capture", &capture.id.to_string(), capture),
+        Change::Power(power) => put(transaction, "power", &power.node.to_string(), power),
+        Change::ForgetPower(node) => {
+            execute(transaction, "DELETE FROM power WHERE key = ?1", params![node.to_string()])
+        }
         Change::Certificate(row) => put(transaction, "certificate", &row.fingerprint, row),
         Change::ForgetCertificate(key) => {
             execute(transaction, "DELETE FROM certificate WHERE key = ?1", params![key])

@@ -358,6 +358,7 @@ fn settles(event: &Event) -> bool {
             | Event::Looked { .. }
             | Event::Issued(_)
             | Event::Hello { .. }
+            | Event::Power { .. }
             | Event::Logs { .. }
     )
 }

@@ -223,7 +223,13 @@ pub(crate) fn hello(key: u8, mac: [u8; 6]) -> Hello {
     };
     let inventory =
         Inventory { nics: vec![nic], disks: vec![disk], firmware: "bios".to_owned(), ..Inventory::default() };
-    let boot = BootFacts { mac, address: ip(100), path: "bios-pxe".to_owned(), uptime_seconds: 4 };
+    let boot = BootFacts {
+        mac,
+        address: ip(100),
+        path: "bios-pxe".to_owned(),
+        uptime_seconds: 4,
+        boot_id: String::new(),
+    };
     Hello { protocol: protocol::VERSION, key: Key([key; 32]), proof: None, boot, inventory, wait_seconds: 0 }
 }
 

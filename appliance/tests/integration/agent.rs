@@ -83,7 +83,13 @@ impl Agent {
             trusts: controller.ca.certificate().clone(),
             keys: Keys::new(),
             certificate: None,
-            boot: BootFacts { mac, address, path: "bios-pxe".to_owned(), uptime_seconds: 4 },
+            boot: BootFacts {
+                mac,
+                address,
+                path: "bios-pxe".to_owned(),
+                uptime_seconds: 4,
+                boot_id: String::new(),
+            },
             inventory,
         }
     }

@@ -15,6 +15,7 @@ use appliance::cast::Casts;
 use appliance::images::Images;
 use appliance::listen::{ListenerState, Place, https};
 use appliance::net::{Link, Presence};
+use appliance::power::{Keeper, Vault};
 use appliance::store::{Log, Store};
 use appliance::writer::{Core, Wired};
 use appliance::{catalog, config, tls};
@@ -56,17 +57,7 @@ impl Controller {
         let name = config::Site::parse("lab").unwrap();
         let ca = Arc::new(SiteCa::open(&folder.join("ca"), &name, start, SystemTime::now()).unwrap());
         let store = Store::open(&db).unwrap();
-        std::fs::create_dir_all(folder.join("keys")).unwrap();
-        let key = crate::image::key().public().to_string();
-        std::fs::write(folder.join("keys/build.pub"), key).unwrap();
-        let images = Arc::new(
-            Images::open(
-                &folder.join("images"),
-                &folder.join("keys"),
-                appliance::ca::image_key(&folder.join("ca")).unwrap(),
-            )
-            .unwrap(),
-        );
+        let images = images(folder);
         let log = Log::new(&db);
         let catalog = catalog::embedded().unwrap();
         let (core, writer) = Core::start(
@@ -89,14 +80,25 @@ impl Controller {
         let identity = ca.server(&[WHERE.into()], SystemTime::now()).unwrap();
         let tls = tls::server(&ca, identity).unwrap();
         let state = ListenerState::new("https", "lo");
+        let (vault, keeper) = power(&core, folder);
+        let powers = keeper.keep(stop.clone());
         let captures = Arc::clone(&service).watch_captures(stop.clone());
         let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
         let boot = folder.join("boot");
-        let api =
-            Api { core: core.clone(), images, casts: casts.clone(), answers, listeners, own: None, boot };
+        let api = Api {
+            core: core.clone(),
+            images,
+            casts: casts.clone(),
+            answers,
+            vault: vault.clone(),
+            listeners,
+            own: None,
+            boot,
+        };
         let socket = folder.join("control.sock");
         let tasks = vec![
+            tokio::spawn(powers),
             tokio::spawn(https),
             tokio::spawn(captures),
             tokio::spawn(async move { api.serve(&socket).await.unwrap() }),
@@ -136,6 +138,23 @@ impl Controller {
         };
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it never came to be so");
     }
+}
+
+/// The store, with the key that images of the tests are signed with.
+fn images(folder: &Path) -> Arc<Images> {
+    let keys = folder.join("keys");
+    std::fs::create_dir_all(&keys).unwrap();
+    std::fs::write(keys.join("build.pub"), crate::image::key().public().to_string()).unwrap();
+    let own = appliance::ca::image_key(&folder.join("ca")).unwrap();
+    Arc::new(Images::open(&folder.join("images"), &keys, own).unwrap())
+}
+
+/// Who carries out what is due for the power of nodes.
+fn power(core: &Core, folder: &Path) -> (Arc<Vault>, Keeper) {
+    let key = appliance::ca::power_key(&folder.join("ca")).unwrap();
+    let vault = Arc::new(Vault::new(&key).unwrap());
+    let wires = vec![("lo".to_owned(), "10.77.0.0/24".parse().unwrap())];
+    (Arc::clone(&vault), Keeper::new(core.clone(), vault, wires))
 }
 
 async fn bound(state: &ListenerState) -> SocketAddr {

@@ -15,6 +15,7 @@ mod journey;
 mod limits;
 mod operator;
 mod planning;
+mod power;
 mod reservations;
 mod strangers;
 mod witness;

@@ -309,8 +309,13 @@ fn bring(fleet: &mut Fleet, catalog: &Catalog, event: Event) {
 fn hello() -> Hello {
     let mac = || "52:54:00:00:00:01".parse().unwrap_or_else(|_| unreachable!("a hardware address"));
     let nic = Nic { name: "eth0".into(), mac: mac(), speed_mbps: None, carrier: true, driver: String::new() };
-    let boot =
-        BootFacts { mac: mac(), address: [10, 0, 0, 2].into(), path: "bios-pxe".into(), uptime_seconds: 1 };
+    let boot = BootFacts {
+        mac: mac(),
+        address: [10, 0, 0, 2].into(),
+        path: "bios-pxe".into(),
+        uptime_seconds: 1,
+        boot_id: String::new(),
+    };
     let inventory = Inventory { nics: vec![nic], firmware: "bios".into(), ..Inventory::default() };
     Hello { protocol: protocol::VERSION, key: Key([1; 32]), proof: None, boot, inventory, wait_seconds: 0 }
 }

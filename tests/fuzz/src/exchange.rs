@@ -348,7 +348,13 @@ fn disk(number: u8, input: &mut Input<'_>) -> Disk {
 fn hello(input: &mut Input<'_>) -> Hello {
     let (key, boot) = (Key([input.byte(); 32]), mac(input.byte()));
     let address = [10, 77, 0, input.byte()].into();
-    let boot = BootFacts { mac: boot, address, path: "bios-pxe".to_owned(), uptime_seconds: 4 };
+    let boot = BootFacts {
+        mac: boot,
+        address,
+        path: "bios-pxe".to_owned(),
+        uptime_seconds: 4,
+        boot_id: String::new(),
+    };
     Hello { protocol: VERSION, key, proof: None, boot, inventory: inventory(input), wait_seconds: 0 }
 }
 

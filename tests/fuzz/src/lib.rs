@@ -41,6 +41,8 @@ mod message;
 #[cfg(feature = "delivery")]
 mod multicast;
 mod mutation;
+#[cfg(feature = "everything")]
+mod power;
 #[cfg(feature = "delivery")]
 mod receiver;
 #[cfg(feature = "everything")]

@@ -7,7 +7,7 @@ use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
-    journal, message, recipe, row, screen, store, terminal,
+    journal, message, power, recipe, row, screen, store, terminal,
 };
 use crate::{dhcp, loader, script, trace, transfer};
 #[cfg(feature = "delivery")]
@@ -136,6 +136,10 @@ const OTHERS: &[Target] = targets! {
     "seed-partition": message::seed, message::seed_seeds;
     "identity": identity::run, identity::seeds;
     "fleet-exchange": exchange::run, exchange::seeds;
+    // Management controllers.
+    "redfish-answer": power::redfish, power::redfish_seeds;
+    "ipmi-answer": power::ipmi, power::ipmi_seeds;
+    "controller-address": power::address, power::address_seeds;
     // On the installed node.
     "unit-name": document::unit_name, document::unit_name_seeds;
     "document-path": document::path, document::path_seeds;

@@ -36,6 +36,20 @@ pub const BENCH_DHCP: &[&str] = &["dnsmasq-base", "ethtool", "iproute2", "kea-ad
 /// The programs that tests without QEMU ask our listeners with, and make networks of their own with.
 const CLIENTS: &[&str] = &["atftp", "curl", "iproute2", "tftp-hpa", "util-linux"];
 
+/// Emulators of management controllers, FreeIPMI that speaks with them, and what `sushy-tools` needs: Debian has not that
+/// itself, and its test has pip bring the one wheel whose hash it knows.
+const CONTROLLERS: &[&str] = &[
+    "freeipmi-tools",
+    "openipmi",
+    "python3-bcrypt",
+    "python3-flask",
+    "python3-pbr",
+    "python3-requests",
+    "python3-tenacity",
+    "python3-venv",
+    "python3-webob",
+];
+
 /// What makes, checks, mounts and maps the disks that the tests of images work with; `partclone` is the oracle of allocation maps.
 const DISKS: &[&str] = &[
     "bcache-tools",
@@ -128,7 +142,7 @@ pub fn for_building() -> Result<(), PrerequisiteError> {
 /// # Errors
 /// Something is missing and can't be installed.
 pub fn for_tests() -> Result<(), PrerequisiteError> {
-    install(&[BUILD, CLIENTS, DISKS].concat())
+    install(&[BUILD, CLIENTS, CONTROLLERS, DISKS].concat())
 }
 
 /// Installs what building, tests and the rack need.
@@ -136,7 +150,7 @@ pub fn for_tests() -> Result<(), PrerequisiteError> {
 /// # Errors
 /// Something is missing and can't be installed.
 pub fn ensure() -> Result<(), PrerequisiteError> {
-    let wanted: Vec<&str> = [BUILD, CLIENTS, DISKS, PEERS, RACK].concat();
+    let wanted: Vec<&str> = [BUILD, CLIENTS, CONTROLLERS, DISKS, PEERS, RACK].concat();
     install(&wanted)?;
     match installed_version("qemu-system-x86")? {
         Some(version) if major(&version).is_some_and(|major| major >= QEMU_MAJOR) => Ok(()),

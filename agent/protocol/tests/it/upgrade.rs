@@ -142,6 +142,7 @@ fn what_the_controller_reads_may_not() {
         address: [10, 77, 0, 9].into(),
         path: "bios-pxe".to_owned(),
         uptime_seconds: 1,
+        boot_id: String::new(),
     };
     refused(&boot);
     refused(&Inventory::default());

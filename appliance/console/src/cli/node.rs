@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use clap::{Args, Subcommand};
 
-use super::Waiting;
+use super::{BmcCommand, BootDevice, PowerCommand, Waiting};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -107,6 +107,39 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Power: on, off, off and on again, and what is known of it
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright node power on n1
+  rackwright node power off n1 --confirm n1
+  rackwright node power status n1"
+    )]
+    Power(PowerCommand),
+    /// What the next boot is from, and only that one
+    #[command(after_help = "Examples:
+  rackwright node boot n1 pxe
+  rackwright node boot n1 disk --no-wait
+
+Needs a management controller (rackwright node bmc set). Whether the firmware
+obeys is seen when it boots: rackwright node why n1.")]
+    Boot {
+        /// Name, id, MAC or code
+        node: String,
+        /// pxe, disk, bios
+        #[arg(value_enum, hide_possible_values = true)]
+        device: BootDevice,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Management controllers: address, account, test
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright node bmc set n1 --kind redfish --addr 10.0.9.11 --user ops
+  rackwright node bmc test n1"
+    )]
+    Bmc(BmcCommand),
     /// The facts that led here, what it waits for, and how it booted
     #[command(after_help = "Examples:
   rackwright node why n1

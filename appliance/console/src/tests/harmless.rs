@@ -58,6 +58,9 @@ fn answer(line: &str, hostile: &str) -> Reply {
         "POST /v1/network/leases/10.77.0.10/release" => one(
             json!({"address": "10.77.0.10", "mac": "52:54:00:12:34:56", "freeFrom": "2026-11-20T15:28:02.000Z"}),
         ),
+        "GET /v1/nodes/n1/power" | "POST /v1/nodes/n1/power-look" | "POST /v1/nodes/n1/power" => {
+            one(samples::power())
+        }
         "GET /v1/services" => many(samples::service()),
         "GET /v1/services/n1/a.service/logs" => one(json!({"lines": ["a", "b"]})),
         "GET /v1/networks" | "POST /v1/networks/check" => many(samples::network("eno2")),
@@ -108,6 +111,9 @@ const COMMANDS: &[&str] = &[
     "network check eno2",
     "ansible inventory",
     "node retry n1",
+    "node power status n1",
+    "node power on n1",
+    "node bmc show n1",
 ];
 
 #[test]

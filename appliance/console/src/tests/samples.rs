@@ -288,3 +288,18 @@ pub(crate) fn status() -> Value {
         "next": "compare the code of n2 with its screen: rackwright node approve n2"
     })
 }
+
+/// A node's power: one request is done, and its controller was tested.
+pub(super) fn power() -> Value {
+    json!({
+        "node": "n1", "kind": "redfish", "address": "10.0.9.11", "user": "ops", "password": true,
+        "fingerprint": "ab12", "locked": "it does not take this password", "state": "on",
+        "stateAt": "2026-11-20T14:31:02.000Z", "trouble": "it answers 503", "heard": "2026-11-20T14:31:02.000Z",
+        "looking": false, "tested": "2026-11-20T14:31:02.000Z", "find": "n1 (Dell R640, NIC 52:54:00:12:34:56)",
+        "requests": [{
+            "id": "5f3a2b1c9d8e7f60", "wish": "power on", "way": "controller", "state": "done", "text": "heard",
+            "asked": "2026-11-20T14:31:02.000Z", "ended": "2026-11-20T14:31:02.000Z",
+        }],
+        "findings": [{"check": "cipher0", "ok": false, "text": "open"}, {"check": "login", "ok": null, "text": "x"}],
+    })
+}

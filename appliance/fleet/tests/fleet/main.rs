@@ -13,5 +13,6 @@ mod imaging;
 mod laws;
 mod networks;
 mod planning;
+mod powering;
 mod rack;
 mod running;

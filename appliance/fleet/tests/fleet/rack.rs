@@ -280,6 +280,7 @@ pub(crate) fn hello(key: u8, mac: &str) -> Hello {
         address: "10.77.0.100".parse().unwrap(),
         path: "bios-pxe".to_owned(),
         uptime_seconds: 4,
+        boot_id: String::new(),
     };
     let inventory = Inventory {
         nics: vec![nic],
