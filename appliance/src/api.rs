@@ -5,6 +5,7 @@
 mod act;
 mod boots;
 mod image;
+mod journal;
 mod look;
 mod network;
 pub mod query;
@@ -31,6 +32,7 @@ use tokio::net::UnixListener;
 use crate::answers::Answers;
 use crate::cast::Casts;
 use crate::images::{ImageError, Images};
+use crate::journal::Peer;
 use crate::listen::ListenerState;
 use crate::writer::{Core, Refused};
 use query::{Query, decode};
@@ -155,11 +157,11 @@ impl Api {
                     continue;
                 }
             };
-            let api = self.clone();
+            let (api, peer) = (self.clone(), Arc::new(Peer::of(&stream)));
             tokio::spawn(async move {
                 let service = hyper::service::service_fn(move |request| {
-                    let api = api.clone();
-                    async move { Ok::<_, Infallible>(api.respond(request).await) }
+                    let (api, peer) = (api.clone(), Arc::clone(&peer));
+                    async move { Ok::<_, Infallible>(api.respond(request, &peer).await) }
                 });
                 let served = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -172,15 +174,15 @@ impl Api {
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        self.route(request).await.unwrap_or_else(|error| {
+    async fn respond(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
+        self.route(request, peer).await.unwrap_or_else(|error| {
             let (status, exit) = error.codes();
             let problem = Problem { api_version: API_VERSION.to_owned(), error: error.to_string(), exit };
             write(status, &problem)
         })
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Answer {
+    async fn route(&self, request: Request<Incoming>, peer: &Peer) -> Answer {
         let path = request.uri().path().to_owned();
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let parts = path.trim_matches('/').split('/').map(decode).collect::<Vec<_>>();
@@ -193,7 +195,8 @@ impl Api {
             return Err(no_route());
         }
         if parts.as_slice() == ["v1", "images"] {
-            return self.import(request).await;
+            let api = self.on_behalf(peer, &path, &[]);
+            return api.settle(api.import(request).await).await;
         }
         let limited = Limited::new(request.into_body(), MAX_BODY).collect().await;
         let body = limited.map_err(|error| match error.is::<LengthLimitError>() {
@@ -201,7 +204,8 @@ impl Api {
             false => ApiError::Body(error.to_string()),
         })?;
         let body = body.to_bytes();
-        self.act(&parts, &body).await.ok_or_else(no_route)?
+        let api = self.on_behalf(peer, &path, &body);
+        api.settle(api.act(&parts, &body).await.ok_or_else(no_route)?).await
     }
 }
 

@@ -11,6 +11,7 @@
 mod file;
 mod image_key;
 mod issue;
+pub mod journal_key;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use crate::config::Site;
 
 pub use image_key::image_key;
 pub use issue::{Issued, Leaf, ServerIdentity};
+pub use journal_key::journal_key;
 
 /// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
 #[doc(hidden)]

@@ -16,6 +16,7 @@ pub mod catalog;
 pub mod clock;
 pub mod daemon;
 pub mod images;
+pub mod journal;
 pub mod netboot;
 pub mod prober;
 pub mod reservation;

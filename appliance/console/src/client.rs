@@ -85,6 +85,11 @@ impl Client {
         self.within(seconds, &format!("GET {path}"), exchange).await
     }
 
+    /// Asks for something that the daemon looks at for as long as it takes.
+    pub(crate) async fn get_patiently(&self, path: &str) -> Result<Answer, Failure> {
+        self.exchange(Method::GET, path, Full::new(Bytes::new())).await
+    }
+
     /// Tells.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         let exchange = self.exchange(Method::POST, path, Full::new(Bytes::from(body.to_string())));

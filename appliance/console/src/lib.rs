@@ -20,6 +20,7 @@ mod failure;
 mod follow;
 mod image;
 mod job;
+mod journal;
 mod last_words;
 mod network;
 mod node;

@@ -4,6 +4,7 @@ mod boot;
 mod check;
 pub mod image;
 mod job;
+pub mod journal;
 mod laggard;
 mod lease;
 mod network;
