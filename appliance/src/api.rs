@@ -3,6 +3,7 @@
 //! Whoever may open the socket may do everything: its mode and group are the permission.
 
 mod act;
+mod backup;
 mod boots;
 mod image;
 mod journal;
@@ -30,6 +31,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 
 use crate::answers::Answers;
+use crate::backup::{BackupError, Copies, Sources};
 use crate::cast::Casts;
 use crate::images::{ImageError, Images};
 use crate::journal::Peer;
@@ -55,6 +57,10 @@ pub struct Api {
     pub listeners: Vec<Arc<ListenerState>>,
     /// Where the boot files are, for `doctor`.
     pub boot: PathBuf,
+    /// What a backup is made of.
+    pub sources: Sources,
+    /// The continuous copy, where one is configured.
+    pub copies: Option<Arc<Copies>>,
     /// Our own units; absent where there is no systemd (tests).
     pub own: Option<Arc<units::Own>>,
 }
@@ -99,6 +105,20 @@ pub enum ApiError {
          listened on)"
     )]
     Unlooked(String, u64),
+    /// No backup can be made.
+    #[error("{}", crate::chain(.0))]
+    Backup(#[from] BackupError),
+    /// There is a kit already.
+    #[error(
+        "there is a recovery kit already ({kit}), and it was shown when it was made. If its page is lost, make another one: \
+         rackwright backup key --replace {site} (backups that were made before still need the old one)"
+    )]
+    Kit {
+        /// How it is called.
+        kit: String,
+        /// The site.
+        site: String,
+    },
     /// Something of ours is broken.
     #[error("{0}")]
     Broken(String),
@@ -130,7 +150,10 @@ impl ApiError {
             ApiError::Image(ImageError::File { .. } | ImageError::NoRoom { .. }) => {
                 (StatusCode::INSUFFICIENT_STORAGE, 1)
             }
-            ApiError::Image(_) => (StatusCode::CONFLICT, 4),
+            ApiError::Image(_)
+            | ApiError::Backup(BackupError::NoKit | BackupError::Kit(_))
+            | ApiError::Kit { .. } => (StatusCode::CONFLICT, 4),
+            ApiError::Backup(_) => (StatusCode::INSUFFICIENT_STORAGE, 1),
             ApiError::Silent(..) | ApiError::Unlooked(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
         }
     }
@@ -161,7 +184,7 @@ impl Api {
             tokio::spawn(async move {
                 let service = hyper::service::service_fn(move |request| {
                     let (api, peer) = (api.clone(), Arc::clone(&peer));
-                    async move { Ok::<_, Infallible>(api.respond(request, &peer).await) }
+                    async move { Ok::<_, Infallible>(api.reply(request, &peer).await) }
                 });
                 let served = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -175,11 +198,7 @@ impl Api {
     }
 
     async fn respond(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
-        self.route(request, peer).await.unwrap_or_else(|error| {
-            let (status, exit) = error.codes();
-            let problem = Problem { api_version: API_VERSION.to_owned(), error: error.to_string(), exit };
-            write(status, &problem)
-        })
+        self.route(request, peer).await.unwrap_or_else(|error| refusal(&error))
     }
 
     async fn route(&self, request: Request<Incoming>, peer: &Peer) -> Answer {
@@ -207,6 +226,12 @@ impl Api {
         let api = self.on_behalf(peer, &path, &body);
         api.settle(api.act(&parts, &body).await.ok_or_else(no_route)?).await
     }
+}
+
+fn refusal(error: &ApiError) -> Response<Full<Bytes>> {
+    let (status, exit) = error.codes();
+    let problem = Problem { api_version: API_VERSION.to_owned(), error: error.to_string(), exit };
+    write(status, &problem)
 }
 
 fn write<T: Serialize>(status: StatusCode, value: &T) -> Response<Full<Bytes>> {

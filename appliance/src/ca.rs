@@ -200,6 +200,14 @@ impl SiteCa {
     }
 }
 
+/// The SHA-256 of the certificate in the text of a CA's file, in lower-case hexadecimal: what nodes pin.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn pin_of(text: &str) -> Result<String, String> {
+    file::parse(text).map(|(_, certificate)| fingerprint(&certificate))
+}
+
 /// SHA-256 in lower-case hexadecimal: how certificates are named in the data base and in logs.
 pub fn fingerprint(der: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(&sha256(der))

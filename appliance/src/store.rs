@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use crate::journal::{Head, HeadError, Heads, Place};
 use crate::reservation::Reservation;
 pub use checkpoint::Checkpoints;
+pub use migrate::SCHEMA;
 pub use read::Log;
 pub use save::Batch;
 

@@ -11,6 +11,7 @@ pub mod cli;
 
 mod ansible;
 mod apply;
+mod backup;
 mod boot;
 mod client;
 mod dispatch;
@@ -62,8 +63,42 @@ pub mod fuzzing {
 pub enum Invocation {
     /// To be the daemon.
     Serve(ServeOptions),
+    /// Something that is done without the daemon.
+    Offline(Offline),
     /// Anything else: give it to [`run`].
     Cli(Box<Cli>),
+}
+
+/// What is done without the daemon, with the files below a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offline {
+    /// As [`ServeOptions::root`].
+    pub root: Option<PathBuf>,
+    /// Whether the outcome is wanted as JSON.
+    pub json: bool,
+    /// Whether nobody may be asked.
+    pub no_input: bool,
+    /// The backup.
+    pub file: PathBuf,
+    /// What to do with it.
+    pub what: OfflineVerb,
+}
+
+/// What is done with a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfflineVerb {
+    /// Look at everything in it.
+    Verify {
+        /// The file of the recovery kit, `-` for standard input; the controller's own otherwise.
+        kit: Option<PathBuf>,
+    },
+    /// Be the controller that it was made of.
+    Restore {
+        /// The file of the recovery kit, `-` for standard input.
+        kit: PathBuf,
+        /// The name of the site, to replace what is here.
+        confirm: Option<String>,
+    },
 }
 
 /// How the daemon shall run.
@@ -83,7 +118,18 @@ fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
     if matches!(cli.command, cli::Command::Serve) {
         return Invocation::Serve(ServeOptions { root: paths::root(cli.global.root) });
     }
-    Invocation::Cli(Box::new(cli))
+    let cli::Cli { global, command } = cli;
+    let (root, json) = (paths::root(global.root.clone()), global.output == cli::Format::Json);
+    let offline = |file, what| Offline { root, json, no_input: global.no_input, file, what };
+    match command {
+        cli::Command::Backup(cli::BackupCommand::Verify { file, kit }) => {
+            Invocation::Offline(offline(file, OfflineVerb::Verify { kit }))
+        }
+        cli::Command::Restore(cli::RestoreArgs { file, kit, confirm }) => {
+            Invocation::Offline(offline(file, OfflineVerb::Restore { kit, confirm }))
+        }
+        command => Invocation::Cli(Box::new(Cli { global, command })),
+    }
 }
 
 /// Does what was asked for; the exit code is the one that belongs to the outcome, the reason is on standard error.

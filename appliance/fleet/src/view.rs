@@ -1,5 +1,6 @@
 //! The read model: what people and scripts see. The keys of these structures are the `-o json` contract.
 
+pub mod backup;
 mod boot;
 mod check;
 pub mod image;
@@ -35,7 +36,7 @@ pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};
-pub use status::{ListenerRow, Status, StorageRow, next_step};
+pub use status::{CopyRow, ListenerRow, Status, StorageRow, next_step};
 
 /// The version word of every answer.
 pub const API_VERSION: &str = "rackwright/v1";

@@ -121,7 +121,7 @@ pub fn read(path: &Path) -> Result<Vec<SignedHead>, HeadError> {
 /// # Errors
 /// The number of the first line that is none.
 pub fn parse(text: &str) -> Result<Vec<SignedHead>, usize> {
-    let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
+    let whole = text.rfind('\n').map_or("", |end| text.get(..=end).unwrap_or_default());
     let lines = whole.lines().enumerate();
     lines.map(|(at, line)| serde_json::from_str(line).map_err(|_| at + 1)).collect()
 }

@@ -57,6 +57,9 @@ const STEPS: &[&str] = &[
 ",
 ];
 
+/// The newest version.
+pub const SCHEMA: usize = STEPS.len();
+
 /// Brings the database to the newest version.
 pub(super) fn forward(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let reading = StoreError::sql("reading the schema version");

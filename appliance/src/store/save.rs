@@ -112,6 +112,20 @@ impl Store {
         self.head = head;
         Ok(())
     }
+
+    /// Begins another reign, and writes down why.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then it is the old one.
+    pub fn reign(&mut self, epoch: u64, entry: Entry) -> Result<(), StoreError> {
+        let transaction =
+            self.connection.transaction().map_err(StoreError::sql("beginning a transaction"))?;
+        execute(&transaction, "UPDATE meta SET value = ?1 WHERE key = 'epoch'", params![epoch])?;
+        let head = append(&transaction, self.head, &[entry])?;
+        transaction.commit().map_err(StoreError::sql("committing"))?;
+        self.head = head;
+        Ok(())
+    }
 }
 
 /// Appends to the journal; where its chain ends then.

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use appliance::agents::Agents;
 use appliance::answers::Answers;
 use appliance::api::Api;
+use appliance::backup::Sources;
 use appliance::ca::{SiteCa, Start};
 use appliance::cast::Casts;
 use appliance::images::Images;
@@ -93,8 +94,18 @@ impl Controller {
         let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
         let boot = folder.join("boot");
-        let api =
-            Api { core: core.clone(), images, casts: casts.clone(), answers, listeners, own: None, boot };
+        let sources = sources(folder);
+        let api = Api {
+            core: core.clone(),
+            images,
+            casts: casts.clone(),
+            answers,
+            listeners,
+            own: None,
+            boot,
+            sources,
+            copies: None,
+        };
         let socket = folder.join("control.sock");
         let tasks = vec![
             tokio::spawn(https),
@@ -144,6 +155,19 @@ async fn bound(state: &ListenerState) -> SocketAddr {
             return address;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// As a controller that is started below a root has them.
+pub(crate) fn sources(folder: &Path) -> Sources {
+    Sources {
+        site: "lab".to_owned(),
+        state: folder.to_owned(),
+        database: folder.join("state.db"),
+        ca: folder.join("ca"),
+        heads: folder.join("journal/heads"),
+        config: folder.join("rackwright.toml"),
+        image_keys: folder.join("keys"),
     }
 }
 
