@@ -18,7 +18,7 @@ pub(crate) async fn backup(session: &mut Session, verb: BackupCommand) -> Result
             let answer = session.client.post("/v1/backup/key", &json!({"replace": replace})).await?;
             let view = answer.item::<KitView>()?;
             // As it is: what is typed back must be what was printed.
-            session.show(&answer, |_, _| Ok(view.page.clone().unwrap_or_default()))?;
+            session.show(&answer, |_, _| Ok(view.page.iter().map(|line| format!("{line}\n")).collect()))?;
             Ok(exit::OK)
         }
         BackupCommand::Create { file } => create(session, &file).await,

@@ -114,13 +114,17 @@ impl Api {
         let body = json!({"change": "made", "kit": kit.name(), "instead": known.map(|known| known.name())});
         self.core.note("backup", body).await?;
         let made = now().to_string();
-        one(KitView { kit: kit.name(), made: Some(made.clone()), page: Some(kit.page(site, &made)) })
+        one(KitView {
+            kit: kit.name(),
+            made: Some(made.clone()),
+            page: kit.page(site, &made).lines().map(str::to_owned).collect(),
+        })
     }
 
     /// Which kit opens the backups that are made now.
     pub(super) fn kit(&self) -> Answer {
         let kit = Kit::stored(&self.sources.kit()).map_err(BackupError::from)?.ok_or(BackupError::NoKit)?;
-        one(KitView { kit: kit.name(), made: None, page: None })
+        one(KitView { kit: kit.name(), made: None, page: Vec::new() })
     }
 }
 

@@ -10,6 +10,7 @@ pub struct KitView {
     pub kit: String,
     /// When it was made, RFC 3339; told with the page only.
     pub made: Option<String>,
-    /// The page to be printed; told once, when the kit is made.
-    pub page: Option<String>,
+    /// The page to be printed, line by line; told once, when the kit is made.
+    #[serde(default)]
+    pub page: Vec<String>,
 }
