@@ -26,6 +26,22 @@ pub use verify::{Verified, verify};
 
 use crate::config::Paths;
 
+/// For the fuzz targets in `tests/fuzz`; no promise to anybody else.
+#[doc(hidden)]
+pub mod fuzzing {
+    use std::io::Write;
+
+    /// These bytes, sealed with a salt that is always the same: what is random could not be run again.
+    pub fn sealed(kit: &super::Kit, bytes: &[u8]) -> Vec<u8> {
+        let begin = super::seal::Sealer::salted(Vec::new(), kit, [5; 32]);
+        let sealed = begin.and_then(|mut out| {
+            out.write_all(bytes)?;
+            out.end()
+        });
+        sealed.unwrap_or_default()
+    }
+}
+
 /// Where what is backed up lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {

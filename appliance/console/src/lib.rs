@@ -118,18 +118,23 @@ fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
     if matches!(cli.command, cli::Command::Serve) {
         return Invocation::Serve(ServeOptions { root: paths::root(cli.global.root) });
     }
-    let cli::Cli { global, command } = cli;
-    let (root, json) = (paths::root(global.root.clone()), global.output == cli::Format::Json);
-    let offline = |file, what| Offline { root, json, no_input: global.no_input, file, what };
-    match command {
-        cli::Command::Backup(cli::BackupCommand::Verify { file, kit }) => {
-            Invocation::Offline(offline(file, OfflineVerb::Verify { kit }))
-        }
-        cli::Command::Restore(cli::RestoreArgs { file, kit, confirm }) => {
-            Invocation::Offline(offline(file, OfflineVerb::Restore { kit, confirm }))
-        }
-        command => Invocation::Cli(Box::new(Cli { global, command })),
+    match offline(&cli) {
+        Some(offline) => Invocation::Offline(offline),
+        None => Invocation::Cli(Box::new(cli)),
     }
+}
+
+/// What needs no daemon.
+fn offline(cli: &Cli) -> Option<Offline> {
+    let (file, what) = if let cli::Command::Backup(cli::BackupCommand::Verify { file, kit }) = &cli.command {
+        (file, OfflineVerb::Verify { kit: kit.clone() })
+    } else if let cli::Command::Restore(cli::RestoreArgs { file, kit, confirm }) = &cli.command {
+        (file, OfflineVerb::Restore { kit: kit.clone(), confirm: confirm.clone() })
+    } else {
+        return None;
+    };
+    let (root, json) = (paths::root(cli.global.root.clone()), cli.global.output == cli::Format::Json);
+    Some(Offline { root, json, no_input: cli.global.no_input, file: file.clone(), what })
 }
 
 /// Does what was asked for; the exit code is the one that belongs to the outcome, the reason is on standard error.

@@ -56,8 +56,7 @@ impl Content {
         let wrong = |why: String| BackupError::Content(why);
         let mut parts = BTreeMap::new();
         let mut manifest = None;
-        loop {
-            let Some(length @ 1..) = opener.take(1)?.first().copied() else { break };
+        while let Some(length @ 1..) = opener.take(1)?.first().copied() {
             let name = String::from_utf8(opener.take(usize::from(length))?);
             let name =
                 name.ok().filter(|name| is_name(name)).ok_or_else(|| wrong("a part has no name".into()))?;

@@ -112,9 +112,14 @@ impl<W: Write> Sealer<W> {
     ///
     /// # Errors
     /// What the output said; also when the kernel gives no random numbers.
-    pub fn begin(mut out: W, kit: &Kit) -> io::Result<Self> {
+    pub fn begin(out: W, kit: &Kit) -> io::Result<Self> {
         let mut salt = [0; 32];
         SystemRandom::new().fill(&mut salt).map_err(|_| io::Error::other(SealError::Random))?;
+        Self::salted(out, kit, salt)
+    }
+
+    /// With this salt, which no other file of this kit may have.
+    pub(super) fn salted(mut out: W, kit: &Kit, salt: [u8; 32]) -> io::Result<Self> {
         let key = key(kit, &salt).ok_or_else(|| io::Error::other(SealError::Random))?;
         let head = head(kit, &salt);
         out.write_all(&head)?;

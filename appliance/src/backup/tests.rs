@@ -2,7 +2,8 @@
 
 use std::io::{Cursor, Write};
 use std::path::Path;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use fleet::Time;
 use fleet::journal::{Actor, Entry};
@@ -10,12 +11,13 @@ use rusqlite::Connection;
 
 use super::parts::{DATABASE, HEADS, MANIFEST, is_name};
 use super::seal::{HEAD, Opener, PIECE, SealError, Sealer, TAG, VERSION};
-use super::{BackupError, Content, Kit, KitError, Sources, kit, make, verify};
+use super::{BackupError, Content, Copies, Kit, KitError, Sources, copy, kit, make, verify};
 use crate::ca::{SiteCa, Start};
 use crate::config::Site;
 use crate::journal::chain::sha256;
 use crate::journal::{Heads, Place};
 use crate::store::{Batch, Store};
+use crate::writer::AddressWish;
 
 pub(crate) const CONFIG: &str = "site = \"lab\"\n[[provision]]\ninterface = \"rw0\"\naddress = \"10.77.0.1/24\"\n\
     pool = \"10.77.0.100-10.77.0.199\"\ndhcp = \"off\"\n";
@@ -26,6 +28,19 @@ fn kit() -> Kit {
 
 /// A site with a CA and a journal of so many records, which are signed.
 pub(crate) fn site(folder: &Path, records: u64) -> Sources {
+    let sources = around(folder);
+    let mut store = Store::open(&sources.database).unwrap();
+    for number in 1..=records {
+        let body = serde_json::json!({"number": number});
+        let entry = Entry { time: Time(number), actor: Actor::Controller, kind: "job", node: None, body };
+        store.save(&Batch { journal: vec![entry], ..Batch::default() }).unwrap();
+    }
+    drop(Heads::start(&Place::beside(&sources.database), store.head()).unwrap());
+    sources
+}
+
+/// All of a site but its data base.
+fn around(folder: &Path) -> Sources {
     let sources = Sources {
         site: "lab".to_owned(),
         state: folder.to_owned(),
@@ -42,13 +57,6 @@ pub(crate) fn site(folder: &Path, records: u64) -> Sources {
     std::fs::create_dir(&sources.image_keys).unwrap();
     std::fs::write(sources.image_keys.join("build.pub"), "ab".repeat(32)).unwrap();
     std::fs::write(sources.image_keys.join("notes.txt"), "not a key").unwrap();
-    let mut store = Store::open(&sources.database).unwrap();
-    for number in 1..=records {
-        let body = serde_json::json!({"number": number});
-        let entry = Entry { time: Time(number), actor: Actor::Controller, kind: "job", node: None, body };
-        store.save(&Batch { journal: vec![entry], ..Batch::default() }).unwrap();
-    }
-    drop(Heads::start(&Place::beside(&sources.database), store.head()).unwrap());
     sources
 }
 
@@ -373,4 +381,60 @@ fn any_bytes_are_no_backup() {
         let file = [good.as_slice(), &bytes].concat();
         assert!(Content::open(Cursor::new(&file), 1000, &kit()).is_err());
     }
+}
+
+#[tokio::test]
+async fn soon_after_every_change_there_is_a_copy_and_trouble_with_it_is_told_and_stops_nothing() {
+    let state = crate::writer::tests::state();
+    let sources = around(state.folder.path());
+    let folder = state.folder.path().join("share");
+    let copies = Copies::start(&folder, sources.clone(), &state.core);
+    let told = |part: &'static str| {
+        let copies = Arc::clone(&copies);
+        async move {
+            for _ in 0..600 {
+                let row = copies.row();
+                if row.problem.as_ref().is_some_and(|problem| problem.contains(part)) {
+                    return row;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            panic!("never told {part:?}: {:?}", copies.row());
+        }
+    };
+    let row = told("rackwright backup key").await;
+    assert_eq!(row.copied, None);
+    kit().store(&sources.kit()).unwrap();
+    told("share").await;
+    let reserve = |last| {
+        let mac = crate::writer::tests::mac([2, 0, 0, 0, 0, last]);
+        state.core.address(AddressWish::Reserve { mac, address: None })
+    };
+    reserve(1).await.unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    let copy = folder.join(copy::NAME);
+    let reserved = || {
+        let (content, _) = verify(&copy, &kit()).ok()?;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        std::fs::write(&path, &content.parts[DATABASE]).unwrap();
+        Some(Store::open(&path).unwrap().reservations().unwrap().len())
+    };
+    let has = async |wanted: usize| {
+        let begun = std::time::Instant::now();
+        while reserved() != Some(wanted) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{wanted}: {:?}", copies.row());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        begun.elapsed()
+    };
+    has(1).await;
+    let row = copies.row();
+    assert!(row.problem.is_none() && row.copied.is_some(), "{row:?}");
+    reserve(2).await.unwrap();
+    let after = has(2).await;
+    assert!(after < Duration::from_secs(20), "the copy came {after:?} after the change");
+    assert!(folder.join(copy::BEFORE).exists(), "the one before it is kept");
+    let parts = std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(parts, 2, "and nothing half-made");
 }

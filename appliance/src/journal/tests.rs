@@ -23,7 +23,7 @@ fn entry(number: u64) -> Entry {
         1 => Actor::Agent { node: NodeId([7; 16]) },
         _ => Actor::Controller,
     };
-    let node = (number % 2 == 0).then_some(NodeId([7; 16]));
+    let node = number.is_multiple_of(2).then_some(NodeId([7; 16]));
     Entry {
         time: Time(1_800_000_000_000 + number),
         actor,
@@ -44,7 +44,7 @@ fn journal(folder: &Path, count: u64) -> (Connection, Vec<SignedHead>) {
     let mut heads = Vec::new();
     for number in 1..=count {
         store.save(&Batch { journal: vec![entry(number)], ..Batch::default() }).unwrap();
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             heads.push(SignedHead::sign(&key(), &store.head(), Time(number)));
         }
     }
@@ -92,7 +92,7 @@ fn every_change_of_one_record_is_found_and_named() {
     ];
     for seq in 1..=RECORDS {
         // Every edit on every tenth; on the others two of them in turn, for the sake of time.
-        let all = seq % 10 == 0;
+        let all = seq.is_multiple_of(10);
         let turn = usize::try_from(seq).unwrap();
         let chosen = edits.iter().enumerate().filter(|(at, _)| all || (at + turn) % edits.len() < 2);
         for (_, edit) in chosen {
@@ -282,10 +282,10 @@ fn a_body_that_is_too_long_is_its_hash() {
 fn lines_that_a_power_cut_left_half_written_do_not_count_and_others_must_be_heads() {
     let good = SignedHead::sign(&key(), &Head { seq: 1, hash: [1; 32] }, Time(1));
     let line = good.line();
-    assert_eq!(head::parse(&line).unwrap(), [good.clone()]);
+    assert_eq!(head::parse(&line).unwrap(), std::slice::from_ref(&good));
     for cut in 0..line.len() {
         assert_eq!(head::parse(&line[..cut]), Ok(Vec::new()), "cut at {cut}");
-        assert_eq!(head::parse(&format!("{line}{}", &line[..cut])).unwrap(), [good.clone()]);
+        assert_eq!(head::parse(&format!("{line}{}", &line[..cut])).unwrap(), std::slice::from_ref(&good));
     }
     for (text, bad) in
         [("\n", 1), ("{}\n", 1), (&format!("{line}x\n"), 2), ("[1]\n", 1), ("{\"seq\":-1}\n", 1)]

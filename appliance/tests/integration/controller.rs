@@ -57,17 +57,7 @@ impl Controller {
         let name = config::Site::parse("lab").unwrap();
         let ca = Arc::new(SiteCa::open(&folder.join("ca"), &name, start, SystemTime::now()).unwrap());
         let store = Store::open(&db).unwrap();
-        std::fs::create_dir_all(folder.join("keys")).unwrap();
-        let key = crate::image::key().public().to_string();
-        std::fs::write(folder.join("keys/build.pub"), key).unwrap();
-        let images = Arc::new(
-            Images::open(
-                &folder.join("images"),
-                &folder.join("keys"),
-                appliance::ca::image_key(&folder.join("ca")).unwrap(),
-            )
-            .unwrap(),
-        );
+        let images = images(folder);
         let log = Log::new(&db);
         let catalog = catalog::embedded().unwrap();
         let (core, writer) = Core::start(
@@ -156,6 +146,15 @@ async fn bound(state: &ListenerState) -> SocketAddr {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The image store, which trusts the key of these tests.
+fn images(folder: &Path) -> Arc<Images> {
+    std::fs::create_dir_all(folder.join("keys")).unwrap();
+    let key = crate::image::key().public().to_string();
+    std::fs::write(folder.join("keys/build.pub"), key).unwrap();
+    let own = appliance::ca::image_key(&folder.join("ca")).unwrap();
+    Arc::new(Images::open(&folder.join("images"), &folder.join("keys"), own).unwrap())
 }
 
 /// As a controller that is started below a root has them.

@@ -56,6 +56,7 @@ fn nothing_that_was_acknowledged_is_lost_however_often_the_daemon_is_killed() {
             daemon.kill();
             judge(&state, &known.lock().unwrap(), kill);
         }
+        drop(Daemon::start(folder.path()).await);
         let known = known.lock().unwrap();
         eprintln!(
             "{kills} kills in {:?}: {} reservations, {} taken back, {} bytes of progress, none lost",
@@ -68,7 +69,6 @@ fn nothing_that_was_acknowledged_is_lost_however_often_the_daemon_is_killed() {
             kills < 5 || (known.reserved.len() > 5 && known.done_bytes > 0),
             "something was acknowledged"
         );
-        let _last = Daemon::start(folder.path()).await;
     });
 }
 
