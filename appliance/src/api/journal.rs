@@ -6,7 +6,7 @@ use fleet::view::journal::JournalRow;
 use serde_json::json;
 
 use super::{Answer, Api, ApiError, Query, one, rows};
-use crate::journal::{Command, Peer, Place, Record, check, head, records};
+use crate::journal::{Command, Peer, Place, Record, Report, check, head, records};
 use crate::writer::Refused;
 
 impl Api {
@@ -56,7 +56,11 @@ impl Api {
         let looked = move || {
             let key = crate::ca::journal_key(&place.keys).map_err(head::HeadError::from)?;
             // Heads first: what is appended meanwhile is then not missing.
-            let heads = head::read(&place.heads)?;
+            let heads = match head::read(&place.heads) {
+                Ok(heads) => heads,
+                Err(why @ head::HeadError::Line { .. }) => return Ok(Report::bent(crate::chain(&why))),
+                Err(why) => return Err(why.into()),
+            };
             check(&log.open()?, &heads, &head::public(&key))
         };
         one(blocking(looked).await?)

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fleet::Time;
 use rusqlite::{Connection, OpenFlags};
 
-use super::parts::{CONFIG, DATABASE, HEADS, MANIFEST, end, put};
+use super::parts::{CONFIG, DATABASE, HEADS, MANIFEST, end, put, put_file};
 use super::seal::Sealer;
 use super::{BackupError, ImageName, Kit, Manifest, Sources};
 use crate::journal::chain::hexadecimal;
@@ -28,13 +28,15 @@ const MAX_FILE: u64 = 1 << 20;
 pub fn make(sources: &Sources, kit: &Kit, out: impl Write, now: Time) -> Result<Manifest, BackupError> {
     // Before the data base: no head is in it then of which the record is not.
     let heads = optional(&sources.heads, u64::MAX)?.unwrap_or_default();
-    let database = Copied::of(sources)?.read()?;
+    let copied = Copied::of(sources)?;
+    let database = copied.read()?;
+    let mut bytes = File::open(&copied.0).map_err(BackupError::file("reading", &copied.0))?;
     let ca = folder(&sources.ca, |_| true)?;
     let keys = folder(&sources.image_keys, |name| name.ends_with(".pub"))?;
     let config = optional(&sources.config, MAX_FILE)?.unwrap_or_default();
     let manifest = describe(sources, &database, &ca, now)?;
     let json = serde_json::to_vec(&manifest).map_err(|why| BackupError::Content(why.to_string()))?;
-    let write = |out| -> io::Result<()> {
+    let mut write = |out| -> io::Result<()> {
         let mut out = Sealer::begin(out, kit)?;
         put(&mut out, MANIFEST, &json)?;
         put(&mut out, CONFIG, &config)?;
@@ -44,7 +46,7 @@ pub fn make(sources: &Sources, kit: &Kit, out: impl Write, now: Time) -> Result<
                 put(&mut out, &format!("{at}{name}"), content)?;
             }
         }
-        put(&mut out, DATABASE, &database.bytes)?;
+        put_file(&mut out, DATABASE, &mut bytes)?;
         end(out).map(drop)
     };
     write(out).map_err(BackupError::Write)?;
@@ -53,7 +55,6 @@ pub fn make(sources: &Sources, kit: &Kit, out: impl Write, now: Time) -> Result<
 
 /// A data base of one moment, with what the manifest says of it.
 struct Database {
-    bytes: Vec<u8>,
     schema: u64,
     epoch: u64,
     nodes: u64,
@@ -111,11 +112,8 @@ impl Copied {
             nodes: number("SELECT count(*) FROM node").map_err(failed())?,
             images: images().map_err(failed())?,
             journal: journal.map_err(failed())?,
-            bytes: Vec::new(),
         };
-        drop(copy);
-        let bytes = fs::read(&self.0).map_err(BackupError::file("reading", &self.0))?;
-        Ok(Database { bytes, ..database })
+        Ok(database)
     }
 }
 

@@ -1,9 +1,12 @@
 //! What is in a backup: parts with a name, a length, bytes and their SHA-256, and an end.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read, Write};
 
-use super::seal::{Opener, Sealer};
+use ring::digest::{Context, SHA256};
+
+use super::seal::{Opener, PIECE, Sealer};
 use super::{BackupError, Kit, Manifest};
 use crate::journal::chain::sha256;
 
@@ -38,6 +41,26 @@ pub(super) fn put<W: Write>(out: &mut Sealer<W>, name: &str, content: &[u8]) -> 
     out.write_all(&u64::try_from(content.len()).unwrap_or(u64::MAX).to_be_bytes())?;
     out.write_all(content)?;
     out.write_all(&sha256(content))
+}
+
+/// Writes one part of a file that nobody changes meanwhile, without having all of it in memory.
+pub(super) fn put_file<W: Write>(out: &mut Sealer<W>, name: &str, from: &mut File) -> io::Result<()> {
+    let bytes = from.metadata()?.len();
+    let length = u8::try_from(name.len()).map_err(|_| io::Error::other("a part's name is too long"))?;
+    out.write_all(&[length])?;
+    out.write_all(name.as_bytes())?;
+    out.write_all(&bytes.to_be_bytes())?;
+    let mut digest = Context::new(&SHA256);
+    let (mut piece, mut left) = (vec![0; PIECE], bytes);
+    while left > 0 {
+        let read = from.read(&mut piece)?;
+        let got = piece.get(..read).filter(|got| !got.is_empty());
+        let got = got.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        digest.update(got);
+        out.write_all(got)?;
+        left = left.saturating_sub(u64::try_from(got.len()).unwrap_or(u64::MAX));
+    }
+    out.write_all(digest.finish().as_ref())
 }
 
 /// Writes the end.

@@ -28,6 +28,14 @@ pub struct Report {
     pub fault: Option<Fault>,
 }
 
+impl Report {
+    /// Of a journal whose heads can't be read: they were bent.
+    pub fn bent(why: String) -> Report {
+        let fault = Some(Fault { seq: 0, kind: FaultKind::Forged, why });
+        Report { sound: false, records: 0, hash: String::new(), heads: 0, signed: 0, fault }
+    }
+}
+
 /// The first thing that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

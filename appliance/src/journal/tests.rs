@@ -292,6 +292,13 @@ fn lines_that_a_power_cut_left_half_written_do_not_count_and_others_must_be_head
     {
         assert_eq!(head::parse(text), Err(bad), "{text:?}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    let place = super::Place::beside(&folder.path().join("state.db"));
+    std::fs::create_dir(folder.path().join("journal")).unwrap();
+    std::fs::write(&place.heads, format!("bent\n{}", &line[..40])).unwrap();
+    drop(super::Heads::start(&place, Head { seq: 1, hash: [1; 32] }).unwrap());
+    let found = std::fs::read_to_string(&place.heads).unwrap();
+    assert!(found.starts_with("bent\n{\"seq\":1,") && found.lines().count() == 2, "{found}");
     let wild = SignedHead { hash: HEXLOWER.encode(&[1; 31]), ..good.clone() };
     assert_eq!(wild.verified(&head::public(&key())), None);
     assert_eq!(SignedHead { signature: String::new(), ..good }.verified(&head::public(&key())), None);

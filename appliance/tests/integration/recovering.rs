@@ -188,6 +188,12 @@ async fn what_operators_do_is_written_down_with_who_asked_and_why_it_was_refused
     assert_eq!(after, before, "38 servers that nobody knows have come");
     let sound = rackwright(&controller, "event verify").await;
     assert!(sound.code == Some(0) && sound.out.contains("the journal is whole"), "{sound:?}");
+    let heads = folder.path().join("journal/heads");
+    let signed = std::fs::read_to_string(&heads).unwrap();
+    std::fs::write(&heads, format!("bent\n{signed}")).unwrap();
+    let found = rackwright(&controller, "event verify").await;
+    assert!(found.code == Some(9) && found.out.contains("line 1"), "{found:?}");
+    std::fs::write(&heads, signed).unwrap();
     let bent = rusqlite::Connection::open(folder.path().join("state.db")).unwrap();
     bent.execute_batch("DROP TRIGGER journal_as_written; UPDATE journal SET time = time - 1 WHERE seq = 3")
         .unwrap();
