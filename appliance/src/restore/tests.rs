@@ -114,6 +114,10 @@ fn wherever_it_is_cut_off_it_is_the_old_controller_or_the_new_one() {
             super::take(&decided.join(from), to).unwrap();
         }
         assert!(complete(&paths).unwrap(), "{moved}");
+        assert!(
+            !paths.state_db.with_extension("db-wal").exists(),
+            "the old one's log is not read into the new one"
+        );
         assert!(!complete(&paths).unwrap(), "once");
         for (name, content) in &new.parts {
             let found = places.iter().zip(new.parts.keys()).find(|(_, part)| *part == name);

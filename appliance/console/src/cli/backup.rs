@@ -9,14 +9,13 @@ pub(crate) enum BackupCommand {
     /// Make the recovery kit and print it, once
     #[command(after_help = "Examples:
   rackwright backup key
-  rackwright backup key > kit.txt
   rackwright backup key --replace lab
 
 The page is the only thing that opens backups if this controller is lost: print
 it and put it away. It is shown once; a lost page is replaced by a new kit, and
 older backups still need the old one.")]
     Key {
-        /// Make a new kit instead of the one there is: the site's name
+        /// Make a new kit instead: the site's name
         #[arg(long, value_name = "SITE")]
         replace: Option<String>,
     },
