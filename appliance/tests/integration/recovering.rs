@@ -173,7 +173,13 @@ async fn what_operators_do_is_written_down_with_who_asked_and_why_it_was_refused
     // The command comes before what came of it.
     let place = |row: &Value| row["seq"].as_u64().unwrap();
     assert!(place(&find("command", "/apply")) < place(&applied));
-    // Addresses and strangers are none of it.
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_and_addresses_do_not_make_the_journal_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
     let before = witness::open(folder.path())
         .query_row("SELECT count(*) FROM journal", [], |row| row.get::<_, u64>(0))
         .unwrap();
@@ -186,6 +192,15 @@ async fn what_operators_do_is_written_down_with_who_asked_and_why_it_was_refused
         .query_row("SELECT count(*) FROM journal", [], |row| row.get::<_, u64>(0))
         .unwrap();
     assert_eq!(after, before, "38 servers that nobody knows have come");
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_was_bent_under_the_daemon_is_found_by_its_first_bent_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    control_image(&controller).await;
+    imaging(&controller, 1).await;
     let sound = rackwright(&controller, "event verify").await;
     assert!(sound.code == Some(0) && sound.out.contains("the journal is whole"), "{sound:?}");
     let heads = folder.path().join("journal/heads");
