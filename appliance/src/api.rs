@@ -3,8 +3,10 @@
 //! Whoever may open the socket may do everything: its mode and group are the permission.
 
 mod act;
+mod backup;
 mod boots;
 mod image;
+mod journal;
 mod look;
 mod network;
 mod power;
@@ -30,8 +32,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 
 use crate::answers::Answers;
+use crate::backup::{BackupError, Copies, Sources};
 use crate::cast::Casts;
 use crate::images::{ImageError, Images};
+use crate::journal::Peer;
 use crate::listen::ListenerState;
 use crate::power::Vault;
 use crate::writer::{Core, Refused};
@@ -57,6 +61,10 @@ pub struct Api {
     pub listeners: Vec<Arc<ListenerState>>,
     /// Where the boot files are, for `doctor`.
     pub boot: PathBuf,
+    /// What a backup is made of.
+    pub sources: Sources,
+    /// The continuous copy, where one is configured.
+    pub copies: Option<Arc<Copies>>,
     /// Our own units; absent where there is no systemd (tests).
     pub own: Option<Arc<units::Own>>,
 }
@@ -101,6 +109,20 @@ pub enum ApiError {
          listened on)"
     )]
     Unlooked(String, u64),
+    /// No backup can be made.
+    #[error("{}", crate::chain(.0))]
+    Backup(#[from] BackupError),
+    /// There is a kit already.
+    #[error(
+        "there is a recovery kit already ({kit}), and it was shown when it was made. If its page is lost, make another one: \
+         rackwright backup key --replace {site} (backups that were made before still need the old one)"
+    )]
+    Kit {
+        /// How it is called.
+        kit: String,
+        /// The site.
+        site: String,
+    },
     /// Something of ours is broken.
     #[error("{0}")]
     Broken(String),
@@ -134,7 +156,10 @@ impl ApiError {
             ApiError::Image(ImageError::File { .. } | ImageError::NoRoom { .. }) => {
                 (StatusCode::INSUFFICIENT_STORAGE, 1)
             }
-            ApiError::Image(_) => (StatusCode::CONFLICT, 4),
+            ApiError::Image(_)
+            | ApiError::Backup(BackupError::NoKit | BackupError::Kit(_))
+            | ApiError::Kit { .. } => (StatusCode::CONFLICT, 4),
+            ApiError::Backup(_) => (StatusCode::INSUFFICIENT_STORAGE, 1),
             ApiError::Silent(..) | ApiError::Unlooked(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
         }
     }
@@ -161,11 +186,11 @@ impl Api {
                     continue;
                 }
             };
-            let api = self.clone();
+            let (api, peer) = (self.clone(), Arc::new(Peer::of(&stream)));
             tokio::spawn(async move {
                 let service = hyper::service::service_fn(move |request| {
-                    let api = api.clone();
-                    async move { Ok::<_, Infallible>(api.respond(request).await) }
+                    let (api, peer) = (api.clone(), Arc::clone(&peer));
+                    async move { Ok::<_, Infallible>(api.reply(request, &peer).await) }
                 });
                 let served = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -178,15 +203,11 @@ impl Api {
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        self.route(request).await.unwrap_or_else(|error| {
-            let (status, exit) = error.codes();
-            let problem = Problem { api_version: API_VERSION.to_owned(), error: error.to_string(), exit };
-            write(status, &problem)
-        })
+    async fn respond(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
+        self.route(request, peer).await.unwrap_or_else(|error| refusal(&error))
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Answer {
+    async fn route(&self, request: Request<Incoming>, peer: &Peer) -> Answer {
         let path = request.uri().path().to_owned();
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let parts = path.trim_matches('/').split('/').map(decode).collect::<Vec<_>>();
@@ -199,7 +220,8 @@ impl Api {
             return Err(no_route());
         }
         if parts.as_slice() == ["v1", "images"] {
-            return self.import(request).await;
+            let api = self.on_behalf(peer, &path, &[]);
+            return api.settle(api.import(request).await).await;
         }
         let limited = Limited::new(request.into_body(), MAX_BODY).collect().await;
         let body = limited.map_err(|error| match error.is::<LengthLimitError>() {
@@ -207,8 +229,15 @@ impl Api {
             false => ApiError::Body(error.to_string()),
         })?;
         let body = body.to_bytes();
-        self.act(&parts, &body).await.ok_or_else(no_route)?
+        let api = self.on_behalf(peer, &path, &body);
+        api.settle(api.act(&parts, &body).await.ok_or_else(no_route)?).await
     }
+}
+
+fn refusal(error: &ApiError) -> Response<Full<Bytes>> {
+    let (status, exit) = error.codes();
+    let problem = Problem { api_version: API_VERSION.to_owned(), error: error.to_string(), exit };
+    write(status, &problem)
 }
 
 fn write<T: Serialize>(status: StatusCode, value: &T) -> Response<Full<Bytes>> {

@@ -11,6 +11,7 @@
 mod file;
 mod image_key;
 mod issue;
+pub mod journal_key;
 mod power_key;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::config::Site;
 
 pub use image_key::image_key;
 pub use issue::{Issued, Leaf, ServerIdentity};
+pub use journal_key::journal_key;
 pub use power_key::power_key;
 
 /// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
@@ -198,6 +200,14 @@ impl SiteCa {
         let verified = verifier.verify_client_cert(&issued.der, &[], then);
         verified.map(|_| ()).map_err(|e| format!("its key and certificate do not belong together ({e})"))
     }
+}
+
+/// The SHA-256 of the certificate in the text of a CA's file, in lower-case hexadecimal: what nodes pin.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn pin_of(text: &str) -> Result<String, String> {
+    file::parse(text).map(|(_, certificate)| fingerprint(&certificate))
 }
 
 /// SHA-256 in lower-case hexadecimal: how certificates are named in the data base and in logs.

@@ -47,6 +47,8 @@ pub struct Config {
     pub cast_hours: Vec<Hours>,
     /// Whether they give way to other traffic.
     pub cast_yields: bool,
+    /// The folder that the state is copied to after every change; none: it is not.
+    pub copy: Option<PathBuf>,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

@@ -16,6 +16,7 @@ use units::{Systemd, UnitName};
 
 use crate::answers::Answers;
 use crate::api::{Api, Own};
+use crate::backup::{Copies, Sources};
 use crate::ca::{SiteCa, Start};
 use crate::cast::{Casts, Rules};
 use crate::config::{self, Config, Paths};
@@ -53,9 +54,11 @@ pub fn serve(root: Option<&Path>) -> Result<(), Fatal> {
 }
 
 async fn run(paths: Paths) -> Result<(), Fatal> {
-    let config = config::load(&paths.config).map_err(Fatal::of)?;
     // Before the state is read, the interface touched or the control socket replaced: they are another's otherwise.
     let _lock = Lock::take(&paths.state).map_err(Fatal::of)?;
+    // What a restore has decided is done, before anything of the old state is believed.
+    crate::restore::complete(&paths).map_err(Fatal::of)?;
+    let config = config::load(&paths.config).map_err(Fatal::of)?;
     let (stopper, stop) = watch::channel(false);
     // Together: one whose interface does not come keeps the others waiting no longer than itself.
     let places = futures_util::future::try_join_all(config.provision.iter().map(networks::prepare)).await?;
@@ -77,7 +80,13 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
     if let Some(own) = own.clone() {
         tasks.spawn(async move { own.start_all().await });
     }
+    let sources = Sources::of(&paths, config.site.as_str(), &config.image_keys);
+    crate::backup::make::sweep(&paths.state);
+    let copy = config.copy.as_ref();
+    let copies = copy.map(|folder| Copies::start(&paths.resolve(folder), sources.clone(), &daemon.core));
     let api = Api {
+        sources,
+        copies,
         core: daemon.core.clone(),
         images: Arc::clone(&daemon.images),
         casts: Arc::clone(&daemon.casts),

@@ -7,6 +7,7 @@ use console::{Invocation, ServeOptions};
 fn main() -> ExitCode {
     match console::parse() {
         Invocation::Cli(cli) => console::run(*cli),
+        Invocation::Offline(offline) => appliance::offline::run(&offline),
         Invocation::Serve(ServeOptions { root }) => {
             let filter = tracing_subscriber::EnvFilter::try_from_env("RACKWRIGHT_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));

@@ -13,6 +13,7 @@ mod import;
 mod inbox;
 mod network;
 mod nics;
+mod record;
 mod run;
 mod saver;
 #[cfg(test)]

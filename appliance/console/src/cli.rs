@@ -1,5 +1,6 @@
 //! The words of the command line. Every command has at least two examples in its help.
 
+mod backup;
 mod doctor;
 mod image;
 mod job;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use backup::{BackupCommand, RestoreArgs};
 pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};
@@ -182,6 +184,25 @@ by node plan and node rebuild.")]
   rackwright event watch --node n1"
     )]
     Event(EventCommand),
+    /// Backups, and the recovery kit that opens them
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright backup key
+  rackwright backup create /mnt/usb/lab.rwbackup
+  rackwright backup verify /mnt/usb/lab.rwbackup"
+    )]
+    Backup(BackupCommand),
+    /// Be the controller that a backup was made of
+    #[command(after_help = "Examples:
+  rackwright restore lab.rwbackup --kit -
+  rackwright restore lab.rwbackup --kit kit.txt --root /tmp/rack
+  rackwright restore lab.rwbackup --kit kit.txt --confirm lab
+
+Needs no daemon, and refuses while one runs. State that is here already is only
+replaced when the site's name is given. Then start the daemon: nodes go on by
+themselves, and no longer obey the old controller.")]
+    Restore(RestoreArgs),
     /// The rack as Ansible wants it
     #[command(
         subcommand,

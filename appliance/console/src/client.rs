@@ -8,13 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet::view::{API_VERSION, Item, List, Problem};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Body;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Method, Request, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 
 use crate::failure::{Failure, exit};
 use crate::last_words::LastWords;
@@ -85,6 +86,11 @@ impl Client {
         self.within(seconds, &format!("GET {path}"), exchange).await
     }
 
+    /// Asks for something that the daemon looks at for as long as it takes.
+    pub(crate) async fn get_patiently(&self, path: &str) -> Result<Answer, Failure> {
+        self.exchange(Method::GET, path, Full::new(Bytes::new())).await
+    }
+
     /// Tells.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         let exchange = self.exchange(Method::POST, path, Full::new(Bytes::from(body.to_string())));
@@ -98,6 +104,29 @@ impl Client {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.exchange(Method::POST, path, body).await
+    }
+
+    /// Receives a body that is no JSON, piece by piece.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+        mut piece: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (request, response, connection) = self.begin(Method::POST, path, Full::new(Bytes::new())).await?;
+        let broke =
+            |source: hyper::Error| Failure::Receiving { request: request.clone(), source: source.into() };
+        let status = response.status();
+        let mut body = response.into_body();
+        let mut refused = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(bytes) = frame.map_err(broke)?.into_data() else { continue };
+            match status.is_success() {
+                true => piece(&bytes)?,
+                false => refused.extend_from_slice(&bytes),
+            }
+        }
+        connection.abort();
+        if status.is_success() { Ok(()) } else { Err(refusal(status, &Bytes::from(refused))) }
     }
 
     /// Asks for work that takes the daemon as long as it takes (images deleted, packs rewritten).
@@ -120,6 +149,25 @@ impl Client {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let (request, response, connection) = self.begin(method, path, body).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
+        connection.abort();
+        let body = body.map_err(|source| Failure::Receiving { request: request.clone(), source })?.to_bytes();
+        if status.is_success() { Ok(Answer { request, body }) } else { Err(refusal(status, &body)) }
+    }
+
+    /// Sends a request; the head of the answer, and the connection that its body comes by.
+    async fn begin<B>(
+        &self,
+        method: Method,
+        path: &str,
+        body: B,
+    ) -> Result<(String, Response<Incoming>, JoinHandle<hyper::Result<()>>), Failure>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let request = format!("{method} {path}");
         let broke = |source| Failure::Exchanging { request: request.clone(), source };
         let stream = UnixStream::connect(&self.socket)
@@ -138,11 +186,7 @@ impl Client {
             .body(body)
             .map_err(|source| Failure::Receiving { request: request.clone(), source: source.into() })?;
         let response = sender.send_request(message).await.map_err(broke)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
-        connection.abort();
-        let body = body.map_err(|source| Failure::Receiving { request: request.clone(), source })?.to_bytes();
-        if status.is_success() { Ok(Answer { request, body }) } else { Err(refusal(status, &body)) }
+        Ok((request, response, connection))
     }
 }
 

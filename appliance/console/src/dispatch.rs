@@ -3,7 +3,7 @@
 use crate::cli::{AnsibleCommand, Area, Command, DoctorArgs};
 use crate::failure::{Failure, exit};
 use crate::session::Session;
-use crate::{ansible, apply, doctor, event, image, job, network, node, plan, service, status};
+use crate::{ansible, apply, backup, doctor, event, image, job, network, node, plan, service, status};
 
 /// Does it; tells what went wrong and gives the exit code.
 pub(crate) async fn dispatch(session: &mut Session, command: Command) -> u8 {
@@ -25,10 +25,11 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
         Command::Service(verb) => service::service(session, verb).await,
         Command::Job(verb) => job::job(session, verb).await,
         Command::Event(verb) => event::event(session, verb).await,
+        Command::Backup(verb) => backup::backup(session, verb).await,
         Command::Ansible(AnsibleCommand::Inventory { list: _, host }) => {
             ansible::inventory(session, host).await
         }
-        // `parse` hands this one to the daemon; whoever calls `run` with it gets no second daemon.
-        Command::Serve => Ok(exit::GENERAL),
+        // `parse` hands these to the daemon, or to what needs none; whoever calls `run` with it gets no second daemon.
+        Command::Serve | Command::Restore(_) => Ok(exit::GENERAL),
     }
 }

@@ -11,11 +11,16 @@ use crate::session::Session;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{clock, fit, or_dash};
-use crate::watch;
+use crate::{journal, watch};
 
 pub(crate) async fn event(session: &mut Session, verb: EventCommand) -> Result<u8, Failure> {
     match verb {
-        EventCommand::List { limit, node } => {
+        EventCommand::List { journal: true, limit, node } => {
+            journal::list(session, limit, node.as_deref()).await
+        }
+        EventCommand::Verify => journal::verify(session).await,
+        EventCommand::Head => journal::head(session).await,
+        EventCommand::List { journal: false, limit, node } => {
             let answer = session.client.get(&events_path(0, limit, node.as_deref(), 0)).await?;
             session.show(&answer, |answer, look| Ok(render_events(answer.items()?, look)))?;
             Ok(exit::OK)

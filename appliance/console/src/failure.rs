@@ -46,6 +46,8 @@ pub(crate) enum Failure {
     Unconfirmed { what: String, next: String },
     #[error("cannot read {}", path.display())]
     Reading { path: PathBuf, source: io::Error },
+    #[error("cannot write {}", path.display())]
+    Writing { path: PathBuf, source: io::Error },
     #[error("{} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
     #[error("{} is not a list of servers, and nothing was changed\n{}", path.display(), faults.join("\n"))]
@@ -92,6 +94,7 @@ impl Failure {
             | Failure::Understanding { .. }
             | Failure::Version { .. }
             | Failure::Reading { .. }
+            | Failure::Writing { .. }
             | Failure::NotAFile { .. }
             | Failure::List { .. }
             | Failure::JobFailed { .. }
@@ -113,6 +116,7 @@ impl Failure {
             | Failure::Refused { .. }
             | Failure::Unconfirmed { .. }
             | Failure::Reading { .. }
+            | Failure::Writing { .. }
             | Failure::NotAFile { .. }
             | Failure::List { .. }
             | Failure::JobFailed { .. }
@@ -153,6 +157,7 @@ impl Failure {
             Failure::Starting { .. }
             | Failure::Refused { .. }
             | Failure::Reading { .. }
+            | Failure::Writing { .. }
             | Failure::Printing { .. } => {
                 return None;
             }

@@ -11,6 +11,7 @@ pub mod cli;
 
 mod ansible;
 mod apply;
+mod backup;
 mod boot;
 mod client;
 mod dispatch;
@@ -20,6 +21,7 @@ mod failure;
 mod follow;
 mod image;
 mod job;
+mod journal;
 mod last_words;
 mod network;
 mod node;
@@ -62,8 +64,42 @@ pub mod fuzzing {
 pub enum Invocation {
     /// To be the daemon.
     Serve(ServeOptions),
+    /// Something that is done without the daemon.
+    Offline(Offline),
     /// Anything else: give it to [`run`].
     Cli(Box<Cli>),
+}
+
+/// What is done without the daemon, with the files below a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offline {
+    /// As [`ServeOptions::root`].
+    pub root: Option<PathBuf>,
+    /// Whether the outcome is wanted as JSON.
+    pub json: bool,
+    /// Whether nobody may be asked.
+    pub no_input: bool,
+    /// The backup.
+    pub file: PathBuf,
+    /// What to do with it.
+    pub what: OfflineVerb,
+}
+
+/// What is done with a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfflineVerb {
+    /// Look at everything in it.
+    Verify {
+        /// The file of the recovery kit, `-` for standard input; the controller's own otherwise.
+        kit: Option<PathBuf>,
+    },
+    /// Be the controller that it was made of.
+    Restore {
+        /// The file of the recovery kit, `-` for standard input.
+        kit: PathBuf,
+        /// The name of the site, to replace what is here.
+        confirm: Option<String>,
+    },
 }
 
 /// How the daemon shall run.
@@ -83,7 +119,23 @@ fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
     if matches!(cli.command, cli::Command::Serve) {
         return Invocation::Serve(ServeOptions { root: paths::root(cli.global.root) });
     }
-    Invocation::Cli(Box::new(cli))
+    match offline(&cli) {
+        Some(offline) => Invocation::Offline(offline),
+        None => Invocation::Cli(Box::new(cli)),
+    }
+}
+
+/// What needs no daemon.
+fn offline(cli: &Cli) -> Option<Offline> {
+    let (file, what) = if let cli::Command::Backup(cli::BackupCommand::Verify { file, kit }) = &cli.command {
+        (file, OfflineVerb::Verify { kit: kit.clone() })
+    } else if let cli::Command::Restore(cli::RestoreArgs { file, kit, confirm }) = &cli.command {
+        (file, OfflineVerb::Restore { kit: kit.clone(), confirm: confirm.clone() })
+    } else {
+        return None;
+    };
+    let (root, json) = (paths::root(cli.global.root.clone()), cli.global.output == cli::Format::Json);
+    Some(Offline { root, json, no_input: cli.global.no_input, file: file.clone(), what })
 }
 
 /// Does what was asked for; the exit code is the one that belongs to the outcome, the reason is on standard error.

@@ -69,6 +69,11 @@ pub(crate) fn render_status(status: &Status, look: &Look) -> String {
     page.line(&cut(listeners(&status.listeners)));
     problems(&status.listeners).for_each(|line| page.line(&cut(line)));
     storage(status.storage.as_ref(), look).iter().for_each(|line| page.line(line));
+    if let Some((path, problem)) =
+        status.copy.as_ref().and_then(|copy| Some((&copy.path, copy.problem.as_ref()?)))
+    {
+        page.line(&cut(format!("  copy {path}: {problem}")));
+    }
     if let Some(store) = &status.images {
         store.problems.iter().for_each(|problem| page.line(&cut(format!("  {problem}"))));
         if let (true, Some(image)) = (store.scrub.running, &store.scrub.image) {

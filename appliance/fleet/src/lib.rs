@@ -18,6 +18,7 @@ pub mod event;
 pub mod hours;
 pub mod image;
 pub mod job;
+pub mod journal;
 pub mod name;
 pub mod network;
 pub mod node;

@@ -1,9 +1,11 @@
 //! The read model: what people and scripts see. The keys of these structures are the `-o json` contract.
 
+pub mod backup;
 mod boot;
 mod check;
 pub mod image;
 mod job;
+pub mod journal;
 mod laggard;
 mod lease;
 mod network;
@@ -36,7 +38,7 @@ pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use power::{PowerView, RequestRow, power_view};
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};
-pub use status::{ListenerRow, Status, StorageRow, next_step};
+pub use status::{CopyRow, ListenerRow, Status, StorageRow, next_step};
 
 /// The version word of every answer.
 pub const API_VERSION: &str = "rackwright/v1";

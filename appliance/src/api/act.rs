@@ -106,6 +106,7 @@ impl Api {
             ["v1", "jobs", id, "cancel"] => self.cancel(id).await,
             ["v1", "network", "leases", lease, "release"] => self.release(lease).await,
             ["v1", "images", name, "delete"] => self.delete_image(name, body).await,
+            ["v1", "backup", "key"] => self.make_kit(body).await,
             ["v1", "store", "scrub"] => self.begin_scrub(body),
             ["v1", "store", "prune"] => self.prune(body).await,
             ["v1", "networks", "check"] => self.check(body).await,

@@ -59,6 +59,10 @@ impl Api {
             ["v1", "doctor"] => self.doctor(&world).await,
             ["v1", "services"] => self.services(&world, query.text("node")).await,
             ["v1", "services", node, unit, "logs"] => self.logs(node, unit, query.number("lines", 50)).await,
+            ["v1", "backup", "key"] => self.kit(),
+            ["v1", "journal"] => self.journal(query).await,
+            ["v1", "journal", "check"] => self.journal_check().await,
+            ["v1", "journal", "head"] => self.journal_head().await,
             ["v1", "events"] => self.events(query).await,
             ["v1", "network", "reservations"] => rows(network::reservations(&world)),
             ["v1", "ansible", "inventory"] => self.inventory(&world),
@@ -80,7 +84,9 @@ impl Api {
         let storage = self.core.space.row();
         let jobs = self.jobs(world, |job| !job.state().ended());
         let store = self.store_row(world);
-        let broken = storage.problem.is_some() || !store.problems.is_empty();
+        let copy = self.copies.as_ref().map(|copies| copies.row());
+        let uncopied = copy.as_ref().is_some_and(|copy| copy.problem.is_some());
+        let broken = storage.problem.is_some() || !store.problems.is_empty() || uncopied;
         let health = match (troubled || deaf || broken, jobs.is_empty()) {
             (true, _) => "attention",
             (false, false) => "busy",
@@ -96,6 +102,7 @@ impl Api {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             storage: Some(storage),
             images: Some(store),
+            copy,
             listeners,
             nodes,
             jobs,

@@ -31,6 +31,20 @@ pub(super) fn api(state: &State) -> Api {
         listeners: Vec::new(),
         boot: folder.join("boot"),
         own: None,
+        sources: sources(folder),
+        copies: None,
+    }
+}
+
+fn sources(folder: &std::path::Path) -> crate::backup::Sources {
+    crate::backup::Sources {
+        site: "lab".to_owned(),
+        state: folder.to_owned(),
+        database: folder.join("state.db"),
+        ca: folder.join("ca"),
+        heads: folder.join("journal/heads"),
+        config: folder.join("rackwright.toml"),
+        image_keys: folder.join("keys"),
     }
 }
 

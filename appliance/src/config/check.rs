@@ -55,6 +55,7 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
         cast_querier,
         cast_hours,
         cast_yields: raw.cast.yields.unwrap_or(false),
+        copy: copy(&at("backup.copy"), raw.backup.copy.as_ref())?,
     })
 }
 
@@ -106,6 +107,16 @@ fn flooding(at: &At<'_>, value: Option<&Spanned<String>>) -> Result<Flooding, Co
             ))
         }
     }
+}
+
+fn copy(at: &At<'_>, value: Option<&Spanned<String>>) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(value) = value else { return Ok(None) };
+    let path = Path::new(value.get_ref());
+    if !path.is_absolute() || value.get_ref().contains("..") || value.get_ref().contains('\0') {
+        let why = format!("{:?} is not an absolute path without \"..\"", value.get_ref());
+        return Err(at.refuse(value, why, "a folder on another disk or a mounted share, \"/mnt/copy\""));
+    }
+    Ok(Some(path.into()))
 }
 
 fn image_keys(at: &At<'_>, value: Option<&Spanned<String>>) -> Result<PathBuf, ConfigError> {

@@ -21,6 +21,15 @@ pub(super) struct Raw {
     pub(super) images: Images,
     #[serde(default)]
     pub(super) cast: Cast,
+    #[serde(default)]
+    pub(super) backup: Backup,
+}
+
+/// `[backup]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backup {
+    pub(super) copy: Option<Spanned<String>>,
 }
 
 /// `[[provision]]`.

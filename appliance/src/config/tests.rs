@@ -39,6 +39,9 @@ fn what_is_left_out_has_a_default() {
     assert_eq!((other.cast_flooding, other.cast_querier), (Flooding::Allow, false));
     assert!(config.cast_hours.is_empty() && !config.cast_yields);
     assert!(good(&format!("{GOOD}[cast]\nyields = true\n")).cast_yields);
+    assert_eq!(config.copy, None);
+    let copied = good(&format!("{GOOD}[backup]\ncopy = \"/mnt/usb\"\n"));
+    assert_eq!(copied.copy.as_deref(), Some(Path::new("/mnt/usb")));
     let net = &config.provision[0];
     assert_eq!(
         (net.interface.as_str(), net.address.to_string().as_str(), net.dhcp),
@@ -292,6 +295,8 @@ fn odd_companions() -> Vec<Row> {
             format!("{GOOD}[trust]\nimage_keys = \"keys\"\n"),
             &["line 8", "absolute"],
         ),
+        ("copy", format!("{GOOD}[backup]\ncopy = \"usb\"\n"), &["backup.copy", "/mnt/copy"]),
+        ("copy outside", format!("{GOOD}[backup]\ncopy = \"/a/../b\"\n"), &["backup.copy"]),
         ("keys outside", format!("{GOOD}[trust]\nimage_keys = \"/a/../../b\"\n"), &["image_keys"]),
         (
             "an interface twice",

@@ -41,7 +41,27 @@ const STEPS: &[&str] = &[
     "
     CREATE TABLE power (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ",
+    "
+    CREATE TABLE journal (
+        seq INTEGER PRIMARY KEY,
+        time INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        node TEXT NOT NULL,
+        body TEXT NOT NULL,
+        previous BLOB NOT NULL,
+        hash BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX journal_node ON journal (node, seq);
+    CREATE TRIGGER journal_stays BEFORE DELETE ON journal
+        BEGIN SELECT RAISE(ABORT, 'the journal is only appended to'); END;
+    CREATE TRIGGER journal_as_written BEFORE UPDATE ON journal
+        BEGIN SELECT RAISE(ABORT, 'the journal is only appended to'); END;
+",
 ];
+
+/// The newest version.
+pub const SCHEMA: usize = STEPS.len();
 
 /// Brings the database to the newest version.
 pub(super) fn forward(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

@@ -21,6 +21,21 @@ impl Log {
         Self { path: path.to_owned() }
     }
 
+    /// The data base.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A connection that can't write.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`].
+    pub fn open(&self) -> Result<Connection, StoreError> {
+        let opening = |source| StoreError::Open { path: self.path.clone(), source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Connection::open_with_flags(&self.path, flags).map_err(opening)
+    }
+
     /// Up to `limit` lines after `after`, oldest first; with `after` 0 the newest ones. Of one node, when given:
     /// then also what happened to its NICs before it had an id.
     ///
@@ -32,9 +47,7 @@ impl Log {
         limit: u32,
         node: Option<(NodeId, Vec<String>)>,
     ) -> Result<Vec<Logged>, StoreError> {
-        let opening = |source| StoreError::Open { path: self.path.clone(), source };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags).map_err(opening)?;
+        let connection = self.open()?;
         let order = if after == 0 { "DESC" } else { "ASC" };
         let (id, macs) = node.map_or((None, Vec::new()), |(id, macs)| (Some(id.to_string()), macs));
         let macs = serde_json::to_string(&macs).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Saving: one batch, one transaction.
 
 use fleet::event::Fact;
+use fleet::journal::Entry;
 use fleet::{Change, Time};
 use protocol::{IdentityFile, NodeId};
 use pxe::Mac;
@@ -10,6 +11,7 @@ use rusqlite::{Transaction, params};
 use serde::Serialize;
 
 use super::{Retention, Store, StoreError};
+use crate::journal::{Head, Record};
 use crate::reservation::Reservation;
 
 /// What one batch saves.
@@ -27,6 +29,8 @@ pub struct Batch {
     pub boots: Rows,
     /// Servers that are known before they come, or no longer.
     pub reservations: Vec<(Mac, Option<Reservation>)>,
+    /// Records of the journal; their numbers and hashes are made when they are saved.
+    pub journal: Vec<Entry>,
 }
 
 impl Batch {
@@ -38,6 +42,7 @@ impl Batch {
             + self.identities.len()
             + self.reservations.len()
             + self.boots.len()
+            + self.journal.len()
     }
 
     /// Takes over all of a later batch.
@@ -48,6 +53,7 @@ impl Batch {
         self.identities.append(&mut later.identities);
         self.reservations.append(&mut later.reservations);
         self.boots.append(&mut later.boots);
+        self.journal.append(&mut later.journal);
     }
 
     /// Whether there is nothing to save.
@@ -100,8 +106,42 @@ impl Store {
                 None => execute(&transaction, "DELETE FROM reservation WHERE key = ?1", params![key])?,
             }
         }
-        transaction.commit().map_err(StoreError::sql("committing"))
+        let head = append(&transaction, self.head, &batch.journal)?;
+        transaction.commit().map_err(StoreError::sql("committing"))?;
+        // What was not committed has no place in the chain.
+        self.head = head;
+        Ok(())
     }
+
+    /// Begins another reign, and writes down why.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then it is the old one.
+    pub fn reign(&mut self, epoch: u64, entry: Entry) -> Result<(), StoreError> {
+        let transaction =
+            self.connection.transaction().map_err(StoreError::sql("beginning a transaction"))?;
+        execute(&transaction, "UPDATE meta SET value = ?1 WHERE key = 'epoch'", params![epoch])?;
+        let head = append(&transaction, self.head, &[entry])?;
+        transaction.commit().map_err(StoreError::sql("committing"))?;
+        self.head = head;
+        Ok(())
+    }
+}
+
+/// Appends to the journal; where its chain ends then.
+fn append(transaction: &Transaction<'_>, mut head: Head, entries: &[Entry]) -> Result<Head, StoreError> {
+    for entry in entries {
+        let record = Record::after(&head, entry);
+        head = record.head();
+        let Record { seq, time, actor, kind, node, body, previous, hash } = record;
+        execute(
+            transaction,
+            "INSERT INTO journal (seq, time, actor, kind, node, body, previous, hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![seq, time.0, actor, kind, node, body, previous, hash],
+        )?;
+    }
+    Ok(head)
 }
 
 fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use pxe::dhcp::{
     ReplyKind, Request, Why,
 };
 use pxe::trace::Answer;
+use serde_json::json;
 
 use super::draft::{Draft, Promise};
 use super::{AddressWish, DhcpAnswer, Question, Refused, World, hardware};
@@ -213,6 +214,7 @@ impl Draft<'_> {
         let change = self.world.leases.release(mac, pxe::Time(self.now.0)).ok_or_else(missing)?;
         self.lease(change.clone()).map_err(Denied::Conflict)?;
         self.remark(mac, "released", format!("{address} released by the operator"));
+        self.note("address", None, json!({"change": "released", "mac": mac.to_string(), "address": address}));
         Ok(change)
     }
 
@@ -230,6 +232,8 @@ impl Draft<'_> {
     fn fix(&mut self, node: NodeId, mac: Mac, address: Ipv4Addr) -> Result<(), Refused> {
         self.pin(mac, address)?;
         let text = format!("{mac} has {address} from its next request on");
+        let body = json!({"change": "fixed", "mac": mac.to_string(), "address": address});
+        self.note("address", Some(node), body);
         self.log(Fact { node: Some(node), mac: None, kind: "address".to_owned(), text });
         Ok(())
     }
@@ -251,6 +255,8 @@ impl Draft<'_> {
         Arc::make_mut(&mut self.world.reservations).insert(mac, Reservation { made });
         self.batch.reservations.push((mac, Some(Reservation { made })));
         let with = address.map_or_else(String::new, |address| format!(", with {address}"));
+        let body = json!({"change": "reserved", "mac": mac.to_string(), "address": address});
+        self.note("reservation", self.world.nics.owner(mac), body);
         self.remark(mac, "reserved", format!("{mac} is known here from now on{with}"));
         Ok(())
     }
@@ -265,6 +271,8 @@ impl Draft<'_> {
         }
         Arc::make_mut(&mut self.world.reservations).remove(&mac);
         self.batch.reservations.push((mac, None));
+        let body = json!({"change": "unreserved", "mac": mac.to_string()});
+        self.note("reservation", self.world.nics.owner(mac), body);
         self.remark(mac, "unreserved", format!("nothing is reserved for {mac} any more"));
         Ok(())
     }

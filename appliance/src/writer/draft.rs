@@ -10,7 +10,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::oneshot;
 
 use super::addresses::Unsaved;
+use super::inbox::Brought;
 use super::nics::Nics;
+use super::record::{Cause, Quota};
 use super::run::Writer;
 use super::told::Told;
 use super::{Answered, Answers, DhcpAnswer, Done, Input, Question, Refused, World};
@@ -79,6 +81,10 @@ pub(super) struct Draft<'a> {
     stale: bool,
     catalog: &'a Catalog,
     pub(super) told: &'a mut Told,
+    /// How much of what agents do is written down.
+    pub(super) quota: &'a mut Quota,
+    /// On whose behalf things are changed now.
+    pub(super) cause: Cause,
     /// Lines that are saved with what happens next.
     pub(super) held: &'a mut Vec<(Time, Fact)>,
     pub(super) now: Time,
@@ -92,12 +98,13 @@ pub(super) struct Checkpoint {
     facts: usize,
     leases: usize,
     reservations: usize,
+    journal: usize,
     settle: bool,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(world: World, writer: &'a mut Writer, now: Time) -> Self {
-        let Writer { catalog, told, held, .. } = writer;
+        let Writer { catalog, told, quota, held, .. } = writer;
         Self {
             world,
             batch: Batch::default(),
@@ -109,14 +116,17 @@ impl<'a> Draft<'a> {
             stale: false,
             catalog,
             told,
+            quota,
+            cause: Cause::Controller,
             held,
             now,
             settle: false,
         }
     }
 
-    pub(super) fn take(&mut self, input: Input) {
+    pub(super) fn take(&mut self, Brought { input, by }: Brought) {
         self.refresh();
+        self.cause = Cause::of(&input, by);
         match input {
             Input::Event(event, done) => {
                 // Nobody asked for the clock to be told.
@@ -124,16 +134,22 @@ impl<'a> Draft<'a> {
                 if !asked {
                     self.log_held();
                 }
+                let (mark, about) = (self.mark(), fleet::step::about(&event));
                 let result = self.event(*event);
+                self.account(mark, about, &result);
                 self.answer(move |unsaved| tell(done, unless(unsaved, result), asked && unsaved.is_some()));
             }
             Input::Dhcp(questions, answers) => self.questions(questions, answers),
             Input::Address(wish, done) => {
+                let mark = self.mark();
                 let result = self.address(wish);
+                self.account(mark, None, &result);
                 self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
             }
             Input::Release { mac, done } => {
+                let mark = self.mark();
                 let result = self.release(mac);
+                self.account(mark, None, &result);
                 self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
             }
             Input::Escrow { node, files, done } => {
@@ -142,6 +158,16 @@ impl<'a> Draft<'a> {
                     self.batch.identities.push((node, files));
                 }
                 self.answer(move |unsaved| tell(done, unless(unsaved, result), unsaved.is_some()));
+            }
+            Input::Commanded { why, done } => {
+                self.command(why.as_deref());
+                self.answer(move |unsaved| tell(done, unless(unsaved, Ok(())), unsaved.is_some()));
+            }
+            Input::Note { kind, body, done } => {
+                let mark = self.mark();
+                self.note(kind, None, body);
+                self.account(mark, None, &Ok(()));
+                self.answer(move |unsaved| tell(done, unless(unsaved, Ok(())), unsaved.is_some()));
             }
             Input::Probed { free, used, done } => {
                 self.probed(&free, &used);
@@ -182,12 +208,13 @@ impl<'a> Draft<'a> {
     pub(super) fn checkpoint(&mut self) -> Checkpoint {
         // Lines that wait for the next are none of what is undone.
         self.log_held();
-        let Batch { facts, leases, reservations, .. } = &self.batch;
+        let Batch { facts, leases, reservations, journal, .. } = &self.batch;
         Checkpoint {
             world: self.world.clone(),
             facts: facts.len(),
             leases: leases.len(),
             reservations: reservations.len(),
+            journal: journal.len(),
             settle: self.settle,
         }
     }
@@ -198,11 +225,13 @@ impl<'a> Draft<'a> {
         self.batch.facts.truncate(to.facts);
         self.batch.leases.truncate(to.leases);
         self.batch.reservations.truncate(to.reservations);
+        self.batch.journal.truncate(to.journal);
         self.settle = to.settle;
     }
 
     /// The world, what to save, whom to answer.
     pub(super) fn finish(mut self) -> Decided {
+        self.cause = Cause::Controller;
         self.refresh();
         if self.settle {
             self.settle_documents();
@@ -238,6 +267,7 @@ impl<'a> Draft<'a> {
     }
 
     fn put(&mut self, change: Change) {
+        self.record(&change);
         if let Change::Node(node) = &change {
             let before = self.world.fleet.nodes.get(&node.id);
             self.stale |= before.is_none_or(|before| !Nics::same(before, node));

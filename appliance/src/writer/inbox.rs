@@ -17,12 +17,20 @@ use super::nics::Nics;
 use super::run::Writer;
 use super::saver::Saver;
 use super::{AddressWish, Answers, DhcpAnswer, Done, Packet, Question, Refused, Wired, World};
+use crate::journal::Command;
 use crate::space::Space;
 use crate::store::{Log, Store, StoreError};
 use crate::trace::Recorder;
 
 /// How many events may wait; beyond, whoever brings one waits too.
 const QUEUE: usize = 4096;
+
+/// What is brought, and for whom.
+pub(super) struct Brought {
+    pub(super) input: Input,
+    /// The command of a person that it is part of.
+    pub(super) by: Option<Arc<Command>>,
+}
 
 /// What is brought, and who waits for what comes of it.
 pub(super) enum Input {
@@ -42,6 +50,17 @@ pub(super) enum Input {
         node: NodeId,
         done: oneshot::Sender<Result<Vec<IdentityFile>, Refused>>,
     },
+    /// A command that needs nothing of the writer, or was refused before.
+    Commanded {
+        why: Option<String>,
+        done: oneshot::Sender<Result<(), Refused>>,
+    },
+    /// Something that is written down, and that nothing is changed by.
+    Note {
+        kind: &'static str,
+        body: serde_json::Value,
+        done: oneshot::Sender<Result<(), Refused>>,
+    },
     Probed {
         free: BTreeSet<Ipv4Addr>,
         used: BTreeMap<Ipv4Addr, HardwareAddress>,
@@ -56,7 +75,9 @@ pub(super) enum Input {
 /// The way in for events, and the view of what they made.
 #[derive(Clone, Debug)]
 pub struct Core {
-    inputs: mpsc::Sender<Input>,
+    inputs: mpsc::Sender<Brought>,
+    /// On whose behalf everything is brought by this.
+    by: Option<Arc<Command>>,
     world: watch::Receiver<Arc<World>>,
     /// The event log.
     pub log: Log,
@@ -78,6 +99,8 @@ impl Input {
             | Input::Release { .. }
             | Input::Escrow { .. }
             | Input::Identity { .. }
+            | Input::Commanded { .. }
+            | Input::Note { .. }
             | Input::Probed { .. }
             | Input::Extras { .. } => 1,
         }
@@ -126,8 +149,9 @@ impl Core {
         let space = Space::new(store.folder());
         let (writer, work, failed) = Writer::new(world.clone(), Arc::clone(&catalog), space.clone());
         let (publish, view) = watch::channel(Arc::new(world));
-        let checkpoints = store.checkpoints()?;
-        let saver = Saver { store, checkpoints, publish, space: space.clone(), refusing: None, failed };
+        let (checkpoints, heads) = (store.checkpoints()?, store.heads()?);
+        let saver =
+            Saver { store, checkpoints, heads, publish, space: space.clone(), refusing: None, failed };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let unstarted = |source| StoreError::Thread { source };
         let saving = thread("saver").spawn(move || saver.run(&work)).map_err(unstarted)?;
@@ -138,7 +162,32 @@ impl Core {
         });
         let thread = writing.map_err(unstarted)?;
         let boots = Recorder::default();
-        Ok((Core { inputs, world: view, log, space, catalog, boots }, thread))
+        Ok((Core { inputs, by: None, world: view, log, space, catalog, boots }, thread))
+    }
+
+    /// The same way in, for what a person has asked for: all that is brought by it is written down as part of that.
+    pub fn on_behalf(&self, by: &Arc<Command>) -> Core {
+        Core { by: Some(Arc::clone(by)), ..self.clone() }
+    }
+
+    /// Writes the command down that this is on behalf of, if that has not happened yet; or why it was refused.
+    ///
+    /// # Errors
+    /// [`Refused::Unsaved`].
+    pub async fn commanded(&self, why: Option<String>) -> Result<(), Refused> {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Commanded { why, done }).await?;
+        answer.await.map_err(|_| Refused::Stopping)?
+    }
+
+    /// Writes something into the journal that nothing else is changed by.
+    ///
+    /// # Errors
+    /// [`Refused::Unsaved`].
+    pub async fn note(&self, kind: &'static str, body: serde_json::Value) -> Result<(), Refused> {
+        let (done, answer) = oneshot::channel();
+        self.send(Input::Note { kind, body, done }).await?;
+        answer.await.map_err(|_| Refused::Stopping)?
     }
 
     /// What is, as of the last commit.
@@ -165,7 +214,8 @@ impl Core {
     pub fn mention(&self, event: Event) {
         let name = event.name();
         let (done, _) = oneshot::channel();
-        if self.inputs.try_send(Input::Event(Box::new(event), done)).is_err() {
+        let input = Input::Event(Box::new(event), done);
+        if self.inputs.try_send(Brought { input, by: None }).is_err() {
             tracing::debug!(event = name, "not recorded: the writer is behind");
         }
     }
@@ -243,6 +293,7 @@ impl Core {
     }
 
     async fn send(&self, input: Input) -> Result<(), Refused> {
-        self.inputs.send(input).await.map_err(|_| Refused::Stopping)
+        let brought = Brought { input, by: self.by.clone() };
+        self.inputs.send(brought).await.map_err(|_| Refused::Stopping)
     }
 }

@@ -13,8 +13,10 @@ use fleet::{Catalog, Time};
 use tokio::sync::mpsc;
 
 use super::draft::{Decided, Draft};
+use super::inbox::Brought;
+use super::record::Quota;
 use super::told::Told;
-use super::{Input, World, now};
+use super::{World, now};
 use crate::space::Space;
 
 /// How many events and DHCP packets are decided together, more or less.
@@ -32,6 +34,8 @@ pub(super) struct Writer {
     saver: SyncSender<Work>,
     /// What was logged about each machine a moment ago.
     pub(super) told: Told,
+    /// How much of what agents do was written down.
+    pub(super) quota: Quota,
     /// Lines that are saved with what happens next.
     pub(super) held: Vec<(Time, Fact)>,
 }
@@ -54,17 +58,18 @@ impl Writer {
         let (saver, work) = sync_channel(AHEAD);
         let failed = Arc::new(AtomicBool::new(false));
         let (told, held, sign) = (Told::default(), Vec::new(), Arc::clone(&failed));
-        (Self { catalog, space, head, failed, saver, told, held }, work, sign)
+        let quota = Quota::default();
+        (Self { catalog, space, head, failed, saver, told, quota, held }, work, sign)
     }
 
     /// Until nobody can bring anything any more, or the saver is gone.
-    pub(super) fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
+    pub(super) fn run(mut self, mut inputs: mpsc::Receiver<Brought>) {
         let mut saving = self.commit(Vec::new(), true);
         while saving && let Some(first) = inputs.blocking_recv() {
-            let mut weight = first.weight();
+            let mut weight = first.input.weight();
             let mut batch = vec![first];
             while let Some(more) = (weight < BATCH).then(|| inputs.try_recv().ok()).flatten() {
-                weight += more.weight();
+                weight += more.input.weight();
                 batch.push(more);
             }
             saving = self.commit(batch, false);
@@ -72,7 +77,7 @@ impl Writer {
     }
 
     /// Decides a batch and hands it on to be saved; whether there is somebody who saves.
-    fn commit(&mut self, inputs: Vec<Input>, settle: bool) -> bool {
+    fn commit(&mut self, inputs: Vec<Brought>, settle: bool) -> bool {
         if self.failed.load(Ordering::Acquire) && self.go_back().is_none() {
             return false;
         }

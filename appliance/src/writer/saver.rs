@@ -13,6 +13,7 @@ use super::draft::{Decided, Ended};
 use super::network::follow;
 use super::run::Work;
 use super::{World, now};
+use crate::journal::Heads;
 use crate::space::Space;
 use crate::store::{Batch, Checkpoints, Store, StoreError};
 
@@ -22,6 +23,7 @@ const ROWS: usize = 2048;
 pub(super) struct Saver {
     pub(super) store: Store,
     pub(super) checkpoints: Checkpoints,
+    pub(super) heads: Heads,
     pub(super) publish: watch::Sender<Arc<World>>,
     pub(super) space: Space,
     /// Why what comes is refused, until the writer has asked from where to go on.
@@ -67,6 +69,9 @@ impl Saver {
                 self.publish.send_replace(Arc::new(world));
                 if !all.is_empty() {
                     self.space.saved();
+                    if !all.journal.is_empty() {
+                        self.heads.moved(self.store.head());
+                    }
                 }
                 for (_, _, fact) in &all.facts {
                     tracing::info!(kind = fact.kind, node = fact.node.map(|id| id.short()), text = fact.text);

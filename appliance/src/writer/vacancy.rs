@@ -81,6 +81,7 @@ impl Draft<'_> {
         let lease = self.world.leases.get(mac).cloned();
         let change = LeaseChange { mac, lease, evicts: None, quarantine: Some((address, now)) };
         self.lease(change).map_err(Denied::Conflict)?;
+        self.note("address", None, serde_json::json!({"change": "lifted", "address": address}));
         let text = format!("{address} may be given again: the operator ended its quarantine");
         self.log(Fact { node: None, mac: None, kind: "released".to_owned(), text });
         Ok(())

@@ -99,6 +99,11 @@ impl Agent {
         self.address = controller.agents;
     }
 
+    /// The same server, with its controller at another address.
+    pub(crate) fn moves_to(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
     /// Takes a certificate in, as PEM.
     pub(crate) fn holds(&mut self, pem: &str) {
         let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>();

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use appliance::agents::Agents;
 use appliance::answers::Answers;
 use appliance::api::Api;
+use appliance::backup::Sources;
 use appliance::ca::{SiteCa, Start};
 use appliance::cast::Casts;
 use appliance::images::Images;
@@ -86,6 +87,7 @@ impl Controller {
         let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
         let boot = folder.join("boot");
+        let sources = sources(folder);
         let api = Api {
             core: core.clone(),
             images,
@@ -95,6 +97,8 @@ impl Controller {
             listeners,
             own: None,
             boot,
+            sources,
+            copies: None,
         };
         let socket = folder.join("control.sock");
         let tasks = vec![
@@ -163,6 +167,28 @@ async fn bound(state: &ListenerState) -> SocketAddr {
             return address;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The image store, which trusts the key of these tests.
+fn images(folder: &Path) -> Arc<Images> {
+    std::fs::create_dir_all(folder.join("keys")).unwrap();
+    let key = crate::image::key().public().to_string();
+    std::fs::write(folder.join("keys/build.pub"), key).unwrap();
+    let own = appliance::ca::image_key(&folder.join("ca")).unwrap();
+    Arc::new(Images::open(&folder.join("images"), &folder.join("keys"), own).unwrap())
+}
+
+/// As a controller that is started below a root has them.
+pub(crate) fn sources(folder: &Path) -> Sources {
+    Sources {
+        site: "lab".to_owned(),
+        state: folder.to_owned(),
+        database: folder.join("state.db"),
+        ca: folder.join("ca"),
+        heads: folder.join("journal/heads"),
+        config: folder.join("rackwright.toml"),
+        image_keys: folder.join("keys"),
     }
 }
 

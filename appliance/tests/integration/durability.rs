@@ -1,5 +1,7 @@
 //! Killed at any moment, the controller starts from its last answer.
 
+mod kills;
+
 use std::path::Path;
 
 use protocol::{Task, routes};
@@ -80,7 +82,7 @@ async fn a_data_base_of_the_first_version_is_brought_forward_with_everything_in_
     let db = folder.path().join("state.db");
     let old = Connection::open(&db).unwrap();
     old.execute_batch(
-        "DROP TABLE reservation; DROP TABLE boot; DROP TABLE capture; PRAGMA user_version = 1;",
+        "DROP TABLE reservation; DROP TABLE boot; DROP TABLE capture; DROP TABLE power; DROP TABLE journal; PRAGMA user_version = 1;",
     )
     .unwrap();
     // As that version wrote them: without the fields that came later.
@@ -96,7 +98,7 @@ async fn a_data_base_of_the_first_version_is_brought_forward_with_everything_in_
     assert_eq!(certificates, [&agent.fingerprint()]);
     let version: u32 =
         witness::open(folder.path()).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 4);
+    assert_eq!(version, 6);
     controller.stop().await;
 }
 

@@ -48,6 +48,8 @@ mod receiver;
 #[cfg(feature = "everything")]
 mod recipe;
 #[cfg(feature = "everything")]
+mod recovery;
+#[cfg(feature = "everything")]
 mod row;
 #[cfg(feature = "everything")]
 mod screen;

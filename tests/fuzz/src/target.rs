@@ -7,7 +7,7 @@ use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
-    journal, message, power, recipe, row, screen, store, terminal,
+    journal, message, power, recipe, recovery, row, screen, store, terminal,
 };
 use crate::{dhcp, loader, script, trace, transfer};
 #[cfg(feature = "delivery")]
@@ -148,6 +148,10 @@ const OTHERS: &[Target] = targets! {
     // On the controller.
     "api-query": http::query, http::query_seeds;
     "stored-row": row::run, row::seeds;
+    "backup-file": recovery::file, recovery::file_seeds;
+    "backup-parts": recovery::parts, recovery::parts_seeds;
+    "recovery-kit": recovery::typed, recovery::typed_seeds;
+    "journal-heads": recovery::heads, recovery::heads_seeds;
     "ca-file": configuration::ca_file, configuration::ca_file_seeds;
     "configuration": configuration::run, configuration::seeds;
     "catalog": configuration::catalog, configuration::catalog_seeds;

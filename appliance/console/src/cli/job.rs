@@ -58,9 +58,16 @@ pub(crate) enum EventCommand {
         alias = "ls",
         after_help = "Examples:
   rackwright event list
-  rackwright event list --node n1 --limit 100"
+  rackwright event list --node n1 --limit 100
+  rackwright event list --journal
+
+With --journal: what operators asked for, what was refused and why, and what
+came of it. That is never shortened, and event verify checks it."
     )]
     List {
+        /// From the journal: who did what, and what came of it
+        #[arg(long)]
+        journal: bool,
         /// How many
         #[arg(long, short = 'n', default_value_t = 30)]
         limit: u32,
@@ -68,6 +75,23 @@ pub(crate) enum EventCommand {
         #[arg(long)]
         node: Option<String>,
     },
+    /// Whether the journal is what was written
+    #[command(after_help = "Examples:
+  rackwright event verify
+  rackwright event verify -o json
+
+Walks the chain from its first record and compares it with every signed head.
+The exit code is 9 when a record was changed, deleted, put in or moved, or the
+end was cut off; the first one is named.")]
+    Verify,
+    /// The newest signed head of the journal, to be kept elsewhere
+    #[command(after_help = "Examples:
+  rackwright event head
+  rackwright event head -o json
+
+Whoever has this line on another machine or on paper can show later that the
+journal had come that far.")]
+    Head,
     /// Events as they happen
     #[command(after_help = "Examples:
   rackwright event watch

@@ -89,6 +89,30 @@ fn why_of_a_mac_that_is_no_node_tells_how_it_booted() {
 }
 
 #[test]
+fn a_journal_that_was_bent_and_a_copy_that_is_not_made_are_told() {
+    for (fault, code, part) in [
+        (json!(null), 0, "the journal is whole: 12 records, 3 signed heads, the last one of record 11"),
+        (
+            json!({"seq": 5, "kind": "changed", "why": "record 5 is bent"}),
+            9,
+            "WRITTEN: record 5 is bent (changed)",
+        ),
+    ] {
+        let check = json!({"sound": code == 0, "records": 12, "hash": "ab", "heads": 3, "signed": 11, "fault": fault});
+        let fake = Fake::start(move |_| item(check.clone()));
+        let ran = run(&fake, "event verify");
+        assert!(ran.code == code && ran.out.contains(part), "{ran:?}");
+        assert_eq!(run(&fake, "event verify -o json").code, code);
+    }
+    let problem = "the state was not copied since 2026-11-20T15:28:02.000Z: no room";
+    let copy = json!({"path": "/mnt/usb", "copied": null, "problem": problem});
+    let status = samples::but(samples::status(), json!({ "copy": copy }));
+    let fake = Fake::start(move |_| item(status.clone()));
+    let ran = run(&fake, "status");
+    assert!(ran.out.contains(&format!("copy /mnt/usb: {problem}")), "{ran:?}");
+}
+
+#[test]
 fn health_is_checked_when_asked() {
     for (health, plain, checked) in [("ok", 0, 0), ("busy", 0, 0), ("attention", 0, 9)] {
         let status = samples::but(samples::status(), json!({ "health": health }));

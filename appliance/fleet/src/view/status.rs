@@ -24,6 +24,9 @@ pub struct Status {
     /// The image store.
     #[serde(default)]
     pub images: Option<StoreRow>,
+    /// The continuous copy; absent where none is configured.
+    #[serde(default)]
+    pub copy: Option<CopyRow>,
     /// Provisioning interfaces and listeners, each with its last problem.
     pub listeners: Vec<ListenerRow>,
     /// Nodes.
@@ -47,6 +50,18 @@ pub struct ListenerRow {
     /// How many it has answered.
     pub answered: u64,
     /// The last thing it refused or that went wrong.
+    pub problem: Option<String>,
+}
+
+/// Where the state is copied to after every change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CopyRow {
+    /// The folder.
+    pub path: String,
+    /// When the last copy was whole there, RFC 3339.
+    pub copied: Option<String>,
+    /// What is wrong, since when and why; absent while all is well.
     pub problem: Option<String>,
 }
 

@@ -1,0 +1,127 @@
+//! What the journal keeps: who did what, and what came of it. Unlike the event log it is never shortened, so nothing that
+//! a stranger on the network can repeat is in it: no addresses, no boot files, no server that nobody has let in.
+
+use protocol::NodeId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Change, Fleet, Node, State, Time};
+
+/// Who brought something about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Actor {
+    /// Whoever was at the other end of the control socket, by the kernel's word.
+    Operator {
+        /// The user id of the process.
+        uid: u32,
+        /// Its name, where the machine knows one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// Who logged in before becoming that user (audit login id), when that is another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<u32>,
+        /// The name of that one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login_user: Option<String>,
+    },
+    /// The agent of a node, by its certificate or key.
+    Agent {
+        /// The node.
+        node: NodeId,
+    },
+    /// The controller itself: a deadline, a start.
+    Controller,
+}
+
+/// What is to be written down.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// When.
+    pub time: Time,
+    /// Who.
+    pub actor: Actor,
+    /// A stable word: `command`, `refused`, `node`, `certificate`, `plan`, `job`, `capture`, `image`, `reservation`, ….
+    pub kind: &'static str,
+    /// The node that it is about.
+    pub node: Option<NodeId>,
+    /// What.
+    pub body: Value,
+}
+
+/// What a change is in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effect {
+    /// As [`Entry::kind`].
+    pub kind: &'static str,
+    /// As [`Entry::node`].
+    pub node: Option<NodeId>,
+    /// As [`Entry::body`].
+    pub body: Value,
+}
+
+/// What of a change is written down, when it is put into this fleet; nothing where no decision is in it: progress, reports,
+/// what is known of a network, a server that is only seen.
+pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
+    let of = |kind, node, body| Some(Effect { kind, node, body });
+    match change {
+        Change::Node(node) => {
+            let body = moved(before.nodes.get(&node.id), node)?;
+            of("node", Some(node.id), body)
+        }
+        Change::Image(image) => {
+            let known = before.images.contains_key(&image.digest);
+            let body = json!({"change": "imported", "digest": image.digest, "name": image.name,
+                "signer": image.signer});
+            if known { None } else { of("image", None, body) }
+        }
+        Change::ForgetImage(digest) => {
+            let name = before.images.get(digest).map(|image| &image.name);
+            of("image", None, json!({"change": "deleted", "digest": digest, "name": name}))
+        }
+        Change::Plan(plan) => {
+            let same = before.plans.get(&plan.id).is_some_and(|old| old.state == plan.state);
+            let body = json!({"plan": plan.id, "becomes": plan.state, "why": plan.kind, "image": plan.image,
+                "disk": plan.target.disk, "roles": plan.roles, "erase": plan.erase});
+            if same { None } else { of("plan", Some(plan.node), body) }
+        }
+        Change::Job(job) => {
+            let same = before.jobs.get(&job.id).is_some_and(|old| old.state == job.state);
+            let body = json!({"job": job.id, "plan": job.plan, "image": job.image, "becomes": job.state});
+            if same { None } else { of("job", Some(job.node), body) }
+        }
+        Change::Capture(capture) => {
+            let same = before.captures.get(&capture.id).is_some_and(|old| old.state == capture.state);
+            let body = json!({"job": capture.id, "name": capture.name, "image": capture.image,
+                "becomes": capture.state});
+            if same { None } else { of("capture", Some(capture.node), body) }
+        }
+        Change::Certificate(row) => {
+            let body = json!({"fingerprint": row.fingerprint, "stage": row.stage, "generation": row.generation,
+                "until": row.until.to_string()});
+            of("certificate", Some(row.node), body)
+        }
+        // Its end was written down when it was issued.
+        Change::ForgetCertificate(_) | Change::Network(_) => None,
+    }
+}
+
+/// What is new about a node that somebody has let in, or sent away.
+fn moved(before: Option<&Node>, after: &Node) -> Option<Value> {
+    let known = before.is_some_and(Node::is_let_in);
+    if !known && matches!(after.state, State::Discovered) {
+        return None;
+    }
+    let same = |old: &Node| {
+        old.state == after.state
+            && old.name == after.name
+            && old.roles == after.roles
+            && old.generation == after.generation
+    };
+    if before.is_some_and(same) {
+        return None;
+    }
+    let from = before.map(|node| node.state.word());
+    Some(json!({"from": from, "becomes": after.state, "name": after.name, "roles": after.roles,
+        "generation": after.generation}))
+}

@@ -1,0 +1,134 @@
+//! A restore that is cut off anywhere, and where there is state already.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use fleet::Time;
+
+use super::{DECIDED, PART, RestoreError, complete, restore, write};
+use crate::backup::tests::site;
+use crate::backup::{Content, Kit, make};
+use crate::config::Paths;
+use crate::journal::Peer;
+use crate::lock::Lock;
+use crate::store::Store;
+
+fn kit() -> Kit {
+    Kit::of([9; 32])
+}
+
+fn content(folder: &Path) -> Content {
+    let mut out = Vec::new();
+    make(&site(folder, 9), &kit(), &mut out, Time(1_800_000_000_000)).unwrap();
+    Content::open(out.as_slice(), 1 << 30, &kit()).unwrap()
+}
+
+/// Every file below a folder, but the lock.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            } else if entry.file_name() != "lock" {
+                let name = entry.path().strip_prefix(folder).unwrap().display().to_string();
+                found.insert(name, fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn everything_is_in_its_place_and_a_new_reign_begins() {
+    let (from, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (content, paths) = (content(from.path()), Paths::under(Some(root.path())));
+    let epoch = restore(&paths, &content, &kit(), None, &Peer::own()).unwrap();
+    assert!(epoch > content.manifest.epoch);
+    let found = files(root.path());
+    let names = found.keys().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!(
+        names,
+        [
+            "etc/rackwright/image-keys/build.pub",
+            "etc/rackwright/rackwright.toml",
+            "var/lib/rackwright/ca/images.key",
+            "var/lib/rackwright/ca/journal.key",
+            "var/lib/rackwright/ca/site-ca.pem",
+            "var/lib/rackwright/journal/heads",
+            "var/lib/rackwright/recovery.key",
+            "var/lib/rackwright/state.db",
+        ]
+    );
+    assert_eq!(found["var/lib/rackwright/ca/site-ca.pem"], content.parts["ca/site-ca.pem"]);
+    assert_eq!(Kit::stored(&paths.state.join("recovery.key")), Ok(Some(kit())));
+    let store = Store::open(&paths.state_db).unwrap();
+    assert_eq!(store.fleet().unwrap().epoch.0, epoch);
+    assert_eq!(store.head().seq, content.manifest.journal + 1, "that it was restored is written down");
+    drop(store);
+    // The same again: a later reign, whatever the clock says.
+    let refused = restore(&paths, &content, &kit(), None, &Peer::own()).unwrap_err();
+    assert!(matches!(&refused, RestoreError::Unconfirmed { site, .. } if site == "lab"), "{refused}");
+    assert!(restore(&paths, &content, &kit(), Some("elsewhere"), &Peer::own()).is_err());
+    let _lock = Lock::take(&paths.state).unwrap();
+    let refused = restore(&paths, &content, &kit(), Some("lab"), &Peer::own()).unwrap_err();
+    assert!(matches!(refused, RestoreError::Lock(_)), "{refused}");
+}
+
+#[test]
+fn wherever_it_is_cut_off_it_is_the_old_controller_or_the_new_one() {
+    let (from, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (new, old) = (content(from.path()), content(other.path()));
+    let root = tempfile::tempdir().unwrap();
+    let paths = Paths::under(Some(root.path()));
+    restore(&paths, &old, &kit(), None, &Peer::own()).unwrap();
+    let before = files(root.path());
+    // Before the decision: half of it is there, and the old state is what counts.
+    let part = paths.state.join(PART);
+    super::make_folder(&part).unwrap();
+    write(&paths, &new, &kit(), &part, &Peer::own()).unwrap();
+    assert!(!complete(&paths).unwrap());
+    let mut now = files(root.path());
+    now.retain(|name, _| !name.contains(PART));
+    assert_eq!(now, before);
+    // After it: any number of files was moved, and the log of the old data base is still there.
+    let places: Vec<(String, std::path::PathBuf)> =
+        serde_json::from_slice(&fs::read(part.join("places.json")).unwrap()).unwrap();
+    let whole = files(&part);
+    for moved in 0..=places.len() {
+        super::clear(&paths.state.join(DECIDED)).unwrap();
+        for (name, content) in &before {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let decided = paths.state.join(DECIDED);
+        fs::create_dir_all(&decided).unwrap();
+        whole.iter().for_each(|(name, content)| fs::write(decided.join(name), content).unwrap());
+        if moved == 0 {
+            fs::write(paths.state_db.with_extension("db-wal"), "of the old one").unwrap();
+        }
+        for (from, to) in places.iter().take(moved) {
+            super::take(&decided.join(from), to).unwrap();
+        }
+        assert!(complete(&paths).unwrap(), "{moved}");
+        assert!(
+            !paths.state_db.with_extension("db-wal").exists(),
+            "the old one's log is not read into the new one"
+        );
+        assert!(!complete(&paths).unwrap(), "once");
+        for (name, content) in &new.parts {
+            let found = places.iter().zip(new.parts.keys()).find(|(_, part)| *part == name);
+            if name != "state.db" && found.is_some() {
+                let place =
+                    super::place(&paths, &crate::config::parse(crate::backup::tests::CONFIG).unwrap(), name);
+                assert_eq!(&fs::read(&place).unwrap(), content, "{name} after {moved}");
+            }
+        }
+        let store = Store::open(&paths.state_db).unwrap();
+        assert_eq!(store.head().seq, new.manifest.journal + 1);
+        assert!(!paths.state.join(DECIDED).exists());
+    }
+}
