@@ -1,13 +1,16 @@
 //! The local API: HTTP and JSON over the control socket. The command line is its only shipped client.
 //!
-//! Whoever may open the socket may do everything: its mode and group are the permission.
+//! Whoever may open the socket may do everything, its mode and group are the permission; unless the configuration tells
+//! people apart, see `permission`.
 
 mod act;
 mod boots;
 mod image;
 mod look;
 mod network;
+mod permission;
 pub mod query;
+mod support;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -30,9 +33,14 @@ use tokio::net::UnixListener;
 
 use crate::answers::Answers;
 use crate::cast::Casts;
+use crate::config::{Operators, Role};
 use crate::images::{ImageError, Images};
 use crate::listen::ListenerState;
+use crate::metrics::Metrics;
+use crate::notify::{Notifier, SendError};
+use crate::support::Places;
 use crate::writer::{Core, Refused};
+use permission::Person;
 use query::{Query, decode};
 
 /// Most bytes of a request that is not an image.
@@ -55,6 +63,14 @@ pub struct Api {
     pub boot: PathBuf,
     /// Our own units; absent where there is no systemd (tests).
     pub own: Option<Arc<units::Own>>,
+    /// Who may do what.
+    pub operators: Arc<Operators>,
+    /// Figures.
+    pub metrics: Metrics,
+    /// Who tells what is wrong, if anybody is to be told.
+    pub notifier: Option<Arc<Notifier>>,
+    /// Where our own files are, for a support bundle.
+    pub places: Places,
 }
 
 pub use units::Own;
@@ -71,6 +87,21 @@ pub enum ApiError {
     /// More than any request needs.
     #[error("the request is longer than {MAX_BODY} bytes")]
     TooLong,
+    /// That is for others to do.
+    #[error(
+        "{name} {has}, and this needs {needs}: {holders} have it; roles are given under [operators] in \
+         rackwright.toml"
+    )]
+    Forbidden {
+        /// Who.
+        name: String,
+        /// With which role, as the end of a sentence.
+        has: String,
+        /// The role that it takes.
+        needs: &'static str,
+        /// Who has it.
+        holders: String,
+    },
     /// The typed name is not the node's.
     #[error("this erases {disk} on {node}: confirm it with the node's name (--confirm={node})")]
     Unconfirmed {
@@ -97,6 +128,12 @@ pub enum ApiError {
          listened on)"
     )]
     Unlooked(String, u64),
+    /// Nobody is to be told anything.
+    #[error("nobody is to be told anything: write webhook = \"https://…\" under [notify] in rackwright.toml")]
+    NobodyToTell,
+    /// A test message did not arrive.
+    #[error("{}", crate::chain(.0))]
+    Untold(#[from] SendError),
     /// Something of ours is broken.
     #[error("{0}")]
     Broken(String),
@@ -117,6 +154,7 @@ impl ApiError {
             }
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, 2),
             ApiError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, 2),
+            ApiError::Forbidden { .. } => (StatusCode::FORBIDDEN, 11),
             ApiError::Unconfirmed { .. }
             | ApiError::Unnamed(_)
             | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. })) => (StatusCode::CONFLICT, 5),
@@ -130,6 +168,8 @@ impl ApiError {
             }
             ApiError::Image(_) => (StatusCode::CONFLICT, 4),
             ApiError::Silent(..) | ApiError::Unlooked(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
+            ApiError::NobodyToTell => (StatusCode::CONFLICT, 4),
+            ApiError::Untold(_) => (StatusCode::BAD_GATEWAY, 1),
         }
     }
 }
@@ -156,10 +196,12 @@ impl Api {
                 }
             };
             let api = self.clone();
+            let peer = stream.peer_cred().ok();
             tokio::spawn(async move {
+                let person = api.person(peer).await;
                 let service = hyper::service::service_fn(move |request| {
-                    let api = api.clone();
-                    async move { Ok::<_, Infallible>(api.respond(request).await) }
+                    let (api, person) = (api.clone(), person.clone());
+                    async move { Ok::<_, Infallible>(api.respond(request, &person).await) }
                 });
                 let served = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -172,21 +214,33 @@ impl Api {
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        self.route(request).await.unwrap_or_else(|error| {
+    /// Who has opened the socket. Where people are not told apart nobody is looked up, and the door was the permission.
+    async fn person(&self, peer: Option<tokio::net::unix::UCred>) -> Person {
+        if !self.operators.tells_apart() {
+            return Person { name: String::new(), role: Some(Role::Admin) };
+        }
+        let operators = Arc::clone(&self.operators);
+        let found = tokio::task::spawn_blocking(move || Person::of(peer, &operators)).await;
+        found.unwrap_or(Person { name: "somebody".to_owned(), role: None })
+    }
+
+    async fn respond(&self, request: Request<Incoming>, person: &Person) -> Response<Full<Bytes>> {
+        self.route(request, person).await.unwrap_or_else(|error| {
             let (status, exit) = error.codes();
             let problem = Problem { api_version: API_VERSION.to_owned(), error: error.to_string(), exit };
             write(status, &problem)
         })
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Answer {
+    async fn route(&self, request: Request<Incoming>, person: &Person) -> Answer {
         let path = request.uri().path().to_owned();
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let parts = path.trim_matches('/').split('/').map(decode).collect::<Vec<_>>();
         let parts = parts.iter().map(String::as_str).collect::<Vec<_>>();
         let no_route = || ApiError::NoRoute(path.chars().take(120).collect());
-        if *request.method() == Method::GET {
+        let get = *request.method() == Method::GET;
+        permission::permit(person, &self.operators, get, &parts)?;
+        if get {
             return self.look(&parts, &query).await.ok_or_else(no_route)?;
         }
         if *request.method() != Method::POST {

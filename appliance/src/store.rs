@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use fleet::limits::Limits;
 use fleet::{Change, Fleet};
 use protocol::{Epoch, IdentityFile, NodeId};
 use pxe::Mac;
@@ -126,6 +127,7 @@ pub struct Store {
     retention: Retention,
     path: PathBuf,
     folder: PathBuf,
+    limits: Limits,
 }
 
 impl Store {
@@ -158,7 +160,8 @@ impl Store {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
-        Ok(Self { connection, retention: RETENTION, path: path.to_owned(), folder })
+        let limits = Limits::NONE;
+        Ok(Self { connection, retention: RETENTION, path: path.to_owned(), folder, limits })
     }
 
     /// Moves the write-ahead log into the data base, on a thread of its own that ends with what is returned.
@@ -167,6 +170,12 @@ impl Store {
     /// [`StoreError`]: the data base can't be opened again, or the thread not started.
     pub fn checkpoints(&self) -> Result<Checkpoints, StoreError> {
         Checkpoints::start(&self.path)
+    }
+
+    /// The fleet that is read from it has these limits.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The directory that the data base is in.
@@ -179,7 +188,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn fleet(&self) -> Result<Fleet, StoreError> {
-        let mut fleet = Fleet { epoch: Epoch(self.number("epoch")?.unwrap_or(1)), ..Fleet::default() };
+        let epoch = Epoch(self.number("epoch")?.unwrap_or(1));
+        let mut fleet = Fleet { epoch, limits: self.limits, ..Fleet::default() };
         for node in self.rows("node")? {
             fleet.put(Change::Node(node));
         }

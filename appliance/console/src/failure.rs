@@ -58,6 +58,8 @@ pub(crate) enum Failure {
     Waited { job: String, seconds: u64 },
     #[error("{bad} chunks of image {image} are damaged in the store")]
     Damaged { image: String, bad: usize },
+    #[error("cannot write {}", path.display())]
+    Writing { path: PathBuf, source: io::Error },
     #[error("writing the output")]
     Printing { source: io::Error },
 }
@@ -80,6 +82,9 @@ impl Failure {
             Failure::Reading { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 exit::PERMISSION
             }
+            Failure::Writing { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                exit::PERMISSION
+            }
             Failure::Waited { .. } => exit::TIMEOUT,
             // `rackwright node list | head` is no failure.
             Failure::Printing { source } if source.kind() == io::ErrorKind::BrokenPipe => exit::OK,
@@ -93,6 +98,7 @@ impl Failure {
             | Failure::JobFailed { .. }
             | Failure::NodeStuck { .. }
             | Failure::Damaged { .. }
+            | Failure::Writing { .. }
             | Failure::Printing { .. } => exit::GENERAL,
         }
     }
@@ -114,6 +120,7 @@ impl Failure {
             | Failure::NodeStuck { .. }
             | Failure::Waited { .. }
             | Failure::Damaged { .. }
+            | Failure::Writing { .. }
             | Failure::Printing { .. } => false,
         }
     }
@@ -143,6 +150,7 @@ impl Failure {
             Failure::Starting { .. }
             | Failure::Refused { .. }
             | Failure::Reading { .. }
+            | Failure::Writing { .. }
             | Failure::Printing { .. } => {
                 return None;
             }

@@ -12,12 +12,17 @@ use appliance::answers::Answers;
 use appliance::api::Api;
 use appliance::ca::{SiteCa, Start};
 use appliance::cast::Casts;
+use appliance::config::{Config, Operators};
 use appliance::images::Images;
 use appliance::listen::{ListenerState, Place, https};
+use appliance::metrics::Metrics;
 use appliance::net::{Link, Presence};
+use appliance::notify::{Notifier, Wish};
 use appliance::store::{Log, Store};
+use appliance::support::Places;
 use appliance::writer::{Core, Wired};
 use appliance::{catalog, config, tls};
+use fleet::limits::Limits;
 use fleet::network::Rule;
 use fleet::{Site, Subnet};
 use pxe::HttpBase;
@@ -37,6 +42,8 @@ pub(crate) struct Controller {
     pub(crate) state: Arc<ListenerState>,
     pub(crate) casts: Arc<Casts>,
     pub(crate) folder: PathBuf,
+    pub(crate) metrics: Metrics,
+    pub(crate) notifier: Option<Arc<Notifier>>,
     writer: JoinHandle<()>,
     stopper: watch::Sender<bool>,
     _presence: watch::Sender<Presence>,
@@ -49,24 +56,27 @@ impl Controller {
         Self::start_with(folder, Mode::Full).await
     }
 
+    /// The same, as this addition to a configuration says.
+    pub(crate) async fn start_as(folder: &Path, said: &str) -> Self {
+        let base = "site = \"lab\"\n[[provision]]\ninterface = \"lo\"\naddress = \"10.77.0.1/24\"\n\
+                    pool = \"10.77.0.100-10.77.0.199\"\n";
+        let config = config::parse(&format!("{base}{said}")).unwrap();
+        let Config { operators, limits, notify, .. } = config;
+        Self::start_on(folder, Mode::Full, Said { operators, limits, notify }).await
+    }
+
     /// The same, with this way of answering DHCP.
     pub(crate) async fn start_with(folder: &Path, mode: Mode) -> Self {
+        Self::start_on(folder, mode, Said::default()).await
+    }
+
+    async fn start_on(folder: &Path, mode: Mode, said: Said) -> Self {
         let db = folder.join("state.db");
         let start = if db.exists() { Start::Later } else { Start::First };
         let name = config::Site::parse("lab").unwrap();
         let ca = Arc::new(SiteCa::open(&folder.join("ca"), &name, start, SystemTime::now()).unwrap());
-        let store = Store::open(&db).unwrap();
-        std::fs::create_dir_all(folder.join("keys")).unwrap();
-        let key = crate::image::key().public().to_string();
-        std::fs::write(folder.join("keys/build.pub"), key).unwrap();
-        let images = Arc::new(
-            Images::open(
-                &folder.join("images"),
-                &folder.join("keys"),
-                appliance::ca::image_key(&folder.join("ca")).unwrap(),
-            )
-            .unwrap(),
-        );
+        let store = Store::open(&db).unwrap().limited(said.limits);
+        let images = images(folder);
         let log = Log::new(&db);
         let catalog = catalog::embedded().unwrap();
         let (core, writer) = Core::start(
@@ -92,10 +102,11 @@ impl Controller {
         let captures = Arc::clone(&service).watch_captures(stop.clone());
         let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
-        let boot = folder.join("boot");
-        let api =
-            Api { core: core.clone(), images, casts: casts.clone(), answers, listeners, own: None, boot };
+        let api = api(folder, (core.clone(), Arc::clone(&images)), (casts.clone(), answers), listeners, said);
+        let (metrics, notifier) = (api.metrics.clone(), api.notifier.clone());
         let socket = folder.join("control.sock");
+        // It is there of an earlier start, and nobody listens.
+        drop(std::fs::remove_file(&socket));
         let tasks = vec![
             tokio::spawn(https),
             tokio::spawn(captures),
@@ -103,8 +114,20 @@ impl Controller {
         ];
         let agents = bound(&state).await;
         let folder = folder.to_owned();
-        let controller =
-            Self { core, ca, agents, state, casts, folder, writer, stopper, _presence: presence, tasks };
+        let controller = Self {
+            core,
+            ca,
+            agents,
+            state,
+            casts,
+            folder,
+            metrics,
+            notifier,
+            writer,
+            stopper,
+            _presence: presence,
+            tasks,
+        };
         controller.until(|controller| controller.socket().exists()).await;
         controller
     }
@@ -115,7 +138,8 @@ impl Controller {
 
     /// Everything of it ends, between two transactions; returns when the data base is closed.
     pub(crate) async fn stop(self) {
-        let Self { core, writer, stopper, tasks, .. } = self;
+        let Self { core, writer, stopper, tasks, metrics, notifier, .. } = self;
+        drop((metrics, notifier));
         stopper.send_replace(true);
         for task in tasks {
             task.abort();
@@ -135,6 +159,51 @@ impl Controller {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it never came to be so");
+    }
+}
+
+/// What a configuration may say beside networks.
+#[derive(Default)]
+struct Said {
+    operators: Operators,
+    limits: Limits,
+    notify: Option<Wish>,
+}
+
+fn images(folder: &Path) -> Arc<Images> {
+    std::fs::create_dir_all(folder.join("keys")).unwrap();
+    let key = crate::image::key().public().to_string();
+    std::fs::write(folder.join("keys/build.pub"), key).unwrap();
+    let own = appliance::ca::image_key(&folder.join("ca")).unwrap();
+    Arc::new(Images::open(&folder.join("images"), &folder.join("keys"), own).unwrap())
+}
+
+fn api(
+    folder: &Path,
+    (core, images): (Core, Arc<Images>),
+    (casts, answers): (Arc<Casts>, Answers),
+    listeners: Vec<Arc<ListenerState>>,
+    said: Said,
+) -> Api {
+    let metrics = Metrics {
+        core: core.clone(),
+        casts: casts.clone(),
+        listeners: listeners.clone(),
+        state_db: folder.join("state.db"),
+        started: SystemTime::now(),
+    };
+    Api {
+        notifier: said.notify.map(|wish| Notifier::new(core.clone(), wish)),
+        core,
+        images,
+        casts,
+        answers,
+        listeners,
+        own: None,
+        boot: folder.join("boot"),
+        operators: Arc::new(said.operators),
+        metrics,
+        places: Places { config: folder.join("rackwright.toml"), state: folder.to_owned() },
     }
 }
 
