@@ -8,19 +8,20 @@ mod captured;
 mod cast;
 mod deploy;
 mod hello;
+mod route;
 mod run;
 mod service;
 #[cfg(test)]
 mod tests;
 
 pub use self::cast::Way;
+pub use self::route::Route;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fleet::certificate::{Authed, Certificate, Grant, Stage, Unauthorised, authorise, authorise_enrolment};
 use fleet::event::Effect;
 use fleet::{Denied, Event, Time};
-use pack::Digest;
 use protocol::{Envelope, Key, NodeId, Signature, TooMuch, routes};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::Serialize;
@@ -157,52 +158,48 @@ impl Agents {
     /// # Errors
     /// [`AgentRefusal`], to be sent as a `protocol::Refusal`.
     pub async fn answer(&self, asked: &Asked<'_>) -> Result<Answer, AgentRefusal> {
-        if !asked.post {
-            return self.image(asked);
-        }
         let stage = |stage| authorise(&self.core.world().fleet, asked.fingerprint, stage, now());
-        match asked.path {
-            routes::HELLO => json(&self.hello(body(asked)?).await?),
-            routes::TASK => json(&self.task(stage(Stage::Deploy)?, body(asked)?, asked.way).await?),
-            routes::PROGRESS => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
-            routes::CAST => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
-            routes::VERIFIED => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
-            routes::WINDOWS => json(&self.windows(stage(Stage::Deploy)?, body(asked)?).await?),
-            routes::SEAL => json(&self.seal(stage(Stage::Deploy)?, body(asked)?).await?),
-            routes::ENROL => {
+        let no_route = || AgentRefusal::NoRoute(asked.path.chars().take(80).collect());
+        match Route::of(asked.post, asked.path).ok_or_else(no_route)? {
+            Route::Hello => json(&self.hello(body(asked)?).await?),
+            Route::Task => json(&self.task(stage(Stage::Deploy)?, body(asked)?, asked.way).await?),
+            Route::Progress => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
+            Route::Cast => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
+            Route::Verified => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
+            Route::Windows => json(&self.windows(stage(Stage::Deploy)?, body(asked)?).await?),
+            Route::Stored => {
+                let place = asked.path.strip_prefix(routes::STORED).and_then(capture::place);
+                let place = place.ok_or_else(no_route)?;
+                json(&self.stored(stage(Stage::Deploy)?, place, asked.body.to_vec()).await?)
+            }
+            Route::Seal => json(&self.seal(stage(Stage::Deploy)?, body(asked)?).await?),
+            Route::Manifest => json(&self.image(stage(Stage::Deploy)?, asked)?.0.signed),
+            Route::Data => {
+                let (stored, node) = self.image(stage(Stage::Deploy)?, asked)?;
+                Ok(Answer::Data(stored, node))
+            }
+            Route::Enrol => {
                 let who = authorise_enrolment(&self.core.world().fleet, asked.fingerprint, now())?;
                 json(&self.enrol(who, body(asked)?).await?)
             }
-            routes::ESCROW => json(&self.escrow(stage(Stage::Run)?, body(asked)?).await?),
-            routes::STATE => json(&self.state(stage(Stage::Run)?, body(asked)?).await?),
-            routes::REPORT => json(&self.report(stage(Stage::Run)?, body(asked)?).await?),
-            routes::TICKET => json(&self.ticket(stage(Stage::Run)?, body(asked)?).await?),
-            other => match other.strip_prefix(routes::STORED).and_then(capture::place) {
-                Some(place) => json(&self.stored(stage(Stage::Deploy)?, place, asked.body.to_vec()).await?),
-                None => Err(AgentRefusal::NoRoute(other.chars().take(80).collect())),
-            },
+            Route::Escrow => json(&self.escrow(stage(Stage::Run)?, body(asked)?).await?),
+            Route::State => json(&self.state(stage(Stage::Run)?, body(asked)?).await?),
+            Route::Report => json(&self.report(stage(Stage::Run)?, body(asked)?).await?),
+            Route::Ticket => json(&self.ticket(stage(Stage::Run)?, body(asked)?).await?),
         }
     }
 
-    /// The manifest or the data of the image that the asking node's job is about, and of no other.
-    fn image(&self, asked: &Asked<'_>) -> Result<Answer, AgentRefusal> {
+    /// The image that the asking node's job is about, if it is the one that it asks for.
+    fn image(&self, who: Authed, asked: &Asked<'_>) -> Result<(Arc<Stored>, NodeId), AgentRefusal> {
         let no_route = || AgentRefusal::NoRoute(asked.path.chars().take(120).collect());
-        let rest = asked.path.strip_prefix("/agent/v1/images/").ok_or_else(no_route)?;
-        let (digest, part) = rest.split_once('/').ok_or_else(no_route)?;
-        let digest: Digest = digest.parse().map_err(|_| no_route())?;
+        let (digest, _) = route::image(asked.path).ok_or_else(no_route)?;
         let world = self.core.world();
-        let who = authorise(&world.fleet, asked.fingerprint, Stage::Deploy, now())?;
         let job = world.fleet.nodes.get(&who.node).and_then(|node| node.state.job());
         let job = job.and_then(|id| world.fleet.jobs.get(&id)).filter(|job| job.image == digest);
         if job.is_none() {
             return Err(no_route());
         }
-        let stored = self.images.stored(&digest)?;
-        match part {
-            "manifest" => json(&stored.signed),
-            "data" => Ok(Answer::Data(stored, who.node)),
-            _ => Err(no_route()),
-        }
+        Ok((self.images.stored(&digest)?, who.node))
     }
 
     /// Signs what the rules granted, and makes it durable before it is handed out.

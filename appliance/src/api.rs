@@ -1,6 +1,7 @@
 //! The local API: HTTP and JSON over the control socket. The command line is its only shipped client.
 //!
-//! Whoever may open the socket may do everything: its mode and group are the permission.
+//! Whoever may open the socket may do everything, its mode and group are the permission; unless the configuration tells
+//! people apart, see `permission`.
 
 mod act;
 mod backup;
@@ -9,8 +10,10 @@ mod image;
 mod journal;
 mod look;
 mod network;
+mod permission;
 mod power;
 pub mod query;
+mod support;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -34,11 +37,16 @@ use tokio::net::UnixListener;
 use crate::answers::Answers;
 use crate::backup::{BackupError, Copies, Sources};
 use crate::cast::Casts;
+use crate::config::{Operators, Role};
 use crate::images::{ImageError, Images};
 use crate::journal::Peer;
 use crate::listen::ListenerState;
+use crate::metrics::Metrics;
+use crate::notify::{Notifier, SendError};
 use crate::power::Vault;
+use crate::support::Places;
 use crate::writer::{Core, Refused};
+use permission::Person;
 use query::{Query, decode};
 
 /// Most bytes of a request that is not an image.
@@ -67,6 +75,14 @@ pub struct Api {
     pub copies: Option<Arc<Copies>>,
     /// Our own units; absent where there is no systemd (tests).
     pub own: Option<Arc<units::Own>>,
+    /// Who may do what.
+    pub operators: Arc<Operators>,
+    /// Figures.
+    pub metrics: Metrics,
+    /// Who tells what is wrong, if anybody is to be told.
+    pub notifier: Option<Arc<Notifier>>,
+    /// Where our own files are, for a support bundle.
+    pub places: Places,
 }
 
 pub use units::Own;
@@ -83,6 +99,21 @@ pub enum ApiError {
     /// More than any request needs.
     #[error("the request is longer than {MAX_BODY} bytes")]
     TooLong,
+    /// That is for others to do.
+    #[error(
+        "{name} {has}, and this needs {needs}: {holders} have it; roles are given under [operators] in \
+         rackwright.toml"
+    )]
+    Forbidden {
+        /// Who.
+        name: String,
+        /// With which role, as the end of a sentence.
+        has: String,
+        /// The role that it takes.
+        needs: &'static str,
+        /// Who has it.
+        holders: String,
+    },
     /// The typed name is not the node's.
     #[error("this erases {disk} on {node}: confirm it with the node's name (--confirm={node})")]
     Unconfirmed {
@@ -123,6 +154,12 @@ pub enum ApiError {
         /// The site.
         site: String,
     },
+    /// Nobody is to be told anything.
+    #[error("nobody is to be told anything: write webhook = \"https://…\" under [notify] in rackwright.toml")]
+    NobodyToTell,
+    /// A test message did not arrive.
+    #[error("{}", crate::chain(.0))]
+    Untold(#[from] SendError),
     /// Something of ours is broken.
     #[error("{0}")]
     Broken(String),
@@ -143,6 +180,7 @@ impl ApiError {
             }
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, 2),
             ApiError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, 2),
+            ApiError::Forbidden { .. } => (StatusCode::FORBIDDEN, 11),
             ApiError::Unconfirmed { .. }
             | ApiError::Unnamed(_)
             | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. } | Denied::Unnamed { .. })) => {
@@ -161,6 +199,8 @@ impl ApiError {
             | ApiError::Kit { .. } => (StatusCode::CONFLICT, 4),
             ApiError::Backup(_) => (StatusCode::INSUFFICIENT_STORAGE, 1),
             ApiError::Silent(..) | ApiError::Unlooked(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
+            ApiError::NobodyToTell => (StatusCode::CONFLICT, 4),
+            ApiError::Untold(_) => (StatusCode::BAD_GATEWAY, 1),
         }
     }
 }
@@ -187,10 +227,12 @@ impl Api {
                 }
             };
             let (api, peer) = (self.clone(), Arc::new(Peer::of(&stream)));
+            let credentials = stream.peer_cred().ok();
             tokio::spawn(async move {
+                let person = api.person(credentials).await;
                 let service = hyper::service::service_fn(move |request| {
-                    let (api, peer) = (api.clone(), Arc::clone(&peer));
-                    async move { Ok::<_, Infallible>(api.reply(request, &peer).await) }
+                    let (api, peer, person) = (api.clone(), Arc::clone(&peer), person.clone());
+                    async move { Ok::<_, Infallible>(api.reply(request, &peer, &person).await) }
                 });
                 let served = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -203,17 +245,38 @@ impl Api {
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>, peer: &Peer) -> Response<Full<Bytes>> {
-        self.route(request, peer).await.unwrap_or_else(|error| refusal(&error))
+    /// Who has opened the socket. Where people are not told apart nobody is looked up, and the door was the permission.
+    async fn person(&self, peer: Option<tokio::net::unix::UCred>) -> Person {
+        if !self.operators.tells_apart() {
+            return Person { name: String::new(), role: Some(Role::Admin) };
+        }
+        let operators = Arc::clone(&self.operators);
+        let found = tokio::task::spawn_blocking(move || Person::of(peer, &operators)).await;
+        found.unwrap_or(Person { name: "somebody".to_owned(), role: None })
     }
 
-    async fn route(&self, request: Request<Incoming>, peer: &Peer) -> Answer {
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+        person: &Person,
+    ) -> Response<Full<Bytes>> {
+        self.route(request, peer, person).await.unwrap_or_else(|error| refusal(&error))
+    }
+
+    async fn route(&self, request: Request<Incoming>, peer: &Peer, person: &Person) -> Answer {
         let path = request.uri().path().to_owned();
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let parts = path.trim_matches('/').split('/').map(decode).collect::<Vec<_>>();
         let parts = parts.iter().map(String::as_str).collect::<Vec<_>>();
         let no_route = || ApiError::NoRoute(path.chars().take(120).collect());
-        if *request.method() == Method::GET {
+        let get = *request.method() == Method::GET;
+        if let Err(forbidden) = permission::permit(person, &self.operators, get, &parts) {
+            // What somebody wanted changed and may not is written down.
+            let api = self.on_behalf(peer, &path, &[]);
+            return if get { Err(forbidden) } else { api.settle(Err(forbidden)).await };
+        }
+        if get {
             return self.look(&parts, &query).await.ok_or_else(no_route)?;
         }
         if *request.method() != Method::POST {

@@ -45,7 +45,7 @@ const FILE: &str = "site-ca.pem";
 const SUBJECT: &str = "Rackwright site CA";
 /// How long the CA and the controller's certificates live, in seconds: 30 and 10 years.
 const CA_SECONDS: u64 = 30 * 365 * 86_400;
-const SERVER_SECONDS: u64 = 10 * 365 * 86_400;
+pub(crate) const SERVER_SECONDS: u64 = 10 * 365 * 86_400;
 
 /// Whether there can be nodes that trust an earlier CA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

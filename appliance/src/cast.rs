@@ -14,6 +14,7 @@ mod probing;
 mod querying;
 mod session;
 mod socket;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod transmission;
@@ -46,6 +47,8 @@ pub use self::probing::Waits;
 use self::querying::Querying;
 use self::session::Session;
 use self::socket::Socket;
+pub use self::tally::Counter;
+use self::tally::Tally;
 use self::transmission::Transmission;
 pub use self::view::{Listener, View};
 use crate::config::Flooding;
@@ -130,6 +133,7 @@ pub struct Casts {
     begun: Instant,
     probing: Probing,
     all: Mutex<All>,
+    tally: Tally,
 }
 
 /// What changes.
@@ -153,7 +157,18 @@ impl Casts {
             begun: Instant::now(),
             probing: Probing::default(),
             all: Mutex::default(),
+            tally: Tally::default(),
         }
+    }
+
+    /// Bytes of each image that were sent since the start, and how.
+    pub fn sent(&self) -> Vec<(Digest, &'static str, u64)> {
+        self.tally.all()
+    }
+
+    /// The count of what one node is sent alone.
+    pub fn fetched(&self, image: Digest) -> Counter {
+        self.tally.of(image, tally::CONTROLLER)
     }
 
     /// With other rules than the usual ones.
@@ -379,7 +394,8 @@ impl Casts {
         let mut sender = Sender::new(&groups, number, limits);
         sender.expect(expected);
         let content = Content::new(Arc::clone(&self.images), stored, groups);
-        let session = Session::begin(number, socket, sender, content).map_err(failed)?;
+        let sent = self.tally.of(*image, tally::MULTICAST);
+        let session = Session::begin(number, socket, sender, (content, sent)).map_err(failed)?;
         tracing::info!(image = %image.short(), %group, %local, "sending an image to all who want it");
         Ok(Transmission::new(session, group))
     }

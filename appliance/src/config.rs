@@ -5,18 +5,23 @@
 //! is found out by `net`.
 
 mod check;
+mod operators;
 mod paths;
 mod raw;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use fleet::hours::Hours;
+use fleet::limits::Limits;
 use ipnet::Ipv4Net;
 
+use crate::notify::Wish;
+
+pub use operators::{Operators, Role, Whom};
 pub use paths::Paths;
 
 /// No configuration that a person wrote is longer, in bytes.
@@ -49,6 +54,14 @@ pub struct Config {
     pub cast_yields: bool,
     /// The folder that the state is copied to after every change; none: it is not.
     pub copy: Option<PathBuf>,
+    /// Who may do what at the control socket.
+    pub operators: Operators,
+    /// What may be destroyed in an hour.
+    pub limits: Limits,
+    /// Where Prometheus may come for figures; none: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// Who is told what is wrong; none: nobody.
+    pub notify: Option<Wish>,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

@@ -21,10 +21,13 @@ use crate::ca::{SiteCa, Start};
 use crate::cast::{Casts, Rules};
 use crate::config::{self, Config, Paths};
 use crate::images::Images;
-use crate::listen::Stop;
+use crate::listen::{ListenerState, Stop};
 use crate::lock::Lock;
+use crate::metrics::{self, Metrics};
+use crate::notify::Notifier;
 use crate::power::{Keeper, Vault};
 use crate::store::{Log, Store};
+use crate::support::Places;
 use crate::writer::Core;
 use crate::{catalog, chain};
 
@@ -80,22 +83,7 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
     if let Some(own) = own.clone() {
         tasks.spawn(async move { own.start_all().await });
     }
-    let sources = Sources::of(&paths, config.site.as_str(), &config.image_keys);
-    crate::backup::make::sweep(&paths.state);
-    let copy = config.copy.as_ref();
-    let copies = copy.map(|folder| Copies::start(&paths.resolve(folder), sources.clone(), &daemon.core));
-    let api = Api {
-        sources,
-        copies,
-        core: daemon.core.clone(),
-        images: Arc::clone(&daemon.images),
-        casts: Arc::clone(&daemon.casts),
-        answers: daemon.answers.clone(),
-        vault: Arc::clone(&daemon.vault),
-        listeners,
-        boot: paths.boot.clone(),
-        own,
-    };
+    let api = daemon.api(&paths, &config, (listeners, own), &stop, &mut tasks);
     let socket = paths.socket.clone();
     let mut serving = tokio::spawn(async move { api.serve(&socket).await });
     tell_systemd("READY=1");
@@ -135,7 +123,7 @@ impl Daemon {
     fn build(paths: &Paths, config: &Config) -> Result<(Self, std::thread::JoinHandle<()>), Fatal> {
         let start = if paths.state_db.exists() { Start::Later } else { Start::First };
         let ca = SiteCa::open(&paths.ca, &config.site, start, SystemTime::now()).map_err(Fatal::of)?;
-        let store = Store::open(&paths.state_db).map_err(Fatal::of)?;
+        let store = Store::open(&paths.state_db).map_err(Fatal::of)?.limited(config.limits);
         let own = crate::ca::image_key(&paths.ca).map_err(Fatal::of)?;
         let images =
             Images::open(&paths.images, &paths.resolve(&config.image_keys), own).map_err(Fatal::of)?;
@@ -170,6 +158,51 @@ impl Daemon {
         let vault = Arc::new(Vault::new(&vault).map_err(Fatal::of)?);
         let daemon = Self { core, ca, images, casts, answers: Answers::default(), vault };
         Ok((daemon, writer))
+    }
+
+    /// What people talk to, and those who tell of it: metrics, and somebody who is not looking.
+    fn api(
+        &self,
+        paths: &Paths,
+        config: &Config,
+        (listeners, own): (Vec<Arc<ListenerState>>, Option<Arc<Own>>),
+        stop: &Stop,
+        tasks: &mut JoinSet<()>,
+    ) -> Api {
+        let metrics = Metrics {
+            core: self.core.clone(),
+            casts: Arc::clone(&self.casts),
+            listeners: listeners.clone(),
+            state_db: paths.state_db.clone(),
+            started: SystemTime::now(),
+        };
+        if let Some(address) = config.metrics {
+            tasks.spawn(metrics::serve(metrics.clone(), address, stop.clone()));
+        }
+        let notifier = config.notify.clone().map(|wish| Notifier::new(self.core.clone(), wish));
+        if let Some(notifier) = notifier.clone() {
+            tasks.spawn(notifier.keep(stop.clone()));
+        }
+        let sources = Sources::of(paths, config.site.as_str(), &config.image_keys);
+        crate::backup::make::sweep(&paths.state);
+        let copy = config.copy.as_ref();
+        let copies = copy.map(|folder| Copies::start(&paths.resolve(folder), sources.clone(), &self.core));
+        Api {
+            core: self.core.clone(),
+            images: Arc::clone(&self.images),
+            casts: Arc::clone(&self.casts),
+            answers: self.answers.clone(),
+            vault: Arc::clone(&self.vault),
+            sources,
+            copies,
+            listeners,
+            boot: paths.boot.clone(),
+            own,
+            operators: Arc::new(config.operators.clone()),
+            metrics,
+            notifier,
+            places: Places { config: paths.config.clone(), state: paths.state.clone() },
+        }
     }
 
     /// Lets time pass in the writer.

@@ -5,7 +5,9 @@ pub mod ca;
 pub mod config;
 pub mod listen;
 pub mod lock;
+pub mod metrics;
 pub mod net;
+pub mod notify;
 pub mod tls;
 
 pub mod agents;
@@ -26,6 +28,7 @@ pub mod reservation;
 pub mod restore;
 pub mod space;
 pub mod store;
+pub mod support;
 pub mod trace;
 pub mod writer;
 

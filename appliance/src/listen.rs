@@ -16,6 +16,7 @@ pub mod tftp;
 pub mod turns;
 
 mod gate;
+mod lobby;
 mod patient;
 mod serve;
 mod state;

@@ -4,7 +4,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fleet::Time;
 use fleet::view::StorageRow;
@@ -52,12 +54,20 @@ pub struct Trouble {
 pub struct Space {
     folder: PathBuf,
     trouble: Arc<Mutex<Option<Trouble>>>,
+    commits: Arc<Commits>,
+}
+
+/// How often something was saved since the start, and how long that took.
+#[derive(Debug, Default)]
+struct Commits {
+    count: AtomicU64,
+    micros: AtomicU64,
 }
 
 impl Space {
     /// The disk of this directory, without trouble so far.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), trouble: Arc::default() }
+        Self { folder: folder.to_owned(), trouble: Arc::default(), commits: Arc::default() }
     }
 
     /// The trouble, while there is some.
@@ -90,6 +100,19 @@ impl Space {
     /// A batch was saved: the trouble is over.
     pub(crate) fn saved(&self) {
         *self.lock() = None;
+    }
+
+    /// A transaction was made durable.
+    pub(crate) fn committed(&self, took: Duration) {
+        self.commits.count.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.commits.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Transactions since the start, and the time that they took together.
+    pub fn commits(&self) -> (u64, Duration) {
+        let Commits { count, micros } = &*self.commits;
+        (count.load(Ordering::Relaxed), Duration::from_micros(micros.load(Ordering::Relaxed)))
     }
 
     /// For `status`: the room there is, and what is wrong with it.

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use fleet::limits::Limits;
 use fleet::{Change, Fleet};
 use protocol::{Epoch, IdentityFile, NodeId};
 use pxe::Mac;
@@ -133,6 +134,7 @@ pub struct Store {
     folder: PathBuf,
     /// Where the journal ends.
     head: Head,
+    limits: Limits,
 }
 
 impl Store {
@@ -167,7 +169,8 @@ impl Store {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
         let head = journal_head(&connection)?;
-        Ok(Self { connection, retention: RETENTION, path: path.to_owned(), folder, head })
+        let limits = Limits::NONE;
+        Ok(Self { connection, retention: RETENTION, path: path.to_owned(), folder, head, limits })
     }
 
     /// Moves the write-ahead log into the data base, on a thread of its own that ends with what is returned.
@@ -191,6 +194,12 @@ impl Store {
         self.head
     }
 
+    /// The fleet that is read from it has these limits.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// The directory that the data base is in.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -201,7 +210,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn fleet(&self) -> Result<Fleet, StoreError> {
-        let mut fleet = Fleet { epoch: Epoch(self.number("epoch")?.unwrap_or(1)), ..Fleet::default() };
+        let epoch = Epoch(self.number("epoch")?.unwrap_or(1));
+        let mut fleet = Fleet { epoch, limits: self.limits, ..Fleet::default() };
         for node in self.rows("node")? {
             fleet.put(Change::Node(node));
         }

@@ -3,12 +3,13 @@
 //! Knows the time and who is a node. Refuses to decide anything, to touch a disk, and to hold anybody up: a lock around a
 //! bounded book in memory, which is gone with the process.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pxe::dhcp::Door;
 use pxe::diagnose::{Facts, Finding, diagnose};
-use pxe::trace::{Answer, Book, Dhcp, Fetch, Step, Task, Trace, What};
+use pxe::trace::{Answer, Book, Dhcp, Fetch, Silence, Step, Task, Trace, What};
 use pxe::{Mac, Time};
 use tokio::sync::watch;
 
@@ -22,7 +23,10 @@ const PXE_PORT: u16 = 4011;
 
 /// What booting machines sent and were answered.
 #[derive(Clone, Debug, Default)]
-pub struct Recorder(Arc<Mutex<Book>>);
+pub struct Recorder(Arc<Mutex<Book>>, Arc<Mutex<Silences>>);
+
+/// How often a client that waits was not answered since the start, by the kind of reason.
+type Silences = BTreeMap<String, u64>;
 
 fn time() -> Time {
     Time(now().0)
@@ -42,6 +46,9 @@ impl Recorder {
     /// network asks for an address.
     pub fn dhcp(&self, world: &World, question: &Question, answer: Answer) {
         let Question { interface, request, arrival } = question;
+        if let Answer::Silence { cause, .. } = &answer {
+            self.silence(*cause);
+        }
         let port = if arrival.door == Door::Proxy { PXE_PORT } else { DHCP_PORT };
         let mut book = self.book();
         if !request.boots() && !book.knows(request.mac) {
@@ -49,6 +56,18 @@ impl Recorder {
         }
         let what = What::Dhcp(Box::new(Dhcp::new(request, port, interface, answer)));
         book.note(request.mac, || is_node(world, request.mac), Step::new(time(), what));
+    }
+
+    fn silence(&self, cause: Silence) {
+        let word = serde_json::to_value(cause).ok().and_then(|word| word.as_str().map(ToOwned::to_owned));
+        let mut silences = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        *silences.entry(word.unwrap_or_default()).or_default() += 1;
+    }
+
+    /// How often a client that waits was not answered, by the kind of reason.
+    pub fn silences(&self) -> Vec<(String, u64)> {
+        let silences = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        silences.iter().map(|(reason, count)| (reason.clone(), *count)).collect()
     }
 
     /// Something that a card did.

@@ -9,6 +9,7 @@ mod node;
 mod plan;
 mod power;
 mod service;
+mod watching;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub(crate) use node::{Choice, NodeCommand, RoleCommand};
 pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting};
 pub(crate) use power::{BmcCommand, BootDevice, Kind, PowerCommand, Severe};
 pub(crate) use service::{AnsibleCommand, ServiceCommand};
+pub(crate) use watching::{BundleArgs, MetricsCommand, NotifyCommand, SupportCommand};
 
 /// A rack of bare servers, as a cloud that can be repaired.
 #[derive(Debug, Parser)]
@@ -211,6 +213,30 @@ themselves, and no longer obey the old controller.")]
   rackwright ansible inventory --host n1"
     )]
     Ansible(AnsibleCommand),
+    /// Figures for monitoring
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright metrics show
+  rackwright metrics show -o json"
+    )]
+    Metrics(MetricsCommand),
+    /// Telling somebody what is wrong
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright notify test
+  rackwright notify test -o json"
+    )]
+    Notify(NotifyCommand),
+    /// For somebody who helps
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright support bundle rack.tar.gz
+  rackwright support bundle rack.tar.gz -o json"
+    )]
+    Support(SupportCommand),
     /// Be the daemon (started by rackwright.service)
     #[command(after_help = "Examples:
   rackwright serve

@@ -3,7 +3,10 @@
 use crate::cli::{AnsibleCommand, Area, Command, DoctorArgs};
 use crate::failure::{Failure, exit};
 use crate::session::Session;
-use crate::{ansible, apply, backup, doctor, event, image, job, network, node, plan, service, status};
+use crate::{
+    ansible, apply, backup, doctor, event, image, job, metrics, network, node, notify, plan, service, status,
+    support,
+};
 
 /// Does it; tells what went wrong and gives the exit code.
 pub(crate) async fn dispatch(session: &mut Session, command: Command) -> u8 {
@@ -29,6 +32,9 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
         Command::Ansible(AnsibleCommand::Inventory { list: _, host }) => {
             ansible::inventory(session, host).await
         }
+        Command::Metrics(verb) => metrics::metrics(session, verb).await,
+        Command::Notify(verb) => notify::notify(session, verb).await,
+        Command::Support(verb) => support::support(session, verb).await,
         // `parse` hands these to the daemon, or to what needs none; whoever calls `run` with it gets no second daemon.
         Command::Serve | Command::Restore(_) => Ok(exit::GENERAL),
     }

@@ -86,6 +86,9 @@ impl Failure {
             Failure::Reading { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 exit::PERMISSION
             }
+            Failure::Writing { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                exit::PERMISSION
+            }
             Failure::Waited { .. } | Failure::Powering { .. } => exit::TIMEOUT,
             // `rackwright node list | head` is no failure.
             Failure::Printing { source } if source.kind() == io::ErrorKind::BrokenPipe => exit::OK,

@@ -12,6 +12,7 @@ use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::image::Image;
 use crate::job::{Job, Work};
+use crate::limits::Limits;
 use crate::network::Network;
 use crate::plan::{Plan, PlanId};
 use crate::power::Power;
@@ -38,6 +39,8 @@ pub struct Fleet {
     pub powers: BTreeMap<NodeId, Power>,
     /// By interface. Not kept over a restart.
     pub networks: BTreeMap<String, Network>,
+    /// What may be destroyed in an hour. Not kept over a restart.
+    pub limits: Limits,
 }
 
 /// Facts about the site that decisions need and `step` never changes.

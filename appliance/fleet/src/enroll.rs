@@ -113,7 +113,7 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
             node.deploy = Some(Approved { ticket: false, ..deploy });
         }
         node.boot = boot_of(hello);
-        node.inventory = hello.inventory.clone();
+        node.inventory = identity::believed(fleet, &node, hello.inventory.clone()).0;
         node.speaks(Some(&hello.boot.boot_id), now);
         outcome.effects.push(Effect::Issue(Grant {
             node: node.id,
@@ -124,7 +124,10 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
         }));
         outcome.fact(node.id, "hello", format!("agent up, {} s after its kernel", hello.boot.uptime_seconds));
     }
-    node.heard = now;
+    // Whoever knows the key can say it; only its holder is a sign of life.
+    if proven {
+        node.heard = now;
+    }
     outcome.reply = Reply::Hello { node: node.id, nonce: deploy.nonce, standing };
     outcome.changes.push(Change::Node(Box::new(node)));
     outcome
@@ -154,8 +157,8 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
     if matches!(node.state, State::Discovered) && claim.clash.is_none() {
         node.boot = boot_of(hello);
         node.inventory = hello.inventory.clone();
+        node.heard = now;
     }
-    node.heard = now;
     outcome.reply = Reply::Hello { node: node.id, nonce: claim.nonce, standing };
     // Nobody is asked about one that was sent away.
     node.claim = Some(claim).filter(|_| !matches!(node.state, State::Rejected { .. }));

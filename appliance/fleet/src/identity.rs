@@ -94,6 +94,25 @@ fn addresses<'a>(boot: &'a HardwareAddress, inventory: &'a Inventory) -> BTreeSe
     inventory.nics.iter().filter(stays).map(|nic| &nic.mac).chain([boot]).collect()
 }
 
+/// What a node says that it is made of, as far as it is believed: a NIC that another admitted server has is that server's,
+/// until that one is seen without it. Otherwise one could say that it has another's, and the other would be held for a
+/// person at its next boot. And the first such NIC with its owner, when it was not said before.
+pub(crate) fn believed<'a>(
+    fleet: &'a Fleet,
+    node: &Node,
+    mut inventory: Inventory,
+) -> (Inventory, Option<(HardwareAddress, &'a Node)>) {
+    let others = || fleet.nodes.values().filter(|other| other.id != node.id && other.is_let_in());
+    let owner =
+        |nic: &Nic| others().find(|other| addresses(&other.boot.mac, &other.inventory).contains(&nic.mac));
+    let had =
+        |nic: &Nic| nic.mac == node.boot.mac || node.inventory.nics.iter().any(|own| own.mac == nic.mac);
+    let taken = inventory.nics.iter().filter(|nic| !had(nic));
+    let taken = taken.filter_map(|nic| Some((nic.mac.clone(), owner(nic)?))).collect::<Vec<_>>();
+    inventory.nics.retain(|nic| taken.iter().all(|(mac, _)| *mac != nic.mac));
+    (inventory, taken.into_iter().next())
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Boards {
     Same,

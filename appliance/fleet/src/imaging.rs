@@ -5,7 +5,9 @@ use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task, Verif
 use crate::capture;
 use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
+use crate::identity;
 use crate::job::{Headway, Job, JobState};
+use crate::limits;
 use crate::network;
 use crate::node::Installed;
 use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
@@ -19,6 +21,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     let plan = fleet.plans.get(plan).ok_or_else(missing)?;
     let node = fleet.node(plan.node)?;
     still_true(fleet, node, plan)?;
+    limits::refuse_more(fleet, plan.kind, now)?;
     let image = fleet.images.get(&plan.image).ok_or_else(missing)?;
     let id = JobId(dice.draw());
     let job = Job {
@@ -93,6 +96,14 @@ pub(crate) fn asked(
     let mut outcome = Outcome::default();
     let mut next = node.clone();
     next.speaks(None, now);
+    let (inventory, foreign) = identity::believed(fleet, node, inventory);
+    if let Some((mac, owner)) = foreign {
+        outcome.fact(
+            node.id,
+            "conflict",
+            format!("it says that it has the NIC {mac}, which is of {}", owner.name),
+        );
+    }
     let changed = next.inventory != inventory;
     next.inventory = inventory;
     let task = match &node.state {

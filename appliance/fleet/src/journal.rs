@@ -5,6 +5,7 @@ use protocol::NodeId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::power::Request;
 use crate::{Change, Fleet, Node, State, Time};
 
 /// Who brought something about.
@@ -101,6 +102,26 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
                 "until": row.until.to_string()});
             of("certificate", Some(row.node), body)
         }
+        Change::Power(power) => {
+            let old = before.powers.get(&power.node);
+            let account =
+                power.account.as_ref().filter(|new| old.and_then(|old| old.account.as_ref()) != Some(*new));
+            let ended = power.requests.iter().filter(|request| {
+                let known = |known: &Request| known.id == request.id && known.ended == request.ended;
+                request.ended.is_some() && !old.is_some_and(|old| old.requests.iter().any(known))
+            });
+            let ended = ended
+                .map(|request| json!({"request": request.id, "wish": request.wish, "step": request.step}));
+            let ended = ended.collect::<Vec<_>>();
+            let account = account.map(
+                |new| json!({"kind": new.kind, "address": new.address, "user": new.user, "pin": new.pin}),
+            );
+            if account.is_none() && ended.is_empty() {
+                return None;
+            }
+            of("power", Some(power.node), json!({"account": account, "ended": ended}))
+        }
+        Change::ForgetPower(node) => of("power", Some(*node), json!({"account": "forgotten"})),
         // Its end was written down when it was issued.
         Change::ForgetCertificate(_) | Change::Network(_) => None,
     }

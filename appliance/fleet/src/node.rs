@@ -245,6 +245,23 @@ impl State {
         }
     }
 
+    /// Every word of [`State::word`].
+    pub const WORDS: [&str; 13] = [
+        "discovered",
+        "rejected",
+        "inspecting",
+        "ready",
+        "planned",
+        "imaging",
+        "verifying",
+        "booting",
+        "enrolling",
+        "active",
+        "draining",
+        "capturing",
+        "attention",
+    ];
+
     /// The state it is in, or was in before it needed attention.
     pub fn phase(&self) -> &str {
         if let State::Attention { phase, .. } = self { phase } else { self.word() }

@@ -79,11 +79,19 @@ pub(crate) fn written_with<'a>(fleet: &'a Fleet, node: &Node, certificate: &str)
 }
 
 /// The installed system hands in the key of the ramdisk it is about to restart into.
-pub(crate) fn ticketed(node: &Node, key: Key, dice: &mut Entropy) -> Result<Outcome, Denied> {
+pub(crate) fn ticketed(fleet: &Fleet, node: &Node, key: Key, dice: &mut Entropy) -> Result<Outcome, Denied> {
     let waits = matches!(&node.state, State::Draining { .. })
         || matches!(&node.state, State::Attention { phase, .. } if phase == "draining");
     if !waits {
         return Err(refused(node, "handing in a ticket", "; nobody asked for a rebuild"));
+    }
+    // Else the other one's next hello would be taken for this one's.
+    let is_key_of = |other: &&Node| {
+        let claimed = other.claim.as_ref().map(|claim| claim.key);
+        [other.deploy.map(|deploy| deploy.key), other.run, claimed].contains(&Some(key))
+    };
+    if fleet.nodes.values().filter(|other| other.id != node.id).any(|other| is_key_of(&other)) {
+        return Err(Denied::Conflict("the ticket's key is another node's".to_owned()));
     }
     let mut outcome = Outcome::default();
     let mut next = node.clone();
@@ -132,7 +140,9 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
         let verbs = ["retry", "plan"].into_iter().chain(way_out.as_deref()).collect::<Vec<_>>();
         next = moved(&next, attention(node, cause, &verbs), now);
     }
-    outcome.reply = Reply::Answers(report.answers.clone());
+    // To what nobody asked there is no answer.
+    let asked = |answer: &&protocol::Answer| answer.order <= node.last_order;
+    outcome.reply = Reply::Answers(report.answers.iter().filter(asked).cloned().collect());
     next.report = Some(Report { answers: Vec::new(), drift: Vec::new(), ..report });
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)

@@ -38,7 +38,7 @@ pub fn step(
         Event::Enrolled { node, certificate, key, uptime_seconds } => {
             running::enrolled(fleet, fleet.node(node)?, &certificate, key, uptime_seconds, now)
         }
-        Event::Ticketed { node, key } => running::ticketed(fleet.node(node)?, key, dice),
+        Event::Ticketed { node, key } => running::ticketed(fleet, fleet.node(node)?, key, dice),
         Event::Escrowed { node, files } => {
             let mut outcome = Outcome::default();
             outcome.fact(fleet.node(node)?.id, "escrowed", format!("{files} identity files kept"));

@@ -8,11 +8,13 @@ mod job;
 pub mod journal;
 mod laggard;
 mod lease;
+mod metric;
 mod network;
 mod plan;
 mod power;
 mod receipt;
 mod status;
+mod support;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -33,12 +35,14 @@ use job::percent;
 pub use job::{FoundRow, JobRow, LaneRow, job_row};
 pub use laggard::{Slow, Standing, median_left, slow};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
+pub use metric::{MetricFamily, MetricSample, exposition};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use power::{PowerView, RequestRow, power_view};
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};
 pub use status::{CopyRow, ListenerRow, Status, StorageRow, next_step};
+pub use support::{SupportFile, SupportView};
 
 /// The version word of every answer.
 pub const API_VERSION: &str = "rackwright/v1";

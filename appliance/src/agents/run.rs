@@ -64,7 +64,9 @@ impl Agents {
     ) -> Result<Envelope<StateReply>, AgentRefusal> {
         let news = |world: &World| match world.fleet.nodes.get(&who.node) {
             None => true,
-            Some(node) => orders(node, &ask).next().is_some() || self.document(world, node, &ask).is_some(),
+            Some(node) => {
+                orders(world, node, &ask).next().is_some() || self.document(world, node, &ask).is_some()
+            }
         };
         self.wait_for(ask.wait_seconds, news).await;
         let world = self.core.world();
@@ -72,7 +74,7 @@ impl Agents {
             return Err(AgentRefusal::Unauthorised(fleet::certificate::Unauthorised::NoNode));
         };
         let document = self.document(&world, node, &ask);
-        let orders = orders(node, &ask).cloned().collect();
+        let orders = orders(&world, node, &ask).cloned().collect();
         Ok(self.envelope(&who, StateReply { document, orders }))
     }
 
@@ -108,7 +110,7 @@ impl Agents {
 }
 
 /// The orders that this node has not carried out.
-fn orders<'a>(node: &'a Node, ask: &StateAsk) -> impl Iterator<Item = &'a Order> + use<'a> {
+fn orders<'a>(world: &'a World, node: &'a Node, ask: &StateAsk) -> impl Iterator<Item = &'a Order> + use<'a> {
     let done = ask.done_order;
-    node.orders.iter().filter(move |order| order.id > done)
+    fleet::power::orders(&world.fleet, node).filter(move |order| order.id > done)
 }

@@ -36,7 +36,8 @@ impl AgentService for Agents {
             Ok(Answer::Data(stored, node)) => {
                 let length = stored.manifest.data_bytes();
                 let pieces = |range| self.images.pieces(&stored, range).map_err(AgentRefusal::from);
-                let turn = self.casts.turns(caller.local).of(node);
+                let sent = self.casts.fetched(stored.manifest.digest());
+                let turn = self.casts.turns(caller.local).of(node).counted(sent);
                 ranged_pieces(length, &head.headers, IMAGE_BLOCK, pieces)
                     .map(|response| response.map(|data| data.in_turn(turn)))
                     .unwrap_or_else(|error| refuse(caller, path, &error))

@@ -108,6 +108,7 @@ impl Api {
             ["v1", "images", name, "delete"] => self.delete_image(name, body).await,
             ["v1", "backup", "key"] => self.make_kit(body).await,
             ["v1", "store", "scrub"] => self.begin_scrub(body),
+            ["v1", "notify", "test"] => self.tell_a_test().await,
             ["v1", "store", "prune"] => self.prune(body).await,
             ["v1", "networks", "check"] => self.check(body).await,
             ["v1", "network", "reservations", "import"] => self.import_reservations(body).await,
@@ -238,6 +239,12 @@ impl Api {
         let wish = Box::new(Wish { name, identity, disk, roles, confirmed: confirm });
         let done = self.core.bring(Event::Capture { node, wish }).await?;
         self.job(&done.reply)
+    }
+
+    async fn tell_a_test(&self) -> Answer {
+        let notifier = self.notifier.as_ref().ok_or(ApiError::NobodyToTell)?;
+        notifier.test().await?;
+        one(serde_json::json!({ "told": notifier.whom() }))
     }
 
     async fn cancel(&self, id: &str) -> Answer {

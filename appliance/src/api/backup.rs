@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::permission::{Person, permit};
 use super::{Answer, Api, ApiError, one, read};
 use crate::backup::{BackupError, Kit, KitError, make};
 use crate::journal::Peer;
@@ -65,10 +66,11 @@ impl Write for Pipe {
 
 impl Api {
     /// Any request: all but one are answered with JSON.
-    pub(super) async fn reply(&self, request: Request<Incoming>, peer: &Peer) -> Reply {
+    pub(super) async fn reply(&self, request: Request<Incoming>, peer: &Peer, person: &Person) -> Reply {
         if request.uri().path() == ROUTE && *request.method() == hyper::Method::POST {
             let api = self.on_behalf(peer, ROUTE, &[]);
-            match api.begin_backup() {
+            let permitted = permit(person, &self.operators, false, &["v1", "backup"]);
+            match permitted.and_then(|()| api.begin_backup()) {
                 Ok(pieces) => match api.core.commanded(None).await {
                     Ok(()) => return Response::new(Either::Right(pieces)),
                     Err(unsaved) => return super::refusal(&unsaved.into()).map(Either::Left),
@@ -79,7 +81,7 @@ impl Api {
                 }
             }
         }
-        self.respond(request, peer).await.map(Either::Left)
+        self.respond(request, peer, person).await.map(Either::Left)
     }
 
     /// Begins to make a backup. What goes wrong on the way breaks the body off: what was received then is no backup.

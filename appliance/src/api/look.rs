@@ -56,6 +56,8 @@ impl Api {
             ["v1", "network", "leases"] => rows(view::lease_rows(&world.fleet, &world.leases, now())),
             ["v1", "network", "trace"] => self.traces(&world),
             ["v1", "network", "trace", mac] => self.trace(&world, mac),
+            ["v1", "metrics"] => rows(self.metrics.gather()),
+            ["v1", "support"] => self.support(&world).await,
             ["v1", "doctor"] => self.doctor(&world).await,
             ["v1", "services"] => self.services(&world, query.text("node")).await,
             ["v1", "services", node, unit, "logs"] => self.logs(node, unit, query.number("lines", 50)).await,

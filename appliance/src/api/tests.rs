@@ -10,6 +10,8 @@ use super::{Answer, Api, Query};
 use crate::answers::Answers;
 use crate::cast::Casts;
 use crate::images::Images;
+use crate::metrics::Metrics;
+use crate::support::Places;
 use crate::writer::AddressWish;
 use crate::writer::tests::{MAC, State, ip, mac, state};
 
@@ -22,9 +24,10 @@ pub(super) fn api(state: &State) -> Api {
     )
     .unwrap();
     let images = Arc::new(images);
+    let casts = Arc::new(Casts::new(Arc::clone(&images), None));
     Api {
         core: state.core.clone(),
-        casts: Arc::new(Casts::new(Arc::clone(&images), None)),
+        casts: Arc::clone(&casts),
         images,
         answers: Answers::default(),
         vault: Arc::new(crate::power::Vault::new(&[7; 32]).unwrap()),
@@ -33,6 +36,16 @@ pub(super) fn api(state: &State) -> Api {
         own: None,
         sources: sources(folder),
         copies: None,
+        operators: Arc::default(),
+        metrics: Metrics {
+            core: state.core.clone(),
+            casts: Arc::clone(&casts),
+            listeners: Vec::new(),
+            state_db: folder.join("state.db"),
+            started: std::time::SystemTime::now(),
+        },
+        notifier: None,
+        places: Places { config: folder.join("rackwright.toml"), state: folder.to_owned() },
     }
 }
 

@@ -41,6 +41,11 @@ impl Own {
         }
     }
 
+    /// The way to systemd.
+    pub(super) fn systemd(&self) -> &Systemd {
+        &self.systemd
+    }
+
     async fn rows(&self) -> Vec<ServiceRow> {
         let mut rows = Vec::new();
         for name in &self.names {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IoSlice;
 use std::net::SocketAddrV4;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -14,6 +15,7 @@ use cast::{Micros, Sender as Decider};
 
 use super::content::Content;
 use super::socket::Socket;
+use super::tally::Counter;
 use super::view::{Listener, Told, View};
 
 /// How long the thread sleeps at most: so soon it hears of a newcomer.
@@ -57,7 +59,7 @@ impl Session {
         number: u64,
         socket: Socket,
         sender: Decider,
-        content: Content,
+        (content, counter): (Content, Counter),
     ) -> std::io::Result<Self> {
         let source = socket.address()?;
         let (words, told) = channel();
@@ -66,6 +68,7 @@ impl Session {
             socket,
             sender,
             content,
+            counter,
             session: number,
             told,
             keys: BTreeMap::new(),
@@ -148,6 +151,7 @@ struct Run {
     socket: Socket,
     sender: Decider,
     content: Content,
+    counter: Counter,
     session: u64,
     told: Receiver<Word>,
     keys: BTreeMap<u32, [u8; 32]>,
@@ -258,7 +262,9 @@ impl Run {
 
     fn put(&mut self, packet: &[u8]) -> Result<(), String> {
         self.sent = Instant::now();
-        self.socket.send_one(&[IoSlice::new(packet)]).map_err(|error| error.to_string())
+        self.socket.send_one(&[IoSlice::new(packet)]).map_err(|error| error.to_string())?;
+        self.count(packet.len());
+        Ok(())
     }
 
     fn send(&mut self, burst: &Burst) -> Result<(), String> {
@@ -274,7 +280,14 @@ impl Run {
         let packets = packets.map_err(|error| crate::chain(&error))?;
         self.sent = Instant::now();
         self.next = burst.sequence.wrapping_add(u32::from(burst.symbols.end - burst.symbols.start));
-        self.socket.send(&packets).map_err(|error| error.to_string())
+        let bytes = packets.iter().map(|part| part.len()).sum();
+        self.socket.send(&packets).map_err(|error| error.to_string())?;
+        self.count(bytes);
+        Ok(())
+    }
+
+    fn count(&self, bytes: usize) {
+        self.counter.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn show(&self, broken: Option<String>) {

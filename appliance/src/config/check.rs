@@ -2,8 +2,11 @@
 
 mod hours;
 mod network;
+mod notify;
+mod operators;
 mod subnet;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -56,6 +59,10 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
         cast_hours,
         cast_yields: raw.cast.yields.unwrap_or(false),
         copy: copy(&at("backup.copy"), raw.backup.copy.as_ref())?,
+        operators: operators::operators(text, &raw.operators)?,
+        limits: operators::limits(text, &raw.limits)?,
+        metrics: metrics(&at("metrics.listen"), raw.metrics.listen.as_ref())?,
+        notify: notify::notify(text, &raw.notify)?,
     })
 }
 
@@ -117,6 +124,17 @@ fn copy(at: &At<'_>, value: Option<&Spanned<String>>) -> Result<Option<PathBuf>,
         return Err(at.refuse(value, why, "a folder on another disk or a mounted share, \"/mnt/copy\""));
     }
     Ok(Some(path.into()))
+}
+
+fn metrics(at: &At<'_>, value: Option<&Spanned<String>>) -> Result<Option<SocketAddr>, ConfigError> {
+    let read = |value: &Spanned<String>| {
+        let address = value.get_ref().parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+        let why = || format!("{:?} is not an address with a port", value.get_ref());
+        address.ok_or_else(|| {
+            at.refuse(value, why(), "\"127.0.0.1:9477\", or leave it out: nothing listens then")
+        })
+    };
+    value.map(read).transpose()
 }
 
 fn image_keys(at: &At<'_>, value: Option<&Spanned<String>>) -> Result<PathBuf, ConfigError> {

@@ -23,6 +23,14 @@ pub(super) struct Raw {
     pub(super) cast: Cast,
     #[serde(default)]
     pub(super) backup: Backup,
+    #[serde(default)]
+    pub(super) operators: Operators,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) metrics: Metrics,
+    #[serde(default)]
+    pub(super) notify: Notify,
 }
 
 /// `[backup]`.
@@ -109,6 +117,38 @@ pub(super) struct Hours {
 pub(super) enum Days {
     One(String),
     Several(Vec<String>),
+}
+
+/// `[operators]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Operators {
+    pub(super) admin: Option<Vec<Spanned<String>>>,
+    pub(super) operator: Option<Vec<Spanned<String>>>,
+    pub(super) viewer: Option<Vec<Spanned<String>>>,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metrics {
+    pub(super) listen: Option<Spanned<String>>,
+}
+
+/// `[notify]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Notify {
+    pub(super) webhook: Option<Spanned<String>>,
+    pub(super) secret_file: Option<Spanned<String>>,
+    pub(super) messages_per_hour: Option<Spanned<i64>>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    pub(super) rebuilds_per_hour: Option<Spanned<i64>>,
 }
 
 /// `[trust]`.

@@ -374,3 +374,38 @@ fn one_root_moves_everything() {
     );
     assert_eq!(usual.resolve(Path::new("/srv/keys")), Path::new("/srv/keys"));
 }
+
+#[test]
+fn people_with_roles_are_users_and_groups_and_nobody_else() {
+    use super::{Role, Whom};
+    use fleet::limits::Limits;
+    let usual = good(GOOD);
+    assert!(!usual.operators.tells_apart(), "as ever");
+    assert_eq!(usual.limits, Limits { rebuilds_an_hour: Some(20) });
+    let said = "[operators]\nadmin = [\"@ops\"]\noperator = [\"@teachers\", \"alice.w\"]\nviewer = []\n";
+    let config = good(&format!("{GOOD}{said}[limits]\nrebuilds_per_hour = 0\n"));
+    assert_eq!(config.limits.rebuilds_an_hour, Some(0));
+    let group = |name: &str| Whom::Group(name.to_owned());
+    let rules = vec![
+        (group("ops"), Role::Admin),
+        (group("teachers"), Role::Operator),
+        (Whom::User("alice.w".to_owned()), Role::Operator),
+    ];
+    assert_eq!(config.operators.rules, rules);
+    let nobody = good(&format!("{GOOD}[operators]\nadmin = []\n")).operators;
+    assert!(nobody.tells_apart() && nobody.role("x", &[]).is_none(), "an empty list is root alone");
+    for (bad, wanted) in [
+        ("[operators]\nadmin = [\"\"]\n", "a user as \"alice\""),
+        ("[operators]\nadmin = [\"@\"]\n", "operators.admin"),
+        ("[operators]\nviewer = [\"a b\"]\n", "operators.viewer"),
+        ("[operators]\nviewer = [\"-x\"]\n", "operators.viewer"),
+        ("[operators]\nviewer = [\"*\"]\n", "operators.viewer"),
+        ("[operators]\nroot = [\"x\"]\n", "root"),
+        ("[operators]\nadmin = \"x\"\n", "line 8"),
+        ("[limits]\nrebuilds_per_hour = -1\n", "limits.rebuilds_per_hour"),
+        ("[limits]\nrebuilds_per_hour = 10001\n", "1 to 10000"),
+    ] {
+        let why = parse(&format!("{GOOD}{bad}")).unwrap_err().to_string();
+        assert!(why.contains(wanted), "{bad}: {why}");
+    }
+}

@@ -22,7 +22,7 @@ struct Inside<Who> {
 #[derive(Debug)]
 pub struct Seat<Who: Ord = IpAddr> {
     gate: Arc<Gate<Who>>,
-    who: Option<Who>,
+    who: Who,
 }
 
 /// Which cap was reached.
@@ -48,16 +48,16 @@ impl<Who: Ord + Clone> Gate<Who> {
     /// [`Full`].
     pub fn enter(self: &Arc<Self>, who: Who) -> Result<Seat<Who>, Full> {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        // First: who has too much is told so, and nobody goes for it.
+        if inside.by_who.get(&who).is_some_and(|own| *own >= self.each) {
+            return Err(Full::Each(self.each));
+        }
         if inside.total >= self.in_all {
             return Err(Full::InAll(self.in_all));
         }
-        let own = inside.by_who.entry(who.clone()).or_default();
-        if *own >= self.each {
-            return Err(Full::Each(self.each));
-        }
-        *own += 1;
+        *inside.by_who.entry(who.clone()).or_default() += 1;
         inside.total += 1;
-        Ok(Seat { gate: Arc::clone(self), who: Some(who) })
+        Ok(Seat { gate: Arc::clone(self), who })
     }
 
     /// How many are inside.
@@ -66,22 +66,11 @@ impl<Who: Ord + Clone> Gate<Who> {
     }
 }
 
-impl<Who: Ord> Seat<Who> {
-    /// It has shown who it is: it no longer counts against its address, only in all.
-    pub fn known(&mut self) {
-        if let Some(who) = self.who.take() {
-            self.gate.inside.lock().unwrap_or_else(PoisonError::into_inner).leave(&who);
-        }
-    }
-}
-
 impl<Who: Ord> Drop for Seat<Who> {
     fn drop(&mut self) {
         let mut inside = self.gate.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.total = inside.total.saturating_sub(1);
-        if let Some(who) = &self.who {
-            inside.leave(who);
-        }
+        inside.leave(&self.who);
     }
 }
 

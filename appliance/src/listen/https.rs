@@ -20,14 +20,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::lobby::{Lobby, Stay};
 use super::serve::{accept, converse, drain, listen};
 use super::stream::{Stream, json};
 use super::supervise::supervise;
-use super::{Gate, ListenerState, Place, Seat, Stop};
+use super::{Full, Gate, ListenerState, Place, Seat, Stop};
 
-/// Connections in all; from one address before it has shown a certificate; with one certificate.
-const CONNECTIONS: usize = 1024;
+/// Connections that have not shown a certificate, in all and from one address; those that have, in all and with one
+/// certificate. The former can take nothing from the latter.
+const STRANGERS: usize = 1024;
 const STRANGERS_EACH: usize = 16;
+const KNOWN: usize = 4096;
 const KNOWN_EACH: usize = 64;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -83,7 +86,7 @@ pub async fn serve<S: AgentService>(
     state: Arc<ListenerState>,
     stop: Stop,
 ) {
-    let gate = Gate::new(CONNECTIONS, STRANGERS_EACH);
+    let (gate, known) = (Gate::new(STRANGERS, STRANGERS_EACH), Gate::new(KNOWN, KNOWN_EACH));
     let desk = Arc::new(Desk {
         interface: place.interface.clone(),
         address: SocketAddrV4::new(place.address, port),
@@ -91,7 +94,8 @@ pub async fn serve<S: AgentService>(
         service,
         state: Arc::clone(&state),
         gate: Arc::clone(&gate),
-        known: Gate::new(CONNECTIONS, KNOWN_EACH),
+        lobby: Lobby::default(),
+        known: Arc::clone(&known),
         stop: stop.clone(),
     });
     supervise(place, state, stop, move |_link| {
@@ -100,6 +104,7 @@ pub async fn serve<S: AgentService>(
     })
     .await;
     drain(&gate).await;
+    drain(&known).await;
 }
 
 /// A refusal as agents read it, `protocol::Refusal`.
@@ -117,6 +122,7 @@ struct Desk<S> {
     service: Arc<S>,
     state: Arc<ListenerState>,
     gate: Arc<Gate>,
+    lobby: Lobby,
     known: Arc<Gate<String>>,
     stop: Stop,
 }
@@ -126,15 +132,29 @@ impl<S: AgentService> Desk<S> {
         let listener = listen(&self.interface, self.address)?;
         self.state.bound(listener.local_addr()?);
         tracing::info!(interface = %self.interface, address = %self.address, "https listens");
-        Ok(accept(&listener, &self.state, |stream, peer| match self.gate.enter(peer.ip()) {
-            Ok(seat) => drop(tokio::spawn(Arc::clone(self).talk(stream, peer, seat))),
+        Ok(accept(&listener, &self.state, |stream, peer| match self.seat(peer) {
+            Ok(seat) => self.lobby.admit((peer.ip(), seat), |number| {
+                tokio::spawn(Arc::clone(self).talk(stream, peer, number)).abort_handle()
+            }),
             Err(full) => self.state.dropped(format!("{peer}: connection closed: {full}")),
         })
         .await)
     }
 
+    /// A place among the strangers. When all are taken, somebody goes for it: the newcomer may be a node.
+    fn seat(&self, peer: SocketAddr) -> Result<Seat, Full> {
+        match self.gate.enter(peer.ip()) {
+            Err(full @ Full::InAll(_)) if self.lobby.make_room() => {
+                self.state.dropped(format!("a stranger of many who waited longest: {full}"));
+                self.gate.enter(peer.ip())
+            }
+            other => other,
+        }
+    }
+
     /// One connection, from its handshake to its end.
-    async fn talk(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, mut seat: Seat) {
+    async fn talk(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, number: u64) {
+        let mut stay = Some(self.lobby.stay(number));
         let stream = match tokio::time::timeout(HANDSHAKE, self.tls.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return self.turn_away(peer, &crate::tls::explain(&error)),
@@ -148,10 +168,11 @@ impl<S: AgentService> Desk<S> {
                 Ok(place) => known = Some(place),
                 Err(full) => return self.state.dropped(format!("{peer}: connection closed: {full}")),
             }
-            seat.known();
+            stay = None;
         }
         let quiet = if known.is_some() { KNOWN_QUIET } else { STRANGER_QUIET };
-        let call = |request| self.answer(&caller, request);
+        let stay = stay.as_ref();
+        let call = |request| self.answer(&caller, request, stay);
         if let Err(error) = converse(stream, quiet, self.stop.clone(), call).await {
             tracing::debug!(%peer, %error, "https connection ended badly");
         }
@@ -163,7 +184,12 @@ impl<S: AgentService> Desk<S> {
         self.state.refused(format!("{peer}: {why}"));
     }
 
-    async fn answer(&self, caller: &Caller, request: Request<Incoming>) -> Response<Stream> {
+    async fn answer(
+        &self,
+        caller: &Caller,
+        request: Request<Incoming>,
+        stay: Option<&Stay<'_>>,
+    ) -> Response<Stream> {
         self.state.received();
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
@@ -177,7 +203,10 @@ impl<S: AgentService> Desk<S> {
             }
         };
         let call = self.service.call(caller, Request::from_parts(head, bytes));
-        let Ok(response) = tokio::time::timeout(ANSWER, call).await else {
+        stay.inspect(|stay| stay.served(true));
+        let answered = tokio::time::timeout(ANSWER, call).await;
+        stay.inspect(|stay| stay.served(false));
+        let Ok(response) = answered else {
             self.state.trouble(format!("{path} was not answered within {} s", ANSWER.as_secs()));
             return refusal(StatusCode::SERVICE_UNAVAILABLE, "the controller took too long; ask again", true);
         };

@@ -107,7 +107,7 @@ where
 }
 
 /// Waits for connections to end after a stop.
-pub(super) async fn drain(gate: &Arc<Gate>) {
+pub(super) async fn drain<Who: Ord + Clone>(gate: &Arc<Gate<Who>>) {
     let empty = async {
         while gate.inside() > 0 {
             tokio::time::sleep(BREATH).await;

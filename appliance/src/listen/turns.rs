@@ -51,7 +51,7 @@ impl Turns {
     /// For one answer to this node.
     pub fn of(self: &Arc<Self>, node: NodeId) -> Turn {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
-        Turn { turns: Arc::clone(self), node, request, asked: None }
+        Turn { turns: Arc::clone(self), node, request, asked: None, counter: None }
     }
 
     fn now(&self) -> Micros {
@@ -104,11 +104,28 @@ pub struct Turn {
     request: u64,
     /// Bytes that it waits for.
     asked: Option<usize>,
+    /// Adds up what was given.
+    counter: Option<Arc<AtomicU64>>,
 }
 
 impl Turn {
+    /// What is given is counted there.
+    #[must_use]
+    pub fn counted(mut self, counter: Arc<AtomicU64>) -> Self {
+        self.counter = Some(counter);
+        self
+    }
+
     /// How many of the `wanted` bytes may be sent now; at least one if any are wanted.
     pub(crate) fn poll(&mut self, wanted: usize, context: &mut Context<'_>) -> Poll<usize> {
+        let given = self.wait(wanted, context);
+        if let (Poll::Ready(bytes), Some(counter)) = (&given, &self.counter) {
+            counter.fetch_add(u64::try_from(*bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        given
+    }
+
+    fn wait(&mut self, wanted: usize, context: &mut Context<'_>) -> Poll<usize> {
         let mut queue = self.turns.lock();
         let Some(most) = queue.shares.most() else {
             // The cap was lifted: whatever it waited for, it need not.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
 use pxe::dhcp::LeaseChange;
 use tokio::sync::watch;
@@ -64,6 +65,7 @@ impl Saver {
         let mut all = Batch::default();
         batches.iter_mut().for_each(|decided| all.append(&mut decided.batch));
         let Some(world) = batches.last().map(|decided| decided.world.clone()) else { return };
+        let begun = Instant::now();
         match if all.is_empty() { Ok(()) } else { self.store.save(&all) } {
             Ok(()) => {
                 self.publish.send_replace(Arc::new(world));
@@ -72,6 +74,7 @@ impl Saver {
                     if !all.journal.is_empty() {
                         self.heads.moved(self.store.head());
                     }
+                    self.space.committed(begun.elapsed());
                 }
                 for (_, _, fact) in &all.facts {
                     tracing::info!(kind = fact.kind, node = fact.node.map(|id| id.short()), text = fact.text);

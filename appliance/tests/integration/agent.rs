@@ -34,7 +34,10 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new() -> Self {
         let random = ring::rand::SystemRandom::new();
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref().to_vec();
+        Self::of(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref().to_vec())
+    }
+
+    fn of(pkcs8: Vec<u8>) -> Self {
         let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).unwrap();
         Self { pkcs8, pair }
     }
@@ -130,6 +133,14 @@ impl Agent {
         self.holds(&ca.issue(&leaf).unwrap().chain_pem);
     }
 
+    /// Takes a certificate that no CA signed, with a key of its own.
+    pub(crate) fn signs_itself(&mut self) {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let parameters = rcgen::CertificateParams::new(["node".to_owned()]).unwrap();
+        self.certificate = Some(vec![parameters.self_signed(&pair).unwrap().der().clone()]);
+        self.keys = Keys::of(pair.serialize_der());
+    }
+
     pub(crate) fn hello(&self, proof: Option<Signature>) -> Hello {
         Hello {
             protocol: protocol::VERSION,
@@ -192,19 +203,51 @@ impl Agent {
         self.exchange(Request::get(route).header("host", "controller").body(bare).unwrap()).await
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), String> {
+    /// TLS on a connection that is there already.
+    pub(crate) async fn shakes_hands(
+        &self,
+        stream: TcpStream,
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let name = ServerName::IpAddress(self.address.ip().into());
+        TlsConnector::from(Arc::new(self.tls())).connect(name, stream).await
+    }
+
+    /// Sends a beginning, and then the same again and again until the other end has enough; what it answered, and how many
+    /// bytes it was sent.
+    pub(crate) async fn pours(&self, begins: &[u8], again: &[u8]) -> (String, usize) {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let stream = self.shakes_hands(stream).await.unwrap();
+        let (mut read, mut write) = tokio::io::split(stream);
+        let block = again.repeat(4096 / again.len() + 1);
+        let begins = begins.to_vec();
+        let sending = tokio::spawn(async move {
+            let mut sent = 0;
+            let mut next = write.write_all(&begins).await;
+            while next.is_ok() && sent < 1 << 30 {
+                next = write.write_all(&block).await;
+                sent += block.len();
+            }
+            sent
+        });
+        let mut answer = Vec::new();
+        let _ = read.read_to_end(&mut answer).await;
+        drop(read);
+        (String::from_utf8_lossy(&answer).into_owned(), sending.await.unwrap())
+    }
+
+    /// A connection for many requests.
+    pub(crate) async fn line(&self) -> Result<Line, String> {
         let stream = TcpStream::connect(self.address).await.map_err(|e| e.to_string())?;
         let name = ServerName::IpAddress(self.address.ip().into());
         let connector = TlsConnector::from(Arc::new(self.tls()));
         let stream = connector.connect(name, stream).await.map_err(|e| e.to_string())?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-        let (mut sender, connection) = handshake.await.map_err(|e| e.to_string())?;
-        let connection = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|e| format!("{e:?}"))?;
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
-        connection.abort();
-        Ok((status, body))
+        let (sender, connection) = handshake.await.map_err(|e| e.to_string())?;
+        Ok(Line { sender, connection: tokio::spawn(connection).abort_handle() })
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), String> {
+        self.line().await?.exchange(request).await
     }
 
     fn tls(&self) -> ClientConfig {
@@ -219,6 +262,29 @@ impl Agent {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.keys.pkcs8.clone()));
         let key = rustls::crypto::ring::sign::any_supported_type(&key).unwrap();
         config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+    }
+}
+
+/// A connection that stays.
+pub(crate) struct Line {
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    connection: tokio::task::AbortHandle,
+}
+
+impl Line {
+    /// Status and body of a request; an error when the connection is of no use any more.
+    pub(crate) async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<(u16, Bytes), String> {
+        self.sender.ready().await.map_err(|e| format!("{e:?}"))?;
+        let response = self.sender.send_request(request).await.map_err(|e| format!("{e:?}"))?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.map_err(|e| e.to_string())?.to_bytes();
+        Ok((status, body))
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }
 

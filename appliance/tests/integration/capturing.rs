@@ -62,7 +62,7 @@ pub(crate) async fn send(agent: &Agent, job: &CaptureJob, packed: &Packed) -> (u
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
-fn seal(job: &CaptureJob, packed: &[Packed]) -> Seal {
+pub(crate) fn seal(job: &CaptureJob, packed: &[Packed]) -> Seal {
     let chunks = packed.iter().map(chunk).collect::<Vec<_>>();
     Seal {
         job: job.job,

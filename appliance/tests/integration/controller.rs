@@ -13,13 +13,18 @@ use appliance::api::Api;
 use appliance::backup::Sources;
 use appliance::ca::{SiteCa, Start};
 use appliance::cast::Casts;
+use appliance::config::{Config, Operators};
 use appliance::images::Images;
 use appliance::listen::{ListenerState, Place, https};
+use appliance::metrics::Metrics;
 use appliance::net::{Link, Presence};
+use appliance::notify::{Notifier, Wish};
 use appliance::power::{Keeper, Vault};
 use appliance::store::{Log, Store};
+use appliance::support::Places;
 use appliance::writer::{Core, Wired};
 use appliance::{catalog, config, tls};
+use fleet::limits::Limits;
 use fleet::network::Rule;
 use fleet::{Site, Subnet};
 use pxe::HttpBase;
@@ -39,6 +44,8 @@ pub(crate) struct Controller {
     pub(crate) state: Arc<ListenerState>,
     pub(crate) casts: Arc<Casts>,
     pub(crate) folder: PathBuf,
+    pub(crate) metrics: Metrics,
+    pub(crate) notifier: Option<Arc<Notifier>>,
     writer: JoinHandle<()>,
     stopper: watch::Sender<bool>,
     _presence: watch::Sender<Presence>,
@@ -51,13 +58,26 @@ impl Controller {
         Self::start_with(folder, Mode::Full).await
     }
 
+    /// The same, as this addition to a configuration says.
+    pub(crate) async fn start_as(folder: &Path, said: &str) -> Self {
+        let base = "site = \"lab\"\n[[provision]]\ninterface = \"lo\"\naddress = \"10.77.0.1/24\"\n\
+                    pool = \"10.77.0.100-10.77.0.199\"\n";
+        let config = config::parse(&format!("{base}{said}")).unwrap();
+        let Config { operators, limits, notify, .. } = config;
+        Self::start_on(folder, Mode::Full, Said { operators, limits, notify }).await
+    }
+
     /// The same, with this way of answering DHCP.
     pub(crate) async fn start_with(folder: &Path, mode: Mode) -> Self {
+        Self::start_on(folder, mode, Said::default()).await
+    }
+
+    async fn start_on(folder: &Path, mode: Mode, said: Said) -> Self {
         let db = folder.join("state.db");
         let start = if db.exists() { Start::Later } else { Start::First };
         let name = config::Site::parse("lab").unwrap();
         let ca = Arc::new(SiteCa::open(&folder.join("ca"), &name, start, SystemTime::now()).unwrap());
-        let store = Store::open(&db).unwrap();
+        let store = Store::open(&db).unwrap().limited(said.limits);
         let images = images(folder);
         let log = Log::new(&db);
         let catalog = catalog::embedded().unwrap();
@@ -86,21 +106,17 @@ impl Controller {
         let captures = Arc::clone(&service).watch_captures(stop.clone());
         let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
         let listeners = vec![Arc::clone(&state)];
-        let boot = folder.join("boot");
-        let sources = sources(folder);
-        let api = Api {
-            core: core.clone(),
-            images,
-            casts: casts.clone(),
-            answers,
-            vault: vault.clone(),
-            listeners,
-            own: None,
-            boot,
-            sources,
-            copies: None,
-        };
+        let api = api(
+            folder,
+            (core.clone(), Arc::clone(&images)),
+            (casts.clone(), answers),
+            (listeners, vault.clone()),
+            said,
+        );
+        let (metrics, notifier) = (api.metrics.clone(), api.notifier.clone());
         let socket = folder.join("control.sock");
+        // It is there of an earlier start, and nobody listens.
+        drop(std::fs::remove_file(&socket));
         let tasks = vec![
             tokio::spawn(powers),
             tokio::spawn(https),
@@ -109,8 +125,20 @@ impl Controller {
         ];
         let agents = bound(&state).await;
         let folder = folder.to_owned();
-        let controller =
-            Self { core, ca, agents, state, casts, folder, writer, stopper, _presence: presence, tasks };
+        let controller = Self {
+            core,
+            ca,
+            agents,
+            state,
+            casts,
+            folder,
+            metrics,
+            notifier,
+            writer,
+            stopper,
+            _presence: presence,
+            tasks,
+        };
         controller.until(|controller| controller.socket().exists()).await;
         controller
     }
@@ -121,7 +149,8 @@ impl Controller {
 
     /// Everything of it ends, between two transactions; returns when the data base is closed.
     pub(crate) async fn stop(self) {
-        let Self { core, writer, stopper, tasks, .. } = self;
+        let Self { core, writer, stopper, tasks, metrics, notifier, .. } = self;
+        drop((metrics, notifier));
         stopper.send_replace(true);
         for task in tasks {
             task.abort();
@@ -144,21 +173,52 @@ impl Controller {
     }
 }
 
-/// The store, with the key that images of the tests are signed with.
-fn images(folder: &Path) -> Arc<Images> {
-    let keys = folder.join("keys");
-    std::fs::create_dir_all(&keys).unwrap();
-    std::fs::write(keys.join("build.pub"), crate::image::key().public().to_string()).unwrap();
-    let own = appliance::ca::image_key(&folder.join("ca")).unwrap();
-    Arc::new(Images::open(&folder.join("images"), &keys, own).unwrap())
-}
-
 /// Who carries out what is due for the power of nodes.
 fn power(core: &Core, folder: &Path) -> (Arc<Vault>, Keeper) {
     let key = appliance::ca::power_key(&folder.join("ca")).unwrap();
     let vault = Arc::new(Vault::new(&key).unwrap());
     let wires = vec![("lo".to_owned(), "10.77.0.0/24".parse().unwrap())];
     (Arc::clone(&vault), Keeper::new(core.clone(), vault, wires))
+}
+
+/// What a configuration may say beside networks.
+#[derive(Default)]
+struct Said {
+    operators: Operators,
+    limits: Limits,
+    notify: Option<Wish>,
+}
+
+fn api(
+    folder: &Path,
+    (core, images): (Core, Arc<Images>),
+    (casts, answers): (Arc<Casts>, Answers),
+    (listeners, vault): (Vec<Arc<ListenerState>>, Arc<Vault>),
+    said: Said,
+) -> Api {
+    let metrics = Metrics {
+        core: core.clone(),
+        casts: casts.clone(),
+        listeners: listeners.clone(),
+        state_db: folder.join("state.db"),
+        started: SystemTime::now(),
+    };
+    Api {
+        notifier: said.notify.map(|wish| Notifier::new(core.clone(), wish)),
+        core,
+        images,
+        casts,
+        answers,
+        vault,
+        sources: sources(folder),
+        copies: None,
+        listeners,
+        own: None,
+        boot: folder.join("boot"),
+        operators: Arc::new(said.operators),
+        metrics,
+        places: Places { config: folder.join("rackwright.toml"), state: folder.to_owned() },
+    }
 }
 
 async fn bound(state: &ListenerState) -> SocketAddr {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use account::{Account, AccountError, Address, Kind, Sealed, User};
 pub(crate) use queue::{asked, overdue, step};
-pub use queue::{due, writes};
+pub use queue::{due, orders, writes};
 
 use crate::Time;
 

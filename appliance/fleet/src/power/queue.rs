@@ -1,6 +1,6 @@
 //! The queue of one node: what is next, and what becomes of answers.
 
-use protocol::{JobId, NodeId, Task};
+use protocol::{JobId, NodeId, Order, OrderKind, Task};
 
 use super::proof;
 use super::{
@@ -215,6 +215,13 @@ fn turn(fleet: &Fleet, node: &Node, power: &mut Power, now: Time, outcome: &mut 
         }
         Way::Agent => {}
     }
+}
+
+/// The orders of a node that still hold: a restart that nobody waits for any more does not.
+pub fn orders<'a>(fleet: &'a Fleet, node: &'a Node) -> impl Iterator<Item = &'a Order> {
+    let request = fleet.powers.get(&node.id).and_then(Power::current);
+    let restarts = request.is_some_and(|request| request.way == Way::Agent);
+    node.orders.iter().filter(move |order| restarts || order.kind != OrderKind::Restart)
 }
 
 /// A ramdisk that asks for work and is to restart.

@@ -12,6 +12,7 @@ mod images;
 mod imaging;
 mod laws;
 mod networks;
+mod owning;
 mod planning;
 mod powering;
 mod rack;

@@ -2,7 +2,7 @@
 
 use fleet::power::{
     Account, Act, Device, Fault, HAND_SECONDS, Kind, OFF_SECONDS, ON_SECONDS, Observed, Power, PowerEvent,
-    QUEUE, SOFT_SECONDS, Sealed, Step, TRIES, Wish, Word, due, writes,
+    QUEUE, SOFT_SECONDS, Sealed, Step, TRIES, Wish, Word, due, orders, writes,
 };
 use fleet::{Denied, Event, Reply, Time};
 use proptest::prelude::*;
@@ -307,11 +307,14 @@ fn without_a_controller_the_agent_restarts_it_or_a_person_does() {
     let (mut rack, node, _) = Rack::active("control");
     rack.speaks(node, "one");
     rack.wishes(node, Wish::Cycle).unwrap();
-    assert!(rack.only().orders.iter().any(|order| order.kind == OrderKind::Restart));
+    let is_given =
+        |rack: &Rack| orders(&rack.fleet, rack.only()).any(|order| order.kind == OrderKind::Restart);
+    assert!(is_given(&rack));
     assert!(due(&rack.fleet, rack.now).is_empty());
     rack.speaks(node, "two");
     rack.passes(1);
     assert!(is_done(&rack.last(node)));
+    assert!(!is_given(&rack), "an agent that fetches it late restarts for nobody");
     // Silent: only a person can.
     rack.passes(200);
     rack.wishes(node, Wish::On).unwrap();

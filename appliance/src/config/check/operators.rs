@@ -1,0 +1,50 @@
+//! Names with roles, and what may be destroyed in an hour.
+
+use fleet::limits::Limits;
+use toml::Spanned;
+
+use super::At;
+use crate::config::{ConfigError, Operators, Role, Whom, raw};
+
+/// As `useradd` takes them, with room for names of directories.
+const NAME_MAX: usize = 64;
+
+pub(super) fn operators(text: &str, raw: &raw::Operators) -> Result<Operators, ConfigError> {
+    let lists = [(Role::Admin, &raw.admin), (Role::Operator, &raw.operator), (Role::Viewer, &raw.viewer)];
+    let mut operators = Operators::default();
+    for (role, list) in lists {
+        let at = At { text, key: format!("operators.{}", role.word()) };
+        for name in list.iter().flatten() {
+            operators.rules.push((whom(&at, name)?, role));
+        }
+        // Lists without anybody say something all the same: only root.
+        if list.is_some() && !operators.tells_apart() {
+            operators.rules.push((Whom::User("root".to_owned()), Role::Admin));
+        }
+    }
+    Ok(operators)
+}
+
+fn whom(at: &At<'_>, value: &Spanned<String>) -> Result<Whom, ConfigError> {
+    let text = value.get_ref();
+    let (group, name) = text.strip_prefix('@').map_or((false, text.as_str()), |name| (true, name));
+    let fits = |c: char| c.is_ascii_alphanumeric() || ['_', '-', '.'].contains(&c);
+    if name.is_empty() || name.len() > NAME_MAX || name.starts_with('-') || !name.chars().all(fits) {
+        let why = "this is not the name of a user or a group of this machine";
+        return Err(at.refuse(value, why, "a user as \"alice\", and a group as \"@teachers\""));
+    }
+    Ok(if group { Whom::Group(name.to_owned()) } else { Whom::User(name.to_owned()) })
+}
+
+pub(super) fn limits(text: &str, raw: &raw::Limits) -> Result<Limits, ConfigError> {
+    let Some(value) = &raw.rebuilds_per_hour else {
+        return Ok(Limits { rebuilds_an_hour: Some(Limits::USUAL) });
+    };
+    let at = At { text, key: "limits.rebuilds_per_hour".into() };
+    let most = u32::try_from(*value.get_ref()).ok().filter(|most| *most <= 10_000);
+    let most = most.ok_or_else(|| {
+        let why = format!("{} is not a number of nodes up to 10000", value.get_ref());
+        at.refuse(value, why, "1 to 10000, or 0 to allow none; the usual one is 20")
+    })?;
+    Ok(Limits { rebuilds_an_hour: Some(most) })
+}
