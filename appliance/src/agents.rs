@@ -167,6 +167,7 @@ impl Agents {
             routes::PROGRESS => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::CAST => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
             routes::VERIFIED => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
+            routes::ERASED => json(&self.erased(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::WINDOWS => json(&self.windows(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::SEAL => json(&self.seal(stage(Stage::Deploy)?, body(asked)?).await?),
             routes::ENROL => {

@@ -79,6 +79,9 @@ pub enum ApiError {
         /// The disk.
         disk: String,
     },
+    /// The typed name is not that of the node that is to be forgotten.
+    #[error("this forgets {0} for good: confirm it with its name (--confirm={0})")]
+    Forgets(String),
     /// The typed name is not the image's.
     #[error("this deletes image {0} for good: confirm it with its name (--confirm={0})")]
     Unnamed(String),
@@ -119,6 +122,7 @@ impl ApiError {
             ApiError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, 2),
             ApiError::Unconfirmed { .. }
             | ApiError::Unnamed(_)
+            | ApiError::Forgets(_)
             | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. })) => (StatusCode::CONFLICT, 5),
             ApiError::Refused(Refused::Denied(_)) => (StatusCode::CONFLICT, 4),
             ApiError::Refused(Refused::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, 6),

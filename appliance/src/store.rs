@@ -195,6 +195,9 @@ impl Store {
         for capture in self.rows("capture")? {
             fleet.put(Change::Capture(capture));
         }
+        for retirement in self.rows("retirement")? {
+            fleet.put(Change::Retirement(retirement));
+        }
         for certificate in self.rows("certificate")? {
             fleet.put(Change::Certificate(certificate));
         }

@@ -15,6 +15,7 @@ mod boot;
 mod client;
 mod dispatch;
 mod doctor;
+mod erasure;
 mod event;
 mod failure;
 mod follow;

@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{ago, or_dash};
-use crate::{apply, plan, watch, why};
+use crate::{apply, erasure, plan, watch, why};
 
 pub(crate) use show::{headline, render_node};
 
@@ -45,6 +45,9 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
         NodeCommand::Rebuild { node, choice, confirm, waiting } => {
             apply::rebuild(session, &node, &choice, confirm, waiting).await
         }
+        NodeCommand::Retire { node, keep } => erasure::retire(session, &node, &keep).await,
+        NodeCommand::Erasures { of } => erasure::erasures(session, of.as_deref()).await,
+        NodeCommand::Delete { node, confirm } => erasure::delete(session, &node, confirm).await,
         NodeCommand::Why { node } => why::why(session, &node).await,
         NodeCommand::Retry { node } => tell(session, &node, "retry", &json!({})).await,
         NodeCommand::SetAddress { node, address, mac } => {

@@ -18,6 +18,9 @@ use crate::{Change, Denied, Effect, Fleet, Name, Node, Outcome, Reply, State, Ti
 /// are more than anybody compares codes of; with 128 KiB each, the longest hello that is read, they are 128 MiB.
 pub const MAX_PENDING: usize = 1024;
 
+/// What a retired server is told.
+const RETIRED: &str = "retired: its disks are erased, and it can be switched off";
+
 /// Takes a hello in: finds or makes the node, answers the challenge and where the key stands.
 ///
 /// # Errors
@@ -87,6 +90,7 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
     let mut node = node.clone();
     let standing = match (&node.state, proven) {
         (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
+        (State::Retired, _) => Standing::Rejected(RETIRED.to_owned()),
         (State::Active | State::Booting { .. } | State::Enrolling { .. }, _)
             // Of one that was read it is still the ramdisk, which is to be told to restart.
             if !(taken.is_some() && matches!(node.state, State::Booting { .. })) => Standing::Waiting(format!(
@@ -136,11 +140,13 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
     let claim = same.clone().unwrap_or_else(|| claim_of(hello, clash, now, dice));
     let standing = match (&node.state, &claim.clash) {
         (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
+        (State::Retired, _) => Standing::Rejected(RETIRED.to_owned()),
         (_, Some(clash)) => Standing::Waiting(format!("held for the operator: {clash}")),
         (State::Discovered, None) => Standing::Waiting("waiting for approval: compare the code".to_owned()),
         (_, None) => Standing::Waiting("known here, but with a new key: compare the code again".to_owned()),
     };
-    if same.is_none() && !matches!(node.state, State::Rejected { .. }) {
+    let is_away = matches!(node.state, State::Rejected { .. } | State::Retired);
+    if same.is_none() && !is_away {
         let text = match (&claim.clash, &node.state) {
             (Some(clash), _) => format!("held: {clash}"),
             (None, State::Discovered) => "came back with a new key; its code has changed".to_owned(),
@@ -157,7 +163,7 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
     node.heard = now;
     outcome.reply = Reply::Hello { node: node.id, nonce: claim.nonce, standing };
     // Nobody is asked about one that was sent away.
-    node.claim = Some(claim).filter(|_| !matches!(node.state, State::Rejected { .. }));
+    node.claim = Some(claim).filter(|_| !is_away);
     outcome.changes.push(Change::Node(Box::new(node)));
     outcome
 }
@@ -274,6 +280,12 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
         node.moved_to = Some(boot.mac.clone());
         node.boot = boot;
     }
+    // The same server may have been taken for a new one before: it is this node.
+    let is_it = |other: &&Node| {
+        other.state == State::Discovered && other.id != node.id && other.boot.mac == node.boot.mac
+    };
+    let doubles =
+        fleet.nodes.values().filter(is_it).map(|other| Change::ForgetNode(other.id)).collect::<Vec<_>>();
     if let Some(name) = name {
         refuse_taken(fleet, &node, &name)?;
         node.name = name;
@@ -283,7 +295,7 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     }
     node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false });
     node.claim = None;
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { changes: doubles, ..Outcome::default() };
     let taken = capture::of_node(fleet, &node);
     // The installed system of a node that is being captured comes back with the certificate it has, if this is the same server.
     let comes_back =

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use pack::Digest;
 use protocol::{
-    Answer, DiskId, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce, Progress,
-    Receipt, Report, Task, Verify,
+    Answer, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce,
+    Progress, Receipt, Report, Task, Verify,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use crate::certificate::{Certificate, Grant};
 use crate::image::Image;
 use crate::network::Sighting;
 use crate::plan::{Plan, PlanId, Unplannable};
+use crate::retire::Retirement;
 use crate::{Change, Name, Time};
 
 /// A fact that arrived.
@@ -163,6 +164,25 @@ pub enum Event {
         /// What is to prove that the disk holds the image.
         verify: Verify,
     },
+    /// Make a plan to erase a node's disks and retire it.
+    Retire {
+        /// Who.
+        node: NodeId,
+        /// Disks to be left alone.
+        keep: Vec<DiskId>,
+    },
+    /// A disk is erased; the signature was checked.
+    Erased {
+        /// Whose.
+        node: NodeId,
+        /// What proves it.
+        erasure: Box<Erasure>,
+    },
+    /// Forget a node that is retired or rejected.
+    Delete {
+        /// Who.
+        node: NodeId,
+    },
     /// Do what a plan says.
     Apply {
         /// Which.
@@ -297,6 +317,8 @@ pub enum Reply {
     GoOn(bool),
     /// A plan was made.
     Plan(Box<Plan>),
+    /// A plan to erase and retire was made.
+    Retirement(Box<Retirement>),
     /// A job was made.
     Job(JobId),
     /// An order was given; its answer comes with a report.
@@ -407,6 +429,9 @@ impl Event {
             Event::Rename { .. } => "renaming",
             Event::SetRoles { .. } => "setting roles",
             Event::Plan { .. } => "planning",
+            Event::Retire { .. } => "retiring",
+            Event::Erased { .. } => "an erasure",
+            Event::Delete { .. } => "deleting",
             Event::Apply { .. } => "applying a plan",
             Event::Capture { .. } => "capturing",
             Event::Sealing { .. } | Event::Captured { .. } => "an image",

@@ -2,7 +2,6 @@
 
 use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task, Verify};
 
-use crate::capture;
 use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
 use crate::job::{Headway, Job, JobState};
@@ -12,6 +11,7 @@ use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, s
 use crate::running::{comes_back, order_redeploy};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
+use crate::{capture, retire};
 
 /// Turns a plan into a job, if the world is still what the plan saw.
 pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
@@ -79,7 +79,8 @@ pub(crate) fn ended_jobs(fleet: &Fleet, node: &Node, why: &str, now: Time) -> im
         let state = JobState::Failed { why: why.to_owned() };
         Change::Job(Box::new(Job { state, ended: Some(now), ..job.clone() }))
     });
-    jobs.chain(capture::ended_captures(fleet, node, why, now))
+    let jobs = jobs.chain(capture::ended_captures(fleet, node, why, now));
+    jobs.chain(retire::ended(fleet, node, why, now))
 }
 
 /// The ramdisk asks for work.
@@ -108,6 +109,11 @@ pub(crate) fn asked(
         {
             capture::take(fleet, &mut next, capture, certificate, now, &mut outcome)?
         }
+        State::Draining { .. } | State::Retiring { .. } | State::Attention { .. }
+            if let Some(retirement) = retire::in_flight(fleet, node) =>
+        {
+            retire::take(fleet, &mut next, retirement, certificate, now, &mut outcome)?
+        }
         State::Imaging { job } | State::Verifying { job } | State::Draining { job } => {
             take(fleet, &mut next, *job, certificate, now, &mut outcome)?
         }
@@ -129,7 +135,9 @@ pub(crate) fn asked(
         | State::Rejected { .. }
         | State::Enrolling { .. }
         | State::Active
-        | State::Capturing { .. } => {
+        | State::Capturing { .. }
+        | State::Retiring { .. }
+        | State::Retired => {
             return Err(refused(node, "asking for work", ""));
         }
     };
@@ -244,6 +252,9 @@ pub(crate) fn progressed(
     if let Some(capture) = fleet.captures.get(&progress.job) {
         return Ok(capture::progressed(fleet, node, capture, progress, now));
     }
+    if let Some(retirement) = fleet.retirements.get(&progress.job) {
+        return Ok(retire::progressed(node, retirement, progress, now));
+    }
     let mut outcome = Outcome::default();
     let current = node.state.job() == Some(progress.job);
     let Some(job) = fleet.jobs.get(&progress.job).filter(|job| current && !job.state.ended()) else {
@@ -302,7 +313,8 @@ pub(crate) fn marks(progress: &Progress) -> (Phase, u64, u64, u64) {
 /// A state that asks for a person.
 pub(crate) fn attention(node: &Node, cause: String, verbs: &[&str]) -> State {
     State::Attention {
-        phase: node.state.word().to_owned(),
+        // Of a node that needs attention already, what it did before that.
+        phase: node.state.phase().to_owned(),
         cause,
         verbs: verbs.iter().map(|&verb| verb.to_owned()).collect(),
         job: node.state.job(),
@@ -316,6 +328,9 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     let job = job.ok_or_else(|| refused(node, "a receipt", "; it is for a job this node does not have"))?;
     if job.state == JobState::Verified {
         return Ok(outcome);
+    }
+    if job.started.is_none() {
+        return Err(refused(node, "a receipt", "; nobody was given its job yet"));
     }
     if job.state.ended() || receipt.image != job.image || receipt.disk != job.target.disk {
         return Err(refused(node, "a receipt", "; it names another image or disk than its job"));
@@ -393,6 +408,9 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
     let state = match (phase.as_str(), job) {
         ("capturing" | "draining", Some(_)) if let Some(capture) = taken => {
             capture::retried(node, capture, &mut next, &mut outcome)
+        }
+        ("retiring" | "draining", Some(_)) if let Some(retirement) = retire::of_node(fleet, node) => {
+            retire::retried(node, retirement, &mut next, &mut outcome)
         }
         ("imaging" | "verifying" | "draining", Some(id)) => {
             let missing = || Denied::Missing { kind: "job", name: id.to_string() };

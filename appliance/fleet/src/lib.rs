@@ -23,6 +23,7 @@ pub mod network;
 pub mod node;
 pub mod patience;
 pub mod plan;
+pub mod retire;
 pub mod step;
 pub mod time;
 pub mod view;

@@ -7,6 +7,7 @@
 //!                                        ↑ apply (rebuild)                                 │ units up
 //!                                        └───────────────────────── Active ←───────────────┘
 //!                     Active or Ready ─capture→ (Draining →) Capturing ─→ Booting, or Ready
+//!            Active or Ready ─apply (retire)→ (Draining →) Retiring ─proofs→ Retired ─delete→ forgotten
 //! ```
 //! Any working state goes to `Attention` when its deadline passes or its work fails; the fact it waited for, or a verb
 //! of the operator, takes it out again. *Verifying* is the read-back at the end of imaging, before the receipt.
@@ -190,7 +191,7 @@ pub enum State {
     },
     /// Does what it is for.
     Active,
-    /// Restarting into the ramdisk for a rebuild, or for an image to be taken of it.
+    /// Restarting into the ramdisk for a rebuild, for an image to be taken of it, or for its disks to be erased.
     Draining {
         /// The job to come.
         job: JobId,
@@ -200,6 +201,13 @@ pub enum State {
         /// By which job.
         job: JobId,
     },
+    /// Its disks are erased.
+    Retiring {
+        /// By which job.
+        job: JobId,
+    },
+    /// Nothing of it is left but its record: all that was planned is erased, and its certificates are void.
+    Retired,
     /// A person should look.
     Attention {
         /// The state it was in.
@@ -229,6 +237,8 @@ impl State {
             State::Active => "active",
             State::Draining { .. } => "draining",
             State::Capturing { .. } => "capturing",
+            State::Retiring { .. } => "retiring",
+            State::Retired => "retired",
             State::Attention { .. } => "attention",
         }
     }
@@ -246,14 +256,16 @@ impl State {
             | State::Booting { job }
             | State::Enrolling { job }
             | State::Draining { job }
-            | State::Capturing { job } => Some(*job),
+            | State::Capturing { job }
+            | State::Retiring { job } => Some(*job),
             State::Attention { job, .. } => *job,
             State::Discovered
             | State::Rejected { .. }
             | State::Inspecting
             | State::Ready
             | State::Planned { .. }
-            | State::Active => None,
+            | State::Active
+            | State::Retired => None,
         }
     }
 }
@@ -264,9 +276,9 @@ impl Node {
         !self.wishes.stopped.contains(unit) && !self.document.resting.contains(unit)
     }
 
-    /// Whether an operator has let it in.
+    /// Whether an operator has let it in, and not sent it away since.
     pub fn is_let_in(&self) -> bool {
-        !matches!(self.state, State::Discovered | State::Rejected { .. })
+        !matches!(self.state, State::Discovered | State::Rejected { .. } | State::Retired)
     }
 
     /// All hardware addresses it is known by.

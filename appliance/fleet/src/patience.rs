@@ -51,7 +51,7 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         State::Discovered => for_ever(format!(
             "you to compare the code on its screen and approve it (rackwright node approve {name})"
         )),
-        State::Rejected { .. } => None,
+        State::Rejected { .. } | State::Retired => None,
         State::Inspecting => {
             limited("its agent to ask for work".to_owned(), node.since.max(node.heard), INSPECTING_SECONDS)
         }
@@ -64,6 +64,7 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         State::Imaging { .. } => working("the image to be written"),
         State::Verifying { .. } => working("the disk to be proven"),
         State::Capturing { .. } => working("the image to be taken"),
+        State::Retiring { .. } => working("its disks to be erased"),
         State::Booting { .. } if is_capture => {
             limited("its own system to come up again".to_owned(), node.since, BOOTING_SECONDS)
         }

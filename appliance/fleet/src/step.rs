@@ -10,7 +10,7 @@ use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
-use crate::{capture, enroll, imaging, network, patience, plan, running};
+use crate::{capture, enroll, imaging, network, patience, plan, retire, running};
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
 ///
@@ -63,7 +63,13 @@ pub fn step(
             let wish = plan::Wish { image, disk, data, roles, erase: &erase, verify };
             planned(fleet, catalog, fleet.node(node)?, wish, now, dice)
         }
-        Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),
+        Event::Retire { node, keep } => retire::planned(fleet, fleet.node(node)?, &keep, now, dice),
+        Event::Erased { node, erasure } => retire::erased(fleet, fleet.node(node)?, *erasure, now),
+        Event::Delete { node } => retire::delete(fleet, fleet.node(node)?),
+        Event::Apply { plan } => match retire::of_plan(fleet, &plan) {
+            Some(retirement) => retire::apply(fleet, retirement, now),
+            None => imaging::apply(fleet, &plan, now, dice),
+        },
         Event::Capture { node, wish } => {
             check_roles(catalog, wish.roles.as_ref())?;
             capture::begin(fleet, fleet.node(node)?, *wish, now, dice)
@@ -129,7 +135,9 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
         | State::Enrolling { .. }
         | State::Active
         | State::Draining { .. }
-        | State::Capturing { .. } => false,
+        | State::Capturing { .. }
+        | State::Retiring { .. }
+        | State::Retired => false,
     };
     let mut next = node.clone();
     let mut outcome = Outcome::default();
@@ -184,6 +192,7 @@ pub(crate) fn withdraw(fleet: &Fleet, node: &Node, why: &str, now: Time, outcome
         let state = PlanState::Withdrawn { why: why.to_owned() };
         outcome.changes.push(Change::Plan(Box::new(Plan { state, ..plan.clone() })));
     }
+    outcome.changes.extend(retire::open(fleet, node.id).map(|open| retire::withdrawn(open, why)));
     if matches!(node.state, State::Planned { .. }) { moved(node, State::Ready, now) } else { node.clone() }
 }
 
@@ -224,6 +233,9 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Rename { node, .. }
         | Event::SetRoles { node, .. }
         | Event::Plan { node, .. }
+        | Event::Retire { node, .. }
+        | Event::Erased { node, .. }
+        | Event::Delete { node }
         | Event::Capture { node, .. }
         | Event::Sealing { node, .. }
         | Event::Captured { node, .. }

@@ -2,6 +2,7 @@
 
 mod boot;
 mod check;
+mod erasure;
 pub mod image;
 mod job;
 mod laggard;
@@ -26,12 +27,14 @@ use crate::{Catalog, Fleet, Node, Site, State, Time};
 
 pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
 pub use check::{CheckRow, dhcp_check, others_check, pool_check};
+pub use erasure::{CertificateView, DoomedView, ErasureRow, erasure_rows, retirement_view};
 use job::percent;
 pub use job::{FoundRow, JobRow, LaneRow, job_row};
 pub use laggard::{Slow, Standing, median_left, slow};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
+pub use protocol::Holding;
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};
 pub use status::{ListenerRow, Status, StorageRow, next_step};

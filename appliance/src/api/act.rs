@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use fleet::capture::Wish;
 use fleet::event::UnitVerb;
 use fleet::job::Work;
-use fleet::plan::{PlanId, PlanState};
+use fleet::plan::PlanId;
 use fleet::view;
 use fleet::{Event, Name, Reply, Time};
 use protocol::{DiskId, Identity, Mark, NodeId, Verify};
@@ -68,6 +68,13 @@ struct MakePlan {
 #[serde(deny_unknown_fields)]
 struct Apply {
     confirm: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retire {
+    #[serde(default)]
+    keep: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +150,8 @@ impl Api {
             "retry" => Ok(Event::Retry { node }),
             "capture" => return Some(self.capture(node, body).await),
             "plan" => return Some(self.plan(node, body).await),
+            "retire" => return Some(self.retire(node, body).await),
+            "delete" => return Some(self.delete(node, body).await),
             "address" => return Some(self.address(node, body).await),
             _ => return None,
         };
@@ -212,15 +221,39 @@ impl Api {
         one(view::plan_view(&self.core.world().fleet, &plan))
     }
 
+    async fn retire(&self, node: NodeId, body: &[u8]) -> Answer {
+        let Retire { keep } = read(body)?;
+        let keep = keep.iter().map(|text| disk_id(text)).collect::<Result<_, _>>()?;
+        let done = self.core.bring(Event::Retire { node, keep }).await?;
+        let Reply::Retirement(row) = done.reply else {
+            return Err(ApiError::Broken("planning was answered with something else".to_owned()));
+        };
+        one(view::retirement_view(&self.core.world().fleet, &row))
+    }
+
+    /// Forgets a node; what is shown is what was known of it.
+    async fn delete(&self, node: NodeId, body: &[u8]) -> Answer {
+        let Apply { confirm } = read(body)?;
+        let world = self.core.world();
+        let known = world.fleet.node(node)?;
+        if confirm.as_deref() != Some(known.name.as_str()) {
+            return Err(ApiError::Forgets(known.name.to_string()));
+        }
+        self.core.bring(Event::Delete { node }).await?;
+        one(row(&world, known))
+    }
+
     async fn apply(&self, id: &str, body: &[u8]) -> Answer {
         let Apply { confirm } = read(body)?;
         let world = self.core.world();
         let plan = PlanId(id.to_owned());
-        let found = world.fleet.plans.get(&plan).ok_or_else(|| missing("plan", id))?;
-        let node = world.fleet.node(found.node)?;
-        if found.state == PlanState::Open && confirm.as_deref() != Some(node.name.as_str()) {
-            let disk = found.target.disk.to_string();
-            return Err(ApiError::Unconfirmed { node: node.name.to_string(), disk });
+        let view = world.fleet.plans.get(&plan).map(|plan| (plan.node, view::plan_view(&world.fleet, plan)));
+        let retirement = || fleet::retire::of_plan(&world.fleet, &plan);
+        let erases = || retirement().map(|row| (row.node, view::retirement_view(&world.fleet, row)));
+        let (node, found) = view.or_else(erases).ok_or_else(|| missing("plan", id))?;
+        let node = world.fleet.node(node)?;
+        if found.state == "open" && confirm.as_deref() != Some(node.name.as_str()) {
+            return Err(ApiError::Unconfirmed { node: node.name.to_string(), disk: found.disk });
         }
         let done = self.core.bring(Event::Apply { plan }).await?;
         self.job(&done.reply)

@@ -38,6 +38,9 @@ const STEPS: &[&str] = &[
     "
     CREATE TABLE capture (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ",
+    "
+    CREATE TABLE retirement (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+",
 ];
 
 /// Brings the database to the newest version.

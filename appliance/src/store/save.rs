@@ -114,6 +114,8 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         Change::Plan(plan) => put(transaction, "plan", &plan.id.to_string(), plan),
         Change::Job(job) => put(transaction, "job", &job.id.to_string(), job),
         Change::Capture(capture) => put(transaction, "capture", &capture.id.to_string(), capture),
+        Change::Retirement(row) => put(transaction, "retirement", &row.id.to_string(), row),
+        Change::ForgetNode(id) => forget_node(transaction, &id.to_string()),
         Change::Certificate(row) => put(transaction, "certificate", &row.fingerprint, row),
         Change::ForgetCertificate(key) => {
             execute(transaction, "DELETE FROM certificate WHERE key = ?1", params![key])
@@ -121,6 +123,11 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         // Looked at anew after every start: what was there before says little.
         Change::Network(_) => Ok(()),
     }
+}
+
+fn forget_node(transaction: &Transaction<'_>, key: &str) -> Result<(), StoreError> {
+    execute(transaction, "DELETE FROM identity WHERE key = ?1", params![key])?;
+    execute(transaction, "DELETE FROM node WHERE key = ?1", params![key])
 }
 
 fn save_lease(transaction: &Transaction<'_>, change: &LeaseChange) -> Result<(), StoreError> {

@@ -15,8 +15,8 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use pack::Signed;
 use protocol::{
-    Envelope, Epoch, Hello, HelloReply, NodeId, Nonce, Progress, ProgressReply, Receipt, Refusal, Task,
-    TaskAsk, Verdict, hello_proof, routes,
+    Envelope, Epoch, Erasure, Hello, HelloReply, NodeId, Nonce, Progress, ProgressReply, Receipt, Refusal,
+    Task, TaskAsk, Verdict, hello_proof, routes,
 };
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -67,6 +67,9 @@ pub struct State {
     pub asks: Vec<TaskAsk>,
     pub progress: Vec<Progress>,
     pub receipts: Vec<Receipt>,
+    pub erasures: Vec<Erasure>,
+    /// After so many it says that the server is to restart.
+    pub awaited: usize,
     pub ranges: usize,
     pub certified_calls: usize,
 }
@@ -107,6 +110,8 @@ impl Controller {
             asks: Vec::new(),
             progress: Vec::new(),
             receipts: Vec::new(),
+            erasures: Vec::new(),
+            awaited: 0,
             ranges: 0,
             certified_calls: 0,
         };
@@ -170,6 +175,17 @@ async fn answer(
         }
         routes::VERIFIED => {
             state.receipts.push(serde_json::from_slice(&body).unwrap());
+            state.task = Task::Reboot;
+            json(&state.envelope(Task::Reboot))
+        }
+        routes::ERASED => {
+            if let Some(witness) = &mut state.witness {
+                witness(0);
+            }
+            state.erasures.push(serde_json::from_slice(&body).unwrap());
+            if state.erasures.len() < state.awaited {
+                return Ok(json(&state.envelope(Task::Wait { reason: "the others".to_owned() })));
+            }
             state.task = Task::Reboot;
             json(&state.envelope(Task::Reboot))
         }

@@ -107,6 +107,41 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Plan to erase its disks, with proof, and retire it; changes nothing
+    #[command(after_help = "Examples:
+  rackwright node retire n1
+  rackwright node retire n1 --keep serial:QM2
+
+Apply the plan to begin: the node restarts into the ramdisk, every disk that is
+not kept is erased and read back, and its certificates are void then. What proves
+it: rackwright node erasures n1")]
+    Retire {
+        /// Name, id, MAC or code
+        node: String,
+        /// Leave this disk alone, as serial:X or wwn:X
+        #[arg(long, value_name = "DISK")]
+        keep: Vec<String>,
+    },
+    /// Disks that were erased, each with its certificate
+    #[command(after_help = "Examples:
+  rackwright node erasures
+  rackwright node erasures n1
+  rackwright node erasures serial:QM1 -o json")]
+    Erasures {
+        /// In full, of this node or disk: name, id or serial number
+        of: Option<String>,
+    },
+    /// Forget a retired or rejected node
+    #[command(after_help = "Examples:
+  rackwright node delete n1
+  rackwright node delete n1 --confirm n1")]
+    Delete {
+        /// Name, id, MAC or code
+        node: String,
+        /// The node's name, instead of typing it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
     /// The facts that led here, what it waits for, and how it booted
     #[command(after_help = "Examples:
   rackwright node why n1
