@@ -79,6 +79,16 @@ pub enum ApiError {
         /// The disk.
         disk: String,
     },
+    /// The typed name is not that of the node whose place is to be taken.
+    #[error(
+        "{new} becomes {old}, and what is {old} now is nobody: confirm it with the name of the old one (--confirm={old})"
+    )]
+    Replaces {
+        /// Whose place is taken.
+        old: String,
+        /// By which server.
+        new: String,
+    },
     /// The typed name is not that of the node that is to be forgotten.
     #[error("this forgets {0} for good: confirm it with its name (--confirm={0})")]
     Forgets(String),
@@ -123,6 +133,7 @@ impl ApiError {
             ApiError::Unconfirmed { .. }
             | ApiError::Unnamed(_)
             | ApiError::Forgets(_)
+            | ApiError::Replaces { .. }
             | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. })) => (StatusCode::CONFLICT, 5),
             ApiError::Refused(Refused::Denied(_)) => (StatusCode::CONFLICT, 4),
             ApiError::Refused(Refused::Stopping) => (StatusCode::SERVICE_UNAVAILABLE, 6),

@@ -27,6 +27,7 @@ mod node;
 mod paths;
 mod plan;
 mod progress;
+mod replace;
 mod service;
 mod session;
 mod show;

@@ -17,6 +17,9 @@ fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
     let agent = |why: &str| BootTask::Agent { why: Reason::new(&format!("{} is {why}", node.name)) };
     match &node.state {
         State::Discovered => agent("waiting for approval"),
+        State::Inspecting | State::Ready | State::Planned { .. } if node.hold.is_some() => {
+            BootTask::LocalDisk
+        }
         State::Inspecting | State::Ready | State::Planned { .. } => agent("waiting for a plan"),
         State::Imaging { .. } | State::Verifying { .. } => agent("being written"),
         // Without a ticket the ramdisk would have to be approved again: the installed system comes up once more and
@@ -31,6 +34,7 @@ fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
         State::Attention { job: Some(_), phase, .. } if phase == "imaging" || phase == "verifying" => {
             agent("being written, and needs attention")
         }
+        State::Attention { phase, .. } if node.hold.is_some() && phase != "retiring" => BootTask::LocalDisk,
         State::Attention { phase, .. } if phase == "draining" || phase == "capturing" => {
             agent("to be rebuilt, captured or erased, and needs attention")
         }

@@ -184,6 +184,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         since: now,
         heard: now,
         discovered: now,
+        hold: None,
         roles: BTreeSet::new(),
         inventory: hello.inventory.clone(),
         boot: boot_of(hello),

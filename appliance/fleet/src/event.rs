@@ -225,6 +225,27 @@ pub enum Event {
         /// Who.
         node: NodeId,
     },
+    /// A new server takes over who a node is.
+    Replace {
+        /// Whose identity.
+        old: NodeId,
+        /// The new server, as the node that it is now.
+        new: NodeId,
+        /// Also when the old one is alive.
+        force: bool,
+    },
+    /// Do nothing with a node.
+    Hold {
+        /// Who.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// Let a held node go on.
+    Release {
+        /// Who.
+        node: NodeId,
+    },
     /// A wish about one unit.
     Unit {
         /// Where.
@@ -437,6 +458,9 @@ impl Event {
             Event::Sealing { .. } | Event::Captured { .. } => "an image",
             Event::Cancel { .. } => "cancelling a job",
             Event::Retry { .. } => "retrying",
+            Event::Replace { .. } => "replacing",
+            Event::Hold { .. } => "holding",
+            Event::Release { .. } => "releasing",
             Event::Unit { .. } => "changing a unit",
             Event::Logs { .. } => "reading a journal",
             Event::Imported(_) => "importing an image",

@@ -11,13 +11,14 @@ use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, s
 use crate::running::{comes_back, order_redeploy};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
-use crate::{capture, retire};
+use crate::{capture, hold, retire};
 
 /// Turns a plan into a job, if the world is still what the plan saw.
 pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
     let missing = || Denied::Missing { kind: "plan", name: plan.to_string() };
     let plan = fleet.plans.get(plan).ok_or_else(missing)?;
     let node = fleet.node(plan.node)?;
+    hold::refuse_held(node)?;
     still_true(fleet, node, plan)?;
     let image = fleet.images.get(&plan.image).ok_or_else(missing)?;
     let id = JobId(dice.draw());
@@ -97,6 +98,11 @@ pub(crate) fn asked(
     let changed = next.inventory != inventory;
     next.inventory = inventory;
     let task = match &node.state {
+        State::Inspecting | State::Ready | State::Planned { .. } | State::Attention { .. }
+            if let Some(hold) = &node.hold =>
+        {
+            wait(&format!("held: {}", hold.why))
+        }
         State::Inspecting => {
             outcome.fact(node.id, "ready", summary(&next));
             next = moved(&next, State::Ready, now);

@@ -15,6 +15,7 @@ pub mod data_disk;
 pub mod enroll;
 pub mod entropy;
 pub mod event;
+pub mod hold;
 pub mod hours;
 pub mod image;
 pub mod job;
@@ -33,6 +34,7 @@ mod cluster;
 mod identity;
 mod imaging;
 mod nodes;
+mod replace;
 mod running;
 
 pub use boot::boot_task;

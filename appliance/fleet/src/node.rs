@@ -9,6 +9,8 @@
 //!                     Active or Ready ─capture→ (Draining →) Capturing ─→ Booting, or Ready
 //!            Active or Ready ─apply (retire)→ (Draining →) Retiring ─proofs→ Retired ─delete→ forgotten
 //! ```
+//! A new server may take over who a node is ([`Event::Replace`](crate::Event::Replace)): it goes on from where it is, as that node.
+//! A node that rests may be held: then no plan is made of it, and none applied ([`crate::hold`]).
 //! Any working state goes to `Attention` when its deadline passes or its work fails; the fact it waited for, or a verb
 //! of the operator, takes it out again. *Verifying* is the read-back at the end of imaging, before the receipt.
 
@@ -20,6 +22,7 @@ use protocol::{DiskId, HardwareAddress, Inventory, JobId, Key, NodeId, Nonce, Or
 use serde::{Deserialize, Serialize};
 
 use crate::data_disk::DataDisk;
+use crate::hold::Hold;
 use crate::plan::PlanId;
 use crate::{Name, Time};
 
@@ -38,6 +41,9 @@ pub struct Node {
     pub heard: Time,
     /// When it was first seen.
     pub discovered: Time,
+    /// Set: nothing is done with it.
+    #[serde(default)]
+    pub hold: Option<Hold>,
     /// What it is for.
     pub roles: BTreeSet<String>,
     /// What it is made of, as last read.

@@ -47,6 +47,9 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         let from = job.and_then(Work::progressed).unwrap_or(node.since).max(node.since);
         limited(reason.to_owned(), from, IMAGING_SECONDS)
     };
+    if let Some(hold) = &node.hold {
+        return for_ever(format!("you: it is held: {} (rackwright node release {name})", hold.why));
+    }
     match &node.state {
         State::Discovered => for_ever(format!(
             "you to compare the code on its screen and approve it (rackwright node approve {name})"

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
+use crate::hold;
 use crate::imaging::{attention, ended_jobs, marks, wait};
 use crate::job::{Headway, JobState};
 use crate::network;
@@ -199,6 +200,7 @@ pub(crate) fn withdrawn(retirement: &Retirement, why: &str) -> Change {
 /// Turns the plan into a job, if the node is still what the plan saw.
 pub(crate) fn apply(fleet: &Fleet, retirement: &Retirement, now: Time) -> Result<Outcome, Denied> {
     let node = fleet.node(retirement.node)?;
+    hold::refuse_held(node)?;
     still_true(node, retirement)?;
     let id = retirement.id;
     let mut outcome = Outcome::default();

@@ -10,7 +10,7 @@ use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
-use crate::{capture, enroll, imaging, network, patience, plan, retire, running};
+use crate::{capture, enroll, hold, imaging, network, patience, plan, replace, retire, running};
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
 ///
@@ -24,6 +24,19 @@ pub fn step(
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
     match event {
+        Event::Plan { node, .. }
+        | Event::Retire { node, .. }
+        | Event::Capture { node, .. }
+        | Event::Retry { node }
+            if fleet.node(node)?.hold.is_some() =>
+        {
+            hold::refuse_held(fleet.node(node)?).map(|()| Outcome::default())
+        }
+        Event::Replace { old, new, force } => {
+            replace::replace(fleet, fleet.node(old)?, fleet.node(new)?, force, now)
+        }
+        Event::Hold { node, why } => hold::hold(fleet, fleet.node(node)?, why, now),
+        Event::Release { node } => hold::release(fleet.node(node)?),
         Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
         Event::Approve { node, name, roles, moved } => {
             check_roles(catalog, roles.as_ref())?;
@@ -144,7 +157,7 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
     if rejectable {
         next = moved(node, State::Rejected { why: why.clone() }, now);
         next.generation += 1;
-        (next.deploy, next.claim) = (None, None);
+        (next.deploy, next.claim, next.hold) = (None, None, None);
         outcome.changes.extend(imaging::ended_jobs(fleet, node, "its server was rejected", now));
         outcome.fact(node.id, "rejected", why);
     } else if let Some(claim) = next.claim.take() {
@@ -240,6 +253,9 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Sealing { node, .. }
         | Event::Captured { node, .. }
         | Event::Retry { node }
+        | Event::Hold { node, .. }
+        | Event::Replace { old: node, .. }
+        | Event::Release { node }
         | Event::Unit { node, .. }
         | Event::Logs { node, .. } => Some(*node),
         Event::Issued(certificate) => Some(certificate.node),

@@ -96,6 +96,9 @@ pub struct NodeRow {
     pub code: Option<Code>,
     /// What it waits for.
     pub waiting: Option<String>,
+    /// Set: it is held, and nothing is done with it; why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// `ok`, `degraded`, `silent`, or empty when that does not apply.
     pub health: String,
     /// Units up and wanted, of an installed node.
@@ -316,6 +319,7 @@ pub fn node_row(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeRow {
         roles: node.roles.iter().cloned().collect(),
         code: node.claim.as_ref().map(|claim| Code::of(&site.ca, &claim.key, &claim.nonce)),
         waiting: patience::wait(fleet, node).map(|wait| wait.reason),
+        held: node.hold.as_ref().map(|hold| hold.why.clone()),
         health: health(node, now).to_owned(),
         units_up: report.and_then(|r| count(wanted(r).into_iter().filter(|up| *up).count())),
         units: report.and_then(|r| count(wanted(r).len())),

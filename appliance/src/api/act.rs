@@ -34,6 +34,12 @@ struct Reject {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Hold {
+    why: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Rename {
     name: Name,
 }
@@ -75,6 +81,15 @@ struct Apply {
 struct Retire {
     #[serde(default)]
     keep: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replace {
+    new: String,
+    #[serde(default)]
+    force: bool,
+    confirm: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -148,10 +163,15 @@ impl Api {
             "rename" => read(body).map(|Rename { name }| Event::Rename { node, name }),
             "roles" => read(body).map(|Roles { roles }| Event::SetRoles { node, roles }),
             "retry" => Ok(Event::Retry { node }),
+            "hold" => {
+                read(body).map(|Hold { why }| Event::Hold { node, why: why.chars().take(200).collect() })
+            }
+            "release" => Ok(Event::Release { node }),
             "capture" => return Some(self.capture(node, body).await),
             "plan" => return Some(self.plan(node, body).await),
             "retire" => return Some(self.retire(node, body).await),
             "delete" => return Some(self.delete(node, body).await),
+            "replace" => return Some(self.replace(node, body).await),
             "address" => return Some(self.address(node, body).await),
             _ => return None,
         };
@@ -229,6 +249,46 @@ impl Api {
             return Err(ApiError::Broken("planning was answered with something else".to_owned()));
         };
         one(view::retirement_view(&self.core.world().fleet, &row))
+    }
+
+    /// A new server becomes this node, and has its address from its next DHCP request on.
+    async fn replace(&self, old: NodeId, body: &[u8]) -> Answer {
+        let Replace { new, force, confirm } = read(body)?;
+        let world = self.core.world();
+        let new = self.node(&new)?;
+        let (before, fresh) = (world.fleet.node(old)?, world.fleet.node(new)?);
+        if confirm.as_deref() != Some(before.name.as_str()) {
+            let (old, new) = (before.name.to_string(), fresh.name.to_string());
+            return Err(ApiError::Replaces { old, new });
+        }
+        self.core.bring(Event::Replace { old, new, force }).await?;
+        let was = before.boot.mac.as_str().parse::<Mac>().ok();
+        let lease = was.and_then(|mac| world.leases.get(mac).map(|lease| (mac, lease.ip)));
+        if let (Some((was, address)), Ok(mac)) = (lease, fresh.boot.mac.as_str().parse()) {
+            self.take_over(old, (was, mac), address).await.map_err(|why| {
+                let name = &before.name;
+                ApiError::Broken(format!(
+                    "the new server is {name} now, but {address} could not be given to it ({why}): rackwright node set-address \
+                     {name} {address}"
+                ))
+            })?;
+        }
+        self.row(old)
+    }
+
+    /// The address of one NIC for another.
+    async fn take_over(
+        &self,
+        node: NodeId,
+        (was, mac): (Mac, Mac),
+        address: Ipv4Addr,
+    ) -> Result<(), ApiError> {
+        let change = self.core.release(was).await?;
+        if change.quarantine.is_some() {
+            self.core.address(AddressWish::Lift { address }).await?;
+        }
+        self.core.address(AddressWish::Fix { node, mac, address }).await?;
+        Ok(())
     }
 
     /// Forgets a node; what is shown is what was known of it.

@@ -16,5 +16,6 @@ mod limits;
 mod operator;
 mod planning;
 mod reservations;
+mod retiring;
 mod strangers;
 mod witness;

@@ -104,11 +104,12 @@ impl Medium for Memory {
                 return Err(Unreadable(broken));
             }
             Lie::Caches | Lie::ForgetsAfter(_) => {
+                let end = at + out.len() as u64;
                 for (place, bytes) in &state.cache {
-                    for (byte, value) in (*place..).zip(bytes) {
-                        if let Some(slot) = byte.checked_sub(at).and_then(|slot| out.get_mut(slot as usize)) {
-                            *slot = *value;
-                        }
+                    let (from, to) = (at.max(*place), end.min(place + bytes.len() as u64));
+                    if from < to {
+                        let part = &bytes[(from - place) as usize..(to - place) as usize];
+                        out[(from - at) as usize..(to - at) as usize].copy_from_slice(part);
                     }
                 }
             }

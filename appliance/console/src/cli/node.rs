@@ -162,6 +162,47 @@ since the controller was started, step by step, with what is likely wrong.")]
         /// Name, id, MAC or code
         node: String,
     },
+    /// Let a new server take over who a node is
+    #[command(after_help = "Examples:
+  rackwright node replace n1 n7
+  rackwright node replace n1 X7K2QD --confirm n1
+
+The new server gets name, id, roles, address and SSH host keys of the old one, whose
+certificates are void. It goes on from where it is: approve it, plan, apply. For a new
+board or NIC in the same server: rackwright node approve n1 --moved")]
+    Replace {
+        /// The node whose place is taken
+        old: String,
+        /// The new server: name, id, MAC or code
+        new: String,
+        /// Also when the old one was heard just now
+        #[arg(long)]
+        force: bool,
+        /// The old node's name, instead of typing it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
+    /// Keep a node out of every plan and job
+    #[command(after_help = "Examples:
+  rackwright node hold n1 --why 'fan is noisy'
+  rackwright node hold 52:54:00:12:34:56 --why 'lent to the lab'
+
+It goes on with what it runs, and boots its own disk. Its open plan is withdrawn.")]
+    Hold {
+        /// Name, id, MAC or code
+        node: String,
+        /// Why, for whoever reads it next
+        #[arg(long)]
+        why: String,
+    },
+    /// Let a held node go on
+    #[command(after_help = "Examples:
+  rackwright node release n1
+  rackwright node release n1 -o json")]
+    Release {
+        /// Name, id, MAC or code
+        node: String,
+    },
     /// Fix the address of a NIC, for good
     #[command(after_help = "Examples:
   rackwright node set-address n1 10.77.0.21

@@ -15,5 +15,6 @@ mod model;
 mod networks;
 mod planning;
 mod rack;
+mod replacing;
 mod retiring;
 mod running;

@@ -20,7 +20,7 @@ use crate::rack::{MAC, OTHER_MAC, hello, progress, unit};
 pub(super) type Letter = (&'static str, Event, u64);
 
 /// Every kind of event; a new one does not compile until it is here, and the search fails until it is tried.
-pub(super) const NAMES: [&str; 33] = [
+pub(super) const NAMES: [&str; 36] = [
     "apply",
     "approve",
     "asked",
@@ -34,6 +34,7 @@ pub(super) const NAMES: [&str; 33] = [
     "foreign",
     "forget-image",
     "hello",
+    "hold",
     "imported",
     "issued",
     "logs",
@@ -43,6 +44,8 @@ pub(super) const NAMES: [&str; 33] = [
     "plugged",
     "progressed",
     "reject",
+    "release",
+    "replace",
     "rename",
     "reported",
     "retire",
@@ -87,6 +90,9 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::Captured { .. } => "captured",
         Event::Cancel { .. } => "cancel",
         Event::Retry { .. } => "retry",
+        Event::Replace { .. } => "replace",
+        Event::Hold { .. } => "hold",
+        Event::Release { .. } => "release",
         Event::Unit { .. } => "unit",
         Event::Logs { .. } => "logs",
         Event::Imported(_) => "imported",
@@ -306,6 +312,9 @@ fn from_operator(world: &World, node: &Node) -> Vec<Letter> {
         ("plan", plans(id)),
         ("plan to retire", retires(id)),
         ("delete", Event::Delete { node: id }),
+        ("hold", Event::Hold { node: id, why: "its fan is noisy".to_owned() }),
+        ("release", Event::Release { node: id }),
+        ("replace by itself", Event::Replace { old: id, new: id, force: true }),
         ("retry", Event::Retry { node: id }),
         ("capture", captures(Some(node.name.to_string()))),
         ("capture, unconfirmed", captures(None)),

@@ -117,11 +117,32 @@ fn is_retired(world: &World, node: &Node) {
     );
 }
 
+/// A held node has nothing of it planned, boots its own disk if that is whole, and is let go by one verb.
+fn is_held(world: &World, node: &Node) {
+    let half = ["imaging", "verifying", "retiring"].contains(&node.state.phase());
+    let answer = boot_task(&world.fleet, &node.boot.mac);
+    assert!(
+        half || node.state == State::Retired || answer == BootTask::LocalDisk,
+        "{answer:?} by {:?}",
+        world.path
+    );
+    assert!(!half || answer != BootTask::LocalDisk, "half of a disk is booted, by {:?}", world.path);
+    let wait = patience::wait(&world.fleet, node).unwrap();
+    assert!(wait.until.is_none() && wait.reason.contains("node release"), "{wait:?} by {:?}", world.path);
+    let mut next = world.clone();
+    next.path.push("release");
+    next.bring(Event::Release { node: node.id }).unwrap();
+}
+
 /// Of every node of a world.
 pub(super) fn of_world(world: &World) {
     for node in world.fleet.nodes.values() {
         let at = || format!("{} in {:?}, by {:?}", node.name, node.state, world.path);
         let answer = boot_task(&world.fleet, &node.boot.mac);
+        if node.hold.is_some() {
+            is_held(world, node);
+            continue;
+        }
         if let Some(agent) = boots_agent(&node.state) {
             assert_eq!(matches!(answer, BootTask::Agent { .. }), agent, "{}", at());
         }
@@ -197,6 +218,33 @@ fn means(world: &World, node: &Node, verb: &str) -> Option<Event> {
     }
 }
 
+/// Another server may be put in the place of the node, or that is refused; then the node is lawful, and the old one is nobody.
+pub(super) fn of_replacing(world: &World) {
+    let Some(old) = world.node().cloned() else { return };
+    let mut next = world.clone();
+    next.path.push("another server");
+    let hello = crate::rack::hello(3, "52:54:00:77:00:09");
+    next.bring(Event::Hello { hello: Box::new(hello), proven: false }).unwrap();
+    let new = next.fleet.nodes.values().find(|node| node.boot.mac.as_str().ends_with("09")).unwrap().clone();
+    next.path.push("replace");
+    if next.bring(Event::Replace { old: old.id, new: new.id, force: true }).is_err() {
+        return;
+    }
+    of_world(&next);
+    let node = &next.fleet.nodes[&old.id];
+    assert_eq!((&node.name, &node.boot.mac), (&old.name, &new.boot.mac), "{:?}", next.path);
+    assert!(
+        !next.fleet.nodes.values().any(|other| other.id == new.id),
+        "two records of one server: {:?}",
+        next.path
+    );
+    let opens = |row: &Certificate| {
+        let stages = [Stage::Deploy, Stage::Run];
+        stages.iter().any(|stage| authorise(&next.fleet, Some(&row.fingerprint), *stage, next.now).is_ok())
+    };
+    assert!(!next.fleet.certificates.values().any(opens), "the old server is still let in: {:?}", next.path);
+}
+
 /// Of a step: a refusal says something, a disk is written only by a plan that a person applied.
 pub(super) fn of_outcome(after: &World, outcome: &Result<Outcome, Denied>) {
     let outcome = match outcome {
@@ -218,6 +266,8 @@ pub(super) fn of_outcome(after: &World, outcome: &Result<Outcome, Denied>) {
 }
 
 fn by_an_applied_plan(world: &World, task: &Task, job: JobId) {
+    let held = world.fleet.nodes.values().any(|node| node.state.job() == Some(job) && node.hold.is_some());
+    assert!(!held, "a held node is written: {:?}", world.path);
     if let Task::Erase(told) = task {
         return by_an_applied_retirement(world, told);
     }

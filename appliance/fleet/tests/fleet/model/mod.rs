@@ -31,6 +31,7 @@ fn explore() -> Atlas {
     while let Some(world) = queue.pop_front() {
         let here = world.sketch();
         laws::of_world(&world);
+        laws::of_replacing(&world);
         atlas.words.extend(world.words());
         let mut after = BTreeSet::new();
         for (letter, event, later) in alphabet::letters(&world) {

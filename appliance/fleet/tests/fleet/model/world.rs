@@ -122,10 +122,11 @@ impl World {
         let claim = node.claim.as_ref().map(|claim| claim.clash.is_some());
         let redeploys = node.orders.iter().any(|order| order.kind == OrderKind::Redeploy);
         format!(
-            "{}/{} {} {verbs:?} claim={claim:?} deploy={:?} run={} installed={} redeploys={redeploys} reported={}",
+            "{}/{} {} {verbs:?} held={} claim={claim:?} deploy={:?} run={} installed={} redeploys={redeploys} reported={}",
             node.state.word(),
             node.state.phase(),
             node.state.job().map(work).unwrap_or_default(),
+            node.hold.is_some(),
             node.deploy.map(|deploy| deploy.ticket),
             node.run.is_some(),
             node.installed.is_some(),
