@@ -4,7 +4,7 @@
 //! [`Change`]s in one transaction and lets the [`Effect`]s out after the commit. Nothing else changes a node.
 //!
 //! Where is what: [`node`] the states, [`mod@step`] the transitions, [`mod@enroll`] hello and approval, [`mod@plan`] what may
-//! destroy data, [`data_disk`] where roles keep theirs, [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
+//! destroy data, [`retire`] a node's end, [`hold`] hands off, [`data_disk`] where roles keep theirs, [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
 #![forbid(unsafe_code)]
 
 pub mod capture;

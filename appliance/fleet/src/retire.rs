@@ -368,6 +368,7 @@ fn retired(node: &Node, now: Time) -> Node {
     let mut next = moved(node, State::Retired, now);
     next.generation += 1;
     (next.deploy, next.run, next.claim, next.moved_to) = (None, None, None, None);
+    next.hold = None;
     (next.installed, next.report, next.reported, next.redeploy) = (None, None, None, None);
     next.orders.clear();
     next

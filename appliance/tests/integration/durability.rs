@@ -80,11 +80,12 @@ async fn a_data_base_of_the_first_version_is_brought_forward_with_everything_in_
     let db = folder.path().join("state.db");
     let old = Connection::open(&db).unwrap();
     old.execute_batch(
-        "DROP TABLE reservation; DROP TABLE boot; DROP TABLE capture; PRAGMA user_version = 1;",
+        "DROP TABLE reservation; DROP TABLE boot; DROP TABLE capture; DROP TABLE retirement; \
+         PRAGMA user_version = 1;",
     )
     .unwrap();
     // As that version wrote them: without the fields that came later.
-    for (table, field) in [("plan", "$.roles"), ("node", "$.document.resting")] {
+    for (table, field) in [("plan", "$.roles"), ("node", "$.document.resting"), ("node", "$.hold")] {
         let strip = format!("UPDATE {table} SET body = json_remove(body, '{field}')");
         assert_eq!(old.execute(&strip, []).unwrap(), 1);
     }
@@ -96,7 +97,7 @@ async fn a_data_base_of_the_first_version_is_brought_forward_with_everything_in_
     assert_eq!(certificates, [&agent.fingerprint()]);
     let version: u32 =
         witness::open(folder.path()).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 4);
+    assert_eq!(version, 5);
     controller.stop().await;
 }
 

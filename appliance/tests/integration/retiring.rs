@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::agent::{Agent, Keys};
 use crate::controller::Controller;
+use crate::dhcp::boot;
 use crate::{journey, operator};
 
 /// What the agent hands in when it has erased this disk, signed with this key.
@@ -134,5 +135,76 @@ async fn only_a_node_that_is_over_is_forgotten() {
     assert!(why.out.contains("not every disk is erased: serial:QM0001"), "{}", why.out);
     let rows = operator::get(&controller, "/v1/erasures").await.unwrap();
     assert_eq!((only(&rows)["state"].as_str(), only(&rows)["certificate"].is_null()), (Some("failed"), true));
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_server_has_the_name_and_the_address_of_the_one_it_replaces() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    let address = boot(&controller, 1).await.unwrap().address;
+    let _old = journey::approved(&controller, 1, "control").await;
+    let before = operator::get(&controller, "/v1/nodes/n1").await.unwrap();
+    let other = boot(&controller, 2).await.unwrap().address;
+    assert_ne!(address, other);
+    let agent = Agent::new(&controller, 2);
+    let _: protocol::HelloReply = agent.ask(routes::HELLO, &agent.hello(None)).await.unwrap();
+
+    let refused = operator::rackwright(&controller, "node replace n1 n2").await;
+    assert!(
+        refused.code == Some(5) && refused.err.contains("OLD") && refused.err.contains("last heard"),
+        "{refused:?}"
+    );
+    let refused = operator::rackwright(&controller, "node replace n1 n2 --confirm n1").await;
+    assert!(refused.code == Some(4) && refused.err.contains("two servers can't be one node"), "{refused:?}");
+    let done = operator::rackwright(&controller, "node replace n1 n2 --confirm n1 --force").await;
+    assert_eq!(done.code, Some(0), "{done:?}");
+
+    let rows = operator::get(&controller, "/v1/nodes").await.unwrap();
+    let row = only(&rows);
+    assert_eq!((&row["id"], &row["name"], &row["roles"]), (&before["id"], &json!("n1"), &json!(["control"])));
+    assert_eq!(
+        (row["mac"].as_str(), row["state"].as_str()),
+        (Some(agent.boot.mac.as_str()), Some("discovered"))
+    );
+    assert_eq!(boot(&controller, 2).await.unwrap().address, address, "from its next request on");
+    assert_ne!(boot(&controller, 1).await.unwrap().address, address, "the old one is anybody");
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_node_keeps_no_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    let address = boot(&controller, 1).await.unwrap().address;
+    let release = format!("/v1/network/leases/{address}/release");
+    let (agent, node, job) = retiring(&controller).await;
+    let refused = operator::post(&controller, &release, json!({})).await.unwrap_err();
+    assert!(refused.error.contains("a node keeps its address for good"), "{refused:?}");
+    hands_in(&agent, &erasure(&agent, &agent.keys, node, &job, 0)).await.unwrap();
+    operator::post(&controller, &release, json!({})).await.unwrap();
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_held_node_is_planned_by_nobody_and_shown_as_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    journey::control_image(&controller).await;
+    let (_agent, plan) = journey::planned(&controller, 1).await;
+    let held = operator::rackwright(&controller, "node hold n1 --why noisy-fan").await;
+    assert!(held.code == Some(0) && held.out.contains("held: noisy-fan"), "{held:?}");
+    for words in ["node plan n1", "node retire n1", "node retry n1", &format!("apply {plan} --confirm n1")] {
+        let refused = operator::rackwright(&controller, words).await;
+        assert_eq!(refused.code, Some(4), "{words}: {refused:?}");
+    }
+    controller.stop().await;
+
+    let controller = Controller::start(folder.path()).await;
+    assert_eq!(operator::get(&controller, "/v1/nodes/n1").await.unwrap()["held"], "noisy-fan");
+    let why = operator::rackwright(&controller, "node why n1").await;
+    assert!(why.out.contains("noisy-fan") && why.out.contains("rackwright node release n1"), "{}", why.out);
+    assert_eq!(operator::rackwright(&controller, "node release n1").await.code, Some(0));
+    assert_eq!(operator::rackwright(&controller, "node plan n1").await.code, Some(0));
     controller.stop().await;
 }

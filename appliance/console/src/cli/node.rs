@@ -107,14 +107,14 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
-    /// Plan to erase its disks, with proof, and retire it; changes nothing
+    /// Plan to erase its disks and retire it; changes nothing
     #[command(after_help = "Examples:
   rackwright node retire n1
   rackwright node retire n1 --keep serial:QM2
 
-Apply the plan to begin: the node restarts into the ramdisk, every disk that is
-not kept is erased and read back, and its certificates are void then. What proves
-it: rackwright node erasures n1")]
+Apply the plan to begin: the node restarts into the ramdisk, every disk that
+is not kept is erased and read back, and its certificates are void then.
+What proves it: rackwright node erasures n1")]
     Retire {
         /// Name, id, MAC or code
         node: String,
@@ -167,9 +167,10 @@ since the controller was started, step by step, with what is likely wrong.")]
   rackwright node replace n1 n7
   rackwright node replace n1 X7K2QD --confirm n1
 
-The new server gets name, id, roles, address and SSH host keys of the old one, whose
-certificates are void. It goes on from where it is: approve it, plan, apply. For a new
-board or NIC in the same server: rackwright node approve n1 --moved")]
+The new server gets name, id, roles, address and SSH host keys of the old one,
+whose certificates are void. It goes on from where it is: approve it, plan,
+apply. For a new board or NIC in the same server:
+rackwright node approve n1 --moved")]
     Replace {
         /// The node whose place is taken
         old: String,
@@ -187,7 +188,8 @@ board or NIC in the same server: rackwright node approve n1 --moved")]
   rackwright node hold n1 --why 'fan is noisy'
   rackwright node hold 52:54:00:12:34:56 --why 'lent to the lab'
 
-It goes on with what it runs, and boots its own disk. Its open plan is withdrawn.")]
+It goes on with what it runs, and boots its own disk. Its open plan is
+withdrawn.")]
     Hold {
         /// Name, id, MAC or code
         node: String,

@@ -129,9 +129,7 @@ fn is_held(world: &World, node: &Node) {
     assert!(!half || answer != BootTask::LocalDisk, "half of a disk is booted, by {:?}", world.path);
     let wait = patience::wait(&world.fleet, node).unwrap();
     assert!(wait.until.is_none() && wait.reason.contains("node release"), "{wait:?} by {:?}", world.path);
-    let mut next = world.clone();
-    next.path.push("release");
-    next.bring(Event::Release { node: node.id }).unwrap();
+    world.after("release", Event::Release { node: node.id }, 1).unwrap();
 }
 
 /// Of every node of a world.
@@ -177,8 +175,7 @@ fn ends(world: &World, node: &Node) {
     let until = until.unwrap_or_else(|| panic!("no deadline: {:?} by {:?}", node.state, world.path));
     let mut late = world.clone();
     late.now = until.plus_seconds(1).max(world.now);
-    late.path.push("patience ends");
-    late.bring(Event::Tick).unwrap();
+    late.bring("patience ends", Event::Tick).unwrap();
     let after = &late.fleet.nodes[&node.id];
     assert!(matches!(after.state, State::Attention { .. }), "{:?} for ever, by {:?}", node.state, world.path);
 }
@@ -188,10 +185,7 @@ fn has_way_out(world: &World, node: &Node) {
     let State::Attention { verbs, .. } = &node.state else { return };
     let tried = verbs.iter().filter(|verb| *verb != "why").map(|verb| {
         let event = means(world, node, verb).unwrap_or_else(|| panic!("no verb: {verb} by {:?}", world.path));
-        let mut next = world.clone();
-        next.wait(1);
-        next.path.push("a verb that was named");
-        next.bring(event).map(drop)
+        world.after("a verb that was named", event, 1).map(drop)
     });
     let tried = tried.collect::<Vec<_>>();
     assert!(
@@ -222,12 +216,10 @@ fn means(world: &World, node: &Node, verb: &str) -> Option<Event> {
 pub(super) fn of_replacing(world: &World) {
     let Some(old) = world.node().cloned() else { return };
     let mut next = world.clone();
-    next.path.push("another server");
     let hello = crate::rack::hello(3, "52:54:00:77:00:09");
-    next.bring(Event::Hello { hello: Box::new(hello), proven: false }).unwrap();
+    next.bring("another server", Event::Hello { hello: Box::new(hello), proven: false }).unwrap();
     let new = next.fleet.nodes.values().find(|node| node.boot.mac.as_str().ends_with("09")).unwrap().clone();
-    next.path.push("replace");
-    if next.bring(Event::Replace { old: old.id, new: new.id, force: true }).is_err() {
+    if next.bring("replace", Event::Replace { old: old.id, new: new.id, force: true }).is_err() {
         return;
     }
     of_world(&next);
@@ -245,15 +237,13 @@ pub(super) fn of_replacing(world: &World) {
     assert!(!next.fleet.certificates.values().any(opens), "the old server is still let in: {:?}", next.path);
 }
 
-/// Of a step: a refusal says something, a disk is written only by a plan that a person applied.
-pub(super) fn of_outcome(after: &World, outcome: &Result<Outcome, Denied>) {
-    let outcome = match outcome {
-        Ok(outcome) => outcome,
-        Err(denied) => {
-            assert!(denied.to_string().len() > 10, "{denied:?} by {:?}", after.path);
-            return;
-        }
-    };
+/// Of a refusal: it says something.
+pub(super) fn of_refusal(world: &World, letter: &str, denied: &Denied) {
+    assert!(denied.to_string().len() > 10, "{denied:?} to {letter} after {:?}", world.path);
+}
+
+/// Of a step: a disk is written only by a plan that a person applied.
+pub(super) fn of_outcome(after: &World, outcome: &Outcome) {
     for effect in &outcome.effects {
         // The only one there is: it writes nothing. Another does not compile until something is said of it here.
         let Effect::Issue(_) = effect;

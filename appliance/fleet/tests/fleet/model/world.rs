@@ -34,38 +34,46 @@ impl World {
         Self { fleet: rack.fleet, now: rack.now, applied: BTreeSet::new(), path: Vec::new(), catalog, site }
     }
 
-    pub(super) fn wait(&mut self, seconds: u64) {
-        self.now = self.now.plus_seconds(seconds.max(1));
-    }
-
-    /// As the writer does: steps, saves, issues, settles documents.
-    pub(super) fn bring(&mut self, event: Event) -> Result<Outcome, Denied> {
+    /// What an event brings, so many seconds later, and the world after it. As the writer does: steps, saves, issues, settles
+    /// documents.
+    pub(super) fn after(
+        &self,
+        letter: &'static str,
+        event: Event,
+        seconds: u64,
+    ) -> Result<(World, Outcome), Denied> {
         let applies = if let Event::Apply { plan } = &event { Some(plan.clone()) } else { None };
         let turn = u8::try_from(self.path.len()).expect("a short path");
-        let outcome = step(&self.fleet, &self.catalog, event, self.now, &mut Entropy::new(&[turn; 32]))?;
-        self.applied.extend(applies);
+        let now = self.now.plus_seconds(seconds.max(1));
+        let outcome = step(&self.fleet, &self.catalog, event, now, &mut Entropy::new(&[turn; 32]))?;
+        let mut next = self.clone();
+        next.now = now;
+        next.path.push(letter);
+        next.applied.extend(applies);
+        next.take_in(&outcome);
+        Ok((next, outcome))
+    }
+
+    /// The same in this world.
+    pub(super) fn bring(&mut self, letter: &'static str, event: Event) -> Result<(), Denied> {
+        *self = self.after(letter, event, 1)?.0;
+        Ok(())
+    }
+
+    fn take_in(&mut self, outcome: &Outcome) {
         outcome.changes.iter().for_each(|change| self.fleet.put(change.clone()));
         for effect in &outcome.effects {
             let Effect::Issue(grant) = effect;
             let fingerprint = format!("{}-{}-{}-{}", grant.node, grant.stage, grant.generation, self.now.0);
-            self.fleet.certificates.insert(
-                fingerprint.clone(),
-                Certificate {
-                    fingerprint,
-                    node: grant.node,
-                    key: grant.key,
-                    stage: grant.stage,
-                    generation: grant.generation,
-                    until: grant.until,
-                },
-            );
+            let (node, key, stage) = (grant.node, grant.key, grant.stage);
+            let (generation, until) = (grant.generation, grant.until);
+            let row = Certificate { fingerprint: fingerprint.clone(), node, key, stage, generation, until };
+            self.fleet.certificates.insert(fingerprint, row);
         }
-        if outcome.changes.is_empty() {
-            return Ok(outcome);
+        if !outcome.changes.is_empty() {
+            let (changes, _) = converge::settle(&self.fleet, &self.site, &self.catalog);
+            changes.into_iter().for_each(|change| self.fleet.put(change));
         }
-        let (changes, _) = converge::settle(&self.fleet, &self.site, &self.catalog);
-        changes.into_iter().for_each(|change| self.fleet.put(change));
-        Ok(outcome)
     }
 
     /// The server that the search is about: the first that was seen.
