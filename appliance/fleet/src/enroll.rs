@@ -281,12 +281,6 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
         node.moved_to = Some(boot.mac.clone());
         node.boot = boot;
     }
-    // The same server may have been taken for a new one before: it is this node.
-    let is_it = |other: &&Node| {
-        other.state == State::Discovered && other.id != node.id && other.boot.mac == node.boot.mac
-    };
-    let doubles =
-        fleet.nodes.values().filter(is_it).map(|other| Change::ForgetNode(other.id)).collect::<Vec<_>>();
     if let Some(name) = name {
         refuse_taken(fleet, &node, &name)?;
         node.name = name;
@@ -296,7 +290,7 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     }
     node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false });
     node.claim = None;
-    let mut outcome = Outcome { changes: doubles, ..Outcome::default() };
+    let mut outcome = Outcome { changes: doubles(fleet, &node), ..Outcome::default() };
     let taken = capture::of_node(fleet, &node);
     // The installed system of a node that is being captured comes back with the certificate it has, if this is the same server.
     let comes_back =
@@ -316,6 +310,13 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     outcome.fact(node.id, "approved", format!("as {} ({what})", node.name));
     outcome.changes.push(Change::Node(Box::new(node)));
     Ok(outcome)
+}
+
+/// The same server may have been taken for a new one before its part was said to be moved.
+fn doubles(fleet: &Fleet, node: &Node) -> Vec<Change> {
+    let others = fleet.nodes.values().filter(|other| other.id != node.id && other.state == State::Discovered);
+    let is_it = |other: &&Node| other.boot.mac == node.boot.mac;
+    others.filter(is_it).map(|other| Change::ForgetNode(other.id)).collect()
 }
 
 /// The rejection is taken back. The key went with it: the server boots the agent again, and shows a new code.

@@ -15,6 +15,9 @@ use crate::{capture, hold, retire};
 
 /// Turns a plan into a job, if the world is still what the plan saw.
 pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
+    if let Some(retirement) = retire::of_plan(fleet, plan) {
+        return retire::apply(fleet, retirement, now);
+    }
     let missing = || Denied::Missing { kind: "plan", name: plan.to_string() };
     let plan = fleet.plans.get(plan).ok_or_else(missing)?;
     let node = fleet.node(plan.node)?;

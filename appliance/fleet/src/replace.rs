@@ -3,6 +3,8 @@
 //! What the new server is, how it boots and whether it was let in stays what it is. The old one's certificates are void, and its
 //! disks are not ours any more: when it comes back it is a stranger.
 
+use protocol::NodeId;
+
 use crate::hold::refuse_held;
 use crate::imaging::ended_jobs;
 use crate::patience::SILENT_SECONDS;
@@ -15,11 +17,11 @@ use crate::{Change, Denied, Fleet, Node, Outcome, State, Time};
 /// [`Denied`]: one of them is not in a state for it, or the old one is alive, and nobody said that this is known.
 pub(crate) fn replace(
     fleet: &Fleet,
-    old: &Node,
-    new: &Node,
+    (old, new): (NodeId, NodeId),
     force: bool,
     now: Time,
 ) -> Result<Outcome, Denied> {
+    let (old, new) = (fleet.node(old)?, fleet.node(new)?);
     if old.id == new.id {
         return Err(Denied::Conflict(format!("{} can't take its own place", old.name)));
     }

@@ -23,18 +23,9 @@ pub fn step(
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
+    refuse_held(fleet, &event)?;
     match event {
-        Event::Plan { node, .. }
-        | Event::Retire { node, .. }
-        | Event::Capture { node, .. }
-        | Event::Retry { node }
-            if fleet.node(node)?.hold.is_some() =>
-        {
-            hold::refuse_held(fleet.node(node)?).map(|()| Outcome::default())
-        }
-        Event::Replace { old, new, force } => {
-            replace::replace(fleet, fleet.node(old)?, fleet.node(new)?, force, now)
-        }
+        Event::Replace { old, new, force } => replace::replace(fleet, (old, new), force, now),
         Event::Hold { node, why } => hold::hold(fleet, fleet.node(node)?, why, now),
         Event::Release { node } => hold::release(fleet.node(node)?),
         Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
@@ -52,11 +43,7 @@ pub fn step(
             running::enrolled(fleet, fleet.node(node)?, &certificate, key, uptime_seconds, now)
         }
         Event::Ticketed { node, key } => running::ticketed(fleet.node(node)?, key, dice),
-        Event::Escrowed { node, files } => {
-            let mut outcome = Outcome::default();
-            outcome.fact(fleet.node(node)?.id, "escrowed", format!("{files} identity files kept"));
-            Ok(outcome)
-        }
+        Event::Escrowed { node, files } => Ok(escrowed(fleet.node(node)?, files)),
         Event::Reported { node, report } => running::reported(fleet, fleet.node(node)?, *report, now),
         Event::Served { mac, what, text } => Ok(served(fleet, &mac, &what, text)),
         Event::Foreign { interface, sighting } => network::noticed(fleet, &interface, &sighting, now),
@@ -65,10 +52,7 @@ pub fn step(
         Event::Looked { interface } => network::looked(fleet, &interface, now),
         Event::Reject { node, why } => reject(fleet, fleet.node(node)?, why, now),
         Event::Rename { node, name } => rename(fleet, fleet.node(node)?, name),
-        Event::SetRoles { node, roles } => {
-            check_roles(catalog, Some(&roles))?;
-            set_roles(fleet, fleet.node(node)?, roles, now)
-        }
+        Event::SetRoles { node, roles } => set_roles(fleet, catalog, fleet.node(node)?, roles, now),
         Event::Plan { node, image, disk, data, roles, erase, verify } => {
             check_roles(catalog, roles.as_ref())?;
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
@@ -79,10 +63,7 @@ pub fn step(
         Event::Retire { node, keep } => retire::planned(fleet, fleet.node(node)?, &keep, now, dice),
         Event::Erased { node, erasure } => retire::erased(fleet, fleet.node(node)?, *erasure, now),
         Event::Delete { node } => retire::delete(fleet, fleet.node(node)?),
-        Event::Apply { plan } => match retire::of_plan(fleet, &plan) {
-            Some(retirement) => retire::apply(fleet, retirement, now),
-            None => imaging::apply(fleet, &plan, now, dice),
-        },
+        Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),
         Event::Capture { node, wish } => {
             check_roles(catalog, wish.roles.as_ref())?;
             capture::begin(fleet, fleet.node(node)?, *wish, now, dice)
@@ -99,6 +80,24 @@ pub fn step(
         Event::ForgetImage(digest) => crate::image::forget(fleet, digest),
         Event::Tick => Ok(patience::overdue(fleet, now)),
     }
+}
+
+/// What may not be done with a node that is held.
+fn refuse_held(fleet: &Fleet, event: &Event) -> Result<(), Denied> {
+    if let Event::Plan { node, .. }
+    | Event::Retire { node, .. }
+    | Event::Capture { node, .. }
+    | Event::Retry { node } = event
+    {
+        return hold::refuse_held(fleet.node(*node)?);
+    }
+    Ok(())
+}
+
+fn escrowed(node: &Node, files: usize) -> Outcome {
+    let mut outcome = Outcome::default();
+    outcome.fact(node.id, "escrowed", format!("{files} identity files kept"));
+    outcome
 }
 
 pub(crate) fn changes(changes: impl IntoIterator<Item = Change>) -> Outcome {
@@ -180,7 +179,14 @@ fn rename(fleet: &Fleet, node: &Node, name: Name) -> Result<Outcome, Denied> {
     Ok(outcome)
 }
 
-fn set_roles(fleet: &Fleet, node: &Node, roles: BTreeSet<String>, now: Time) -> Result<Outcome, Denied> {
+fn set_roles(
+    fleet: &Fleet,
+    catalog: &Catalog,
+    node: &Node,
+    roles: BTreeSet<String>,
+    now: Time,
+) -> Result<Outcome, Denied> {
+    check_roles(catalog, Some(&roles))?;
     let installed = node.installed.as_ref().and_then(|installed| fleet.images.get(&installed.image));
     if let Some(missing) = installed.and_then(|image| roles.difference(&image.roles).next()) {
         return Err(Denied::Conflict(format!(

@@ -121,9 +121,12 @@ impl Count {
     }
 }
 
+/// A disk, and what became of it.
+type Outcome = (Doomed, protocol::Disk, Result<(Done, Duration), String>);
+
 /// Threads that are told to stop when nobody waits for them any more.
 struct Threads {
-    set: JoinSet<(Doomed, protocol::Disk, Result<(Done, Duration), String>)>,
+    set: JoinSet<Outcome>,
     count: Arc<Count>,
 }
 

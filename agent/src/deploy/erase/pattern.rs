@@ -6,6 +6,8 @@ use protocol::{DiskId, Nonce};
 const SECTOR: usize = 512;
 /// One place that is looked at.
 pub(super) const BLOCK: u64 = 4096;
+/// The same, in memory.
+pub(super) const BLOCK_BYTES: usize = 4096;
 /// Random bytes that a pattern repeats, each time with the sector's number in it.
 const TILE: usize = 1 << 20;
 

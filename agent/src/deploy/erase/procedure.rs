@@ -8,7 +8,7 @@
 
 use protocol::{CANARIES_MIN, DiskId, Method, Nonce, SAMPLES_MIN, SEED_BYTES, SEED_OFFSET};
 
-use super::pattern::{BLOCK, Pattern, Purpose, places};
+use super::pattern::{BLOCK, BLOCK_BYTES, Pattern, Purpose, places};
 
 const MIB: u64 = 1 << 20;
 /// Blocks with a known pattern on a disk before it is erased.
@@ -213,7 +213,7 @@ impl<M: Medium> Work<'_, M> {
     fn lay_canaries(&mut self, bytes: u64) -> Result<Vec<u64>, EraseError<M::Error>> {
         let pattern = Pattern::new(self.terms.challenge, self.terms.disk, Purpose::Canary);
         let places = self.draw(Purpose::Canary, bytes, CANARIES);
-        let mut block = vec![0; BLOCK as usize];
+        let mut block = vec![0; BLOCK_BYTES];
         for at in &places {
             pattern.fill(*at, &mut block);
             self.medium.write(*at, &block)?;
@@ -229,7 +229,7 @@ impl<M: Medium> Work<'_, M> {
     }
 
     fn block(&self, at: u64) -> Result<Vec<u8>, EraseError<M::Error>> {
-        let mut block = vec![0; BLOCK as usize];
+        let mut block = vec![0; BLOCK_BYTES];
         self.medium.read(at, &mut block)?;
         Ok(block)
     }
@@ -295,7 +295,7 @@ impl<M: Medium> Work<'_, M> {
 
     /// After the firmware has erased it: nothing is where it was, but for blocks that were blank before.
     fn is_something_else(&self, places: &[u64], before: &[blake3::Hash]) -> Result<(), EraseError<M::Error>> {
-        let blanks = [0, 0xff].map(|byte| told_apart(&[byte; BLOCK as usize]));
+        let blanks = [0, 0xff].map(|byte| told_apart(&[byte; BLOCK_BYTES]));
         for (at, before) in places.iter().zip(before) {
             let now = told_apart(&self.block(*at)?);
             if now == *before && !blanks.contains(&now) {
@@ -308,7 +308,7 @@ impl<M: Medium> Work<'_, M> {
 
     fn have_gone(&self, canaries: &[u64]) -> Result<(), EraseError<M::Error>> {
         let pattern = Pattern::new(self.terms.challenge, self.terms.disk, Purpose::Canary);
-        let mut canary = vec![0; BLOCK as usize];
+        let mut canary = vec![0; BLOCK_BYTES];
         for at in canaries {
             pattern.fill(*at, &mut canary);
             if self.block(*at)? == canary {

@@ -1,5 +1,7 @@
 //! The procedure on disks in memory, most of which lie. None of them is a block device: what lies there is what this test says.
 
+#![allow(clippy::cast_possible_truncation, reason = "a test's disk lies in memory")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 

@@ -178,17 +178,7 @@ async fn answer(
             state.task = Task::Reboot;
             json(&state.envelope(Task::Reboot))
         }
-        routes::ERASED => {
-            if let Some(witness) = &mut state.witness {
-                witness(0);
-            }
-            state.erasures.push(serde_json::from_slice(&body).unwrap());
-            if state.erasures.len() < state.awaited {
-                return Ok(json(&state.envelope(Task::Wait { reason: "the others".to_owned() })));
-            }
-            state.task = Task::Reboot;
-            json(&state.envelope(Task::Reboot))
-        }
+        routes::ERASED => state.erased(&body),
         routes::WINDOWS => {
             if let Some(witness) = &mut state.witness {
                 witness(0);
@@ -231,6 +221,18 @@ impl State {
         self.hellos.push(hello);
         let (node, epoch, nonce, time_ms) = (self.node, self.epoch, self.nonce, self.time_ms);
         HelloReply { node, name: "n1".to_owned(), epoch, time_ms, nonce, verdict }
+    }
+
+    fn erased(&mut self, body: &[u8]) -> Response<Part> {
+        if let Some(witness) = &mut self.witness {
+            witness(0);
+        }
+        self.erasures.push(serde_json::from_slice(body).unwrap());
+        if self.erasures.len() < self.awaited {
+            return json(&self.envelope(Task::Wait { reason: "the others".to_owned() }));
+        }
+        self.task = Task::Reboot;
+        json(&self.envelope(Task::Reboot))
     }
 
     fn envelope<T>(&self, body: T) -> Envelope<T> {
