@@ -115,7 +115,12 @@ impl Medium for Memory {
                     }
                 }
             }
-            _ => {}
+            Lie::None
+            | Lie::IgnoresAll
+            | Lie::KeepsSome(_)
+            | Lie::FirmwareSaysSo
+            | Lie::FirmwareLeaves(_)
+            | Lie::Broken(_) => {}
         }
         Ok(())
     }
@@ -140,7 +145,9 @@ impl Medium for Memory {
                     state.medium[(block * BLOCK) as usize..][..part.len()].copy_from_slice(part);
                 }
             }
-            _ => state.medium[at as usize..][..bytes.len()].copy_from_slice(bytes),
+            Lie::None | Lie::SaysZeros | Lie::FirmwareSaysSo | Lie::FirmwareLeaves(_) | Lie::Broken(_) => {
+                state.medium[at as usize..][..bytes.len()].copy_from_slice(bytes)
+            }
         }
         Ok(())
     }
