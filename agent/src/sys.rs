@@ -1,5 +1,5 @@
-//! The kernel's calls that have no safe form: network card ioctls (linux/ethtool.h), options of packet sockets (packet(7)). Those of
-//! disks are in `pack::disk`. The only file of the agent with `unsafe`; every function is safe to call.
+//! The kernel's calls that have no safe form: network card ioctls (linux/ethtool.h), options of packet sockets (packet(7)), commands to
+//! NVMe drives (linux/nvme_ioctl.h). Other calls of disks are in `pack::disk`. The only file of the agent with `unsafe`; every function is safe to call.
 #![expect(unsafe_code, reason = "these calls have no safe form; each block says why it is sound")]
 
 use std::io;
@@ -65,4 +65,67 @@ pub fn all_multicast(socket: &impl AsFd, interface: u32) -> io::Result<()> {
     // SAFETY: the option takes a `struct packet_mreq`, of which the kernel reads `length` bytes before the call is over.
     let done = unsafe { libc::setsockopt(fd, libc::SOL_PACKET, option, (&raw const request).cast(), length) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `_IO('N', 0x40)`, linux/nvme_ioctl.h.
+const NVME_IOCTL_ID: libc::Ioctl = 0x4e40;
+/// `_IOWR('N', 0x41, struct nvme_passthru_cmd)`.
+const NVME_IOCTL_ADMIN_CMD: libc::Ioctl = 0xc048_4e41_u32 as libc::Ioctl;
+
+/// `struct nvme_passthru_cmd`: 72 bytes.
+#[repr(C)]
+#[derive(Default)]
+struct NvmeCommand {
+    opcode: u8,
+    flags: u8,
+    reserved: u16,
+    namespace: u32,
+    dword_2: u32,
+    dword_3: u32,
+    metadata: u64,
+    address: u64,
+    metadata_bytes: u32,
+    data_bytes: u32,
+    dwords_10: [u32; 6],
+    timeout_ms: u32,
+    result: u32,
+}
+
+const _: () = assert!(size_of::<NvmeCommand>() == 72);
+
+/// Which namespace of its controller an NVMe disk is.
+///
+/// # Errors
+/// The kernel's; `ENOTTY` for anything but an NVMe disk.
+pub fn nvme_namespace(disk: &impl AsFd) -> io::Result<u32> {
+    // SAFETY: the call takes no argument, and answers with a number.
+    let id = unsafe { libc::ioctl(disk.as_fd().as_raw_fd(), NVME_IOCTL_ID) };
+    u32::try_from(id).map_err(|_| io::Error::last_os_error())
+}
+
+/// Gives a command (opcode and namespace, dwords 10 and 11) to the controller of an NVMe disk, with a buffer that it reads or
+/// fills. Gives the drive's status, 0 for success.
+///
+/// # Errors
+/// The kernel's: it was not given to the drive, or the drive did not answer in time.
+pub fn nvme_admin(
+    disk: &impl AsFd,
+    (opcode, namespace): (u8, u32),
+    [ten, eleven]: [u32; 2],
+    data: &mut [u8],
+    timeout_ms: u32,
+) -> io::Result<u16> {
+    let mut command = NvmeCommand {
+        opcode,
+        namespace,
+        address: if data.is_empty() { 0 } else { data.as_mut_ptr().expose_provenance() as u64 },
+        data_bytes: u32::try_from(data.len()).map_err(io::Error::other)?,
+        dwords_10: [ten, eleven, 0, 0, 0, 0],
+        timeout_ms,
+        ..NvmeCommand::default()
+    };
+    // SAFETY: the call takes a `struct nvme_passthru_cmd`, whose address and length are those of `data`; both are borrowed for as
+    // long as the call lasts, and the kernel touches nothing else.
+    let status = unsafe { libc::ioctl(disk.as_fd().as_raw_fd(), NVME_IOCTL_ADMIN_CMD, &raw mut command) };
+    u16::try_from(status).map_err(|_| io::Error::last_os_error())
 }

@@ -122,6 +122,19 @@ pub enum ApiError {
         /// The disk.
         disk: String,
     },
+    /// The typed name is not that of the node whose place is to be taken.
+    #[error(
+        "{new} becomes {old}, and what is {old} now is nobody: confirm it with the name of the old one (--confirm={old})"
+    )]
+    Replaces {
+        /// Whose place is taken.
+        old: String,
+        /// By which server.
+        new: String,
+    },
+    /// The typed name is not that of the node that is to be forgotten.
+    #[error("this forgets {0} for good: confirm it with its name (--confirm={0})")]
+    Forgets(String),
     /// The typed name is not the image's.
     #[error("this deletes image {0} for good: confirm it with its name (--confirm={0})")]
     Unnamed(String),
@@ -183,6 +196,8 @@ impl ApiError {
             ApiError::Forbidden { .. } => (StatusCode::FORBIDDEN, 11),
             ApiError::Unconfirmed { .. }
             | ApiError::Unnamed(_)
+            | ApiError::Forgets(_)
+            | ApiError::Replaces { .. }
             | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. } | Denied::Unnamed { .. })) => {
                 (StatusCode::CONFLICT, 5)
             }

@@ -230,6 +230,9 @@ impl Store {
         for power in self.rows("power")? {
             fleet.put(Change::Power(power));
         }
+        for retirement in self.rows("retirement")? {
+            fleet.put(Change::Retirement(retirement));
+        }
         for certificate in self.rows("certificate")? {
             fleet.put(Change::Certificate(certificate));
         }

@@ -3,7 +3,7 @@
 use pack::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{CaptureJob, Disk, DiskId, Epoch, Inventory, JobId, Key, Mark, NodeId, Signature};
+use crate::{CaptureJob, Disk, DiskId, Epoch, EraseJob, Inventory, JobId, Key, Mark, NodeId, Signature};
 
 /// Every command to an agent. The agent refuses one for another node or with a lower epoch than it has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,8 @@ pub enum Task {
     Image(Box<ImageJob>),
     /// Take an image.
     Capture(Box<CaptureJob>),
+    /// Erase disks.
+    Erase(Box<EraseJob>),
     /// Restart; what boots next is decided when the server asks the network.
     Reboot,
 }
@@ -173,6 +175,10 @@ pub enum Phase {
     ReadBack,
     /// Partition tables, last.
     Arm,
+    /// Erasing.
+    Erase,
+    /// Reading back what was erased.
+    Prove,
 }
 
 /// How far a job is; bytes are of the raw disk. Of a capture, what is done is read and packed, and what is the same was in the

@@ -14,6 +14,7 @@ mod capture;
 mod cast;
 mod clash;
 mod enrol;
+mod erase;
 mod holding;
 mod identity;
 mod inventory;
@@ -30,6 +31,7 @@ pub use capture::{CaptureJob, FOUND_MAX, Found, Identity, Missing, Seal, Subject
 pub use cast::{CastAsk, CastReply, Door, Hearing, ReportKey, Seat, Source};
 pub use clash::{Carried, Clash, Handle, clashes};
 pub use enrol::{BootFacts, Enrol, Enrolled, Hello, HelloReply, IdentityFile, Ticket, Verdict};
+pub use erase::{CANARIES_MIN, Doomed, EraseJob, Erasure, Method, SAMPLES_MIN};
 pub use holding::{Holding, OWN_PARTITION, SystemPart, foreign};
 pub use identity::{
     CaPin, Code, Epoch, HardwareAddress, IdentityError, JobId, Key, NodeId, Nonce, Signature, enrol_proof,

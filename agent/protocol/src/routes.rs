@@ -10,6 +10,8 @@ pub const PROGRESS: &str = "/agent/v1/progress";
 pub const CAST: &str = "/agent/v1/cast";
 /// [`crate::Receipt`] → `Envelope<Task>`. Stage deploy.
 pub const VERIFIED: &str = "/agent/v1/verified";
+/// [`crate::Erasure`] → `Envelope<Task>`. Stage deploy, and only for its erase job.
+pub const ERASED: &str = "/agent/v1/erased";
 /// GET, the encoded `pack::Signed` as JSON. Stage deploy, and only the image of its job.
 pub fn manifest(image: &pack::Digest) -> String {
     format!("/agent/v1/images/{image}/manifest")

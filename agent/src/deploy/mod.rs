@@ -1,7 +1,7 @@
 //! `rackwright-agent deploy`: the whole life of the agent in the boot ramdisk.
 //!
 //! ```text
-//! command line -> NIC up -> hello (code on the screens) -> approved -> task: wait | image | capture | reboot
+//! command line -> NIC up -> hello (code on the screens) -> approved -> task: wait | image | capture | erase | reboot
 //!                            ^                                        |
 //!                            '--- anything that a new hello can mend -'
 //! ```
@@ -10,6 +10,7 @@
 pub mod bystander;
 pub mod capture;
 pub mod cmdline;
+pub mod erase;
 mod hello;
 pub mod imaging;
 mod network;

@@ -10,6 +10,7 @@ use crate::controller::Line;
 use crate::deploy::Server;
 use crate::deploy::bystander::Bystander;
 use crate::deploy::capture;
+use crate::deploy::erase;
 use crate::deploy::hello::{Admitted, GRACE, HOLD_SECONDS};
 use crate::deploy::imaging;
 use crate::inventory;
@@ -43,6 +44,7 @@ pub(super) async fn follow(server: &mut Server, admitted: &Admitted, key: &KeyPa
             let next = match task {
                 Task::Image(job) => imaging::run(server, admitted, key, &job).await,
                 Task::Capture(job) => capture::run(server, admitted, &job).await,
+                Task::Erase(job) => erase::run(server, admitted, key, &job).await,
                 Task::Reboot => return Turn::Reboot,
                 Task::Wait { reason } => {
                     server.screen.state("waiting", &reason);

@@ -95,6 +95,7 @@ fn verb(stage: Stage) -> &'static str {
     match stage {
         Stage::Verifying => "read back",
         Stage::Capturing => "read",
+        Stage::Erasing => "erased",
         Stage::Waiting | Stage::Imaging | Stage::Booting | Stage::Enrolling => "written",
     }
 }

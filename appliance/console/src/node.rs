@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{ago, or_dash};
-use crate::{apply, plan, power, watch, why};
+use crate::{apply, erasure, plan, power, replace, watch, why};
 
 pub(crate) use show::{headline, render_node};
 
@@ -48,8 +48,16 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
         NodeCommand::Power(verb) => power::power(session, verb).await,
         NodeCommand::Boot { node, device, waiting } => power::boot(session, &node, device, waiting).await,
         NodeCommand::Bmc(verb) => power::bmc(session, verb).await,
+        NodeCommand::Retire { node, keep } => erasure::retire(session, &node, &keep).await,
+        NodeCommand::Erasures { of } => erasure::erasures(session, of.as_deref()).await,
+        NodeCommand::Delete { node, confirm } => erasure::delete(session, &node, confirm).await,
         NodeCommand::Why { node } => why::why(session, &node).await,
         NodeCommand::Retry { node } => tell(session, &node, "retry", &json!({})).await,
+        NodeCommand::Replace { old, new, force, confirm } => {
+            replace::replace(session, (&old, &new), force, confirm).await
+        }
+        NodeCommand::Hold { node, why } => tell(session, &node, "hold", &json!({ "why": why })).await,
+        NodeCommand::Release { node } => tell(session, &node, "release", &json!({})).await,
         NodeCommand::SetAddress { node, address, mac } => {
             let body = given([("address", Some(json!(address))), ("mac", mac.map(Value::from))]);
             tell(session, &node, "address", &body).await
@@ -153,6 +161,9 @@ pub(crate) fn node_table<'a>(rows: impl Iterator<Item = &'a NodeRow>, now: u64) 
 /// What matters most about a node now, in a few words.
 pub(crate) fn detail(row: &NodeRow) -> String {
     let mut words = Vec::new();
+    if let Some(why) = &row.held {
+        return format!("held: {why}");
+    }
     if let Some(code) = &row.code {
         words.push(format!("code {code}"));
     }

@@ -1,6 +1,6 @@
 //! `rackwright plan …`: what would be written, erased and kept, said so that nobody can miss it.
 
-use fleet::view::{DataView, PlanView};
+use fleet::view::{DataView, Holding, PlanView};
 
 use crate::cli::{PlanArgs, PlanCommand};
 use crate::client::segment;
@@ -74,11 +74,15 @@ pub(crate) fn render_steps(plan: &PlanView) -> String {
     let mut page = Page::default();
     page.line(&format!("Plan {}: {} {}", plan.id, plan.kind, plan.node));
     page.line("");
+    if plan.kind == "retire" {
+        retirement(&mut page, plan);
+        return page.into_text();
+    }
     page.line(&format!(
         "- disk   {}  WILL BE ERASED",
         disk(&plan.disk, &plan.disk_serial, &plan.disk_model, plan.disk_bytes)
     ));
-    erased(plan).iter().for_each(|line| page.line(&format!("         {line}")));
+    erased(&plan.erases, &plan.erase).iter().for_each(|line| page.line(&format!("         {line}")));
     if let Some(data) = &plan.data {
         data_lines(data).iter().for_each(|line| page.line(line));
     }
@@ -102,13 +106,30 @@ pub(crate) fn render_steps(plan: &PlanView) -> String {
     page.into_text()
 }
 
+/// What a retirement erases, and what it leaves.
+fn retirement(page: &mut Page, plan: &PlanView) {
+    for doomed in &plan.disks {
+        let what = disk(&doomed.disk, &doomed.serial, &doomed.model, doomed.bytes);
+        page.line(&format!("- disk   {what}  WILL BE ERASED FOR GOOD"));
+        erased(&doomed.holds, &[]).iter().for_each(|line| page.line(&format!("         {line}")));
+        if doomed.own {
+            page.line("         AND WHAT THE NODE HAS WRITTEN TO IT SINCE");
+        }
+    }
+    for kept in &plan.keeps {
+        let what = disk(&kept.disk, &kept.serial, &kept.model, kept.bytes);
+        page.line(&format!("= disk   {what}  is kept, as it is"));
+    }
+    page.line("- node   its certificates and its address; nothing comes back from this");
+}
+
 /// What is on the disk, in capitals; labels as they are written there.
-fn erased(plan: &PlanView) -> Vec<String> {
-    if plan.erases.is_empty() {
+fn erased(holds: &[Holding], named: &[String]) -> Vec<String> {
+    if holds.is_empty() {
         return vec!["NOTHING IS RECOGNISED ON IT".to_owned()];
     }
     let mut lines = vec!["ON IT NOW:".to_owned()];
-    lines.extend(plan.erases.iter().map(|holding| {
+    lines.extend(holds.iter().map(|holding| {
         let place = match holding.partition {
             0 => "WHOLE DISK".to_owned(),
             partition => format!("PARTITION {partition}"),
@@ -120,9 +141,9 @@ fn erased(plan: &PlanView) -> Vec<String> {
         let size = holding.bytes.map(|count| format!("  {}", disk_bytes(count))).unwrap_or_default();
         format!("  {place}  {}{label}{size}", holding.kind.to_uppercase())
     }));
-    if !plan.erase.is_empty() {
+    if !named.is_empty() {
         lines.push("ERASED BECAUSE YOU NAMED IT:".to_owned());
-        lines.extend(plan.erase.iter().map(|mark| format!("  {mark}")));
+        lines.extend(named.iter().map(|mark| format!("  {mark}")));
     }
     lines
 }

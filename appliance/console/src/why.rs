@@ -84,7 +84,8 @@ pub(crate) fn next_command(row: &NodeRow) -> Option<String> {
     match row.state.as_str() {
         "ready" => Some(format!("rackwright node plan {name}")),
         "planned" => Some("rackwright plan list".to_owned()),
-        "inspecting" | "imaging" | "verifying" | "booting" | "enrolling" | "draining" => {
+        "retired" => Some(format!("rackwright node erasures {name}")),
+        "inspecting" | "imaging" | "verifying" | "booting" | "enrolling" | "draining" | "retiring" => {
             Some(format!("rackwright node watch {name}"))
         }
         "attention" => Some(format!("when the cause is gone: rackwright node retry {name}")),

@@ -3,7 +3,7 @@
 use protocol::HardwareAddress;
 use pxe::script::{BootTask, Reason};
 
-use crate::{Fleet, Node, State, capture};
+use crate::{Fleet, Node, State, capture, retire};
 
 /// The boot answer for a NIC, from the state its node is in: a server with no task boots its own disk.
 pub fn boot_task(fleet: &Fleet, mac: &HardwareAddress) -> BootTask {
@@ -17,26 +17,34 @@ fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
     let agent = |why: &str| BootTask::Agent { why: Reason::new(&format!("{} is {why}", node.name)) };
     match &node.state {
         State::Discovered => agent("waiting for approval"),
+        State::Inspecting | State::Ready | State::Planned { .. } if node.hold.is_some() => {
+            BootTask::LocalDisk
+        }
         State::Inspecting | State::Ready | State::Planned { .. } => agent("waiting for a plan"),
         State::Imaging { .. } | State::Verifying { .. } => agent("being written"),
         // Without a ticket the ramdisk would have to be approved again: the installed system comes up once more and
         // hands one in.
         State::Draining { .. } if owes_ticket(node) => BootTask::LocalDisk,
         State::Draining { .. } if capture::in_flight(fleet, node).is_some() => agent("to be captured"),
+        State::Draining { .. } if retire::in_flight(fleet, node).is_some() => agent("to be erased"),
         State::Draining { .. } => agent("to be rebuilt"),
         State::Capturing { .. } => agent("being captured"),
+        State::Retiring { .. } => agent("being erased"),
         // Half-written disks must not be booted; whole ones must not be kept from booting.
         State::Attention { job: Some(_), phase, .. } if phase == "imaging" || phase == "verifying" => {
             agent("being written, and needs attention")
         }
+        State::Attention { phase, .. } if node.hold.is_some() && phase != "retiring" => BootTask::LocalDisk,
         State::Attention { phase, .. } if phase == "draining" || phase == "capturing" => {
-            agent("to be rebuilt or captured, and needs attention")
+            agent("to be rebuilt, captured or erased, and needs attention")
         }
+        State::Attention { phase, .. } if phase == "retiring" => agent("being erased, and needs attention"),
         State::Attention { .. } if node.installed.is_none() => agent("waiting for the operator"),
         State::Rejected { .. }
         | State::Booting { .. }
         | State::Enrolling { .. }
         | State::Active
+        | State::Retired
         | State::Attention { .. } => BootTask::LocalDisk,
     }
 }

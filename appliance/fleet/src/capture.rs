@@ -175,6 +175,8 @@ fn runs(node: &Node) -> Result<bool, Denied> {
         | State::Enrolling { .. }
         | State::Draining { .. }
         | State::Capturing { .. }
+        | State::Retiring { .. }
+        | State::Retired
         | State::Attention { .. } => {
             Err(refused(node, "capturing", "; only an active node, or a ready one in the ramdisk"))
         }
@@ -410,6 +412,12 @@ pub(crate) fn cancelled(fleet: &Fleet, job: JobId, now: Time) -> Result<Outcome,
         return Err(Denied::Conflict(format!(
             "job {job} writes a disk, and what is half written can't be used: plan the node again instead, the new \
              plan takes its place"
+        )));
+    }
+    if fleet.retirements.contains_key(&job) {
+        return Err(Denied::Conflict(format!(
+            "job {job} erases disks, and what is erased does not come back: plan the node again instead, the new plan \
+             takes its place"
         )));
     }
     let capture = fleet.captures.get(&job).ok_or_else(missing)?;

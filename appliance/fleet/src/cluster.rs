@@ -16,6 +16,7 @@ use crate::limits::Limits;
 use crate::network::Network;
 use crate::plan::{Plan, PlanId};
 use crate::power::Power;
+use crate::retire::Retirement;
 use crate::{Denied, Name, Node, Nodes};
 
 /// Everything that lifecycle decisions are made of.
@@ -33,6 +34,8 @@ pub struct Fleet {
     pub jobs: BTreeMap<JobId, Job>,
     /// By id; no job has the same.
     pub captures: BTreeMap<JobId, Capture>,
+    /// By id; no job or capture has the same.
+    pub retirements: BTreeMap<JobId, Retirement>,
     /// By fingerprint.
     pub certificates: BTreeMap<String, Certificate>,
     /// By node.
@@ -80,6 +83,8 @@ impl Site {
 pub enum Change {
     /// A node.
     Node(Box<Node>),
+    /// A node that is gone.
+    ForgetNode(NodeId),
     /// An image.
     Image(Box<Image>),
     /// An image that is gone.
@@ -90,6 +95,8 @@ pub enum Change {
     Job(Box<Job>),
     /// An image that is being taken.
     Capture(Box<Capture>),
+    /// Disks that are to be erased, or were.
+    Retirement(Box<Retirement>),
     /// A certificate.
     Certificate(Certificate),
     /// A certificate whose time is over.
@@ -107,11 +114,16 @@ impl Fleet {
     pub fn put(&mut self, change: Change) {
         match change {
             Change::Node(node) => self.nodes.insert(node.id, *node),
+            Change::ForgetNode(id) => {
+                self.powers.remove(&id);
+                self.nodes.remove(&id);
+            }
             Change::Image(image) => drop(self.images.insert(image.digest, *image)),
             Change::ForgetImage(digest) => drop(self.images.remove(&digest)),
             Change::Plan(plan) => drop(self.plans.insert(plan.id.clone(), *plan)),
             Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
             Change::Capture(capture) => drop(self.captures.insert(capture.id, *capture)),
+            Change::Retirement(row) => drop(self.retirements.insert(row.id, *row)),
             Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
             Change::Power(power) => drop(self.powers.insert(power.node, *power)),

@@ -18,6 +18,9 @@ use crate::{Change, Denied, Effect, Fleet, Name, Node, Outcome, Reply, State, Ti
 /// are more than anybody compares codes of; with 128 KiB each, the longest hello that is read, they are 128 MiB.
 pub const MAX_PENDING: usize = 1024;
 
+/// What a retired server is told.
+const RETIRED: &str = "retired: its disks are erased, and it can be switched off";
+
 /// Takes a hello in: finds or makes the node, answers the challenge and where the key stands.
 ///
 /// # Errors
@@ -87,6 +90,7 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
     let mut node = node.clone();
     let standing = match (&node.state, proven) {
         (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
+        (State::Retired, _) => Standing::Rejected(RETIRED.to_owned()),
         (State::Active | State::Booting { .. } | State::Enrolling { .. }, _)
             // Of one that was read it is still the ramdisk, which is to be told to restart.
             if !(taken.is_some() && matches!(node.state, State::Booting { .. })) => Standing::Waiting(format!(
@@ -140,11 +144,13 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
     let claim = same.clone().unwrap_or_else(|| claim_of(hello, clash, now, dice));
     let standing = match (&node.state, &claim.clash) {
         (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
+        (State::Retired, _) => Standing::Rejected(RETIRED.to_owned()),
         (_, Some(clash)) => Standing::Waiting(format!("held for the operator: {clash}")),
         (State::Discovered, None) => Standing::Waiting("waiting for approval: compare the code".to_owned()),
         (_, None) => Standing::Waiting("known here, but with a new key: compare the code again".to_owned()),
     };
-    if same.is_none() && !matches!(node.state, State::Rejected { .. }) {
+    let is_away = matches!(node.state, State::Rejected { .. } | State::Retired);
+    if same.is_none() && !is_away {
         let text = match (&claim.clash, &node.state) {
             (Some(clash), _) => format!("held: {clash}"),
             (None, State::Discovered) => "came back with a new key; its code has changed".to_owned(),
@@ -161,7 +167,7 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
     }
     outcome.reply = Reply::Hello { node: node.id, nonce: claim.nonce, standing };
     // Nobody is asked about one that was sent away.
-    node.claim = Some(claim).filter(|_| !matches!(node.state, State::Rejected { .. }));
+    node.claim = Some(claim).filter(|_| !is_away);
     outcome.changes.push(Change::Node(Box::new(node)));
     outcome
 }
@@ -182,6 +188,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         since: now,
         heard: now,
         discovered: now,
+        hold: None,
         roles: BTreeSet::new(),
         inventory: hello.inventory.clone(),
         boot: boot_of(hello),
@@ -288,7 +295,7 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     }
     node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false });
     node.claim = None;
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { changes: doubles(fleet, &node), ..Outcome::default() };
     let taken = capture::of_node(fleet, &node);
     // The installed system of a node that is being captured comes back with the certificate it has, if this is the same server.
     let comes_back =
@@ -308,6 +315,13 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     outcome.fact(node.id, "approved", format!("as {} ({what})", node.name));
     outcome.changes.push(Change::Node(Box::new(node)));
     Ok(outcome)
+}
+
+/// The same server may have been taken for a new one before its part was said to be moved.
+fn doubles(fleet: &Fleet, node: &Node) -> Vec<Change> {
+    let others = fleet.nodes.values().filter(|other| other.id != node.id && other.state == State::Discovered);
+    let is_it = |other: &&Node| other.boot.mac == node.boot.mac;
+    others.filter(is_it).map(|other| Change::ForgetNode(other.id)).collect()
 }
 
 /// The rejection is taken back. The key went with it: the server boots the agent again, and shows a new code.

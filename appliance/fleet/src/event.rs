@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use pack::Digest;
 use protocol::{
-    Answer, DiskId, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce, Progress,
-    Receipt, Report, Task, Verify,
+    Answer, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce,
+    Progress, Receipt, Report, Task, Verify,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ use crate::image::Image;
 use crate::network::Sighting;
 use crate::plan::{Plan, PlanId, Unplannable};
 use crate::power::{Errand, PowerEvent};
+use crate::retire::Retirement;
 use crate::{Change, Name, Time};
 
 /// A fact that arrived.
@@ -164,6 +165,25 @@ pub enum Event {
         /// What is to prove that the disk holds the image.
         verify: Verify,
     },
+    /// Make a plan to erase a node's disks and retire it.
+    Retire {
+        /// Who.
+        node: NodeId,
+        /// Disks to be left alone.
+        keep: Vec<DiskId>,
+    },
+    /// A disk is erased; the signature was checked.
+    Erased {
+        /// Whose.
+        node: NodeId,
+        /// What proves it.
+        erasure: Box<Erasure>,
+    },
+    /// Forget a node that is retired or rejected.
+    Delete {
+        /// Who.
+        node: NodeId,
+    },
     /// Do what a plan says.
     Apply {
         /// Which.
@@ -203,6 +223,27 @@ pub enum Event {
     },
     /// Out of `Attention`: try again what failed.
     Retry {
+        /// Who.
+        node: NodeId,
+    },
+    /// A new server takes over who a node is.
+    Replace {
+        /// Whose identity.
+        old: NodeId,
+        /// The new server, as the node that it is now.
+        new: NodeId,
+        /// Also when the old one is alive.
+        force: bool,
+    },
+    /// Do nothing with a node.
+    Hold {
+        /// Who.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// Let a held node go on.
+    Release {
         /// Who.
         node: NodeId,
     },
@@ -307,6 +348,8 @@ pub enum Reply {
     Errand(Box<Errand>),
     /// A plan was made.
     Plan(Box<Plan>),
+    /// A plan to erase and retire was made.
+    Retirement(Box<Retirement>),
     /// A job was made.
     Job(JobId),
     /// An order was given; its answer comes with a report.
@@ -425,11 +468,17 @@ impl Event {
             Event::Rename { .. } => "renaming",
             Event::SetRoles { .. } => "setting roles",
             Event::Plan { .. } => "planning",
+            Event::Retire { .. } => "retiring",
+            Event::Erased { .. } => "an erasure",
+            Event::Delete { .. } => "deleting",
             Event::Apply { .. } => "applying a plan",
             Event::Capture { .. } => "capturing",
             Event::Sealing { .. } | Event::Captured { .. } => "an image",
             Event::Cancel { .. } => "cancelling a job",
             Event::Retry { .. } => "retrying",
+            Event::Replace { .. } => "replacing",
+            Event::Hold { .. } => "holding",
+            Event::Release { .. } => "releasing",
             Event::Unit { .. } => "changing a unit",
             Event::Logs { .. } => "reading a journal",
             Event::Power { .. } => "something about power",

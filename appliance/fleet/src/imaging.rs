@@ -2,7 +2,6 @@
 
 use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task, Verify};
 
-use crate::capture;
 use crate::certificate::LEFT_FOR_A_JOB;
 use crate::entropy::Entropy;
 use crate::identity;
@@ -14,12 +13,17 @@ use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, s
 use crate::running::{comes_back, order_redeploy};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
+use crate::{capture, hold, retire};
 
 /// Turns a plan into a job, if the world is still what the plan saw.
 pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
+    if let Some(retirement) = retire::of_plan(fleet, plan) {
+        return retire::apply(fleet, retirement, now);
+    }
     let missing = || Denied::Missing { kind: "plan", name: plan.to_string() };
     let plan = fleet.plans.get(plan).ok_or_else(missing)?;
     let node = fleet.node(plan.node)?;
+    hold::refuse_held(node)?;
     still_true(fleet, node, plan)?;
     limits::refuse_more(fleet, plan.kind, now)?;
     let image = fleet.images.get(&plan.image).ok_or_else(missing)?;
@@ -82,7 +86,8 @@ pub(crate) fn ended_jobs(fleet: &Fleet, node: &Node, why: &str, now: Time) -> im
         let state = JobState::Failed { why: why.to_owned() };
         Change::Job(Box::new(Job { state, ended: Some(now), ..job.clone() }))
     });
-    jobs.chain(capture::ended_captures(fleet, node, why, now))
+    let jobs = jobs.chain(capture::ended_captures(fleet, node, why, now));
+    jobs.chain(retire::ended(fleet, node, why, now))
 }
 
 /// The ramdisk asks for work.
@@ -107,6 +112,11 @@ pub(crate) fn asked(
     let changed = next.inventory != inventory;
     next.inventory = inventory;
     let task = match &node.state {
+        State::Inspecting | State::Ready | State::Planned { .. } | State::Attention { .. }
+            if let Some(hold) = &node.hold =>
+        {
+            wait(&format!("held: {}", hold.why))
+        }
         State::Inspecting => {
             outcome.fact(node.id, "ready", summary(&next));
             next = moved(&next, State::Ready, now);
@@ -118,6 +128,11 @@ pub(crate) fn asked(
             if let Some(capture) = capture::in_flight(fleet, node) =>
         {
             capture::take(fleet, &mut next, capture, certificate, now, &mut outcome)?
+        }
+        State::Draining { .. } | State::Retiring { .. } | State::Attention { .. }
+            if let Some(retirement) = retire::in_flight(fleet, node) =>
+        {
+            retire::take(fleet, &mut next, retirement, certificate, now, &mut outcome)?
         }
         State::Imaging { job } | State::Verifying { job } | State::Draining { job } => {
             take(fleet, &mut next, *job, certificate, now, &mut outcome)?
@@ -140,7 +155,9 @@ pub(crate) fn asked(
         | State::Rejected { .. }
         | State::Enrolling { .. }
         | State::Active
-        | State::Capturing { .. } => {
+        | State::Capturing { .. }
+        | State::Retiring { .. }
+        | State::Retired => {
             return Err(refused(node, "asking for work", ""));
         }
     };
@@ -255,6 +272,9 @@ pub(crate) fn progressed(
     if let Some(capture) = fleet.captures.get(&progress.job) {
         return Ok(capture::progressed(fleet, node, capture, progress, now));
     }
+    if let Some(retirement) = fleet.retirements.get(&progress.job) {
+        return Ok(retire::progressed(node, retirement, progress, now));
+    }
     let mut outcome = Outcome::default();
     let current = node.state.job() == Some(progress.job);
     let Some(job) = fleet.jobs.get(&progress.job).filter(|job| current && !job.state.ended()) else {
@@ -313,7 +333,8 @@ pub(crate) fn marks(progress: &Progress) -> (Phase, u64, u64, u64) {
 /// A state that asks for a person.
 pub(crate) fn attention(node: &Node, cause: String, verbs: &[&str]) -> State {
     State::Attention {
-        phase: node.state.word().to_owned(),
+        // Of a node that needs attention already, what it did before that.
+        phase: node.state.phase().to_owned(),
         cause,
         verbs: verbs.iter().map(|&verb| verb.to_owned()).collect(),
         job: node.state.job(),
@@ -327,6 +348,9 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     let job = job.ok_or_else(|| refused(node, "a receipt", "; it is for a job this node does not have"))?;
     if job.state == JobState::Verified {
         return Ok(outcome);
+    }
+    if job.started.is_none() {
+        return Err(refused(node, "a receipt", "; nobody was given its job yet"));
     }
     if job.state.ended() || receipt.image != job.image || receipt.disk != job.target.disk {
         return Err(refused(node, "a receipt", "; it names another image or disk than its job"));
@@ -404,6 +428,9 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
     let state = match (phase.as_str(), job) {
         ("capturing" | "draining", Some(_)) if let Some(capture) = taken => {
             capture::retried(node, capture, &mut next, &mut outcome)
+        }
+        ("retiring" | "draining", Some(_)) if let Some(retirement) = retire::of_node(fleet, node) => {
+            retire::retried(node, retirement, &mut next, &mut outcome)
         }
         ("imaging" | "verifying" | "draining", Some(id)) => {
             let missing = || Denied::Missing { kind: "job", name: id.to_string() };

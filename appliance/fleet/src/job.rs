@@ -5,7 +5,8 @@ use protocol::{JobId, NodeId, Progress, Receipt, Target, Verify};
 use serde::{Deserialize, Serialize};
 
 use crate::capture::Capture;
-use crate::plan::PlanId;
+use crate::plan::{PlanId, PlanState};
+use crate::retire::Retirement;
 use crate::{Fleet, Time};
 
 /// Writing one image to one disk of one node.
@@ -134,18 +135,24 @@ pub enum Work<'a> {
     Image(&'a Job),
     /// An image is taken.
     Capture(&'a Capture),
+    /// Disks are erased.
+    Retirement(&'a Retirement),
 }
 
 impl<'a> Work<'a> {
     /// The work of this id.
     pub fn of(fleet: &'a Fleet, id: JobId) -> Option<Work<'a>> {
         let image = fleet.jobs.get(&id).map(Work::Image);
-        image.or_else(|| fleet.captures.get(&id).map(Work::Capture))
+        let work = image.or_else(|| fleet.captures.get(&id).map(Work::Capture));
+        work.or_else(|| fleet.retirements.get(&id).map(Work::Retirement))
     }
 
     /// All work there ever was, in no order.
     pub fn all(fleet: &'a Fleet) -> impl Iterator<Item = Work<'a>> {
-        fleet.jobs.values().map(Work::Image).chain(fleet.captures.values().map(Work::Capture))
+        let images = fleet.jobs.values().map(Work::Image);
+        let retirements =
+            fleet.retirements.values().filter(|row| matches!(row.verdict, PlanState::Applied { .. }));
+        images.chain(fleet.captures.values().map(Work::Capture)).chain(retirements.map(Work::Retirement))
     }
 
     /// Its id.
@@ -153,6 +160,7 @@ impl<'a> Work<'a> {
         match self {
             Work::Image(job) => job.id,
             Work::Capture(capture) => capture.id,
+            Work::Retirement(row) => row.id,
         }
     }
 
@@ -161,6 +169,7 @@ impl<'a> Work<'a> {
         match self {
             Work::Image(job) => &job.state,
             Work::Capture(capture) => &capture.state,
+            Work::Retirement(row) => &row.state,
         }
     }
 
@@ -169,6 +178,7 @@ impl<'a> Work<'a> {
         match self {
             Work::Image(job) => job.created,
             Work::Capture(capture) => capture.created,
+            Work::Retirement(row) => row.made,
         }
     }
 
@@ -177,6 +187,7 @@ impl<'a> Work<'a> {
         match self {
             Work::Image(job) => job.started,
             Work::Capture(capture) => capture.started,
+            Work::Retirement(row) => row.started,
         }
     }
 
@@ -185,6 +196,7 @@ impl<'a> Work<'a> {
         match self {
             Work::Image(job) => job.progressed,
             Work::Capture(capture) => capture.progressed,
+            Work::Retirement(row) => row.progressed,
         }
     }
 
@@ -193,6 +205,7 @@ impl<'a> Work<'a> {
         match self {
             Work::Image(job) => job.progress.as_ref(),
             Work::Capture(capture) => capture.progress.as_ref(),
+            Work::Retirement(row) => row.progress.as_ref(),
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::power::Request;
+use crate::retire::Retirement;
 use crate::{Change, Fleet, Node, State, Time};
 
 /// Who brought something about.
@@ -96,6 +97,26 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
             let body = json!({"job": capture.id, "name": capture.name, "image": capture.image,
                 "becomes": capture.state});
             if same { None } else { of("capture", Some(capture.node), body) }
+        }
+        Change::ForgetNode(id) => {
+            let node = before.nodes.get(id).filter(|node| node.is_let_in())?;
+            of(
+                "node",
+                Some(*id),
+                json!({"from": node.state.word(), "becomes": "forgotten", "name": node.name}),
+            )
+        }
+        Change::Retirement(row) => {
+            let proven = |row: &Retirement| row.disks.iter().filter(|disk| disk.proof.is_some()).count();
+            let same = before.retirements.get(&row.id).is_some_and(|old| {
+                old.verdict == row.verdict && old.state == row.state && proven(old) == proven(row)
+            });
+            let disks = row.disks.iter().map(|disk| {
+                json!({"disk": disk.doomed.disk, "proof": disk.proof.as_ref().map(|(_, proof)| proof)})
+            });
+            let body = json!({"job": row.id, "plan": row.plan, "verdict": row.verdict, "becomes": row.state,
+                "erases": disks.collect::<Vec<_>>()});
+            if same { None } else { of("retirement", Some(row.node), body) }
         }
         Change::Certificate(row) => {
             let body = json!({"fingerprint": row.fingerprint, "stage": row.stage, "generation": row.generation,

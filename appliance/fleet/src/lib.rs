@@ -4,7 +4,8 @@
 //! [`Change`]s in one transaction and lets the [`Effect`]s out after the commit. Nothing else changes a node.
 //!
 //! Where is what: [`node`] the states, [`mod@step`] the transitions, [`mod@enroll`] hello and approval, [`mod@plan`] what may
-//! destroy data, [`data_disk`] where roles keep theirs, [`power`] on, off and by whom, [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
+//! destroy data, [`retire`] a node's end, [`hold`] hands off, [`data_disk`] where roles keep theirs, [`power`] on, off and by whom,
+//! [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
 #![forbid(unsafe_code)]
 
 pub mod capture;
@@ -15,6 +16,7 @@ pub mod data_disk;
 pub mod enroll;
 pub mod entropy;
 pub mod event;
+pub mod hold;
 pub mod hours;
 pub mod image;
 pub mod job;
@@ -27,6 +29,7 @@ pub mod notice;
 pub mod patience;
 pub mod plan;
 pub mod power;
+pub mod retire;
 pub mod step;
 pub mod time;
 pub mod view;
@@ -36,6 +39,7 @@ mod cluster;
 mod identity;
 mod imaging;
 mod nodes;
+mod replace;
 mod running;
 
 pub use boot::boot_task;

@@ -7,7 +7,10 @@
 //!                                        ↑ apply (rebuild)                                 │ units up
 //!                                        └───────────────────────── Active ←───────────────┘
 //!                     Active or Ready ─capture→ (Draining →) Capturing ─→ Booting, or Ready
+//!            Active or Ready ─apply (retire)→ (Draining →) Retiring ─proofs→ Retired ─delete→ forgotten
 //! ```
+//! A new server may take over who a node is ([`Event::Replace`](crate::Event::Replace)): it goes on from where it is, as that node.
+//! A node that rests may be held: then no plan is made of it, and none applied ([`crate::hold`]).
 //! Any working state goes to `Attention` when its deadline passes or its work fails; the fact it waited for, or a verb
 //! of the operator, takes it out again. *Verifying* is the read-back at the end of imaging, before the receipt.
 
@@ -19,6 +22,7 @@ use protocol::{DiskId, HardwareAddress, Inventory, JobId, Key, NodeId, Nonce, Or
 use serde::{Deserialize, Serialize};
 
 use crate::data_disk::DataDisk;
+use crate::hold::Hold;
 use crate::plan::PlanId;
 use crate::{Name, Time};
 
@@ -37,6 +41,9 @@ pub struct Node {
     pub heard: Time,
     /// When it was first seen.
     pub discovered: Time,
+    /// Set: nothing is done with it.
+    #[serde(default)]
+    pub hold: Option<Hold>,
     /// What it is for.
     pub roles: BTreeSet<String>,
     /// What it is made of, as last read.
@@ -202,7 +209,7 @@ pub enum State {
     },
     /// Does what it is for.
     Active,
-    /// Restarting into the ramdisk for a rebuild, or for an image to be taken of it.
+    /// Restarting into the ramdisk for a rebuild, for an image to be taken of it, or for its disks to be erased.
     Draining {
         /// The job to come.
         job: JobId,
@@ -212,6 +219,13 @@ pub enum State {
         /// By which job.
         job: JobId,
     },
+    /// Its disks are erased.
+    Retiring {
+        /// By which job.
+        job: JobId,
+    },
+    /// Nothing of it is left but its record: all that was planned is erased, and its certificates are void.
+    Retired,
     /// A person should look.
     Attention {
         /// The state it was in.
@@ -241,6 +255,8 @@ impl State {
             State::Active => "active",
             State::Draining { .. } => "draining",
             State::Capturing { .. } => "capturing",
+            State::Retiring { .. } => "retiring",
+            State::Retired => "retired",
             State::Attention { .. } => "attention",
         }
     }
@@ -275,14 +291,16 @@ impl State {
             | State::Booting { job }
             | State::Enrolling { job }
             | State::Draining { job }
-            | State::Capturing { job } => Some(*job),
+            | State::Capturing { job }
+            | State::Retiring { job } => Some(*job),
             State::Attention { job, .. } => *job,
             State::Discovered
             | State::Rejected { .. }
             | State::Inspecting
             | State::Ready
             | State::Planned { .. }
-            | State::Active => None,
+            | State::Active
+            | State::Retired => None,
         }
     }
 }
@@ -302,9 +320,9 @@ impl Node {
         !self.wishes.stopped.contains(unit) && !self.document.resting.contains(unit)
     }
 
-    /// Whether an operator has let it in.
+    /// Whether an operator has let it in, and not sent it away since.
     pub fn is_let_in(&self) -> bool {
-        !matches!(self.state, State::Discovered | State::Rejected { .. })
+        !matches!(self.state, State::Discovered | State::Rejected { .. } | State::Retired)
     }
 
     /// All hardware addresses it is known by.

@@ -30,6 +30,11 @@ impl Nodes {
         self.0.insert(id, Arc::new(node));
     }
 
+    /// Takes a node out.
+    pub fn remove(&mut self, id: &NodeId) {
+        self.0.remove(id);
+    }
+
     /// Every node, by id.
     pub fn values(&self) -> impl Iterator<Item = &Node> {
         self.0.values().map(Arc::as_ref)

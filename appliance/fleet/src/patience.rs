@@ -47,11 +47,14 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         let from = job.and_then(Work::progressed).unwrap_or(node.since).max(node.since);
         limited(reason.to_owned(), from, IMAGING_SECONDS)
     };
+    if let Some(hold) = &node.hold {
+        return for_ever(format!("you: it is held: {} (rackwright node release {name})", hold.why));
+    }
     match &node.state {
         State::Discovered => for_ever(format!(
             "you to compare the code on its screen and approve it (rackwright node approve {name})"
         )),
-        State::Rejected { .. } => None,
+        State::Rejected { .. } | State::Retired => None,
         State::Inspecting => {
             limited("its agent to ask for work".to_owned(), node.since.max(node.heard), INSPECTING_SECONDS)
         }
@@ -64,6 +67,7 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         State::Imaging { .. } => working("the image to be written"),
         State::Verifying { .. } => working("the disk to be proven"),
         State::Capturing { .. } => working("the image to be taken"),
+        State::Retiring { .. } => working("its disks to be erased"),
         State::Booting { .. } if is_capture => {
             limited("its own system to come up again".to_owned(), node.since, BOOTING_SECONDS)
         }

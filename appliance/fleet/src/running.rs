@@ -55,7 +55,9 @@ pub(crate) fn enrolled(
         | State::Inspecting
         | State::Ready
         | State::Planned { .. }
-        | State::Imaging { .. } => return Err(refused(node, "enrolling", "")),
+        | State::Imaging { .. }
+        | State::Retiring { .. }
+        | State::Retired => return Err(refused(node, "enrolling", "")),
     }
     next.run = Some(key);
     next.heard = now;

@@ -10,7 +10,7 @@ use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
-use crate::{capture, enroll, imaging, network, patience, plan, power, running};
+use crate::{capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, running};
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
 ///
@@ -23,7 +23,11 @@ pub fn step(
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
+    refuse_held(fleet, &event)?;
     match event {
+        Event::Replace { old, new, force } => replace::replace(fleet, (old, new), force, now),
+        Event::Hold { node, why } => hold::hold(fleet, fleet.node(node)?, why, now),
+        Event::Release { node } => hold::release(fleet.node(node)?),
         Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
         Event::Approve { node, name, roles, moved } => {
             check_roles(catalog, roles.as_ref())?;
@@ -39,11 +43,7 @@ pub fn step(
             running::enrolled(fleet, fleet.node(node)?, &certificate, key, uptime_seconds, now)
         }
         Event::Ticketed { node, key } => running::ticketed(fleet, fleet.node(node)?, key, dice),
-        Event::Escrowed { node, files } => {
-            let mut outcome = Outcome::default();
-            outcome.fact(fleet.node(node)?.id, "escrowed", format!("{files} identity files kept"));
-            Ok(outcome)
-        }
+        Event::Escrowed { node, files } => Ok(escrowed(fleet.node(node)?, files)),
         Event::Reported { node, report } => running::reported(fleet, fleet.node(node)?, *report, now),
         Event::Served { mac, what, text } => Ok(served(fleet, &mac, &what, text)),
         Event::Foreign { interface, sighting } => network::noticed(fleet, &interface, &sighting, now),
@@ -52,10 +52,7 @@ pub fn step(
         Event::Looked { interface } => network::looked(fleet, &interface, now),
         Event::Reject { node, why } => reject(fleet, fleet.node(node)?, why, now),
         Event::Rename { node, name } => rename(fleet, fleet.node(node)?, name),
-        Event::SetRoles { node, roles } => {
-            check_roles(catalog, Some(&roles))?;
-            set_roles(fleet, fleet.node(node)?, roles, now)
-        }
+        Event::SetRoles { node, roles } => set_roles(fleet, catalog, fleet.node(node)?, roles, now),
         Event::Plan { node, image, disk, data, roles, erase, verify } => {
             check_roles(catalog, roles.as_ref())?;
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
@@ -63,6 +60,9 @@ pub fn step(
             let wish = plan::Wish { image, disk, data, roles, erase: &erase, verify };
             planned(fleet, catalog, fleet.node(node)?, wish, now, dice)
         }
+        Event::Retire { node, keep } => retire::planned(fleet, fleet.node(node)?, &keep, now, dice),
+        Event::Erased { node, erasure } => retire::erased(fleet, fleet.node(node)?, *erasure, now),
+        Event::Delete { node } => retire::delete(fleet, fleet.node(node)?),
         Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),
         Event::Capture { node, wish } => {
             check_roles(catalog, wish.roles.as_ref())?;
@@ -95,6 +95,24 @@ fn asked(
         Some(restart) => Ok(restart),
         None => imaging::asked(fleet, node, certificate, inventory, now),
     }
+}
+
+/// What may not be done with a node that is held.
+fn refuse_held(fleet: &Fleet, event: &Event) -> Result<(), Denied> {
+    if let Event::Plan { node, .. }
+    | Event::Retire { node, .. }
+    | Event::Capture { node, .. }
+    | Event::Retry { node } = event
+    {
+        return hold::refuse_held(fleet.node(*node)?);
+    }
+    Ok(())
+}
+
+fn escrowed(node: &Node, files: usize) -> Outcome {
+    let mut outcome = Outcome::default();
+    outcome.fact(node.id, "escrowed", format!("{files} identity files kept"));
+    outcome
 }
 
 pub(crate) fn changes(changes: impl IntoIterator<Item = Change>) -> Outcome {
@@ -144,14 +162,16 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
         | State::Enrolling { .. }
         | State::Active
         | State::Draining { .. }
-        | State::Capturing { .. } => false,
+        | State::Capturing { .. }
+        | State::Retiring { .. }
+        | State::Retired => false,
     };
     let mut next = node.clone();
     let mut outcome = Outcome::default();
     if rejectable {
         next = moved(node, State::Rejected { why: why.clone() }, now);
         next.generation += 1;
-        (next.deploy, next.claim) = (None, None);
+        (next.deploy, next.claim, next.hold) = (None, None, None);
         outcome.changes.extend(imaging::ended_jobs(fleet, node, "its server was rejected", now));
         outcome.fact(node.id, "rejected", why);
     } else if let Some(claim) = next.claim.take() {
@@ -174,7 +194,14 @@ fn rename(fleet: &Fleet, node: &Node, name: Name) -> Result<Outcome, Denied> {
     Ok(outcome)
 }
 
-fn set_roles(fleet: &Fleet, node: &Node, roles: BTreeSet<String>, now: Time) -> Result<Outcome, Denied> {
+fn set_roles(
+    fleet: &Fleet,
+    catalog: &Catalog,
+    node: &Node,
+    roles: BTreeSet<String>,
+    now: Time,
+) -> Result<Outcome, Denied> {
+    check_roles(catalog, Some(&roles))?;
     let installed = node.installed.as_ref().and_then(|installed| fleet.images.get(&installed.image));
     if let Some(missing) = installed.and_then(|image| roles.difference(&image.roles).next()) {
         return Err(Denied::Conflict(format!(
@@ -199,6 +226,7 @@ pub(crate) fn withdraw(fleet: &Fleet, node: &Node, why: &str, now: Time, outcome
         let state = PlanState::Withdrawn { why: why.to_owned() };
         outcome.changes.push(Change::Plan(Box::new(Plan { state, ..plan.clone() })));
     }
+    outcome.changes.extend(retire::open(fleet, node.id).map(|open| retire::withdrawn(open, why)));
     if matches!(node.state, State::Planned { .. }) { moved(node, State::Ready, now) } else { node.clone() }
 }
 
@@ -239,10 +267,16 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Rename { node, .. }
         | Event::SetRoles { node, .. }
         | Event::Plan { node, .. }
+        | Event::Retire { node, .. }
+        | Event::Erased { node, .. }
+        | Event::Delete { node }
         | Event::Capture { node, .. }
         | Event::Sealing { node, .. }
         | Event::Captured { node, .. }
         | Event::Retry { node }
+        | Event::Hold { node, .. }
+        | Event::Replace { old: node, .. }
+        | Event::Release { node }
         | Event::Unit { node, .. }
         | Event::Power { node, .. }
         | Event::Logs { node, .. } => Some(*node),

@@ -3,6 +3,7 @@
 pub mod backup;
 mod boot;
 mod check;
+mod erasure;
 pub mod image;
 mod job;
 pub mod journal;
@@ -31,6 +32,7 @@ use crate::{Catalog, Fleet, Node, Site, State, Time};
 
 pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
 pub use check::{CheckRow, dhcp_check, others_check, pool_check};
+pub use erasure::{CertificateView, DoomedView, ErasureRow, erasure_rows, retirement_view};
 use job::percent;
 pub use job::{FoundRow, JobRow, LaneRow, job_row};
 pub use laggard::{Slow, Standing, median_left, slow};
@@ -39,6 +41,7 @@ pub use metric::{MetricFamily, MetricSample, exposition};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use power::{PowerView, RequestRow, power_view};
+pub use protocol::Holding;
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};
 pub use status::{CopyRow, ListenerRow, Status, StorageRow, next_step};
@@ -101,6 +104,9 @@ pub struct NodeRow {
     pub code: Option<Code>,
     /// What it waits for.
     pub waiting: Option<String>,
+    /// Set: it is held, and nothing is done with it; why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// `ok`, `degraded`, `silent`, or empty when that does not apply.
     pub health: String,
     /// Units up and wanted, of an installed node.
@@ -321,6 +327,7 @@ pub fn node_row(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeRow {
         roles: node.roles.iter().cloned().collect(),
         code: node.claim.as_ref().map(|claim| Code::of(&site.ca, &claim.key, &claim.nonce)),
         waiting: patience::wait(fleet, node).map(|wait| wait.reason),
+        held: node.hold.as_ref().map(|hold| hold.why.clone()),
         health: health(node, now).to_owned(),
         units_up: report.and_then(|r| count(wanted(r).into_iter().filter(|up| *up).count())),
         units: report.and_then(|r| count(wanted(r).len())),

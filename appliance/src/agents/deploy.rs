@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use fleet::certificate::Authed;
 use fleet::job::Work;
 use fleet::{Event, Fleet, Reply};
-use protocol::{Envelope, NodeId, Progress, ProgressReply, Reach, Receipt, Task, TaskAsk};
+use protocol::{Envelope, Erasure, NodeId, Progress, ProgressReply, Reach, Receipt, Task, TaskAsk};
 
 use super::{AgentRefusal, Agents, Way, proves};
 use crate::cast::{Waits, network_of};
@@ -77,6 +77,25 @@ impl Agents {
         };
         Ok(self.envelope(&who, task))
     }
+
+    pub(super) async fn erased(&self, who: Authed, erasure: Erasure) -> Result<Envelope<Task>, AgentRefusal> {
+        erasure.check()?;
+        if !is_erasure_by(&erasure, &who) {
+            return Err(AgentRefusal::Proof);
+        }
+        let erasure = Box::new(erasure);
+        let done = self.core.bring(Event::Erased { node: who.node, erasure }).await?;
+        let Reply::Task(task) = done.reply else {
+            return Err(AgentRefusal::Broken("an erasure was answered with something else".to_owned()));
+        };
+        Ok(self.envelope(&who, task))
+    }
+}
+
+/// Whether an erasure was signed with the key of the certificate that it came with.
+fn is_erasure_by(erasure: &Erasure, who: &Authed) -> bool {
+    let statement = erasure.statement(&who.node);
+    erasure.key == who.certificate.key && proves(&erasure.key, statement.as_bytes(), &erasure.signature)
 }
 
 /// Whether a receipt's proof was made with the key of the certificate that it came with. One without a proof is of an older

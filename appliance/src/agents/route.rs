@@ -17,6 +17,7 @@ pub enum Route {
     Progress,
     Cast,
     Verified,
+    Erased,
     Windows,
     Stored,
     Seal,
@@ -31,12 +32,13 @@ pub enum Route {
 
 impl Route {
     /// Every route. One that is not here is found by no request.
-    pub const ALL: [Route; 15] = [
+    pub const ALL: [Route; 16] = [
         Route::Hello,
         Route::Task,
         Route::Progress,
         Route::Cast,
         Route::Verified,
+        Route::Erased,
         Route::Windows,
         Route::Stored,
         Route::Seal,
@@ -65,6 +67,7 @@ impl Route {
             Route::Progress => routes::PROGRESS,
             Route::Cast => routes::CAST,
             Route::Verified => routes::VERIFIED,
+            Route::Erased => routes::ERASED,
             Route::Windows => routes::WINDOWS,
             Route::Seal => routes::SEAL,
             Route::Enrol => routes::ENROL,
@@ -87,6 +90,7 @@ impl Route {
             | Route::Progress
             | Route::Cast
             | Route::Verified
+            | Route::Erased
             | Route::Windows
             | Route::Seal
             | Route::Enrol

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use fleet::capture::Wish;
 use fleet::event::UnitVerb;
 use fleet::job::Work;
-use fleet::plan::{PlanId, PlanState};
+use fleet::plan::PlanId;
 use fleet::view;
 use fleet::{Event, Name, Reply, Time};
 use protocol::{DiskId, Identity, Mark, NodeId, Verify};
@@ -30,6 +30,12 @@ struct Approve {
 #[serde(deny_unknown_fields)]
 struct Reject {
     why: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hold {
+    why: String,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +73,22 @@ struct MakePlan {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Apply {
+    confirm: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retire {
+    #[serde(default)]
+    keep: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Replace {
+    new: String,
+    #[serde(default)]
+    force: bool,
     confirm: Option<String>,
 }
 
@@ -143,8 +165,15 @@ impl Api {
             "rename" => read(body).map(|Rename { name }| Event::Rename { node, name }),
             "roles" => read(body).map(|Roles { roles }| Event::SetRoles { node, roles }),
             "retry" => Ok(Event::Retry { node }),
+            "hold" => {
+                read(body).map(|Hold { why }| Event::Hold { node, why: why.chars().take(200).collect() })
+            }
+            "release" => Ok(Event::Release { node }),
             "capture" => return Some(self.capture(node, body).await),
             "plan" => return Some(self.plan(node, body).await),
+            "retire" => return Some(self.retire(node, body).await),
+            "delete" => return Some(self.delete(node, body).await),
+            "replace" => return Some(self.replace(node, body).await),
             "address" => return Some(self.address(node, body).await),
             verb if verb.starts_with("power") || verb.starts_with("bmc") => {
                 return self.act_on_power(node, verb, body).await;
@@ -217,15 +246,79 @@ impl Api {
         one(view::plan_view(&self.core.world().fleet, &plan))
     }
 
+    async fn retire(&self, node: NodeId, body: &[u8]) -> Answer {
+        let Retire { keep } = read(body)?;
+        let keep = keep.iter().map(|text| disk_id(text)).collect::<Result<_, _>>()?;
+        let done = self.core.bring(Event::Retire { node, keep }).await?;
+        let Reply::Retirement(row) = done.reply else {
+            return Err(ApiError::Broken("planning was answered with something else".to_owned()));
+        };
+        one(view::retirement_view(&self.core.world().fleet, &row))
+    }
+
+    /// A new server becomes this node, and has its address from its next DHCP request on.
+    async fn replace(&self, old: NodeId, body: &[u8]) -> Answer {
+        let Replace { new, force, confirm } = read(body)?;
+        let world = self.core.world();
+        let new = self.node(&new)?;
+        let (before, fresh) = (world.fleet.node(old)?, world.fleet.node(new)?);
+        if confirm.as_deref() != Some(before.name.as_str()) {
+            let (old, new) = (before.name.to_string(), fresh.name.to_string());
+            return Err(ApiError::Replaces { old, new });
+        }
+        self.core.bring(Event::Replace { old, new, force }).await?;
+        let was = before.boot.mac.as_str().parse::<Mac>().ok();
+        let lease = was.and_then(|mac| world.leases.get(mac).map(|lease| (mac, lease.ip)));
+        if let (Some((was, address)), Ok(mac)) = (lease, fresh.boot.mac.as_str().parse()) {
+            self.take_over(old, (was, mac), address).await.map_err(|why| {
+                let name = &before.name;
+                ApiError::Broken(format!(
+                    "the new server is {name} now, but {address} could not be given to it ({why}): rackwright node set-address \
+                     {name} {address}"
+                ))
+            })?;
+        }
+        self.row(old)
+    }
+
+    /// The address of one NIC for another.
+    async fn take_over(
+        &self,
+        node: NodeId,
+        (was, mac): (Mac, Mac),
+        address: Ipv4Addr,
+    ) -> Result<(), ApiError> {
+        let change = self.core.release(was).await?;
+        if change.quarantine.is_some() {
+            self.core.address(AddressWish::Lift { address }).await?;
+        }
+        self.core.address(AddressWish::Fix { node, mac, address }).await?;
+        Ok(())
+    }
+
+    /// Forgets a node; what is shown is what was known of it.
+    async fn delete(&self, node: NodeId, body: &[u8]) -> Answer {
+        let Apply { confirm } = read(body)?;
+        let world = self.core.world();
+        let known = world.fleet.node(node)?;
+        if confirm.as_deref() != Some(known.name.as_str()) {
+            return Err(ApiError::Forgets(known.name.to_string()));
+        }
+        self.core.bring(Event::Delete { node }).await?;
+        one(row(&world, known))
+    }
+
     async fn apply(&self, id: &str, body: &[u8]) -> Answer {
         let Apply { confirm } = read(body)?;
         let world = self.core.world();
         let plan = PlanId(id.to_owned());
-        let found = world.fleet.plans.get(&plan).ok_or_else(|| missing("plan", id))?;
-        let node = world.fleet.node(found.node)?;
-        if found.state == PlanState::Open && confirm.as_deref() != Some(node.name.as_str()) {
-            let disk = found.target.disk.to_string();
-            return Err(ApiError::Unconfirmed { node: node.name.to_string(), disk });
+        let view = world.fleet.plans.get(&plan).map(|plan| (plan.node, view::plan_view(&world.fleet, plan)));
+        let retirement = || fleet::retire::of_plan(&world.fleet, &plan);
+        let erases = || retirement().map(|row| (row.node, view::retirement_view(&world.fleet, row)));
+        let (node, found) = view.or_else(erases).ok_or_else(|| missing("plan", id))?;
+        let node = world.fleet.node(node)?;
+        if found.state == "open" && confirm.as_deref() != Some(node.name.as_str()) {
+            return Err(ApiError::Unconfirmed { node: node.name.to_string(), disk: found.disk });
         }
         let done = self.core.bring(Event::Apply { plan }).await?;
         self.job(&done.reply)

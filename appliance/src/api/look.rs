@@ -35,14 +35,19 @@ impl Api {
             ["v1", "nodes", name, "power"] => self.power(&world, name),
             ["v1", "plans"] => {
                 let plans = world.fleet.plans.values().map(|plan| view::plan_view(&world.fleet, plan));
+                let retirements = world.fleet.retirements.values();
+                let plans = plans.chain(retirements.map(|row| view::retirement_view(&world.fleet, row)));
                 let wanted = query.text("state");
                 rows(plans.filter(|plan| wanted.is_none_or(|state| plan.state == state)).collect())
             }
             ["v1", "plans", id] => {
-                let plan = world.fleet.plans.get(&PlanId((*id).to_owned()));
-                let plan = plan.ok_or_else(|| missing("plan", id));
-                plan.and_then(|plan| one(view::plan_view(&world.fleet, plan)))
+                let (fleet, id) = (&world.fleet, PlanId((*id).to_owned()));
+                let plan = fleet.plans.get(&id).map(|plan| view::plan_view(fleet, plan));
+                let retirement =
+                    || fleet::retire::of_plan(fleet, &id).map(|row| view::retirement_view(fleet, row));
+                plan.or_else(retirement).ok_or_else(|| missing("plan", &id.0)).and_then(one)
             }
+            ["v1", "erasures"] => rows(view::erasure_rows(&world.fleet, query.text("of"))),
             ["v1", "jobs"] => rows(self.jobs(&world, |_| true)),
             ["v1", "jobs", id] => {
                 let job = world.fleet.find_job(id).map_err(ApiError::from);
@@ -128,6 +133,7 @@ impl Api {
         let (node, image) = match work {
             Work::Image(job) => (job.node, world.fleet.images.get(&job.image)),
             Work::Capture(capture) => (capture.node, None),
+            Work::Retirement(row) => (row.node, None),
         };
         let heard = world.fleet.nodes.get(&node).map(|node| now().seconds_since(node.heard));
         let lane = self.casts.lane(node).filter(|lane| lane.job == work.id());

@@ -52,7 +52,13 @@ pub(super) fn needed(get: bool, path: &[&str]) -> Role {
         return Role::Viewer;
     }
     match path {
-        ["v1", "nodes", _, "approve" | "reject" | "rename" | "roles" | "retry" | "plan" | "address"]
+        [
+            "v1",
+            "nodes",
+            _,
+            "approve" | "reject" | "rename" | "roles" | "retry" | "plan" | "retire" | "address",
+        ]
+        | ["v1", "nodes", _, "hold" | "release"]
         | ["v1", "nodes", _, "power" | "boot"]
         | ["v1", "nodes", _, "capture"]
         | ["v1", "jobs", _, "cancel"]

@@ -147,6 +147,7 @@ fn work(world: &World, values: &mut Values) {
         let kind = match work {
             Work::Image(_) => "image",
             Work::Capture(_) => "capture",
+            Work::Retirement(_) => "retire",
         };
         *jobs.entry((kind, work.state().word())).or_default() += 1;
     }

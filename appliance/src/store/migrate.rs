@@ -58,6 +58,9 @@ const STEPS: &[&str] = &[
     CREATE TRIGGER journal_as_written BEFORE UPDATE ON journal
         BEGIN SELECT RAISE(ABORT, 'the journal is only appended to'); END;
 ",
+    "
+    CREATE TABLE retirement (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+",
 ];
 
 /// The newest version.

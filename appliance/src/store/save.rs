@@ -158,6 +158,8 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         Change::ForgetPower(node) => {
             execute(transaction, "DELETE FROM power WHERE key = ?1", params![node.to_string()])
         }
+        Change::Retirement(row) => put(transaction, "retirement", &row.id.to_string(), row),
+        Change::ForgetNode(id) => forget_node(transaction, &id.to_string()),
         Change::Certificate(row) => put(transaction, "certificate", &row.fingerprint, row),
         Change::ForgetCertificate(key) => {
             execute(transaction, "DELETE FROM certificate WHERE key = ?1", params![key])
@@ -165,6 +167,12 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         // Looked at anew after every start: what was there before says little.
         Change::Network(_) => Ok(()),
     }
+}
+
+fn forget_node(transaction: &Transaction<'_>, key: &str) -> Result<(), StoreError> {
+    execute(transaction, "DELETE FROM identity WHERE key = ?1", params![key])?;
+    execute(transaction, "DELETE FROM power WHERE key = ?1", params![key])?;
+    execute(transaction, "DELETE FROM node WHERE key = ?1", params![key])
 }
 
 fn save_lease(transaction: &Transaction<'_>, change: &LeaseChange) -> Result<(), StoreError> {

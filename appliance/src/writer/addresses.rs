@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fleet::event::Fact;
 use fleet::network::{Noticed, Sighting};
-use fleet::{Denied, Event, Time};
+use fleet::{Denied, Event, State, Time};
 use protocol::NodeId;
 use pxe::Mac;
 use pxe::dhcp::{
@@ -203,7 +203,9 @@ impl Draft<'_> {
     pub(super) fn release(&mut self, mac: Mac) -> Result<LeaseChange, Refused> {
         let missing = || Denied::Missing { kind: "lease", name: mac.to_string() };
         let address = self.world.leases.get(mac).ok_or_else(missing)?.ip;
-        if let Some(node) = hardware(mac).and_then(|mac| self.world.fleet.owner(&mac)) {
+        // One that is retired has no claim to it any more.
+        let owner = hardware(mac).and_then(|mac| self.world.fleet.owner(&mac));
+        if let Some(node) = owner.filter(|node| node.state != State::Retired) {
             let name = &node.name;
             return Err(Denied::Conflict(format!(
                 "{address} is {name}'s, and a node keeps its address for good: give {name} another one, and this one \

@@ -272,6 +272,7 @@ impl<'a> Draft<'a> {
             let before = self.world.fleet.nodes.get(&node.id);
             self.stale |= before.is_none_or(|before| !Nics::same(before, node));
         }
+        self.stale |= matches!(change, Change::ForgetNode(_));
         Arc::make_mut(&mut self.world.fleet).put(change.clone());
         if let Change::Network(network) = change {
             // Nothing to be saved: it holds whatever becomes of the rest.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use fleet::{Fleet, Node};
+use fleet::{Fleet, Node, State};
 use protocol::{HardwareAddress, NodeId};
 use pxe::Mac;
 use pxe::dhcp::Leases;
@@ -23,12 +23,14 @@ impl Nics {
         let mac = |address: &HardwareAddress| address.as_str().parse::<Mac>().ok();
         let mut nics = Self::default();
         // As Fleet::owner decides: the NIC that a server boots by counts first.
-        for node in fleet.nodes.values() {
+        // What is retired has no claim to an address any more.
+        let here = || fleet.nodes.values().filter(|node| node.state != State::Retired);
+        for node in here() {
             if let Some(mac) = mac(&node.boot.mac) {
                 nics.owners.entry(mac).or_insert(node.id);
             }
         }
-        for node in fleet.nodes.values() {
+        for node in here() {
             for mac in node.macs().filter_map(mac) {
                 nics.owners.entry(mac).or_insert(node.id);
                 if node.is_let_in() {

@@ -82,11 +82,12 @@ async fn a_data_base_of_the_first_version_is_brought_forward_with_everything_in_
     let db = folder.path().join("state.db");
     let old = Connection::open(&db).unwrap();
     old.execute_batch(
-        "DROP TABLE reservation; DROP TABLE boot; DROP TABLE capture; DROP TABLE power; DROP TABLE journal; PRAGMA user_version = 1;",
+        "DROP TABLE reservation; DROP TABLE boot; DROP TABLE capture; DROP TABLE power; DROP TABLE journal; \
+         DROP TABLE retirement; PRAGMA user_version = 1;",
     )
     .unwrap();
     // As that version wrote them: without the fields that came later.
-    for (table, field) in [("plan", "$.roles"), ("node", "$.document.resting")] {
+    for (table, field) in [("plan", "$.roles"), ("node", "$.document.resting"), ("node", "$.hold")] {
         let strip = format!("UPDATE {table} SET body = json_remove(body, '{field}')");
         assert_eq!(old.execute(&strip, []).unwrap(), 1);
     }
@@ -98,7 +99,7 @@ async fn a_data_base_of_the_first_version_is_brought_forward_with_everything_in_
     assert_eq!(certificates, [&agent.fingerprint()]);
     let version: u32 =
         witness::open(folder.path()).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 6);
+    assert_eq!(version, 7);
     controller.stop().await;
 }
 

@@ -23,6 +23,7 @@ mod planning;
 mod power;
 mod recovering;
 mod reservations;
+mod retiring;
 mod strangers;
 mod support;
 mod telling;

@@ -3,9 +3,9 @@
 use std::fmt::Debug;
 
 use protocol::{
-    Disk, Enrol, Enrolled, Envelope, Hello, HelloReply, IdentityFile, Inventory, Missing, Progress,
-    ProgressReply, Receipt, Refusal, Report, ReportReply, SEED_BYTES, Seal, Seed, SeedError, StateAsk,
-    StateReply, Task, TaskAsk, Ticket, Windows,
+    Disk, Enrol, Enrolled, Envelope, Erasure, Hello, HelloReply, IdentityFile, Inventory, Missing, NodeId,
+    Progress, ProgressReply, Receipt, Refusal, Report, ReportReply, SEED_BYTES, Seal, Seed, SeedError,
+    StateAsk, StateReply, Task, TaskAsk, Ticket, Windows,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -116,13 +116,25 @@ pub(crate) fn job(data: &[u8]) -> Reached {
         is_made(&job.disk.disk);
         assert!(!job.disk.is(&Disk::default()), "a disk without a name is nobody's");
     }
+    if let Some(Envelope { body: Task::Erase(job), .. }) = &task {
+        for doomed in &job.disks {
+            is_made(&doomed.disk.disk);
+            assert!(!doomed.disk.is(&Disk::default()), "a disk without a name is nobody's");
+        }
+    }
+    let erasure: Option<Erasure> = message(data);
+    if let Some(erasure) = &erasure {
+        is_made(&erasure.disk);
+        // Whatever is in it, what is signed of it has as many lines as there are things to say.
+        assert_eq!(erasure.statement(&NodeId([0; 16])).lines().count(), 17);
+    }
     let seal: Option<Seal> = message(data);
     if let Some(seal) = &seal {
         assert!(seal.check().is_ok() || !seal.found.is_empty());
     }
     let windows = message::<Windows>(data).is_some() || message::<Envelope<Missing>>(data).is_some();
     let progress = message::<Progress>(data).is_some() || seal.is_some() || windows;
-    let reply = message::<Envelope<ProgressReply>>(data).is_some();
+    let reply = message::<Envelope<ProgressReply>>(data).is_some() || erasure.is_some();
     Reached::when(task.is_some() || ask.is_some() || receipt.is_some() || progress || reply)
 }
 
@@ -140,9 +152,21 @@ pub(crate) fn job_seeds() -> Vec<Vec<u8>> {
         r#"{{"task":"capture","job":"{job}","disk":{{"disk":"serial:QM1","model":"QEMU","serial":"QM1","bytes":8589934592}},
         "identity":{{"identity":"generalize","keep":["machine-id"]}}}}"#
     );
+    let erase = format!(
+        r#"{{"task":"erase","job":"{job}","challenge":"{}","disks":[{{"disk":{{"disk":"serial:QM1","model":"QEMU",
+        "serial":"QM1","bytes":8589934592}},"own":true,"erase":["lvm@2:vg0"]}}]}}"#,
+        "cd".repeat(16)
+    );
     let all = [
         envelope(&image),
         envelope(&capture),
+        envelope(&erase),
+        format!(
+            r#"{{"job":"{job}","disk":"serial:QM1","model":"QEMU","serial":"QM1","wwn":"","bytes":8589934592,
+            "method":"nvme-sanitize-block","firmware":"done\u001b[2J","written_bytes":0,"canaries":256,"samples":8192,
+            "sampled_bytes":33554432,"milliseconds":9,"key":"{digest}","signature":"{}"}}"#,
+            "ab".repeat(64)
+        ),
         envelope(r#"{"go_on":true,"windows":[0,5]}"#),
         format!(r#"{{"job":"{job}","before":3,"records":"AAAAAAAAAAAA"}}"#),
         format!(

@@ -10,7 +10,7 @@
 mod gauge;
 mod look;
 mod send;
-mod subject;
+pub(super) mod subject;
 
 use std::sync::Arc;
 use std::time::Instant;

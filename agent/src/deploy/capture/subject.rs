@@ -129,7 +129,7 @@ fn is_busy(error: &disk::DiskError) -> bool {
 }
 
 /// Finds the disk among these.
-fn choose(disks: &[Disk], subject: &Subject) -> Result<Disk, Unfit> {
+pub(in crate::deploy) fn choose(disks: &[Disk], subject: &Subject) -> Result<Disk, Unfit> {
     let id = subject.disk.clone();
     let named = disks.iter().filter(|disk| disk.id().as_ref() == Some(&id)).collect::<Vec<_>>();
     match named.as_slice() {

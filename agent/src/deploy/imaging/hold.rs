@@ -69,8 +69,16 @@ impl Protected {
     /// [`HoldError::Protect`]: one that can't be protected, unless there is no medium in it. Those that were done
     /// are undone.
     pub fn all_but(root: &Path, target: &str) -> Result<Self, HoldError> {
+        Self::all_but_these(root, &[target.to_owned()])
+    }
+
+    /// Everything but these refuses writes from here on.
+    ///
+    /// # Errors
+    /// As [`Protected::all_but`].
+    pub fn all_but_these(root: &Path, targets: &[String]) -> Result<Self, HoldError> {
         let mut protected = Self::default();
-        for disk in inventory::writable_names(root).into_iter().filter(|disk| disk != target) {
+        for disk in inventory::writable_names(root).into_iter().filter(|disk| !targets.contains(disk)) {
             match protected.add(root, &disk) {
                 Err(source) if !is_gone(&source) => return Err(HoldError::Protect { disk, source }),
                 Ok(()) | Err(_) => {}
@@ -104,8 +112,16 @@ impl Protected {
     /// # Errors
     /// [`HoldError::Protect`]: one that can't be protected. All others are.
     pub fn also(&mut self, root: &Path, target: &str) -> Result<(), HoldError> {
+        self.also_these(root, &[target.to_owned()])
+    }
+
+    /// The same where these are to be written.
+    ///
+    /// # Errors
+    /// As [`Protected::also`].
+    pub fn also_these(&mut self, root: &Path, targets: &[String]) -> Result<(), HoldError> {
         let mut wrong = None;
-        for disk in inventory::writable_names(root).into_iter().filter(|disk| disk != target) {
+        for disk in inventory::writable_names(root).into_iter().filter(|disk| !targets.contains(disk)) {
             match self.add(root, &disk) {
                 Err(source) if !is_gone(&source) => wrong = Some(HoldError::Protect { disk, source }),
                 Ok(()) | Err(_) => {}

@@ -137,7 +137,7 @@ impl Drive {
     }
 
     /// What a queue is made for.
-    pub(super) fn disk(&self) -> &Arc<disk::Disk> {
+    pub(in crate::deploy) fn disk(&self) -> &Arc<disk::Disk> {
         &self.disk
     }
 
@@ -283,7 +283,11 @@ impl Drive {
         Ok(())
     }
 
-    fn read(&self, doing: &str, at: u64, place: &mut [u8]) -> Result<(), DiskError> {
+    /// Reads a range, past all caches of this machine.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`].
+    pub(in crate::deploy) fn read(&self, doing: &str, at: u64, place: &mut [u8]) -> Result<(), DiskError> {
         let (disk, doing) = (self.name.clone(), doing.to_owned());
         // The kernel's own words and number, without those that name the device by a name of today.
         let cause = |error: io::Error| match error.downcast::<disk::DiskError>() {
@@ -295,7 +299,10 @@ impl Drive {
     }
 
     /// Writes a few bytes, at most a window, and waits for it. Not durable before a flush.
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DiskError> {
+    ///
+    /// # Errors
+    /// [`DiskError::Io`].
+    pub(in crate::deploy) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let mut buffer: Buffer = self.aside.take();
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         if let Some(place) = buffer.get_mut(..bytes.len()) {

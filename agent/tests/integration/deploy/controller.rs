@@ -15,8 +15,8 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use pack::Signed;
 use protocol::{
-    Envelope, Epoch, Hello, HelloReply, NodeId, Nonce, Progress, ProgressReply, Receipt, Refusal, Task,
-    TaskAsk, Verdict, hello_proof, routes,
+    Envelope, Epoch, Erasure, Hello, HelloReply, NodeId, Nonce, Progress, ProgressReply, Receipt, Refusal,
+    Task, TaskAsk, Verdict, hello_proof, routes,
 };
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -67,6 +67,9 @@ pub struct State {
     pub asks: Vec<TaskAsk>,
     pub progress: Vec<Progress>,
     pub receipts: Vec<Receipt>,
+    pub erasures: Vec<Erasure>,
+    /// After so many it says that the server is to restart.
+    pub awaited: usize,
     pub ranges: usize,
     pub certified_calls: usize,
 }
@@ -107,6 +110,8 @@ impl Controller {
             asks: Vec::new(),
             progress: Vec::new(),
             receipts: Vec::new(),
+            erasures: Vec::new(),
+            awaited: 0,
             ranges: 0,
             certified_calls: 0,
         };
@@ -173,6 +178,7 @@ async fn answer(
             state.task = Task::Reboot;
             json(&state.envelope(Task::Reboot))
         }
+        routes::ERASED => state.erased(&body),
         routes::WINDOWS => {
             if let Some(witness) = &mut state.witness {
                 witness(0);
@@ -215,6 +221,18 @@ impl State {
         self.hellos.push(hello);
         let (node, epoch, nonce, time_ms) = (self.node, self.epoch, self.nonce, self.time_ms);
         HelloReply { node, name: "n1".to_owned(), epoch, time_ms, nonce, verdict }
+    }
+
+    fn erased(&mut self, body: &[u8]) -> Response<Part> {
+        if let Some(witness) = &mut self.witness {
+            witness(0);
+        }
+        self.erasures.push(serde_json::from_slice(body).unwrap());
+        if self.erasures.len() < self.awaited {
+            return json(&self.envelope(Task::Wait { reason: "the others".to_owned() }));
+        }
+        self.task = Task::Reboot;
+        json(&self.envelope(Task::Reboot))
     }
 
     fn envelope<T>(&self, body: T) -> Envelope<T> {

@@ -2,6 +2,7 @@
 
 mod controller;
 mod enrolling;
+mod erasing;
 mod fitting;
 mod image;
 mod imaging;

@@ -140,6 +140,41 @@ obeys is seen when it boots: rackwright node why n1.")]
   rackwright node bmc test n1"
     )]
     Bmc(BmcCommand),
+    /// Plan to erase its disks and retire it; changes nothing
+    #[command(after_help = "Examples:
+  rackwright node retire n1
+  rackwright node retire n1 --keep serial:QM2
+
+Apply the plan to begin: the node restarts into the ramdisk, every disk that
+is not kept is erased and read back, and its certificates are void then.
+What proves it: rackwright node erasures n1")]
+    Retire {
+        /// Name, id, MAC or code
+        node: String,
+        /// Leave this disk alone, as serial:X or wwn:X
+        #[arg(long, value_name = "DISK")]
+        keep: Vec<String>,
+    },
+    /// Disks that were erased, each with its certificate
+    #[command(after_help = "Examples:
+  rackwright node erasures
+  rackwright node erasures n1
+  rackwright node erasures serial:QM1 -o json")]
+    Erasures {
+        /// In full, of this node or disk: name, id or serial number
+        of: Option<String>,
+    },
+    /// Forget a retired or rejected node
+    #[command(after_help = "Examples:
+  rackwright node delete n1
+  rackwright node delete n1 --confirm n1")]
+    Delete {
+        /// Name, id, MAC or code
+        node: String,
+        /// The node's name, instead of typing it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
     /// The facts that led here, what it waits for, and how it booted
     #[command(after_help = "Examples:
   rackwright node why n1
@@ -157,6 +192,49 @@ since the controller was started, step by step, with what is likely wrong.")]
   rackwright node retry n1
   rackwright node retry X7K2QD")]
     Retry {
+        /// Name, id, MAC or code
+        node: String,
+    },
+    /// Let a new server take over who a node is
+    #[command(after_help = "Examples:
+  rackwright node replace n1 n7
+  rackwright node replace n1 X7K2QD --confirm n1
+
+The new server gets name, id, roles, address and SSH host keys of the old one,
+whose certificates are void. It goes on from where it is: approve it, plan,
+apply. For a new board or NIC in the same server:
+rackwright node approve n1 --moved")]
+    Replace {
+        /// The node whose place is taken
+        old: String,
+        /// The new server: name, id, MAC or code
+        new: String,
+        /// Also when the old one was heard just now
+        #[arg(long)]
+        force: bool,
+        /// The old node's name, instead of typing it
+        #[arg(long, value_name = "NAME")]
+        confirm: Option<String>,
+    },
+    /// Keep a node out of every plan and job
+    #[command(after_help = "Examples:
+  rackwright node hold n1 --why 'fan is noisy'
+  rackwright node hold 52:54:00:12:34:56 --why 'lent to the lab'
+
+It goes on with what it runs, and boots its own disk. Its open plan is
+withdrawn.")]
+    Hold {
+        /// Name, id, MAC or code
+        node: String,
+        /// Why, for whoever reads it next
+        #[arg(long)]
+        why: String,
+    },
+    /// Let a held node go on
+    #[command(after_help = "Examples:
+  rackwright node release n1
+  rackwright node release n1 -o json")]
+    Release {
         /// Name, id, MAC or code
         node: String,
     },

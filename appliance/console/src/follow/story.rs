@@ -12,6 +12,8 @@ pub(crate) enum Stage {
     Waiting,
     /// The disk is being read.
     Capturing,
+    /// Disks are being erased.
+    Erasing,
     /// The image is being written.
     Imaging,
     /// The disk is being read back.
@@ -27,6 +29,7 @@ impl Stage {
         match self {
             Stage::Waiting => "waiting",
             Stage::Capturing => "capturing",
+            Stage::Erasing => "erasing",
             Stage::Imaging => "imaging",
             Stage::Verifying => "verifying",
             Stage::Booting => "booting",
@@ -34,11 +37,11 @@ impl Stage {
         }
     }
 
-    /// Which it is of how many, in a job of this kind.
+    /// Which it is of how many, in a job of this kind; erasing has as many as a capture.
     fn place(self, capture: bool) -> (usize, usize) {
         let number = match (self, capture) {
             (Stage::Waiting, _) => 1,
-            (Stage::Imaging | Stage::Capturing, _) => 2,
+            (Stage::Imaging | Stage::Capturing | Stage::Erasing, _) => 2,
             (Stage::Verifying, _) | (Stage::Booting | Stage::Enrolling, true) => 3,
             (Stage::Booting, false) => 4,
             (Stage::Enrolling, false) => 5,
@@ -55,7 +58,9 @@ impl Stage {
     /// Bytes done and to do, in the stages that have some.
     pub(crate) fn bytes(self, row: &JobRow) -> Option<(u64, u64)> {
         match self {
-            Stage::Imaging | Stage::Capturing => Some((row.done_bytes, row.total_bytes)),
+            Stage::Imaging | Stage::Capturing | Stage::Erasing => Some((row.done_bytes, row.total_bytes)),
+            // Only samples are read back.
+            Stage::Verifying if is_erasure(row) => None,
             Stage::Verifying => Some((row.read_back_bytes, row.total_bytes)),
             Stage::Waiting | Stage::Booting | Stage::Enrolling => None,
         }
@@ -68,8 +73,20 @@ pub(crate) fn is_capture(row: &JobRow) -> bool {
     row.kind == "capture"
 }
 
+/// Whether disks are erased.
+pub(crate) fn is_erasure(row: &JobRow) -> bool {
+    row.kind == "erase"
+}
+
 /// Where a job is.
 pub(crate) fn stage(row: &JobRow) -> Stage {
+    if is_erasure(row) {
+        return match (row.state.as_str(), row.phase.as_deref()) {
+            ("running", Some("prove")) | ("done", _) => Stage::Verifying,
+            ("running", _) => Stage::Erasing,
+            _ => Stage::Waiting,
+        };
+    }
     if is_capture(row) {
         return match (row.state.as_str(), row.node_state.as_str()) {
             // It stays in the ramdisk.
@@ -124,7 +141,8 @@ impl Story {
     pub(crate) fn tell(&mut self, row: &JobRow, now_ms: u64, redrawn: bool) -> Told {
         let mut told = Told { end: end(row), ..Told::default() };
         let stage = stage(row);
-        self.capture = is_capture(row);
+        // Both have three stages.
+        self.capture = is_capture(row) || is_erasure(row);
         if matches!(told.end, Some(End::Failed(_) | End::Stuck)) {
             return told;
         }
@@ -137,7 +155,7 @@ impl Story {
             told.lines.extend(self.ended(now_ms));
             return told;
         }
-        if matches!(stage, Stage::Imaging | Stage::Capturing) {
+        if matches!(stage, Stage::Imaging | Stage::Capturing | Stage::Erasing) {
             self.wrote = Some((row.total_bytes, row.same_bytes));
         }
         told.progress = self.progress(stage, row, now_ms, redrawn);
@@ -168,7 +186,9 @@ impl Story {
     fn ended(&self, now_ms: u64) -> Option<String> {
         let (stage, since) = self.stage?;
         let wrote = match (stage, self.wrote) {
-            (Stage::Imaging | Stage::Capturing, Some((total, 0))) => format!("  {}", bytes(total)),
+            (Stage::Imaging | Stage::Capturing | Stage::Erasing, Some((total, 0))) => {
+                format!("  {}", bytes(total))
+            }
             (Stage::Imaging, Some((total, same))) => {
                 format!("  {}, {} were right already", bytes(total), bytes(same))
             }
@@ -188,6 +208,7 @@ pub(crate) fn waits_for(stage: Stage, row: &JobRow) -> &'static str {
         Stage::Waiting if row.node_state == "draining" => "restarts into the ramdisk",
         Stage::Waiting => "its agent has not taken the job yet",
         Stage::Capturing => "looks at what is on the disk",
+        Stage::Erasing => "looks at its disks",
         Stage::Imaging => "prepares the disk",
         Stage::Verifying => "reads the disk back",
         Stage::Booting => "starts from its disk",

@@ -252,6 +252,8 @@ fn kind_of(node: &Node) -> Result<PlanKind, Unplannable> {
         | State::Booting { .. }
         | State::Enrolling { .. }
         | State::Draining { .. }
-        | State::Capturing { .. } => Err(refused()),
+        | State::Capturing { .. }
+        | State::Retiring { .. }
+        | State::Retired => Err(refused()),
     }
 }

@@ -34,11 +34,13 @@ pub(crate) fn step(
     }
 }
 
-/// Whether an image is being written to the node's disk, or read back: its power is not cut.
+/// Whether an image is being written to the node's disk, or read back, or its disks are erased: its power is not cut.
 pub fn writes(node: &Node) -> bool {
     match &node.state {
-        State::Imaging { .. } | State::Verifying { .. } => true,
-        State::Attention { phase, job: Some(_), .. } => phase == "imaging" || phase == "verifying",
+        State::Imaging { .. } | State::Verifying { .. } | State::Retiring { .. } => true,
+        State::Attention { phase, job: Some(_), .. } => {
+            matches!(phase.as_str(), "imaging" | "verifying" | "retiring")
+        }
         State::Discovered
         | State::Rejected { .. }
         | State::Inspecting
@@ -49,6 +51,7 @@ pub fn writes(node: &Node) -> bool {
         | State::Active
         | State::Draining { .. }
         | State::Capturing { .. }
+        | State::Retired
         | State::Attention { .. } => false,
     }
 }

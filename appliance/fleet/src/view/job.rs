@@ -13,7 +13,7 @@ use crate::{Fleet, Time};
 pub struct JobRow {
     /// Its id.
     pub id: String,
-    /// `image`: one is written; `capture`: one is taken.
+    /// `image`: one is written; `capture`: one is taken; `erase`: disks are erased.
     pub kind: String,
     /// The node's name.
     pub node: String,
@@ -21,7 +21,7 @@ pub struct JobRow {
     pub node_state: String,
     /// The plan; a capture has none.
     pub plan: Option<String>,
-    /// The image's name.
+    /// The image's name; empty where disks are erased.
     pub image: String,
     /// The image's digest; a capture has one when the image is in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,8 @@ pub struct JobRow {
     pub disk: String,
     /// `waiting`, `running`, `verified`, `done`, `failed`.
     pub state: String,
-    /// `compare`, `disarm`, `write`, `read_back`, `arm`, of a capture `survey`, `capture`; none before the agent took it.
+    /// `compare`, `disarm`, `write`, `read_back`, `arm`, of a capture `survey`, `capture`, of erasing `erase`,
+    /// `prove`; none before the agent took it.
     pub phase: Option<String>,
     /// Bytes of the image on the disk, or of the disk in the image.
     pub done_bytes: u64,
@@ -116,7 +117,7 @@ pub(super) fn percent(work: Work<'_>) -> u8 {
         // Hardly anything is read back, and that at once.
         Work::Image(job) if job.verify == Verify::Stream => (progress.done_bytes, 1),
         Work::Image(_) => (progress.done_bytes.saturating_add(progress.read_back_bytes), 2),
-        Work::Capture(_) => (progress.done_bytes, 1),
+        Work::Capture(_) | Work::Retirement(_) => (progress.done_bytes, 1),
     };
     let all = progress.total_bytes.saturating_mul(times).max(1);
     u8::try_from(done.saturating_mul(100) / all).unwrap_or(100).min(99)
@@ -164,6 +165,23 @@ fn terms(fleet: &Fleet, work: Work<'_>) -> Terms {
             takes: capture.takes,
             ended: capture.ended,
             found: capture.found.iter().map(found_row).collect(),
+        },
+        Work::Retirement(row) => Terms {
+            kind: "erase",
+            node: row.node,
+            plan: Some(row.plan.to_string()),
+            image: String::new(),
+            digest: None,
+            identity: None,
+            disk: row
+                .disks
+                .iter()
+                .map(|disk| disk.doomed.disk.disk.to_string())
+                .collect::<Vec<_>>()
+                .join(", "),
+            takes: row.takes,
+            ended: row.ended,
+            found: Vec::new(),
         },
     }
 }

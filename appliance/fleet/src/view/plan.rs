@@ -3,9 +3,10 @@
 use protocol::Holding;
 use serde::{Deserialize, Serialize};
 
+use super::erasure::DoomedView;
 use crate::Fleet;
 use crate::data_disk::VOLUME_GROUP;
-use crate::plan::{Plan, PlanKind, PlanState};
+use crate::plan::{Kept, Plan, PlanKind, PlanState};
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub struct PlanView {
     pub id: String,
     /// The node's name.
     pub node: String,
-    /// `install` or `rebuild`.
+    /// `install`, `rebuild`, or `retire`, which erases `disks` and puts nothing on them.
     pub kind: String,
     /// `open`, `applied`, `withdrawn`.
     pub state: String,
@@ -53,6 +54,9 @@ pub struct PlanView {
     pub made: String,
     /// The job, once applied; or why it was withdrawn.
     pub note: Option<String>,
+    /// With `retire`: the disks that are erased; `disk` then has their names, `disk_bytes` all their bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DoomedView>,
 }
 
 /// A disk for data.
@@ -88,14 +92,30 @@ pub struct KeptView {
     pub bytes: u64,
 }
 
-/// A plan.
-pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
-    let node = fleet.nodes.get(&plan.node);
-    let (state, note) = match &plan.state {
+impl KeptView {
+    pub(super) fn of(kept: &Kept) -> Self {
+        KeptView {
+            disk: kept.disk.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            model: kept.model.clone(),
+            serial: kept.serial.clone(),
+            bytes: kept.bytes,
+        }
+    }
+}
+
+/// A plan's state in a word, and what there is to say of it.
+pub(super) fn verdict(state: &PlanState) -> (&'static str, Option<String>) {
+    match state {
         PlanState::Open => ("open", None),
         PlanState::Applied { job } => ("applied", Some(format!("job {job}"))),
         PlanState::Withdrawn { why } => ("withdrawn", Some(why.clone())),
-    };
+    }
+}
+
+/// A plan.
+pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
+    let node = fleet.nodes.get(&plan.node);
+    let (state, note) = verdict(&plan.state);
     PlanView {
         id: plan.id.to_string(),
         node: node.map_or_else(|| plan.node.short(), |node| node.name.to_string()),
@@ -121,16 +141,7 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
         erases: plan.erases.clone(),
         erase: plan.erase.iter().map(ToString::to_string).collect(),
         verify: plan.verify.word().to_owned(),
-        keeps: plan
-            .keeps
-            .iter()
-            .map(|kept| KeptView {
-                disk: kept.disk.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-                model: kept.model.clone(),
-                serial: kept.serial.clone(),
-                bytes: kept.bytes,
-            })
-            .collect(),
+        keeps: plan.keeps.iter().map(KeptView::of).collect(),
         data: plan.data.as_ref().map(|data| DataView {
             disk: data.disk.to_string(),
             model: data.model.clone(),
@@ -141,5 +152,6 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
         }),
         made: plan.made.to_string(),
         note,
+        disks: Vec::new(),
     }
 }

@@ -4,8 +4,8 @@
 use appliance::agents::Route;
 use pack::Packed;
 use protocol::{
-    Answer, CastAsk, DiskId, Enrol, IdentityFile, NodeId, Proof, Receipt, Report, Seal, Signature, StateAsk,
-    Ticket, Verify, enrol_proof, hello_proof, routes,
+    Answer, CastAsk, DiskId, Enrol, Erasure, IdentityFile, JobId, NodeId, Proof, Receipt, Report, Seal,
+    Signature, StateAsk, Ticket, Verify, enrol_proof, hello_proof, routes,
 };
 use serde::Serialize;
 
@@ -15,6 +15,7 @@ use crate::agent::{Agent, Keys};
 use crate::capturing::{packed, seal, windows};
 use crate::controller::Controller;
 use crate::journey;
+use crate::retiring::erasure;
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -47,11 +48,11 @@ pub(super) fn own(route: Route, principal: &Principal, controller: &Controller) 
     let job = principal.job();
     let image = match &principal.job {
         Job::Image(job) => job.image,
-        Job::Nothing | Job::Capture(_) => pack::Digest([3; 32]),
+        Job::Nothing | Job::Capture(_) | Job::Erase(_) => pack::Digest([3; 32]),
     };
     let capture = match &principal.job {
         Job::Capture(job) => (**job).clone(),
-        Job::Nothing | Job::Image(_) => protocol::CaptureJob {
+        Job::Nothing | Job::Image(_) | Job::Erase(_) => protocol::CaptureJob {
             job,
             disk: protocol::Subject::of(&crate::agent::disk("X")).unwrap(),
             identity: protocol::Identity::AsIs,
@@ -63,6 +64,7 @@ pub(super) fn own(route: Route, principal: &Principal, controller: &Controller) 
         Route::Progress => post(routes::PROGRESS, &journey::nothing_yet(job)),
         Route::Cast => post(routes::CAST, &CastAsk::new(job)),
         Route::Verified => post(routes::VERIFIED, &receipt(principal, |_| {})),
+        Route::Erased => post(routes::ERASED, &erased(principal, job, 0)),
         Route::Windows => post(routes::WINDOWS, &windows(&capture, 0, &disk())),
         Route::Stored => stored(&capture.job),
         Route::Seal => post(routes::SEAL, &seal(&capture, &disk())),
@@ -109,6 +111,7 @@ pub(super) fn trespasses(
             ]
         }
         Route::Verified => receipts(principal, victims),
+        Route::Erased => erasures(principal, victims),
         Route::Windows => vec![("job", post(routes::WINDOWS, &windows(capture_job, 0, &disk())))],
         Route::Stored => vec![("job", stored(&capture_job.job))],
         Route::Seal => vec![
@@ -200,6 +203,27 @@ fn receipts(principal: &Principal, victims: &Victims) -> Vec<(&'static str, Ask)
     all.map(|(field, receipt)| (field, post(routes::VERIFIED, &receipt))).to_vec()
 }
 
+/// What proves that the principal's disk is erased, signed by it.
+fn erased(principal: &Principal, job: JobId, at: usize) -> Erasure {
+    let agent = &principal.agent;
+    erasure(agent, &agent.keys, principal.node.unwrap_or_else(nobody), job, at)
+}
+
+fn erasures(principal: &Principal, victims: &Victims) -> Vec<(&'static str, Ask)> {
+    let (theirs, job) = &victims.erases;
+    let node = principal.node.unwrap_or_else(nobody);
+    let as_its_own = erasure(theirs, &principal.agent.keys, node, job.job, 0);
+    let of_its_disk = erasure(theirs, &principal.agent.keys, node, principal.job(), 0);
+    [
+        ("job", erased(principal, job.job, 0)),
+        ("job and disk", as_its_own),
+        ("disk", of_its_disk),
+        ("job of an image", erased(principal, victims.writes.1.job, 0)),
+    ]
+    .map(|(field, erasure)| (field, post(routes::ERASED, &erasure)))
+    .to_vec()
+}
+
 fn enrolments(principal: &Principal, controller: &Controller, victims: &Victims) -> Vec<(&'static str, Ask)> {
     let own = &principal.agent.keys;
     let theirs = enrol(own, &victims.runs_node, controller);
@@ -238,7 +262,9 @@ fn enrol(keys: &Keys, node: &NodeId, controller: &Controller) -> Enrol {
 fn receipt(principal: &Principal, bend: impl FnOnce(&mut Receipt)) -> Receipt {
     let (image, disk) = match &principal.job {
         Job::Image(job) => (job.image, job.target.disk.clone()),
-        Job::Nothing | Job::Capture(_) => (pack::Digest([3; 32]), DiskId::of("", "none").unwrap()),
+        Job::Nothing | Job::Capture(_) | Job::Erase(_) => {
+            (pack::Digest([3; 32]), DiskId::of("", "none").unwrap())
+        }
     };
     let agent: &Agent = &principal.agent;
     let proof = Proof {

@@ -35,6 +35,7 @@ fn whom(route: Route) -> For {
         | Route::Progress
         | Route::Cast
         | Route::Verified
+        | Route::Erased
         | Route::Windows
         | Route::Stored
         | Route::Seal

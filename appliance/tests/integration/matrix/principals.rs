@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use fleet::certificate::{Certificate, Stage};
 use fleet::{Event, Time};
-use protocol::{CaptureJob, Envelope, ImageJob, JobId, NodeId, Task, routes};
+use protocol::{CaptureJob, Envelope, EraseJob, ImageJob, JobId, NodeId, Task, routes};
 use serde_json::json;
 
 use super::others::Asker;
@@ -14,6 +14,7 @@ use crate::capturing::capturing;
 use crate::controller::Controller;
 use crate::journey::{self, approved, enrolled, state, verified};
 use crate::operator;
+use crate::retiring::erasing;
 
 /// What a certificate is good for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub(super) enum Job {
     Nothing,
     Image(Box<ImageJob>),
     Capture(Box<CaptureJob>),
+    Erase(Box<EraseJob>),
 }
 
 impl Principal {
@@ -70,6 +72,7 @@ impl Principal {
             Job::Nothing => JobId([7; 8]),
             Job::Image(job) => job.job,
             Job::Capture(job) => job.job,
+            Job::Erase(job) => job.job,
         }
     }
 }
@@ -161,6 +164,7 @@ async fn in_the_ramdisk(controller: &Controller) -> Vec<Principal> {
     let (boots, done) = writing(controller, 25, "control").await;
     verified(&boots, &done).await;
     let (reads, capture) = capturing(controller, 26, "own", "generalize").await;
+    let (erases, erase) = erasing(controller, 27).await;
     vec![
         new("deploy, inspecting", inspecting, 20),
         new("deploy, ready", ready, 21),
@@ -169,6 +173,7 @@ async fn in_the_ramdisk(controller: &Controller) -> Vec<Principal> {
         new("deploy, attention", stuck, 24).at(Job::Image(Box::new(lost))),
         new("deploy, booting", boots, 25).at(Job::Image(Box::new(done))),
         new("deploy, capturing", reads, 26).at(Job::Capture(Box::new(capture))),
+        new("deploy, retiring", erases, 27).at(Job::Erase(Box::new(erase))),
     ]
 }
 

@@ -1,18 +1,23 @@
-//! Those whose things nobody else may read or change: one that writes an image, one that runs, one that is captured.
+//! Those whose things nobody else may read or change: one that writes an image, one that runs, one that is captured, one whose
+//! disks are erased.
 
 use fleet::Event;
-use protocol::{CaptureJob, Envelope, HelloReply, IdentityFile, ImageJob, NodeId, Task, Verdict, routes};
+use protocol::{
+    CaptureJob, Envelope, EraseJob, HelloReply, IdentityFile, ImageJob, NodeId, Task, Verdict, routes,
+};
 use serde_json::json;
 
 use crate::agent::Agent;
 use crate::capturing::capturing;
 use crate::controller::Controller;
+use crate::retiring::erasing;
 use crate::{image, journey, operator};
 
 /// Numbers of the servers, beyond those of the principals.
 const WRITES: u8 = 140;
 const RUNS: u8 = 141;
 const CAPTURED: u8 = 142;
+const ERASES: u8 = 143;
 /// A NIC of the one that runs by which it does not boot.
 pub(super) const SECOND_NIC: &str = "52:54:00:aa:00:01";
 
@@ -22,6 +27,7 @@ pub(super) struct Victims {
     pub(super) runs_node: NodeId,
     pub(super) ramdisk_key: protocol::Key,
     pub(super) captured: (Agent, CaptureJob),
+    pub(super) erases: (Agent, EraseJob),
     /// What no answer to anybody else may hold.
     pub(super) secrets: Vec<String>,
 }
@@ -47,9 +53,10 @@ impl Victims {
         let _: serde_json::Value = runs.0.ask(routes::REPORT, &report).await.unwrap();
         controller.core.bring(Event::Logs { node, unit: "ssh.service".to_owned(), lines: 5 }).await.unwrap();
         let captured = capturing(controller, CAPTURED, "theirs", "as-is").await;
+        let erases = erasing(controller, ERASES).await;
         let secrets = ["Q0FOQVJZSE9TVEtFWQ", SECOND_NIC, &format!("SYS{RUNS}"), &format!("SYS{WRITES}")];
         let secrets = secrets.map(ToOwned::to_owned).to_vec();
-        Self { writes, runs: runs.0, runs_node: node, ramdisk_key, captured, secrets }
+        Self { writes, runs: runs.0, runs_node: node, ramdisk_key, captured, erases, secrets }
     }
 
     /// They go on as if nobody had tried anything.
@@ -61,6 +68,9 @@ impl Victims {
         let told =
             crate::capturing::tell(captured, &crate::capturing::windows(capture, 0, &[])).await.unwrap();
         assert!(told.go_on);
+        let (erases, erase) = &self.erases;
+        let task: Envelope<Task> = erases.ask(routes::TASK, &erases.task_ask()).await.unwrap();
+        assert!(matches!(&task.body, Task::Erase(job) if job.disks == erase.disks), "{:?}", task.body);
         let order = journey::state(&self.runs).await.orders;
         assert_eq!(order.len(), 1, "its own order is there for it");
         let world = controller.core.world();

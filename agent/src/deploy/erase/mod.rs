@@ -1,0 +1,250 @@
+//! Disks that are erased, each on a thread of its own, and proven before it is called so.
+//!
+//! ```text
+//! the plan's disks open, all others read-only -> [procedure] on each -> its Erasure signed and handed in, as soon as it is done
+//! ```
+//! One disk that refuses, fails or lies keeps no other from being erased; the job fails with it, by its name. The agent keeps
+//! nothing: after a power cut the controller gives it those disks that are not proven, and each is begun again.
+
+mod disk;
+pub mod nvme;
+mod pattern;
+pub mod procedure;
+mod ready;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use protocol::{Doomed, Envelope, EraseJob, Erasure, JobId, Nonce, Phase, Progress, Signature, Task, routes};
+use tokio::task::{JoinSet, spawn_blocking};
+
+use crate::chain::Chain;
+use crate::command::CommandError;
+use crate::controller::{CallError, Line};
+use crate::deploy::Server;
+use crate::deploy::hello::{Admitted, GRACE};
+use crate::deploy::imaging::Next;
+use crate::deploy::imaging::hold::{HoldError, Protected};
+use crate::deploy::imaging::report::{self, Reporter};
+use crate::keys::KeyPair;
+use crate::screen::Bar;
+
+use disk::Here;
+use procedure::{Done, Step, Terms};
+use ready::{Open, Ready, ready};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Why not every disk is erased.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseJobError {
+    /// The other disks can't be protected.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    /// Some of the disks.
+    #[error("{}", .0.join("; "))]
+    Disks(Vec<String>),
+    /// The controller wants it stopped.
+    #[error("{0}")]
+    Stopped(String),
+    /// The controller does not take a proof.
+    #[error("handing in the proof")]
+    Call(#[from] CallError),
+    /// Its answer is not for us.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// This machine gave up on its own work.
+    #[error("erasing")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// Does the job. A failure is told to the controller, which decides what becomes of it.
+pub(super) async fn run(server: &mut Server, admitted: &Admitted, key: &KeyPair, job: &EraseJob) -> Next {
+    server.screen.state("erasing", "");
+    let outcome = work(server, admitted, key, job).await;
+    server.screen.progress(None);
+    match outcome {
+        Ok(task) => {
+            server.screen.state("erased", "");
+            server.screen.milestone("erased");
+            task
+        }
+        Err(EraseJobError::Stopped(why)) => {
+            server.screen.state("stopped", &why);
+            None
+        }
+        Err(error) => {
+            let why = crate::text::clean(&Chain(&error).to_string(), 1000);
+            server.screen.state("failed", &why);
+            server.screen.milestone(&format!("failed: {why}"));
+            report::confess(
+                server,
+                admitted,
+                Progress { failed: Some(why), ..counted(job.job, Phase::Erase, 0) },
+            )
+            .await;
+            None
+        }
+    }
+}
+
+fn counted(job: JobId, phase: Phase, total_bytes: u64) -> Progress {
+    Progress {
+        job,
+        phase,
+        total_bytes,
+        done_bytes: 0,
+        same_bytes: 0,
+        read_back_bytes: 0,
+        fetched_bytes: 0,
+        failed: None,
+    }
+}
+
+/// What all threads together have done.
+#[derive(Debug, Default)]
+struct Count {
+    erased: AtomicU64,
+    read: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Count {
+    fn step(&self, step: Step) -> bool {
+        match step {
+            Step::Erased(bytes) => self.erased.fetch_add(bytes, Ordering::Relaxed),
+            Step::Read(bytes) => self.read.fetch_add(bytes, Ordering::Relaxed),
+        };
+        !self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// A disk, and what became of it.
+type Outcome = (Doomed, protocol::Disk, Result<(Done, Duration), String>);
+
+/// Threads that are told to stop when nobody waits for them any more.
+struct Threads {
+    set: JoinSet<Outcome>,
+    count: Arc<Count>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.count.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn work(
+    server: &mut Server,
+    admitted: &Admitted,
+    key: &KeyPair,
+    job: &EraseJob,
+) -> Result<Next, EraseJobError> {
+    let total = job.disks.iter().map(|doomed| doomed.disk.bytes).sum();
+    let first = counted(job.job, Phase::Erase, total);
+    let reporter = Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first);
+    let (root, doomed) = (server.root.clone(), job.disks.clone());
+    let Ready { mut held, disks, names } = spawn_blocking(move || ready(&root, &doomed)).await??;
+    let mut threads = Threads { set: JoinSet::new(), count: Arc::default() };
+    let mut wrong = Vec::new();
+    for (doomed, open) in disks {
+        match open {
+            Ok(open) => begin(&mut threads, job.challenge, doomed, open),
+            Err(why) => wrong.push(format!("{}: {}", doomed.disk.disk, Chain(&why))),
+        }
+    }
+    let mut next = None;
+    while !threads.set.is_empty() {
+        tokio::select! {
+            done = threads.set.join_next() => {
+                let Some(done) = done else { break };
+                let (doomed, disk, result) = done?;
+                match result {
+                    Ok(done) => next = hand_in(server, admitted, &signed(admitted, key, job.job, (&disk, &doomed), done)).await?,
+                    Err(why) => wrong.push(format!("{}: {why}", doomed.disk.disk)),
+                }
+            }
+            why = reporter.stopped() => return Err(EraseJobError::Stopped(why)),
+            () = tokio::time::sleep(EVERY) => {
+                held = protect(server.root.clone(), held, names.clone()).await?;
+                tell(server, &reporter, job.job, &threads.count, total);
+            }
+        }
+    }
+    drop(held);
+    if wrong.is_empty() { Ok(next) } else { Err(EraseJobError::Disks(wrong)) }
+}
+
+fn begin(threads: &mut Threads, challenge: Nonce, doomed: Doomed, open: Open) {
+    let count = Arc::clone(&threads.count);
+    threads.set.spawn_blocking(move || {
+        let Open { disk, drive, marks } = open;
+        let begun = Instant::now();
+        let medium = Here { drive, bus: disk.bus };
+        let terms = Terms { challenge: &challenge, disk: &doomed.disk.disk, marks: &marks };
+        let done = procedure::erase(&medium, &terms, &|step| count.step(step));
+        medium.drive.reread_partitions();
+        let done = done.map(|done| (done, begun.elapsed())).map_err(|error| Chain(&error).to_string());
+        (doomed, disk, done)
+    });
+}
+
+/// Disks that have appeared since refuse writes too.
+async fn protect(root: PathBuf, held: Protected, names: Vec<String>) -> Result<Protected, EraseJobError> {
+    let protected = spawn_blocking(move || {
+        let mut held = held;
+        // One that is on its way in or out is looked at again the next time.
+        let _next_time = held.also_these(&root, &names);
+        held
+    });
+    Ok(protected.await?)
+}
+
+fn tell(server: &Server, reporter: &Reporter, job: JobId, count: &Count, total: u64) {
+    let (done, read) = (count.erased.load(Ordering::Relaxed), count.read.load(Ordering::Relaxed));
+    let phase = if done >= total { Phase::Prove } else { Phase::Erase };
+    let (done_bytes, read_back_bytes) = (done.min(total), read);
+    server.screen.progress(Some(Bar { what: "erasing", done: done_bytes, total, rate: 0 }));
+    reporter.tell(Progress { done_bytes, read_back_bytes, ..counted(job, phase, total) });
+}
+
+fn signed(
+    admitted: &Admitted,
+    key: &KeyPair,
+    job: JobId,
+    (disk, doomed): (&protocol::Disk, &Doomed),
+    (done, took): (Done, Duration),
+) -> Erasure {
+    let Done { method, firmware, written_bytes, canaries, samples, sampled_bytes } = done;
+    let erasure = Erasure {
+        job,
+        disk: doomed.disk.disk.clone(),
+        model: disk.model.clone(),
+        serial: disk.serial.clone(),
+        wwn: disk.wwn.clone(),
+        bytes: disk.bytes,
+        method,
+        firmware: crate::text::clean(&firmware, 400),
+        written_bytes,
+        canaries,
+        samples,
+        sampled_bytes,
+        milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        key: key.public(),
+        signature: Signature([0; 64]),
+    };
+    // The signature is no part of what is signed.
+    let signature = key.sign(erasure.statement(&admitted.node).as_bytes());
+    Erasure { signature, ..erasure }
+}
+
+/// Hands a proof in until it is taken: without it the whole disk would be erased again.
+async fn hand_in(server: &mut Server, admitted: &Admitted, erasure: &Erasure) -> Result<Next, EraseJobError> {
+    let mut line = Line::new(admitted.controller.clone());
+    let screen = &server.screen;
+    let trouble = |error: &CallError, _| screen.state("handing in the proof", &Chain(error).to_string());
+    let reply = line.insist::<_, Envelope<Task>>(routes::ERASED, erasure, GRACE, trouble).await?;
+    Ok(Some(server.reign.open(admitted.node, reply)?))
+}

@@ -1,0 +1,344 @@
+//! Erasing by an NVMe drive's own firmware: Sanitize where it can and erases nothing else, else Format (NVM Express Base 2.0, 5.24,
+//! 5.14 with the NVM Command Set's 4.1).
+//!
+//! What is refused at once has not begun, and the next best is tried. What has begun and failed is an error: nobody knows then
+//! what is on the drive.
+
+use std::io;
+use std::time::Duration;
+
+use protocol::Method;
+
+const IDENTIFY: u8 = 0x06;
+const GET_LOG_PAGE: u8 = 0x02;
+const FORMAT_NVM: u8 = 0x80;
+const SANITIZE: u8 = 0x84;
+/// Every namespace.
+const ALL: u32 = 0xffff_ffff;
+const SANITIZE_STATUS: u32 = 0x81;
+/// How often the drive is asked how far it is.
+const EVERY: Duration = Duration::from_secs(1);
+/// A drive that says for two days that it sanitizes does not.
+const ASKED_MAX: u32 = 48 * 3600;
+/// Formatting large drives takes minutes, in one command.
+const FORMAT_MS: u32 = 3_600_000;
+const QUICK_MS: u32 = 60_000;
+
+/// A command to the controller of a drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Which.
+    pub opcode: u8,
+    /// The namespace.
+    pub namespace: u32,
+    /// Command dwords 10 and 11.
+    pub dwords: [u32; 2],
+    /// How long it may take, in milliseconds.
+    pub timeout_ms: u32,
+}
+
+/// A drive's controller.
+pub trait Admin {
+    /// Carries a command out; gives its status, 0 for success (Base 2.0, figure 91: code type and code).
+    ///
+    /// # Errors
+    /// The kernel's: it could not be given to the drive.
+    fn send(&self, command: Command, data: &mut [u8]) -> io::Result<u16>;
+    /// The namespace that is to be erased.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn namespace(&self) -> io::Result<u32>;
+    /// Waits between two questions.
+    fn pause(&self, time: Duration);
+}
+
+/// Why nobody knows whether the drive is erased.
+#[derive(Debug, thiserror::Error)]
+pub enum FirmwareError {
+    /// The kernel could not ask.
+    #[error("asking the drive's firmware")]
+    Ask(#[from] io::Error),
+    /// The drive says so.
+    #[error("the drive's firmware says that {0} failed, status {1:#x}")]
+    Failed(&'static str, u16),
+    /// It does not end.
+    #[error("the drive's firmware has been sanitizing for two days")]
+    Endless,
+}
+
+/// What of a drive decides how it may be erased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Abilities {
+    crypto: bool,
+    block: bool,
+    format: bool,
+    format_crypto: bool,
+    /// A secure format erases all namespaces, whichever is named.
+    format_all: bool,
+    /// Other namespaces hang on the same controller.
+    others: bool,
+}
+
+/// How the drive is while it sanitizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sanitizing {
+    Never,
+    Done,
+    Running,
+    Failed(u16),
+}
+
+fn sanitizing(log: &[u8]) -> Sanitizing {
+    let status = u16::from_le_bytes([log.get(2).copied().unwrap_or(0), log.get(3).copied().unwrap_or(0)]);
+    match status & 7 {
+        0 => Sanitizing::Never,
+        1 | 4 => Sanitizing::Done,
+        2 => Sanitizing::Running,
+        _ => Sanitizing::Failed(status),
+    }
+}
+
+/// Reads Identify Controller, and the list of namespaces of which `own` is one.
+fn abilities(controller: &[u8], namespaces: &[u8], own: u32) -> Abilities {
+    let byte = |at: usize| controller.get(at).copied().unwrap_or(0);
+    let (optional, format, sanitize) = (byte(256), byte(524), byte(328));
+    let ids = namespaces.chunks_exact(4).map(|id| u32::from_le_bytes(id.try_into().unwrap_or_default()));
+    Abilities {
+        crypto: sanitize & 1 != 0,
+        block: sanitize & 2 != 0,
+        format: optional & 2 != 0,
+        format_crypto: format & 4 != 0,
+        // Bit 0 is about the format, bit 1 about erasing.
+        format_all: format & 3 != 0,
+        others: ids.take_while(|id| *id != 0).any(|id| id != own),
+    }
+}
+
+/// What may be tried, best first: nothing that would erase a namespace beside this one.
+fn ways(can: Abilities) -> Vec<Method> {
+    let mut ways = Vec::new();
+    if !can.others {
+        ways.extend(can.block.then_some(Method::NvmeSanitizeBlock));
+        ways.extend(can.crypto.then_some(Method::NvmeSanitizeCrypto));
+    }
+    if can.format && !(can.others && can.format_all) {
+        ways.push(if can.format_crypto { Method::NvmeFormatCrypto } else { Method::NvmeFormatErase });
+    }
+    ways
+}
+
+/// Command dword 10 of a format that keeps everything as it is (size of blocks, metadata, protection) and erases.
+fn format_word(namespace: &[u8], erase: u32) -> u32 {
+    let byte = |at: usize| u32::from(namespace.get(at).copied().unwrap_or(0));
+    let (format, protection) = (byte(26), byte(29));
+    (format & 0xf)
+        | (format & 0x10)
+        | ((protection & 7) << 5)
+        | ((protection & 8) << 5)
+        | erase << 9
+        | ((format & 0x60) << 7)
+}
+
+fn identify(drive: &impl Admin, namespace: u32, what: u32) -> io::Result<Option<Vec<u8>>> {
+    let mut data = vec![0; 4096];
+    let command = Command { opcode: IDENTIFY, namespace, dwords: [what, 0], timeout_ms: QUICK_MS };
+    Ok((drive.send(command, &mut data)? == 0).then_some(data))
+}
+
+fn status(drive: &impl Admin) -> io::Result<Option<Sanitizing>> {
+    let mut log = vec![0; 512];
+    let dwords = [SANITIZE_STATUS | 127 << 16, 0];
+    let command = Command { opcode: GET_LOG_PAGE, namespace: ALL, dwords, timeout_ms: QUICK_MS };
+    Ok((drive.send(command, &mut log)? == 0).then(|| sanitizing(&log)))
+}
+
+/// Waits until nothing is sanitized any more; a power cut does not stop that. A drive that knows no such thing is settled.
+///
+/// # Errors
+/// [`FirmwareError`].
+pub fn settle(drive: &impl Admin) -> Result<(), FirmwareError> {
+    for _ in 0..ASKED_MAX {
+        match status(drive)? {
+            Some(Sanitizing::Running) => drive.pause(EVERY),
+            None | Some(Sanitizing::Never | Sanitizing::Done | Sanitizing::Failed(_)) => return Ok(()),
+        }
+    }
+    Err(FirmwareError::Endless)
+}
+
+/// Has the drive erase the namespace; `None` when it refuses every way that erases nothing else, with what it said.
+///
+/// # Errors
+/// [`FirmwareError`].
+pub fn erase(drive: &impl Admin) -> Result<(Option<Method>, String), FirmwareError> {
+    let own = drive.namespace()?;
+    let Some(controller) = identify(drive, 0, 1)? else { return Ok((None, String::new())) };
+    // Without the list nobody knows what else would be erased.
+    let Some(list) = identify(drive, 0, 2)? else {
+        return Ok((None, "it does not list its namespaces".to_owned()));
+    };
+    let mut said = Vec::new();
+    for method in ways(abilities(&controller, &list, own)) {
+        let refused = match method {
+            Method::NvmeSanitizeBlock => sanitize(drive, 2)?,
+            Method::NvmeSanitizeCrypto => sanitize(drive, 4)?,
+            Method::NvmeFormatCrypto => format(drive, own, 2)?,
+            Method::NvmeFormatErase => format(drive, own, 1)?,
+            Method::Overwrite => None,
+        };
+        match refused {
+            None => {
+                said.push(format!("{}: done", method.word()));
+                return Ok((Some(method), said.join("; ")));
+            }
+            Some(code) => said.push(format!("{}: refused, status {code:#x}", method.word())),
+        }
+    }
+    Ok((None, said.join("; ")))
+}
+
+/// The status with which it was refused at once, if it was.
+fn sanitize(drive: &impl Admin, action: u32) -> Result<Option<u16>, FirmwareError> {
+    let command = Command { opcode: SANITIZE, namespace: 0, dwords: [action, 0], timeout_ms: QUICK_MS };
+    let code = drive.send(command, &mut [])?;
+    if code != 0 {
+        return Ok(Some(code));
+    }
+    for _ in 0..ASKED_MAX {
+        match status(drive)? {
+            Some(Sanitizing::Running) => drive.pause(EVERY),
+            Some(Sanitizing::Done) => return Ok(None),
+            Some(Sanitizing::Failed(code)) => return Err(FirmwareError::Failed("sanitizing", code)),
+            // It took the command, and knows nothing of it.
+            None | Some(Sanitizing::Never) => return Err(FirmwareError::Failed("sanitizing", 0)),
+        }
+    }
+    Err(FirmwareError::Endless)
+}
+
+fn format(drive: &impl Admin, own: u32, erase: u32) -> Result<Option<u16>, FirmwareError> {
+    let Some(namespace) = identify(drive, own, 0)? else { return Ok(Some(0)) };
+    let dwords = [format_word(&namespace, erase), 0];
+    let command = Command { opcode: FORMAT_NVM, namespace: own, dwords, timeout_ms: FORMAT_MS };
+    let code = drive.send(command, &mut [])?;
+    Ok((code != 0).then_some(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io;
+    use std::time::Duration;
+
+    use protocol::Method;
+
+    use super::{
+        Admin, Command, FORMAT_NVM, FirmwareError, GET_LOG_PAGE, IDENTIFY, SANITIZE, erase, format_word,
+        settle,
+    };
+
+    /// A drive as the specification says it answers.
+    #[derive(Default)]
+    struct Fake {
+        sanicap: u8,
+        fna: u8,
+        oacs: u8,
+        namespaces: Vec<u32>,
+        /// How often it says that it is at it, then how it ended (SSTAT).
+        runs: RefCell<u32>,
+        ends: u16,
+        refuses: Vec<u8>,
+        sent: RefCell<Vec<Command>>,
+    }
+
+    impl Admin for Fake {
+        fn send(&self, command: Command, data: &mut [u8]) -> io::Result<u16> {
+            match (command.opcode, command.dwords[0]) {
+                (IDENTIFY, 1) => (data[256], data[328], data[524]) = (self.oacs, self.sanicap, self.fna),
+                (IDENTIFY, 2) => {
+                    for (place, id) in data.chunks_mut(4).zip(&self.namespaces) {
+                        place.copy_from_slice(&id.to_le_bytes());
+                    }
+                }
+                (IDENTIFY, _) => (data[26], data[29]) = (0x13, 0x09),
+                (GET_LOG_PAGE, _) => {
+                    let left = *self.runs.borrow();
+                    data[2] = if left > 0 { 2 } else { u8::try_from(self.ends).unwrap() };
+                    *self.runs.borrow_mut() = left.saturating_sub(1);
+                }
+                _ => self.sent.borrow_mut().push(command),
+            }
+            Ok(if self.refuses.contains(&command.opcode) { 0x02 } else { 0 })
+        }
+        fn namespace(&self) -> io::Result<u32> {
+            Ok(1)
+        }
+        fn pause(&self, _: Duration) {}
+    }
+
+    fn able() -> Fake {
+        Fake {
+            sanicap: 3,
+            fna: 4,
+            oacs: 2,
+            namespaces: vec![1],
+            ends: 1,
+            runs: RefCell::new(3),
+            ..Fake::default()
+        }
+    }
+
+    #[test]
+    fn the_best_that_erases_nothing_else() {
+        let table = [
+            (able(), Some(Method::NvmeSanitizeBlock)),
+            (Fake { sanicap: 1, ..able() }, Some(Method::NvmeSanitizeCrypto)),
+            (Fake { sanicap: 4, ..able() }, Some(Method::NvmeFormatCrypto)),
+            (Fake { sanicap: 0, fna: 0, ..able() }, Some(Method::NvmeFormatErase)),
+            (Fake { sanicap: 0, oacs: 0, ..able() }, None),
+            (Fake { namespaces: vec![1, 2], ..able() }, Some(Method::NvmeFormatCrypto)),
+            (Fake { namespaces: vec![1, 2], fna: 6, ..able() }, None),
+            (Fake { namespaces: vec![2], fna: 5, ..able() }, None),
+            (Fake { refuses: vec![SANITIZE], ..able() }, Some(Method::NvmeFormatCrypto)),
+            (Fake { refuses: vec![SANITIZE, FORMAT_NVM], ..able() }, None),
+            (Fake { refuses: vec![IDENTIFY], ..able() }, None),
+        ];
+        for (at, (drive, want)) in table.iter().enumerate() {
+            let (method, said) = erase(drive).unwrap();
+            assert_eq!(method, *want, "{at}: {said}");
+            let others = drive.namespaces.iter().any(|id| *id != 1);
+            let sent = drive.sent.borrow();
+            assert!(
+                !others || sent.iter().all(|c| c.opcode == FORMAT_NVM && c.namespace == 1),
+                "{at}: {sent:?}"
+            );
+            assert!(
+                sent.iter().all(|c| c.opcode != FORMAT_NVM || c.dwords[0] >> 9 & 7 > 0),
+                "a format that erases nothing"
+            );
+        }
+    }
+
+    #[test]
+    fn what_has_begun_and_failed_is_no_success() {
+        for ends in [3, 0, 5] {
+            let told = erase(&Fake { ends, ..able() });
+            assert!(matches!(told, Err(FirmwareError::Failed("sanitizing", _))), "{ends}: {told:?}");
+        }
+        assert!(erase(&Fake { ends: 4, ..able() }).unwrap().0.is_some());
+        let endless = Fake { runs: RefCell::new(u32::MAX), ..able() };
+        assert!(matches!(erase(&endless), Err(FirmwareError::Endless)));
+        assert!(matches!(settle(&endless), Err(FirmwareError::Endless)));
+        settle(&able()).unwrap();
+    }
+
+    #[test]
+    fn a_format_changes_nothing_but_what_is_on_it() {
+        let mut namespace = vec![0; 4096];
+        (namespace[26], namespace[29]) = (0x73, 0x0b);
+        // Format 3 with its upper bits, metadata at the end of a block, protection type 3, first: as it was; SES 2.
+        assert_eq!(format_word(&namespace, 2), 0x3 | 0x10 | 3 << 5 | 1 << 8 | 2 << 9 | 3 << 12);
+        assert_eq!(format_word(&[], 1), 1 << 9);
+    }
+}

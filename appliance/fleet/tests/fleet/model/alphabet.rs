@@ -1,0 +1,369 @@
+//! Everything that can arrive, as it would arrive in a given world: the right thing, the late, the wrong, and the repeated.
+
+use fleet::capture;
+use fleet::certificate::{Certificate, Stage};
+use fleet::event::UnitVerb;
+use fleet::image::Image;
+use fleet::network::{Noticed, Sighting};
+use fleet::plan::{PlanId, PlanState};
+use fleet::power::{PowerEvent, Wish};
+use fleet::{Event, Node, Time, patience};
+use pack::{Digest, PublicKey};
+use protocol::{
+    Answer, CANARIES_MIN, Erasure, Identity, JobId, Key, Method, NodeId, Phase, Progress, Receipt, Report,
+    SAMPLES_MIN, Signature, Subject, Verify,
+};
+
+use super::world::World;
+use crate::rack::{MAC, OTHER_MAC, hello, progress, unit};
+
+/// A letter's name, what arrives, and how many seconds after what came before.
+pub(super) type Letter = (&'static str, Event, u64);
+
+/// Every kind of event; a new one does not compile until it is here, and the search fails until it is tried.
+pub(super) const NAMES: [&str; 37] = [
+    "apply",
+    "approve",
+    "asked",
+    "cancel",
+    "capture",
+    "captured",
+    "delete",
+    "enrolled",
+    "erased",
+    "escrowed",
+    "foreign",
+    "forget-image",
+    "hello",
+    "hold",
+    "imported",
+    "issued",
+    "logs",
+    "look",
+    "looked",
+    "plan",
+    "plugged",
+    "power",
+    "progressed",
+    "reject",
+    "release",
+    "replace",
+    "rename",
+    "reported",
+    "retire",
+    "retry",
+    "roles",
+    "sealing",
+    "served",
+    "ticketed",
+    "tick",
+    "unit",
+    "verified",
+];
+
+/// The kind of an event.
+pub(super) fn name(event: &Event) -> &'static str {
+    match event {
+        Event::Hello { .. } => "hello",
+        Event::Issued(_) => "issued",
+        Event::Asked { .. } => "asked",
+        Event::Progressed { .. } => "progressed",
+        Event::Verified { .. } => "verified",
+        Event::Enrolled { .. } => "enrolled",
+        Event::Ticketed { .. } => "ticketed",
+        Event::Escrowed { .. } => "escrowed",
+        Event::Reported { .. } => "reported",
+        Event::Served { .. } => "served",
+        Event::Foreign { .. } => "foreign",
+        Event::Plugged { .. } => "plugged",
+        Event::Look { .. } => "look",
+        Event::Looked { .. } => "looked",
+        Event::Approve { .. } => "approve",
+        Event::Reject { .. } => "reject",
+        Event::Rename { .. } => "rename",
+        Event::SetRoles { .. } => "roles",
+        Event::Plan { .. } => "plan",
+        Event::Apply { .. } => "apply",
+        Event::Retire { .. } => "retire",
+        Event::Erased { .. } => "erased",
+        Event::Delete { .. } => "delete",
+        Event::Capture { .. } => "capture",
+        Event::Sealing { .. } => "sealing",
+        Event::Captured { .. } => "captured",
+        Event::Cancel { .. } => "cancel",
+        Event::Retry { .. } => "retry",
+        Event::Replace { .. } => "replace",
+        Event::Hold { .. } => "hold",
+        Event::Release { .. } => "release",
+        Event::Unit { .. } => "unit",
+        Event::Logs { .. } => "logs",
+        Event::Power { .. } => "power",
+        Event::Imported(_) => "imported",
+        Event::ForgetImage(_) => "forget-image",
+        Event::Tick => "tick",
+    }
+}
+
+/// Everything that may arrive in this world.
+pub(super) fn letters(world: &World) -> Vec<Letter> {
+    let mut letters = strangers();
+    letters.extend([("tick", Event::Tick, 1), ("hours later", Event::Tick, 5 * 3600)]);
+    if let Some(node) = world.node() {
+        letters.extend(hellos(node));
+        letters.extend(from_ramdisk(world, node));
+        letters.extend(from_system(world, node));
+        letters.extend(from_operator(world, node));
+        if let Some(until) = patience::wait(&world.fleet, node).and_then(|wait| wait.until) {
+            letters.push(("patience ends", Event::Tick, until.seconds_since(world.now) + 1));
+        }
+    }
+    letters
+}
+
+fn at_once(letters: impl IntoIterator<Item = (&'static str, Event)>) -> impl Iterator<Item = Letter> {
+    letters.into_iter().map(|(name, event)| (name, event, 1))
+}
+
+/// What has nothing to do with a known node, or may have.
+fn strangers() -> Vec<Letter> {
+    let interface = || "eno2".to_owned();
+    let server = "10.77.0.9".parse().unwrap();
+    let sighting = Sighting { server, noticed: Noticed::Heard, boots: true, site: None };
+    let first = Event::Hello { hello: Box::new(hello(1, MAC)), proven: false };
+    at_once([
+        ("hello", first),
+        (
+            "script",
+            Event::Served { mac: MAC.parse().unwrap(), what: "script".to_owned(), text: String::new() },
+        ),
+        ("foreign", Event::Foreign { interface: interface(), sighting }),
+        ("plugged", Event::Plugged { interface: interface() }),
+        ("look", Event::Look { interface: interface() }),
+        ("looked", Event::Looked { interface: interface() }),
+        ("apply nothing", Event::Apply { plan: PlanId("p-00000000".to_owned()) }),
+        ("cancel nothing", Event::Cancel { job: JobId([0xee; 8]) }),
+        ("retry nobody", Event::Retry { node: NodeId([0xee; 16]) }),
+    ])
+    .collect()
+}
+
+fn hellos(node: &Node) -> Vec<Letter> {
+    let says = |key: Key, mac: &str, proven| {
+        let hello = protocol::Hello { key, ..hello(0, mac) };
+        Event::Hello { hello: Box::new(hello), proven }
+    };
+    let Some(known) = node.deploy.map(|deploy| deploy.key) else {
+        return at_once([("hello with a new key", says(Key([2; 32]), MAC, false))]).collect();
+    };
+    at_once([
+        ("hello with its key", says(known, MAC, false)),
+        ("hello, proven", says(known, MAC, true)),
+        ("hello with a new key", says(Key([2; 32]), MAC, false)),
+        ("its key from another server", says(known, OTHER_MAC, false)),
+        ("its key from another server, proven", says(known, OTHER_MAC, true)),
+    ])
+    .collect()
+}
+
+fn from_ramdisk(world: &World, node: &Node) -> Vec<Letter> {
+    let (id, certificate) = (node.id, world.deploy_certificate());
+    let asks = |content: Option<Digest>| {
+        let mut inventory = Box::new(node.inventory.clone());
+        inventory.disks.iter_mut().for_each(|disk| disk.content = content.or(disk.content));
+        Event::Asked { node: id, certificate: certificate.clone(), inventory }
+    };
+    let job = node.state.job().unwrap_or(JobId([0xee; 8]));
+    let tells = |progress: Progress| Event::Progressed { node: id, progress };
+    let broken = Some("a bad sector".to_owned());
+    let mut letters = vec![
+        ("asks", asks(None)),
+        ("asks, with something else on its disk", asks(Some(Digest([9; 32])))),
+        ("writes", tells(progress(job, Phase::Write, 1 << 20))),
+        ("reads back", tells(progress(job, Phase::ReadBack, 1 << 30))),
+        ("is late", tells(progress(JobId([0xdd; 8]), Phase::Write, 1))),
+        ("fails", tells(Progress { failed: broken, ..progress(job, Phase::Write, 5) })),
+        ("receipt", Event::Verified { node: id, receipt: receipt(world, job) }),
+        (
+            "receipt of something else",
+            Event::Verified { node: id, receipt: Receipt { image: Digest([8; 32]), ..receipt(world, job) } },
+        ),
+    ];
+    letters.extend(of_capture(world, id, job));
+    letters.extend(of_erasing(world, id, job));
+    at_once(letters).collect()
+}
+
+fn of_capture(world: &World, node: NodeId, job: JobId) -> Vec<(&'static str, Event)> {
+    let image = Box::new(taken(world.now));
+    vec![
+        ("sealing", Event::Sealing { node, job, image: image.digest }),
+        ("captured", Event::Captured { node, job, image, found: Vec::new() }),
+    ]
+}
+
+fn of_erasing(world: &World, node: NodeId, job: JobId) -> Vec<(&'static str, Event)> {
+    let disk = world.fleet.retirements.get(&job).and_then(|row| row.disks.first());
+    let subject =
+        disk.map(|disk| disk.doomed.disk.clone()).or_else(|| Subject::of(&crate::rack::disk("SYS", 8)));
+    let Subject { disk, model, serial, bytes } = subject.unwrap();
+    let erasure = Erasure {
+        job,
+        disk,
+        model,
+        serial,
+        wwn: String::new(),
+        bytes,
+        method: Method::Overwrite,
+        firmware: String::new(),
+        written_bytes: bytes,
+        canaries: CANARIES_MIN,
+        samples: SAMPLES_MIN,
+        sampled_bytes: SAMPLES_MIN * 4096,
+        milliseconds: 1,
+        key: Key([1; 32]),
+        signature: Signature([1; 64]),
+    };
+    let erased = |erasure: Erasure| Event::Erased { node, erasure: Box::new(erasure) };
+    vec![
+        ("erases", Event::Progressed { node, progress: progress(job, Phase::Erase, 1 << 20) }),
+        ("erasure that proves nothing", erased(Erasure { samples: 1, ..erasure.clone() })),
+        ("erasure", erased(erasure)),
+    ]
+}
+
+fn taken(now: Time) -> Image {
+    Image {
+        digest: Digest::of(b"copy"),
+        name: "copy".to_owned(),
+        roles: ["control".to_owned()].into(),
+        arch: "amd64".to_owned(),
+        disk_bytes: 2 << 30,
+        content_bytes: 1 << 30,
+        stored_bytes: 1 << 28,
+        signer: PublicKey([4; 32]),
+        imported: now,
+        layout: pack::Layout::default(),
+        root: Some(Digest::of(b"copy")),
+    }
+}
+
+fn receipt(world: &World, job: JobId) -> Receipt {
+    let row = world.fleet.jobs.get(&job);
+    let disk = protocol::DiskId::of("", "SYS").unwrap();
+    Receipt {
+        job,
+        image: row.map_or(Digest([7; 32]), |row| row.image),
+        disk: row.map_or(disk, |row| row.target.disk.clone()),
+        total_bytes: 1 << 30,
+        written_bytes: 1 << 30,
+        same_bytes: 0,
+        fetched_bytes: 1,
+        milliseconds: 1,
+        verify: row.map_or(Verify::Readback, |row| row.verify),
+        proof: None,
+    }
+}
+
+fn from_system(world: &World, node: &Node) -> Vec<Letter> {
+    let id = node.id;
+    let certificate = world.deploy_certificate();
+    let enrols = |key: u8| Event::Enrolled {
+        node: id,
+        certificate: certificate.clone(),
+        key: Key([key; 32]),
+        uptime_seconds: 20,
+    };
+    let reports = |active: &str, error: Option<&str>| {
+        let order = node.redeploy.unwrap_or(0);
+        let answers = error.map(|why| Answer { order, lines: Vec::new(), error: Some(why.to_owned()) });
+        let report = Report {
+            generation: node.document.generation,
+            units: vec![unit("db.service", active)],
+            answers: answers.into_iter().collect(),
+            ..Report::default()
+        };
+        Event::Reported { node: id, report: Box::new(report) }
+    };
+    at_once([
+        ("enrols", enrols(9)),
+        ("enrols with another key", enrols(8)),
+        ("ticket", Event::Ticketed { node: id, key: Key([5; 32]) }),
+        ("escrow", Event::Escrowed { node: id, files: 3 }),
+        ("reports that it is up", reports("active", None)),
+        ("reports that it is down", reports("failed", None)),
+        ("reports that it can't restart", reports("active", Some("no ticket could be written"))),
+    ])
+    .collect()
+}
+
+fn from_operator(world: &World, node: &Node) -> Vec<Letter> {
+    let id = node.id;
+    let approves =
+        |moved| Event::Approve { node: id, name: None, roles: Some(["control".to_owned()].into()), moved };
+    let captures = |confirmed: Option<String>| {
+        let wish = capture::Wish {
+            name: "copy".to_owned(),
+            identity: Identity::AsIs,
+            disk: None,
+            roles: None,
+            confirmed,
+        };
+        Event::Capture { node: id, wish: Box::new(wish) }
+    };
+    let (unit, name) = ("db.service".to_owned(), Some(node.name.to_string()));
+    let powers = |what| Event::Power { node: id, what: Box::new(what) };
+    let mut letters = vec![
+        ("approve", approves(false)),
+        ("approve --moved", approves(true)),
+        ("reject", Event::Reject { node: id, why: "no".to_owned() }),
+        ("rename", Event::Rename { node: id, name: "other".parse().unwrap() }),
+        ("roles", Event::SetRoles { node: id, roles: ["control".to_owned()].into() }),
+        ("plan", plans(id)),
+        ("plan to retire", retires(id)),
+        ("delete", Event::Delete { node: id }),
+        ("hold", Event::Hold { node: id, why: "its fan is noisy".to_owned() }),
+        ("release", Event::Release { node: id }),
+        ("replace by itself", Event::Replace { old: id, new: id, force: true }),
+        ("retry", Event::Retry { node: id }),
+        ("capture", captures(Some(node.name.to_string()))),
+        ("capture, unconfirmed", captures(None)),
+        ("cancel", Event::Cancel { job: node.state.job().unwrap_or(JobId([0xcc; 8])) }),
+        ("stop", Event::Unit { node: id, unit: unit.clone(), verb: UnitVerb::Stop }),
+        ("start", Event::Unit { node: id, unit: unit.clone(), verb: UnitVerb::Start }),
+        ("logs", Event::Logs { node: id, unit, lines: 10 }),
+        ("power cycle", powers(PowerEvent::Wish { wish: Wish::Cycle, confirmed: name, force: false })),
+        (
+            "power cycle, unconfirmed",
+            powers(PowerEvent::Wish { wish: Wish::Cycle, confirmed: None, force: false }),
+        ),
+        ("power cancel", powers(PowerEvent::Cancel)),
+        (
+            "import",
+            Event::Imported(world.fleet.images.values().next().cloned().unwrap_or_else(|| taken(world.now))),
+        ),
+        ("forget the image", Event::ForgetImage(Digest::of(b"control"))),
+        ("recorded", Event::Issued(nobody_s(id, node.generation))),
+    ];
+    let newest = |is_open: bool| {
+        let mut plans = world.plans().filter(|(_, state)| (**state == PlanState::Open) == is_open);
+        plans.next().map(|(plan, _)| Event::Apply { plan: plan.clone() })
+    };
+    letters.extend(newest(true).map(|event| ("apply", event)));
+    letters.extend(newest(false).map(|event| ("apply what is over", event)));
+    at_once(letters).collect()
+}
+
+pub(super) fn plans(node: NodeId) -> Event {
+    let (image, disk, data, roles) = (None, None, None, None);
+    Event::Plan { node, image, disk, data, roles, erase: Vec::new(), verify: Verify::Readback }
+}
+
+pub(super) fn retires(node: NodeId) -> Event {
+    Event::Retire { node, keep: Vec::new() }
+}
+
+/// A certificate whose time is over, so that recording it opens nothing.
+fn nobody_s(node: NodeId, generation: u64) -> Certificate {
+    let (key, until) = (Key([0xee; 32]), Time(1));
+    Certificate { fingerprint: "old".to_owned(), node, key, stage: Stage::Run, generation, until }
+}

@@ -1,0 +1,305 @@
+//! What must hold in every world, of every step, and of all worlds together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleet::certificate::{Certificate, Stage, authorise};
+use fleet::job::Work;
+use fleet::patience;
+use fleet::plan::PlanState;
+use fleet::retire::Retirement;
+use fleet::{Denied, Effect, Event, Node, Outcome, Reply, State, boot_task, network};
+use protocol::{Doomed, EraseJob, JobId, Task};
+use pxe::script::BootTask;
+
+use super::alphabet;
+use super::world::World;
+
+/// Every state by its word.
+pub(super) const WORDS: [&str; 15] = [
+    "discovered",
+    "rejected",
+    "inspecting",
+    "ready",
+    "planned",
+    "imaging",
+    "verifying",
+    "booting",
+    "enrolling",
+    "active",
+    "draining",
+    "capturing",
+    "retiring",
+    "retired",
+    "attention",
+];
+
+/// What a state is to its node. A new state does not compile until it is here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// It may last for ever: a person wants it so, or is waited for.
+    Rests,
+    /// Something is being done, and nobody looks at it: it ends, or a person is called.
+    Works,
+}
+
+fn kind(state: &State) -> Kind {
+    match state {
+        State::Discovered
+        | State::Rejected { .. }
+        | State::Ready
+        | State::Planned { .. }
+        | State::Active
+        | State::Retired
+        | State::Attention { .. } => Kind::Rests,
+        State::Inspecting
+        | State::Imaging { .. }
+        | State::Verifying { .. }
+        | State::Booting { .. }
+        | State::Enrolling { .. }
+        | State::Draining { .. }
+        | State::Capturing { .. }
+        | State::Retiring { .. } => Kind::Works,
+    }
+}
+
+/// What a server in this state must be told when it asks the network: the ramdisk, its own disk; `None`: it depends on what is
+/// on its disk.
+fn boots_agent(state: &State) -> Option<bool> {
+    match state {
+        State::Discovered
+        | State::Inspecting
+        | State::Ready
+        | State::Planned { .. }
+        | State::Imaging { .. }
+        | State::Verifying { .. }
+        | State::Capturing { .. }
+        | State::Retiring { .. } => Some(true),
+        State::Rejected { .. }
+        | State::Booting { .. }
+        | State::Enrolling { .. }
+        | State::Active
+        | State::Retired => Some(false),
+        State::Draining { .. } => None,
+        // A disk that is half written is never booted, and a whole one is not kept from booting.
+        State::Attention { phase, .. } => match phase.as_str() {
+            "imaging" | "verifying" | "capturing" | "draining" | "retiring" => Some(true),
+            "booting" | "enrolling" | "active" => Some(false),
+            "inspecting" => None,
+            other => panic!("attention in {other}"),
+        },
+    }
+}
+
+/// The job of a task that writes to a disk. A new task does not compile until it is here.
+fn destroys(task: &Task) -> Option<JobId> {
+    match task {
+        Task::Image(job) => Some(job.job),
+        Task::Erase(job) => Some(job.job),
+        Task::Wait { .. } | Task::Capture(_) | Task::Reboot => None,
+    }
+}
+
+/// A node that is called retired has a proof of every disk of its plan, and no key that opens anything.
+fn is_retired(world: &World, node: &Node) {
+    let proven = |row: &Retirement| row.node == node.id && row.disks.iter().all(|disk| disk.proof.is_some());
+    assert!(world.fleet.retirements.values().any(proven), "retired without proofs: {:?}", world.path);
+    assert!(node.run.is_none() && node.deploy.is_none() && node.installed.is_none(), "{:?}", world.path);
+    let opens = |row: &Certificate| {
+        [Stage::Deploy, Stage::Run].iter().any(|stage| {
+            authorise(&world.fleet, Some(&row.fingerprint), *stage, world.now)
+                .is_ok_and(|who| who.node == node.id)
+        })
+    };
+    assert!(
+        !world.fleet.certificates.values().any(opens),
+        "a certificate still opens something: {:?}",
+        world.path
+    );
+}
+
+/// A held node has nothing of it planned, boots its own disk if that is whole, and is let go by one verb.
+fn is_held(world: &World, node: &Node) {
+    let half = ["imaging", "verifying", "retiring"].contains(&node.state.phase());
+    let answer = boot_task(&world.fleet, &node.boot.mac);
+    assert!(
+        half || node.state == State::Retired || answer == BootTask::LocalDisk,
+        "{answer:?} by {:?}",
+        world.path
+    );
+    assert!(!half || answer != BootTask::LocalDisk, "half of a disk is booted, by {:?}", world.path);
+    let wait = patience::wait(&world.fleet, node).unwrap();
+    assert!(wait.until.is_none() && wait.reason.contains("node release"), "{wait:?} by {:?}", world.path);
+    world.after("release", Event::Release { node: node.id }, 1).unwrap();
+}
+
+/// Of every node of a world.
+pub(super) fn of_world(world: &World) {
+    for node in world.fleet.nodes.values() {
+        let at = || format!("{} in {:?}, by {:?}", node.name, node.state, world.path);
+        let answer = boot_task(&world.fleet, &node.boot.mac);
+        if node.hold.is_some() {
+            is_held(world, node);
+            continue;
+        }
+        if let Some(agent) = boots_agent(&node.state) {
+            assert_eq!(matches!(answer, BootTask::Agent { .. }), agent, "{}", at());
+        }
+        let wait = patience::wait(&world.fleet, node);
+        assert!(wait.as_ref().is_none_or(|wait| !wait.reason.trim().is_empty()), "no reason: {}", at());
+        let held =
+            network::held(&world.fleet, node, node.state.job().and_then(|job| Work::of(&world.fleet, job)));
+        match kind(&node.state) {
+            Kind::Rests => {
+                assert!(wait.is_none_or(|wait| wait.until.is_none()), "a deadline at rest: {}", at())
+            }
+            Kind::Works if held.is_some() => {}
+            Kind::Works => ends(world, node),
+        }
+        if node.state == State::Retired {
+            is_retired(world, node);
+        }
+        if let State::Attention { phase, .. } = &node.state {
+            assert!(
+                phase != "attention" && WORDS.contains(&phase.as_str()),
+                "what it did is forgotten: {}",
+                at()
+            );
+            has_way_out(world, node);
+        }
+    }
+}
+
+/// When the patience with a working state is over, a person is called.
+fn ends(world: &World, node: &Node) {
+    let until = patience::wait(&world.fleet, node).and_then(|wait| wait.until);
+    let until = until.unwrap_or_else(|| panic!("no deadline: {:?} by {:?}", node.state, world.path));
+    let mut late = world.clone();
+    late.now = until.plus_seconds(1).max(world.now);
+    late.bring("patience ends", Event::Tick).unwrap();
+    let after = &late.fleet.nodes[&node.id];
+    assert!(matches!(after.state, State::Attention { .. }), "{:?} for ever, by {:?}", node.state, world.path);
+}
+
+/// Of the verbs that a node in need of attention names, all are verbs, and one of them is taken now.
+fn has_way_out(world: &World, node: &Node) {
+    let State::Attention { verbs, .. } = &node.state else { return };
+    let tried = verbs.iter().filter(|verb| *verb != "why").map(|verb| {
+        let event = means(world, node, verb).unwrap_or_else(|| panic!("no verb: {verb} by {:?}", world.path));
+        world.after("a verb that was named", event, 1).map(drop)
+    });
+    let tried = tried.collect::<Vec<_>>();
+    assert!(
+        tried.iter().any(Result::is_ok),
+        "{:?} is a dead end: {tried:?}, by {:?}",
+        node.state,
+        world.path
+    );
+}
+
+/// What a verb that is named brings about.
+fn means(world: &World, node: &Node, verb: &str) -> Option<Event> {
+    let node = node.id;
+    match verb.split_once(' ').map_or((verb, ""), |(verb, rest)| (verb, rest)) {
+        ("retry", "") => Some(Event::Retry { node }),
+        ("plan" | "rebuild", "") => Some(alphabet::plans(node)),
+        ("retire", "") => Some(alphabet::retires(node)),
+        ("reject", "") => Some(Event::Reject { node, why: "no".to_owned() }),
+        ("job", rest) => {
+            let job = world.fleet.find_job(rest.strip_prefix("cancel ")?).ok()?.id();
+            Some(Event::Cancel { job })
+        }
+        _ => None,
+    }
+}
+
+/// Another server may be put in the place of the node, or that is refused; then the node is lawful, and the old one is nobody.
+pub(super) fn of_replacing(world: &World) {
+    let Some(old) = world.node().cloned() else { return };
+    let mut next = world.clone();
+    let hello = crate::rack::hello(3, "52:54:00:77:00:09");
+    next.bring("another server", Event::Hello { hello: Box::new(hello), proven: false }).unwrap();
+    let new = next.fleet.nodes.values().find(|node| node.boot.mac.as_str().ends_with("09")).unwrap().clone();
+    if next.bring("replace", Event::Replace { old: old.id, new: new.id, force: true }).is_err() {
+        return;
+    }
+    of_world(&next);
+    let node = &next.fleet.nodes[&old.id];
+    assert_eq!((&node.name, &node.boot.mac), (&old.name, &new.boot.mac), "{:?}", next.path);
+    assert!(
+        !next.fleet.nodes.values().any(|other| other.id == new.id),
+        "two records of one server: {:?}",
+        next.path
+    );
+    let opens = |row: &Certificate| {
+        let stages = [Stage::Deploy, Stage::Run];
+        stages.iter().any(|stage| authorise(&next.fleet, Some(&row.fingerprint), *stage, next.now).is_ok())
+    };
+    assert!(!next.fleet.certificates.values().any(opens), "the old server is still let in: {:?}", next.path);
+}
+
+/// Of a refusal: it says something.
+pub(super) fn of_refusal(world: &World, letter: &str, denied: &Denied) {
+    assert!(denied.to_string().len() > 10, "{denied:?} to {letter} after {:?}", world.path);
+}
+
+/// Of a step: a disk is written only by a plan that a person applied.
+pub(super) fn of_outcome(after: &World, outcome: &Outcome) {
+    for effect in &outcome.effects {
+        // The only one there is: it writes nothing. Another does not compile until something is said of it here.
+        let Effect::Issue(_) = effect;
+    }
+    if let Reply::Task(task) = &outcome.reply
+        && let Some(job) = destroys(task)
+    {
+        by_an_applied_plan(after, task, job);
+    }
+}
+
+fn by_an_applied_plan(world: &World, task: &Task, job: JobId) {
+    let held = world.fleet.nodes.values().any(|node| node.state.job() == Some(job) && node.hold.is_some());
+    assert!(!held, "a held node is written: {:?}", world.path);
+    if let Task::Erase(told) = task {
+        return by_an_applied_retirement(world, told);
+    }
+    let row = world.fleet.jobs.get(&job).unwrap_or_else(|| panic!("no job {job}: {:?}", world.path));
+    assert!(world.applied.contains(&row.plan), "nobody applied {}: {:?}", row.plan, world.path);
+    let plan = &world.fleet.plans[&row.plan];
+    assert_eq!(plan.state, PlanState::Applied { job }, "{:?}", world.path);
+    if let Task::Image(told) = task {
+        assert_eq!((&told.target, told.image), (&plan.target, plan.image), "{:?}", world.path);
+    }
+}
+
+fn by_an_applied_retirement(world: &World, told: &EraseJob) {
+    let row = &world.fleet.retirements[&told.job];
+    assert!(world.applied.contains(&row.plan), "nobody applied {}: {:?}", row.plan, world.path);
+    assert_eq!(row.verdict, PlanState::Applied { job: told.job }, "{:?}", world.path);
+    assert!(!told.disks.is_empty(), "nothing to erase: {:?}", world.path);
+    let in_plan =
+        |doomed: &Doomed| row.disks.iter().any(|disk| disk.doomed == *doomed && disk.proof.is_none());
+    assert!(told.disks.iter().all(in_plan), "a disk that is not in the plan, or is proven: {:?}", world.path);
+}
+
+/// Of all worlds: from each of them there is a way to a node that rests, as a person wants it.
+pub(super) fn of_atlas(after: &BTreeMap<String, BTreeSet<String>>) {
+    for goal in ["ready/", "active/", "rejected/", "retired/"] {
+        let mut reaches = after.keys().filter(|look| look.contains(goal)).cloned().collect::<BTreeSet<_>>();
+        assert!(!reaches.is_empty(), "{goal} is never reached");
+        loop {
+            let more = after.iter().filter(|(look, _)| !reaches.contains(*look));
+            let more = more.filter(|(_, next)| next.iter().any(|next| reaches.contains(next)));
+            let more = more.map(|(look, _)| look.clone()).collect::<Vec<_>>();
+            if more.is_empty() {
+                break;
+            }
+            reaches.extend(more);
+        }
+        let lost = after.keys().filter(|look| !reaches.contains(*look)).collect::<Vec<_>>();
+        assert!(
+            lost.is_empty(),
+            "{} looks from which no way leads to {goal}: {:#?}",
+            lost.len(),
+            lost.first()
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! One world of the search: the fleet, the time, and what the operator has really said.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use fleet::certificate::{Certificate, Stage};
+use fleet::entropy::Entropy;
+use fleet::job::Work;
+use fleet::plan::{PlanId, PlanState};
+use fleet::{Catalog, Denied, Effect, Event, Fleet, Node, Outcome, Site, State, Time, converge, step};
+use protocol::{JobId, OrderKind};
+
+use crate::rack::Rack;
+
+/// Cheap to copy as long as a path is short.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) fleet: Fleet,
+    pub(super) now: Time,
+    /// The plans that were applied by an operator on the way here, and nothing else: not what the fleet says of itself.
+    pub(super) applied: BTreeSet<PlanId>,
+    /// How it came here, for whoever reads that a law does not hold.
+    pub(super) path: Vec<&'static str>,
+    catalog: Rc<Catalog>,
+    site: Rc<Site>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let mut rack = Rack::new();
+        rack.import("control", &["control"]);
+        let site = Rc::new(rack.site());
+        let catalog = Rc::new(rack.catalog);
+        Self { fleet: rack.fleet, now: rack.now, applied: BTreeSet::new(), path: Vec::new(), catalog, site }
+    }
+
+    /// What an event brings, so many seconds later, and the world after it. As the writer does: steps, saves, issues, settles
+    /// documents.
+    pub(super) fn after(
+        &self,
+        letter: &'static str,
+        event: Event,
+        seconds: u64,
+    ) -> Result<(World, Outcome), Denied> {
+        let applies = if let Event::Apply { plan } = &event { Some(plan.clone()) } else { None };
+        let turn = u8::try_from(self.path.len()).expect("a short path");
+        let now = self.now.plus_seconds(seconds.max(1));
+        let outcome = step(&self.fleet, &self.catalog, event, now, &mut Entropy::new(&[turn; 32]))?;
+        let mut next = self.clone();
+        next.now = now;
+        next.path.push(letter);
+        next.applied.extend(applies);
+        next.take_in(&outcome);
+        Ok((next, outcome))
+    }
+
+    /// The same in this world.
+    pub(super) fn bring(&mut self, letter: &'static str, event: Event) -> Result<(), Denied> {
+        *self = self.after(letter, event, 1)?.0;
+        Ok(())
+    }
+
+    fn take_in(&mut self, outcome: &Outcome) {
+        outcome.changes.iter().for_each(|change| self.fleet.put(change.clone()));
+        for effect in &outcome.effects {
+            let Effect::Issue(grant) = effect;
+            let fingerprint = format!("{}-{}-{}-{}", grant.node, grant.stage, grant.generation, self.now.0);
+            let (node, key, stage) = (grant.node, grant.key, grant.stage);
+            let (generation, until) = (grant.generation, grant.until);
+            let row = Certificate { fingerprint: fingerprint.clone(), node, key, stage, generation, until };
+            self.fleet.certificates.insert(fingerprint, row);
+        }
+        if !outcome.changes.is_empty() {
+            let (changes, _) = converge::settle(&self.fleet, &self.site, &self.catalog);
+            changes.into_iter().for_each(|change| self.fleet.put(change));
+        }
+    }
+
+    /// The server that the search is about: the first that was seen.
+    pub(super) fn node(&self) -> Option<&Node> {
+        self.fleet.nodes.values().min_by_key(|node| node.discovered)
+    }
+
+    pub(super) fn words(&self) -> impl Iterator<Item = &'static str> {
+        self.fleet.nodes.values().map(|node| node.state.word())
+    }
+
+    /// The newest deploy certificate.
+    pub(super) fn deploy_certificate(&self) -> String {
+        let deploy = self.fleet.certificates.values().filter(|row| row.stage == Stage::Deploy);
+        deploy.max_by_key(|row| row.until).map(|row| row.fingerprint.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn plans(&self) -> impl Iterator<Item = (&PlanId, &PlanState)> {
+        let plans = self.fleet.plans.values().map(|plan| (&plan.id, &plan.state));
+        plans.chain(self.fleet.retirements.values().map(|row| (&row.plan, &row.verdict)))
+    }
+
+    /// What it looks like, without anything that only grows: two worlds of one look are taken to go on alike.
+    pub(super) fn sketch(&self) -> String {
+        let open = self.plans().filter(|(_, state)| **state == PlanState::Open).count();
+        let erases = self.fleet.retirements.values().filter(|row| row.verdict == PlanState::Open).count();
+        let nodes = self.fleet.nodes.values().map(|node| self.sketch_of(node)).collect::<Vec<_>>();
+        let images = self.fleet.images.len().min(1);
+        format!("open={open}/{erases} images={images} {nodes:?}")
+    }
+
+    fn sketch_of(&self, node: &Node) -> String {
+        let work = |job: JobId| match Work::of(&self.fleet, job) {
+            None => "gone".to_owned(),
+            Some(Work::Image(job)) => {
+                let told = job.progress.is_some();
+                let newest = job.taken_with.as_ref() == Some(&self.deploy_certificate());
+                format!("image:{}:{}:{told}:{newest}", job.state.word(), job.takes.min(1))
+            }
+            Some(Work::Retirement(row)) => {
+                let proven = row.disks.iter().filter(|disk| disk.proof.is_some()).count();
+                format!("erase:{}:{}:{proven}", row.state.word(), row.takes.min(1))
+            }
+            Some(Work::Capture(capture)) => {
+                let (state, image) = (capture.state.word(), capture.image.is_some());
+                format!("capture:{state}:{}:{image}:{}", capture.runs, capture.takes.min(1))
+            }
+        };
+        let verbs = if let State::Attention { verbs, .. } = &node.state {
+            verbs.iter().filter_map(|verb| verb.split(' ').next()).collect::<Vec<_>>()
+        } else {
+            Vec::new()
+        };
+        let claim = node.claim.as_ref().map(|claim| claim.clash.is_some());
+        let redeploys = node.orders.iter().any(|order| order.kind == OrderKind::Redeploy);
+        format!(
+            "{}/{} {} {verbs:?} held={} claim={claim:?} deploy={:?} run={} installed={} redeploys={redeploys} reported={}",
+            node.state.word(),
+            node.state.phase(),
+            node.state.job().map(work).unwrap_or_default(),
+            node.hold.is_some(),
+            node.deploy.map(|deploy| deploy.ticket),
+            node.run.is_some(),
+            node.installed.is_some(),
+            node.reported.is_some_and(|reported| reported > node.since),
+        )
+    }
+}
