@@ -19,7 +19,9 @@ pub use self::route::Route;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fleet::certificate::{Authed, Certificate, Grant, Stage, Unauthorised, authorise, authorise_enrolment};
+use fleet::certificate::{
+    Authed, Certificate, Grant, Stage, Unauthorised, authorise, authorise_enrolment, authorise_erasing,
+};
 use fleet::event::Effect;
 use fleet::{Denied, Event, Time};
 use protocol::{Envelope, Key, NodeId, Signature, TooMuch, routes};
@@ -159,14 +161,16 @@ impl Agents {
     /// [`AgentRefusal`], to be sent as a `protocol::Refusal`.
     pub async fn answer(&self, asked: &Asked<'_>) -> Result<Answer, AgentRefusal> {
         let stage = |stage| authorise(&self.core.world().fleet, asked.fingerprint, stage, now());
+        // One that has ended counts only for disks that are being erased, which no other progress is about.
+        let erasing = || authorise_erasing(&self.core.world().fleet, asked.fingerprint, now());
         let no_route = || AgentRefusal::NoRoute(asked.path.chars().take(80).collect());
         match Route::of(asked.post, asked.path).ok_or_else(no_route)? {
             Route::Hello => json(&self.hello(body(asked)?).await?),
             Route::Task => json(&self.task(stage(Stage::Deploy)?, body(asked)?, asked.way).await?),
-            Route::Progress => json(&self.progress(stage(Stage::Deploy)?, body(asked)?).await?),
+            Route::Progress => json(&self.progress(erasing()?, body(asked)?).await?),
             Route::Cast => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
             Route::Verified => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
-            Route::Erased => json(&self.erased(stage(Stage::Deploy)?, body(asked)?).await?),
+            Route::Erased => json(&self.erased(erasing()?, body(asked)?).await?),
             Route::Windows => json(&self.windows(stage(Stage::Deploy)?, body(asked)?).await?),
             Route::Stored => {
                 let place = asked.path.strip_prefix(routes::STORED).and_then(capture::place);

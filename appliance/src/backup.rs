@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use copy::Copies;
-pub use durable::replace;
+pub use durable::{replace, replace_like};
 pub use kit::{Kit, KitError};
 pub use make::make;
 pub use parts::Content;

@@ -247,7 +247,8 @@ impl Casts {
             return None;
         }
         if let Some(told) = told {
-            let (mut all, sent) = (self.lock(), self.probing.sent(address));
+            let looked = Duration::from_secs(u64::from(told.seconds));
+            let (mut all, sent) = (self.lock(), self.probing.sent(address, looked, now));
             all.reach.entry(network).or_default().told(delivery::key(node), sent, told.own, self.micros(now));
             if told.others {
                 self.flooded(&mut all, network, node, now);

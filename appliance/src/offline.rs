@@ -36,6 +36,7 @@ fn code(error: &RestoreError) -> u8 {
     match error {
         RestoreError::Unconfirmed { .. } => UNCONFIRMED,
         RestoreError::Lock(crate::lock::LockError::Held { .. })
+        | RestoreError::Unfinished { .. }
         | RestoreError::Backup(BackupError::NoKit | BackupError::Kit(_)) => CONFLICT,
         RestoreError::Backup(BackupError::Seal(_) | BackupError::Content(_)) => UNHEALTHY,
         RestoreError::Lock(_)

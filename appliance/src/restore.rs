@@ -1,13 +1,16 @@
 //! Being the controller that a backup was made of: on another machine, or on this one.
 //!
 //! Everything is written into a folder of its own first. One rename decides: before it, nothing has happened; after it, the
-//! files are moved to their places, by whoever comes first after a power cut ([`complete`] at the daemon's start, or the next
-//! restore), and nobody reads the old state any more. The reign is a higher one from then on, so that agents which have
-//! heard of it refuse orders of the controller that was replaced.
+//! files are moved to their places, after a power cut by whoever comes first of those that may ([`complete`] at the start of a
+//! daemon of the same user, or the next restore; what root has decided is for root to end), and nobody reads the old state any
+//! more. The reign is a higher one from then on, so that agents which have heard of it refuse orders of the controller that
+//! was replaced.
+
+mod owner;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fleet::journal::Entry;
@@ -18,7 +21,7 @@ use crate::backup::{BackupError, Content, Kit};
 use crate::config::{Config, ConfigError, Paths};
 use crate::journal::Peer;
 use crate::lock::{Lock, LockError};
-use crate::store::{Store, StoreError};
+use crate::store::{Batch, Store, StoreError};
 use crate::writer::now;
 
 /// Where everything is written first, in the state directory.
@@ -53,6 +56,18 @@ pub enum RestoreError {
         path: PathBuf,
         /// The site's name.
         site: String,
+    },
+    /// Another user's restore was cut off.
+    #[error(
+        "a restore was decided in {} and cut off before its end, and only the user who ran it (user id {uid}) can end it: run the \
+         same rackwright restore again as that user, with --confirm and the site's name, then systemctl start rackwright",
+        path.display()
+    )]
+    Unfinished {
+        /// What was decided.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
     },
     /// A file operation failed.
     #[error("{what} {}", path.display())]
@@ -104,18 +119,21 @@ pub fn restore(
 /// Moves the files of a restore that was decided to their places; whether there was one. To be called with the state's lock.
 ///
 /// # Errors
-/// [`RestoreError::File`].
+/// [`RestoreError::Unfinished`], [`RestoreError::File`], [`RestoreError::Config`].
 pub fn complete(paths: &Paths) -> Result<bool, RestoreError> {
     let decided = paths.state.join(DECIDED);
     if !decided.exists() {
         return Ok(false);
     }
+    owner::check(&decided)?;
     let list = decided.join(PLACES);
     let places = match fs::read(&list) {
-        Ok(text) => serde_json::from_slice::<Vec<(PathBuf, PathBuf)>>(&text)
-            .map_err(|error| RestoreError::file("reading", &list)(io::Error::other(error)))?,
+        Ok(text) => Some(
+            serde_json::from_slice::<Vec<(PathBuf, PathBuf)>>(&text)
+                .map_err(|error| RestoreError::file("reading", &list)(io::Error::other(error)))?,
+        ),
         // All was moved when it went.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(RestoreError::file("reading", &list)(error)),
     };
     // What the old data base has in its log must not be read into the new one.
@@ -125,8 +143,12 @@ pub fn complete(paths: &Paths) -> Result<bool, RestoreError> {
         }
         sync(&paths.state)?;
     }
-    for (from, to) in &places {
-        take(&decided.join(from), to)?;
+    if let Some(places) = &places {
+        for (from, to) in places {
+            take(paths, &decided.join(from), to)?;
+        }
+        sweep(paths, places)?;
+        owner::hand_over(paths)?;
     }
     remove(&list)?;
     clear(&decided)?;
@@ -151,7 +173,7 @@ fn write(paths: &Paths, content: &Content, kit: &Kit, part: &Path, peer: &Peer) 
     let epoch = reign(&part.join(DATABASE), content, peer)?;
     let list = serde_json::to_vec(&places).unwrap_or_default();
     put(&part.join(PLACES), &list)?;
-    own(paths, part)?;
+    owner::mark(paths, part, &places)?;
     sync(part)?;
     Ok(epoch)
 }
@@ -167,11 +189,18 @@ fn place(paths: &Paths, config: &Config, name: &str) -> PathBuf {
     }
 }
 
-/// Begins the new reign in the data base, and writes down that it was restored. A reign is named by the time it began where that
+/// Begins the new reign in the data base: ends what the old one had open with servers' power, and writes down that it was
+/// restored. A reign is named by the time it began where that
 /// is later than the old one's name: two that are restored from one backup are told apart.
 fn reign(database: &Path, content: &Content, peer: &Peer) -> Result<u64, RestoreError> {
     let mut store = Store::open(database)?;
     let now = now();
+    let why =
+        "the controller was restored from a backup, in which it was open: ask again if it is still wanted";
+    let dropped = fleet::power::abandon(&store.fleet()?, why, now);
+    let numbers = store.last_seq()? + 1..;
+    let facts = numbers.zip(dropped.facts).map(|(number, fact)| (number, now, fact)).collect();
+    store.save(&Batch { changes: dropped.changes, facts, ..Batch::default() })?;
     let epoch = (content.manifest.epoch + 1).max(now.0 / 1000);
     let manifest = &content.manifest;
     let body = json!({"backup": manifest.made, "record": manifest.journal, "epoch": epoch,
@@ -184,44 +213,52 @@ fn reign(database: &Path, content: &Content, peer: &Peer) -> Result<u64, Restore
     Ok(epoch)
 }
 
-/// Gives everything to whom the state directory belongs: the daemon need not be root.
-fn own(paths: &Paths, part: &Path) -> Result<(), RestoreError> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let meta = fs::metadata(&paths.state).map_err(RestoreError::file("reading", &paths.state))?;
-    let entries = fs::read_dir(part).map_err(RestoreError::file("reading", part))?;
-    for path in entries.flatten().map(|entry| entry.path()).chain([part.to_owned()]) {
-        std::os::unix::fs::chown(&path, Some(meta.uid()), Some(meta.gid()))
-            .map_err(RestoreError::file("giving away", &path))?;
-    }
-    Ok(())
-}
-
 /// Moves one file to its place. Done already: it is not here any more.
-fn take(from: &Path, to: &Path) -> Result<(), RestoreError> {
+fn take(paths: &Paths, from: &Path, to: &Path) -> Result<(), RestoreError> {
     if !from.exists() {
         return Ok(());
     }
     let folder = to.parent().unwrap_or(Path::new("/"));
-    if !folder.exists() {
-        make_folder(folder)?;
-        let owner = fs::metadata(from).map_err(RestoreError::file("reading", from))?;
-        if rustix::process::geteuid().is_root() {
-            drop(std::os::unix::fs::chown(folder, Some(owner.uid()), Some(owner.gid())));
-        }
-    }
+    owner::settle(paths, folder)?;
     match fs::rename(from, to) {
         Ok(()) => {}
         // /etc may be another file system than /var.
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let content = fs::read(from).map_err(RestoreError::file("reading", from))?;
-            crate::backup::replace(to, &content).map_err(RestoreError::file("writing", to))?;
-            remove(from)?;
-        }
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(from, to)?,
         Err(error) => return Err(RestoreError::file("moving to", to)(error)),
     }
     sync(folder)
+}
+
+/// Moves one file to another file system, with its mode and owner.
+fn copy(from: &Path, to: &Path) -> Result<(), RestoreError> {
+    let like = fs::metadata(from).map_err(RestoreError::file("reading", from))?;
+    let content = fs::read(from).map_err(RestoreError::file("reading", from))?;
+    crate::backup::replace_like(to, &content, &like).map_err(RestoreError::file("writing", to))?;
+    remove(from)
+}
+
+/// Removes the keys that only the old state had: nobody trusts them any more.
+fn sweep(paths: &Paths, places: &[(PathBuf, PathBuf)]) -> Result<(), RestoreError> {
+    let keys = paths.resolve(&crate::config::load(&paths.config)?.image_keys);
+    let folders: [(&Path, fn(&Path) -> bool); 2] = [(&paths.ca, |_| true), (&keys, is_key)];
+    for (folder, is_ours) in folders {
+        // The daemon's user can put a link into the state: root does not clear what is behind it.
+        if !folder.exists() || (folder.is_symlink() && folder.starts_with(&paths.state)) {
+            continue;
+        }
+        let entries = fs::read_dir(folder).map_err(RestoreError::file("reading", folder))?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if is_ours(&path) && !path.is_dir() && !places.iter().any(|(_, to)| *to == path) {
+                remove(&path)?;
+            }
+        }
+        sync(folder)?;
+    }
+    Ok(())
+}
+
+fn is_key(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "pub")
 }
 
 fn put(path: &Path, content: &[u8]) -> Result<(), RestoreError> {

@@ -3,8 +3,8 @@
 //! ```text
 //! EraseJob -> per disk: ends zeroed, canaries laid and read back, erased, read back -> Erasure, signed -> the next task
 //! ```
-//! Where is read back is drawn from [`EraseJob::challenge`], which the controller draws when the plan is applied: a disk that only
-//! says that it was erased can't know it before.
+//! Where is read back is drawn from [`EraseJob::challenge`], which the controller draws when the plan is made, and tells with the
+//! job: a disk that only says that it was erased can't know it before.
 
 use serde::{Deserialize, Serialize};
 

@@ -37,6 +37,8 @@ pub struct TaskAsk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reach {
+    /// Since how many seconds it has looked.
+    pub seconds: u32,
     /// Those to the group that it is in.
     pub own: bool,
     /// Those to groups that others are in: the switch floods.

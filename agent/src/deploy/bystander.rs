@@ -31,6 +31,7 @@ struct Seen {
 pub struct Bystander {
     seen: Arc<Mutex<Seen>>,
     stop: Arc<AtomicBool>,
+    begun: Instant,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,14 +57,19 @@ impl Bystander {
             drop(socket);
         };
         let thread = std::thread::Builder::new().name("bystander".to_owned()).spawn(look)?;
-        Ok(Self { seen, stop, thread: Some(thread) })
+        Ok(Self { seen, stop, begun: Instant::now(), thread: Some(thread) })
     }
 
-    /// What has come of late. Where nobody sends or nobody else waits, nothing does.
-    pub fn reach(&self) -> Reach {
+    /// What has come of late; none when it can't look any more, as after the interface was down. Where nobody sends or nobody else
+    /// waits, nothing comes.
+    pub fn reach(&self) -> Option<Reach> {
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return None;
+        }
         let of_late = |seen: Option<Instant>| seen.is_some_and(|seen| seen.elapsed() < COUNTS);
         let Seen { own, others } = *lock(&self.seen);
-        Reach { own: of_late(own), others: of_late(others) }
+        let seconds = u32::try_from(self.begun.elapsed().as_secs()).unwrap_or(u32::MAX);
+        Some(Reach { seconds, own: of_late(own), others: of_late(others) })
     }
 }
 
@@ -130,15 +136,16 @@ mod tests {
         socket.set_multicast_if_v4(&here).unwrap();
         socket.bind(&SocketAddrV4::new(here, 0).into()).unwrap();
         let socket = UdpSocket::from(socket);
-        let until = |group: Ipv4Addr, wanted: Reach| {
+        let reach = || bystander.reach().map(|reach| (reach.own, reach.others));
+        let until = |group: Ipv4Addr, wanted: (bool, bool)| {
             (0..100).any(|_| {
                 socket.send_to(b"probe", (group, cast::wire::PORT)).unwrap();
                 std::thread::sleep(Duration::from_millis(20));
-                bystander.reach() == wanted
+                reach() == Some(wanted)
             })
         };
-        assert_eq!(bystander.reach(), Reach { own: false, others: false });
-        assert!(until(group_of(here), Reach { own: true, others: false }));
-        assert!(until(group_of(Ipv4Addr::new(127, 0, 0, 2)), Reach { own: true, others: true }));
+        assert_eq!(reach(), Some((false, false)));
+        assert!(until(group_of(here), (true, false)));
+        assert!(until(group_of(Ipv4Addr::new(127, 0, 0, 2)), (true, true)));
     }
 }

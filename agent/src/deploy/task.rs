@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use protocol::{Envelope, Reach, Task, TaskAsk, routes};
+use protocol::{Envelope, Task, TaskAsk, routes};
 
 use crate::chain::Chain;
 use crate::controller::Line;
@@ -34,9 +34,12 @@ pub(super) async fn follow(server: &mut Server, admitted: &Admitted, key: &KeyPa
     let mut bystander = None;
     loop {
         let begun = Instant::now();
-        bystander = bystander.or_else(|| wait_among_others(server));
-        let reach = bystander.as_ref().map(Bystander::reach);
-        let Some(mut task) = ask(server, admitted, &mut line, reach).await else { return Turn::HelloAgain };
+        // One that has gone blind is replaced.
+        bystander =
+            bystander.filter(|one: &Bystander| one.reach().is_some()).or_else(|| wait_among_others(server));
+        let Some(mut task) = ask(server, admitted, &mut line, bystander.as_ref()).await else {
+            return Turn::HelloAgain;
+        };
         if !matches!(task, Task::Wait { .. }) {
             bystander = None;
         }
@@ -72,13 +75,14 @@ async fn ask(
     server: &mut Server,
     admitted: &Admitted,
     line: &mut Line,
-    reach: Option<Reach>,
+    bystander: Option<&Bystander>,
 ) -> Option<Task> {
     let root = server.root.clone();
     let inventory = tokio::task::spawn_blocking(move || inventory::take(&root)).await.unwrap_or_default();
-    let ask = TaskAsk { inventory, wait_seconds: HOLD_SECONDS, reach };
+    let mut ask = TaskAsk { inventory, wait_seconds: HOLD_SECONDS, reach: None };
     let deadline = Duration::from_secs(u64::from(HOLD_SECONDS)) + GRACE;
     loop {
+        ask.reach = bystander.and_then(Bystander::reach);
         match line.call::<_, Envelope<Task>>(routes::TASK, &ask, deadline).await {
             Ok(envelope) => return open(server, admitted, envelope).await,
             Err(error) => {

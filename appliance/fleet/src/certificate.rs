@@ -6,7 +6,7 @@ use protocol::{Key, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::running::written_with;
-use crate::{Fleet, Node, State, Time};
+use crate::{Fleet, Node, State, Time, retire};
 
 /// What a certificate lets its holder do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -152,6 +152,36 @@ pub fn authorise_enrolment(
         }
         (other, _) => other,
     }
+}
+
+/// Who may tell how far an erasing is, and hand in its proofs: the holder of a deploy certificate, and while its node's disks are
+/// erased also of one that has ended. A large disk is written over for a day, and an agent that is refused meanwhile stops, comes
+/// back with another certificate and begins every disk again that is not proven. What is revoked stays so.
+///
+/// # Errors
+/// [`Unauthorised`], with the reason.
+pub fn authorise_erasing(
+    fleet: &Fleet,
+    fingerprint: Option<&str>,
+    now: Time,
+) -> Result<Authed, Unauthorised> {
+    let row = fingerprint.and_then(|print| fleet.certificates.get(print));
+    match (authorise(fleet, fingerprint, Stage::Deploy, now), row) {
+        (Err(Unauthorised::Expired), Some(row)) if is_erasing(fleet, row) => {
+            Ok(Authed { node: row.node, certificate: row.clone() })
+        }
+        (other, _) => other,
+    }
+}
+
+/// Whether a node's disks are being erased by the ramdisk that has this certificate.
+pub(crate) fn is_erasing(fleet: &Fleet, certificate: &Certificate) -> bool {
+    certificate.stage == Stage::Deploy
+        && fleet.nodes.get(&certificate.node).is_some_and(|node| {
+            node.generation == certificate.generation
+                && node.deploy.is_some_and(|deploy| deploy.key == certificate.key)
+                && retire::in_flight(fleet, node).is_some_and(|row| row.started.is_some())
+        })
 }
 
 /// Whether the first boot of a node is still to enrol, or to hear that it has, with this certificate.

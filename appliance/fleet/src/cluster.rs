@@ -17,7 +17,7 @@ use crate::network::Network;
 use crate::plan::{Plan, PlanId};
 use crate::power::Power;
 use crate::retire::Retirement;
-use crate::{Denied, Name, Node, Nodes};
+use crate::{Denied, Name, Node, Nodes, State};
 
 /// Everything that lifecycle decisions are made of.
 #[derive(Clone, Debug, Default)]
@@ -140,10 +140,16 @@ impl Fleet {
         self.nodes.get(&id).ok_or_else(|| Denied::Missing { kind: "node", name: id.short() })
     }
 
-    /// The node that this NIC is of. A part may have been moved: whose NIC boots comes before who has one like it.
+    /// The node that this NIC is of. A part may have been moved: whose NIC boots comes before who has one like it, and all others
+    /// before those that are retired.
     pub fn owner(&self, mac: &HardwareAddress) -> Option<&Node> {
-        let boots = self.nodes.values().find(|node| node.boot.mac == *mac);
-        boots.or_else(|| self.nodes.values().find(|node| node.macs().any(|own| own == mac)))
+        let of = |is_retired: bool| {
+            let nodes =
+                move || self.nodes.values().filter(move |node| (node.state == State::Retired) == is_retired);
+            let boots = nodes().find(|node| node.boot.mac == *mac);
+            boots.or_else(|| nodes().find(|node| node.macs().any(|own| own == mac)))
+        };
+        of(false).or_else(|| of(true))
     }
 
     /// The node that a person means: by name, id, MAC or enrolment code.

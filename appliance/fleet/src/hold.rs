@@ -48,6 +48,8 @@ pub(crate) fn hold(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result
     next.hold = Some(Hold { why, since });
     // What has failed or hangs is not taken up again, and nobody restarts for it.
     next.orders.retain(|order| order.kind != OrderKind::Redeploy);
+    // Its ramdisk would be let in by it, and the installed system's certificates would be void.
+    next.deploy = next.deploy.filter(|deploy| !deploy.ticket);
     outcome.changes.extend(ended_jobs(fleet, node, "the node is held", now));
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)

@@ -78,10 +78,10 @@ pub(crate) fn find<'a>(fleet: &'a Fleet, hello: &Hello) -> Match<'a> {
     }
 }
 
-/// The first two that fit; those that were sent away count only when no other does.
+/// The first two that fit; those that were sent away or are retired count only when no other does.
 fn pair(fleet: &Fleet, fits: impl Fn(&&Node) -> bool) -> (Option<&Node>, Option<&Node>) {
-    let rejected = |node: &&Node| matches!(node.state, State::Rejected { .. });
-    let mut wanted = fleet.nodes.values().filter(|node| !rejected(node)).filter(&fits);
+    let gone = |node: &&Node| matches!(node.state, State::Rejected { .. } | State::Retired);
+    let mut wanted = fleet.nodes.values().filter(|node| !gone(node)).filter(&fits);
     match wanted.next() {
         Some(first) => (Some(first), wanted.next()),
         None => (fleet.nodes.values().find(|node| fits(node)), None),

@@ -25,7 +25,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     let node = fleet.node(plan.node)?;
     hold::refuse_held(node)?;
     still_true(fleet, node, plan)?;
-    limits::refuse_more(fleet, plan.kind, now)?;
+    limits::refuse_more(fleet, plan.kind == PlanKind::Rebuild, now)?;
     let image = fleet.images.get(&plan.image).ok_or_else(missing)?;
     let id = JobId(dice.draw());
     let job = Job {

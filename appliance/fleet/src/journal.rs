@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::power::Request;
-use crate::retire::Retirement;
+use crate::retire::{Erased, Retirement};
 use crate::{Change, Fleet, Node, State, Time};
 
 /// Who brought something about.
@@ -99,7 +99,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
             if same { None } else { of("capture", Some(capture.node), body) }
         }
         Change::ForgetNode(id) => {
-            let node = before.nodes.get(id).filter(|node| node.is_let_in())?;
+            let node = before.nodes.get(id).filter(|node| node.state != State::Discovered)?;
             of(
                 "node",
                 Some(*id),
@@ -111,11 +111,14 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
             let same = before.retirements.get(&row.id).is_some_and(|old| {
                 old.verdict == row.verdict && old.state == row.state && proven(old) == proven(row)
             });
-            let disks = row.disks.iter().map(|disk| {
-                json!({"disk": disk.doomed.disk, "proof": disk.proof.as_ref().map(|(_, proof)| proof)})
-            });
+            // Each proof once: a record has room for some.
+            let old = before.retirements.get(&row.id);
+            let is_new =
+                |disk: &&Erased| disk.proof.is_some() && !old.is_some_and(|old| old.disks.contains(disk));
+            let proofs = row.disks.iter().filter(is_new).filter_map(|disk| disk.proof.as_ref());
+            let disks = row.disks.iter().map(|disk| &disk.doomed.disk.disk);
             let body = json!({"job": row.id, "plan": row.plan, "verdict": row.verdict, "becomes": row.state,
-                "erases": disks.collect::<Vec<_>>()});
+                "erases": disks.collect::<Vec<_>>(), "proven": proofs.map(|(_, proof)| proof).collect::<Vec<_>>()});
             if same { None } else { of("retirement", Some(row.node), body) }
         }
         Change::Certificate(row) => {

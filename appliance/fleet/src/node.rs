@@ -262,7 +262,7 @@ impl State {
     }
 
     /// Every word of [`State::word`].
-    pub const WORDS: [&str; 13] = [
+    pub const WORDS: [&str; 15] = [
         "discovered",
         "rejected",
         "inspecting",
@@ -275,6 +275,8 @@ impl State {
         "active",
         "draining",
         "capturing",
+        "retiring",
+        "retired",
         "attention",
     ];
 

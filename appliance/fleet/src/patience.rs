@@ -1,6 +1,6 @@
 //! How long every state may last, and what it waits for: the whole table of patience.
 
-use crate::certificate::is_awaited;
+use crate::certificate::{is_awaited, is_erasing};
 use crate::imaging::attention;
 use crate::job::Work;
 use crate::network;
@@ -23,6 +23,9 @@ pub const SILENT_SECONDS: u64 = 90;
 
 /// Seconds without progress after which a job needs a person.
 const IMAGING_SECONDS: u64 = 15 * 60;
+/// The same of erasing, as long as its agent is heard: a drive's own firmware does it in one command, which may take an hour, and
+/// nothing is counted meanwhile.
+const ERASING_SECONDS: u64 = 75 * 60;
 const INSPECTING_SECONDS: u64 = 10 * 60;
 /// A server with much memory may spend ten minutes in its firmware.
 const BOOTING_SECONDS: u64 = 25 * 60;
@@ -67,7 +70,7 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         State::Imaging { .. } => working("the image to be written"),
         State::Verifying { .. } => working("the disk to be proven"),
         State::Capturing { .. } => working("the image to be taken"),
-        State::Retiring { .. } => working("its disks to be erased"),
+        State::Retiring { .. } => Some(erasing(node, job)),
         State::Booting { .. } if is_capture => {
             limited("its own system to come up again".to_owned(), node.since, BOOTING_SECONDS)
         }
@@ -86,8 +89,16 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     }
 }
 
-/// Every node whose patience is over goes to `Attention`; certificates that ended long ago and that no first
-/// boot may still show are forgotten.
+/// An agent that is silent has no longer than one that writes an image.
+fn erasing(node: &Node, job: Option<Work<'_>>) -> Wait {
+    let from = job.and_then(Work::progressed).unwrap_or(node.since).max(node.since);
+    let silent = from.max(node.heard).plus_seconds(IMAGING_SECONDS);
+    let until = from.plus_seconds(ERASING_SECONDS).min(silent);
+    Wait { reason: "its disks to be erased".to_owned(), until: Some(until) }
+}
+
+/// Every node whose patience is over goes to `Attention`; certificates that ended long ago and that neither a first
+/// boot nor an agent that erases may still show are forgotten.
 pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
     let mut outcome = Outcome::default();
     for node in fleet.nodes.values() {
@@ -110,7 +121,7 @@ pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
     }
     power::overdue(fleet, now, &mut outcome);
     let ended = fleet.certificates.values().filter(|row| row.until.plus_seconds(86_400) < now);
-    let ended = ended.filter(|row| !is_awaited(fleet, row));
+    let ended = ended.filter(|row| !is_awaited(fleet, row) && !is_erasing(fleet, row));
     outcome.changes.extend(ended.map(|row| Change::ForgetCertificate(row.fingerprint.clone())));
     outcome
 }

@@ -8,6 +8,7 @@ use protocol::NodeId;
 use crate::hold::refuse_held;
 use crate::imaging::ended_jobs;
 use crate::patience::SILENT_SECONDS;
+use crate::retire;
 use crate::step::{refused, withdraw};
 use crate::{Change, Denied, Fleet, Node, Outcome, State, Time};
 
@@ -28,6 +29,9 @@ pub(crate) fn replace(
     [old, new].into_iter().try_for_each(refuse_held)?;
     has_identity(old)?;
     is_new(new)?;
+    if retire::of_node(fleet, old).is_some() {
+        return Err(refused(old, "replacing", "; its disks are being erased"));
+    }
     let silent = now.seconds_since(old.heard);
     if silent < SILENT_SECONDS && !force {
         return Err(Denied::Conflict(format!(
@@ -44,9 +48,10 @@ pub(crate) fn replace(
     let gone = fleet.certificates.values().filter(|row| row.node == new.id);
     outcome.changes.extend(gone.map(|row| Change::ForgetCertificate(row.fingerprint.clone())));
     outcome.changes.push(Change::ForgetNode(new.id));
+    // Whatever waited was meant for the other server.
+    outcome.changes.extend(fleet.powers.get(&old.id).map(|power| Change::ForgetPower(power.node)));
     if fleet.powers.get(&old.id).is_some_and(|power| power.account.is_some()) {
         // It is the other server's. The password of the new one's is sealed for a node that is no more.
-        outcome.changes.push(Change::ForgetPower(old.id));
         let text = format!(
             "its management controller is another one now: rackwright node bmc set {} --help",
             old.name
@@ -70,6 +75,7 @@ fn merged(old: Node, new: Node, now: Time) -> Node {
         heard: new.heard,
         inventory: new.inventory,
         boot: new.boot,
+        booted: new.booted,
         claim: new.claim,
         deploy: new.deploy,
         moved_to: new.moved_to,

@@ -18,6 +18,7 @@ use crate::entropy::Entropy;
 use crate::hold;
 use crate::imaging::{attention, ended_jobs, marks, wait};
 use crate::job::{Headway, JobState};
+use crate::limits;
 use crate::network;
 use crate::plan::{Kept, PlanId, PlanState, lives_on_disk, title};
 use crate::running::order_redeploy;
@@ -47,6 +48,12 @@ pub struct Retirement {
     pub state: JobState,
     /// When the plan was made.
     pub made: Time,
+    /// When it was applied; of one that an older controller applied nobody knows.
+    #[serde(default)]
+    pub applied: Option<Time>,
+    /// Whether the node had a system then, which this is the end of.
+    #[serde(default)]
+    pub was_installed: bool,
     /// When the agent first took it.
     pub started: Option<Time>,
     /// When it ended.
@@ -101,7 +108,7 @@ pub(crate) fn planned(
     if let Some(missing) = keep.iter().find(|id| !all.iter().any(|disk| disk.id().as_ref() == Some(id))) {
         return Err(Denied::Missing { kind: "disk", name: format!("{missing} on {}", node.name) });
     }
-    let is_kept = |disk: &&Disk| disk.id().is_none_or(|id| keep.contains(&id)) || disk.removable;
+    let is_kept = |disk: &&Disk| disk.id().is_some_and(|id| keep.contains(&id)) || disk.removable;
     let (kept, doomed): (Vec<_>, Vec<_>) = all.iter().partition(is_kept);
     let disks = doomed.into_iter().map(|disk| doom(node, all, disk)).collect::<Result<Vec<_>, _>>()?;
     if disks.is_empty() {
@@ -122,6 +129,8 @@ pub(crate) fn planned(
         challenge: Nonce(dice.draw()),
         state: JobState::Waiting,
         made: now,
+        applied: None,
+        was_installed: false,
         started: None,
         ended: None,
         progress: None,
@@ -150,10 +159,18 @@ fn doom(node: &Node, all: &[Disk], disk: &Disk) -> Result<Erased, Denied> {
         let keep = disk.id().map(|id| format!(" (--keep {id} leaves it alone)")).unwrap_or_default();
         Denied::Conflict(format!("disk {} of {} can't be erased: {why}{keep}", title(disk), node.name))
     };
+    // Left whole, it would go away with a node of which everybody is told that its disks are erased.
+    let subject = Subject::of(disk).ok_or_else(|| {
+        unfit(&format!(
+            "it ({}, {} GiB) has neither WWN nor serial number, by which a plan or a proof could name it; pull it out, let the \
+             server boot into the ramdisk without it, and make the plan again",
+            disk.name,
+            disk.bytes >> 30
+        ))
+    })?;
     if all.iter().filter(|other| other.id() == disk.id()).count() > 1 {
         return Err(unfit("two disks call themselves so"));
     }
-    let subject = Subject::of(disk).ok_or_else(|| unfit("it has neither WWN nor serial"))?;
     let installed = node.installed.as_ref().filter(|_| lives_on_disk(node));
     let data = installed.and_then(|installed| installed.data.as_ref());
     let own = installed.is_some_and(|installed| installed.disk == subject.disk)
@@ -202,6 +219,8 @@ pub(crate) fn apply(fleet: &Fleet, retirement: &Retirement, now: Time) -> Result
     let node = fleet.node(retirement.node)?;
     hold::refuse_held(node)?;
     still_true(node, retirement)?;
+    let was_installed = node.installed.is_some();
+    limits::refuse_more(fleet, was_installed, now)?;
     let id = retirement.id;
     let mut outcome = Outcome::default();
     outcome.fact(node.id, "applied", format!("{} as job {id}: erase and retire", retirement.plan));
@@ -217,7 +236,7 @@ pub(crate) fn apply(fleet: &Fleet, retirement: &Retirement, now: Time) -> Result
     outcome.changes.extend(ended_jobs(fleet, node, &format!("replaced by job {id}"), now));
     outcome.changes.extend(network::want_look(fleet, node, now));
     let verdict = PlanState::Applied { job: id };
-    let retirement = Retirement { verdict, ..retirement.clone() };
+    let retirement = Retirement { verdict, applied: Some(now), was_installed, ..retirement.clone() };
     outcome.changes.extend([Change::Node(Box::new(next)), Change::Retirement(Box::new(retirement))]);
     outcome.reply = Reply::Job(id);
     Ok(outcome)

@@ -84,7 +84,7 @@ pub(crate) fn written_with<'a>(fleet: &'a Fleet, node: &Node, certificate: &str)
 pub(crate) fn ticketed(fleet: &Fleet, node: &Node, key: Key, dice: &mut Entropy) -> Result<Outcome, Denied> {
     let waits = matches!(&node.state, State::Draining { .. })
         || matches!(&node.state, State::Attention { phase, .. } if phase == "draining");
-    if !waits {
+    if !waits || node.hold.is_some() {
         return Err(refused(node, "handing in a ticket", "; nobody asked for a rebuild"));
     }
     // Else the other one's next hello would be taken for this one's.

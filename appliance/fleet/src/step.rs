@@ -100,6 +100,9 @@ fn asked(
 /// What may not be done with a node that is held.
 fn refuse_held(fleet: &Fleet, event: &Event) -> Result<(), Denied> {
     if let Event::Plan { node, .. }
+    | Event::Approve { node, .. }
+    | Event::Reject { node, .. }
+    | Event::SetRoles { node, .. }
     | Event::Retire { node, .. }
     | Event::Capture { node, .. }
     | Event::Retry { node } = event
@@ -155,7 +158,8 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
         | State::Ready
         | State::Planned { .. }
         | State::Rejected { .. } => true,
-        State::Attention { .. } => imaging::is_rejectable(node),
+        // What is half erased is not forgotten without proof.
+        State::Attention { .. } => imaging::is_rejectable(node) && retire::of_node(fleet, node).is_none(),
         State::Imaging { .. }
         | State::Verifying { .. }
         | State::Booting { .. }

@@ -112,9 +112,17 @@ impl Api {
             return Err(ApiError::Kit { kit: known.name(), site: site.clone() });
         }
         let kit = Kit::new().map_err(BackupError::from)?;
-        kit.store(&path).map_err(|source| BackupError::File { what: "writing", path, source })?;
+        // Written down first: once it is in force nothing may keep its page from whoever asked for it.
         let body = json!({"change": "made", "kit": kit.name(), "instead": known.map(|known| known.name())});
         self.core.note("backup", body).await?;
+        if let Err(source) = kit.store(&path)
+            // It may be in its place although its folder could not be synced.
+            && Kit::stored(&path).ok().flatten().as_ref() != Some(&kit)
+        {
+            let body = json!({"change": "not kept", "kit": kit.name()});
+            drop(self.core.note("backup", body).await);
+            return Err(BackupError::File { what: "writing", path, source }.into());
+        }
         let made = now().to_string();
         one(KitView {
             kit: kit.name(),

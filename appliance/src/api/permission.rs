@@ -52,14 +52,11 @@ pub(super) fn needed(get: bool, path: &[&str]) -> Role {
         return Role::Viewer;
     }
     match path {
-        [
-            "v1",
-            "nodes",
-            _,
-            "approve" | "reject" | "rename" | "roles" | "retry" | "plan" | "retire" | "address",
-        ]
-        | ["v1", "nodes", _, "hold" | "release"]
-        | ["v1", "nodes", _, "power" | "boot"]
+        // It asks the management controller, and changes nothing.
+        ["v1", "nodes", _, "power-look"] => Role::Viewer,
+        ["v1", "nodes", _, "approve" | "reject" | "rename" | "roles" | "address"]
+        | ["v1", "nodes", _, "plan" | "retire" | "retry" | "hold" | "release"]
+        | ["v1", "nodes", _, "power" | "power-cancel" | "bmc-test"]
         | ["v1", "nodes", _, "capture"]
         | ["v1", "jobs", _, "cancel"]
         | ["v1", "images"]
@@ -162,6 +159,13 @@ mod tests {
             assert_eq!(needed(false, path), Role::Admin, "{path:?}");
             assert_eq!(needed(true, path), Role::Viewer, "{path:?}");
         }
-        assert_eq!(needed(false, &["v1", "nodes", "n1", "approve"]), Role::Operator);
+        let verb = |verb: &'static str| needed(false, &["v1", "nodes", "n1", verb]);
+        for operators in ["approve", "retire", "hold", "release", "power", "power-cancel", "bmc-test"] {
+            assert_eq!(verb(operators), Role::Operator, "{operators}");
+        }
+        for admins in ["replace", "delete", "bmc", "bmc-forget"] {
+            assert_eq!(verb(admins), Role::Admin, "{admins}");
+        }
+        assert_eq!(verb("power-look"), Role::Viewer);
     }
 }

@@ -1,8 +1,8 @@
 //! Files that are the old one or the new one, whenever the power goes.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Writes a file that only its owner reads, durably and as a whole: beside it, synced, renamed, the folder synced.
@@ -10,10 +10,28 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// What the kernel said; then the old file is there.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    write(path, content, None)
+}
+
+/// As [`replace`], with the mode of another file and, for root, its owner.
+///
+/// # Errors
+/// What the kernel said; then the old file is there.
+pub fn replace_like(path: &Path, content: &[u8], like: &Metadata) -> io::Result<()> {
+    write(path, content, Some(like))
+}
+
+fn write(path: &Path, content: &[u8], like: Option<&Metadata>) -> io::Result<()> {
     let temporary = beside(path);
     drop(fs::remove_file(&temporary));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(content)?;
+    if let Some(like) = like {
+        if rustix::process::geteuid().is_root() {
+            fchown(&file, Some(like.uid()), Some(like.gid()))?;
+        }
+        file.set_permissions(like.permissions())?;
+    }
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     sync_folder_of(path)

@@ -19,8 +19,8 @@ const SETTLED: Duration = Duration::from_millis(1500);
 const FRESH: Duration = Duration::from_secs(5);
 /// A network loses a packet now and then.
 const PACKETS: u32 = 2;
-/// Who was sent nothing for so long has had a job meanwhile, or has gone.
-const FORGET: Duration = Duration::from_secs(90);
+/// What was sent so long ago is asked for by nobody any more.
+const FORGET: Duration = Duration::from_secs(120);
 
 /// Who waits.
 #[derive(Debug, Default)]
@@ -30,8 +30,8 @@ pub(super) struct Probing(Arc<Mutex<All>>);
 struct All {
     next: u64,
     waiting: BTreeMap<u64, Waiting>,
-    /// How many packets each was sent, one question after the other, and when the last.
-    sent: BTreeMap<Ipv4Addr, (u32, Instant)>,
+    /// When each was sent packets last, the youngest at the end.
+    sent: BTreeMap<Ipv4Addr, Vec<Instant>>,
 }
 
 #[derive(Debug)]
@@ -68,9 +68,10 @@ impl Probing {
     /// Sends to all whose time it is.
     pub(super) fn round(&self, now: Instant) {
         for (address, local) in self.due(now) {
-            if let Err(error) = send(address, local) {
+            match send(address, local) {
+                Ok(()) => self.was_sent(address, now),
                 // An interface that is down: nobody waits there for long.
-                tracing::debug!(%local, %error, "whether a switch floods is not seen");
+                Err(error) => tracing::debug!(%local, %error, "whether a switch floods is not seen"),
             }
         }
     }
@@ -83,23 +84,28 @@ impl Probing {
             !waiting.is_probed && (SETTLED..FRESH).contains(&waited)
         };
         let due = all.waiting.values_mut().filter(is_due);
-        let due: Vec<_> = due
-            .map(|waiting| {
-                waiting.is_probed = true;
-                (waiting.address, waiting.local)
-            })
-            .collect();
-        for (address, _) in &due {
-            let (sent, last) = all.sent.entry(*address).or_insert((0, now));
-            (*sent, *last) = (sent.saturating_add(PACKETS), now);
-        }
-        all.sent.retain(|_, (_, last)| now.saturating_duration_since(*last) < FORGET);
-        due
+        due.map(|waiting| {
+            waiting.is_probed = true;
+            (waiting.address, waiting.local)
+        })
+        .collect()
     }
 
-    /// How many packets a node was sent while it waited until now.
-    pub(super) fn sent(&self, address: Ipv4Addr) -> u32 {
-        lock(&self.0).sent.get(&address).map_or(0, |(sent, _)| *sent)
+    fn was_sent(&self, address: Ipv4Addr, now: Instant) {
+        let mut all = lock(&self.0);
+        all.sent.entry(address).or_default().push(now);
+        all.sent.retain(|_, times| {
+            times.retain(|sent| now.saturating_duration_since(*sent) < FORGET);
+            !times.is_empty()
+        });
+    }
+
+    /// How many packets a node was sent while it has looked, which it has for so long.
+    pub(super) fn sent(&self, address: Ipv4Addr, looked: Duration, now: Instant) -> u32 {
+        let all = lock(&self.0);
+        let seen = |sent: &&Instant| now.saturating_duration_since(**sent) < looked;
+        let times = all.sent.get(&address).map_or(0, |times| times.iter().filter(seen).count());
+        PACKETS.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX))
     }
 }
 
@@ -141,8 +147,17 @@ mod tests {
         drop(asks_again);
         let _waits = probing.waits(one, ours, at(5000));
         assert_eq!(probing.due(at(10_000)), [], "it may have been switched off since");
-        assert_eq!((probing.sent(one), probing.sent(other), probing.sent(ours)), (4, 2, 0));
-        assert_eq!(probing.due(at(94_000)), []);
-        assert_eq!((probing.sent(one), probing.sent(other)), (4, 0));
+        let long = Duration::from_secs(60);
+        assert_eq!(
+            probing.sent(one, long, at(10_000)),
+            0,
+            "what was due and could not be sent is not counted"
+        );
+        [1500, 4500].into_iter().for_each(|millis| probing.was_sent(one, at(millis)));
+        assert_eq!(probing.sent(one, long, at(10_000)), 4);
+        assert_eq!(probing.sent(one, Duration::from_secs(7), at(10_000)), 2, "it did not look before");
+        assert_eq!(probing.sent(other, long, at(10_000)), 0);
+        probing.was_sent(other, at(122_000));
+        assert_eq!(lock(&probing.0).sent[&one].len(), 1, "what is long ago is forgotten");
     }
 }

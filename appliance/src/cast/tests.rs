@@ -218,7 +218,7 @@ fn a_switch_that_floods_is_spared_for_ten_minutes() {
 fn what_a_waiting_node_has_seen_counts_from_the_first_packet_on() {
     let stage = stage(Some(1), Rules::default());
     let network = stage.asker(9, 4).network;
-    let told = Some(protocol::Reach { own: true, others: true });
+    let told = Some(protocol::Reach { seconds: 60, own: true, others: true });
     let way = (Ipv4Addr::new(127, 0, 0, 9), LOCAL);
     assert!(stage.casts.waits(NodeId([9; 16]), network, way, told).is_some());
     let asks: BTreeMap<u8, CastAsk> = (1..5).map(|node| (node, ask(node))).collect();

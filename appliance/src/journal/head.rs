@@ -111,8 +111,9 @@ pub fn read(path: &Path) -> Result<Vec<SignedHead>, HeadError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
     };
-    let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(file, MAX_BYTES), &mut text).map_err(failed)?;
+    // Bytes: whoever bent it may have left anything.
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, MAX_BYTES), &mut text).map_err(failed)?;
     parse(&text).map_err(|line| HeadError::Line { path: path.to_owned(), line })
 }
 
@@ -120,10 +121,11 @@ pub fn read(path: &Path) -> Result<Vec<SignedHead>, HeadError> {
 ///
 /// # Errors
 /// The number of the first line that is none.
-pub fn parse(text: &str) -> Result<Vec<SignedHead>, usize> {
-    let whole = text.rfind('\n').map_or("", |end| text.get(..=end).unwrap_or_default());
-    let lines = whole.lines().enumerate();
-    lines.map(|(at, line)| serde_json::from_str(line).map_err(|_| at + 1)).collect()
+pub fn parse(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<Vec<SignedHead>, usize> {
+    let is_end = |byte: &u8| *byte == b'\n';
+    let lines =
+        text.as_ref().split_inclusive(is_end).filter(|line| line.last().is_some_and(is_end)).enumerate();
+    lines.map(|(at, line)| serde_json::from_slice(line).map_err(|_| at + 1)).collect()
 }
 
 /// Signs heads on a thread of its own, which ends with this and signs the last one before.

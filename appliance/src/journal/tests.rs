@@ -295,6 +295,10 @@ fn lines_that_a_power_cut_left_half_written_do_not_count_and_others_must_be_head
     let folder = tempfile::tempdir().unwrap();
     let place = super::Place::beside(&folder.path().join("state.db"));
     std::fs::create_dir(folder.path().join("journal")).unwrap();
+    // No text at all is a bent line too, and the rack goes on.
+    std::fs::write(&place.heads, [line.as_bytes(), b"\xff\xfe\n"].concat()).unwrap();
+    assert!(matches!(head::read(&place.heads), Err(head::HeadError::Line { line: 2, .. })));
+    drop(super::Heads::start(&place, Head::default()).unwrap());
     std::fs::write(&place.heads, format!("bent\n{}", &line[..40])).unwrap();
     drop(super::Heads::start(&place, Head { seq: 1, hash: [1; 32] }).unwrap());
     let found = std::fs::read_to_string(&place.heads).unwrap();

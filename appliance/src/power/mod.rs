@@ -30,6 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(45);
 pub trait Reach: Send + Sync {
     /// Does one thing, or says why not. Nothing is tried a second time that may have happened.
     fn ask(&self, act: Act) -> BoxFuture<'_, Result<Word, Fault>>;
+
+    /// SHA-256 of the certificate of whoever was sent the password by [`Reach::ask`], however that ended, also when it was given
+    /// up. None: it was not sent, or there are no certificates.
+    fn shown(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What was found in a test.
@@ -104,16 +110,20 @@ impl Keeper {
         let Reply::Errand(errand) = done.reply else { return };
         let world = self.core.world();
         let Ok(node) = world.fleet.node(id) else { return };
-        let result = match self.reach(node, &errand) {
-            Ok(reach) => tokio::time::timeout(PATIENCE, reach.ask(errand.act))
-                .await
-                .unwrap_or_else(|_| Err(Fault::Lost(format!("no answer within {} s", PATIENCE.as_secs())))),
-            Err(fault) => Err(fault),
+        let (result, pin) = match self.reach(node, &errand) {
+            Ok(reach) => {
+                let result =
+                    tokio::time::timeout(PATIENCE, reach.ask(errand.act)).await.unwrap_or_else(|_| {
+                        Err(Fault::Lost(format!("no answer within {} s", PATIENCE.as_secs())))
+                    });
+                (result, reach.shown())
+            }
+            Err(fault) => (Err(fault), None),
         };
         if let Err(fault) = &result {
             tracing::info!(node = node.name.as_str(), act = ?errand.act, why = fault.why(), "power");
         }
-        let answer = PowerEvent::Answered { flight: errand.flight, result };
+        let answer = PowerEvent::Answered { flight: errand.flight, result, pin };
         if let Err(why) = self.core.bring(event(answer)).await {
             tracing::warn!(node = node.name.as_str(), %why, "an answer about power was not taken");
         }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use fleet::Time;
+use fleet::power::{Act, Power, Request, Step, Way, Wish};
+use fleet::{Change, Time};
+use protocol::{JobId, NodeId};
 
 use super::{DECIDED, PART, RestoreError, complete, restore, write};
 use crate::backup::tests::site;
@@ -12,7 +15,7 @@ use crate::backup::{Content, Kit, make};
 use crate::config::Paths;
 use crate::journal::Peer;
 use crate::lock::Lock;
-use crate::store::Store;
+use crate::store::{Batch, Store};
 
 fn kit() -> Kit {
     Kit::of([9; 32])
@@ -110,14 +113,20 @@ fn wherever_it_is_cut_off_it_is_the_old_controller_or_the_new_one() {
         if moved == 0 {
             fs::write(paths.state_db.with_extension("db-wal"), "of the old one").unwrap();
         }
+        let keys = root.path().join("etc/rackwright/image-keys");
+        let gone = [paths.ca.join("old.key"), keys.join("old.pub")];
+        gone.iter().for_each(|path| fs::write(path, "of the old one").unwrap());
+        fs::write(keys.join("notes.txt"), "not a key").unwrap();
         for (from, to) in places.iter().take(moved) {
-            super::take(&decided.join(from), to).unwrap();
+            super::take(&paths, &decided.join(from), to).unwrap();
         }
         assert!(complete(&paths).unwrap(), "{moved}");
         assert!(
             !paths.state_db.with_extension("db-wal").exists(),
             "the old one's log is not read into the new one"
         );
+        assert!(gone.iter().all(|path| !path.exists()), "an old key is still trusted after {moved}");
+        assert!(keys.join("notes.txt").exists());
         assert!(!complete(&paths).unwrap(), "once");
         for (name, content) in &new.parts {
             let found = places.iter().zip(new.parts.keys()).find(|(_, part)| *part == name);
@@ -131,4 +140,76 @@ fn wherever_it_is_cut_off_it_is_the_old_controller_or_the_new_one() {
         assert_eq!(store.head().seq, new.manifest.journal + 1);
         assert!(!paths.state.join(DECIDED).exists());
     }
+}
+
+#[test]
+fn the_daemon_that_is_not_root_can_read_what_root_has_restored() {
+    let (from, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (content, paths) = (content(from.path()), Paths::under(Some(root.path())));
+    let is_root = rustix::process::geteuid().is_root();
+    fs::create_dir_all(&paths.state).unwrap();
+    if is_root {
+        std::os::unix::fs::chown(&paths.state, Some(12345), Some(12346)).unwrap();
+    }
+    restore(&paths, &content, &kit(), None, &Peer::own()).unwrap();
+    let keys = root.path().join("etc/rackwright/image-keys");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for (path, wanted) in [
+        (paths.config.clone(), 0o640),
+        (root.path().join("etc/rackwright"), 0o755),
+        (keys.clone(), 0o755),
+        (keys.join("build.pub"), 0o644),
+        (paths.ca.clone(), 0o700),
+        (paths.ca.join("journal.key"), 0o600),
+        (paths.state_db.clone(), 0o600),
+    ] {
+        assert_eq!(mode(&path), wanted, "{}", path.display());
+    }
+    if is_root {
+        let owner = |path: &Path| fs::metadata(path).map(|meta| (meta.uid(), meta.gid())).unwrap();
+        assert_eq!((owner(&paths.config), owner(&keys)), ((0, 12346), (0, 0)));
+        for path in [&paths.ca, &paths.ca.join("journal.key"), &paths.state_db, &paths.state.join("lock")] {
+            assert_eq!(owner(path), (12345, 12346), "{}", path.display());
+        }
+        // What another user has written is no list for root to follow, nor root's for the daemon.
+        let decided = paths.state.join(DECIDED);
+        fs::create_dir(&decided).unwrap();
+        std::os::unix::fs::chown(&decided, Some(12345), None).unwrap();
+        let refused = complete(&paths).unwrap_err();
+        assert!(matches!(refused, RestoreError::Unfinished { uid: 12345, .. }), "{refused}");
+    }
+    let (one, other) = (root.path().join("one"), root.path().join("other"));
+    fs::write(&one, "x").unwrap();
+    fs::set_permissions(&one, fs::Permissions::from_mode(0o640)).unwrap();
+    super::copy(&one, &other).unwrap();
+    assert!(mode(&other) == 0o640 && !one.exists(), "to another file system it has the same mode");
+}
+
+#[test]
+fn what_was_open_with_power_in_the_backup_is_not_carried_out() {
+    let (from, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sources = site(from.path(), 3);
+    let request = Request {
+        id: JobId([1; 8]),
+        wish: Wish::Cycle,
+        way: Way::Controller,
+        asked: Time(1),
+        begun: None,
+        ended: None,
+        step: Step::Ask { act: Act::Cycle, from: Time(1) },
+        tries: 0,
+        trouble: None,
+        before: None,
+        forced: false,
+    };
+    let power = Power { requests: vec![request], ..Power::new(NodeId([1; 16])) };
+    let changes = vec![Change::Power(Box::new(power))];
+    Store::open(&sources.database).unwrap().save(&Batch { changes, ..Batch::default() }).unwrap();
+    let mut out = Vec::new();
+    make(&sources, &kit(), &mut out, Time(1_800_000_000_000)).unwrap();
+    let content = Content::open(out.as_slice(), 1 << 30, &kit()).unwrap();
+    let paths = Paths::under(Some(root.path()));
+    restore(&paths, &content, &kit(), None, &Peer::own()).unwrap();
+    let powers = Store::open(&paths.state_db).unwrap().fleet().unwrap().powers;
+    assert!(powers.len() == 1 && powers.values().all(|power| power.current().is_none()), "{powers:?}");
 }

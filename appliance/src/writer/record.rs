@@ -43,19 +43,45 @@ impl Cause {
 
 /// Whether only agents bring such an event.
 fn is_of_agent(event: &Event) -> bool {
-    matches!(
-        event,
+    match event {
         Event::Hello { .. }
-            | Event::Issued(_)
-            | Event::Asked { .. }
-            | Event::Progressed { .. }
-            | Event::Verified { .. }
-            | Event::Enrolled { .. }
-            | Event::Ticketed { .. }
-            | Event::Reported { .. }
-            | Event::Sealing { .. }
-            | Event::Captured { .. }
-    )
+        | Event::Issued(_)
+        | Event::Asked { .. }
+        | Event::Progressed { .. }
+        | Event::Verified { .. }
+        | Event::Enrolled { .. }
+        | Event::Ticketed { .. }
+        | Event::Escrowed { .. }
+        | Event::Reported { .. }
+        | Event::Erased { .. }
+        | Event::Sealing { .. }
+        | Event::Captured { .. } => true,
+        Event::Served { .. }
+        | Event::Foreign { .. }
+        | Event::Plugged { .. }
+        | Event::Look { .. }
+        | Event::Looked { .. }
+        | Event::Approve { .. }
+        | Event::Reject { .. }
+        | Event::Rename { .. }
+        | Event::SetRoles { .. }
+        | Event::Plan { .. }
+        | Event::Retire { .. }
+        | Event::Delete { .. }
+        | Event::Apply { .. }
+        | Event::Capture { .. }
+        | Event::Cancel { .. }
+        | Event::Retry { .. }
+        | Event::Replace { .. }
+        | Event::Hold { .. }
+        | Event::Release { .. }
+        | Event::Unit { .. }
+        | Event::Logs { .. }
+        | Event::Power { .. }
+        | Event::Imported(_)
+        | Event::ForgetImage(_)
+        | Event::Tick => false,
+    }
 }
 
 /// How many records agents have brought about; kept by the writer from batch to batch.
@@ -147,9 +173,32 @@ impl Draft<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LINES, Quota, WINDOW_MS};
-    use fleet::Time;
-    use protocol::NodeId;
+    use super::{LINES, Quota, WINDOW_MS, is_of_agent};
+    use fleet::{Event, Time};
+    use protocol::{DiskId, Erasure, JobId, Key, Method, NodeId, Signature};
+
+    #[test]
+    fn what_a_node_hands_in_is_its_agents_also_an_erased_disk() {
+        let erasure = Erasure {
+            job: JobId([5; 8]),
+            disk: DiskId::of("", "QM1").unwrap(),
+            model: String::new(),
+            serial: "QM1".to_owned(),
+            wwn: String::new(),
+            bytes: 9,
+            method: Method::Overwrite,
+            firmware: String::new(),
+            written_bytes: 9,
+            canaries: 64,
+            samples: 100,
+            sampled_bytes: 409_600,
+            milliseconds: 6,
+            key: Key([3; 32]),
+            signature: Signature([4; 64]),
+        };
+        assert!(is_of_agent(&Event::Erased { node: NodeId([1; 16]), erasure: Box::new(erasure) }));
+        assert!(!is_of_agent(&Event::Delete { node: NodeId([1; 16]) }));
+    }
 
     #[test]
     fn what_one_agent_brings_about_is_bounded_and_what_is_left_out_is_counted() {

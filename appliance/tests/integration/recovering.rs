@@ -134,6 +134,28 @@ async fn a_backup_is_looked_at_without_the_daemon_and_a_bad_one_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kit_is_written_down_before_it_is_in_force_and_one_that_is_not_kept_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let controller = Controller::start(folder.path()).await;
+    // Where the kit is written first there is something that can't be replaced.
+    let blocked = folder.path().join(".recovery.key.part");
+    std::fs::create_dir(&blocked).unwrap();
+    let failed = rackwright(&controller, "backup key").await;
+    assert!(failed.code != Some(0) && failed.out.is_empty(), "{failed:?}");
+    assert!(!folder.path().join("recovery.key").exists());
+    std::fs::remove_dir(&blocked).unwrap();
+    let made = rackwright(&controller, "backup key").await;
+    assert!(made.code == Some(0) && made.out.contains("KEY"), "{made:?}");
+    let rows = operator::get(&controller, "/v1/journal?limit=1000").await.unwrap();
+    let kits = rows.as_array().unwrap().iter().filter(|row| row["kind"] == "backup");
+    let mut told = kits.map(|row| (row["seq"].as_u64(), row["body"]["change"].clone())).collect::<Vec<_>>();
+    told.sort_by_key(|(seq, _)| *seq);
+    let told = told.into_iter().map(|(_, change)| change).collect::<Vec<_>>();
+    assert_eq!(told, [json!("made"), json!("not kept"), json!("made")]);
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_operators_do_is_written_down_with_who_asked_and_why_it_was_refused() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start(folder.path()).await;

@@ -62,8 +62,7 @@ pub(crate) fn typed(data: &[u8]) -> Reached {
 
 /// Lines that are heads are written back as they were; none is believed that this key did not sign.
 pub(crate) fn heads(data: &[u8]) -> Reached {
-    let text = String::from_utf8_lossy(data);
-    let Ok(heads) = head::parse(&text) else { return Reached::Refusal };
+    let Ok(heads) = head::parse(data) else { return Reached::Refusal };
     for signed in &heads {
         assert_eq!(head::parse(&signed.line()).as_deref(), Ok([signed.clone()].as_slice()));
         assert_eq!(signed.verified(&[7; 32]), None, "signed by nobody");

@@ -24,7 +24,7 @@ pub(crate) enum Ask {
         /// Which.
         node: u8,
         /// What has come to it so far.
-        reach: Reach,
+        reach: Option<Reach>,
     },
     /// A range of the data area; that many bytes answer.
     Range {

@@ -98,7 +98,7 @@ impl Desk {
                     let asker = self.asker(node, peer, 0);
                     waits = asker.and_then(|asker| match peer {
                         IpAddr::V4(peer) => {
-                            self.casts.waits(asker.node, asker.network, (peer, self.local), Some(reach))
+                            self.casts.waits(asker.node, asker.network, (peer, self.local), reach)
                         }
                         IpAddr::V6(_) => None,
                     });

@@ -1,10 +1,12 @@
 //! A disk of this server, as the procedure sees it.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{DiskBus, Method};
 
+use super::Count;
 use super::nvme::{self, Admin, Command, FirmwareError};
 use super::procedure::Medium;
 use crate::deploy::imaging::target::{DiskError, Drive};
@@ -26,6 +28,8 @@ pub(super) enum MediumError {
 pub(super) struct Here {
     pub(super) drive: Drive,
     pub(super) bus: DiskBus,
+    /// Where it is heard that it is to stop.
+    pub(super) count: Arc<Count>,
 }
 
 impl Medium for Here {
@@ -66,7 +70,8 @@ impl Admin for Here {
         sys::nvme_namespace(&**self.drive.disk())
     }
 
-    fn pause(&self, time: Duration) {
+    fn pause(&self, time: Duration) -> bool {
         std::thread::sleep(time);
+        self.count.goes_on()
     }
 }

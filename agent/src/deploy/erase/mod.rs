@@ -13,12 +13,14 @@ pub mod procedure;
 mod ready;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::{Doomed, Envelope, EraseJob, Erasure, JobId, Nonce, Phase, Progress, Signature, Task, routes};
-use tokio::task::{JoinSet, spawn_blocking};
+use protocol::{
+    DiskId, Doomed, Envelope, EraseJob, Erasure, JobId, Nonce, Phase, Progress, Signature, Task, routes,
+};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use crate::chain::Chain;
 use crate::command::CommandError;
@@ -57,7 +59,7 @@ pub enum EraseJobError {
     Command(#[from] CommandError),
     /// This machine gave up on its own work.
     #[error("erasing")]
-    Thread(#[from] tokio::task::JoinError),
+    Thread(#[from] JoinError),
 }
 
 /// Does the job. A failure is told to the controller, which decides what becomes of it.
@@ -117,6 +119,10 @@ impl Count {
             Step::Erased(bytes) => self.erased.fetch_add(bytes, Ordering::Relaxed),
             Step::Read(bytes) => self.read.fetch_add(bytes, Ordering::Relaxed),
         };
+        self.goes_on()
+    }
+
+    fn goes_on(&self) -> bool {
         !self.stop.load(Ordering::Relaxed)
     }
 }
@@ -124,16 +130,37 @@ impl Count {
 /// A disk, and what became of it.
 type Outcome = (Doomed, protocol::Disk, Result<(Done, Duration), String>);
 
+/// The other disks' protection. Every thread has a hand on it, so that none writes when it is gone.
+type Held = Arc<Mutex<Protected>>;
+
 /// Threads that are told to stop when nobody waits for them any more.
 struct Threads {
     set: JoinSet<Outcome>,
     count: Arc<Count>,
+    held: Held,
+}
+
+impl Threads {
+    /// Tells them to stop, and waits until they have: what a drive does in one command can't be stopped.
+    async fn end(&mut self) {
+        self.count.stop.store(true, Ordering::Relaxed);
+        while self.set.join_next().await.is_some() {}
+    }
 }
 
 impl Drop for Threads {
     fn drop(&mut self) {
         self.count.stop.store(true, Ordering::Relaxed);
     }
+}
+
+/// What came of the disks so far.
+#[derive(Default)]
+struct Sum {
+    next: Next,
+    /// Those of which nothing was heard yet.
+    left: Vec<DiskId>,
+    wrong: Vec<String>,
 }
 
 async fn work(
@@ -146,58 +173,93 @@ async fn work(
     let first = counted(job.job, Phase::Erase, total);
     let reporter = Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first);
     let (root, doomed) = (server.root.clone(), job.disks.clone());
-    let Ready { mut held, disks, names } = spawn_blocking(move || ready(&root, &doomed)).await??;
-    let mut threads = Threads { set: JoinSet::new(), count: Arc::default() };
-    let mut wrong = Vec::new();
+    let Ready { held, disks, names } = spawn_blocking(move || ready(&root, &doomed)).await??;
+    let held = Arc::new(Mutex::new(held));
+    let mut threads = Threads { set: JoinSet::new(), count: Arc::default(), held };
+    let mut sum = Sum::default();
     for (doomed, open) in disks {
         match open {
-            Ok(open) => begin(&mut threads, job.challenge, doomed, open),
-            Err(why) => wrong.push(format!("{}: {}", doomed.disk.disk, Chain(&why))),
+            Ok(open) => {
+                sum.left.push(doomed.disk.disk.clone());
+                begin(&mut threads, job.challenge, doomed, open);
+            }
+            Err(why) => sum.wrong.push(format!("{}: {}", doomed.disk.disk, Chain(&why))),
         }
     }
-    let mut next = None;
     while !threads.set.is_empty() {
         tokio::select! {
             done = threads.set.join_next() => {
                 let Some(done) = done else { break };
-                let (doomed, disk, result) = done?;
-                match result {
-                    Ok(done) => next = hand_in(server, admitted, &signed(admitted, key, job.job, (&disk, &doomed), done)).await?,
-                    Err(why) => wrong.push(format!("{}: {why}", doomed.disk.disk)),
-                }
+                take_in(server, admitted, key, job.job, done, &mut sum).await;
             }
-            why = reporter.stopped() => return Err(EraseJobError::Stopped(why)),
+            why = reporter.stopped() => {
+                server.screen.state("stopping", &why);
+                threads.end().await;
+                return Err(EraseJobError::Stopped(why));
+            }
             () = tokio::time::sleep(EVERY) => {
-                held = protect(server.root.clone(), held, names.clone()).await?;
+                if let Err(error) = protect(server.root.clone(), &threads.held, names.clone()).await {
+                    threads.end().await;
+                    return Err(error);
+                }
                 tell(server, &reporter, job.job, &threads.count, total);
             }
         }
     }
-    drop(held);
-    if wrong.is_empty() { Ok(next) } else { Err(EraseJobError::Disks(wrong)) }
+    sum.wrong.extend(sum.left.iter().map(|disk| format!("{disk}: this machine gave up on its own work")));
+    if sum.wrong.is_empty() { Ok(sum.next) } else { Err(EraseJobError::Disks(sum.wrong)) }
+}
+
+/// One disk is done, or failed, or its proof is not taken: whatever it is, the others go on.
+async fn take_in(
+    server: &mut Server,
+    admitted: &Admitted,
+    key: &KeyPair,
+    job: JobId,
+    done: Result<Outcome, JoinError>,
+    sum: &mut Sum,
+) {
+    // A thread that fell over says nothing of its disk, which stays among those that are left.
+    let Ok((doomed, disk, result)) = done else { return };
+    sum.left.retain(|left| *left != doomed.disk.disk);
+    let why = match result {
+        Ok(done) => {
+            let erasure = signed(admitted, key, job, (&disk, &doomed), done);
+            match hand_in(server, admitted, &erasure).await {
+                Ok(next) => {
+                    sum.next = next;
+                    return;
+                }
+                Err(error) => format!("its proof is not taken: {}", Chain(&error)),
+            }
+        }
+        Err(why) => why,
+    };
+    sum.wrong.push(format!("{}: {why}", doomed.disk.disk));
 }
 
 fn begin(threads: &mut Threads, challenge: Nonce, doomed: Doomed, open: Open) {
-    let count = Arc::clone(&threads.count);
+    let (count, held) = (Arc::clone(&threads.count), Arc::clone(&threads.held));
     threads.set.spawn_blocking(move || {
         let Open { disk, drive, marks } = open;
         let begun = Instant::now();
-        let medium = Here { drive, bus: disk.bus };
+        let medium = Here { drive, bus: disk.bus, count: Arc::clone(&count) };
         let terms = Terms { challenge: &challenge, disk: &doomed.disk.disk, marks: &marks };
         let done = procedure::erase(&medium, &terms, &|step| count.step(step));
         medium.drive.reread_partitions();
         let done = done.map(|done| (done, begun.elapsed())).map_err(|error| Chain(&error).to_string());
+        drop(held);
         (doomed, disk, done)
     });
 }
 
 /// Disks that have appeared since refuse writes too.
-async fn protect(root: PathBuf, held: Protected, names: Vec<String>) -> Result<Protected, EraseJobError> {
+async fn protect(root: PathBuf, held: &Held, names: Vec<String>) -> Result<(), EraseJobError> {
+    let held = Arc::clone(held);
     let protected = spawn_blocking(move || {
-        let mut held = held;
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
         // One that is on its way in or out is looked at again the next time.
         let _next_time = held.also_these(&root, &names);
-        held
     });
     Ok(protected.await?)
 }

@@ -13,6 +13,8 @@ const IDENTIFY: u8 = 0x06;
 const GET_LOG_PAGE: u8 = 0x02;
 const FORMAT_NVM: u8 = 0x80;
 const SANITIZE: u8 = 0x84;
+/// Identify (CNS): all namespaces that there are, attached to a controller or not.
+const ALLOCATED: u32 = 0x10;
 /// Every namespace.
 const ALL: u32 = 0xffff_ffff;
 const SANITIZE_STATUS: u32 = 0x81;
@@ -49,8 +51,8 @@ pub trait Admin {
     /// # Errors
     /// The kernel's.
     fn namespace(&self) -> io::Result<u32>;
-    /// Waits between two questions.
-    fn pause(&self, time: Duration);
+    /// Waits between two questions. False: stop asking.
+    fn pause(&self, time: Duration) -> bool;
 }
 
 /// Why nobody knows whether the drive is erased.
@@ -65,6 +67,9 @@ pub enum FirmwareError {
     /// It does not end.
     #[error("the drive's firmware has been sanitizing for two days")]
     Endless,
+    /// The controller wants it stopped; the drive goes on by itself.
+    #[error("stopped by the controller, while the drive's firmware goes on")]
+    Stopped,
 }
 
 /// What of a drive decides how it may be erased.
@@ -76,7 +81,7 @@ struct Abilities {
     format_crypto: bool,
     /// A secure format erases all namespaces, whichever is named.
     format_all: bool,
-    /// Other namespaces hang on the same controller.
+    /// There are other namespaces, or may be: on this controller, on none, or on another that leads into the same drive.
     others: bool,
 }
 
@@ -99,11 +104,14 @@ fn sanitizing(log: &[u8]) -> Sanitizing {
     }
 }
 
-/// Reads Identify Controller, and the list of namespaces of which `own` is one.
-fn abilities(controller: &[u8], namespaces: &[u8], own: u32) -> Abilities {
+/// Reads Identify Controller, and the lists of namespaces of which `own` is one: those of this controller, and where they are
+/// managed all that are allocated, if the drive tells.
+fn abilities(controller: &[u8], namespaces: &[u8], allocated: Option<&[u8]>, own: u32) -> Abilities {
     let byte = |at: usize| controller.get(at).copied().unwrap_or(0);
     let (optional, format, sanitize) = (byte(256), byte(524), byte(328));
-    let ids = namespaces.chunks_exact(4).map(|id| u32::from_le_bytes(id.try_into().unwrap_or_default()));
+    // More than one port or controller, or virtual functions (CMIC): what hangs on another one is not listed here.
+    let shared = byte(76) & 7 != 0;
+    let unattached = manages(controller) && allocated.is_none_or(|list| names_another(list, own));
     Abilities {
         crypto: sanitize & 1 != 0,
         block: sanitize & 2 != 0,
@@ -111,8 +119,19 @@ fn abilities(controller: &[u8], namespaces: &[u8], own: u32) -> Abilities {
         format_crypto: format & 4 != 0,
         // Bit 0 is about the format, bit 1 about erasing.
         format_all: format & 3 != 0,
-        others: ids.take_while(|id| *id != 0).any(|id| id != own),
+        others: shared || unattached || names_another(namespaces, own),
     }
+}
+
+/// Whether namespaces can be made that are attached to nothing (OACS, bit 3).
+fn manages(controller: &[u8]) -> bool {
+    controller.get(256).is_some_and(|byte| byte & 8 != 0)
+}
+
+/// Whether a list of namespaces, which ends with a zero, has one beside this.
+fn names_another(list: &[u8], own: u32) -> bool {
+    let ids = list.chunks_exact(4).map(|id| u32::from_le_bytes(id.try_into().unwrap_or_default()));
+    ids.take_while(|id| *id != 0).any(|id| id != own)
 }
 
 /// What may be tried, best first: nothing that would erase a namespace beside this one.
@@ -153,6 +172,10 @@ fn status(drive: &impl Admin) -> io::Result<Option<Sanitizing>> {
     Ok((drive.send(command, &mut log)? == 0).then(|| sanitizing(&log)))
 }
 
+fn go_on(drive: &impl Admin) -> Result<(), FirmwareError> {
+    if drive.pause(EVERY) { Ok(()) } else { Err(FirmwareError::Stopped) }
+}
+
 /// Waits until nothing is sanitized any more; a power cut does not stop that. A drive that knows no such thing is settled.
 ///
 /// # Errors
@@ -160,7 +183,7 @@ fn status(drive: &impl Admin) -> io::Result<Option<Sanitizing>> {
 pub fn settle(drive: &impl Admin) -> Result<(), FirmwareError> {
     for _ in 0..ASKED_MAX {
         match status(drive)? {
-            Some(Sanitizing::Running) => drive.pause(EVERY),
+            Some(Sanitizing::Running) => go_on(drive)?,
             None | Some(Sanitizing::Never | Sanitizing::Done | Sanitizing::Failed(_)) => return Ok(()),
         }
     }
@@ -178,8 +201,9 @@ pub fn erase(drive: &impl Admin) -> Result<(Option<Method>, String), FirmwareErr
     let Some(list) = identify(drive, 0, 2)? else {
         return Ok((None, "it does not list its namespaces".to_owned()));
     };
+    let allocated = if manages(&controller) { identify(drive, 0, ALLOCATED)? } else { None };
     let mut said = Vec::new();
-    for method in ways(abilities(&controller, &list, own)) {
+    for method in ways(abilities(&controller, &list, allocated.as_deref(), own)) {
         let refused = match method {
             Method::NvmeSanitizeBlock => sanitize(drive, 2)?,
             Method::NvmeSanitizeCrypto => sanitize(drive, 4)?,
@@ -207,7 +231,7 @@ fn sanitize(drive: &impl Admin, action: u32) -> Result<Option<u16>, FirmwareErro
     }
     for _ in 0..ASKED_MAX {
         match status(drive)? {
-            Some(Sanitizing::Running) => drive.pause(EVERY),
+            Some(Sanitizing::Running) => go_on(drive)?,
             Some(Sanitizing::Done) => return Ok(None),
             Some(Sanitizing::Failed(code)) => return Err(FirmwareError::Failed("sanitizing", code)),
             // It took the command, and knows nothing of it.
@@ -234,8 +258,8 @@ mod tests {
     use protocol::Method;
 
     use super::{
-        Admin, Command, FORMAT_NVM, FirmwareError, GET_LOG_PAGE, IDENTIFY, SANITIZE, erase, format_word,
-        settle,
+        ALLOCATED, Admin, Command, FORMAT_NVM, FirmwareError, GET_LOG_PAGE, IDENTIFY, SANITIZE, erase,
+        format_word, settle,
     };
 
     /// A drive as the specification says it answers.
@@ -245,6 +269,11 @@ mod tests {
         fna: u8,
         oacs: u8,
         namespaces: Vec<u32>,
+        cmic: u8,
+        /// What it says to ALLOCATED; nothing: it refuses.
+        allocated: Vec<u32>,
+        /// Whoever waits for it is told to stop.
+        stops: bool,
         /// How often it says that it is at it, then how it ended (SSTAT).
         runs: RefCell<u32>,
         ends: u16,
@@ -255,9 +284,14 @@ mod tests {
     impl Admin for Fake {
         fn send(&self, command: Command, data: &mut [u8]) -> io::Result<u16> {
             match (command.opcode, command.dwords[0]) {
-                (IDENTIFY, 1) => (data[256], data[328], data[524]) = (self.oacs, self.sanicap, self.fna),
-                (IDENTIFY, 2) => {
-                    for (place, id) in data.chunks_mut(4).zip(&self.namespaces) {
+                (IDENTIFY, 1) => {
+                    (data[256], data[328], data[524]) = (self.oacs, self.sanicap, self.fna);
+                    data[76] = self.cmic;
+                }
+                (IDENTIFY, ALLOCATED) if self.allocated.is_empty() => return Ok(0x02),
+                (IDENTIFY, list @ (2 | ALLOCATED)) => {
+                    let ids = if list == 2 { &self.namespaces } else { &self.allocated };
+                    for (place, id) in data.chunks_mut(4).zip(ids) {
                         place.copy_from_slice(&id.to_le_bytes());
                     }
                 }
@@ -274,7 +308,9 @@ mod tests {
         fn namespace(&self) -> io::Result<u32> {
             Ok(1)
         }
-        fn pause(&self, _: Duration) {}
+        fn pause(&self, _: Duration) -> bool {
+            !self.stops
+        }
     }
 
     fn able() -> Fake {
@@ -300,6 +336,13 @@ mod tests {
             (Fake { namespaces: vec![1, 2], ..able() }, Some(Method::NvmeFormatCrypto)),
             (Fake { namespaces: vec![1, 2], fna: 6, ..able() }, None),
             (Fake { namespaces: vec![2], fna: 5, ..able() }, None),
+            (Fake { cmic: 1, ..able() }, Some(Method::NvmeFormatCrypto)),
+            (Fake { cmic: 2, fna: 6, ..able() }, None),
+            (Fake { cmic: 8, ..able() }, Some(Method::NvmeSanitizeBlock)),
+            (Fake { oacs: 10, allocated: vec![1], ..able() }, Some(Method::NvmeSanitizeBlock)),
+            (Fake { oacs: 10, allocated: vec![1, 7], ..able() }, Some(Method::NvmeFormatCrypto)),
+            (Fake { oacs: 10, allocated: vec![1, 7], fna: 6, ..able() }, None),
+            (Fake { oacs: 10, ..able() }, Some(Method::NvmeFormatCrypto)),
             (Fake { refuses: vec![SANITIZE], ..able() }, Some(Method::NvmeFormatCrypto)),
             (Fake { refuses: vec![SANITIZE, FORMAT_NVM], ..able() }, None),
             (Fake { refuses: vec![IDENTIFY], ..able() }, None),
@@ -331,6 +374,8 @@ mod tests {
         assert!(matches!(erase(&endless), Err(FirmwareError::Endless)));
         assert!(matches!(settle(&endless), Err(FirmwareError::Endless)));
         settle(&able()).unwrap();
+        let told = erase(&Fake { stops: true, ..able() });
+        assert!(matches!(told, Err(FirmwareError::Stopped)), "{told:?}");
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! A disk that ignores writes has no canaries at the second look; one that forgets them, or only says that it was erased, has not
 //! what it should have where nobody could know that it is looked at. Begun again it does all of it again.
 
+use std::collections::BTreeSet;
+
 use protocol::{CANARIES_MIN, DiskId, Method, Nonce, SAMPLES_MIN, SEED_BYTES, SEED_OFFSET};
 
 use super::pattern::{BLOCK, BLOCK_BYTES, Pattern, Purpose, places};
@@ -138,6 +140,9 @@ pub fn erase<M: Medium>(
     work.run(bytes)
 }
 
+/// Blocks, and what was in them where that could be read.
+type Remembered = Vec<(u64, Option<blake3::Hash>)>;
+
 struct Work<'a, M: Medium> {
     medium: &'a M,
     terms: &'a Terms<'a>,
@@ -150,7 +155,8 @@ impl<M: Medium> Work<'_, M> {
         self.ends(bytes)?;
         let canaries = self.lay_canaries(bytes)?;
         let samples = self.draw(Purpose::Sample, bytes, SAMPLES);
-        let before = self.remember(&samples)?;
+        let ranges = self.structured(bytes);
+        let before = self.remember(&samples, &ranges)?;
         let (by_firmware, firmware) = self.medium.firmware()?;
         let (method, written_bytes) = match by_firmware {
             Some(method) => {
@@ -159,26 +165,24 @@ impl<M: Medium> Work<'_, M> {
             }
             None => (Method::Overwrite, self.write_over(bytes)?),
         };
-        let ranges = self.structured(bytes);
-        let mut sampled_bytes = 0;
-        for (at, end) in &ranges {
-            sampled_bytes += end - at;
-        }
-        if method == Method::Overwrite {
+        let (places, read_bytes) = if method == Method::Overwrite {
             self.is_written_over(&ranges, samples.iter().chain(&canaries))?;
+            let structured = ranges.iter().map(|(at, end)| end - at).sum::<u64>();
+            ((samples.len() + ranges.len()) as u64, structured + samples.len() as u64 * BLOCK)
         } else {
-            self.is_something_else(&samples, &before)?;
-        }
+            let compared = self.is_something_else(&before)?;
+            (compared, compared * BLOCK)
+        };
         self.have_gone(&canaries)?;
         self.ends(bytes)?;
-        let count = samples.len() + canaries.len();
+        let canaries = canaries.len() as u64;
         Ok(Done {
             method,
             firmware,
             written_bytes,
-            canaries: canaries.len() as u64,
-            samples: (count + ranges.len()) as u64,
-            sampled_bytes: sampled_bytes + count as u64 * BLOCK,
+            canaries,
+            samples: places + canaries,
+            sampled_bytes: read_bytes + canaries * BLOCK,
         })
     }
 
@@ -234,12 +238,19 @@ impl<M: Medium> Work<'_, M> {
         Ok(block)
     }
 
-    fn remember(&self, places: &[u64]) -> Result<Vec<blake3::Hash>, EraseError<M::Error>> {
-        // What is not readable now was not written by anybody whose data could be lost; it is written over all the same.
-        places
-            .iter()
-            .map(|at| Ok(self.block(*at).map_or_else(|_| blake3::hash(b""), |block| told_apart(&block))))
-            .collect()
+    /// What lies at the drawn places, and in every block where something is known to begin. With what can't be read now nothing
+    /// can be compared afterwards: `None`.
+    fn remember(&self, samples: &[u64], ranges: &[(u64, u64)]) -> Result<Remembered, EraseError<M::Error>> {
+        let structured = ranges.iter().flat_map(|(at, end)| (*at..*end).step_by(BLOCK_BYTES));
+        let bytes = self.medium.bytes();
+        let places = structured.filter(|at| at + BLOCK <= bytes).chain(samples.iter().copied());
+        let mut remembered = Vec::new();
+        for at in places.collect::<BTreeSet<_>>() {
+            // Nothing is proven by it yet, but it takes a while, and can be stopped.
+            self.step(Step::Read(0))?;
+            remembered.push((at, self.block(at).ok().map(|block| told_apart(&block))));
+        }
+        Ok(remembered)
     }
 
     /// Every sector once. The place of the seed comes last: as long as it is there, a power cut costs no new approval.
@@ -293,17 +304,20 @@ impl<M: Medium> Work<'_, M> {
         Ok(())
     }
 
-    /// After the firmware has erased it: nothing is where it was, but for blocks that were blank before.
-    fn is_something_else(&self, places: &[u64], before: &[blake3::Hash]) -> Result<(), EraseError<M::Error>> {
+    /// After the firmware has erased it: nothing is where it was, but for blocks that were blank before. Gives how many were
+    /// compared; every one must be readable by now.
+    fn is_something_else(&self, before: &[(u64, Option<blake3::Hash>)]) -> Result<u64, EraseError<M::Error>> {
         let blanks = [0, 0xff].map(|byte| told_apart(&[byte; BLOCK_BYTES]));
-        for (at, before) in places.iter().zip(before) {
+        let mut compared = 0;
+        for (at, before) in before {
             let now = told_apart(&self.block(*at)?);
-            if now == *before && !blanks.contains(&now) {
+            if *before == Some(now) && !blanks.contains(&now) {
                 return Err(EraseError::Lies { at: *at });
             }
+            compared += u64::from(before.is_some());
             self.step(Step::Read(BLOCK))?;
         }
-        Ok(())
+        Ok(compared)
     }
 
     fn have_gone(&self, canaries: &[u64]) -> Result<(), EraseError<M::Error>> {

@@ -33,6 +33,8 @@ enum Lie {
     FirmwareLeaves(u64),
     /// A block can't be read.
     Broken(u64),
+    /// It does not lie: a block can't be read until it is written, or its firmware has erased, which it does.
+    BrokenBefore(u64),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,9 @@ struct State {
     cache: BTreeMap<u64, Vec<u8>>,
     written: u64,
     touched: BTreeSet<u64>,
+    erased: bool,
+    /// Blocks that were read, one by one, after its firmware has erased.
+    looked: BTreeSet<u64>,
 }
 
 impl Memory {
@@ -58,8 +63,15 @@ impl Memory {
         for number in 0..PLANTED {
             medium[planted(number) as usize..][..32].copy_from_slice(&mark(number));
         }
-        let firmware = matches!(lie, Lie::FirmwareSaysSo | Lie::FirmwareLeaves(_));
-        let state = State { medium, cache: BTreeMap::new(), written: 0, touched: BTreeSet::new() };
+        let firmware = matches!(lie, Lie::FirmwareSaysSo | Lie::FirmwareLeaves(_) | Lie::BrokenBefore(_));
+        let state = State {
+            medium,
+            cache: BTreeMap::new(),
+            written: 0,
+            touched: BTreeSet::new(),
+            erased: false,
+            looked: BTreeSet::new(),
+        };
         Self { lie, firmware, state: Mutex::new(state) }
     }
 
@@ -96,12 +108,22 @@ impl Medium for Memory {
     }
 
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), Unreadable> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        if state.erased && out.len() as u64 == BLOCK {
+            state.looked.insert(at);
+        }
         out.copy_from_slice(&state.medium[at as usize..][..out.len()]);
         match self.lie {
             Lie::SaysZeros => out.fill(0),
             Lie::Broken(broken)
                 if (at..at + out.len() as u64).contains(&broken) && state.written > BYTES / 2 =>
+            {
+                return Err(Unreadable(broken));
+            }
+            Lie::BrokenBefore(broken)
+                if (at..at + out.len() as u64).contains(&broken)
+                    && !state.erased
+                    && !state.touched.contains(&(broken / BLOCK)) =>
             {
                 return Err(Unreadable(broken));
             }
@@ -120,6 +142,7 @@ impl Medium for Memory {
             | Lie::KeepsSome(_)
             | Lie::FirmwareSaysSo
             | Lie::FirmwareLeaves(_)
+            | Lie::BrokenBefore(_)
             | Lie::Broken(_) => {}
         }
         Ok(())
@@ -144,6 +167,10 @@ impl Medium for Memory {
                     }
                     state.medium[(block * BLOCK) as usize..][..part.len()].copy_from_slice(part);
                 }
+            }
+            Lie::BrokenBefore(_) => {
+                state.touched.extend(at / BLOCK..(at + bytes.len() as u64) / BLOCK);
+                state.medium[at as usize..][..bytes.len()].copy_from_slice(bytes);
             }
             Lie::None | Lie::SaysZeros | Lie::FirmwareSaysSo | Lie::FirmwareLeaves(_) | Lie::Broken(_) => {
                 state.medium[at as usize..][..bytes.len()].copy_from_slice(bytes)
@@ -170,8 +197,12 @@ impl Medium for Memory {
         if !self.firmware {
             return Ok((None, String::new()));
         }
+        let mut state = self.state.lock().unwrap();
+        state.erased = true;
+        if matches!(self.lie, Lie::BrokenBefore(_)) {
+            state.medium.fill(0xff);
+        }
         if let Lie::FirmwareLeaves(one_in) = self.lie {
-            let mut state = self.state.lock().unwrap();
             let blocks = (0..).zip(state.medium.chunks_mut(BLOCK as usize));
             blocks.filter(|(block, _)| block % one_in != 3).for_each(|(_, bytes)| bytes.fill(0xff));
         }
@@ -234,6 +265,22 @@ fn firmware_that_does_what_it_says_is_believed_when_nothing_is_left() {
     );
     // One block in 2^64 that is left is block 3.
     assert_eq!(memory.left(), usize::from(planted(3) / BLOCK == 3));
+}
+
+#[test]
+fn what_the_firmware_erased_is_counted_when_it_was_read_and_compared() {
+    let (memory, done) = tried(Lie::FirmwareLeaves(u64::MAX));
+    let done = done.unwrap();
+    let looked = memory.state.lock().unwrap().looked.clone();
+    for begin in [0, MIB, 9 * MIB, BYTES - MIB] {
+        let blocks = (begin..begin + MIB).step_by(BLOCK as usize);
+        assert_eq!(blocks.filter(|at| !looked.contains(at)).count(), 0, "the MiB at {begin}");
+    }
+    assert_eq!(done.sampled_bytes, done.samples * BLOCK);
+    // A canary may lie where a sample is drawn, too.
+    assert!(looked.len() as u64 + done.canaries >= done.samples, "{} of {done:?}", looked.len());
+    let (_, other) = tried(Lie::BrokenBefore(9 * MIB + 100));
+    assert_eq!(other.unwrap().samples, done.samples - 1, "with what can't be read nothing is compared");
 }
 
 #[test]

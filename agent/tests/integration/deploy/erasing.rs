@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent::deploy;
-use protocol::{Doomed, EraseJob, JobId, Method, Nonce, Phase, Subject, Task};
+use protocol::{Doomed, EraseJob, JobId, Method, NodeId, Nonce, Phase, Subject, Task};
 
 use super::controller::{Controller, State};
 use super::image::MIB;
@@ -206,5 +206,33 @@ fn a_mounted_disk_is_not_erased() {
         let why = rack.failure().await;
         assert!(why.contains("the disk vdb is in use: it is mounted on /srv"), "{why}");
         assert_eq!((rack.left(1), rack.proven().len()), (1000, 0));
+    });
+}
+
+#[test]
+fn a_proof_that_is_not_taken_keeps_no_other_disk_from_being_erased() {
+    if !is_root() {
+        return;
+    }
+    run(async {
+        let rack = Rack::new().await;
+        rack.controller.with(|s| s.awaited = usize::MAX);
+        let lies = async {
+            until("the job is taken", || rack.controller.with(|s| !s.asks.is_empty())).await;
+            rack.controller.with(|s| s.task_node = Some(NodeId([8; 16])));
+            std::future::pending::<()>().await;
+        };
+        let why = tokio::select! {
+            why = rack.failure() => why,
+            () = lies => unreachable!("it lies for ever"),
+        };
+        assert!(why.contains(": its proof is not taken: "), "{why}");
+        let mut proven = rack.proven();
+        proven.sort();
+        assert_eq!(
+            (proven, rack.left(1), rack.left(2)),
+            (vec!["MORE".to_owned(), "SYSTEM".to_owned()], 0, 0)
+        );
+        rack.assert_kept();
     });
 }

@@ -16,8 +16,8 @@ use protocol::{JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
 pub use account::{Account, AccountError, Address, Kind, Sealed, User};
+pub use queue::{abandon, due, orders, writes};
 pub(crate) use queue::{asked, overdue, step};
-pub use queue::{due, orders, writes};
 
 use crate::Time;
 
@@ -44,6 +44,9 @@ pub const TRIES: u32 = 6;
 pub const LOOK_SECONDS: u64 = 10;
 /// Requests that may wait for one node.
 pub const QUEUE: usize = 8;
+/// Seconds that a request may wait for its turn, after which it ends: as long as a full queue before it may take. So no order is
+/// carried out hours later, after an outage or behind one that a person was waited for, when nobody expects it any more.
+pub const WAIT_SECONDS: u64 = 8 * ON_SECONDS;
 /// Requests that are remembered after their end.
 const REMEMBERED: usize = 8;
 
@@ -418,5 +421,7 @@ pub enum PowerEvent {
         flight: u64,
         /// What came.
         result: Result<Word, Fault>,
+        /// SHA-256 of the certificate of whoever was sent the password, also when it failed after that.
+        pin: Option<String>,
     },
 }

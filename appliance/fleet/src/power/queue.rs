@@ -5,7 +5,7 @@ use protocol::{JobId, NodeId, Order, OrderKind, Task};
 use super::proof;
 use super::{
     Account, Act, Errand, FLIGHT_SECONDS, Fault, Flight, Kind, LOOK_SECONDS, Observed, Power, PowerEvent,
-    QUEUE, REMEMBERED, Request, SOFT_SECONDS, Seen, Step, TRIES, Test, Way, Wish, Word,
+    QUEUE, REMEMBERED, Request, SOFT_SECONDS, Seen, Step, TRIES, Test, WAIT_SECONDS, Way, Wish, Word,
 };
 use crate::entropy::Entropy;
 use crate::patience::SILENT_SECONDS;
@@ -30,7 +30,7 @@ pub(crate) fn step(
         PowerEvent::Look { act } => look(node, power, act),
         PowerEvent::Cancel => cancel(node, power, now),
         PowerEvent::Begin => begin(fleet, node, power, now),
-        PowerEvent::Answered { flight, result } => answered(node, power, flight, result, now),
+        PowerEvent::Answered { flight, result, pin } => answered(node, power, flight, (result, pin), now),
     }
 }
 
@@ -76,7 +76,7 @@ fn forget(node: &Node, mut power: Power, now: Time) -> Result<Outcome, Denied> {
         });
     }
     let mut outcome = Outcome::default();
-    end_all(node, &mut power, "its way of power was taken away", now, &mut outcome);
+    end_all(node.id, &mut power, "its way of power was taken away", now, &mut outcome);
     outcome.fact(node.id, "bmc", "its account and password are forgotten");
     outcome.changes.push(Change::ForgetPower(node.id));
     Ok(outcome)
@@ -196,8 +196,28 @@ fn locked(node: &Node, why: &str) -> String {
     )
 }
 
+/// Whether a request had its turn so long ago that nothing of it is begun any more.
+fn is_late(request: &Request, now: Time) -> bool {
+    request.begun.is_some_and(|begun| now >= proof::deadline(request, begun))
+}
+
+/// Ends what has waited too long for its turn.
+fn expire(node: &Node, power: &mut Power, now: Time, outcome: &mut Outcome) {
+    let waits = |request: &&mut Request| !request.is_over() && request.begun.is_none();
+    for request in power.requests.iter_mut().filter(waits) {
+        if now >= request.asked.plus_seconds(WAIT_SECONDS) {
+            let why = format!(
+                "it has waited for its turn since {}, and is not done that late: ask again if it is still wanted",
+                request.asked
+            );
+            end(node.id, request, Step::Failed { why }, now, outcome);
+        }
+    }
+}
+
 /// Gives the first request that waits its turn.
 fn turn(fleet: &Fleet, node: &Node, power: &mut Power, now: Time, outcome: &mut Outcome) {
+    expire(node, power, now, outcome);
     let Some(request) = power.requests.iter_mut().find(|request| !request.is_over()) else { return };
     if request.begun.is_some() {
         return;
@@ -231,7 +251,8 @@ pub fn orders<'a>(fleet: &'a Fleet, node: &'a Node) -> impl Iterator<Item = &'a 
 pub(crate) fn asked(fleet: &Fleet, node: &Node, now: Time) -> Option<Outcome> {
     let mut power = fleet.powers.get(&node.id)?.clone();
     let request = power.requests.iter_mut().find(|request| !request.is_over())?;
-    let told = request.way == Way::Agent && request.begun.is_some() && !writes(node);
+    let begun = request.begun.is_some() && !is_late(request, now);
+    let told = request.way == Way::Agent && begun && !writes(node);
     if !told || !matches!(request.step, Step::Ask { .. }) {
         return None;
     }
@@ -263,7 +284,7 @@ fn cancel(node: &Node, mut power: Power, now: Time) -> Result<Outcome, Denied> {
     }
     let mut outcome = Outcome::default();
     end_all(
-        node,
+        node.id,
         &mut power,
         "cancelled by the operator; what was asked already may still happen",
         now,
@@ -272,14 +293,28 @@ fn cancel(node: &Node, mut power: Power, now: Time) -> Result<Outcome, Denied> {
     Ok(kept(power, outcome))
 }
 
-fn end_all(node: &Node, power: &mut Power, why: &str, now: Time, outcome: &mut Outcome) {
+fn end_all(node: NodeId, power: &mut Power, why: &str, now: Time, outcome: &mut Outcome) {
     for request in power.requests.iter_mut().filter(|request| !request.is_over()) {
         end(node, request, Step::Failed { why: why.to_owned() }, now, outcome);
     }
 }
 
+/// Ends every request that is open, of every node, and forgets what was on its way. For a controller that comes out of a backup:
+/// what somebody wanted when that was made is not wanted now.
+pub fn abandon(fleet: &Fleet, why: &str, now: Time) -> Outcome {
+    let mut outcome = Outcome::default();
+    for before in fleet.powers.values() {
+        let mut power = Power { flight: None, wanted: None, ..before.clone() };
+        end_all(before.node, &mut power, why, now, &mut outcome);
+        if power != *before {
+            outcome.changes.push(Change::Power(Box::new(tidy(power))));
+        }
+    }
+    outcome
+}
+
 /// The end of a request.
-fn end(node: &Node, request: &mut Request, step: Step, now: Time, outcome: &mut Outcome) {
+fn end(node: NodeId, request: &mut Request, step: Step, now: Time, outcome: &mut Outcome) {
     let text = match &step {
         Step::Done { how } => format!("{}: done, {how}", request.wish.words()),
         Step::Failed { why } => format!("{}: failed, {why}", request.wish.words()),
@@ -287,7 +322,7 @@ fn end(node: &Node, request: &mut Request, step: Step, now: Time, outcome: &mut 
     };
     request.step = step;
     request.ended = Some(now);
-    outcome.fact(node.id, "power", text);
+    outcome.fact(node, "power", text);
 }
 
 /// What is to be asked of whom next, of every node; nothing of a controller that has not answered yet.
@@ -301,7 +336,8 @@ fn next(fleet: &Fleet, power: &Power, now: Time) -> Option<(Act, Option<JobId>)>
         return None;
     }
     let account = power.account.as_ref()?;
-    let request = power.current().filter(|request| request.begun.is_some());
+    // After an outage time may have run out before anybody has looked at it.
+    let request = power.current().filter(|request| request.begun.is_some() && !is_late(request, now));
     let act = request.and_then(|request| match request.step {
         Step::Ask { act, from } if from <= now && matches!(request.way, Way::Controller | Way::Wake) => {
             Some((act, Some(request.id)))
@@ -336,7 +372,7 @@ fn begin(fleet: &Fleet, node: &Node, mut power: Power, now: Time) -> Result<Outc
     // It may have begun to write since it was asked.
     if let Some(request) = current.filter(|request| interrupts && writes(node) && !request.forced) {
         let why = format!("its disk is being written by now ({})", node.state.word());
-        end(node, request, Step::Failed { why }, now, &mut outcome);
+        end(node.id, request, Step::Failed { why }, now, &mut outcome);
         turn(fleet, node, &mut power, now, &mut outcome);
         return Ok(kept(power, outcome));
     }
@@ -353,7 +389,7 @@ fn answered(
     node: &Node,
     mut power: Power,
     number: u64,
-    result: Result<Word, Fault>,
+    (result, pin): (Result<Word, Fault>, Option<String>),
     now: Time,
 ) -> Result<Outcome, Denied> {
     let flight = power.flight.filter(|flight| flight.number == number);
@@ -362,6 +398,13 @@ fn answered(
     };
     let mut outcome = Outcome::default();
     power.flight = None;
+    // Whatever came of it, the password may be known to who showed this: it goes to nobody else.
+    let pin = pin.or_else(|| result.as_ref().ok().and_then(|word| word.pin.clone()));
+    if let (Some(account), Some(pin)) = (power.account.as_mut().filter(|account| account.pin.is_none()), pin)
+    {
+        outcome.fact(node.id, "bmc", format!("its certificate is remembered: SHA-256 {pin}"));
+        account.pin = Some(pin);
+    }
     match result {
         Ok(word) => heed(node, &mut power, flight, word, now, &mut outcome),
         Err(fault) => stumble(node, &mut power, flight, &fault, now, &mut outcome),
@@ -377,13 +420,6 @@ fn heed(node: &Node, power: &mut Power, flight: Flight, word: Word, now: Time, o
         }
         power.seen = Seen { state: word.state, at: now };
     }
-    if let Some(account) =
-        power.account.as_mut().filter(|account| account.pin.is_none() && word.pin.is_some())
-    {
-        account.pin.clone_from(&word.pin);
-        let pin = word.pin.unwrap_or_default();
-        outcome.fact(node.id, "bmc", format!("its certificate is remembered: SHA-256 {pin}"));
-    }
     if flight.act == Act::Test {
         power.tested = Some(Test { at: now, findings: word.findings });
     }
@@ -394,7 +430,7 @@ fn heed(node: &Node, power: &mut Power, flight: Flight, word: Word, now: Time, o
         Act::Status | Act::Test => {}
         Act::Boot { .. } => {
             let how = "set for one boot; whether its firmware obeys is seen when it boots".to_owned();
-            end(node, request, Step::Done { how }, now, outcome);
+            end(node.id, request, Step::Done { how }, now, outcome);
         }
         Act::On | Act::SoftOff | Act::HardOff | Act::Cycle | Act::Wake => {
             (request.step, request.tries) = (Step::Proof { since: now }, 0);
@@ -413,7 +449,7 @@ fn stumble(node: &Node, power: &mut Power, flight: Flight, fault: &Fault, now: T
             outcome.fact(node.id, "bmc", format!("nothing more is asked of its controller: {why}"));
             for request in power.requests.iter_mut().filter(|request| request.way == Way::Controller) {
                 if !request.is_over() {
-                    end(node, request, Step::Failed { why: locked(node, &why) }, now, outcome);
+                    end(node.id, request, Step::Failed { why: locked(node, &why) }, now, outcome);
                 }
             }
         }
@@ -455,7 +491,7 @@ fn again(node: &Node, request: &mut Request, act: Act, fault: &Fault, now: Time,
                     true => fault.why().to_owned(),
                     false => format!("tried {TRIES} times: {}", fault.why()),
                 };
-                return end(node, request, Step::Failed { why }, now, outcome);
+                return end(node.id, request, Step::Failed { why }, now, outcome);
             }
             let pause = 1_u64.checked_shl(request.tries).unwrap_or(u64::MAX).min(30);
             request.step = Step::Ask { act, from: now.plus_seconds(pause) };
@@ -491,11 +527,11 @@ fn judge(node: &Node, power: &mut Power, now: Time, outcome: &mut Outcome) {
     let Some(begun) = request.begun else { return };
     if let Step::Proof { since } = request.step {
         if let Some(how) = proof::done(node, seen, request, since, now) {
-            return end(node, request, Step::Done { how }, now, outcome);
+            return end(node.id, request, Step::Done { how }, now, outcome);
         }
         let soft = request.wish == Wish::Off { hard: false } && request.way == Way::Controller;
         let patient = now < begun.plus_seconds(SOFT_SECONDS);
-        if soft && !patient && request.tries == 0 {
+        if soft && !patient && request.tries == 0 && !is_late(request, now) {
             // A second time it is not soft any more.
             (request.wish, request.step) =
                 (Wish::Off { hard: true }, Step::Ask { act: Act::HardOff, from: now });
@@ -503,9 +539,9 @@ fn judge(node: &Node, power: &mut Power, now: Time, outcome: &mut Outcome) {
             return outcome.fact(node.id, "power", text);
         }
     }
-    if now >= proof::deadline(request, begun) {
+    if is_late(request, now) {
         let why = proof::overdue(node, seen, request, now);
-        end(node, request, Step::Failed { why }, now, outcome);
+        end(node.id, request, Step::Failed { why }, now, outcome);
     }
 }
 

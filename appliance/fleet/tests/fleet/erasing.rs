@@ -1,10 +1,12 @@
-//! What is erased only when it was named, and what must not be there twice.
+//! What is erased only when it was named, what must not be there twice, and how long a whole disk may take.
 
-use fleet::plan::{Plan, Unplannable};
-use fleet::{Denied, Event, Reply};
-use protocol::{Disk, Holding, Mark, NodeId, OWN_PARTITION, SystemPart, Task};
+use fleet::certificate::{Stage, Unauthorised, authorise, authorise_erasing};
+use fleet::limits::Limits;
+use fleet::plan::{Plan, PlanId, Unplannable};
+use fleet::{Change, Denied, Event, Reply, patience};
+use protocol::{Disk, Holding, JobId, Mark, NodeId, OWN_PARTITION, Phase, Progress, SystemPart, Task};
 
-use crate::rack::{Rack, disk};
+use crate::rack::{Rack, disk, progress};
 
 fn held(kind: &str, partition: u32, label: &str, uuid: &str) -> Holding {
     let (kind, label, uuid) = (kind.to_owned(), label.to_owned(), uuid.to_owned());
@@ -163,4 +165,106 @@ fn another_disk_with_a_name_that_the_image_brings_is_refused() {
     assert!(matches!(told, Unplannable::Twin { .. }), "{told}");
     let xfs = Disk { holds: vec![held("swap", 1, OWN_PARTITION, "x")], ..disk("OTHER", 1) };
     assert_eq!(protocol::clashes(&[held("ext4", 4, OWN_PARTITION, "")], [&xfs]).len(), 1);
+}
+
+fn plan_to_retire(rack: &mut Rack, node: NodeId) -> Result<PlanId, Denied> {
+    match rack.bring(Event::Retire { node, keep: Vec::new() })?.reply {
+        Reply::Retirement(row) => Ok(row.plan),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A node whose only disk is being erased, and the certificate that the job was taken with.
+fn taken() -> (Rack, NodeId, JobId, String) {
+    let (mut rack, node) = Rack::ready("control");
+    let plan = plan_to_retire(&mut rack, node).unwrap();
+    let job = rack.apply(&plan).unwrap();
+    let print = rack.deploy_certificate();
+    assert!(matches!(rack.asks(node).unwrap().reply, Reply::Task(Task::Erase(_))));
+    (rack, node, job, print)
+}
+
+fn later(rack: &mut Rack, minutes: u64) {
+    rack.now = rack.now.plus_seconds(minutes * 60);
+}
+
+#[test]
+fn a_disk_may_take_longer_than_its_certificate_lives() {
+    let (mut rack, node, job, print) = taken();
+    later(&mut rack, 5 * 60);
+    let all = |rack: &Rack| authorise(&rack.fleet, Some(&print), Stage::Deploy, rack.now).err();
+    let erasing = |rack: &Rack| authorise_erasing(&rack.fleet, Some(&print), rack.now).err();
+    assert_eq!((all(&rack), erasing(&rack)), (Some(Unauthorised::Expired), None));
+    // Of a disk that takes two days too.
+    later(&mut rack, 40 * 60);
+    let forgotten = patience::overdue(&rack.fleet, rack.now).changes;
+    assert!(!forgotten.iter().any(|change| matches!(change, Change::ForgetCertificate(_))), "{forgotten:?}");
+
+    let mut revoked = rack.only().clone();
+    revoked.generation += 1;
+    rack.fleet.nodes.insert(node, revoked.clone());
+    assert_eq!(erasing(&rack), Some(Unauthorised::Revoked));
+    rack.fleet.nodes.insert(node, fleet::Node { generation: revoked.generation - 1, ..revoked });
+    assert_eq!(erasing(&rack), None);
+    let failed = Some("serial:SYS: it says that it is erased, and is not".to_owned());
+    rack.bring(Event::Progressed { node, progress: Progress { failed, ..progress(job, Phase::Erase, 5) } })
+        .unwrap();
+    assert_eq!(erasing(&rack), Some(Unauthorised::Expired), "nothing goes on any more");
+}
+
+#[test]
+fn firmware_that_counts_nothing_has_an_hour_and_a_silent_agent_has_not() {
+    let (mut rack, node, job, _) = taken();
+    let told = |rack: &mut Rack| {
+        rack.bring(Event::Progressed { node, progress: progress(job, Phase::Erase, 5) }).unwrap();
+        rack.bring(Event::Tick).unwrap();
+    };
+    told(&mut rack);
+    for _ in 0..7 {
+        later(&mut rack, 10);
+        told(&mut rack);
+        assert_eq!(rack.state(), "retiring");
+    }
+    later(&mut rack, 10);
+    told(&mut rack);
+    assert_eq!(rack.state(), "attention", "80 minutes");
+
+    let (mut rack, ..) = taken();
+    later(&mut rack, 16);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "attention");
+}
+
+#[test]
+fn what_ends_an_installed_system_is_counted_and_no_other() {
+    let (mut rack, node, _) = Rack::active("control");
+    rack.fleet.limits = Limits { rebuilds_an_hour: Some(0) };
+    let plan = plan_to_retire(&mut rack, node).unwrap();
+    assert!(rack.apply(&plan).unwrap_err().to_string().contains("0 are the most"));
+    rack.fleet.limits = Limits { rebuilds_an_hour: Some(1) };
+    let job = rack.apply(&plan).unwrap();
+    let other = NodeId([9; 16]);
+    let copy = fleet::Node { id: other, state: fleet::State::Active, ..rack.fleet.nodes[&node].clone() };
+    rack.fleet.nodes.insert(other, copy);
+    let second = plan_to_retire(&mut rack, other).unwrap();
+    let told = rack.apply(&second).unwrap_err().to_string();
+    assert!(told.contains("1 nodes were rebuilt or retired"), "{told}");
+    later(&mut rack, 60);
+    rack.apply(&second).unwrap();
+    assert!(rack.fleet.retirements[&job].was_installed);
+
+    let (mut rack, node) = Rack::ready("control");
+    rack.fleet.limits = Limits { rebuilds_an_hour: Some(0) };
+    let plan = plan_to_retire(&mut rack, node).unwrap();
+    rack.apply(&plan).unwrap();
+}
+
+#[test]
+fn a_disk_that_nothing_can_name_does_not_leave_whole() {
+    let (mut rack, node) = with(vec![]);
+    rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks.push(disk("", 8));
+    let told = plan_to_retire(&mut rack, node).unwrap_err().to_string();
+    assert!(told.contains("neither WWN nor serial number") && told.contains("pull it out"), "{told}");
+    rack.fleet.nodes.get_mut(&node).unwrap().inventory.disks[1].removable = true;
+    plan_to_retire(&mut rack, node).unwrap();
 }

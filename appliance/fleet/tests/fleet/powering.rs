@@ -2,7 +2,7 @@
 
 use fleet::power::{
     Account, Act, Device, Fault, HAND_SECONDS, Kind, OFF_SECONDS, ON_SECONDS, Observed, Power, PowerEvent,
-    QUEUE, SOFT_SECONDS, Sealed, Step, TRIES, Wish, Word, due, orders, writes,
+    QUEUE, SOFT_SECONDS, Sealed, Step, TRIES, WAIT_SECONDS, Wish, Word, abandon, due, orders, writes,
 };
 use fleet::{Denied, Event, Reply, Time};
 use proptest::prelude::*;
@@ -47,7 +47,7 @@ impl Rack {
     fn answers(&mut self, node: NodeId, result: Result<Observed, Fault>) -> Act {
         let (flight, act) = self.begins(node).expect("something is due");
         let result = result.map(|state| Word { state, ..Word::default() });
-        self.power_event(node, PowerEvent::Answered { flight, result }).unwrap();
+        self.power_event(node, PowerEvent::Answered { flight, result, pin: None }).unwrap();
         act
     }
 
@@ -176,7 +176,7 @@ fn a_controller_that_says_on_though_it_is_off_ends_in_a_reason() {
         rack.passes(20);
         if rack.begins(node).is_some_and(|(flight, _)| {
             let word = Word { state: Observed::On, ..Word::default() };
-            rack.power_event(node, PowerEvent::Answered { flight, result: Ok(word) }).is_err()
+            rack.power_event(node, PowerEvent::Answered { flight, result: Ok(word), pin: None }).is_err()
         }) {
             panic!("an answer in time was refused");
         }
@@ -257,7 +257,8 @@ fn an_answer_that_never_comes_ends_too_and_a_late_one_does_not_count() {
     rack.passes(61);
     assert_eq!(rack.power(node).flight, None);
     let late = Word { state: Observed::On, ..Word::default() };
-    assert!(rack.power_event(node, PowerEvent::Answered { flight, result: Ok(late) }).is_err());
+    let late = PowerEvent::Answered { flight, result: Ok(late), pin: None };
+    assert!(rack.power_event(node, late).is_err());
     assert_eq!(rack.power(node).seen.state, Observed::Unknown);
 }
 
@@ -356,7 +357,8 @@ fn two_nodes_in_one_chassis_take_turns() {
     }
     let (flight, _) = rack.begins(node).unwrap();
     assert_eq!(rack.begins(other), None, "two requests on their way to one controller");
-    rack.power_event(node, PowerEvent::Answered { flight, result: Ok(Word::default()) }).unwrap();
+    let answer = PowerEvent::Answered { flight, result: Ok(Word::default()), pin: None };
+    rack.power_event(node, answer).unwrap();
     assert!(rack.begins(other).is_some());
 }
 
@@ -372,6 +374,66 @@ fn what_waits_is_bounded_and_can_be_cancelled() {
     assert!(rack.power_event(node, PowerEvent::Cancel).is_err());
     rack.power_event(node, PowerEvent::Forget).unwrap();
     assert!(rack.fleet.powers.is_empty());
+}
+
+#[test]
+fn nothing_is_asked_after_its_time_whoever_looks_first() {
+    let (mut rack, node) = Rack::with_controller();
+    rack.wishes(node, Wish::Cycle).unwrap();
+    assert_eq!(due(&rack.fleet, rack.now), [node]);
+    // The controller was off meanwhile: nobody has looked at deadlines.
+    rack.now = rack.now.plus_seconds(ON_SECONDS);
+    assert!(due(&rack.fleet, rack.now).is_empty());
+    assert_eq!(rack.begins(node), None, "a cycle that nobody waits for any more");
+    rack.passes(1);
+    failed(&rack.last(node));
+    rack.wishes(node, Wish::Off { hard: false }).unwrap();
+    rack.answers(node, Ok(Observed::On));
+    rack.passes(OFF_SECONDS + 1);
+    failed(&rack.last(node));
+    assert_eq!(rack.begins(node), None, "its power was cut that late");
+}
+
+#[test]
+fn what_has_waited_too_long_for_its_turn_does_not_get_it() {
+    let (mut rack, node) = Rack::with_controller();
+    rack.wishes(node, Wish::Boot { device: Device::Pxe }).unwrap();
+    rack.wishes(node, Wish::Cycle).unwrap();
+    rack.now = rack.now.plus_seconds(WAIT_SECONDS);
+    rack.passes(0);
+    assert!(rack.power(node).requests.iter().all(fleet::power::Request::is_over), "{:?}", rack.power(node));
+    assert_eq!(rack.begins(node), None);
+    let ended = rack.power(node).requests.into_iter().find(|request| request.wish == Wish::Cycle).unwrap();
+    assert!(failed(&ended.step).contains("waited for its turn"), "{ended:?}");
+}
+
+#[test]
+fn a_controller_out_of_a_backup_carries_out_none_of_its_requests() {
+    let (mut rack, node) = Rack::with_controller();
+    rack.wishes(node, Wish::Cycle).unwrap();
+    rack.wishes(node, Wish::On).unwrap();
+    rack.begins(node).unwrap();
+    for change in abandon(&rack.fleet, "restored", rack.now).changes {
+        rack.fleet.put(change);
+    }
+    let power = rack.power(node);
+    assert!(power.flight.is_none() && power.requests.len() == 2, "{power:?}");
+    assert!(power.requests.iter().all(|request| failed(&request.step) == "restored"), "{power:?}");
+    assert!(due(&rack.fleet, rack.now).is_empty());
+}
+
+#[test]
+fn the_certificate_that_the_password_was_sent_to_is_remembered_also_after_a_failure() {
+    let (mut rack, node) = Rack::with_controller();
+    let pin = |rack: &Rack| rack.power(node).account.and_then(|account| account.pin);
+    for (shown, kept) in [(None, None), (Some("first"), Some("first")), (Some("second"), Some("first"))] {
+        rack.power_event(node, PowerEvent::Look { act: Act::Status }).unwrap();
+        let (flight, _) = rack.begins(node).unwrap();
+        let result = Err(Fault::Busy("503".to_owned()));
+        let answer = PowerEvent::Answered { flight, result, pin: shown.map(str::to_owned) };
+        rack.power_event(node, answer).unwrap();
+        assert_eq!(pin(&rack).as_deref(), kept);
+    }
 }
 
 #[test]
@@ -436,7 +498,7 @@ impl Watch {
         let state = [Observed::On, Observed::Off, Observed::Unknown][usize::from(pick) % 3];
         let result = if good { Ok(Word { state, ..Word::default() }) } else { Err(fault(pick)) };
         let locks = matches!(result, Err(Fault::Login(_) | Fault::Stranger(_)));
-        if rack.power_event(node, PowerEvent::Answered { flight, result }).is_ok() && locks {
+        if rack.power_event(node, PowerEvent::Answered { flight, result, pin: None }).is_ok() && locks {
             self.locked.insert(node);
         }
     }

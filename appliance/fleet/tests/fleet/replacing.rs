@@ -1,6 +1,7 @@
 //! A new server in a node's place, and nodes that nothing is done with.
 
 use fleet::certificate::{Stage, authorise};
+use fleet::power::{PowerEvent, Wish};
 use fleet::{Denied, Event, Reply, State, boot_task};
 use protocol::{Key, NodeId, Task};
 use pxe::script::BootTask;
@@ -98,6 +99,9 @@ fn nothing_is_done_with_a_held_node() {
     let confirmed = crate::capturing::capture(&rack, node, "copy", true);
     rack.bring(confirmed).unwrap_err();
     rack.bring(Event::Retire { node, keep: Vec::new() }).unwrap_err();
+    rack.bring(Event::SetRoles { node, roles: ["control".to_owned()].into() }).unwrap_err();
+    rack.bring(Event::Approve { node, name: None, roles: None, moved: true }).unwrap_err();
+    rack.bring(Event::Reject { node, why: "no".to_owned() }).unwrap_err();
     let wait = fleet::patience::wait(&rack.fleet, rack.only()).unwrap();
     assert!(wait.until.is_none() && wait.reason.contains("its fan is noisy"));
     let kept = serde_json::to_string(rack.only()).unwrap();
@@ -107,6 +111,34 @@ fn nothing_is_done_with_a_held_node() {
     rack.bring(Event::Release { node }).unwrap_err();
     rack.plan(node).unwrap();
     assert!(rack.log.contains(&"held".to_owned()) && rack.log.contains(&"released".to_owned()));
+}
+
+#[test]
+fn a_held_node_goes_on_as_what_it_is_though_it_was_about_to_be_rebuilt() {
+    let (mut rack, node, _) = Rack::active("control");
+    let plan = rack.plan(node).unwrap();
+    rack.apply(&plan.id).unwrap();
+    rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
+    rack.now = rack.now.plus_seconds(3600);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "attention");
+    rack.holds(node);
+    let before = rack.only().clone();
+    // Its ramdisk was on the way.
+    rack.hello(5, MAC, true).unwrap();
+    assert_eq!((rack.only().generation, rack.only().run), (before.generation, before.run));
+    rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap_err();
+}
+
+#[test]
+fn what_waits_for_the_power_of_a_server_is_not_done_with_the_next() {
+    let (mut rack, old, new) = Rack::with_spare();
+    let wish = PowerEvent::Wish { wish: Wish::Cycle, confirmed: Some("n1".to_owned()), force: false };
+    rack.bring(Event::Power { node: old, what: Box::new(wish) }).unwrap();
+    rack.now = rack.now.plus_seconds(100);
+    rack.replaces(old, new, true).unwrap();
+    assert!(!rack.fleet.powers.contains_key(&old));
+    assert_eq!(rack.fleet.nodes[&old].booted, None, "it has not been heard as that node");
 }
 
 #[test]

@@ -171,6 +171,8 @@ fn a_disk_that_refuses_calls_a_person_and_nothing_is_retired() {
     rack.hello(5, MAC, true).unwrap();
     assert!(matches!(rack.asks(node).unwrap().reply, Reply::Task(Task::Wait { .. })));
     rack.bring(Event::Delete { node }).unwrap_err();
+    rack.bring(Event::Reject { node, why: "no".to_owned() })
+        .expect_err("it would boot what is left of its disk");
     rack.bring(Event::Retry { node }).unwrap();
     assert_eq!(rack.erases(node).disks.len(), 1, "what is proven stays so");
     let kept = rack.fleet.retirements[&job].clone();
@@ -178,6 +180,20 @@ fn a_disk_that_refuses_calls_a_person_and_nothing_is_retired() {
         serde_json::from_str::<fleet::retire::Retirement>(&serde_json::to_string(&kept).unwrap()).unwrap(),
         kept
     );
+}
+
+#[test]
+fn a_card_that_was_in_a_retired_node_is_whose_it_is_now() {
+    let (mut rack, node) = Rack::ready("control");
+    rack.fleet.nodes.insert(node, fleet::Node { state: State::Retired, ..rack.only().clone() });
+    let mac = MAC.parse().unwrap();
+    assert_eq!(rack.fleet.owner(&mac).map(|owner| owner.id), Some(node), "nobody else has it");
+    for other in [NodeId([0; 16]), NodeId([0xff; 16])] {
+        let mut fleet = rack.fleet.clone();
+        let has_it = fleet::Node { id: other, state: State::Ready, ..rack.fleet.nodes[&node].clone() };
+        fleet.nodes.insert(other, has_it);
+        assert_eq!(fleet.owner(&mac).map(|owner| owner.id), Some(other));
+    }
 }
 
 #[test]
@@ -217,12 +233,8 @@ fn what_can_t_be_told_apart_or_is_not_there_is_no_part_of_a_plan() {
     with(&mut rack, vec![disk("SYS", 8), disk("SYS", 8)]);
     let told = rack.retires(node, &[]).unwrap_err().to_string();
     assert!(told.contains("two disks call themselves so"), "{told}");
-    with(&mut rack, vec![disk("SYS", 8), Disk { removable: true, ..disk("STICK", 8) }, disk("", 8)]);
+    with(&mut rack, vec![disk("SYS", 8), Disk { removable: true, ..disk("STICK", 8) }]);
     let (_, job) = rack.retires(node, &[]).unwrap();
     let row = &rack.fleet.retirements[&job];
-    assert_eq!(
-        (row.disks.len(), row.keeps.len()),
-        (1, 2),
-        "a stick and a disk without a name are left alone, and shown"
-    );
+    assert_eq!((row.disks.len(), row.keeps.len()), (1, 1), "a stick is left alone, and shown");
 }

@@ -6,6 +6,8 @@
 mod answer;
 mod wire;
 
+use std::sync::OnceLock;
+
 use fleet::power::{Account, Act, Fault, Observed, Word};
 use futures_util::future::BoxFuture;
 use hyper::Method;
@@ -36,6 +38,8 @@ pub struct Redfish {
     account: Account,
     secret: Secret,
     own: Own,
+    /// The certificate of whoever is sent the password.
+    shown: OnceLock<String>,
 }
 
 /// Systems that are looked at until one is found to be the server's.
@@ -44,12 +48,16 @@ const MOST_SYSTEMS: usize = 8;
 impl Redfish {
     /// With this account.
     pub fn new(account: Account, secret: Secret, own: Own) -> Self {
-        Self { account, secret, own }
+        Self { account, secret, own, shown: OnceLock::new() }
     }
 
     async fn carry_out(&self, act: Act) -> Result<Word, Fault> {
         let mut wire = Wire::new(&self.account)?;
         let root = wire.get(answer::ROOT).await?;
+        // From here on the password may be with them, whatever comes of it. Within one errand it does not change.
+        if let Some(pin) = wire.pin() {
+            drop(self.shown.set(pin));
+        }
         let session = self.log_in(&mut wire, &root.body).await?;
         let done = self.inside(&mut wire, &root.body, act).await;
         if let Some(place) = session {
@@ -176,5 +184,9 @@ impl Redfish {
 impl Reach for Redfish {
     fn ask(&self, act: Act) -> BoxFuture<'_, Result<Word, Fault>> {
         Box::pin(self.carry_out(act))
+    }
+
+    fn shown(&self) -> Option<String> {
+        self.shown.get().cloned()
     }
 }

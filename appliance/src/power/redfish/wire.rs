@@ -272,7 +272,10 @@ impl ServerCertVerifier for Watch {
         // Within one errand it may not change either.
         let known = self.pin.clone().or_else(|| seen.clone());
         let same = known.is_none_or(|known| known == shown);
-        *seen = Some(shown);
+        // Where none is known yet, the first one stays: what comes after it must not become the known one.
+        if same || self.pin.is_some() {
+            *seen = Some(shown);
+        }
         if same {
             Ok(ServerCertVerified::assertion())
         } else {

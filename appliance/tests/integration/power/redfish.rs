@@ -139,6 +139,11 @@ async fn the_password_goes_to_one_host_with_one_certificate() {
     assert!(matches!(&fault, Fault::Refused(why) if why.contains("not followed")), "{fault:?}");
     assert!(other.came().is_empty() && front.came().iter().all(|came| came.pass.is_empty()));
     // Another board under the same address.
+    front.has(Trouble::SaysToActions(503));
+    let busy = account(Kind::Redfish, front.address.port(), USER);
+    let busy = Redfish::new(busy, secret(Kind::Redfish, PASSWORD), Own::default());
+    assert!(matches!(busy.ask(Act::On).await, Err(Fault::Busy(_))));
+    assert_eq!(busy.shown(), pin, "the password was sent, and nobody remembers to whom");
     front.has(Trouble::Nothing);
     let pinned = Account { pin, ..account(Kind::Redfish, front.address.port(), USER) };
     ask_as(pinned.clone(), PASSWORD, Act::Status).await.unwrap();

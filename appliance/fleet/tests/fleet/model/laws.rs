@@ -15,23 +15,7 @@ use super::alphabet;
 use super::world::World;
 
 /// Every state by its word.
-pub(super) const WORDS: [&str; 15] = [
-    "discovered",
-    "rejected",
-    "inspecting",
-    "ready",
-    "planned",
-    "imaging",
-    "verifying",
-    "booting",
-    "enrolling",
-    "active",
-    "draining",
-    "capturing",
-    "retiring",
-    "retired",
-    "attention",
-];
+pub(super) const WORDS: [&str; 15] = State::WORDS;
 
 /// What a state is to its node. A new state does not compile until it is here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -63,6 +63,7 @@ fn every_event_in_every_state() {
     let atlas = explore();
     let missed = laws::WORDS.iter().filter(|word| !atlas.words.contains(*word)).collect::<Vec<_>>();
     assert!(missed.is_empty(), "states that the search never reached: {missed:?}");
+    assert_eq!(atlas.words.len(), laws::WORDS.len(), "a state without a word in the list: {:?}", atlas.words);
     let missed = alphabet::NAMES.iter().filter(|name| !atlas.letters.contains(*name)).collect::<Vec<_>>();
     assert!(missed.is_empty(), "events that the search never tried: {missed:?}");
     laws::of_atlas(&atlas.after);
