@@ -240,25 +240,21 @@ fn copy(from: &Path, to: &Path) -> Result<(), RestoreError> {
 /// Removes the keys that only the old state had: nobody trusts them any more.
 fn sweep(paths: &Paths, places: &[(PathBuf, PathBuf)]) -> Result<(), RestoreError> {
     let keys = paths.resolve(&crate::config::load(&paths.config)?.image_keys);
-    let folders: [(&Path, fn(&Path) -> bool); 2] = [(&paths.ca, |_| true), (&keys, is_key)];
-    for (folder, is_ours) in folders {
+    for (folder, only_keys) in [(&paths.ca, false), (&keys, true)] {
         // The daemon's user can put a link into the state: root does not clear what is behind it.
         if !folder.exists() || (folder.is_symlink() && folder.starts_with(&paths.state)) {
             continue;
         }
         let entries = fs::read_dir(folder).map_err(RestoreError::file("reading", folder))?;
         for path in entries.flatten().map(|entry| entry.path()) {
-            if is_ours(&path) && !path.is_dir() && !places.iter().any(|(_, to)| *to == path) {
+            let is_ours = !only_keys || path.extension().is_some_and(|end| end == "pub");
+            if is_ours && !path.is_dir() && !places.iter().any(|(_, to)| *to == path) {
                 remove(&path)?;
             }
         }
         sync(folder)?;
     }
     Ok(())
-}
-
-fn is_key(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == "pub")
 }
 
 fn put(path: &Path, content: &[u8]) -> Result<(), RestoreError> {

@@ -101,16 +101,7 @@ pub(crate) fn asked(
     let mut outcome = Outcome::default();
     let mut next = node.clone();
     next.speaks(None, now);
-    let (inventory, foreign) = identity::believed(fleet, node, inventory);
-    if let Some((mac, owner)) = foreign {
-        outcome.fact(
-            node.id,
-            "conflict",
-            format!("it says that it has the NIC {mac}, which is of {}", owner.name),
-        );
-    }
-    let changed = next.inventory != inventory;
-    next.inventory = inventory;
+    let changed = has(fleet, node, &mut next, inventory, &mut outcome);
     let task = match &node.state {
         State::Inspecting | State::Ready | State::Planned { .. } | State::Attention { .. }
             if let Some(hold) = &node.hold =>
@@ -167,6 +158,21 @@ pub(crate) fn asked(
     }
     outcome.reply = Reply::Task(task);
     Ok(outcome)
+}
+
+/// What the ramdisk says its server has, as far as it is believed; whether that is news.
+fn has(fleet: &Fleet, node: &Node, next: &mut Node, inventory: Inventory, outcome: &mut Outcome) -> bool {
+    let (inventory, foreign) = identity::believed(fleet, node, inventory);
+    if let Some((mac, owner)) = foreign {
+        outcome.fact(
+            node.id,
+            "conflict",
+            format!("it says that it has the NIC {mac}, which is of {}", owner.name),
+        );
+    }
+    let changed = next.inventory != inventory;
+    next.inventory = inventory;
+    changed
 }
 
 fn redeploys(phase: &str) -> bool {

@@ -5,7 +5,7 @@ use protocol::NodeId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::power::Request;
+use crate::power::{Power, Request};
 use crate::retire::{Erased, Retirement};
 use crate::{Change, Fleet, Node, State, Time};
 
@@ -107,19 +107,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
             )
         }
         Change::Retirement(row) => {
-            let proven = |row: &Retirement| row.disks.iter().filter(|disk| disk.proof.is_some()).count();
-            let same = before.retirements.get(&row.id).is_some_and(|old| {
-                old.verdict == row.verdict && old.state == row.state && proven(old) == proven(row)
-            });
-            // Each proof once: a record has room for some.
-            let old = before.retirements.get(&row.id);
-            let is_new =
-                |disk: &&Erased| disk.proof.is_some() && !old.is_some_and(|old| old.disks.contains(disk));
-            let proofs = row.disks.iter().filter(is_new).filter_map(|disk| disk.proof.as_ref());
-            let disks = row.disks.iter().map(|disk| &disk.doomed.disk.disk);
-            let body = json!({"job": row.id, "plan": row.plan, "verdict": row.verdict, "becomes": row.state,
-                "erases": disks.collect::<Vec<_>>(), "proven": proofs.map(|(_, proof)| proof).collect::<Vec<_>>()});
-            if same { None } else { of("retirement", Some(row.node), body) }
+            of("retirement", Some(row.node), erased(before.retirements.get(&row.id), row)?)
         }
         Change::Certificate(row) => {
             let body = json!({"fingerprint": row.fingerprint, "stage": row.stage, "generation": row.generation,
@@ -127,28 +115,47 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
             of("certificate", Some(row.node), body)
         }
         Change::Power(power) => {
-            let old = before.powers.get(&power.node);
-            let account =
-                power.account.as_ref().filter(|new| old.and_then(|old| old.account.as_ref()) != Some(*new));
-            let ended = power.requests.iter().filter(|request| {
-                let known = |known: &Request| known.id == request.id && known.ended == request.ended;
-                request.ended.is_some() && !old.is_some_and(|old| old.requests.iter().any(known))
-            });
-            let ended = ended
-                .map(|request| json!({"request": request.id, "wish": request.wish, "step": request.step}));
-            let ended = ended.collect::<Vec<_>>();
-            let account = account.map(
-                |new| json!({"kind": new.kind, "address": new.address, "user": new.user, "pin": new.pin}),
-            );
-            if account.is_none() && ended.is_empty() {
-                return None;
-            }
-            of("power", Some(power.node), json!({"account": account, "ended": ended}))
+            of("power", Some(power.node), powered(before.powers.get(&power.node), power)?)
         }
         Change::ForgetPower(node) => of("power", Some(*node), json!({"account": "forgotten"})),
         // Its end was written down when it was issued.
         Change::ForgetCertificate(_) | Change::Network(_) => None,
     }
+}
+
+/// What is new about a node's end: how far it is, and each disk's proof once, since a record has room for some.
+fn erased(before: Option<&Retirement>, after: &Retirement) -> Option<Value> {
+    let proven = |row: &Retirement| row.disks.iter().filter(|disk| disk.proof.is_some()).count();
+    let same = |old: &Retirement| {
+        old.verdict == after.verdict && old.state == after.state && proven(old) == proven(after)
+    };
+    if before.is_some_and(same) {
+        return None;
+    }
+    let is_new = |disk: &&Erased| disk.proof.is_some() && !before.is_some_and(|old| old.disks.contains(disk));
+    let proofs = after.disks.iter().filter(is_new).filter_map(|disk| disk.proof.as_ref());
+    let disks = after.disks.iter().map(|disk| &disk.doomed.disk.disk);
+    Some(json!({"job": after.id, "plan": after.plan, "verdict": after.verdict, "becomes": after.state,
+        "erases": disks.collect::<Vec<_>>(), "proven": proofs.map(|(_, proof)| proof).collect::<Vec<_>>()}))
+}
+
+/// What is new about a node's power: another account, requests that ended.
+fn powered(before: Option<&Power>, after: &Power) -> Option<Value> {
+    let account = after.account.as_ref();
+    let account = account.filter(|new| before.and_then(|old| old.account.as_ref()) != Some(*new));
+    let ended = after.requests.iter().filter(|request| {
+        let known = |known: &Request| known.id == request.id && known.ended == request.ended;
+        request.ended.is_some() && !before.is_some_and(|old| old.requests.iter().any(known))
+    });
+    let ended =
+        ended.map(|request| json!({"request": request.id, "wish": request.wish, "step": request.step}));
+    let ended = ended.collect::<Vec<_>>();
+    if account.is_none() && ended.is_empty() {
+        return None;
+    }
+    let account = account
+        .map(|new| json!({"kind": new.kind, "address": new.address, "user": new.user, "pin": new.pin}));
+    Some(json!({"account": account, "ended": ended}))
 }
 
 /// What is new about a node that somebody has let in, or sent away.

@@ -73,22 +73,11 @@ impl Controller {
     }
 
     async fn start_on(folder: &Path, mode: Mode, said: Said) -> Self {
-        let db = folder.join("state.db");
-        let start = if db.exists() { Start::Later } else { Start::First };
+        let start = if folder.join("state.db").exists() { Start::Later } else { Start::First };
         let name = config::Site::parse("lab").unwrap();
         let ca = Arc::new(SiteCa::open(&folder.join("ca"), &name, start, SystemTime::now()).unwrap());
-        let store = Store::open(&db).unwrap().limited(said.limits);
         let images = images(folder);
-        let log = Log::new(&db);
-        let catalog = catalog::embedded().unwrap();
-        let (core, writer) = Core::start(
-            store,
-            log,
-            catalog,
-            vec![Wired { dhcp: network(mode), rule: Rule::Ignore }],
-            site(&ca),
-        )
-        .unwrap();
+        let (core, writer) = core(folder, mode, said.limits, &ca);
         let (stopper, stop) = watch::channel(false);
         let link = Link { name: "lo".into(), index: 1, mac: None, mtu: 65_536, up: true, carrier: true };
         let (presence, seen) = watch::channel(Presence::Ready(link));
@@ -171,6 +160,16 @@ impl Controller {
         };
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it never came to be so");
     }
+}
+
+/// The database of this directory and its writer.
+fn core(folder: &Path, mode: Mode, limits: Limits, ca: &SiteCa) -> (Core, JoinHandle<()>) {
+    let db = folder.join("state.db");
+    let store = Store::open(&db).unwrap().limited(limits);
+    let log = Log::new(&db);
+    let catalog = catalog::embedded().unwrap();
+    let wired = vec![Wired { dhcp: network(mode), rule: Rule::Ignore }];
+    Core::start(store, log, catalog, wired, site(ca)).unwrap()
 }
 
 /// Who carries out what is due for the power of nodes.
