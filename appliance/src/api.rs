@@ -13,6 +13,7 @@ mod network;
 mod permission;
 mod power;
 pub mod query;
+mod rollout;
 mod support;
 #[cfg(test)]
 mod tests;
@@ -122,6 +123,9 @@ pub enum ApiError {
         /// The disk.
         disk: String,
     },
+    /// What was typed is not how many nodes, and of what.
+    #[error("this erases the system disks of {0}: confirm it with their number and group (--confirm={0:?})")]
+    Many(String),
     /// The typed name is not that of the node whose place is to be taken.
     #[error(
         "{new} becomes {old}, and what is {old} now is nobody: confirm it with the name of the old one (--confirm={old})"
@@ -197,6 +201,7 @@ impl ApiError {
             ApiError::Unconfirmed { .. }
             | ApiError::Unnamed(_)
             | ApiError::Forgets(_)
+            | ApiError::Many(_)
             | ApiError::Replaces { .. }
             | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. } | Denied::Unnamed { .. })) => {
                 (StatusCode::CONFLICT, 5)

@@ -233,6 +233,9 @@ impl Store {
         for retirement in self.rows("retirement")? {
             fleet.put(Change::Retirement(retirement));
         }
+        for rollout in self.rows("rollout")? {
+            fleet.put(Change::Rollout(rollout));
+        }
         for certificate in self.rows("certificate")? {
             fleet.put(Change::Certificate(certificate));
         }

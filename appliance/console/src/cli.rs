@@ -8,6 +8,7 @@ mod network;
 mod node;
 mod plan;
 mod power;
+mod rollout;
 mod service;
 mod watching;
 
@@ -25,6 +26,7 @@ pub(crate) use network::NetworkCommand;
 pub(crate) use node::{Choice, NodeCommand, RoleCommand};
 pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting};
 pub(crate) use power::{BmcCommand, BootDevice, Kind, PowerCommand, Severe};
+pub(crate) use rollout::{RebuildArgs, RolloutCommand, Start};
 pub(crate) use service::{AnsibleCommand, ServiceCommand};
 pub(crate) use watching::{BundleArgs, MetricsCommand, NotifyCommand, SupportCommand};
 
@@ -43,7 +45,8 @@ pub(crate) use watching::{BundleArgs, MetricsCommand, NotifyCommand, SupportComm
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 conflict,
 5 not confirmed, 6 no daemon, 7 time is over (the job goes on),
-9 unhealthy, 10 plans wait (plan --exit-code), 11 not permitted, 130 interrupted"
+8 some nodes failed, 9 unhealthy, 10 plans wait (plan --exit-code),
+11 not permitted, 130 interrupted"
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -154,6 +157,17 @@ by node plan and node rebuild.")]
     /// Carry out a plan; erases the disk that the plan names
     #[command(after_help = plan::APPLY_EXAMPLES)]
     Apply(ApplyArgs),
+    /// Rebuild many nodes, a few at a time
+    #[command(after_help = rollout::REBUILD_EXAMPLES)]
+    Rebuild(RebuildArgs),
+    /// Rebuilds of many nodes: how far, why not further
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright rollout list
+  rackwright rollout watch r-8f310a2c"
+    )]
+    Rollout(RolloutCommand),
     /// Images in the store
     #[command(
         subcommand,

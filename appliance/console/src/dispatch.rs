@@ -4,8 +4,8 @@ use crate::cli::{AnsibleCommand, Area, Command, DoctorArgs};
 use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::{
-    ansible, apply, backup, doctor, event, image, job, metrics, network, node, notify, plan, service, status,
-    support,
+    ansible, apply, backup, doctor, event, image, job, metrics, network, node, notify, plan, rollout,
+    service, status, support,
 };
 
 /// Does it; tells what went wrong and gives the exit code.
@@ -24,6 +24,8 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
         Command::Network(verb) => network::network(session, verb).await,
         Command::Plan(verb) => plan::plan(session, verb).await,
         Command::Apply(arguments) => apply::apply(session, arguments).await,
+        Command::Rebuild(arguments) => rollout::rebuild(session, arguments).await,
+        Command::Rollout(verb) => rollout::rollout(session, verb).await,
         Command::Image(verb) => image::image(session, verb).await,
         Command::Service(verb) => service::service(session, verb).await,
         Command::Job(verb) => job::job(session, verb).await,

@@ -16,6 +16,7 @@ pub(crate) mod exit {
     pub(crate) const UNCONFIRMED: u8 = 5;
     pub(crate) const UNREACHABLE: u8 = 6;
     pub(crate) const TIMEOUT: u8 = 7;
+    pub(crate) const PARTIAL: u8 = 8;
     pub(crate) const UNHEALTHY: u8 = 9;
     pub(crate) const PENDING: u8 = 10;
     pub(crate) const PERMISSION: u8 = 11;
@@ -62,6 +63,10 @@ pub(crate) enum Failure {
     Power { node: String, wish: String, why: String },
     #[error("{node}: {wish} is not done within {seconds} s; it goes on")]
     Powering { node: String, wish: String, seconds: u64 },
+    #[error("rollout {rollout}: {what}")]
+    Rolled { rollout: String, what: String },
+    #[error("rollout {rollout} is not through within {seconds} s; it goes on")]
+    Rolling { rollout: String, seconds: u64 },
     #[error("{bad} chunks of image {image} are damaged in the store")]
     Damaged { image: String, bad: usize },
     #[error("writing the output")]
@@ -89,7 +94,8 @@ impl Failure {
             Failure::Writing { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 exit::PERMISSION
             }
-            Failure::Waited { .. } | Failure::Powering { .. } => exit::TIMEOUT,
+            Failure::Waited { .. } | Failure::Powering { .. } | Failure::Rolling { .. } => exit::TIMEOUT,
+            Failure::Rolled { .. } => exit::PARTIAL,
             // `rackwright node list | head` is no failure.
             Failure::Printing { source } if source.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Failure::Starting { .. }
@@ -127,6 +133,8 @@ impl Failure {
             | Failure::Waited { .. }
             | Failure::Power { .. }
             | Failure::Powering { .. }
+            | Failure::Rolled { .. }
+            | Failure::Rolling { .. }
             | Failure::Damaged { .. }
             | Failure::Printing { .. } => false,
         }
@@ -150,6 +158,10 @@ impl Failure {
             }
             Failure::Power { node, .. } | Failure::Powering { node, .. } => {
                 return Some(format!("rackwright node power status {node}"));
+            }
+            Failure::Rolled { rollout, .. } => return Some(format!("rackwright rollout show {rollout}")),
+            Failure::Rolling { rollout, .. } => {
+                return Some(format!("rackwright rollout watch {rollout}"));
             }
             Failure::Waited { job, .. } => return Some(format!("rackwright job watch {job}")),
             Failure::Damaged { .. } => {

@@ -33,6 +33,7 @@ mod plan;
 mod power;
 mod progress;
 mod replace;
+mod rollout;
 mod service;
 mod session;
 mod show;

@@ -19,9 +19,11 @@ impl Tone {
     pub(crate) fn of(word: &str) -> Tone {
         match word {
             "active" | "ok" | "running" | "done" | "verified" => Tone::Good,
-            "attention" | "fail" | "failed" | "silent" | "rejected" | "degraded" => Tone::Bad,
+            "attention" | "fail" | "failed" | "stopped" | "silent" | "rejected" | "degraded" => Tone::Bad,
             "discovered" | "inspecting" | "imaging" | "verifying" | "booting" | "enrolling" | "draining"
-            | "busy" | "warn" | "activating" | "deactivating" | "reloading" | "waiting" => Tone::Busy,
+            | "busy" | "underway" | "warn" | "activating" | "deactivating" | "reloading" | "waiting" => {
+                Tone::Busy
+            }
             _ => Tone::Plain,
         }
     }

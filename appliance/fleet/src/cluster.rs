@@ -17,6 +17,7 @@ use crate::network::Network;
 use crate::plan::{Plan, PlanId};
 use crate::power::Power;
 use crate::retire::Retirement;
+use crate::rollout::{Rollout, RolloutId};
 use crate::{Denied, Name, Node, Nodes, State};
 
 /// Everything that lifecycle decisions are made of.
@@ -36,6 +37,8 @@ pub struct Fleet {
     pub captures: BTreeMap<JobId, Capture>,
     /// By id; no job or capture has the same.
     pub retirements: BTreeMap<JobId, Retirement>,
+    /// By id.
+    pub rollouts: BTreeMap<RolloutId, Rollout>,
     /// By fingerprint.
     pub certificates: BTreeMap<String, Certificate>,
     /// By node.
@@ -97,6 +100,8 @@ pub enum Change {
     Capture(Box<Capture>),
     /// Disks that are to be erased, or were.
     Retirement(Box<Retirement>),
+    /// Many nodes to be rebuilt, a few at a time.
+    Rollout(Box<Rollout>),
     /// A certificate.
     Certificate(Certificate),
     /// A certificate whose time is over.
@@ -124,6 +129,7 @@ impl Fleet {
             Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
             Change::Capture(capture) => drop(self.captures.insert(capture.id, *capture)),
             Change::Retirement(row) => drop(self.retirements.insert(row.id, *row)),
+            Change::Rollout(row) => drop(self.rollouts.insert(row.id.clone(), *row)),
             Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
             Change::Power(power) => drop(self.powers.insert(power.node, *power)),
@@ -204,6 +210,15 @@ impl Fleet {
             return Ok(work);
         }
         by_start("job", text, Work::all(self), |work| (work.id().to_string(), work.id().to_string()))
+    }
+
+    /// The rollout that a person means: by its id, or by the start of it.
+    ///
+    /// # Errors
+    /// [`Denied::Missing`]; [`Denied::Conflict`] when several are meant.
+    pub fn find_rollout(&self, text: &str) -> Result<&Rollout, Denied> {
+        let id = |rollout: &&Rollout| (rollout.id.to_string(), rollout.id.to_string());
+        by_start("rollout", text, self.rollouts.values(), id)
     }
 
     /// Whether a name is taken by another node.

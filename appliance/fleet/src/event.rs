@@ -16,6 +16,7 @@ use crate::network::Sighting;
 use crate::plan::{Plan, PlanId, Unplannable};
 use crate::power::{Errand, PowerEvent};
 use crate::retire::Retirement;
+use crate::rollout::{self, Rollout, RolloutId};
 use crate::{Change, Name, Time};
 
 /// A fact that arrived.
@@ -189,6 +190,15 @@ pub enum Event {
         /// Which.
         plan: PlanId,
     },
+    /// Make plans to rebuild many nodes, a few at a time.
+    Roll(Box<rollout::Wish>),
+    /// Begin, stop or go on with that.
+    Rollout {
+        /// Which.
+        rollout: RolloutId,
+        /// What.
+        verb: rollout::Verb,
+    },
     /// Take an image of a disk.
     Capture {
         /// Of which node.
@@ -350,6 +360,8 @@ pub enum Reply {
     Plan(Box<Plan>),
     /// A plan to erase and retire was made.
     Retirement(Box<Retirement>),
+    /// A rollout was made, or is what it is now.
+    Rollout(Box<Rollout>),
     /// A job was made.
     Job(JobId),
     /// An order was given; its answer comes with a report.
@@ -426,6 +438,7 @@ fn listed(kind: &str) -> String {
         "node" => "node list",
         "plan" => "plan list",
         "job" => "job list",
+        "rollout" => "rollout list",
         "image" => "image list",
         "network" => "network list",
         "unit" => "service list",
@@ -472,6 +485,8 @@ impl Event {
             Event::Erased { .. } => "an erasure",
             Event::Delete { .. } => "deleting",
             Event::Apply { .. } => "applying a plan",
+            Event::Roll(_) => "planning a rollout",
+            Event::Rollout { .. } => "changing a rollout",
             Event::Capture { .. } => "capturing",
             Event::Sealing { .. } | Event::Captured { .. } => "an image",
             Event::Cancel { .. } => "cancelling a job",

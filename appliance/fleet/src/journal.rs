@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::power::{Power, Request};
 use crate::retire::{Erased, Retirement};
+use crate::rollout::Rollout;
 use crate::{Change, Fleet, Node, State, Time};
 
 /// Who brought something about.
@@ -109,6 +110,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         Change::Retirement(row) => {
             of("retirement", Some(row.node), erased(before.retirements.get(&row.id), row)?)
         }
+        Change::Rollout(row) => of("rollout", None, rolled(before.rollouts.get(&row.id), row)?),
         Change::Certificate(row) => {
             let body = json!({"fingerprint": row.fingerprint, "stage": row.stage, "generation": row.generation,
                 "until": row.until.to_string()});
@@ -137,6 +139,16 @@ fn erased(before: Option<&Retirement>, after: &Retirement) -> Option<Value> {
     let disks = after.disks.iter().map(|disk| &disk.doomed.disk.disk);
     Some(json!({"job": after.id, "plan": after.plan, "verdict": after.verdict, "becomes": after.state,
         "erases": disks.collect::<Vec<_>>(), "proven": proofs.map(|(_, proof)| proof).collect::<Vec<_>>()}))
+}
+
+/// What is new about a rollout: what becomes of it.
+fn rolled(before: Option<&Rollout>, after: &Rollout) -> Option<Value> {
+    if before.is_some_and(|old| old.state == after.state) {
+        return None;
+    }
+    let plans = after.steps.iter().map(|step| &step.plan).collect::<Vec<_>>();
+    Some(json!({"rollout": after.id, "becomes": after.state, "group": after.group, "plans": plans,
+        "canaries": after.canaries, "max_unavailable": after.max_unavailable, "stop_after": after.stop_after}))
 }
 
 /// What is new about a node's power: another account, requests that ended.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::Stage;
 use crate::job::{JobState, Work};
 use crate::patience::SILENT_SECONDS;
+use crate::rollout::RolloutState;
 use crate::{Fleet, State, Time};
 
 /// A run certificate is renewed at half of its life; when so little is left, that has failed for long.
@@ -28,7 +29,7 @@ pub const MOST: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
-    /// `attention`, `silent`, `job-failed`, `foreign-dhcp`, `disk-full`, `certificate`, or `test`.
+    /// `attention`, `silent`, `job-failed`, `rollout-stopped`, `foreign-dhcp`, `disk-full`, `certificate`, or `test`.
     pub kind: String,
     /// What it is about: a node, a job, an interface.
     pub about: String,
@@ -77,6 +78,12 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
         if let JobState::Failed { why } = work.state() {
             let id = work.id().to_string();
             all.push(Notice::new("job-failed", &id, why, format!("rackwright job show {id}")));
+        }
+    }
+    for rollout in fleet.rollouts.values() {
+        if let RolloutState::Stopped { why } = &rollout.state {
+            let id = rollout.id.to_string();
+            all.push(Notice::new("rollout-stopped", &id, why, format!("rackwright rollout show {id}")));
         }
     }
     for row in crate::view::network_rows(fleet) {

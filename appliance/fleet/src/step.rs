@@ -10,7 +10,9 @@ use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
-use crate::{capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, running};
+use crate::{
+    capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout, running,
+};
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
 ///
@@ -64,6 +66,8 @@ pub fn step(
         Event::Erased { node, erasure } => retire::erased(fleet, fleet.node(node)?, *erasure, now),
         Event::Delete { node } => retire::delete(fleet, fleet.node(node)?),
         Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),
+        Event::Roll(wish) => rollout::planned(fleet, catalog, &wish, now, dice),
+        Event::Rollout { rollout, verb } => rollout::carry_out(fleet, &rollout, verb, now),
         Event::Capture { node, wish } => {
             check_roles(catalog, wish.roles.as_ref())?;
             capture::begin(fleet, fleet.node(node)?, *wish, now, dice)
@@ -79,8 +83,22 @@ pub fn step(
         Event::Imported(image) => Ok(crate::image::imported(image)),
         Event::ForgetImage(digest) => crate::image::forget(fleet, digest),
         Event::Power { node, what } => power::step(fleet, node, *what, now, dice),
-        Event::Tick => Ok(patience::overdue(fleet, now)),
+        Event::Tick => Ok(ticked(fleet, now, dice)),
     }
+}
+
+/// Deadlines, then what goes on by itself.
+fn ticked(fleet: &Fleet, now: Time, dice: &mut Entropy) -> Outcome {
+    let mut outcome = patience::overdue(fleet, now);
+    // A node that has just been moved is not moved once more by what still sees it as it was.
+    if outcome.changes.iter().any(|change| matches!(change, Change::Node(_))) {
+        return outcome;
+    }
+    let Outcome { changes, effects, facts, reply: _ } = rollout::advance(fleet, now, dice);
+    outcome.changes.extend(changes);
+    outcome.effects.extend(effects);
+    outcome.facts.extend(facts);
+    outcome
 }
 
 /// A ramdisk asks for work: to restart comes before all else.
@@ -137,7 +155,7 @@ pub(crate) fn moved(node: &Node, state: State, now: Time) -> Node {
     node
 }
 
-fn check_roles(catalog: &Catalog, roles: Option<&BTreeSet<String>>) -> Result<(), Denied> {
+pub(crate) fn check_roles(catalog: &Catalog, roles: Option<&BTreeSet<String>>) -> Result<(), Denied> {
     let unknown = roles.into_iter().flatten().find(|role| !catalog.has_role(role));
     match unknown {
         None => Ok(()),
@@ -234,7 +252,7 @@ pub(crate) fn withdraw(fleet: &Fleet, node: &Node, why: &str, now: Time, outcome
     if matches!(node.state, State::Planned { .. }) { moved(node, State::Ready, now) } else { node.clone() }
 }
 
-fn planned(
+pub(crate) fn planned(
     fleet: &Fleet,
     catalog: &Catalog,
     node: &Node,
@@ -292,6 +310,8 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Look { .. }
         | Event::Looked { .. }
         | Event::Apply { .. }
+        | Event::Roll(_)
+        | Event::Rollout { .. }
         | Event::Cancel { .. }
         | Event::Imported(_)
         | Event::ForgetImage(_)

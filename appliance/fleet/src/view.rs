@@ -14,6 +14,7 @@ mod network;
 mod plan;
 mod power;
 mod receipt;
+mod rollout;
 mod status;
 mod support;
 
@@ -44,6 +45,7 @@ pub use power::{PowerView, RequestRow, power_view};
 pub use protocol::Holding;
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};
+pub use rollout::{RolloutStepRow, RolloutView, SkipRow, rollout_view};
 pub use status::{CopyRow, ListenerRow, Status, StorageRow, next_step};
 pub use support::{SupportFile, SupportView};
 

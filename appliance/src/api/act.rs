@@ -14,7 +14,7 @@ use pxe::Mac;
 use serde::Deserialize;
 
 use super::look::{missing, row};
-use super::{Answer, Api, ApiError, one, read};
+use super::{Answer, Api, ApiError, one, read, rollout};
 use crate::writer::AddressWish;
 
 #[derive(Deserialize)]
@@ -125,6 +125,8 @@ impl Api {
         Some(match path {
             ["v1", "nodes", name, verb] => self.act_on(name, verb, body).await?,
             ["v1", "plans", id, "apply"] => self.apply(id, body).await,
+            ["v1", "rollouts"] => self.make_rollout(body).await,
+            ["v1", "rollouts", id, verb] => self.change_rollout(id, rollout::verb(verb)?, body).await,
             ["v1", "jobs", id, "cancel"] => self.cancel(id).await,
             ["v1", "network", "leases", lease, "release"] => self.release(lease).await,
             ["v1", "images", name, "delete"] => self.delete_image(name, body).await,

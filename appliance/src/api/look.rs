@@ -21,16 +21,7 @@ impl Api {
         Some(match path {
             ["v1", "status"] => self.status(&world).await,
             ["v1", "nodes"] => rows(self.nodes(&world)),
-            ["v1", "nodes", name] => {
-                let node = world.fleet.find(name, &world.site.ca).map_err(ApiError::from);
-                node.and_then(|node| {
-                    let view = view::node_view(&world.fleet, &world.site, node, now());
-                    let mac = node.boot.mac.as_str().parse::<pxe::Mac>().ok();
-                    let loader = mac.and_then(|mac| world.history.loader(mac));
-                    let loader = loader.map(|loader| loader.text().to_owned());
-                    one(view::NodeView { row: row(&world, node), loader, ..view })
-                })
-            }
+            ["v1", "nodes", name] => self.show_node(&world, name),
             ["v1", "nodes", name, "why"] => self.why(&world, name).await,
             ["v1", "nodes", name, "power"] => self.power(&world, name),
             ["v1", "plans"] => {
@@ -47,6 +38,8 @@ impl Api {
                     || fleet::retire::of_plan(fleet, &id).map(|row| view::retirement_view(fleet, row));
                 plan.or_else(retirement).ok_or_else(|| missing("plan", &id.0)).and_then(one)
             }
+            ["v1", "rollouts"] => self.rollouts(&world),
+            ["v1", "rollouts", id] => self.rollout(&world, id),
             ["v1", "erasures"] => rows(view::erasure_rows(&world.fleet, query.text("of"))),
             ["v1", "jobs"] => rows(self.jobs(&world, |_| true)),
             ["v1", "jobs", id] => {
@@ -81,6 +74,14 @@ impl Api {
         let mut rows = world.fleet.nodes.values().map(|node| row(world, node)).collect::<Vec<_>>();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         rows
+    }
+
+    fn show_node(&self, world: &World, name: &str) -> Answer {
+        let node = world.fleet.find(name, &world.site.ca)?;
+        let view = view::node_view(&world.fleet, &world.site, node, now());
+        let mac = node.boot.mac.as_str().parse::<pxe::Mac>().ok();
+        let loader = mac.and_then(|mac| world.history.loader(mac)).map(|loader| loader.text().to_owned());
+        one(view::NodeView { row: row(world, node), loader, ..view })
     }
 
     async fn status(&self, world: &World) -> Answer {

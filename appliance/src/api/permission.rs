@@ -59,6 +59,8 @@ pub(super) fn needed(get: bool, path: &[&str]) -> Role {
         | ["v1", "nodes", _, "power" | "power-cancel" | "bmc-test"]
         | ["v1", "nodes", _, "capture"]
         | ["v1", "jobs", _, "cancel"]
+        | ["v1", "rollouts"]
+        | ["v1", "rollouts", _, "stop" | "cancel"]
         | ["v1", "images"]
         | ["v1", "store", "scrub"]
         | ["v1", "notify", "test"]
@@ -148,6 +150,8 @@ mod tests {
     fn what_destroys_and_what_nobody_has_listed_needs_the_highest_role() {
         for path in [
             &["v1", "plans", "p-1", "apply"][..],
+            &["v1", "rollouts", "r-1", "begin"],
+            &["v1", "rollouts", "r-1", "resume"],
             &["v1", "images", "control", "delete"],
             &["v1", "store", "prune"],
             &["v1", "nodes", "n1", "something-new"],

@@ -61,6 +61,9 @@ const STEPS: &[&str] = &[
     "
     CREATE TABLE retirement (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ",
+    "
+    CREATE TABLE rollout (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+",
 ];
 
 /// The newest version.

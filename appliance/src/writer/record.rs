@@ -69,6 +69,8 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Retire { .. }
         | Event::Delete { .. }
         | Event::Apply { .. }
+        | Event::Roll(_)
+        | Event::Rollout { .. }
         | Event::Capture { .. }
         | Event::Cancel { .. }
         | Event::Retry { .. }

@@ -24,6 +24,7 @@ mod power;
 mod recovering;
 mod reservations;
 mod retiring;
+mod rolling;
 mod strangers;
 mod support;
 mod telling;

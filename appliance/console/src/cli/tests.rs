@@ -75,6 +75,9 @@ fn wrong_words_are_refused() {
         "rackwright node list -o yaml",
         "rackwright ansible inventory --list --host n1",
         "rackwright node list --yes",
+        "rackwright rebuild",
+        "rackwright rebuild n1 --role compute",
+        "rackwright rebuild --role compute --max-unavailable 0",
     ] {
         let error = Cli::try_parse_from(words(line)).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

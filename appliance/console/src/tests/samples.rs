@@ -303,3 +303,16 @@ pub(super) fn power() -> Value {
         "findings": [{"check": "cipher0", "ok": false, "text": "open"}, {"check": "login", "ok": null, "text": "x"}],
     })
 }
+
+pub(crate) fn rollout(state: &str) -> Value {
+    let step = |node: &str, canary: bool| {
+        json!({"node": node, "canary": canary, "plan": format!("p-{node}"), "image": "compute",
+            "disk": format!("serial:{node}"), "diskBytes": 10_737_418_240u64, "state": "waiting", "job": null, "note": null})
+    };
+    json!({
+        "id": "r-8f310a2c", "state": state, "note": null, "group": "compute", "confirm": "3 compute",
+        "maxUnavailable": 1, "stopAfter": 2, "made": "2026-11-20T14:30:02.000Z", "ended": null,
+        "steps": [step("n3", true), step("n1", false), step("n2", false)],
+        "skips": [{"node": "n4", "why": "n4 is held: its fan"}]
+    })
+}

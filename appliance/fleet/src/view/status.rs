@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image::StoreRow;
 use super::{EventRow, JobRow, NodeRow};
+use crate::rollout::{Rollout, RolloutState};
 use crate::{Fleet, Node, State};
 
 /// Everything on one screen.
@@ -89,6 +90,10 @@ pub fn next_step(fleet: &Fleet) -> Option<String> {
     let ready = first(|state| matches!(state, State::Ready));
     if let Some(node) = attention {
         return Some(format!("see why {} needs attention: rackwright node why {}", node.name, node.name));
+    }
+    let stopped = |rollout: &&Rollout| matches!(rollout.state, RolloutState::Stopped { .. });
+    if let Some(rollout) = fleet.rollouts.values().find(stopped) {
+        return Some(format!("see why a rollout has stopped: rackwright rollout show {}", rollout.id));
     }
     if let Some(node) = claim {
         return Some(format!(

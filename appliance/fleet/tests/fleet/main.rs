@@ -19,4 +19,5 @@ mod powering;
 mod rack;
 mod replacing;
 mod retiring;
+mod rolling;
 mod running;

@@ -14,7 +14,7 @@ const OWN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 5);
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 9);
 
 /// Puts the rack's servers on a watched network.
-fn wire(rack: &mut Rack, rule: Rule) {
+pub(crate) fn wire(rack: &mut Rack, rule: Rule) {
     let network = Network::new(&pxe::dhcp::Network::single("prov0", policy()), rule);
     rack.fleet.put(Change::Network(Box::new(network)));
 }
@@ -38,7 +38,7 @@ fn stance(rack: &Rack) -> Stance {
     rack.fleet.networks["prov0"].stance()
 }
 
-fn sighted(rack: &mut Rack, noticed: Noticed, site: Option<&str>, server: Ipv4Addr) -> Outcome {
+pub(crate) fn sighted(rack: &mut Rack, noticed: Noticed, site: Option<&str>, server: Ipv4Addr) -> Outcome {
     let sighting = Sighting { server, noticed, boots: false, site: site.map(str::to_owned) };
     rack.bring(Event::Foreign { interface: "prov0".to_owned(), sighting }).unwrap()
 }

@@ -7,6 +7,7 @@ use fleet::image::Image;
 use fleet::network::{Noticed, Sighting};
 use fleet::plan::{PlanId, PlanState};
 use fleet::power::{PowerEvent, Wish};
+use fleet::rollout::{self, Group, Verb};
 use fleet::{Event, Node, Time, patience};
 use pack::{Digest, PublicKey};
 use protocol::{
@@ -21,7 +22,7 @@ use crate::rack::{MAC, OTHER_MAC, hello, progress, unit};
 pub(super) type Letter = (&'static str, Event, u64);
 
 /// Every kind of event; a new one does not compile until it is here, and the search fails until it is tried.
-pub(super) const NAMES: [&str; 37] = [
+pub(super) const NAMES: [&str; 39] = [
     "apply",
     "approve",
     "asked",
@@ -52,6 +53,8 @@ pub(super) const NAMES: [&str; 37] = [
     "reported",
     "retire",
     "retry",
+    "roll",
+    "rollout",
     "roles",
     "sealing",
     "served",
@@ -87,6 +90,8 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::Retire { .. } => "retire",
         Event::Erased { .. } => "erased",
         Event::Delete { .. } => "delete",
+        Event::Roll(_) => "roll",
+        Event::Rollout { .. } => "rollout",
         Event::Capture { .. } => "capture",
         Event::Sealing { .. } => "sealing",
         Event::Captured { .. } => "captured",
@@ -348,6 +353,8 @@ fn from_operator(world: &World, node: &Node) -> Vec<Letter> {
         let mut plans = world.plans().filter(|(_, state)| (**state == PlanState::Open) == is_open);
         plans.next().map(|(plan, _)| Event::Apply { plan: plan.clone() })
     };
+    letters.push(("plan a rollout", rolls(id)));
+    letters.extend(to_rollout(world));
     letters.extend(newest(true).map(|event| ("apply", event)));
     letters.extend(newest(false).map(|event| ("apply what is over", event)));
     at_once(letters).collect()
@@ -356,6 +363,26 @@ fn from_operator(world: &World, node: &Node) -> Vec<Letter> {
 pub(super) fn plans(node: NodeId) -> Event {
     let (image, disk, data, roles) = (None, None, None, None);
     Event::Plan { node, image, disk, data, roles, erase: Vec::new(), verify: Verify::Readback }
+}
+
+fn rolls(node: NodeId) -> Event {
+    let group = Group::Nodes { nodes: [node].into() };
+    let (image, canaries, verify) = (None, Vec::new(), Verify::Readback);
+    let wish = rollout::Wish { group, image, canaries, max_unavailable: 1, stop_after: 1, verify };
+    Event::Roll(Box::new(wish))
+}
+
+fn to_rollout(world: &World) -> impl Iterator<Item = (&'static str, Event)> {
+    let newest = world.rollout().map(|rollout| rollout.id.clone());
+    let verbs = [
+        ("begin the rollout", Verb::Begin),
+        ("stop the rollout", Verb::Stop),
+        ("resume the rollout", Verb::Resume),
+        ("cancel the rollout", Verb::Cancel),
+    ];
+    newest.into_iter().flat_map(move |rollout| {
+        verbs.map(|(name, verb)| (name, Event::Rollout { rollout: rollout.clone(), verb }))
+    })
 }
 
 pub(super) fn retires(node: NodeId) -> Event {

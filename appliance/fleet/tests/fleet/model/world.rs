@@ -7,6 +7,7 @@ use fleet::certificate::{Certificate, Stage};
 use fleet::entropy::Entropy;
 use fleet::job::Work;
 use fleet::plan::{PlanId, PlanState};
+use fleet::rollout::{Reached, Rollout, RolloutState, Verb};
 use fleet::{Catalog, Denied, Effect, Event, Fleet, Node, Outcome, Site, State, Time, converge, step};
 use protocol::{JobId, OrderKind};
 
@@ -42,7 +43,15 @@ impl World {
         event: Event,
         seconds: u64,
     ) -> Result<(World, Outcome), Denied> {
-        let applies = if let Event::Apply { plan } = &event { Some(plan.clone()) } else { None };
+        let applies = match &event {
+            Event::Apply { plan } => vec![plan.clone()],
+            // Whoever begins it applies all its plans.
+            Event::Rollout { rollout, verb: Verb::Begin } => {
+                let steps = self.fleet.rollouts.get(rollout).map(|rollout| rollout.steps.iter());
+                steps.into_iter().flatten().map(|step| step.plan.clone()).collect()
+            }
+            _ => Vec::new(),
+        };
         let turn = u8::try_from(self.path.len()).expect("a short path");
         let now = self.now.plus_seconds(seconds.max(1));
         let outcome = step(&self.fleet, &self.catalog, event, now, &mut Entropy::new(&[turn; 32]))?;
@@ -85,6 +94,14 @@ impl World {
         self.fleet.nodes.values().map(|node| node.state.word())
     }
 
+    /// The newest rollout that is not over.
+    pub(super) fn rollout(&self) -> Option<&Rollout> {
+        let is_over =
+            |state: &RolloutState| matches!(state, RolloutState::Done | RolloutState::Withdrawn { .. });
+        let rollouts = self.fleet.rollouts.values().filter(|rollout| !is_over(&rollout.state));
+        rollouts.max_by_key(|rollout| rollout.made)
+    }
+
     /// The newest deploy certificate.
     pub(super) fn deploy_certificate(&self) -> String {
         let deploy = self.fleet.certificates.values().filter(|row| row.stage == Stage::Deploy);
@@ -102,7 +119,10 @@ impl World {
         let erases = self.fleet.retirements.values().filter(|row| row.verdict == PlanState::Open).count();
         let nodes = self.fleet.nodes.values().map(|node| self.sketch_of(node)).collect::<Vec<_>>();
         let images = self.fleet.images.len().min(1);
-        format!("open={open}/{erases} images={images} {nodes:?}")
+        // One that has nothing left to begin brings nothing about any more.
+        let waits = |rollout: &&Rollout| rollout.reached(&self.fleet).any(|(_, one)| one == Reached::Waiting);
+        let rollout = self.rollout().filter(waits).map(|rollout| rollout.state.word());
+        format!("open={open}/{erases} images={images} rollout={rollout:?} {nodes:?}")
     }
 
     fn sketch_of(&self, node: &Node) -> String {
