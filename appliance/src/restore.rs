@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use fleet::Outcome;
 use fleet::journal::Entry;
 use serde_json::json;
 
@@ -189,15 +190,19 @@ fn place(paths: &Paths, config: &Config, name: &str) -> PathBuf {
     }
 }
 
-/// Begins the new reign in the data base: ends what the old one had open with servers' power, and writes down that it was
-/// restored. A reign is named by the time it began where that
+/// Begins the new reign in the data base: ends what the old one had open with servers' power, lets no rollout go on, and writes
+/// down that it was restored. A reign is named by the time it began where that
 /// is later than the old one's name: two that are restored from one backup are told apart.
 fn reign(database: &Path, content: &Content, peer: &Peer) -> Result<u64, RestoreError> {
     let mut store = Store::open(database)?;
     let now = now();
     let why =
         "the controller was restored from a backup, in which it was open: ask again if it is still wanted";
-    let dropped = fleet::power::abandon(&store.fleet()?, why, now);
+    let fleet = store.fleet()?;
+    let mut dropped = fleet::power::abandon(&fleet, why, now);
+    let Outcome { changes, facts, .. } = fleet::rollout::abandon(&fleet, why, now);
+    dropped.changes.extend(changes);
+    dropped.facts.extend(facts);
     let numbers = store.last_seq()? + 1..;
     let facts = numbers.zip(dropped.facts).map(|(number, fact)| (number, now, fact)).collect();
     store.save(&Batch { changes: dropped.changes, facts, ..Batch::default() })?;

@@ -64,7 +64,7 @@ pub(crate) enum Failure {
     #[error("{node}: {wish} is not done within {seconds} s; it goes on")]
     Powering { node: String, wish: String, seconds: u64 },
     #[error("rollout {rollout}: {what}")]
-    Rolled { rollout: String, what: String },
+    Rolled { rollout: String, what: String, exit: u8 },
     #[error("rollout {rollout} is not through within {seconds} s; it goes on")]
     Rolling { rollout: String, seconds: u64 },
     #[error("{bad} chunks of image {image} are damaged in the store")]
@@ -85,7 +85,7 @@ impl Failure {
             }
             // A refusal that calls itself a success would be a lie.
             Failure::Refused { exit: 0, .. } => exit::GENERAL,
-            Failure::Refused { exit, .. } => *exit,
+            Failure::Refused { exit, .. } | Failure::Rolled { exit, .. } => *exit,
             Failure::Unconfirmed { .. } => exit::UNCONFIRMED,
             Failure::Reading { source, .. } if source.kind() == io::ErrorKind::NotFound => exit::NOT_FOUND,
             Failure::Reading { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -95,7 +95,6 @@ impl Failure {
                 exit::PERMISSION
             }
             Failure::Waited { .. } | Failure::Powering { .. } | Failure::Rolling { .. } => exit::TIMEOUT,
-            Failure::Rolled { .. } => exit::PARTIAL,
             // `rackwright node list | head` is no failure.
             Failure::Printing { source } if source.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Failure::Starting { .. }

@@ -105,7 +105,7 @@ fn confirmed(session: &mut Session, made: &RolloutView, given: Option<String>) -
         return Ok(typed.trim().to_owned());
     }
     Err(Failure::Unconfirmed {
-        what: format!("{typed:?} is not {phrase:?}; nothing has been changed"),
+        what: format!("{typed:?} is not {phrase:?}; nothing is erased, and the plans are still there"),
         next: format!("rackwright rollout begin {} --confirm '{phrase}'", made.id),
     })
 }
@@ -184,15 +184,18 @@ fn said(step: &RolloutStepRow) -> String {
 fn end(row: &RolloutView) -> Option<Result<u8, Failure>> {
     let bad = row.steps.iter().filter(|step| ["failed", "dropped"].contains(&step.state.as_str())).count();
     let total = row.steps.len();
-    let what = match row.state.as_str() {
+    let (what, exit) = match row.state.as_str() {
         "done" if bad == 0 => return Some(Ok(exit::OK)),
-        "done" => format!("{bad} of {total} nodes did not come through"),
-        "stopped" => format!("it has stopped: {}", row.note.as_deref().unwrap_or("nobody says why")),
-        "withdrawn" => row.note.clone().unwrap_or_else(|| "it was cancelled".to_owned()),
-        "open" => "it has not begun".to_owned(),
+        "done" => (format!("{bad} of {total} nodes did not come through"), exit::PARTIAL),
+        "stopped" => {
+            let why = row.note.as_deref().unwrap_or("nobody says why");
+            (format!("it has stopped: {why}"), exit::PARTIAL)
+        }
+        "withdrawn" => (row.note.clone().unwrap_or_else(|| "it was cancelled".to_owned()), exit::CONFLICT),
+        "open" => ("it has not begun".to_owned(), exit::CONFLICT),
         _ => return None,
     };
-    Some(Err(Failure::Rolled { rollout: row.id.clone(), what }))
+    Some(Err(Failure::Rolled { rollout: row.id.clone(), what, exit }))
 }
 
 /// The list of rollouts.

@@ -10,6 +10,9 @@ use crate::retire::{Erased, Retirement};
 use crate::rollout::Rollout;
 use crate::{Change, Fleet, Node, State, Time};
 
+/// So many plans of a rollout are named in its record, which has room for no more than 16 KiB; each has one of its own.
+const PLANS: usize = 500;
+
 /// Who brought something about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
@@ -146,9 +149,11 @@ fn rolled(before: Option<&Rollout>, after: &Rollout) -> Option<Value> {
     if before.is_some_and(|old| old.state == after.state) {
         return None;
     }
-    let plans = after.steps.iter().map(|step| &step.plan).collect::<Vec<_>>();
-    Some(json!({"rollout": after.id, "becomes": after.state, "group": after.group, "plans": plans,
-        "canaries": after.canaries, "max_unavailable": after.max_unavailable, "stop_after": after.stop_after}))
+    let plans = after.steps.iter().map(|step| &step.plan).take(PLANS).collect::<Vec<_>>();
+    let plans = before.is_none().then_some(plans);
+    Some(json!({"rollout": after.id, "becomes": {"state": after.state.word(), "why": after.state.why()},
+        "group": after.group.to_string(), "nodes": after.steps.len(), "plans": plans, "canaries": after.canaries,
+        "max_unavailable": after.max_unavailable, "stop_after": after.stop_after}))
 }
 
 /// What is new about a node's power: another account, requests that ended.

@@ -81,7 +81,10 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
         }
     }
     for rollout in fleet.rollouts.values() {
-        if let RolloutState::Stopped { why } = &rollout.state {
+        // What an operator has stopped is no news to the operators.
+        if let RolloutState::Stopped { why, seen } = &rollout.state
+            && !seen.is_empty()
+        {
             let id = rollout.id.to_string();
             all.push(Notice::new("rollout-stopped", &id, why, format!("rackwright rollout show {id}")));
         }

@@ -1,11 +1,12 @@
 //! A restore that is cut off anywhere, and where there is state already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use fleet::power::{Act, Power, Request, Step, Way, Wish};
+use fleet::rollout::{Group, Rollout, RolloutId, RolloutState};
 use fleet::{Change, Time};
 use protocol::{JobId, NodeId};
 
@@ -212,4 +213,39 @@ fn what_was_open_with_power_in_the_backup_is_not_carried_out() {
     restore(&paths, &content, &kit(), None, &Peer::own()).unwrap();
     let powers = Store::open(&paths.state_db).unwrap().fleet().unwrap().powers;
     assert!(powers.len() == 1 && powers.values().all(|power| power.current().is_none()), "{powers:?}");
+}
+
+#[test]
+fn no_rollout_of_the_backup_goes_on() {
+    let (from, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sources = site(from.path(), 3);
+    let rollout = |number: u8, state: RolloutState| {
+        Change::Rollout(Box::new(Rollout {
+            id: RolloutId(format!("r-{number}")),
+            group: Group::Role { role: "compute".to_owned() },
+            steps: Vec::new(),
+            canaries: 0,
+            skips: Vec::new(),
+            max_unavailable: 1,
+            stop_after: 1,
+            made: Time(1),
+            ended: None,
+            forgiven: BTreeSet::new(),
+            state,
+        }))
+    };
+    let changes = vec![
+        rollout(1, RolloutState::Running),
+        rollout(2, RolloutState::Open),
+        rollout(3, RolloutState::Done),
+    ];
+    Store::open(&sources.database).unwrap().save(&Batch { changes, ..Batch::default() }).unwrap();
+    let mut out = Vec::new();
+    make(&sources, &kit(), &mut out, Time(1_800_000_000_000)).unwrap();
+    let content = Content::open(out.as_slice(), 1 << 30, &kit()).unwrap();
+    let paths = Paths::under(Some(root.path()));
+    restore(&paths, &content, &kit(), None, &Peer::own()).unwrap();
+    let rollouts = Store::open(&paths.state_db).unwrap().fleet().unwrap().rollouts;
+    let words = rollouts.values().map(|rollout| rollout.state.word()).collect::<Vec<_>>();
+    assert_eq!(words, ["stopped", "withdrawn", "done"]);
 }

@@ -87,7 +87,7 @@ fn many_disks_are_erased_only_for_their_number_and_group() {
     );
     for wrong in ["yes\n", "compute\n", "2 compute\n", ""] {
         let ran = run_asked(&fake, "rebuild --role compute --canary n3 --stop-after 2", wrong);
-        assert!(ran.code == 5 && ran.err.contains("nothing has been changed"), "{wrong:?}: {ran:?}");
+        assert!(ran.code == 5 && ran.err.contains("nothing is erased"), "{wrong:?}: {ran:?}");
         assert!(ran.err.contains("WILL BE ERASED") && ran.err.contains("Left alone: n4"), "{ran:?}");
         assert!(ran.err.contains("rackwright rollout begin r-8f310a2c --confirm '3 compute'"), "{ran:?}");
     }
@@ -114,10 +114,10 @@ fn what_is_told_while_it_goes_on_and_how_it_ends() {
         ),
         (
             at("withdrawn", Some("an operator has cancelled it"), ["done", "dropped", "dropped"]),
-            8,
+            4,
             "cancelled",
         ),
-        (samples::rollout("open"), 8, "it has not begun"),
+        (samples::rollout("open"), 4, "it has not begun"),
     ];
     for (last, code, said) in table {
         let looks = [

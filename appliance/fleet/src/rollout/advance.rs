@@ -1,9 +1,10 @@
 //! What a rollout does next: one function, asked at every tick, and by whoever wants to see why it waits.
 
-use super::{Reached, Rollout, RolloutState, Step, is_down};
+use super::{Reached, Rollout, RolloutState, Step, down, is_silent, taken_back};
 use crate::entropy::Entropy;
-use crate::plan::{PlanState, Unplannable};
-use crate::{Change, Denied, Fact, Fleet, Node, Outcome, Time, imaging, network};
+use crate::network::Rule;
+use crate::plan::{PlanId, Unplannable};
+use crate::{Change, Denied, Fact, Fleet, Node, Outcome, State, Time, imaging, limits, network};
 
 /// What a rollout that runs does next.
 #[derive(Debug)]
@@ -14,114 +15,170 @@ pub enum Next {
     Drop(Step, String),
     /// Nothing yet, for this reason.
     Wait(String),
-    /// Begin no other, for this reason.
-    Stop(String),
+    /// Begin no other, for this reason, after these failures.
+    Stop(String, Vec<PlanId>),
     /// All are through.
     Finish,
 }
 
-/// How far a rollout is, and who of its group is down.
+/// A rollout that counts on a group, and who of that is not at work.
+struct Budget<'a> {
+    rollout: &'a Rollout,
+    down: Vec<(&'a Node, String)>,
+}
+
+/// How far a rollout is, and what keeps it from going on.
 struct Progress<'a> {
+    fleet: &'a Fleet,
     rollout: &'a Rollout,
     steps: Vec<(&'a Step, Reached)>,
-    down: Vec<(&'a Node, String)>,
+    /// Its own budget first, then that of every other one that runs.
+    budgets: Vec<Budget<'a>>,
+    now: Time,
 }
 
 /// What this rollout does next. Changes nothing.
 pub fn next(fleet: &Fleet, rollout: &Rollout, now: Time, dice: &mut Entropy) -> Next {
-    let down = rollout.group.members(fleet).filter_map(|node| Some((node, is_down(node, now)?)));
-    let progress = Progress { rollout, steps: rollout.reached(fleet).collect(), down: down.collect() };
-    if let Some(why) = progress.fails(fleet) {
-        return Next::Stop(why);
-    }
-    let waiting = progress.steps.iter().enumerate().filter(|(_, (_, reached))| *reached == Reached::Waiting);
-    let waiting = waiting.map(|(at, (step, _))| (at, *step)).collect::<Vec<_>>();
-    let mut reasons = Vec::new();
-    for (at, step) in &waiting {
-        match progress.begin(fleet, *at, step, now, dice) {
-            Ok(outcome) => return Next::Begin((*step).clone(), Box::new(outcome)),
-            Err(Denied::Unplannable(Unplannable::Stale { why, .. })) => {
-                return Next::Drop((*step).clone(), why);
-            }
-            Err(why) => reasons.push(why.to_string()),
-        }
-    }
-    match (reasons.into_iter().next(), progress.underway()) {
-        (Some(why), _) => Next::Wait(why),
-        (None, 0) => Next::Finish,
-        (None, left) => Next::Wait(format!("{left} to be active again")),
-    }
+    let others = fleet.rollouts.values();
+    let others = others.filter(|other| other.state == RolloutState::Running && other.id != rollout.id);
+    let budgets = std::iter::once(rollout).chain(others);
+    let budgets = budgets.map(|rollout| Budget { rollout, down: down(fleet, rollout, now) }).collect();
+    let steps = rollout.reached(fleet).collect();
+    Progress { fleet, rollout, steps, budgets, now }.next(dice)
 }
 
-impl Progress<'_> {
-    fn underway(&self) -> usize {
-        self.steps.iter().filter(|(_, reached)| matches!(reached, Reached::Underway(_))).count()
+impl<'a> Progress<'a> {
+    fn next(&self, dice: &mut Entropy) -> Next {
+        if let Some(stop) = self.fails() {
+            return stop;
+        }
+        let underway = self.steps.iter().filter(|(_, reached)| matches!(reached, Reached::Underway(_)));
+        let underway = underway.map(|(step, _)| self.name(step)).collect::<Vec<_>>();
+        let back = || Next::Wait(format!("{} to be active again", underway.join(", ")));
+        let mut waiting = self.waiting().peekable();
+        if waiting.peek().is_none() {
+            return if underway.is_empty() { Next::Finish } else { back() };
+        }
+        if let Some((step, why)) = self.waiting().find_map(|(_, step)| Some((step, self.is_gone(step)?))) {
+            return Next::Drop(step.clone(), why);
+        }
+        if underway.len() >= self.rollout.max_unavailable as usize {
+            return back();
+        }
+        if let Err(why) = limits::refuse_more(self.fleet, true, self.now) {
+            return Next::Wait(why.to_string());
+        }
+        let mut reason = None;
+        for (at, step) in waiting {
+            if let Some(canary) = self.unproven_before(at) {
+                // Whoever comes later waits for the same.
+                let why = format!("the canary {} to be active again", self.name(canary));
+                return Next::Wait(reason.unwrap_or(why));
+            }
+            match self.begin(step, dice) {
+                Ok(outcome) => return Next::Begin(step.clone(), Box::new(outcome)),
+                Err(Denied::Unplannable(Unplannable::Stale { why, .. })) => {
+                    return Next::Drop(step.clone(), why);
+                }
+                Err(why) => drop(reason.get_or_insert_with(|| why.to_string())),
+            }
+        }
+        Next::Wait(reason.unwrap_or_default())
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = (usize, &'a Step)> {
+        let waiting = self.steps.iter().enumerate().filter(|(_, (_, reached))| *reached == Reached::Waiting);
+        waiting.map(|(at, (step, _))| (at, *step))
+    }
+
+    /// Why this one will never have its turn, when its server is not of the rack any more.
+    fn is_gone(&self, step: &Step) -> Option<String> {
+        let node = self.fleet.nodes.get(&step.node)?;
+        (!node.is_let_in()).then(|| format!("{} is {}", node.name, node.state.word()))
     }
 
     /// Why no other node may be begun any more.
-    fn fails(&self, fleet: &Fleet) -> Option<String> {
-        let name = |step: &Step| name(fleet, step);
-        let seen = |step: &Step| self.rollout.forgiven.contains(&step.plan);
-        let news = || self.steps.iter().enumerate().filter(|(_, (step, _))| !seen(step));
-        let canary =
-            news().take_while(|(at, _)| *at < self.rollout.canaries).find_map(|(_, (step, reached))| {
-                match reached {
-                    Reached::Failed(_, why) | Reached::Dropped(why) => {
-                        Some(format!("the canary {} did not come through: {why}", name(step)))
-                    }
-                    Reached::Waiting | Reached::Underway(_) | Reached::Done(_) => None,
-                }
-            });
-        let failed = news().filter_map(|(_, (step, reached))| match reached {
-            Reached::Failed(_, why) => Some(format!("{}: {why}", name(step))),
-            Reached::Waiting | Reached::Underway(_) | Reached::Done(_) | Reached::Dropped(_) => None,
-        });
-        let failed = failed.collect::<Vec<_>>();
+    fn fails(&self) -> Option<Next> {
+        let mut seen = Vec::new();
+        let (mut failed, mut canary) = (Vec::new(), None);
+        for (at, (step, reached)) in self.steps.iter().enumerate() {
+            let is_canary = at < self.rollout.canaries;
+            let why = match reached {
+                _ if self.rollout.forgiven.contains(&step.plan) => continue,
+                Reached::Failed(_, why) => why,
+                Reached::Dropped(why) if is_canary => why,
+                Reached::Dropped(_) | Reached::Waiting | Reached::Underway(_) | Reached::Done(_) => continue,
+            };
+            seen.push(step.plan.clone());
+            failed.push(format!("{}: {why}", self.name(step)));
+            if is_canary {
+                canary.get_or_insert_with(|| {
+                    format!("the canary {} did not come through: {why}", self.name(step))
+                });
+            }
+        }
         let enough = failed.len() >= self.rollout.stop_after as usize;
-        canary.or_else(|| enough.then(|| format!("{} failed: {}", failed.len(), failed.join("; "))))
+        let why =
+            canary.or_else(|| enough.then(|| format!("{} failed: {}", failed.len(), failed.join("; "))))?;
+        Some(Next::Stop(why, seen))
+    }
+
+    /// A canary before this one that is not through. One that failed, and was seen to, is passed over; one that is tried again is not.
+    fn unproven_before(&self, at: usize) -> Option<&'a Step> {
+        let mut before = self.steps.iter().take(self.rollout.canaries.min(at));
+        let unproven = before.find(|(step, reached)| match reached {
+            Reached::Done(_) => false,
+            Reached::Waiting | Reached::Underway(_) => true,
+            Reached::Failed(..) | Reached::Dropped(_) => !self.rollout.forgiven.contains(&step.plan),
+        });
+        unproven.map(|(step, _)| *step)
     }
 
     /// Begins this one, or says what it waits for.
-    fn begin(
-        &self,
-        fleet: &Fleet,
-        at: usize,
-        step: &Step,
-        now: Time,
-        dice: &mut Entropy,
-    ) -> Result<Outcome, Denied> {
-        let node = fleet.node(step.node)?;
+    fn begin(&self, step: &Step, dice: &mut Entropy) -> Result<Outcome, Denied> {
+        let (fleet, node) = (self.fleet, self.fleet.node(step.node)?);
         let wait = |why: String| Err(Denied::Conflict(why));
-        let before = self.steps.iter().take(self.rollout.canaries.min(at));
-        let unproven = before.filter(|(step, reached)| {
-            !matches!(reached, Reached::Done(_)) && !self.rollout.forgiven.contains(&step.plan)
-        });
-        if let Some((canary, _)) = unproven.into_iter().next() {
-            return wait(format!("the canary {} to be active again", name(fleet, canary)));
+        if node.state == State::Active && is_silent(node, self.now) {
+            return wait(format!("{} to be heard: it is silent, and would not restart", node.name));
         }
-        let most = self.rollout.max_unavailable as usize;
-        if self.underway() >= most {
-            return wait(format!("{} to be active again", self.underway()));
+        if let Some(why) = self.budgets.iter().find_map(|budget| budget.is_spent(node, self.rollout)) {
+            return wait(why);
         }
-        // One that is down already is not missed when it is rebuilt.
-        let is_down = self.down.iter().any(|(down, _)| down.id == node.id);
-        if !is_down && self.down.len() >= most {
-            let down = self.down.iter().map(|(node, why)| format!("{} ({why})", node.name));
-            return wait(format!(
-                "{} to be at work again: no more than {most} of {} may be down at a time",
-                down.collect::<Vec<_>>().join(", "),
-                self.rollout.group
-            ));
+        if let Some(why) = network::held(fleet, node, None) {
+            return wait(why);
         }
-        match network::held(fleet, node, None) {
-            Some(why) => wait(why),
-            None => imaging::apply(fleet, &step.plan, now, dice),
+        // What was known of other DHCP servers is forgotten at every start.
+        let is_unlooked =
+            |network: &&network::Network| network.rule == Rule::Pause && network.looked.is_none();
+        if let Some(network) = fleet.network_of(node).filter(is_unlooked) {
+            return wait(format!("a look for other DHCP servers on {}", network.interface));
         }
+        imaging::apply(fleet, &step.plan, self.now, dice)
+    }
+
+    fn name(&self, step: &Step) -> String {
+        self.fleet.nodes.get(&step.node).map_or_else(|| step.node.short(), |node| node.name.to_string())
     }
 }
 
-fn name(fleet: &Fleet, step: &Step) -> String {
-    fleet.nodes.get(&step.node).map_or_else(|| step.node.short(), |node| node.name.to_string())
+impl Budget<'_> {
+    /// Why this node may not go down now for the rollout `by`. One that certainly does not work is not missed.
+    fn is_spent(&self, node: &Node, by: &Rollout) -> Option<String> {
+        let Rollout { id, group, max_unavailable, .. } = self.rollout;
+        if node.state != State::Active || !group.has(node) {
+            return None;
+        }
+        let others = || self.down.iter().filter(|(down, _)| down.id != node.id);
+        if others().count() < *max_unavailable as usize {
+            return None;
+        }
+        let down = others().map(|(node, why)| format!("{} ({why})", node.name)).collect::<Vec<_>>();
+        let whose = if *id == by.id { String::new() } else { format!(" by the rollout {id}") };
+        Some(format!(
+            "{} to be at work again: no more than {max_unavailable} of {group} may be down at a time{whose}",
+            down.join(", ")
+        ))
+    }
 }
 
 /// Every rollout that runs goes on. One node is begun at a time, so that none is begun that another rollout counts on.
@@ -129,6 +186,10 @@ pub(crate) fn advance(fleet: &Fleet, now: Time, dice: &mut Entropy) -> Outcome {
     let mut outcome = Outcome::default();
     let mut is_begun = false;
     for rollout in fleet.rollouts.values().filter(|rollout| rollout.state == RolloutState::Running) {
+        if let Some(remembers) = tried_again(fleet, rollout) {
+            outcome.changes.push(remembers);
+            continue;
+        }
         let id = &rollout.id;
         match next(fleet, rollout, now, dice) {
             Next::Wait(_) => {}
@@ -143,14 +204,12 @@ pub(crate) fn advance(fleet: &Fleet, now: Time, dice: &mut Entropy) -> Outcome {
             }
             Next::Drop(step, why) => {
                 outcome.fact(step.node, "rollout", format!("{id} leaves it out: {why}"));
-                if let Some(plan) = fleet.plans.get(&step.plan).cloned() {
-                    let state = PlanState::Withdrawn { why };
-                    outcome.changes.push(Change::Plan(Box::new(crate::plan::Plan { state, ..plan })));
-                }
+                outcome.changes.extend(taken_back(fleet, &step, &why, now));
             }
-            Next::Stop(why) => {
+            Next::Stop(why, seen) => {
                 let text = format!("{id} has stopped: {why}; rackwright rollout show {id}");
-                end(&mut outcome, rollout, RolloutState::Stopped { why }, text, now);
+                let seen = seen.into_iter().collect();
+                end(&mut outcome, rollout, RolloutState::Stopped { why, seen }, text, now);
             }
             Next::Finish => {
                 let done = rollout.reached(fleet).filter(|(_, one)| matches!(one, Reached::Done(_))).count();
@@ -160,6 +219,20 @@ pub(crate) fn advance(fleet: &Fleet, now: Time, dice: &mut Entropy) -> Outcome {
         }
     }
     outcome
+}
+
+/// A failure that was forgiven and is tried again counts anew.
+fn tried_again(fleet: &Fleet, rollout: &Rollout) -> Option<Change> {
+    let again = rollout.reached(fleet).filter(|(step, reached)| {
+        matches!(reached, Reached::Underway(_) | Reached::Done(_)) && rollout.forgiven.contains(&step.plan)
+    });
+    let again = again.map(|(step, _)| step.plan.clone()).collect::<Vec<_>>();
+    if again.is_empty() {
+        return None;
+    }
+    let mut next = rollout.clone();
+    next.forgiven.retain(|plan| !again.contains(plan));
+    Some(Change::Rollout(Box::new(next)))
 }
 
 fn end(outcome: &mut Outcome, rollout: &Rollout, state: RolloutState, text: String, now: Time) {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use protocol::NodeId;
 
-use super::{Group, Rollout, RolloutId, RolloutState, Step, Wish, is_down};
+use super::{Group, Rollout, RolloutId, RolloutState, Step, Wish, taken_back};
 use crate::entropy::Entropy;
 use crate::plan::{self, PlanKind};
-use crate::{Catalog, Change, Denied, Fleet, Node, Outcome, Reply, Time, hold, step};
+use crate::{Catalog, Change, Denied, Fleet, Node, Outcome, Reply, State, Time, hold, step};
 
 /// Plans the rebuild of every node of a group.
 pub(crate) fn planned(
@@ -18,7 +18,8 @@ pub(crate) fn planned(
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
     step::check_roles(catalog, wish.group.roles().as_ref())?;
-    let members = in_order(fleet, wish, now)?;
+    let members = in_order(fleet, wish)?;
+    refuse_stuck(fleet, wish, members.first().copied())?;
     for node in &members {
         refuse_busy(fleet, node)?;
     }
@@ -58,8 +59,8 @@ pub(crate) fn planned(
     Ok(outcome)
 }
 
-/// The canaries as they were named, then those that are down, whom nobody misses, then all others; by name.
-fn in_order<'a>(fleet: &'a Fleet, wish: &'a Wish, now: Time) -> Result<Vec<&'a Node>, Denied> {
+/// The canaries as they were named, then those that do not work, whom nobody misses, then all others; by name.
+fn in_order<'a>(fleet: &'a Fleet, wish: &'a Wish) -> Result<Vec<&'a Node>, Denied> {
     if wish.max_unavailable == 0 || wish.stop_after == 0 {
         return Err(Denied::Conflict("max-unavailable and stop-after are 1 or more".to_owned()));
     }
@@ -75,7 +76,7 @@ fn in_order<'a>(fleet: &'a Fleet, wish: &'a Wish, now: Time) -> Result<Vec<&'a N
     }
     let mut rest =
         wish.group.members(fleet).filter(|node| !wish.canaries.contains(&node.id)).collect::<Vec<_>>();
-    rest.sort_by_key(|node| (is_down(node, now).is_none(), natural(node.name.as_str())));
+    rest.sort_by_key(|node| (node.state == State::Active, natural(node.name.as_str())));
     order.extend(rest);
     Ok(order)
 }
@@ -121,15 +122,39 @@ fn refuse_busy(fleet: &Fleet, node: &Node) -> Result<(), Denied> {
     }
 }
 
+/// The first canary would wait for ever for others that are down, and they for it.
+fn refuse_stuck(fleet: &Fleet, wish: &Wish, first: Option<&Node>) -> Result<(), Denied> {
+    let Some(first) = first.filter(|node| !wish.canaries.is_empty() && node.state == State::Active) else {
+        return Ok(());
+    };
+    let members = wish.group.members(fleet).filter(|node| node.id != first.id && node.installed.is_some());
+    // What is only silent, or takes something in, may be at work again any moment.
+    let down = members.filter(|node| node.state != State::Active);
+    let down = down.map(|node| format!("{} ({})", node.name, node.state.word())).collect::<Vec<_>>();
+    if down.len() < wish.max_unavailable as usize {
+        return Ok(());
+    }
+    Err(Denied::Conflict(format!(
+        "down already: {}; so no canary could begin with at most {} down: make one of these the canary, or raise \
+         --max-unavailable",
+        down.join(", "),
+        wish.max_unavailable
+    )))
+}
+
 /// Rollouts that wait to be begun and have lost a plan to a newer one.
-fn replaced(fleet: &Fleet, steps: &[Step], now: Time) -> impl Iterator<Item = Change> {
-    let takes = |node: NodeId| steps.iter().any(|step| step.node == node);
+fn replaced(fleet: &Fleet, steps: &[Step], now: Time) -> Vec<Change> {
+    let takes = |step: &Step| steps.iter().any(|taken| taken.node == step.node);
     let open = fleet.rollouts.values().filter(|rollout| rollout.state == RolloutState::Open);
-    let open = open.filter(move |rollout| rollout.steps.iter().any(|step| takes(step.node)));
-    open.map(move |rollout| {
-        let state = RolloutState::Withdrawn { why: "a newer one was made".to_owned() };
-        Change::Rollout(Box::new(Rollout { state, ended: Some(now), ..rollout.clone() }))
-    })
+    let mut changes = Vec::new();
+    for rollout in open.filter(|rollout| rollout.steps.iter().any(takes)) {
+        let why = "a newer one was made";
+        let left = rollout.steps.iter().filter(|step| !takes(step));
+        changes.extend(left.flat_map(|step| taken_back(fleet, step, why, now)));
+        let state = RolloutState::Withdrawn { why: why.to_owned() };
+        changes.push(Change::Rollout(Box::new(Rollout { state, ended: Some(now), ..rollout.clone() })));
+    }
+    changes
 }
 
 fn nobody(fleet: &Fleet, group: &Group, skips: &[(NodeId, String)]) -> Denied {

@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::JobState;
 use crate::patience::SILENT_SECONDS;
-use crate::plan::{PlanId, PlanState};
+use crate::plan::{Plan, PlanId, PlanState};
 use crate::running::not_up;
-use crate::{Fleet, Node, State, Time};
+use crate::step::moved;
+use crate::{Change, Fleet, Node, State, Time};
 pub use advance::{Next, next};
+pub use verb::abandon;
 
 pub(crate) use advance::advance;
 pub(crate) use make::planned;
@@ -56,7 +58,7 @@ pub struct Rollout {
     pub made: Time,
     /// When it ended, or was stopped.
     pub ended: Option<Time>,
-    /// Failures that somebody has seen and gone on after.
+    /// Failures that somebody has seen and gone on after, as long as they are not tried again.
     pub forgiven: BTreeSet<PlanId>,
     /// What becomes of it.
     pub state: RolloutState,
@@ -99,6 +101,9 @@ pub enum RolloutState {
     Stopped {
         /// Why.
         why: String,
+        /// The failures that have stopped it: what whoever lets it go on has seen. Empty when an operator stopped it.
+        #[serde(default)]
+        seen: BTreeSet<PlanId>,
     },
     /// Nothing is left to be begun, and nothing is under way.
     Done,
@@ -166,6 +171,14 @@ impl RolloutState {
         }
     }
 
+    /// Why it is what it is, where somebody or something made it so.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            RolloutState::Stopped { why, .. } | RolloutState::Withdrawn { why } => Some(why),
+            RolloutState::Open | RolloutState::Running | RolloutState::Done => None,
+        }
+    }
+
     /// Whether it may still begin a node.
     pub(crate) fn is_begun(&self) -> bool {
         matches!(self, RolloutState::Running | RolloutState::Stopped { .. })
@@ -221,7 +234,7 @@ impl Group {
         }
     }
 
-    fn has(&self, node: &Node) -> bool {
+    pub(crate) fn has(&self, node: &Node) -> bool {
         match self {
             Group::Role { role } => node.roles.contains(role),
             Group::Nodes { nodes } => nodes.contains(&node.id),
@@ -259,12 +272,35 @@ fn reached(fleet: &Fleet, step: &Step) -> Reached {
     }
 }
 
-/// Why a node that has a system is not at work, when it is not.
+/// The nodes of its group that are not at work, and why. One that never had a system is not missed; one that is to be rebuilt had one,
+/// whatever became of it.
+fn down<'a>(fleet: &'a Fleet, rollout: &'a Rollout, now: Time) -> Vec<(&'a Node, String)> {
+    let had_system =
+        |node: &Node| node.installed.is_some() || rollout.steps.iter().any(|step| step.node == node.id);
+    let members = rollout.group.members(fleet).filter(|node| had_system(node));
+    members.filter_map(|node| Some((node, is_down(node, now)?))).collect()
+}
+
+fn is_silent(node: &Node, now: Time) -> bool {
+    node.reported.is_none_or(|at| now.seconds_since(at) >= SILENT_SECONDS)
+}
+
+/// Why a node is not at work, when it is not.
 fn is_down(node: &Node, now: Time) -> Option<String> {
-    node.installed.as_ref()?;
-    let silent = node.reported.is_none_or(|at| now.seconds_since(at) >= SILENT_SECONDS);
     if node.state != State::Active {
         return Some(node.state.word().to_owned());
     }
-    if silent { Some("silent".to_owned()) } else { not_up(node) }
+    if is_silent(node, now) { Some("silent".to_owned()) } else { not_up(node) }
+}
+
+/// Takes back the plan of a step whose turn has not come, and with it the node that waits for it.
+fn taken_back(fleet: &Fleet, step: &Step, why: &str, now: Time) -> impl Iterator<Item = Change> {
+    let plan = fleet.plans.get(&step.plan).filter(|plan| plan.state == PlanState::Open);
+    let plan = plan.map(|plan| {
+        let state = PlanState::Withdrawn { why: why.to_owned() };
+        Change::Plan(Box::new(Plan { state, ..plan.clone() }))
+    });
+    let waits = |node: &&Node| matches!(&node.state, State::Planned { plan } if *plan == step.plan);
+    let node = fleet.nodes.get(&step.node).filter(waits);
+    plan.into_iter().chain(node.map(|node| Change::Node(Box::new(moved(node, State::Ready, now)))))
 }

@@ -108,13 +108,12 @@ pub fn rollout_view(fleet: &Fleet, rollout: &Rollout, now: Time) -> RolloutView 
 }
 
 fn note(fleet: &Fleet, rollout: &Rollout, now: Time) -> Option<String> {
-    match &rollout.state {
-        RolloutState::Open | RolloutState::Done => None,
-        RolloutState::Stopped { why } | RolloutState::Withdrawn { why } => Some(why.clone()),
-        // What it would do now is what it does at the next tick; nothing comes of these dice.
-        RolloutState::Running => match next(fleet, rollout, now, &mut Entropy::new(&[0; 32])) {
-            Next::Wait(why) => Some(format!("waiting for {why}")),
-            Next::Begin(..) | Next::Drop(..) | Next::Stop(_) | Next::Finish => None,
-        },
+    if rollout.state != RolloutState::Running {
+        return rollout.state.why().map(str::to_owned);
+    }
+    // What it would do now is what it does at the next tick; nothing comes of these dice.
+    match next(fleet, rollout, now, &mut Entropy::new(&[0; 32])) {
+        Next::Wait(why) => Some(format!("waiting for {why}")),
+        Next::Begin(..) | Next::Drop(..) | Next::Stop(..) | Next::Finish => None,
     }
 }

@@ -7,7 +7,7 @@ use fleet::certificate::{Certificate, Stage};
 use fleet::entropy::Entropy;
 use fleet::job::Work;
 use fleet::plan::{PlanId, PlanState};
-use fleet::rollout::{Reached, Rollout, RolloutState, Verb};
+use fleet::rollout::{Reached, Rollout, RolloutId, RolloutState, Verb};
 use fleet::{Catalog, Denied, Effect, Event, Fleet, Node, Outcome, Site, State, Time, converge, step};
 use protocol::{JobId, OrderKind};
 
@@ -45,10 +45,16 @@ impl World {
     ) -> Result<(World, Outcome), Denied> {
         let applies = match &event {
             Event::Apply { plan } => vec![plan.clone()],
-            // Whoever begins it applies all its plans.
-            Event::Rollout { rollout, verb: Verb::Begin } => {
-                let steps = self.fleet.rollouts.get(rollout).map(|rollout| rollout.steps.iter());
-                steps.into_iter().flatten().map(|step| step.plan.clone()).collect()
+            // Whoever lets it go on applies all its plans.
+            Event::Rollout { rollout, verb: Verb::Begin | Verb::Resume } => self.plans_of(rollout),
+            _ => Vec::new(),
+        };
+        // And whoever stops it takes back those whose turn has not come.
+        let takes_back = match &event {
+            Event::Rollout { rollout, verb: Verb::Stop | Verb::Cancel } => {
+                let is_open =
+                    |plan: &PlanId| self.plans().any(|(id, state)| id == plan && *state == PlanState::Open);
+                self.plans_of(rollout).into_iter().filter(is_open).collect()
             }
             _ => Vec::new(),
         };
@@ -59,6 +65,7 @@ impl World {
         next.now = now;
         next.path.push(letter);
         next.applied.extend(applies);
+        next.applied.retain(|plan| !takes_back.contains(plan));
         next.take_in(&outcome);
         Ok((next, outcome))
     }
@@ -92,6 +99,11 @@ impl World {
 
     pub(super) fn words(&self) -> impl Iterator<Item = &'static str> {
         self.fleet.nodes.values().map(|node| node.state.word())
+    }
+
+    fn plans_of(&self, rollout: &RolloutId) -> Vec<PlanId> {
+        let steps = self.fleet.rollouts.get(rollout).map(|rollout| rollout.steps.iter());
+        steps.into_iter().flatten().map(|step| step.plan.clone()).collect()
     }
 
     /// The newest rollout that is not over.
