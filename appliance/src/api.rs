@@ -14,6 +14,7 @@ mod permission;
 mod power;
 pub mod query;
 mod rollout;
+mod second;
 mod support;
 #[cfg(test)]
 mod tests;
@@ -78,6 +79,8 @@ pub struct Api {
     pub own: Option<Arc<units::Own>>,
     /// Who may do what.
     pub operators: Arc<Operators>,
+    /// Severe things that wait for a second person.
+    pub seconds: Arc<Seconds>,
     /// Figures.
     pub metrics: Metrics,
     /// Who tells what is wrong, if anybody is to be told.
@@ -86,6 +89,7 @@ pub struct Api {
     pub places: Places,
 }
 
+pub use second::Seconds;
 pub use units::Own;
 
 /// Why a request was refused.
@@ -139,6 +143,17 @@ pub enum ApiError {
     /// The typed name is not that of the node that is to be forgotten.
     #[error("this forgets {0} for good: confirm it with its name (--confirm={0})")]
     Forgets(String),
+    /// One person has asked for something severe.
+    #[error(
+        "this takes two people, and {name} has asked for it now: it is done when another admin asks for the same within an hour \
+         ({command})"
+    )]
+    Alone {
+        /// Who.
+        name: String,
+        /// What the other one types.
+        command: String,
+    },
     /// The typed name is not the image's.
     #[error("this deletes image {0} for good: confirm it with its name (--confirm={0})")]
     Unnamed(String),
@@ -202,6 +217,7 @@ impl ApiError {
             | ApiError::Unnamed(_)
             | ApiError::Forgets(_)
             | ApiError::Many(_)
+            | ApiError::Alone { .. }
             | ApiError::Replaces { .. }
             | ApiError::Refused(Refused::Denied(Denied::Unconfirmed { .. } | Denied::Unnamed { .. })) => {
                 (StatusCode::CONFLICT, 5)

@@ -199,6 +199,7 @@ impl Daemon {
             boot: paths.boot.clone(),
             own,
             operators: Arc::new(config.operators.clone()),
+            seconds: Arc::default(),
             metrics,
             notifier,
             places: Places { config: paths.config.clone(), state: paths.state.clone() },

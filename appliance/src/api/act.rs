@@ -268,6 +268,9 @@ impl Api {
             let (old, new) = (before.name.to_string(), fresh.name.to_string());
             return Err(ApiError::Replaces { old, new });
         }
+        self.refuse_alone(&format!("replace {} {}", before.id, fresh.id), || {
+            format!("rackwright node replace {} {} --confirm {}", before.name, fresh.name, before.name)
+        })?;
         self.core.bring(Event::Replace { old, new, force }).await?;
         let was = before.boot.mac.as_str().parse::<Mac>().ok();
         let lease = was.and_then(|mac| world.leases.get(mac).map(|lease| (mac, lease.ip)));
@@ -306,6 +309,9 @@ impl Api {
         if confirm.as_deref() != Some(known.name.as_str()) {
             return Err(ApiError::Forgets(known.name.to_string()));
         }
+        self.refuse_alone(&format!("delete {}", known.id), || {
+            format!("rackwright node delete {0} --confirm {0}", known.name)
+        })?;
         self.core.bring(Event::Delete { node }).await?;
         one(row(&world, known))
     }
@@ -321,6 +327,12 @@ impl Api {
         let node = world.fleet.node(node)?;
         if found.state == "open" && confirm.as_deref() != Some(node.name.as_str()) {
             return Err(ApiError::Unconfirmed { node: node.name.to_string(), disk: found.disk });
+        }
+        // A first installation ends nothing.
+        if found.state == "open" && found.kind != "install" {
+            self.refuse_alone(&format!("apply {id}"), || {
+                format!("rackwright apply {id} --confirm {}", node.name)
+            })?;
         }
         let done = self.core.bring(Event::Apply { plan }).await?;
         self.job(&done.reply)

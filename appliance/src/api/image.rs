@@ -138,6 +138,9 @@ impl Api {
         if confirm.as_deref() != Some(image.name.as_str()) {
             return Err(ApiError::Unnamed(image.name));
         }
+        self.refuse_alone(&format!("delete image {}", image.digest), || {
+            format!("rackwright image delete {0} --confirm {0}", image.name)
+        })?;
         let bytes = self.images.bytes_of(&BTreeSet::from([image.digest]));
         self.core.bring(Event::ForgetImage(image.digest)).await?;
         let freed = self.remove(image.digest).await?;
@@ -158,6 +161,10 @@ impl Api {
             let (live, packs) = self.images.sizes();
             let bytes = self.images.bytes_of(&all).saturating_add(packs.saturating_sub(live));
             return one(PruneView { images: rows, bytes, done: false, rewritten: 0 });
+        }
+        if !images.is_empty() {
+            let which = all.iter().map(ToString::to_string).collect::<Vec<_>>();
+            self.refuse_alone(&format!("prune {}", which.join(" ")), || "rackwright image prune".to_owned())?;
         }
         let mut freed = Freed::default();
         for image in &images {

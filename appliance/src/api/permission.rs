@@ -108,7 +108,7 @@ mod tests {
             (user("dave"), Role::Operator),
             (group("dave"), Role::Admin),
         ];
-        Operators { rules }
+        Operators { rules, second_person: false }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fleet::rollout::{Group, Rollout, RolloutState, Verb, Wish};
+use fleet::rollout::{Group, RolloutState, Verb, Wish};
 use fleet::{Event, Reply, view};
 use protocol::Verify;
 use serde::Deserialize;
@@ -70,9 +70,22 @@ impl Api {
     pub(super) async fn change_rollout(&self, id: &str, verb: Verb, body: &[u8]) -> Answer {
         let world = self.core.world();
         let rollout = world.fleet.find_rollout(id)?;
-        if verb == Verb::Begin {
-            let Begin { confirm } = read(body)?;
-            refuse_unconfirmed(rollout, confirm.as_deref())?;
+        let id = &rollout.id;
+        match (verb, &rollout.state) {
+            (Verb::Begin, RolloutState::Open) => {
+                let Begin { confirm } = read(body)?;
+                let phrase = rollout.phrase();
+                if confirm.as_deref() != Some(phrase.as_str()) {
+                    return Err(ApiError::Many(phrase));
+                }
+                let command = || format!("rackwright rollout begin {id} --confirm '{phrase}'");
+                self.refuse_alone(&format!("begin {id}"), command)?;
+            }
+            (Verb::Resume, RolloutState::Stopped { .. }) => {
+                self.refuse_alone(&format!("resume {id}"), || format!("rackwright rollout resume {id}"))?;
+            }
+            // Nothing is erased by these, or they are refused in any case.
+            (Verb::Begin | Verb::Stop | Verb::Resume | Verb::Cancel, _) => {}
         }
         self.rolled(Event::Rollout { rollout: rollout.id.clone(), verb }).await
     }
@@ -83,15 +96,6 @@ impl Api {
         };
         one(view::rollout_view(&self.core.world().fleet, &rollout, now()))
     }
-}
-
-/// What is over or runs already is refused for that, not for want of a word.
-fn refuse_unconfirmed(rollout: &Rollout, given: Option<&str>) -> Result<(), ApiError> {
-    let phrase = rollout.phrase();
-    if rollout.state != RolloutState::Open || given == Some(phrase.as_str()) {
-        return Ok(());
-    }
-    Err(ApiError::Many(phrase))
 }
 
 /// The verb that a path ends in.

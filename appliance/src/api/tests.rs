@@ -37,6 +37,7 @@ pub(super) fn api(state: &State) -> Api {
         sources: sources(folder),
         copies: None,
         operators: Arc::default(),
+        seconds: Arc::default(),
         metrics: Metrics {
             core: state.core.clone(),
             casts: Arc::clone(&casts),

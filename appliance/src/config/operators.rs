@@ -47,6 +47,8 @@ impl fmt::Display for Whom {
 pub struct Operators {
     /// Every rule; none: whoever may open the socket may do everything.
     pub rules: Vec<(Whom, Role)>,
+    /// Whether it takes two people to do what is severe.
+    pub second_person: bool,
 }
 
 impl Operators {

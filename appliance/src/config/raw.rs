@@ -126,6 +126,8 @@ pub(super) struct Operators {
     pub(super) admin: Option<Vec<Spanned<String>>>,
     pub(super) operator: Option<Vec<Spanned<String>>>,
     pub(super) viewer: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) second_person: bool,
 }
 
 /// `[metrics]`.

@@ -392,6 +392,8 @@ fn people_with_roles_are_users_and_groups_and_nobody_else() {
         (Whom::User("alice.w".to_owned()), Role::Operator),
     ];
     assert_eq!(config.operators.rules, rules);
+    assert!(!config.operators.second_person);
+    assert!(good(&format!("{GOOD}[operators]\nsecond_person = true\n")).operators.second_person);
     let nobody = good(&format!("{GOOD}[operators]\nadmin = []\n")).operators;
     assert!(nobody.tells_apart() && nobody.role("x", &[]).is_none(), "an empty list is root alone");
     for (bad, wanted) in [
@@ -400,6 +402,7 @@ fn people_with_roles_are_users_and_groups_and_nobody_else() {
         ("[operators]\nviewer = [\"a b\"]\n", "operators.viewer"),
         ("[operators]\nviewer = [\"-x\"]\n", "operators.viewer"),
         ("[operators]\nviewer = [\"*\"]\n", "operators.viewer"),
+        ("[operators]\nsecond_person = \"yes\"\n", "line 8"),
         ("[operators]\nroot = [\"x\"]\n", "root"),
         ("[operators]\nadmin = \"x\"\n", "line 8"),
         ("[limits]\nrebuilds_per_hour = -1\n", "limits.rebuilds_per_hour"),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use fleet::journal::Actor;
 use fleet::{Catalog, Change, Event, Site};
 use protocol::{HardwareAddress, IdentityFile, NodeId};
 use pxe::Mac;
@@ -168,6 +169,11 @@ impl Core {
     /// The same way in, for what a person has asked for: all that is brought by it is written down as part of that.
     pub fn on_behalf(&self, by: &Arc<Command>) -> Core {
         Core { by: Some(Arc::clone(by)), ..self.clone() }
+    }
+
+    /// Who has asked for what is brought by it; none: no person.
+    pub fn actor(&self) -> Option<Actor> {
+        self.by.as_ref().map(|by| by.actor())
     }
 
     /// Writes the command down that this is on behalf of, if that has not happened yet; or why it was refused.

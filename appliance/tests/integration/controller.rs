@@ -215,6 +215,7 @@ fn api(
         own: None,
         boot: folder.join("boot"),
         operators: Arc::new(said.operators),
+        seconds: Arc::default(),
         metrics,
         places: Places { config: folder.join("rackwright.toml"), state: folder.to_owned() },
     }

@@ -136,3 +136,49 @@ async fn rebuild(controller: &Controller, number: u8) -> Result<serde_json::Valu
     let path = format!("/v1/plans/{}/apply", plan["id"].as_str().unwrap());
     operator::post(controller, &path, json!({"confirm": format!("n{number}")})).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_severe_takes_two_people_where_that_is_wanted() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can become somebody else");
+        return;
+    }
+    let login = std::fs::read_to_string("/proc/self/loginuid").unwrap_or_default();
+    if login.trim().parse().is_ok_and(|login: u32| login != u32::MAX) {
+        eprintln!("skipped: whoever logged in here stays one person, whatever the user");
+        return;
+    }
+    let folder = tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+    let said = "[operators]\nadmin = [\"nobody\"]\nsecond_person = true\n";
+    let controller = Controller::start_as(folder.path(), said).await;
+    let_in(&controller.socket());
+    control_image(&controller).await;
+    // A first installation is nothing severe.
+    let (mut agent, job) = journey::imaging(&controller, 1).await;
+    verified(&agent, &job).await;
+    enrolled(&controller, &mut agent).await;
+    let report = journey::all_up(&state(&agent).await);
+    let _: serde_json::Value = agent.ask(protocol::routes::REPORT, &report).await.unwrap();
+    let plan = operator::post(&controller, "/v1/nodes/n1/plan", json!({})).await.unwrap();
+    let apply = format!("apply {} --confirm n1", plan["id"].as_str().unwrap());
+    let path = format!("/v1/plans/{}/apply", plan["id"].as_str().unwrap());
+    for _ in 0..2 {
+        let refused = operator::post(&controller, &path, json!({"confirm": "n1"})).await.unwrap_err();
+        assert_eq!((refused.status, refused.exit), (409, 5));
+        assert!(refused.error.contains(&format!("rackwright {apply}")), "{refused:?}");
+    }
+    let node = operator::get(&controller, "/v1/nodes/n1").await.unwrap();
+    assert_eq!(node["state"], "active", "one alone has changed nothing");
+    let (code, said) = as_nobody(&controller, "image delete control --confirm control").await;
+    assert!(code == Some(5) && said.contains("nobody has asked for it now"), "something else: {said}");
+    let (code, said) = as_nobody(&controller, &format!("{apply} --no-wait")).await;
+    assert_eq!(code, Some(0), "{said}");
+    let node = operator::get(&controller, "/v1/nodes/n1").await.unwrap();
+    assert_eq!(node["state"], "draining");
+    // Both are in the journal: who asked in vain, and who was the second.
+    let journal = operator::get(&controller, "/v1/journal?limit=1000").await.unwrap();
+    let asked = journal.as_array().unwrap().iter().filter(|row| row["body"]["route"] == path.as_str());
+    let asked = asked.map(|row| (row["kind"].as_str().unwrap(), row["actor"]["uid"].as_u64().unwrap()));
+    assert_eq!(asked.collect::<Vec<_>>(), [("refused", 0), ("refused", 0), ("command", u64::from(NOBODY))]);
+    controller.stop().await;
+}

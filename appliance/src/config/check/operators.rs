@@ -11,7 +11,7 @@ const NAME_MAX: usize = 64;
 
 pub(super) fn operators(text: &str, raw: &raw::Operators) -> Result<Operators, ConfigError> {
     let lists = [(Role::Admin, &raw.admin), (Role::Operator, &raw.operator), (Role::Viewer, &raw.viewer)];
-    let mut operators = Operators::default();
+    let mut operators = Operators { second_person: raw.second_person, ..Operators::default() };
     for (role, list) in lists {
         let at = At { text, key: format!("operators.{}", role.word()) };
         for name in list.iter().flatten() {
