@@ -1,7 +1,7 @@
 //! One TLS connection and the calls on it, one after the other.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -41,16 +41,23 @@ pub struct Connection {
 }
 
 /// Whichever of two connections is there first.
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let mut first = pin!(TcpStream::connect(address));
+async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let mut first = pin!(attempt(address, source));
     match timeout(ANOTHER, &mut first).await {
         Ok(done) => done,
         Err(_) => tokio::select! {
             done = &mut first => done,
             // One that fails says nothing of the first.
-            Ok(second) = TcpStream::connect(address) => Ok(second),
+            Ok(second) = attempt(address, source) => Ok(second),
         },
     }
+}
+
+async fn attempt(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(address).await
 }
 
 impl Connection {
@@ -61,7 +68,7 @@ impl Connection {
     pub async fn open(controller: &Controller) -> Result<Self, CallError> {
         let address = controller.address();
         let slow = |_| io::Error::from(io::ErrorKind::TimedOut);
-        let tcp = timeout(CONNECT, connect(address)).await.map_err(slow).flatten();
+        let tcp = timeout(CONNECT, connect(address, controller.source())).await.map_err(slow).flatten();
         let tcp = tcp.map_err(|source| CallError::Connect { address, source })?;
         // Calls are small and wait for their answers: nothing is gained by collecting.
         tcp.set_nodelay(true).map_err(|source| CallError::Connect { address, source })?;

@@ -1,6 +1,6 @@
 //! Who is called, and with which certificate.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use protocol::CaPin;
@@ -52,6 +52,7 @@ impl Identity {
 pub struct Controller {
     address: SocketAddr,
     config: Arc<ClientConfig>,
+    source: Option<IpAddr>,
 }
 
 impl Controller {
@@ -81,7 +82,17 @@ impl Controller {
         // A resumed session would skip the check of a certificate that was replaced meanwhile.
         config.resumption = rustls::client::Resumption::disabled();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { address, config: Arc::new(config) })
+        Ok(Self { address, config: Arc::new(config), source: None })
+    }
+
+    /// The same, called from this address where the machine has several; otherwise the kernel chooses.
+    #[must_use]
+    pub fn calling_from(self, source: IpAddr) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 
     /// Where it listens.

@@ -202,7 +202,8 @@ impl<S: AgentService> Desk<S> {
                 return refusal(status, &why, false);
             }
         };
-        let call = self.service.call(caller, Request::from_parts(head, bytes));
+        // On the heap while it is answered: a connection that waits for its next request would have room for it all the time.
+        let call = Box::pin(self.service.call(caller, Request::from_parts(head, bytes)));
         stay.inspect(|stay| stay.served(true));
         let answered = tokio::time::timeout(ANSWER, call).await;
         stay.inspect(|stay| stay.served(false));

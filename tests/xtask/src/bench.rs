@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod cast;
 pub mod dhcp;
+pub mod fleet;
 pub mod http;
 pub mod pack;
 pub mod peers;
@@ -45,6 +46,7 @@ pub type Bench = fn(&Wish) -> Result<String, Box<dyn Error>>;
 pub const BENCHES: &[(&str, Bench)] = &[
     ("boot", |wish| boot::run(wish.quick)),
     ("dhcp", |wish| dhcp::run(wish.quick)),
+    ("fleet", |wish| fleet::run(wish.quick)),
     ("tftp", |wish| tftp::run(wish.quick)),
     ("http", |wish| http::run(wish.quick)),
     ("pack", |wish| pack::run(wish.quick)),

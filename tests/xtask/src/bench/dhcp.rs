@@ -5,7 +5,7 @@
 //! looked for again after the daemon was killed and started anew: a lease that is not durable is not counted.
 
 mod clients;
-mod lab;
+pub(super) mod lab;
 mod perf;
 
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ pub fn run(quick: bool) -> Result<String, Box<dyn Error>> {
     let peers = dir.join("peers");
     // Unpacked and not installed: its package would start it.
     prerequisites::unpack("kea-dhcp4-server", &peers)?;
-    let lab = Lab::up(&dir, daemon()?, peers.join("usr/sbin/kea-dhcp4"))?;
+    let lab = Lab::up(&dir, daemon()?, Some(peers.join("usr/sbin/kea-dhcp4")))?;
     let rounds = if quick { 1 } else { 3 };
     let mut rows = storms(&lab, rounds)?;
     rows.extend(steady(&lab, rounds)?);

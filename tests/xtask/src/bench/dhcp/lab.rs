@@ -17,17 +17,17 @@ use crate::tool::{Output, Tool, ToolError};
 /// The servers' address, with the network's prefix.
 const SERVER: &str = "10.88.0.1/16";
 /// The servers' address alone.
-pub(super) const SERVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
+pub(in crate::bench) const SERVER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
 /// The address of whoever plays the clients.
 const CLIENT: &str = "10.88.255.254/16";
 /// The same without the prefix.
-pub(super) const CLIENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 255, 254);
+pub(in crate::bench) const CLIENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 88, 255, 254);
 /// What servers may give: 64,000 addresses.
 const POOL: [&str; 2] = ["10.88.1.0", "10.88.250.255"];
 
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Server {
+pub(in crate::bench) enum Server {
     /// The daemon, as it ships.
     Ours,
     /// Kea with its memfile, written to disk as is its default.
@@ -39,7 +39,7 @@ pub(super) enum Server {
 }
 
 impl Server {
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::bench) fn name(self) -> &'static str {
         match self {
             Server::Ours => "ours",
             Server::Kea => "Kea, memfile",
@@ -51,16 +51,20 @@ impl Server {
 
 /// The cable, and the servers that may be started at one end of it.
 #[derive(Debug)]
-pub(super) struct Lab {
-    pub(super) wire: Wire,
+pub(in crate::bench) struct Lab {
+    pub(in crate::bench) wire: Wire,
     dir: PathBuf,
-    kea: PathBuf,
+    kea: Option<PathBuf>,
     daemon: PathBuf,
 }
 
 impl Lab {
-    /// Lays the cable.
-    pub(super) fn up(dir: &Path, daemon: PathBuf, kea: PathBuf) -> Result<Lab, Box<dyn Error>> {
+    /// Lays the cable; Kea is where it was unpacked, if it is wanted.
+    pub(in crate::bench) fn up(
+        dir: &Path,
+        daemon: PathBuf,
+        kea: Option<PathBuf>,
+    ) -> Result<Lab, Box<dyn Error>> {
         let wire = Wire::between(SERVER, [CLIENT.to_owned()])?;
         // A veth leaves UDP checksums to hardware that does not exist; servers with raw sockets drop such packets.
         run(wire.at_servers(&["ethtool", "-K", SERVERS, "tx", "off"]))?;
@@ -70,7 +74,7 @@ impl Lab {
     }
 
     /// Starts a server that knows nothing yet.
-    pub(super) fn start(&self, server: Server) -> Result<Running<'_>, Box<dyn Error>> {
+    pub(in crate::bench) fn start(&self, server: Server) -> Result<Running<'_>, Box<dyn Error>> {
         let dir = self.dir.join(server.name().replace([' ', ','], "-"));
         if dir.exists() {
             fs::remove_dir_all(&dir)?;
@@ -78,7 +82,7 @@ impl Lab {
         fs::create_dir_all(&dir)?;
         let argv = match server {
             Server::Ours => ours(&self.daemon, &dir)?,
-            Server::Kea => kea(&self.kea, &dir)?,
+            Server::Kea => kea(self.kea.as_deref().ok_or("Kea was not unpacked")?, &dir)?,
             Server::Dnsmasq => dnsmasq(&dir, false),
             Server::DnsmasqNoPing => dnsmasq(&dir, true),
         };
@@ -90,7 +94,7 @@ impl Lab {
 
 /// A server at work. Dropping it kills it.
 #[derive(Debug)]
-pub(super) struct Running<'a> {
+pub(in crate::bench) struct Running<'a> {
     lab: &'a Lab,
     dir: PathBuf,
     argv: Vec<OsString>,
@@ -99,13 +103,23 @@ pub(super) struct Running<'a> {
 
 impl Running<'_> {
     /// Kills it as a power cut would, if it runs, and starts it on what it has left.
-    pub(super) fn again(&mut self) -> Result<(), Box<dyn Error>> {
-        if let Some(mut process) = self.process.take() {
-            process.kill();
-        }
+    pub(in crate::bench) fn again(&mut self) -> Result<(), Box<dyn Error>> {
+        self.kill();
         let argv = self.lab.wire.at_servers(&self.argv);
         self.process = Some(Process::start(&argv, &self.log(), Lifetime::WithUs)?);
         Ok(())
+    }
+
+    /// Kills it as a power cut would.
+    pub(in crate::bench) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// A file of its own: `etc/…`, `var/lib/rackwright/…`.
+    pub(in crate::bench) fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
     fn log(&self) -> PathBuf {
@@ -113,19 +127,19 @@ impl Running<'_> {
     }
 
     /// The end of what it has said.
-    pub(super) fn said(&self) -> String {
+    pub(in crate::bench) fn said(&self) -> String {
         let text = fs::read(self.log()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         text.lines().rev().take(5).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
     /// [`Process::peak_mib`].
-    pub(super) fn peak_mib(&self) -> Option<f64> {
+    pub(in crate::bench) fn peak_mib(&self) -> Option<f64> {
         self.process.as_ref()?.peak_mib()
     }
 
     /// What our command line says, of the running daemon.
-    pub(super) fn ask(&self, words: &[&str]) -> Result<Output, ToolError> {
+    pub(in crate::bench) fn ask(&self, words: &[&str]) -> Result<Output, ToolError> {
         let tool = Tool::new(&self.lab.daemon).env("RACKWRIGHT_ROOT", &self.dir).args(words.iter().copied());
         tool.deadline(Duration::from_secs(30)).output()
     }
