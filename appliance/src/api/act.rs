@@ -268,8 +268,10 @@ impl Api {
             let (old, new) = (before.name.to_string(), fresh.name.to_string());
             return Err(ApiError::Replaces { old, new });
         }
-        self.refuse_alone(&format!("replace {} {}", before.id, fresh.id), || {
-            format!("rackwright node replace {} {} --confirm {}", before.name, fresh.name, before.name)
+        // With force it is another thing that is agreed on.
+        let how = if force { " --force" } else { "" };
+        self.refuse_alone(&format!("replace {} {}{how}", before.id, fresh.id), || {
+            format!("rackwright node replace {0} {1}{how} --confirm {0}", before.name, fresh.name)
         })?;
         self.core.bring(Event::Replace { old, new, force }).await?;
         let was = before.boot.mac.as_str().parse::<Mac>().ok();

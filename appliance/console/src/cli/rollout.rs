@@ -114,7 +114,8 @@ The exit code is 8 when it has stopped, or a node did not come through.")]
   rackwright rollout resume r-8f310a2c
   rackwright rollout resume r-8f31 -o json
 
-What has failed until now is taken as seen: it does not stop it once more.")]
+The failures that it has stopped for are taken as seen, until they are tried
+again. What has failed since stops it once more.")]
     Resume {
         /// Its id, or the start of it
         rollout: String,

@@ -20,4 +20,5 @@ mod rack;
 mod replacing;
 mod retiring;
 mod rolling;
+mod rolling_histories;
 mod running;
