@@ -60,6 +60,9 @@ pub struct How {
     /// Build twice without a cache and compare: the proof that the result depends on its inputs only
     #[arg(long, global = true)]
     pub check: bool,
+    /// Build without a cache and compare with what OUT holds, which stays as it is
+    #[arg(long, global = true, conflicts_with = "check")]
+    pub compare: bool,
     /// No progress lines
     #[arg(long, short, global = true)]
     pub quiet: bool,

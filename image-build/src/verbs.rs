@@ -1,6 +1,6 @@
 //! What each verb of the command line does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -43,7 +43,7 @@ pub fn run(cli: &Cli) -> Done {
                 if let Some(raw) = raw {
                     image.unpack(raw, &workshop.progress)?;
                 }
-                if !cli.how.check {
+                if !cli.how.check && !cli.how.compare {
                     print!("{}", node::describe(&image));
                 }
                 Ok(())
@@ -153,10 +153,10 @@ fn view(source: &Path, keep: &[String], work: &Path) -> Done {
     Ok(())
 }
 
-/// Runs one build; with `--check` twice without a cache, comparing.
+/// Runs one build; to prove that it depends on its inputs only, without a cache and beside another.
 fn build(how: &How, out: &Path, make: impl Fn(&Workshop, &Path) -> Done) -> Done {
-    if how.check {
-        return check(how, out, make);
+    if how.check || how.compare {
+        return compare(how, out, make);
     }
     let workshop = Workshop::open(&how.setup())?;
     make(&workshop, out)?;
@@ -164,30 +164,34 @@ fn build(how: &How, out: &Path, make: impl Fn(&Workshop, &Path) -> Done) -> Done
     Ok(())
 }
 
-fn check(how: &How, out: &Path, make: impl Fn(&Workshop, &Path) -> Done) -> Done {
+/// Two builds of the same inputs: both made here (`--check`), or one made here and what `out` holds (`--compare`).
+fn compare(how: &How, out: &Path, make: impl Fn(&Workshop, &Path) -> Done) -> Done {
     let setup = Setup { cache: None, ..how.setup() };
     let work = files::WorkFolder::make(&setup.work)?;
-    let mut digests = Vec::new();
-    for name in ["first", "second"] {
+    let built = |name: &str| -> Result<_, Box<dyn Error + Send + Sync>> {
         let out = work.path().join(name).join(out.file_name().unwrap_or_default());
-        let workshop = Workshop::open(&setup)?;
-        make(&workshop, &out)?;
-        digests.push(digests_of(&work.path().join(name))?);
-    }
-    let [first, second] = digests.as_slice() else { return Ok(()) };
-    let differing: Vec<_> = first.iter().filter(|(name, digest)| second.get(*name) != Some(digest)).collect();
-    if differing.is_empty() && first.len() == second.len() {
+        make(&Workshop::open(&setup)?, &out)?;
+        Ok(digests_of(&out)?)
+    };
+    let first = if how.compare { digests_of(out)? } else { built("first")? };
+    let second = built("second")?;
+    let everything: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    let differing: Vec<_> =
+        everything.into_iter().filter(|name| first.get(*name) != second.get(*name)).collect();
+    if differing.is_empty() {
         first.iter().for_each(|(name, digest)| println!("{digest}  {name}"));
         return Ok(());
     }
-    let names: Vec<_> = differing.into_iter().map(|(name, _)| name.as_str()).take(20).collect();
+    let names: Vec<_> = differing.into_iter().map(String::as_str).take(20).collect();
     Err(format!("two builds of the same inputs differ in: {}", names.join(", ")).into())
 }
 
-/// Content, mode and owner of every path, in one digest each.
+/// Content, mode and owner of a file, or of every path in a folder, in one digest each.
 fn digests_of(out: &Path) -> Result<BTreeMap<String, String>, FileError> {
+    let folder = out.parent().unwrap_or(out);
     let mut digests = BTreeMap::new();
-    for path in files::walk(out)? {
+    let paths = if files::look(out)?.is_dir() { files::walk(out)? } else { vec![out.to_path_buf()] };
+    for path in paths {
         let look = files::look(&path)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("{:o} {}:{} ", look.mode(), look.uid(), look.gid()).as_bytes());
@@ -197,7 +201,7 @@ fn digests_of(out: &Path) -> Result<BTreeMap<String, String>, FileError> {
             let target = std::fs::read_link(&path).map_err(files::named("reading the link", &path))?;
             hasher.update(target.as_os_str().as_encoded_bytes());
         }
-        let name = path.strip_prefix(out).unwrap_or(&path).display().to_string();
+        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
         digests.insert(name, hasher.finalize().to_hex().to_string());
     }
     Ok(digests)

@@ -123,8 +123,30 @@ pub enum OrderKind {
         /// How many lines; at most 1,000.
         lines: u32,
     },
-    /// Hand in a ticket, then restart into the ramdisk.
-    Redeploy,
-    /// Restart as what it is.
-    Restart,
+    /// Hand in a ticket, then restart into the ramdisk. Refused while virtual machines run.
+    Redeploy {
+        /// Also then: they are told to shut down, and those that have not are killed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
+    },
+    /// Restart as what it is. Refused while virtual machines run.
+    Restart {
+        /// As [`OrderKind::Redeploy`] has it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
+    },
+}
+
+impl OrderKind {
+    /// Whether it ends in the ramdisk.
+    #[must_use]
+    pub fn redeploys(&self) -> bool {
+        matches!(self, OrderKind::Redeploy { .. })
+    }
+
+    /// Whether it ends in the same system again.
+    #[must_use]
+    pub fn restarts(&self) -> bool {
+        matches!(self, OrderKind::Restart { .. })
+    }
 }

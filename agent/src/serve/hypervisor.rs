@@ -7,7 +7,7 @@ pub(super) async fn follow(_node: std::sync::Arc<super::node::Node>) {
 }
 
 #[cfg(feature = "libvirt")]
-pub(super) use asked::follow;
+pub(super) use asked::{SIGN, URI, follow};
 
 #[cfg(feature = "libvirt")]
 mod asked {
@@ -22,9 +22,9 @@ mod asked {
     use super::super::node::Node;
     use crate::text;
 
-    const URI: &str = "qemu:///system";
+    pub(in super::super) const URI: &str = "qemu:///system";
     /// There since libvirt's first start; before, asking would only make it complain.
-    const SIGN: &str = "run/libvirt";
+    pub(in super::super) const SIGN: &str = "run/libvirt";
     const EVERY: Duration = Duration::from_secs(30);
     /// A daemon that takes longer does not answer.
     const PATIENCE: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ mod accounts;
 mod ask;
 mod conductor;
 mod correct;
+mod drain;
 mod enrol;
 mod facts;
 mod files;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use units::UnitName;
 
+use super::drain::drain;
 use super::folder::Identity;
 use super::ledger::last_bytes;
 use super::node::Node;
@@ -34,17 +35,14 @@ pub(super) async fn follow(node: Arc<Node>, mut orders: mpsc::Receiver<Order>) {
     while let Some(order) = orders.recv().await {
         let answer = match order.kind {
             OrderKind::Logs { unit, lines } => Some(answer(order.id, logs(&node, &unit, lines).await)),
-            OrderKind::Restart => {
-                voice::milestone("restart ordered");
-                finish(&node, order.id, None).await;
-                // A last word: else the order would be given again after the restart.
-                let _ = timeout(FAREWELL, node.ledger.until_received(order.id)).await;
-                restart(&node).await.err().map(|why| answer(order.id, Err(why)))
+            OrderKind::Restart { force } => {
+                let gone = again(&node, order.id, force).await;
+                gone.err().map(|why| answer(order.id, Err(why)))
             }
-            OrderKind::Redeploy => match redeploy(&node, order.id).await {
-                Ok(()) => None,
-                Err(why) => Some(answer(order.id, Err(why))),
-            },
+            OrderKind::Redeploy { force } => {
+                let gone = redeploy(&node, order.id, force).await;
+                gone.err().map(|why| answer(order.id, Err(why)))
+            }
         };
         finish(&node, order.id, answer).await;
     }
@@ -71,10 +69,21 @@ async fn logs(node: &Node, unit: &str, lines: u32) -> Result<Vec<String>, String
     journal.map(|lines| last_bytes(lines, ANSWER_BYTES)).map_err(|error| Chain(&error).to_string())
 }
 
+/// Restarts the machine into the system that it runs.
+async fn again(node: &Node, order: u64, force: bool) -> Result<(), String> {
+    voice::milestone("restart ordered");
+    drain(node.root(), force).await?;
+    finish(node, order, None).await;
+    // A last word: else the order would be given again after the restart.
+    let _ = timeout(FAREWELL, node.ledger.until_received(order)).await;
+    restart(node).await
+}
+
 /// Leaves a ticket on the disk and then with the controller, then restarts the machine. In this order: a key that is
 /// approved in advance and lost in a power cut would leave the ramdisk with nothing to say hello with.
-async fn redeploy(node: &Node, order: u64) -> Result<(), String> {
+async fn redeploy(node: &Node, order: u64, force: bool) -> Result<(), String> {
     voice::milestone("rebuild ordered: leaving a ticket and restarting");
+    drain(node.root(), force).await?;
     let (options, identity) = (node.options.clone(), node.identity.clone());
     let left = move || {
         let path = seed::find(&options).map_err(|error| Chain(&error).to_string())?;

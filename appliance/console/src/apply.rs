@@ -3,7 +3,7 @@
 use fleet::view::{JobRow, PlanView};
 use serde_json::json;
 
-use crate::cli::{ApplyArgs, Choice, Waiting};
+use crate::cli::{ApplyArgs, Choice, Waiting, Word};
 use crate::failure::{Failure, exit};
 use crate::follow::{self, Stream};
 use crate::plan;
@@ -11,13 +11,13 @@ use crate::session::Session;
 
 /// Applies a plan that was looked at before.
 pub(crate) async fn apply(session: &mut Session, arguments: ApplyArgs) -> Result<u8, Failure> {
-    let ApplyArgs { plan: id, confirm, waiting } = arguments;
+    let ApplyArgs { plan: id, word, waiting } = arguments;
     let plan = session.client.get(&plan::path(&id)).await?.item::<PlanView>()?;
     // Where a person decides now, the person sees now what is decided.
-    if confirm.is_none() && session.terminal.asks {
+    if word.confirm.is_none() && session.terminal.asks {
         session.note(&plan::render_steps(&plan));
     }
-    carry_out(session, &plan, confirm, waiting).await
+    carry_out(session, &plan, word, waiting).await
 }
 
 /// Plans, shows, asks and applies.
@@ -25,10 +25,10 @@ pub(crate) async fn rebuild(
     session: &mut Session,
     node: &str,
     choice: &Choice,
-    confirm: Option<String>,
+    word: Word,
     waiting: Waiting,
 ) -> Result<u8, Failure> {
-    if confirm.is_none() && !session.terminal.asks {
+    if word.confirm.is_none() && !session.terminal.asks {
         // Before a plan is made: it would withdraw another one for nothing.
         return Err(Failure::Unconfirmed {
             what: format!("rebuilding erases the system disk of {node}, and nobody can be asked"),
@@ -37,18 +37,18 @@ pub(crate) async fn rebuild(
     }
     let plan = crate::node::make_plan(session, node, choice).await?.item::<PlanView>()?;
     session.note(&plan::render_steps(&plan));
-    carry_out(session, &plan, confirm, waiting).await
+    carry_out(session, &plan, word, waiting).await
 }
 
 async fn carry_out(
     session: &mut Session,
     plan: &PlanView,
-    confirm: Option<String>,
+    word: Word,
     waiting: Waiting,
 ) -> Result<u8, Failure> {
-    let name = confirmed(session, plan, confirm)?;
+    let name = confirmed(session, plan, word.confirm)?;
     let path = format!("{}/apply", plan::path(&plan.id));
-    let answer = session.client.post(&path, &json!({ "confirm": name })).await?;
+    let answer = session.client.post(&path, &json!({ "confirm": name, "force": word.force })).await?;
     let job = answer.item::<JobRow>()?;
     if waiting.no_wait {
         session.note(&format!("job {} has begun; rackwright job watch {}", job.id, job.id));

@@ -42,8 +42,8 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
             session.show(&answer, |answer, _| Ok(plan::render_plan(&answer.item()?)))?;
             Ok(exit::OK)
         }
-        NodeCommand::Rebuild { node, choice, confirm, waiting } => {
-            apply::rebuild(session, &node, &choice, confirm, waiting).await
+        NodeCommand::Rebuild { node, choice, word, waiting } => {
+            apply::rebuild(session, &node, &choice, word, waiting).await
         }
         NodeCommand::Power(verb) => power::power(session, verb).await,
         NodeCommand::Boot { node, device, waiting } => power::boot(session, &node, device, waiting).await,

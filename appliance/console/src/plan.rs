@@ -74,6 +74,10 @@ pub(crate) fn render_steps(plan: &PlanView) -> String {
     let mut page = Page::default();
     page.line(&format!("Plan {}: {} {}", plan.id, plan.kind, plan.node));
     page.line("");
+    if !plan.guests.is_empty() {
+        page.line(&format!("! VIRTUAL MACHINES RUN ON IT: {}", plan.guests.join(", ")));
+        page.line("         it is not applied while they do, or with --force, which ends them");
+    }
     if plan.kind == "retire" {
         retirement(&mut page, plan);
         return page.into_text();

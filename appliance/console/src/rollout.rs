@@ -18,7 +18,8 @@ use crate::text::{ago, clean_value, disk_bytes};
 
 /// Plans, shows, asks, begins and watches.
 pub(crate) async fn rebuild(session: &mut Session, arguments: RebuildArgs) -> Result<u8, Failure> {
-    let RebuildArgs { nodes, role, image, canary, max_unavailable, stop_after, plan_only, begin } = arguments;
+    let RebuildArgs { nodes, role, image, canary, max_unavailable, stop_after, force, plan_only, begin } =
+        arguments;
     if !plan_only && begin.confirm.is_none() && !session.terminal.asks {
         // Before plans are made: they would withdraw others for nothing.
         return Err(Failure::Unconfirmed {
@@ -27,7 +28,7 @@ pub(crate) async fn rebuild(session: &mut Session, arguments: RebuildArgs) -> Re
         });
     }
     let body = json!({"role": role, "nodes": nodes, "image": image, "canaries": canary,
-        "max_unavailable": max_unavailable, "stop_after": stop_after});
+        "max_unavailable": max_unavailable, "stop_after": stop_after, "force": force});
     let answer = session.client.post("/v1/rollouts", &body).await?;
     let made = answer.item::<RolloutView>()?;
     if plan_only {

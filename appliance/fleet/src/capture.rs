@@ -14,13 +14,14 @@ use protocol::{CaptureJob, Disk, DiskId, Found, Identity, JobId, NodeId, Progres
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::LEFT_FOR_A_JOB;
+use crate::drain::refuse_guests;
 use crate::entropy::Entropy;
 use crate::image::Image;
 use crate::imaging::{marks, wait};
 use crate::job::{Headway, JobState};
 use crate::network;
 use crate::plan::title;
-use crate::running::order_redeploy;
+use crate::running::{order_again, order_redeploy};
 use crate::step::{moved, refused, withdraw};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 
@@ -99,6 +100,8 @@ pub struct Wish {
     pub roles: Option<BTreeSet<String>>,
     /// The node's name once more: one that runs is restarted, and whoever asks must know that.
     pub confirmed: Option<String>,
+    /// Also when virtual machines run on it, which are then ended.
+    pub force: bool,
 }
 
 /// Begins to take an image.
@@ -117,6 +120,7 @@ pub(crate) fn begin(
     if runs && wish.confirmed.as_deref() != Some(node.name.as_str()) {
         return Err(Denied::Unconfirmed { name: node.name.to_string() });
     }
+    refuse_guests(node, wish.force)?;
     refuse_imported(fleet, &wish.name)?;
     let disk = choose_disk(node, wish.disk.as_ref())?;
     let subject = Subject::of(disk).ok_or_else(|| unfit(node, disk, "it has neither WWN nor serial"))?;
@@ -153,7 +157,7 @@ pub(crate) fn begin(
     let state = if runs { State::Draining { job: id } } else { State::Capturing { job: id } };
     let mut next = moved(&next, state, now);
     if runs {
-        order_redeploy(&mut next);
+        order_redeploy(&mut next, wish.force);
     }
     outcome.changes.extend(network::want_look(fleet, node, now));
     outcome.changes.extend([Change::Node(Box::new(next)), Change::Capture(Box::new(capture))]);
@@ -431,7 +435,7 @@ pub(crate) fn cancelled(fleet: &Fleet, job: JobId, now: Time) -> Result<Outcome,
     // It has not left its own system yet, or comes back to it when it asks the network.
     for change in &mut outcome.changes {
         if let Change::Node(next) = change {
-            next.orders.retain(|order| order.kind != protocol::OrderKind::Redeploy);
+            next.orders.retain(|order| !order.kind.redeploys());
         }
     }
     Ok(outcome)
@@ -447,7 +451,7 @@ pub(crate) fn retried(node: &Node, capture: &Capture, next: &mut Node, outcome: 
         && (node.state.phase() == "draining" || node.reported.is_some_and(|reported| reported > node.since));
     outcome.changes.push(Change::Capture(Box::new(capture)));
     if in_own_system {
-        order_redeploy(next);
+        order_again(next);
         State::Draining { job }
     } else {
         State::Capturing { job }

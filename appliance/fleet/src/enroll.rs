@@ -203,6 +203,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         orders: Vec::new(),
         last_order: 0,
         redeploy: None,
+        redeploy_forced: false,
         report: None,
         reported: None,
         booted: None,

@@ -189,6 +189,8 @@ pub enum Event {
     Apply {
         /// Which.
         plan: PlanId,
+        /// Also when virtual machines run on the node, which are then ended.
+        force: bool,
     },
     /// Make plans to rebuild many nodes, a few at a time.
     Roll(Box<rollout::Wish>),

@@ -3,7 +3,6 @@
 //! A node is held while it rests: what writes its disk is not stopped by this. A held node boots its own disk, but for one that is
 //! half written.
 
-use protocol::OrderKind;
 use serde::{Deserialize, Serialize};
 
 use crate::imaging::ended_jobs;
@@ -47,7 +46,7 @@ pub(crate) fn hold(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result
     outcome.fact(node.id, "held", why.clone());
     next.hold = Some(Hold { why, since });
     // What has failed or hangs is not taken up again, and nobody restarts for it.
-    next.orders.retain(|order| order.kind != OrderKind::Redeploy);
+    next.orders.retain(|order| !order.kind.redeploys());
     // Its ramdisk would be let in by it, and the installed system's certificates would be void.
     next.deploy = next.deploy.filter(|deploy| !deploy.ticket);
     outcome.changes.extend(ended_jobs(fleet, node, "the node is held", now));

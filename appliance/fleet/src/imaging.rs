@@ -3,6 +3,7 @@
 use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task, Verify};
 
 use crate::certificate::LEFT_FOR_A_JOB;
+use crate::drain::refuse_guests;
 use crate::entropy::Entropy;
 use crate::identity;
 use crate::job::{Headway, Job, JobState};
@@ -10,15 +11,21 @@ use crate::limits;
 use crate::network;
 use crate::node::Installed;
 use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
-use crate::running::{comes_back, order_redeploy};
+use crate::running::{comes_back, order_again, order_redeploy};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 use crate::{capture, hold, retire};
 
 /// Turns a plan into a job, if the world is still what the plan saw.
-pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
+pub(crate) fn apply(
+    fleet: &Fleet,
+    plan: &PlanId,
+    force: bool,
+    now: Time,
+    dice: &mut Entropy,
+) -> Result<Outcome, Denied> {
     if let Some(retirement) = retire::of_plan(fleet, plan) {
-        return retire::apply(fleet, retirement, now);
+        return retire::apply(fleet, retirement, force, now);
     }
     let missing = || Denied::Missing { kind: "plan", name: plan.to_string() };
     let plan = fleet.plans.get(plan).ok_or_else(missing)?;
@@ -26,6 +33,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
     hold::refuse_held(node)?;
     still_true(fleet, node, plan)?;
     limits::refuse_more(fleet, plan.kind == PlanKind::Rebuild, now)?;
+    refuse_guests(node, force)?;
     let image = fleet.images.get(&plan.image).ok_or_else(missing)?;
     let id = JobId(dice.draw());
     let job = Job {
@@ -61,7 +69,7 @@ pub(crate) fn apply(fleet: &Fleet, plan: &PlanId, now: Time, dice: &mut Entropy)
         next.roles.clone_from(roles);
     }
     if runs {
-        order_redeploy(&mut next);
+        order_redeploy(&mut next, force);
     } else if next.run.take().is_some() {
         // It waits in the ramdisk with a whole system on its disk, which this is the end of: a capture was to bring it back.
         next.generation += 1;
@@ -447,7 +455,7 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
             outcome.changes.push(Change::Job(Box::new(job)));
             if phase == "draining" {
                 // It may still run its installed system, which hands a ticket in only while it is told to go.
-                order_redeploy(&mut next);
+                order_again(&mut next);
                 State::Draining { job: *id }
             } else {
                 State::Imaging { job: *id }

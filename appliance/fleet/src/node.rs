@@ -74,6 +74,9 @@ pub struct Node {
     /// The last order to restart into the ramdisk: its answer counts even when the order itself was ticked off.
     #[serde(default)]
     pub redeploy: Option<u64>,
+    /// Whether that order was to be carried out whatever runs on the node.
+    #[serde(default)]
+    pub redeploy_forced: bool,
     /// The installed agent's last report.
     pub report: Option<Report>,
     /// When it arrived.

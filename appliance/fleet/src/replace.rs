@@ -85,6 +85,7 @@ fn merged(old: Node, new: Node, now: Time) -> Node {
         installed: None,
         orders: Vec::new(),
         redeploy: None,
+        redeploy_forced: false,
         report: None,
         reported: None,
         ..old

@@ -14,6 +14,7 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::LEFT_FOR_A_JOB;
+use crate::drain::refuse_guests;
 use crate::entropy::Entropy;
 use crate::hold;
 use crate::imaging::{attention, ended_jobs, marks, wait};
@@ -21,7 +22,7 @@ use crate::job::{Headway, JobState};
 use crate::limits;
 use crate::network;
 use crate::plan::{Kept, PlanId, PlanState, lives_on_disk, title};
-use crate::running::order_redeploy;
+use crate::running::{order_again, order_redeploy};
 use crate::step::{moved, refused, withdraw};
 use crate::{Change, Denied, Fleet, Name, Node, Outcome, Reply, State, Time};
 
@@ -215,12 +216,18 @@ pub(crate) fn withdrawn(retirement: &Retirement, why: &str) -> Change {
 }
 
 /// Turns the plan into a job, if the node is still what the plan saw.
-pub(crate) fn apply(fleet: &Fleet, retirement: &Retirement, now: Time) -> Result<Outcome, Denied> {
+pub(crate) fn apply(
+    fleet: &Fleet,
+    retirement: &Retirement,
+    force: bool,
+    now: Time,
+) -> Result<Outcome, Denied> {
     let node = fleet.node(retirement.node)?;
     hold::refuse_held(node)?;
     still_true(node, retirement)?;
     let was_installed = node.installed.is_some();
     limits::refuse_more(fleet, was_installed, now)?;
+    refuse_guests(node, force)?;
     let id = retirement.id;
     let mut outcome = Outcome::default();
     outcome.fact(node.id, "applied", format!("{} as job {id}: erase and retire", retirement.plan));
@@ -229,7 +236,7 @@ pub(crate) fn apply(fleet: &Fleet, retirement: &Retirement, now: Time) -> Result
     let state = if runs { State::Draining { job: id } } else { State::Retiring { job: id } };
     let mut next = moved(node, state, now);
     if runs {
-        order_redeploy(&mut next);
+        order_redeploy(&mut next, force);
     } else if next.run.take().is_some() {
         next.generation += 1;
     }
@@ -401,7 +408,7 @@ pub(crate) fn retried(node: &Node, retirement: &Retirement, next: &mut Node, out
     let job = row.id;
     outcome.changes.push(Change::Retirement(Box::new(row)));
     if node.state.phase() == "draining" {
-        order_redeploy(next);
+        order_again(next);
         State::Draining { job }
     } else {
         State::Retiring { job }

@@ -10,7 +10,7 @@ use crate::imaging::{attention, installed};
 use crate::job::{Job, JobState};
 use crate::node::Approved;
 use crate::step::{changes, moved, refused};
-use crate::{Catalog, Change, Denied, Effect, Fleet, Node, Outcome, Reply, State, Time};
+use crate::{Catalog, Change, Denied, Effect, Fleet, Node, Outcome, Reply, State, Time, power};
 
 /// The installed system wants a certificate of its own.
 pub(crate) fn enrolled(
@@ -142,6 +142,9 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
         let verbs = ["retry", "plan"].into_iter().chain(way_out.as_deref()).collect::<Vec<_>>();
         next = moved(&next, attention(node, cause, &verbs), now);
     }
+    if let Some(why) = not_restarted(node, &report) {
+        power::stays(fleet, node, &why, now, &mut outcome);
+    }
     // To what nobody asked there is no answer.
     let asked = |answer: &&protocol::Answer| answer.order <= node.last_order;
     outcome.reply = Reply::Answers(report.answers.iter().filter(asked).cloned().collect());
@@ -160,6 +163,12 @@ fn not_redeployed(node: &Node, report: &Report) -> Option<String> {
     let waits = matches!(node.state, State::Draining { .. });
     let ordered = node.redeploy.filter(|_| waits)?;
     report.answers.iter().find(|answer| answer.order == ordered)?.error.clone()
+}
+
+/// Why a node that shall restart stays up, when it says so.
+fn not_restarted(node: &Node, report: &Report) -> Option<String> {
+    let ordered = node.orders.iter().find(|order| order.kind.restarts())?;
+    report.answers.iter().find(|answer| answer.order == ordered.id)?.error.clone()
 }
 
 /// Whether the node has its whole document applied and every unit it should run is running.
@@ -229,16 +238,22 @@ pub(crate) fn logs(node: &Node, unit: &str, lines: u32) -> Result<Outcome, Denie
     Ok(Outcome { reply: Reply::Order(order), ..changes([Change::Node(Box::new(next))]) })
 }
 
-/// Orders the installed system to restart into the ramdisk, in place of an earlier such order.
-pub(crate) fn order_redeploy(node: &mut Node) {
-    node.orders.retain(|order| order.kind != OrderKind::Redeploy);
-    node.redeploy = Some(give_order(node, OrderKind::Redeploy));
+/// Orders the installed system to restart into the ramdisk, in place of an earlier such order; with `force` whatever runs on it.
+pub(crate) fn order_redeploy(node: &mut Node, force: bool) {
+    node.orders.retain(|order| !order.kind.redeploys());
+    node.redeploy = Some(give_order(node, OrderKind::Redeploy { force }));
+    node.redeploy_forced = force;
 }
 
-/// Orders the installed system to restart as what it is, in place of an earlier such order.
-pub(crate) fn order_restart(node: &mut Node) {
-    node.orders.retain(|order| order.kind != OrderKind::Restart);
-    give_order(node, OrderKind::Restart);
+/// The order to restart into the ramdisk once more, as it was given.
+pub(crate) fn order_again(node: &mut Node) {
+    order_redeploy(node, node.redeploy_forced);
+}
+
+/// Orders the installed system to restart as what it is, in place of an earlier such order; with `force` whatever runs on it.
+pub(crate) fn order_restart(node: &mut Node, force: bool) {
+    node.orders.retain(|order| !order.kind.restarts());
+    give_order(node, OrderKind::Restart { force });
 }
 
 /// Adds an order; old ones that nobody fetched are dropped.

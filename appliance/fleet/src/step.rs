@@ -65,7 +65,7 @@ pub fn step(
         Event::Retire { node, keep } => retire::planned(fleet, fleet.node(node)?, &keep, now, dice),
         Event::Erased { node, erasure } => retire::erased(fleet, fleet.node(node)?, *erasure, now),
         Event::Delete { node } => retire::delete(fleet, fleet.node(node)?),
-        Event::Apply { plan } => imaging::apply(fleet, &plan, now, dice),
+        Event::Apply { plan, force } => imaging::apply(fleet, &plan, force, now, dice),
         Event::Roll(wish) => rollout::planned(fleet, catalog, &wish, now, dice),
         Event::Rollout { rollout, verb } => rollout::carry_out(fleet, &rollout, verb, now),
         Event::Capture { node, wish } => {

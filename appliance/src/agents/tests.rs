@@ -77,7 +77,14 @@ async fn sealed(state: &State, agents: &Agents) -> (NodeId, JobId, Image) {
     state.bring(asked.clone()).await.unwrap();
     let disk = Some("serial:SYS".parse().unwrap());
     let confirmed = Some(state.core.world().fleet.nodes[&node].name.to_string());
-    let wish = Wish { name: "copy".to_owned(), identity: Identity::AsIs, disk, roles: None, confirmed };
+    let wish = Wish {
+        name: "copy".to_owned(),
+        identity: Identity::AsIs,
+        disk,
+        roles: None,
+        confirmed,
+        force: false,
+    };
     let Reply::Job(job) = state.bring(Event::Capture { node, wish: Box::new(wish) }).await.unwrap().reply
     else {
         panic!("no job")

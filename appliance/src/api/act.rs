@@ -74,6 +74,9 @@ struct MakePlan {
 #[serde(deny_unknown_fields)]
 struct Apply {
     confirm: Option<String>,
+    /// Also when virtual machines run on the node.
+    #[serde(default)]
+    force: bool,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +105,8 @@ struct TakeImage {
     disk: Option<String>,
     roles: Option<BTreeSet<String>>,
     confirm: Option<String>,
+    #[serde(default)]
+    force: bool,
 }
 
 /// [`Identity`] without what goes with it, because nothing that is flattened can deny keys.
@@ -268,8 +273,7 @@ impl Api {
             let (old, new) = (before.name.to_string(), fresh.name.to_string());
             return Err(ApiError::Replaces { old, new });
         }
-        // With force it is another thing that is agreed on.
-        let how = if force { " --force" } else { "" };
+        let how = with_force(force);
         self.refuse_alone(&format!("replace {} {}{how}", before.id, fresh.id), || {
             format!("rackwright node replace {0} {1}{how} --confirm {0}", before.name, fresh.name)
         })?;
@@ -305,7 +309,7 @@ impl Api {
 
     /// Forgets a node; what is shown is what was known of it.
     async fn delete(&self, node: NodeId, body: &[u8]) -> Answer {
-        let Apply { confirm } = read(body)?;
+        let Apply { confirm, .. } = read(body)?;
         let world = self.core.world();
         let known = world.fleet.node(node)?;
         if confirm.as_deref() != Some(known.name.as_str()) {
@@ -319,7 +323,7 @@ impl Api {
     }
 
     async fn apply(&self, id: &str, body: &[u8]) -> Answer {
-        let Apply { confirm } = read(body)?;
+        let Apply { confirm, force } = read(body)?;
         let world = self.core.world();
         let plan = PlanId(id.to_owned());
         let view = world.fleet.plans.get(&plan).map(|plan| (plan.node, view::plan_view(&world.fleet, plan)));
@@ -332,20 +336,21 @@ impl Api {
         }
         // A first installation ends nothing.
         if found.state == "open" && found.kind != "install" {
-            self.refuse_alone(&format!("apply {id}"), || {
-                format!("rackwright apply {id} --confirm {}", node.name)
+            let how = with_force(force);
+            self.refuse_alone(&format!("apply {id}{how}"), || {
+                format!("rackwright apply {id} --confirm {}{how}", node.name)
             })?;
         }
-        let done = self.core.bring(Event::Apply { plan }).await?;
+        let done = self.core.bring(Event::Apply { plan, force }).await?;
         self.job(&done.reply)
     }
 
     /// Begins to take an image. A node that runs is restarted for it, and that wants to be confirmed.
     async fn capture(&self, node: NodeId, body: &[u8]) -> Answer {
-        let TakeImage { name, identity: kind, keep, disk, roles, confirm } = read(body)?;
+        let TakeImage { name, identity: kind, keep, disk, roles, confirm, force } = read(body)?;
         let identity = identity(kind, keep)?;
         let disk = disk.map(|text| disk_id(&text)).transpose()?;
-        let wish = Box::new(Wish { name, identity, disk, roles, confirmed: confirm });
+        let wish = Box::new(Wish { name, identity, disk, roles, confirmed: confirm, force });
         let done = self.core.bring(Event::Capture { node, wish }).await?;
         self.job(&done.reply)
     }
@@ -372,6 +377,11 @@ impl Api {
         let work = Work::of(&world.fleet, *job).ok_or_else(|| missing("job", &job.to_string()))?;
         one(view::job_row(&world.fleet, work))
     }
+}
+
+/// How a command ends; with force it is another thing that two people agree on.
+fn with_force(force: bool) -> &'static str {
+    if force { " --force" } else { "" }
 }
 
 /// A disk as plans and `node show` spell it.

@@ -25,6 +25,9 @@ struct Make {
     stop_after: u32,
     #[serde(default)]
     verify: Verify,
+    /// Also nodes on which virtual machines run.
+    #[serde(default)]
+    force: bool,
 }
 
 fn one_node() -> u32 {
@@ -49,7 +52,7 @@ impl Api {
     }
 
     pub(super) async fn make_rollout(&self, body: &[u8]) -> Answer {
-        let Make { role, nodes, image, canaries, max_unavailable, stop_after, verify } = read(body)?;
+        let Make { role, nodes, image, canaries, max_unavailable, stop_after, verify, force } = read(body)?;
         let world = self.core.world();
         let group = match (role, nodes.is_empty()) {
             (Some(role), true) => Group::Role { role },
@@ -63,7 +66,7 @@ impl Api {
         };
         let image = image.map(|text| world.fleet.find_image(&text).map(|image| image.digest)).transpose()?;
         let canaries = canaries.iter().map(|name| self.node(name)).collect::<Result<_, _>>()?;
-        let wish = Wish { group, image, canaries, max_unavailable, stop_after, verify };
+        let wish = Wish { group, image, canaries, max_unavailable, stop_after, verify, force };
         self.rolled(Event::Roll(Box::new(wish))).await
     }
 

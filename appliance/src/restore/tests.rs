@@ -228,6 +228,7 @@ fn no_rollout_of_the_backup_goes_on() {
             skips: Vec::new(),
             max_unavailable: 1,
             stop_after: 1,
+            force: false,
             made: Time(1),
             ended: None,
             forgiven: BTreeSet::new(),

@@ -169,7 +169,9 @@ impl State {
         else {
             panic!("no plan")
         };
-        let Reply::Job(job) = self.bring(Event::Apply { plan: plan.id.clone() }).await.unwrap().reply else {
+        let Reply::Job(job) =
+            self.bring(Event::Apply { plan: plan.id.clone(), force: false }).await.unwrap().reply
+        else {
             panic!("no job")
         };
         self.bring(asked()).await.unwrap();

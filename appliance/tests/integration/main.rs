@@ -7,6 +7,7 @@ mod cli;
 mod controller;
 mod daemon;
 mod dhcp;
+mod draining;
 mod durability;
 mod enrolment;
 mod full_disk;

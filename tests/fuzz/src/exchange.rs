@@ -168,7 +168,7 @@ impl Rack {
                     .plans
                     .keys()
                     .last()
-                    .map(|plan| Event::Apply { plan: PlanId(plan.0.clone()) });
+                    .map(|plan| Event::Apply { plan: PlanId(plan.0.clone()), force: false });
             }
             _ => {}
         }
@@ -208,7 +208,7 @@ impl Rack {
                     if input.byte() & 1 == 1 { Identity::AsIs } else { Identity::Generalize { keep } };
                 let (name, disk) = ("copy".to_owned(), None);
                 let confirmed = self.fleet.nodes.get(&node).map(|node| node.name.to_string());
-                let wish = Wish { name, identity, disk, roles: None, confirmed };
+                let wish = Wish { name, identity, disk, roles: None, confirmed, force: false };
                 Event::Capture { node, wish: Box::new(wish) }
             }
             19 => Event::Cancel { job },

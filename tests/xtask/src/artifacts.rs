@@ -75,26 +75,28 @@ pub struct Artifacts {
 }
 
 impl Artifacts {
-    /// Builds the boot ramdisk and a node image twice from nothing, and compares them byte for byte.
+    /// Builds the boot ramdisk and a node image once more from nothing, and compares them byte for byte with those that are there.
     ///
     /// # Errors
     /// They differ, with the names of what does.
     pub fn reproducible(&self) -> Result<(), ArtifactError> {
         let work = place::target().join("reproducible");
         make_dir(&work)?;
-        let check = |what: &str, with: &dyn Fn(Tool) -> Tool| {
-            let tool = with(Tool::new(&self.programs.image_build)).arg("--check").arg("--work").arg(&work);
-            say::step(&format!("making {what} twice"), || tool.dir(place::workspace()).show())
+        let again = |what: &str, with: &dyn Fn(Tool) -> Tool| {
+            let tool = with(Tool::new(&self.programs.image_build)).arg("--compare").arg("--work").arg(&work);
+            say::step(&format!("making {what} once more"), || tool.dir(place::workspace()).show())
                 .map_err(|source| ArtifactError::Build { what: what.to_owned(), source })
         };
-        let (agent, out) = (&self.programs.static_agent, work.join("out"));
-        check("the boot ramdisk", &|tool| {
-            tool.arg("ramdisk").arg("--agent").arg(agent).arg("--out").arg(&out)
+        let agent = &self.programs.static_agent;
+        again("the boot ramdisk", &|tool| {
+            tool.arg("ramdisk").arg("--agent").arg(agent).arg("--out").arg(&self.parts.boot)
         })?;
+        let [recipe, ..] = RECIPES;
         let key = place::images().join("image.key");
-        check("a node image", &|tool| {
-            let tool = tool.args(["node", "--role", "control"]).arg("--agent").arg(agent);
-            tool.arg("--key").arg(&key).arg("--out").arg(work.join("out.rwimage"))
+        again("a node image", &|tool| {
+            let tool = recipe.roles.iter().fold(tool.arg("node"), |tool, role| tool.arg("--role").arg(role));
+            let tool = tool.arg("--agent").arg(agent).arg("--key").arg(&key);
+            tool.arg("--out").arg(self.packed(recipe.name))
         })
     }
 

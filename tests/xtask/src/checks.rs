@@ -38,6 +38,12 @@ pub(crate) fn run(fast: bool) -> Done {
             .show()
     })?;
     say::step("tests without QEMU", fast_tests)?;
+    say::step("tests of the agent with libvirt", || {
+        // What asks libvirt, at its own test driver; all else of the agent was just tested without it.
+        cargo(["test", "--locked", "-p", "agent", "--features", "libvirt", "--lib", "--quiet"])
+            .args(["--", "serve::drain", "serve::hypervisor"])
+            .show()
+    })?;
     dependencies()?;
     if fast {
         say::line("--fast: the rack tests were left out; `cargo xtask test` runs them");

@@ -120,7 +120,8 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
     understood(&envelope(Task::Reboot));
     understood(&envelope(ProgressReply { go_on: true }));
     understood(&envelope(ReportReply { generation: 1 }));
-    let orders = [OrderKind::Redeploy, OrderKind::Logs { unit: "a.service".to_owned(), lines: 1 }];
+    let orders =
+        [OrderKind::Redeploy { force: true }, OrderKind::Logs { unit: "a.service".to_owned(), lines: 1 }];
     let orders = orders.into_iter().zip(1..).map(|(kind, id)| Order { id, kind }).collect();
     understood(&envelope(StateReply { document: Some(document()), orders }));
     let file = IdentityFile { path: "/etc/x".to_owned(), mode: 0o600, content: String::new() };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Waiting;
+use super::{Waiting, Word};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
@@ -135,9 +135,8 @@ pub(crate) struct CaptureArgs {
     /// What the image is for; usually as the installed one
     #[arg(long, value_delimiter = ',', value_name = "ROLE,...")]
     pub(crate) role: Vec<String>,
-    /// The node's name, instead of typing it
-    #[arg(long, value_name = "NAME")]
-    pub(crate) confirm: Option<String>,
+    #[command(flatten)]
+    pub(crate) word: Word,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use clap::{Args, Subcommand};
 
-use super::{BmcCommand, BootDevice, PowerCommand, Waiting};
+use super::{BmcCommand, BootDevice, PowerCommand, Waiting, Word};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -101,9 +101,8 @@ pub(crate) enum NodeCommand {
         node: String,
         #[command(flatten)]
         choice: Choice,
-        /// The node's name, instead of typing it
-        #[arg(long, value_name = "NAME")]
-        confirm: Option<String>,
+        #[command(flatten)]
+        word: Word,
         #[command(flatten)]
         waiting: Waiting,
     },

@@ -46,11 +46,21 @@ The disk is erased: on a terminal you type the node's name, a script gives
 pub(crate) struct ApplyArgs {
     /// The plan's id
     pub(crate) plan: String,
+    #[command(flatten)]
+    pub(crate) word: Word,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// What is said before a node is taken down.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Word {
     /// The node's name, instead of typing it
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
+    /// End virtual machines that run on it
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// How long to stay with a job.

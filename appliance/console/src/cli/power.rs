@@ -80,7 +80,7 @@ pub(crate) struct Severe {
     /// The node's name, instead of typing it
     #[arg(long, value_name = "NAME")]
     pub(crate) confirm: Option<String>,
-    /// Even while an image is written to it
+    /// Even while it is written, or virtual machines run
     #[arg(long)]
     pub(crate) force: bool,
 }

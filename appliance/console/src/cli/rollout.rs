@@ -39,6 +39,9 @@ pub(crate) struct RebuildArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) stop_after: u32,
+    /// End virtual machines; else wait for them to go
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Make the plans and show them; begin nothing
     #[arg(long, conflicts_with = "confirm")]
     pub(crate) plan_only: bool,

@@ -17,7 +17,7 @@ pub(super) async fn capture(session: &mut Session, arguments: CaptureArgs) -> Re
     let node = format!("/v1/nodes/{}", segment(&arguments.node));
     let row = session.client.get(&node).await?.item::<NodeView>()?.row;
     let runs = row.state == "active";
-    let name = if runs { Some(confirmed(session, &row.name, arguments.confirm.clone())?) } else { None };
+    let name = if runs { Some(confirmed(session, &row.name, arguments.word.confirm.clone())?) } else { None };
     let body = request(&arguments, name.as_deref());
     let answer = session.client.post(&format!("{node}/capture"), &body).await?;
     let job = answer.item::<JobRow>()?;
@@ -37,7 +37,7 @@ pub(super) async fn capture(session: &mut Session, arguments: CaptureArgs) -> Re
 }
 
 fn request(arguments: &CaptureArgs, confirm: Option<&str>) -> Value {
-    let mut body = json!({ "name": arguments.name, "disk": arguments.disk, "confirm": confirm });
+    let mut body = json!({ "name": arguments.name, "disk": arguments.disk, "confirm": confirm, "force": arguments.word.force });
     if let Some(map) = body.as_object_mut() {
         match arguments.generalize {
             true => {

@@ -220,7 +220,10 @@ fn a_script_confirms_with_the_name() {
     );
     assert!(ran.err.contains("[2/5] imaging    n1  [#####-----]   50 %"), "{}", ran.err);
     assert!(ran.err.ends_with("n1 is active\n"), "{}", ran.err);
-    assert_eq!(fake.body("POST /v1/plans/p-8f31/apply"), json!({"confirm": "n1"}));
+    assert_eq!(fake.body("POST /v1/plans/p-8f31/apply"), json!({"confirm": "n1", "force": false}));
+    let fake = Fake::start(in_turn(applying()));
+    assert_eq!(run(&fake, "apply p-8f31 --confirm n1 --force").code, 0);
+    assert_eq!(fake.body("POST /v1/plans/p-8f31/apply"), json!({"confirm": "n1", "force": true}));
 }
 
 #[test]
@@ -296,7 +299,7 @@ fn capture_is_confirmed_followed_and_told() {
     let ran = run(&fake, &format!("{words} --confirm n1"));
     assert_eq!(ran.code, 0, "{ran:?}");
     let body = json!({"name": "lab-2", "identity": "generalize", "keep": ["ssh-host-key", "x"],
-                      "disk": "serial:A", "roles": ["compute"], "confirm": "n1"});
+                      "disk": "serial:A", "roles": ["compute"], "confirm": "n1", "force": false});
     assert_eq!(fake.body("POST /v1/nodes/n1/capture"), body);
     assert!(ran.err.contains("[2/3] capturing") && ran.err.contains("[3/3] booting"), "{}", ran.err);
     assert!(ran.out.contains("ssh-host-key") && ran.out.contains("has it"), "{}", ran.out);
@@ -313,7 +316,7 @@ fn capture_is_confirmed_followed_and_told() {
     let fake = Fake::start(in_turn(ready));
     let ran = run(&fake, "image capture n1 --name lab-2 --as-is --no-wait -o json");
     assert_eq!(ran.code, 0, "{ran:?}");
-    let body = json!({"name": "lab-2", "identity": "as-is", "disk": null, "confirm": null});
+    let body = json!({"name": "lab-2", "identity": "as-is", "disk": null, "confirm": null, "force": false});
     assert_eq!(fake.body("POST /v1/nodes/n1/capture"), body);
 }
 

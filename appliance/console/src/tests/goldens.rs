@@ -292,6 +292,13 @@ fn a_plan_that_trusts_the_disk_says_so() {
 }
 
 #[test]
+fn a_plan_says_what_would_be_ended() {
+    let guests = json!({"guests": ["web", "db"]});
+    let text = plan::render_plan(&read(but(samples::plan(), guests)));
+    assert!(text.contains("! VIRTUAL MACHINES RUN ON IT: web, db\n") && text.contains("--force"), "{text}");
+}
+
+#[test]
 fn plans_that_are_over() {
     let render = |changes: Value| plan::render_plan(&read(but(samples::plan(), changes)));
     let applied =

@@ -96,7 +96,7 @@ fn many_disks_are_erased_only_for_their_number_and_group() {
     assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{ran:?}");
     assert_eq!(fake.body("POST /v1/rollouts/r-8f310a2c/begin"), json!({"confirm": "3 compute"}));
     let asked = json!({"role": "compute", "nodes": [], "image": null, "canaries": ["n3"],
-        "max_unavailable": 1, "stop_after": 2});
+        "max_unavailable": 1, "stop_after": 2, "force": false});
     assert_eq!(fake.body("POST /v1/rollouts"), asked);
     let ran = run(&fake, "rebuild n1 n2 n3 --plan-only");
     assert!(ran.code == 0 && ran.out.contains("Next: rackwright rollout begin r-8f310a2c"), "{ran:?}");

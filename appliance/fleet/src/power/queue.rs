@@ -1,12 +1,13 @@
 //! The queue of one node: what is next, and what becomes of answers.
 
-use protocol::{JobId, NodeId, Order, OrderKind, Task};
+use protocol::{JobId, NodeId, Order, Task};
 
 use super::proof;
 use super::{
     Account, Act, Errand, FLIGHT_SECONDS, Fault, Flight, Kind, LOOK_SECONDS, Observed, Power, PowerEvent,
     QUEUE, REMEMBERED, Request, SOFT_SECONDS, Seen, Step, TRIES, Test, WAIT_SECONDS, Way, Wish, Word,
 };
+use crate::drain::refuse_guests;
 use crate::entropy::Entropy;
 use crate::patience::SILENT_SECONDS;
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time, running};
@@ -146,7 +147,7 @@ fn refuse(node: &Node, wish: Wish, named: bool, force: bool) -> Result<(), Denie
             what: format!("{} is active, and what it runs ends with its power", node.name),
         });
     }
-    Ok(())
+    refuse_guests(node, force && named)
 }
 
 /// By which way, by what there is.
@@ -232,7 +233,7 @@ fn turn(fleet: &Fleet, node: &Node, power: &mut Power, now: Time, outcome: &mut 
         // The ramdisk is told when it asks for work; the installed system by an order.
         Way::Agent if node.run.is_some() => {
             let mut next = fleet.nodes.get(&node.id).unwrap_or(node).clone();
-            running::order_restart(&mut next);
+            running::order_restart(&mut next, request.forced);
             outcome.changes.push(Change::Node(Box::new(next)));
             request.step = Step::Proof { since: now };
         }
@@ -244,7 +245,7 @@ fn turn(fleet: &Fleet, node: &Node, power: &mut Power, now: Time, outcome: &mut 
 pub fn orders<'a>(fleet: &'a Fleet, node: &'a Node) -> impl Iterator<Item = &'a Order> {
     let request = fleet.powers.get(&node.id).and_then(Power::current);
     let restarts = request.is_some_and(|request| request.way == Way::Agent);
-    node.orders.iter().filter(move |order| restarts || order.kind != OrderKind::Restart)
+    node.orders.iter().filter(move |order| restarts || !order.kind.restarts())
 }
 
 /// A ramdisk that asks for work and is to restart.
@@ -259,6 +260,16 @@ pub(crate) fn asked(fleet: &Fleet, node: &Node, now: Time) -> Option<Outcome> {
     request.step = Step::Proof { since: now };
     let outcome = Outcome { reply: Reply::Task(Task::Reboot), ..Outcome::default() };
     Some(kept(power, outcome))
+}
+
+/// An installed system that was told to restart and says why it does not.
+pub(crate) fn stays(fleet: &Fleet, node: &Node, why: &str, now: Time, outcome: &mut Outcome) {
+    let Some(mut power) = fleet.powers.get(&node.id).cloned() else { return };
+    let mut open = power.requests.iter_mut().filter(|request| !request.is_over());
+    if let Some(request) = open.find(|request| request.way == Way::Agent && request.begun.is_some()) {
+        end(node.id, request, Step::Failed { why: why.to_owned() }, now, outcome);
+        outcome.changes.push(Change::Power(Box::new(tidy(power))));
+    }
 }
 
 fn look(node: &Node, mut power: Power, act: Act) -> Result<Outcome, Denied> {

@@ -153,7 +153,7 @@ impl<'a> Progress<'a> {
         if let Some(network) = fleet.network_of(node).filter(is_unlooked) {
             return wait(format!("a look for other DHCP servers on {}", network.interface));
         }
-        imaging::apply(fleet, &step.plan, self.now, dice)
+        imaging::apply(fleet, &step.plan, self.rollout.force, self.now, dice)
     }
 
     fn name(&self, step: &Step) -> String {

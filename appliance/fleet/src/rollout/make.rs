@@ -49,6 +49,7 @@ pub(crate) fn planned(
         skips,
         max_unavailable: wish.max_unavailable,
         stop_after: wish.stop_after,
+        force: wish.force,
         made: now,
         ended: None,
         forgiven: BTreeSet::new(),

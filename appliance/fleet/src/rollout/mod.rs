@@ -54,6 +54,9 @@ pub struct Rollout {
     pub max_unavailable: u32,
     /// As [`Wish::stop_after`].
     pub stop_after: u32,
+    /// As [`Wish::force`].
+    #[serde(default)]
+    pub force: bool,
     /// When it was made.
     pub made: Time,
     /// When it ended, or was stopped.
@@ -129,6 +132,8 @@ pub struct Wish {
     pub stop_after: u32,
     /// What is to prove that the disks hold the image.
     pub verify: Verify,
+    /// Also nodes on which virtual machines run, which are then ended; else the rollout waits until there are none.
+    pub force: bool,
 }
 
 /// What an operator wants of a rollout.

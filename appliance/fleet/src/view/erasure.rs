@@ -3,7 +3,7 @@
 use protocol::Holding;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{KeptView, PlanView, verdict};
+use super::plan::{KeptView, PlanView, verdict, would_end};
 use crate::Fleet;
 use crate::job::JobState;
 use crate::plan::PlanState;
@@ -118,6 +118,7 @@ pub fn retirement_view(fleet: &Fleet, row: &Retirement) -> PlanView {
         data: None,
         made: row.made.to_string(),
         note,
+        guests: would_end(node, &row.verdict),
         disks,
     }
 }

@@ -4,9 +4,10 @@ use protocol::Holding;
 use serde::{Deserialize, Serialize};
 
 use super::erasure::DoomedView;
-use crate::Fleet;
 use crate::data_disk::VOLUME_GROUP;
+use crate::drain::guests;
 use crate::plan::{Kept, Plan, PlanKind, PlanState};
+use crate::{Fleet, Node};
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +55,9 @@ pub struct PlanView {
     pub made: String,
     /// The job, once applied; or why it was withdrawn.
     pub note: Option<String>,
+    /// While it is open: virtual machines that run on the node now and would be ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guests: Vec<String>,
     /// With `retire`: the disks that are erased; `disk` then has their names, `disk_bytes` all their bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<DoomedView>,
@@ -112,6 +116,11 @@ pub(super) fn verdict(state: &PlanState) -> (&'static str, Option<String>) {
     }
 }
 
+/// The virtual machines that applying a plan now would end.
+pub(super) fn would_end(node: Option<&Node>, state: &PlanState) -> Vec<String> {
+    node.filter(|_| *state == PlanState::Open).map(guests).unwrap_or_default()
+}
+
 /// A plan.
 pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
     let node = fleet.nodes.get(&plan.node);
@@ -152,6 +161,7 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
         }),
         made: plan.made.to_string(),
         note,
+        guests: would_end(node, &plan.state),
         disks: Vec::new(),
     }
 }

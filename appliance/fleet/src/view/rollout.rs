@@ -24,6 +24,9 @@ pub struct RolloutView {
     pub max_unavailable: u32,
     /// After so many failures no other node is begun.
     pub stop_after: u32,
+    /// Whether virtual machines that run on a node are ended; else it waits until there are none.
+    #[serde(default)]
+    pub force: bool,
     /// When it was made, RFC 3339.
     pub made: String,
     /// When it ended or was stopped, RFC 3339.
@@ -100,6 +103,7 @@ pub fn rollout_view(fleet: &Fleet, rollout: &Rollout, now: Time) -> RolloutView 
         confirm: rollout.phrase(),
         max_unavailable: rollout.max_unavailable,
         stop_after: rollout.stop_after,
+        force: rollout.force,
         made: rollout.made.to_string(),
         ended: rollout.ended.map(|at| at.to_string()),
         steps: steps.collect(),

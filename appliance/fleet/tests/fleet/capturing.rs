@@ -8,7 +8,7 @@ use fleet::image::Image;
 use fleet::job::JobState;
 use fleet::{Denied, Event, Reply, State, boot_task, view};
 use pack::{Digest, PublicKey};
-use protocol::{DiskId, Found, Holding, Identity, JobId, Key, NodeId, OrderKind, Phase, Progress, Task};
+use protocol::{DiskId, Found, Holding, Identity, JobId, Key, NodeId, Phase, Progress, Task};
 use pxe::script::BootTask;
 
 use crate::rack::{MAC, Rack, disk, progress};
@@ -16,7 +16,7 @@ use crate::rack::{MAC, Rack, disk, progress};
 pub(crate) fn capture(rack: &Rack, node: NodeId, name: &str, as_is: bool) -> Event {
     let confirmed = Some(rack.fleet.nodes[&node].name.to_string());
     let identity = if as_is { Identity::AsIs } else { Identity::Generalize { keep: BTreeSet::new() } };
-    let wish = Wish { name: name.to_owned(), identity, disk: None, roles: None, confirmed };
+    let wish = Wish { name: name.to_owned(), identity, disk: None, roles: None, confirmed, force: false };
     Event::Capture { node, wish: Box::new(wish) }
 }
 
@@ -84,7 +84,7 @@ fn an_active_node_is_read_in_the_ramdisk_and_comes_back_as_what_it_was() {
     let (before, run) = (rack.only().generation, rack.only().run);
     let job = rack.captures(node, "copy", false).unwrap();
     assert_eq!(rack.state(), "draining");
-    assert!(rack.only().orders.iter().any(|order| order.kind == OrderKind::Redeploy));
+    assert!(rack.only().orders.iter().any(|order| order.kind.redeploys()));
     assert!(rack.boots_own_disk(), "until it has handed a ticket in");
     rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
     assert!(!rack.boots_own_disk());
@@ -211,8 +211,14 @@ fn a_ready_server_is_read_where_it_is() {
     assert!(refused.contains("--disk") && refused.contains("serial:A, serial:B"), "{refused}");
     let disk = Some("serial:B".parse::<DiskId>().unwrap());
     let identity = Identity::Generalize { keep: ["machine-id".to_owned()].into() };
-    let wish =
-        Wish { name: "windows".to_owned(), identity: identity.clone(), disk, roles: None, confirmed: None };
+    let wish = Wish {
+        name: "windows".to_owned(),
+        identity: identity.clone(),
+        disk,
+        roles: None,
+        confirmed: None,
+        force: false,
+    };
     let Reply::Job(job) = rack.bring(Event::Capture { node, wish: Box::new(wish) }).unwrap().reply else {
         panic!()
     };
@@ -241,6 +247,7 @@ fn capture_of(node: NodeId, disk: &str) -> Event {
         disk: Some(disk.parse().unwrap()),
         roles: None,
         confirmed: Some("n1".to_owned()),
+        force: false,
     };
     Event::Capture { node, wish: Box::new(wish) }
 }

@@ -35,7 +35,7 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
             erase: Vec::new(),
             verify: protocol::Verify::Readback,
         },
-        4 => Event::Apply { plan: rack.fleet.plans.keys().next()?.clone() },
+        4 => Event::Apply { plan: rack.fleet.plans.keys().next()?.clone(), force: false },
         5 => Event::Progressed { node: node?, progress: progress(job()?, Phase::Write, u64::from(pick)) },
         6 => return None,
         7 => Event::Enrolled {

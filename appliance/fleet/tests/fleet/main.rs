@@ -6,6 +6,7 @@
 mod capturing;
 mod data_disks;
 mod documents;
+mod draining;
 mod enrolment;
 mod erasing;
 mod images;

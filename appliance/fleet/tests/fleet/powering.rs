@@ -6,7 +6,7 @@ use fleet::power::{
 };
 use fleet::{Denied, Event, Reply, Time};
 use proptest::prelude::*;
-use protocol::{NodeId, OrderKind, Report, Task};
+use protocol::{NodeId, Report, Task};
 
 use crate::rack::{MAC, OTHER_MAC, Rack};
 
@@ -23,7 +23,7 @@ fn account(kind: Kind, address: &str) -> Account {
 }
 
 impl Rack {
-    fn power_event(&mut self, node: NodeId, what: PowerEvent) -> Result<Reply, Denied> {
+    pub(crate) fn power_event(&mut self, node: NodeId, what: PowerEvent) -> Result<Reply, Denied> {
         Ok(self.bring(Event::Power { node, what: Box::new(what) })?.reply)
     }
 
@@ -31,7 +31,7 @@ impl Rack {
         self.fleet.powers[&node].clone()
     }
 
-    fn wishes(&mut self, node: NodeId, wish: Wish) -> Result<Reply, Denied> {
+    pub(crate) fn wishes(&mut self, node: NodeId, wish: Wish) -> Result<Reply, Denied> {
         let confirmed = Some(self.fleet.nodes[&node].name.to_string());
         self.power_event(node, PowerEvent::Wish { wish, confirmed, force: false })
     }
@@ -57,7 +57,7 @@ impl Rack {
     }
 
     /// The installed agent is heard.
-    fn speaks(&mut self, node: NodeId, boot_id: &str) {
+    pub(crate) fn speaks(&mut self, node: NodeId, boot_id: &str) {
         let known = self.fleet.nodes[&node].report.clone().unwrap_or_default();
         let report = Report { boot_id: boot_id.to_owned(), ..known };
         self.bring(Event::Reported { node, report: Box::new(report) }).unwrap();
@@ -70,11 +70,11 @@ impl Rack {
         self.bring(Event::Hello { hello: Box::new(hello), proven }).unwrap();
     }
 
-    fn last(&self, node: NodeId) -> Step {
+    pub(crate) fn last(&self, node: NodeId) -> Step {
         self.power(node).requests[0].step.clone()
     }
 
-    fn with_controller() -> (Self, NodeId) {
+    pub(crate) fn with_controller() -> (Self, NodeId) {
         let (mut rack, node, _) = Rack::active("control");
         rack.speaks(node, "one");
         rack.power_event(node, PowerEvent::Set(Box::new(account(Kind::Ipmi, "10.0.0.5")))).unwrap();
@@ -308,8 +308,7 @@ fn without_a_controller_the_agent_restarts_it_or_a_person_does() {
     let (mut rack, node, _) = Rack::active("control");
     rack.speaks(node, "one");
     rack.wishes(node, Wish::Cycle).unwrap();
-    let is_given =
-        |rack: &Rack| orders(&rack.fleet, rack.only()).any(|order| order.kind == OrderKind::Restart);
+    let is_given = |rack: &Rack| orders(&rack.fleet, rack.only()).any(|order| order.kind.restarts());
     assert!(is_given(&rack));
     assert!(due(&rack.fleet, rack.now).is_empty());
     rack.speaks(node, "two");

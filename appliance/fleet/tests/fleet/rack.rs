@@ -171,7 +171,7 @@ impl Rack {
     }
 
     pub(crate) fn apply(&mut self, plan: &fleet::plan::PlanId) -> Result<JobId, Denied> {
-        match self.bring(Event::Apply { plan: plan.clone() })?.reply {
+        match self.bring(Event::Apply { plan: plan.clone(), force: false })?.reply {
             Reply::Job(job) => Ok(job),
             other => panic!("{other:?}"),
         }

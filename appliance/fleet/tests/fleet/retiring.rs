@@ -5,8 +5,8 @@ use fleet::job::{JobState, Work};
 use fleet::plan::{PlanId, PlanState};
 use fleet::{Denied, Event, Reply, State, boot_task, view};
 use protocol::{
-    CANARIES_MIN, Disk, DiskId, EraseJob, Erasure, Holding, JobId, Key, Method, NodeId, OrderKind, Phase,
-    Progress, SAMPLES_MIN, Signature, Task,
+    CANARIES_MIN, Disk, DiskId, EraseJob, Erasure, Holding, JobId, Key, Method, NodeId, Phase, Progress,
+    SAMPLES_MIN, Signature, Task,
 };
 use pxe::script::BootTask;
 
@@ -82,7 +82,7 @@ impl Rack {
 fn from_active_to_forgotten() {
     let (mut rack, node, job) = Rack::retiring();
     assert_eq!(rack.state(), "draining");
-    assert!(rack.only().orders.iter().any(|order| order.kind == OrderKind::Redeploy));
+    assert!(rack.only().orders.iter().any(|order| order.kind.redeploys()));
     assert!(rack.boots_disk(), "it hands a ticket in first");
     rack.in_ramdisk(node);
     let told = rack.erases(node);

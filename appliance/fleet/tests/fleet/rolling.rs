@@ -47,7 +47,7 @@ pub(crate) fn role() -> Group {
 
 pub(crate) fn wish(group: Group) -> Wish {
     let (canaries, image) = (Vec::new(), None);
-    Wish { group, image, canaries, max_unavailable: 1, stop_after: 1, verify: Verify::Readback }
+    Wish { group, image, canaries, max_unavailable: 1, stop_after: 1, verify: Verify::Readback, force: false }
 }
 
 fn make(rack: &mut Rack, wish: Wish) -> Result<Rollout, Denied> {

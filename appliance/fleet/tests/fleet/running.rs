@@ -4,7 +4,7 @@ use fleet::event::UnitVerb;
 use fleet::job::JobState;
 use fleet::plan::PlanKind;
 use fleet::{Catalog, Denied, Event, State};
-use protocol::{Answer, Drift, Expectation, Key, OrderKind, Phase, Report};
+use protocol::{Answer, Drift, Expectation, Key, Phase, Report};
 use pxe::script::BootTask;
 
 use crate::rack::{MAC, Rack, progress, unit};
@@ -83,7 +83,7 @@ fn a_rebuild_keeps_who_the_node_is_and_voids_its_old_certificates() {
     assert_eq!(rack.state(), "active", "a plan changes nothing");
     let job = rack.apply(&plan.id).unwrap();
     assert_eq!(rack.state(), "draining");
-    assert!(rack.only().orders.iter().any(|order| order.kind == OrderKind::Redeploy));
+    assert!(rack.only().orders.iter().any(|order| order.kind.redeploys()));
     rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
     let hello = rack.hello(5, MAC, true).unwrap();
     assert_eq!(hello.effects.len(), 1, "the ticket is the approval");
@@ -148,7 +148,7 @@ fn a_rebuild_that_did_not_begin_is_ordered_again() {
     rack.bring(Event::Retry { node }).unwrap();
     assert_eq!(rack.only().state, State::Draining { job });
     let orders = &rack.only().orders;
-    assert!(orders.iter().all(|order| order.id > first && order.kind == OrderKind::Redeploy));
+    assert!(orders.iter().all(|order| order.id > first && order.kind.redeploys()));
     assert_eq!(orders.len(), 1);
     rack.bring(Event::Ticketed { node, key: Key([5; 32]) }).unwrap();
     rack.hello(5, MAC, true).unwrap();

@@ -33,7 +33,7 @@ async fn told(state: &State, agents: &Agents) -> (fleet::certificate::Authed, Se
     let disk = inventory.disks[0].id();
     state.bring(Event::Asked { node, certificate: String::new(), inventory }).await.unwrap();
     let name = "copy".to_owned();
-    let wish = Wish { name, identity: Identity::AsIs, disk, roles: None, confirmed: None };
+    let wish = Wish { name, identity: Identity::AsIs, disk, roles: None, confirmed: None, force: false };
     let reply = state.bring(Event::Capture { node, wish: Box::new(wish) }).await.unwrap().reply;
     let Reply::Job(job) = reply else { panic!("{reply:?}") };
     let who = authed(state, node);

@@ -145,7 +145,7 @@ fn strangers() -> Vec<Letter> {
         ("plugged", Event::Plugged { interface: interface() }),
         ("look", Event::Look { interface: interface() }),
         ("looked", Event::Looked { interface: interface() }),
-        ("apply nothing", Event::Apply { plan: PlanId("p-00000000".to_owned()) }),
+        ("apply nothing", Event::Apply { plan: PlanId("p-00000000".to_owned()), force: false }),
         ("cancel nothing", Event::Cancel { job: JobId([0xee; 8]) }),
         ("retry nobody", Event::Retry { node: NodeId([0xee; 16]) }),
     ])
@@ -312,6 +312,7 @@ fn from_operator(world: &World, node: &Node) -> Vec<Letter> {
             disk: None,
             roles: None,
             confirmed,
+            force: false,
         };
         Event::Capture { node: id, wish: Box::new(wish) }
     };
@@ -351,7 +352,7 @@ fn from_operator(world: &World, node: &Node) -> Vec<Letter> {
     ];
     let newest = |is_open: bool| {
         let mut plans = world.plans().filter(|(_, state)| (**state == PlanState::Open) == is_open);
-        plans.next().map(|(plan, _)| Event::Apply { plan: plan.clone() })
+        plans.next().map(|(plan, _)| Event::Apply { plan: plan.clone(), force: false })
     };
     letters.push(("plan a rollout", rolls(id)));
     letters.extend(to_rollout(world));
@@ -368,7 +369,8 @@ pub(super) fn plans(node: NodeId) -> Event {
 fn rolls(node: NodeId) -> Event {
     let group = Group::Nodes { nodes: [node].into() };
     let (image, canaries, verify) = (None, Vec::new(), Verify::Readback);
-    let wish = rollout::Wish { group, image, canaries, max_unavailable: 1, stop_after: 1, verify };
+    let wish =
+        rollout::Wish { group, image, canaries, max_unavailable: 1, stop_after: 1, verify, force: false };
     Event::Roll(Box::new(wish))
 }
 

@@ -9,7 +9,7 @@ use fleet::job::Work;
 use fleet::plan::{PlanId, PlanState};
 use fleet::rollout::{Reached, Rollout, RolloutId, RolloutState, Verb};
 use fleet::{Catalog, Denied, Effect, Event, Fleet, Node, Outcome, Site, State, Time, converge, step};
-use protocol::{JobId, OrderKind};
+use protocol::JobId;
 
 use crate::rack::Rack;
 
@@ -44,7 +44,7 @@ impl World {
         seconds: u64,
     ) -> Result<(World, Outcome), Denied> {
         let applies = match &event {
-            Event::Apply { plan } => vec![plan.clone()],
+            Event::Apply { plan, .. } => vec![plan.clone()],
             // Whoever lets it go on applies all its plans.
             Event::Rollout { rollout, verb: Verb::Begin | Verb::Resume } => self.plans_of(rollout),
             _ => Vec::new(),
@@ -160,7 +160,7 @@ impl World {
             Vec::new()
         };
         let claim = node.claim.as_ref().map(|claim| claim.clash.is_some());
-        let redeploys = node.orders.iter().any(|order| order.kind == OrderKind::Redeploy);
+        let redeploys = node.orders.iter().any(|order| order.kind.redeploys());
         format!(
             "{}/{} {} {verbs:?} held={} claim={claim:?} deploy={:?} run={} installed={} redeploys={redeploys} reported={}",
             node.state.word(),

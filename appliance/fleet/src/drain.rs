@@ -1,0 +1,54 @@
+//! What runs on a node and would be killed when it goes down.
+//!
+//! The node's last report says it here, before anything is begun; its agent asks libvirt once more before it restarts, because a machine
+//! may have been started since.
+
+use protocol::Hypervisor;
+
+use crate::plan::lives_on_disk;
+use crate::{Denied, Node};
+
+/// So many are called by name.
+const NAMED: usize = 4;
+
+/// Names of the virtual machines that ran when the node's installed system last reported; none where it does not run any more.
+pub fn guests(node: &Node) -> Vec<String> {
+    let names =
+        |hypervisor: &Hypervisor| hypervisor.domains.iter().map(|domain| domain.name.clone()).collect();
+    hypervisor(node).map(names).unwrap_or_default()
+}
+
+/// Refuses to take a node down with which virtual machines would go, or on which nobody knows whether there are any.
+pub(crate) fn refuse_guests(node: &Node, force: bool) -> Result<(), Denied> {
+    let Some(hypervisor) = hypervisor(node).filter(|_| !force) else { return Ok(()) };
+    let name = &node.name;
+    let error = hypervisor.error.as_ref().filter(|_| hypervisor.domains.is_empty());
+    let why = match (error, in_words(&hypervisor.domains)) {
+        (Some(error), _) => {
+            format!("whether virtual machines run on {name} is not known: libvirt there says {error}")
+        }
+        (None, Some(guests)) => format!("{guests} on {name}, and would be killed"),
+        (None, None) => return Ok(()),
+    };
+    Err(Denied::Conflict(format!(
+        "{why}: move them away or shut them down, which is seen within half a minute; or add --force: then they are told to shut down, and \
+         killed after a minute"
+    )))
+}
+
+/// How many run and what they are called, cut short.
+fn in_words(domains: &[protocol::Domain]) -> Option<String> {
+    let (first, _) = domains.split_first()?;
+    let named = domains.iter().take(NAMED).map(|domain| domain.name.as_str()).collect::<Vec<_>>().join(", ");
+    let more = if domains.len() > NAMED { ", …" } else { "" };
+    Some(match domains.len() {
+        1 => format!("the virtual machine {} runs", first.name),
+        many => format!("{many} virtual machines ({named}{more}) run"),
+    })
+}
+
+/// The word of the system that the node runs now, as far as is known.
+fn hypervisor(node: &Node) -> Option<&Hypervisor> {
+    let report = node.report.as_ref().filter(|_| lives_on_disk(node))?;
+    report.facts.hypervisor.as_ref()
+}
