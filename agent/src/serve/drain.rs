@@ -121,6 +121,7 @@ mod guests {
 }
 
 #[cfg(all(test, feature = "libvirt"))]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::time::Duration;
 
