@@ -2,6 +2,7 @@
 //! namespace of its own.
 
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -54,23 +55,59 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts it; returns when it answers on its socket and to agents.
     pub(crate) async fn start(root: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rackwright"));
+        let mut daemon = Self::spawn(Command::new(env!("CARGO_BIN_EXE_rackwright")), root);
+        assert!(daemon.answers().await, "it ended by itself");
+        daemon
+    }
+
+    /// Starts it so that it is killed right before one of its threads makes its `number`th call of these; that may be before it answers.
+    pub(crate) async fn start_to_die(root: &Path, calls: &str, number: u32) -> Self {
+        let mut strace = Command::new("strace");
+        // (Its --seccomp-bpf would be quicker, and loses count.) Detached, so that the daemon is our own child, and gone when it is waited for.
+        strace.args(["-D", "-f", "-qq", "-o", "/dev/null"]);
+        strace.args(["-e", &format!("trace={calls}")]);
+        strace.args(["-e", &format!("inject={calls}:signal=SIGKILL:when={number}")]);
+        strace.arg(env!("CARGO_BIN_EXE_rackwright"));
+        let mut daemon = Self::spawn(strace, root);
+        daemon.answers().await;
+        daemon
+    }
+
+    fn spawn(mut command: Command, root: &Path) -> Self {
         command.args(["serve", "--root"]).arg(root).env("RACKWRIGHT_LOG", "warn");
         command.stdin(Stdio::null()).stdout(Stdio::null());
         if std::env::var_os("RACKWRIGHT_TEST_SAY").is_none() {
             command.stderr(Stdio::null());
         }
-        let mut daemon = Self { child: command.spawn().unwrap(), root: root.to_owned() };
+        Self { child: command.spawn().unwrap(), root: root.to_owned() }
+    }
+
+    /// Waits until it answers; false when it ends before.
+    async fn answers(&mut self) -> bool {
         let up = async {
-            while TcpStream::connect(daemon.agents()).await.is_err()
-                || UnixStream::connect(daemon.socket()).await.is_err()
+            while TcpStream::connect(self.agents()).await.is_err()
+                || UnixStream::connect(self.socket()).await.is_err()
             {
-                assert!(daemon.child.try_wait().unwrap().is_none(), "it ended by itself");
+                if self.child.try_wait().unwrap().is_some() {
+                    return false;
+                }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            true
         };
-        tokio::time::timeout(Duration::from_secs(60), up).await.expect("it never answered");
-        daemon
+        tokio::time::timeout(Duration::from_secs(60), up).await.expect("it never answered")
+    }
+
+    /// Whether it has been killed, or is within the second.
+    pub(crate) async fn is_killed(&mut self) -> bool {
+        for _ in 0..200 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert_eq!(status.signal(), Some(9), "it ended by itself: {status}");
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        false
     }
 
     pub(crate) fn agents(&self) -> SocketAddr {
@@ -108,14 +145,21 @@ pub(crate) fn root(at: &Path) -> PathBuf {
 
 /// The status of a POST; none when the answer did not come.
 pub(crate) async fn post(socket: &Path, path: &str, body: &Value) -> Option<u16> {
+    call(socket, "POST", path, body).await.map(|(status, _)| status)
+}
+
+/// Status and body of a request; none when the answer did not come.
+pub(crate) async fn call(socket: &Path, method: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
     let mut stream = UnixStream::connect(socket).await.ok()?;
     let body = body.to_string();
     let length = body.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
     );
     stream.write_all((head + &body).as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok()?;
-    std::str::from_utf8(answer.get(9..12)?).ok()?.parse().ok()
+    let text = String::from_utf8(answer).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.get(9..12)?.parse().ok()?, serde_json::from_str(body).ok()?))
 }

@@ -1,6 +1,7 @@
 //! Killed at any moment, the controller starts from its last answer.
 
 mod kills;
+mod points;
 
 use std::path::Path;
 

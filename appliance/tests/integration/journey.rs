@@ -80,6 +80,11 @@ pub(crate) async fn verified(agent: &Agent, job: &ImageJob) -> Task {
 
 /// What the agent hands in, signed with the key that it holds.
 pub(crate) async fn receipt(agent: &Agent, job: &ImageJob) -> Receipt {
+    receipt_for(agent, asked(agent).await, job)
+}
+
+/// The same, of a node whose id is known.
+pub(crate) fn receipt_for(agent: &Agent, node: protocol::NodeId, job: &ImageJob) -> Receipt {
     let proof = Proof {
         root: crate::image::root(),
         serial: "QM0001".to_owned(),
@@ -100,7 +105,7 @@ pub(crate) async fn receipt(agent: &Agent, job: &ImageJob) -> Receipt {
         verify: job.verify,
         proof: Some(Box::new(proof)),
     };
-    let statement = receipt.statement(&asked(agent).await).unwrap();
+    let statement = receipt.statement(&node).unwrap();
     if let Some(proof) = &mut receipt.proof {
         proof.signature = agent.keys.sign(statement.as_bytes());
     }
