@@ -25,6 +25,7 @@ mod power;
 mod recovering;
 mod reservations;
 mod retiring;
+mod roles;
 mod rolling;
 mod strangers;
 mod support;

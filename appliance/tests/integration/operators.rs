@@ -13,7 +13,7 @@ use crate::journey::{self, control_image, enrolled, state, verified};
 use crate::operator;
 
 /// The user `nobody` and its group, which every system has.
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// Exit code and what was said on standard error, of `nobody` at this socket.
 async fn as_nobody(controller: &Controller, words: &str) -> (Option<i32>, String) {
@@ -32,7 +32,7 @@ async fn as_nobody(controller: &Controller, words: &str) -> (Option<i32>, String
 }
 
 /// As an installation would have it, where `nobody` is in the group that may open the socket.
-fn let_in(socket: &Path) {
+pub(crate) fn let_in(socket: &Path) {
     std::os::unix::fs::chown(socket, None, Some(NOBODY)).unwrap();
 }
 
