@@ -156,7 +156,18 @@ fn ours(daemon: &Path, dir: &Path) -> Result<Vec<OsString>, Box<dyn Error>> {
         fs::create_dir_all(dir.join(folder))?;
     }
     fs::write(path, config)?;
-    Ok(vec![daemon.into(), "serve".into(), "--root".into(), dir.into()])
+    let mut argv = vec![OsString::from("env")];
+    argv.extend(unit_environment().map(OsString::from));
+    argv.extend([daemon.into(), "serve".into(), "--root".into(), dir.into()]);
+    Ok(argv)
+}
+
+/// What the daemon's unit puts into its environment: what is measured is what ships.
+fn unit_environment() -> impl Iterator<Item = &'static str> {
+    let unit = include_str!(
+        "../../../../../image-build/recipes/controller/files/usr/lib/systemd/system/rackwright.service"
+    );
+    unit.lines().filter_map(|line| line.strip_prefix("Environment="))
 }
 
 fn kea(program: &Path, dir: &Path) -> Result<Vec<OsString>, Box<dyn Error>> {
