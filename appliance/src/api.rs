@@ -187,7 +187,9 @@ pub enum ApiError {
         site: String,
     },
     /// Nobody is to be told anything.
-    #[error("nobody is to be told anything: write webhook = \"https://…\" under [notify] in rackwright.toml")]
+    #[error(
+        "nobody is to be told anything: write webhook = \"https://…\" under [notify], or [notify.mail], in rackwright.toml"
+    )]
     NobodyToTell,
     /// A test message did not arrive.
     #[error("{}", crate::chain(.0))]

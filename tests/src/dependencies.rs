@@ -38,6 +38,7 @@ const FUZZING: (&str, &str) = ("libfuzzer-sys", "NCSA");
 const TWICE: &[(&str, &str)] = &[
     ("cpufeatures", "reed-solomon-simd is on 0.2"),
     ("getrandom", "ring is on 0.2"),
+    ("nom", "x509-parser is on 7"),
     ("syn", "procedural macros move from 2 to 3; build only"),
     ("synstructure", "as syn; build only"),
     ("windows-sys", "never built on Linux"),

@@ -144,6 +144,20 @@ pub(super) struct Notify {
     pub(super) webhook: Option<Spanned<String>>,
     pub(super) secret_file: Option<Spanned<String>>,
     pub(super) messages_per_hour: Option<Spanned<i64>>,
+    pub(super) mail: Option<Mail>,
+}
+
+/// `[notify.mail]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mail {
+    pub(super) to: Vec<Spanned<String>>,
+    pub(super) from: Spanned<String>,
+    pub(super) server: Spanned<String>,
+    pub(super) tls: Option<Spanned<String>>,
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) password_file: Option<Spanned<String>>,
+    pub(super) ca_file: Option<Spanned<String>>,
 }
 
 /// `[limits]`.

@@ -318,6 +318,30 @@ fn odd_companions() -> Vec<Row> {
     ]
 }
 
+fn odd_mail() -> Vec<Row> {
+    let mail = |find: &str, put: &str| {
+        let usual = "[notify.mail]\nto = [\"ops@example.net\"]\nfrom = \"rack@example.net\"\nserver = \"mail.example.net\"\n";
+        format!("{GOOD}{}", usual.replace(find, put))
+    };
+    let and = |more: &str| mail("", "") + more;
+    vec![
+        ("nobody", mail("[\"ops@example.net\"]", "[]"), &["notify.mail.to", "nobody", "write"]),
+        ("no address", mail("ops@", "ops at "), &["line 8", "notify.mail.to", "no mail address"]),
+        ("a line end", mail("rack@", "rack\\nBcc: all@"), &["line 9", "notify.mail.from"]),
+        ("no sender", mail("from = \"rack@example.net\"\n", ""), &["from"]),
+        ("a path for a host", mail("mail.example.net", "smtp://mail/x"), &["line 10", "notify.mail.server"]),
+        ("a way nobody knows", and("tls = \"maybe\"\n"), &["line 11", "notify.mail.tls", "starttls"]),
+        ("half an account", and("user = \"rack\"\n"), &["line 11", "notify.mail.user", "password_file"]),
+        (
+            "a password for everybody",
+            and("tls = \"never\"\nuser = \"r\"\npassword_file = \"/p\"\n"),
+            &["line 11", "everybody"],
+        ),
+        ("a relative file", and("ca_file = \"ca.pem\"\n"), &["notify.mail.ca_file", "absolute"]),
+        ("a password in it", and("password = \"x\"\n"), &["line 11", "password"]),
+    ]
+}
+
 #[test]
 fn a_file_that_cannot_be_is_refused_with_line_key_and_cure() {
     for (name, text, words) in [
@@ -327,6 +351,7 @@ fn a_file_that_cannot_be_is_refused_with_line_key_and_cure() {
         odd_networks(),
         odd_hours(),
         odd_companions(),
+        odd_mail(),
     ]
     .concat()
     {

@@ -7,8 +7,8 @@ use ring::hmac;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::send::{SIGNATURE, TIMESTAMP};
-use super::{Notifier, SendError, Wish};
+use super::webhook::{SIGNATURE, TIMESTAMP};
+use super::{Notifier, SendError, Webhook, Wish};
 use crate::writer::tests::state;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -45,7 +45,8 @@ async fn receiver(status: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 fn wish(webhook: &str, key: Option<&Path>) -> Wish {
-    Wish { webhook: webhook.parse().unwrap(), secret_file: key.map(Path::to_owned), an_hour: 20 }
+    let (target, secret_file) = (webhook.parse().unwrap(), key.map(Path::to_owned));
+    Wish { webhook: Some(Webhook { target, secret_file }), mail: None, an_hour: 20 }
 }
 
 #[tokio::test]

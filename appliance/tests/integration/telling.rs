@@ -1,5 +1,7 @@
 //! Somebody who is not looking is told: a node that needs attention, through a real daemon and a real receiver.
 
+mod mail;
+
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};

@@ -33,10 +33,18 @@ const PEERS: &[&str] = &["busybox", "dnsmasq-base", "tcpdump"];
 /// What `bench dhcp` is measured with and against, beside Kea's server: that is unpacked and not installed, because
 /// its package would start it.
 pub const BENCH_DHCP: &[&str] = &["dnsmasq-base", "ethtool", "iproute2", "kea-admin", "util-linux"];
-/// The programs that tests without QEMU ask our listeners with, make networks of their own with, read metrics with, and kill a daemon
+/// The programs that tests without QEMU ask our listeners with, make networks of their own with, read metrics and take mail with, and kill a daemon
 /// at a call with.
-const CLIENTS: &[&str] =
-    &["atftp", "curl", "iproute2", "python3-prometheus-client", "strace", "tftp-hpa", "util-linux"];
+const CLIENTS: &[&str] = &[
+    "atftp",
+    "curl",
+    "iproute2",
+    "python3-aiosmtpd",
+    "python3-prometheus-client",
+    "strace",
+    "tftp-hpa",
+    "util-linux",
+];
 
 /// Emulators of management controllers, FreeIPMI that speaks with them, and what `sushy-tools` needs: Debian has not that
 /// itself, and its test has pip bring the one wheel whose hash it knows.

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// How long the whole of it may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Whom this machine trusts.
 const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// The shortest key that signs, in bytes.
@@ -55,6 +55,20 @@ pub enum SendError {
     /// No answer.
     #[error("{0} did not answer within {seconds} s", seconds = PATIENCE.as_secs())]
     Silent(String),
+    /// The password for mail can't be read.
+    #[error("reading the password for mail, {}", path.display())]
+    Password {
+        /// Its file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A mail that can't be written.
+    #[error("writing a mail")]
+    Letter(#[source] lettre::error::Error),
+    /// Not taken, or not even that.
+    #[error("mailing by {0}")]
+    Mail(String, #[source] lettre::transport::smtp::Error),
 }
 
 /// Where a message goes. Printed without its path, which is a password at many services.
