@@ -24,8 +24,8 @@ pub(crate) enum NotifyCommand {
   rackwright notify test -o json
 
 Where messages go is said by rackwright.toml:
-[notify] webhook = \"https://host/path\", and secret_file with the key that signs.
-The exit code is 0 when the receiver has taken it.")]
+[notify] webhook = \"https://host/path\", and secret_file with the key that signs;
+[notify.mail] to, from and server. The exit code is 0 when all have taken it.")]
     Test,
 }
 
