@@ -21,11 +21,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fleet::certificate::{
     Authed, Certificate, Grant, Stage, Unauthorised, authorise, authorise_enrolment, authorise_erasing,
+    authorise_unlisted,
 };
 use fleet::event::Effect;
 use fleet::{Denied, Event, Time};
 use protocol::{Envelope, Key, NodeId, Signature, TooMuch, routes};
 use ring::signature::{ED25519, UnparsedPublicKey};
+use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -54,6 +56,9 @@ pub struct Agents {
 pub struct Asked<'a> {
     /// SHA-256 of the client certificate, if it showed one.
     pub fingerprint: Option<&'a str>,
+    /// That certificate, and those that came with it; genuine, but it may have ended, or have been issued by a controller that is
+    /// gone.
+    pub shown: &'a [CertificateDer<'static>],
     /// `GET` or `POST`.
     pub post: bool,
     /// The path.
@@ -130,6 +135,13 @@ impl AgentRefusal {
     }
 }
 
+impl AgentRefusal {
+    /// Whether a new certificate is what helps.
+    pub fn renew(&self) -> bool {
+        matches!(self, AgentRefusal::Unauthorised(Unauthorised::Expired | Unauthorised::Unknown))
+    }
+}
+
 impl From<CaError> for AgentRefusal {
     fn from(error: CaError) -> Self {
         AgentRefusal::Broken(crate::chain(&error))
@@ -184,7 +196,7 @@ impl Agents {
                 Ok(Answer::Data(stored, node))
             }
             Route::Enrol => {
-                let who = authorise_enrolment(&self.core.world().fleet, asked.fingerprint, now())?;
+                let who = self.enroller(asked).await?;
                 json(&self.enrol(who, body(asked)?).await?)
             }
             Route::Escrow => json(&self.escrow(stage(Stage::Run)?, body(asked)?).await?),
@@ -192,6 +204,27 @@ impl Agents {
             Route::Report => json(&self.report(stage(Stage::Run)?, body(asked)?).await?),
             Route::Ticket => json(&self.ticket(stage(Stage::Run)?, body(asked)?).await?),
         }
+    }
+
+    /// Who may enrol. A node that comes too late is remembered, so that an operator hears of it.
+    async fn enroller(&self, asked: &Asked<'_>) -> Result<Authed, AgentRefusal> {
+        let world = self.core.world();
+        let (fleet, now) = (&world.fleet, now());
+        let mut known = authorise_enrolment(fleet, asked.fingerprint, now);
+        let mut holder =
+            asked.fingerprint.and_then(|print| fleet.certificates.get(print)).map(|row| row.node);
+        if let (Err(Unauthorised::Unknown), Some(print)) = (&known, asked.fingerprint)
+            && let Some(shown) = self.ca.recognise(asked.shown)
+        {
+            known = authorise_unlisted(fleet, print, shown.key, shown.until, now);
+            holder = fleet.nodes.values().find(|node| node.run == Some(shown.key)).map(|node| node.id);
+        }
+        if let (Err(Unauthorised::TooLate { .. }), Some(node)) = (&known, holder)
+            && fleet.nodes.get(&node).is_some_and(|node| node.lapsed.is_none())
+        {
+            self.core.bring(Event::Lapsed { node }).await?;
+        }
+        Ok(known?)
     }
 
     /// The image that the asking node's job is about, if it is the one that it asks for.
@@ -209,7 +242,7 @@ impl Agents {
 
     /// Signs what the rules granted, and makes it durable before it is handed out.
     async fn issue(&self, done: &Done) -> Result<Option<String>, AgentRefusal> {
-        let Some(Effect::Issue(grant)) = done.effects.first() else { return Ok(None) };
+        let Some(grant) = granted(done) else { return Ok(None) };
         let issued = self.ca.issue(&leaf(grant))?;
         let certificate = Certificate {
             fingerprint: issued.fingerprint,
@@ -218,6 +251,7 @@ impl Agents {
             stage: grant.stage,
             generation: grant.generation,
             until: grant.until,
+            number: grant.number,
         };
         self.core.bring(Event::Issued(certificate)).await?;
         Ok(Some(issued.chain_pem))
@@ -243,6 +277,11 @@ impl Agents {
             body,
         }
     }
+}
+
+/// The certificate that is to be signed.
+fn granted(done: &Done) -> Option<&Grant> {
+    done.effects.first().map(|Effect::Issue(grant)| grant)
 }
 
 fn leaf(grant: &Grant) -> Leaf {

@@ -13,6 +13,7 @@ mod image_key;
 mod issue;
 pub mod journal_key;
 mod power_key;
+mod recognise;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ pub use image_key::image_key;
 pub use issue::{Issued, Leaf, ServerIdentity};
 pub use journal_key::journal_key;
 pub use power_key::power_key;
+pub use recognise::Recognised;
 
 /// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
 #[doc(hidden)]
@@ -194,7 +196,7 @@ impl SiteCa {
             not_after: issue::at(issue::DAWN + 7200),
         };
         let issued = self.issue(&leaf).map_err(|e| e.to_string())?;
-        let verifier = crate::tls::verifier(&self.certificate).map_err(|e| e.to_string())?;
+        let verifier = crate::tls::verifier(self).map_err(|e| e.to_string())?;
         let then =
             rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(issue::DAWN + 3600));
         let verified = verifier.verify_client_cert(&issued.der, &[], then);

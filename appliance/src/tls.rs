@@ -38,7 +38,7 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`].
 pub fn server(ca: &SiteCa, identity: ServerIdentity) -> Result<Arc<ServerConfig>, TlsError> {
-    let verifier = verifier(ca.certificate())?;
+    let verifier = verifier(ca)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Identity)?
@@ -57,14 +57,14 @@ pub fn server(ca: &SiteCa, identity: ServerIdentity) -> Result<Arc<ServerConfig>
 ///
 /// # Errors
 /// [`TlsError::Anchor`], [`TlsError::Verifier`].
-pub fn verifier(ca: &CertificateDer<'static>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+pub fn verifier(ca: &SiteCa) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     Ok(Arc::new(Dateless(strict(ca)?)))
 }
 
 /// The same, but with an eye on the dates.
-pub(crate) fn strict(ca: &CertificateDer<'static>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+pub(crate) fn strict(ca: &SiteCa) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.clone()).map_err(TlsError::Anchor)?;
+    roots.add(ca.certificate().clone()).map_err(TlsError::Anchor)?;
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .allow_unauthenticated()
         .build()

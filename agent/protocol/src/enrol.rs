@@ -109,6 +109,9 @@ pub struct Enrolled {
     pub certificate: String,
     /// When to renew, milliseconds since 1970.
     pub renew_ms: u64,
+    /// The same, in seconds from now: for an agent whose clock is wrong. 0 from controllers that do not say.
+    #[serde(default)]
+    pub renew_seconds: u64,
     /// The identity files kept from this node's earlier life, to be put back before anything starts.
     /// Empty at the first enrolment: then the node makes them and hands them in (`routes::ESCROW`).
     pub identity: Vec<IdentityFile>,

@@ -48,6 +48,9 @@ pub(super) async fn follow(node: Arc<Node>, documents: watch::Sender<Wanted>, or
                 }
             },
             Err(error) => {
+                if error.wants_renewal() {
+                    node.stale.notify_one();
+                }
                 nag.say(&format!("asking what to be: {}", Chain(&error)));
                 tokio::time::sleep(line.pause()).await;
             }

@@ -8,6 +8,7 @@ use pack::Digest;
 use protocol::{CaPin, Epoch, HardwareAddress, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::attendance::Attendance;
 use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::image::Image;
@@ -43,6 +44,8 @@ pub struct Fleet {
     pub certificates: BTreeMap<String, Certificate>,
     /// By node.
     pub powers: BTreeMap<NodeId, Power>,
+    /// When the controller was there.
+    pub attendance: Attendance,
     /// By interface. Not kept over a restart.
     pub networks: BTreeMap<String, Network>,
     /// What may be destroyed in an hour. Not kept over a restart.
@@ -110,6 +113,8 @@ pub enum Change {
     Power(Box<Power>),
     /// What was known of a node's power, its password with it.
     ForgetPower(NodeId),
+    /// When the controller was there.
+    Attendance(Box<Attendance>),
     /// What is known of a provisioning network; not saved.
     Network(Box<Network>),
 }
@@ -134,6 +139,7 @@ impl Fleet {
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
             Change::Power(power) => drop(self.powers.insert(power.node, *power)),
             Change::ForgetPower(node) => drop(self.powers.remove(&node)),
+            Change::Attendance(attendance) => self.attendance = *attendance,
             Change::Network(network) => drop(self.networks.insert(network.interface.clone(), *network)),
         }
     }

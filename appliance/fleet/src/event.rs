@@ -65,6 +65,11 @@ pub enum Event {
         /// Seconds since its kernel started.
         uptime_seconds: u32,
     },
+    /// The installed system was refused: its certificate ended too long ago for a new one.
+    Lapsed {
+        /// Who.
+        node: NodeId,
+    },
     /// The installed system hands in the key of the ramdisk to come.
     Ticketed {
         /// Who.
@@ -470,6 +475,7 @@ impl Event {
             Event::Progressed { .. } => "progress",
             Event::Verified { .. } => "a receipt",
             Event::Enrolled { .. } => "enrolling",
+            Event::Lapsed { .. } => "refusing a certificate",
             Event::Ticketed { .. } => "handing in a ticket",
             Event::Escrowed { .. } => "handing in identity files",
             Event::Reported { .. } => "a report",

@@ -8,6 +8,7 @@
 //! [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
 #![forbid(unsafe_code)]
 
+pub mod attendance;
 pub mod capture;
 pub mod catalog;
 pub mod certificate;

@@ -61,6 +61,12 @@ pub struct Node {
     pub run: Option<Key>,
     /// Certificates of earlier generations are revoked.
     pub generation: u64,
+    /// How many certificates its installed systems were given.
+    #[serde(default)]
+    pub certificates: u64,
+    /// Set: its installed system is back, with a certificate that ended too long ago for a new one.
+    #[serde(default)]
+    pub lapsed: Option<Lapsed>,
     /// What is installed.
     pub installed: Option<Installed>,
     /// What the operator wants of its units, beside what its roles say.
@@ -84,6 +90,15 @@ pub struct Node {
     /// The boot that it was last heard in, by its own agent with a key that was let in.
     #[serde(default)]
     pub booted: Option<Booted>,
+}
+
+/// An installed system that came back too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lapsed {
+    /// Since when it is refused.
+    pub since: Time,
+    /// An operator has said that it may be renewed all the same.
+    pub pardoned: bool,
 }
 
 /// A boot of a node.

@@ -11,7 +11,8 @@ use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout, running,
+    attendance, capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout,
+    running,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -42,8 +43,9 @@ pub fn step(
         Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
         Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
         Event::Enrolled { node, certificate, key, uptime_seconds } => {
-            running::enrolled(fleet, fleet.node(node)?, &certificate, key, uptime_seconds, now)
+            running::enrolled(fleet, fleet.node(node)?, &certificate, (key, uptime_seconds), now, dice)
         }
+        Event::Lapsed { node } => running::lapsed(fleet.node(node)?, now),
         Event::Ticketed { node, key } => running::ticketed(fleet, fleet.node(node)?, key, dice),
         Event::Escrowed { node, files } => Ok(escrowed(fleet.node(node)?, files)),
         Event::Reported { node, report } => running::reported(fleet, fleet.node(node)?, *report, now),
@@ -90,6 +92,7 @@ pub fn step(
 /// Deadlines, then what goes on by itself.
 fn ticked(fleet: &Fleet, now: Time, dice: &mut Entropy) -> Outcome {
     let mut outcome = patience::overdue(fleet, now);
+    attendance::look(fleet, now, &mut outcome);
     // A node that has just been moved is not moved once more by what still sees it as it was.
     if outcome.changes.iter().any(|change| matches!(change, Change::Node(_))) {
         return outcome;
@@ -281,6 +284,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Progressed { node, .. }
         | Event::Verified { node, .. }
         | Event::Enrolled { node, .. }
+        | Event::Lapsed { node }
         | Event::Ticketed { node, .. }
         | Event::Escrowed { node, .. }
         | Event::Reported { node, .. }

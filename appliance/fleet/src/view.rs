@@ -32,7 +32,7 @@ use crate::patience::{self, SILENT_SECONDS};
 use crate::{Catalog, Fleet, Node, Site, State, Time};
 
 pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
-pub use check::{CheckRow, dhcp_check, others_check, pool_check};
+pub use check::{CheckRow, certificates_check, dhcp_check, others_check, pool_check};
 pub use erasure::{CertificateView, DoomedView, ErasureRow, erasure_rows, retirement_view};
 use job::percent;
 pub use job::{FoundRow, JobRow, LaneRow, job_row};

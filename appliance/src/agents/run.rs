@@ -1,13 +1,13 @@
 //! Stage *run*: enrolment, identity, state documents, reports.
 
-use fleet::certificate::{Authed, Stage};
+use fleet::certificate::Authed;
 use fleet::{Event, Node, Reply};
 use protocol::{
     Enrol, Enrolled, Envelope, IdentityFile, Order, Report, ReportReply, StateAsk, StateDocument, StateReply,
     Ticket, enrol_proof,
 };
 
-use super::{AgentRefusal, Agents, proves};
+use super::{AgentRefusal, Agents, granted, proves};
 use crate::writer::{Refused, World, now};
 
 /// How much one node's identity files may be together, in bytes of base64.
@@ -24,6 +24,7 @@ impl Agents {
         let (node, certificate) = (who.node, who.certificate.fingerprint);
         let (key, uptime_seconds) = (enrol.key, enrol.uptime_seconds);
         let done = self.core.bring(Event::Enrolled { node, certificate, key, uptime_seconds }).await?;
+        let renew_seconds = granted(&done).map_or(0, |grant| grant.renew_seconds);
         let certificate = self.issue(&done).await?;
         let certificate =
             certificate.ok_or_else(|| AgentRefusal::Broken("no certificate was granted".to_owned()))?;
@@ -34,7 +35,8 @@ impl Agents {
             name,
             epoch: world.fleet.epoch,
             certificate,
-            renew_ms: now().plus_seconds(Stage::Run.seconds() / 2).0,
+            renew_ms: now().plus_seconds(renew_seconds).0,
+            renew_seconds,
             identity: self.core.identity(who.node).await?,
         })
     }

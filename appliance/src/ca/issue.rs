@@ -19,7 +19,7 @@ use super::{CaError, SERVER_SECONDS, SiteCa};
 /// nobody from anything here, and a controller whose clock was wrong once must not hand it down.
 pub(super) const DAWN: u64 = 1_577_836_800;
 /// 9999-12-31, the last second that a certificate can name.
-const DUSK: u64 = 253_402_300_799;
+pub(super) const DUSK: u64 = 253_402_300_799;
 
 /// What a node's certificate is to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

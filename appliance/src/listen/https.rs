@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::{Request, Response, StatusCode};
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -60,6 +61,8 @@ pub struct Caller {
     /// SHA-256 of its client certificate, lower-case hexadecimal as of [`crate::ca::fingerprint`]; `None` when it
     /// showed none.
     pub certificate: Option<String>,
+    /// That certificate, and those that came with it.
+    pub shown: Arc<[CertificateDer<'static>]>,
 }
 
 /// Answers agents. Called for many at once.
@@ -109,7 +112,7 @@ pub async fn serve<S: AgentService>(
 
 /// A refusal as agents read it, `protocol::Refusal`.
 pub fn refusal(status: StatusCode, error: &str, retry: bool) -> Response<Stream> {
-    let refusal = protocol::Refusal { error: error.into(), retry };
+    let refusal = protocol::Refusal { error: error.into(), retry, renew: false };
     // Two plain fields: this cannot fail.
     json(status, serde_json::to_vec(&refusal).unwrap_or_default())
 }
@@ -161,7 +164,9 @@ impl<S: AgentService> Desk<S> {
             Err(_) => return self.turn_away(peer, "it took too long over the handshake"),
         };
         let (interface, local) = (self.interface.clone(), *self.address.ip());
-        let caller = Caller { peer, interface, local, certificate: certificate(&stream) };
+        let shown = shown(&stream);
+        let certificate = shown.first().map(|leaf| crate::ca::fingerprint(leaf));
+        let caller = Caller { peer, interface, local, certificate, shown };
         let mut known = None;
         if let Some(certificate) = &caller.certificate {
             match self.known.enter(certificate.clone()) {
@@ -235,7 +240,8 @@ async fn collect(body: Incoming, limit: usize) -> Result<Bytes, (StatusCode, Str
     }
 }
 
-fn certificate(stream: &TlsStream<TcpStream>) -> Option<String> {
+fn shown(stream: &TlsStream<TcpStream>) -> Arc<[CertificateDer<'static>]> {
     let (_, connection) = stream.get_ref();
-    connection.peer_certificates()?.first().map(|leaf| crate::ca::fingerprint(leaf))
+    let shown = connection.peer_certificates().unwrap_or_default();
+    shown.iter().map(|one| one.clone().into_owned()).collect()
 }

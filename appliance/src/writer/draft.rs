@@ -388,6 +388,7 @@ fn settles(event: &Event) -> bool {
             | Event::Look { .. }
             | Event::Looked { .. }
             | Event::Issued(_)
+            | Event::Lapsed { .. }
             | Event::Hello { .. }
             | Event::Power { .. }
             | Event::Logs { .. }

@@ -50,6 +50,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Progressed { .. }
         | Event::Verified { .. }
         | Event::Enrolled { .. }
+        | Event::Lapsed { .. }
         | Event::Ticketed { .. }
         | Event::Escrowed { .. }
         | Event::Reported { .. }

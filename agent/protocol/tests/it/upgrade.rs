@@ -131,6 +131,7 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
         epoch: Epoch(1),
         certificate: "PEM".to_owned(),
         renew_ms: 1,
+        renew_seconds: 1,
         identity: vec![file],
     });
     understood(&seed());

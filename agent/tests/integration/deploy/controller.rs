@@ -309,7 +309,7 @@ fn json<T: Serialize>(value: &T) -> Response<Part> {
 }
 
 fn refuse(status: StatusCode, why: &str, retry: bool) -> Response<Part> {
-    let refusal = serde_json::to_vec(&Refusal { error: why.to_owned(), retry }).unwrap();
+    let refusal = serde_json::to_vec(&Refusal { error: why.to_owned(), retry, renew: false }).unwrap();
     Response::builder().status(status).body(Part::whole(refusal)).unwrap()
 }
 

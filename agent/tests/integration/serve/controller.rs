@@ -158,6 +158,7 @@ impl State {
             epoch: self.epoch,
             certificate,
             renew_ms,
+            renew_seconds: 0,
             identity: self.identity.clone(),
         }
     }
@@ -226,6 +227,7 @@ fn json<T: Serialize>(value: &T) -> Response<Full<Bytes>> {
 }
 
 fn busy() -> Response<Full<Bytes>> {
-    let refusal = serde_json::to_vec(&Refusal { error: "busy".to_owned(), retry: true }).unwrap();
+    let refusal =
+        serde_json::to_vec(&Refusal { error: "busy".to_owned(), retry: true, renew: false }).unwrap();
     Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Full::from(refusal)).unwrap()
 }

@@ -18,6 +18,7 @@ mod owning;
 mod planning;
 mod powering;
 mod rack;
+mod renewing;
 mod replacing;
 mod retiring;
 mod rolling;

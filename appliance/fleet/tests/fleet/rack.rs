@@ -81,7 +81,7 @@ impl Rack {
     }
 
     fn issue(&mut self, grant: &Grant) {
-        let fingerprint = format!("{}-{}-{}", grant.node, grant.stage, grant.generation);
+        let fingerprint = format!("{}-{}-{}-{}", grant.node, grant.stage, grant.generation, grant.number);
         let row = Certificate {
             fingerprint: fingerprint.clone(),
             node: grant.node,
@@ -89,6 +89,7 @@ impl Rack {
             stage: grant.stage,
             generation: grant.generation,
             until: grant.until,
+            number: grant.number,
         };
         self.fleet.certificates.insert(fingerprint, row);
     }

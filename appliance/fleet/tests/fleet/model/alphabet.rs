@@ -22,7 +22,7 @@ use crate::rack::{MAC, OTHER_MAC, hello, progress, unit};
 pub(super) type Letter = (&'static str, Event, u64);
 
 /// Every kind of event; a new one does not compile until it is here, and the search fails until it is tried.
-pub(super) const NAMES: [&str; 39] = [
+pub(super) const NAMES: [&str; 40] = [
     "apply",
     "approve",
     "asked",
@@ -39,6 +39,7 @@ pub(super) const NAMES: [&str; 39] = [
     "hold",
     "imported",
     "issued",
+    "lapsed",
     "logs",
     "look",
     "looked",
@@ -73,6 +74,7 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::Progressed { .. } => "progressed",
         Event::Verified { .. } => "verified",
         Event::Enrolled { .. } => "enrolled",
+        Event::Lapsed { .. } => "lapsed",
         Event::Ticketed { .. } => "ticketed",
         Event::Escrowed { .. } => "escrowed",
         Event::Reported { .. } => "reported",
@@ -292,6 +294,7 @@ fn from_system(world: &World, node: &Node) -> Vec<Letter> {
     at_once([
         ("enrols", enrols(9)),
         ("enrols with another key", enrols(8)),
+        ("comes too late", Event::Lapsed { node: id }),
         ("ticket", Event::Ticketed { node: id, key: Key([5; 32]) }),
         ("escrow", Event::Escrowed { node: id, files: 3 }),
         ("reports that it is up", reports("active", None)),
@@ -394,5 +397,5 @@ pub(super) fn retires(node: NodeId) -> Event {
 /// A certificate whose time is over, so that recording it opens nothing.
 fn nobody_s(node: NodeId, generation: u64) -> Certificate {
     let (key, until) = (Key([0xee; 32]), Time(1));
-    Certificate { fingerprint: "old".to_owned(), node, key, stage: Stage::Run, generation, until }
+    Certificate { fingerprint: "old".to_owned(), node, key, stage: Stage::Run, generation, until, number: 0 }
 }
