@@ -1,5 +1,7 @@
 //! The site CA: made once, at the controller's first start, and the root of every identity in the rack.
 //!
+//! It signs two intermediates and nothing else ([`authority`]), and those sign nodes and controller.
+//!
 //! ECDSA P-256, because everything that will ever have to trust it (rustls with ring, OpenSSL, firmware) can verify
 //! that; agents' own keys are Ed25519. Key and certificate lie in one file that is replaced as a whole, so there is
 //! no moment at which a kill leaves half a pair. What cannot be read is never made anew: a new CA would lock out
@@ -8,6 +10,7 @@
 //! Refuses to know who may have a certificate: that was decided before [`SiteCa::issue`] is called. Nothing of a
 //! client's but its raw public key goes into what it signs.
 
+mod authority;
 mod file;
 mod image_key;
 mod issue;
@@ -23,11 +26,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use protocol::CaPin;
-use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 
 use crate::config::Site;
+use authority::Authority;
 
 pub use image_key::image_key;
 pub use issue::{Issued, Leaf, ServerIdentity};
@@ -96,6 +99,14 @@ pub enum CaError {
         /// What is wrong.
         why: String,
     },
+    /// Its intermediates are not what this program wrote.
+    #[error("{} is damaged: {why}; remove it, and new ones are made: nothing but the site CA itself can't be replaced", path.display())]
+    Issuers {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A certificate could not be made.
     #[error("making {what}")]
     Make {
@@ -115,8 +126,7 @@ pub enum CaError {
 /// The site CA.
 pub struct SiteCa {
     site: Site,
-    issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
+    authority: Authority,
 }
 
 impl std::fmt::Debug for SiteCa {
@@ -138,33 +148,31 @@ impl SiteCa {
             (Some(text), _) => text,
             (None, Start::Later) => return Err(CaError::Lost { path }),
             (None, Start::First) => {
-                let text = make(now)?;
+                let text = authority::make_root(now)?;
                 file::replace(directory, FILE, text.as_bytes())?;
                 tracing::info!(path = %path.display(), "site CA made");
                 text
             }
         };
-        let (key, certificate) =
-            file::parse(&text).map_err(|why| CaError::Damaged { path: path.clone(), why })?;
-        let issuer = Issuer::new(parameters(now), key);
-        let ca = Self { site: site.clone(), issuer, certificate };
+        let authority = Authority::open(directory, &path, &text, now)?;
+        let ca = Self { site: site.clone(), authority };
         ca.prove().map_err(|why| CaError::Damaged { path, why })?;
         Ok(ca)
     }
 
     /// The public value that every node pins: SHA-256 of the CA's certificate.
     pub fn pin(&self) -> CaPin {
-        CaPin(sha256(&self.certificate))
+        self.authority.pin()
     }
 
     /// The CA's certificate.
     pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+        &self.authority.root.certificate
     }
 
     /// The CA's certificate, PEM.
     pub fn certificate_pem(&self) -> String {
-        file::pem("CERTIFICATE", &self.certificate)
+        file::pem("CERTIFICATE", self.certificate())
     }
 
     /// A new key and certificate for the controller's own listeners on these addresses. Kept in memory only: made
@@ -199,7 +207,8 @@ impl SiteCa {
         let verifier = crate::tls::verifier(self).map_err(|e| e.to_string())?;
         let then =
             rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(issue::DAWN + 3600));
-        let verified = verifier.verify_client_cert(&issued.der, &[], then);
+        let verified =
+            verifier.verify_client_cert(&issued.der, &[self.authority.nodes.certificate.clone()], then);
         verified.map(|_| ()).map_err(|e| format!("its key and certificate do not belong together ({e})"))
     }
 }
@@ -221,25 +230,4 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, bytes).as_ref());
     out
-}
-
-/// The text of a new CA's file.
-fn make(now: SystemTime) -> Result<String, CaError> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
-        .map_err(|source| CaError::Make { what: "the site CA's key", source })?;
-    let mut parameters = parameters(now);
-    parameters.serial_number = Some(issue::serial()?);
-    let certificate =
-        parameters.self_signed(&key).map_err(|source| CaError::Make { what: "the site CA", source })?;
-    Ok(file::pem("PRIVATE KEY", key.serialized_der()) + &file::pem("CERTIFICATE", certificate.der()))
-}
-
-fn parameters(now: SystemTime) -> CertificateParams {
-    let mut parameters = CertificateParams::default();
-    parameters.distinguished_name = rcgen::DistinguishedName::new();
-    parameters.distinguished_name.push(DnType::CommonName, SUBJECT);
-    parameters.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    issue::live(&mut parameters, issue::DAWN, issue::seconds(now).max(issue::DAWN) + CA_SECONDS);
-    parameters
 }

@@ -41,7 +41,7 @@ pub struct Leaf {
 /// A certificate that was issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
-    /// PEM, leaf first, then the site CA.
+    /// PEM, leaf first, then its intermediate, then the site CA.
     pub chain_pem: String,
     /// The leaf.
     pub der: CertificateDer<'static>,
@@ -51,7 +51,7 @@ pub struct Issued {
 
 /// What the controller shows to agents.
 pub struct ServerIdentity {
-    /// Leaf first, then the site CA.
+    /// Leaf first, then its intermediate, then the site CA.
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's key.
     pub key: PrivateKeyDer<'static>,
@@ -88,10 +88,12 @@ pub(super) fn client(ca: &SiteCa, leaf: &Leaf) -> Result<Issued, CaError> {
     parameters.subject_alt_names = vec![SanType::URI(identity.try_into().map_err(make)?)];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     live(&mut parameters, seconds(leaf.not_before), seconds(leaf.not_after));
-    let certificate = parameters.signed_by(&RawKey(leaf.key), &ca.issuer).map_err(make)?;
+    let certificate = parameters.signed_by(&RawKey(leaf.key), &ca.authority.nodes.issuer).map_err(make)?;
     let der = certificate.der().clone();
     Ok(Issued {
-        chain_pem: super::file::pem("CERTIFICATE", &der) + &ca.certificate_pem(),
+        chain_pem: [&der, &ca.authority.nodes.certificate, &ca.authority.root.certificate]
+            .map(|one| super::file::pem("CERTIFICATE", one))
+            .concat(),
         fingerprint: super::fingerprint(&der),
         der,
     })
@@ -104,9 +106,13 @@ pub(super) fn server(ca: &SiteCa, addresses: &[IpAddr], now: SystemTime) -> Resu
     parameters.subject_alt_names = addresses.iter().map(|&a| SanType::IpAddress(a)).collect();
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     live(&mut parameters, DAWN, seconds(now).max(DAWN) + SERVER_SECONDS);
-    let leaf = parameters.signed_by(&key, &ca.issuer).map_err(make)?;
+    let leaf = parameters.signed_by(&key, &ca.authority.servers.issuer).map_err(make)?;
     Ok(ServerIdentity {
-        chain: vec![leaf.der().clone(), ca.certificate.clone()],
+        chain: vec![
+            leaf.der().clone(),
+            ca.authority.servers.certificate.clone(),
+            ca.authority.root.certificate.clone(),
+        ],
         key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
     })
 }

@@ -12,6 +12,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use protocol::{Key, NodeId};
 use rcgen::{KeyPair, PKCS_ED25519};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
@@ -165,7 +166,8 @@ fn node(ca: &SiteCa, not_before: SystemTime, not_after: SystemTime) -> (Identity
         .issue(&Leaf { key: public, node, stage: Stage::Run, generation: 1, not_before, not_after })
         .unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    ((vec![issued.der.clone(), ca.certificate().clone()], key), issued)
+    let chain = CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes()).map(Result::unwrap).collect();
+    ((chain, key), issued)
 }
 
 fn around_now() -> (SystemTime, SystemTime) {
