@@ -24,8 +24,9 @@ use fleet::certificate::{
     authorise_unlisted,
 };
 use fleet::event::Effect;
+use fleet::trust::Holder;
 use fleet::{Denied, Event, Time};
-use protocol::{Envelope, Key, NodeId, Signature, TooMuch, routes};
+use protocol::{CaPin, Envelope, Key, NodeId, Signature, TooMuch, routes};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use rustls::pki_types::CertificateDer;
 use serde::Serialize;
@@ -178,7 +179,9 @@ impl Agents {
         let no_route = || AgentRefusal::NoRoute(asked.path.chars().take(80).collect());
         match Route::of(asked.post, asked.path).ok_or_else(no_route)? {
             Route::Hello => json(&self.hello(body(asked)?).await?),
-            Route::Task => json(&self.task(stage(Stage::Deploy)?, body(asked)?, asked.way).await?),
+            Route::Task => {
+                json(&self.task(self.up_to_date(stage(Stage::Deploy)?)?, body(asked)?, asked.way).await?)
+            }
             Route::Progress => json(&self.progress(erasing()?, body(asked)?).await?),
             Route::Cast => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
             Route::Verified => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
@@ -204,6 +207,33 @@ impl Agents {
             Route::Report => json(&self.report(stage(Stage::Run)?, body(asked)?).await?),
             Route::Ticket => json(&self.ticket(stage(Stage::Run)?, body(asked)?).await?),
         }
+    }
+
+    /// A ramdisk without work says hello again when the CA is changed: so it has a certificate of the new one.
+    fn up_to_date(&self, who: Authed) -> Result<Authed, AgentRefusal> {
+        if fleet::trust::is_stale(&self.core.world().fleet, &who.certificate) {
+            return Err(Unauthorised::Expired.into());
+        }
+        Ok(who)
+    }
+
+    /// Writes down under which CA somebody is, before anything is given for its word.
+    async fn pin(&self, node: NodeId, holder: Holder, pin: CaPin) -> Result<(), AgentRefusal> {
+        let world = self.core.world();
+        let node = world.fleet.nodes.get(&node);
+        let Some(node) = node else { return Ok(()) };
+        let known = match holder {
+            Holder::System => node.pin == Some(pin),
+            Holder::Ramdisk(key) => {
+                let deploy = node.deploy.filter(|deploy| deploy.key == key).map(|deploy| deploy.pin);
+                let claim = node.claim.as_ref().filter(|claim| claim.key == key).map(|claim| claim.pin);
+                [deploy, claim].into_iter().flatten().all(|known| known == Some(pin))
+            }
+        };
+        if !known {
+            self.core.bring(Event::Pinned { node: node.id, holder, pin }).await?;
+        }
+        Ok(())
     }
 
     /// Who may enrol. A node that comes too late is remembered, so that an operator hears of it.
@@ -252,6 +282,7 @@ impl Agents {
             generation: grant.generation,
             until: grant.until,
             number: grant.number,
+            ca: Some(issued.ca),
         };
         self.core.bring(Event::Issued(certificate)).await?;
         Ok(Some(issued.chain_pem))

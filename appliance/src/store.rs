@@ -236,6 +236,9 @@ impl Store {
         for rollout in self.rows("rollout")? {
             fleet.put(Change::Rollout(rollout));
         }
+        if let Some(trust) = self.of_site("trust")? {
+            fleet.put(Change::Trust(trust));
+        }
         if let Some(attendance) = self.of_site("attendance")? {
             fleet.put(Change::Attendance(attendance));
         }

@@ -28,20 +28,30 @@ pub(super) async fn follow(node: Arc<Node>, renewed: watch::Sender<Controller>) 
     let mut identity = node.identity.clone();
     let mut due = None;
     let mut nag = Nag::default();
+    let mut at_once = false;
     loop {
-        wait(&node, &identity, due).await;
+        if !at_once {
+            wait(&node, &identity, due).await;
+        }
         match renew(&node, &identity).await {
             Ok((next, controller, seconds)) => {
+                // By the next one the controller hears that the new CA is trusted here, and not only told.
+                at_once = next.ca != identity.ca;
                 identity = next;
                 renewed.send_replace(controller);
                 due = Instant::now().checked_add(Duration::from_secs(seconds)).filter(|_| seconds > 0);
                 nag = Nag::default();
+                if at_once {
+                    voice::say(&format!("the site CA is {} from now on", identity.ca));
+                    continue;
+                }
                 voice::say("certificate renewed");
                 // What was refused was the one before.
                 drop(tokio::time::timeout(Duration::ZERO, node.stale.notified()).await);
                 pause(&node, PAUSE).await;
             }
             Err(why) => {
+                at_once = false;
                 nag.say(&format!("renewing the certificate: {why}"));
                 tokio::time::sleep(AGAIN).await;
             }
@@ -74,7 +84,9 @@ async fn renew(node: &Node, identity: &Identity) -> Result<(Identity, Controller
     if enrolled.node != identity.node {
         return Err("the answer is for another node".to_owned());
     }
-    let next = Identity { renew_ms: enrolled.renew_ms, name: enrolled.name, ..identity.clone() };
+    let told = enrolled.ca.filter(|ca| crate::controller::holds(&enrolled.certificate, ca));
+    let (renew_ms, ca) = (enrolled.renew_ms, told.unwrap_or(identity.ca));
+    let next = Identity { renew_ms, ca, name: enrolled.name, ..identity.clone() };
     let controller = enrol::controller(&next, &enrolled.certificate, &node.key);
     let controller = controller.map_err(|error| Chain(&error).to_string())?;
     let kept = node.folder.keep_certificate(&enrolled.certificate);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use protocol::{Key, NodeId};
+use protocol::{CaPin, Key, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::entropy::Entropy;
@@ -106,6 +106,9 @@ pub struct Certificate {
     /// did meanwhile.
     #[serde(default)]
     pub number: u64,
+    /// The site CA that signed it; none in rows of before it was written down.
+    #[serde(default)]
+    pub ca: Option<CaPin>,
 }
 
 /// Why a certificate opens nothing.
@@ -232,6 +235,7 @@ pub fn authorise_unlisted(
         generation,
         until,
         number: 0,
+        ca: None,
     };
     late(fleet, &row, now)
 }

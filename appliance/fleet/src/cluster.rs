@@ -19,6 +19,7 @@ use crate::plan::{Plan, PlanId};
 use crate::power::Power;
 use crate::retire::Retirement;
 use crate::rollout::{Rollout, RolloutId};
+use crate::trust::Trust;
 use crate::{Denied, Name, Node, Nodes, State};
 
 /// Everything that lifecycle decisions are made of.
@@ -44,6 +45,8 @@ pub struct Fleet {
     pub certificates: BTreeMap<String, Certificate>,
     /// By node.
     pub powers: BTreeMap<NodeId, Power>,
+    /// Which site CA is trusted; none where it was never changed.
+    pub trust: Option<Trust>,
     /// When the controller was there.
     pub attendance: Attendance,
     /// By interface. Not kept over a restart.
@@ -113,6 +116,8 @@ pub enum Change {
     Power(Box<Power>),
     /// What was known of a node's power, its password with it.
     ForgetPower(NodeId),
+    /// Which site CA is trusted.
+    Trust(Box<Trust>),
     /// When the controller was there.
     Attendance(Box<Attendance>),
     /// What is known of a provisioning network; not saved.
@@ -139,6 +144,7 @@ impl Fleet {
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
             Change::Power(power) => drop(self.powers.insert(power.node, *power)),
             Change::ForgetPower(node) => drop(self.powers.remove(&node)),
+            Change::Trust(trust) => self.trust = Some(*trust),
             Change::Attendance(attendance) => self.attendance = *attendance,
             Change::Network(network) => drop(self.networks.insert(network.interface.clone(), *network)),
         }
@@ -172,7 +178,8 @@ impl Fleet {
         let wanted = text.trim();
         let code = |node: &Node| {
             node.claim.as_ref().is_some_and(|claim| {
-                protocol::Code::of(pin, &claim.key, &claim.nonce).as_str() == wanted.to_ascii_uppercase()
+                protocol::Code::of(&claim.pin.unwrap_or(*pin), &claim.key, &claim.nonce).as_str()
+                    == wanted.to_ascii_uppercase()
             })
         };
         let exact = self.nodes.values().find(|node| {

@@ -192,6 +192,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         run: None,
         generation: 0,
         certificates: 0,
+        pin: None,
         lapsed: None,
         installed: None,
         wishes: Wishes::default(),
@@ -228,7 +229,7 @@ fn free_name(fleet: &Fleet) -> Result<Name, Denied> {
 
 fn claim_of(hello: &Hello, clash: Option<String>, now: Time, dice: &mut Entropy) -> Claim {
     let boot = Some(boot_of(hello));
-    Claim { key: hello.key, nonce: Nonce(dice.draw()), since: now, clash, boot }
+    Claim { key: hello.key, nonce: Nonce(dice.draw()), since: now, clash, boot, pin: None }
 }
 
 /// Every challenge that this key was given, and for which node. A key that is approved and came from other hardware
@@ -290,7 +291,7 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     if let Some(roles) = roles {
         node.roles = roles;
     }
-    node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false });
+    node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false, pin: claim.pin });
     node.claim = None;
     let mut outcome = Outcome { changes: doubles(fleet, &node), ..Outcome::default() };
     let taken = capture::of_node(fleet, &node);

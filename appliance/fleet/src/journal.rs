@@ -127,6 +127,8 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         }
         Change::ForgetPower(node) => of("power", Some(*node), json!({"account": "forgotten"})),
         // Its end was written down when it was issued.
+        // The command that changed it says who, and the fact why.
+        Change::Trust(trust) => of("ca", None, json!({"wanted": trust.wanted, "other": trust.other})),
         Change::ForgetCertificate(_) | Change::Attendance(_) | Change::Network(_) => None,
     }
 }

@@ -35,6 +35,7 @@ pub mod retire;
 pub mod rollout;
 pub mod step;
 pub mod time;
+pub mod trust;
 pub mod view;
 
 mod boot;

@@ -12,7 +12,7 @@ use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
     attendance, capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout,
-    running,
+    running, trust,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -45,6 +45,8 @@ pub fn step(
         Event::Enrolled { node, certificate, key, uptime_seconds } => {
             running::enrolled(fleet, fleet.node(node)?, &certificate, (key, uptime_seconds), now, dice)
         }
+        Event::Pinned { node, holder, pin } => Ok(trust::pinned(fleet, fleet.node(node)?, holder, pin)),
+        Event::Trust(verb) => trust::step(fleet, verb, now),
         Event::Lapsed { node } => running::lapsed(fleet.node(node)?, now),
         Event::Ticketed { node, key } => running::ticketed(fleet, fleet.node(node)?, key, dice),
         Event::Escrowed { node, files } => Ok(escrowed(fleet.node(node)?, files)),
@@ -285,6 +287,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Verified { node, .. }
         | Event::Enrolled { node, .. }
         | Event::Lapsed { node }
+        | Event::Pinned { node, .. }
         | Event::Ticketed { node, .. }
         | Event::Escrowed { node, .. }
         | Event::Reported { node, .. }
@@ -314,6 +317,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Look { .. }
         | Event::Looked { .. }
         | Event::Apply { .. }
+        | Event::Trust(_)
         | Event::Roll(_)
         | Event::Rollout { .. }
         | Event::Cancel { .. }

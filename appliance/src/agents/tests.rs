@@ -41,7 +41,16 @@ pub(super) fn authed(state: &State, node: NodeId) -> Authed {
     let key = Key([9; 32]);
     Authed {
         node,
-        certificate: Certificate { fingerprint, node, key, stage: Stage::Run, generation, until, number: 0 },
+        certificate: Certificate {
+            fingerprint,
+            node,
+            key,
+            stage: Stage::Run,
+            generation,
+            until,
+            number: 0,
+            ca: None,
+        },
     }
 }
 

@@ -63,6 +63,15 @@ impl Authority {
         Ok(Self { root, nodes, servers })
     }
 
+    /// This intermediate for the controller's own certificates, as another root signs it: so one certificate is believed by those who
+    /// pin either root.
+    pub(super) fn crossed(&self, root: &Signer, now: SystemTime) -> Result<CertificateDer<'static>, CaError> {
+        let make = |source| CaError::Make { what: "an intermediate CA under both roots", source };
+        let parameters = intermediate(SERVERS, ExtendedKeyUsagePurpose::ServerAuth, now)?;
+        let certificate = parameters.signed_by(self.servers.issuer.key(), &root.issuer).map_err(make)?;
+        Ok(certificate.der().clone())
+    }
+
     /// What every node pins.
     pub(super) fn pin(&self) -> CaPin {
         CaPin(sha256(&self.root.certificate))
@@ -102,15 +111,23 @@ fn make_issuers(root: &Signer, now: SystemTime) -> Result<String, CaError> {
     for (name, purpose) in purposes {
         let make = |source| CaError::Make { what: "an intermediate CA", source };
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make)?;
-        let mut parameters = parameters(name, now);
-        parameters.extended_key_usages = vec![purpose];
-        parameters.use_authority_key_identifier_extension = true;
-        parameters.serial_number = Some(issue::serial()?);
-        let certificate = parameters.signed_by(&key, &root.issuer).map_err(make)?;
+        let certificate = intermediate(name, purpose, now)?.signed_by(&key, &root.issuer).map_err(make)?;
         text += &file::pem("PRIVATE KEY", key.serialized_der());
         text += &file::pem("CERTIFICATE", certificate.der());
     }
     Ok(text)
+}
+
+fn intermediate(
+    name: &str,
+    purpose: ExtendedKeyUsagePurpose,
+    now: SystemTime,
+) -> Result<CertificateParams, CaError> {
+    let mut parameters = parameters(name, now);
+    parameters.extended_key_usages = vec![purpose];
+    parameters.use_authority_key_identifier_extension = true;
+    parameters.serial_number = Some(issue::serial()?);
+    Ok(parameters)
 }
 
 /// Of a CA below which there is none.

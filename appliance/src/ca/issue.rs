@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fleet::certificate::Stage;
-use protocol::{Key, NodeId};
+use protocol::{CaPin, Key, NodeId};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
@@ -12,7 +12,9 @@ use rcgen::{
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::{CaError, SERVER_SECONDS, SiteCa};
+use super::authority::Authority;
+use super::{CaError, SERVER_SECONDS, Trusted};
+use crate::config::Site;
 
 /// 2020-01-01, in seconds since 1970: before any build of this program. The CA and the controller's certificates
 /// begin there, so that an agent whose clock starts at its own build time can verify them; a beginning protects
@@ -47,6 +49,8 @@ pub struct Issued {
     pub der: CertificateDer<'static>,
     /// [`super::fingerprint`] of the leaf.
     pub fingerprint: String,
+    /// The root above it.
+    pub ca: CaPin,
 }
 
 /// What the controller shows to agents.
@@ -77,44 +81,48 @@ impl PublicKeyData for RawKey {
     }
 }
 
-pub(super) fn client(ca: &SiteCa, leaf: &Leaf) -> Result<Issued, CaError> {
+pub(super) fn client(site: &Site, authority: &Authority, leaf: &Leaf) -> Result<Issued, CaError> {
     let make = |source| CaError::Make { what: "a node's certificate", source };
     if leaf.not_after <= leaf.not_before {
         return Err(CaError::Window);
     }
     let mut parameters = parameters(&leaf.node.to_string())?;
     let identity =
-        format!("spiffe://{}/node/{}/{}/{}", ca.site.as_str(), leaf.node, leaf.stage, leaf.generation);
+        format!("spiffe://{}/node/{}/{}/{}", site.as_str(), leaf.node, leaf.stage, leaf.generation);
     parameters.subject_alt_names = vec![SanType::URI(identity.try_into().map_err(make)?)];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     live(&mut parameters, seconds(leaf.not_before), seconds(leaf.not_after));
-    let certificate = parameters.signed_by(&RawKey(leaf.key), &ca.authority.nodes.issuer).map_err(make)?;
+    let certificate = parameters.signed_by(&RawKey(leaf.key), &authority.nodes.issuer).map_err(make)?;
     let der = certificate.der().clone();
     Ok(Issued {
-        chain_pem: [&der, &ca.authority.nodes.certificate, &ca.authority.root.certificate]
+        chain_pem: [&der, &authority.nodes.certificate, &authority.root.certificate]
             .map(|one| super::file::pem("CERTIFICATE", one))
             .concat(),
         fingerprint: super::fingerprint(&der),
+        ca: authority.pin(),
         der,
     })
 }
 
-pub(super) fn server(ca: &SiteCa, addresses: &[IpAddr], now: SystemTime) -> Result<ServerIdentity, CaError> {
+pub(super) fn server(
+    trusted: &Trusted,
+    addresses: &[IpAddr],
+    now: SystemTime,
+) -> Result<ServerIdentity, CaError> {
     let make = |source| CaError::Make { what: "the controller's certificate", source };
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make)?;
     let mut parameters = parameters("Rackwright controller")?;
     parameters.subject_alt_names = addresses.iter().map(|&a| SanType::IpAddress(a)).collect();
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     live(&mut parameters, DAWN, seconds(now).max(DAWN) + SERVER_SECONDS);
-    let leaf = parameters.signed_by(&key, &ca.authority.servers.issuer).map_err(make)?;
-    Ok(ServerIdentity {
-        chain: vec![
-            leaf.der().clone(),
-            ca.authority.servers.certificate.clone(),
-            ca.authority.root.certificate.clone(),
-        ],
-        key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-    })
+    let leaf = parameters.signed_by(&key, &trusted.wanted.servers.issuer).map_err(make)?;
+    let wanted = &trusted.wanted;
+    let mut chain = vec![leaf.der().clone(), wanted.servers.certificate.clone()];
+    // Who pins either root finds it in the chain, and a way to it.
+    let other = trusted.other.as_ref();
+    chain.extend(other.map(|other| wanted.crossed(&other.root, now)).transpose()?);
+    chain.extend(trusted.both().map(|authority| authority.root.certificate.clone()));
+    Ok(ServerIdentity { chain, key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())) })
 }
 
 fn parameters(name: &str) -> Result<CertificateParams, CaError> {

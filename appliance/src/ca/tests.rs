@@ -130,7 +130,7 @@ fn a_node_certificate_says_what_we_decided_and_nothing_else() {
     assert_ne!(issued.der, ca.issue(&leaf()).unwrap().der, "each has its own serial number");
 
     let verifier = crate::tls::strict(&ca).unwrap();
-    let chain = [ca.authority.nodes.certificate.clone()];
+    let chain = [ca.trusted().wanted.nodes.certificate.clone()];
     let at =
         |s: i64| UnixTime::since_unix_epoch(Duration::from_secs(1_790_000_000_u64.saturating_add_signed(s)));
     assert!(verifier.verify_client_cert(&issued.der, &chain, at(0)).is_ok());

@@ -15,11 +15,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::{Request, Response, StatusCode};
-use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::tls::Door;
 
 use super::lobby::{Lobby, Stay};
 use super::serve::{accept, converse, drain, listen};
@@ -84,7 +85,7 @@ pub trait AgentService: Send + Sync + 'static {
 pub async fn serve<S: AgentService>(
     place: Place,
     port: u16,
-    tls: Arc<ServerConfig>,
+    tls: Arc<Door>,
     service: Arc<S>,
     state: Arc<ListenerState>,
     stop: Stop,
@@ -93,7 +94,7 @@ pub async fn serve<S: AgentService>(
     let desk = Arc::new(Desk {
         interface: place.interface.clone(),
         address: SocketAddrV4::new(place.address, port),
-        tls: TlsAcceptor::from(tls),
+        tls,
         service,
         state: Arc::clone(&state),
         gate: Arc::clone(&gate),
@@ -121,7 +122,7 @@ pub fn refusal(status: StatusCode, error: &str, retry: bool) -> Response<Stream>
 struct Desk<S> {
     interface: String,
     address: SocketAddrV4,
-    tls: TlsAcceptor,
+    tls: Arc<Door>,
     service: Arc<S>,
     state: Arc<ListenerState>,
     gate: Arc<Gate>,
@@ -158,7 +159,12 @@ impl<S: AgentService> Desk<S> {
     /// One connection, from its handshake to its end.
     async fn talk(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, number: u64) {
         let mut stay = Some(self.lobby.stay(number));
-        let stream = match tokio::time::timeout(HANDSHAKE, self.tls.accept(stream)).await {
+        let stream = match tokio::time::timeout(
+            HANDSHAKE,
+            TlsAcceptor::from(self.tls.config()).accept(stream),
+        )
+        .await
+        {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return self.turn_away(peer, &crate::tls::explain(&error)),
             Err(_) => return self.turn_away(peer, "it took too long over the handshake"),

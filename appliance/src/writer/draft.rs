@@ -389,6 +389,8 @@ fn settles(event: &Event) -> bool {
             | Event::Looked { .. }
             | Event::Issued(_)
             | Event::Lapsed { .. }
+            | Event::Pinned { .. }
+            | Event::Trust(_)
             | Event::Hello { .. }
             | Event::Power { .. }
             | Event::Logs { .. }

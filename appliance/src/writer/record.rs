@@ -51,6 +51,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Verified { .. }
         | Event::Enrolled { .. }
         | Event::Lapsed { .. }
+        | Event::Pinned { .. }
         | Event::Ticketed { .. }
         | Event::Escrowed { .. }
         | Event::Reported { .. }
@@ -70,6 +71,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Retire { .. }
         | Event::Delete { .. }
         | Event::Apply { .. }
+        | Event::Trust(_)
         | Event::Roll(_)
         | Event::Rollout { .. }
         | Event::Capture { .. }

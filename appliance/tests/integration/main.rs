@@ -28,6 +28,7 @@ mod reservations;
 mod retiring;
 mod roles;
 mod rolling;
+mod rotating;
 mod strangers;
 mod support;
 mod telling;

@@ -99,6 +99,7 @@ impl Rack {
             let (generation, until) = (grant.generation, grant.until);
             self.save(vec![Change::Certificate(Certificate {
                 number: 0,
+                ca: None,
                 fingerprint,
                 node,
                 key,

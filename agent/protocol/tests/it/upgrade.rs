@@ -123,7 +123,7 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
     let orders =
         [OrderKind::Redeploy { force: true }, OrderKind::Logs { unit: "a.service".to_owned(), lines: 1 }];
     let orders = orders.into_iter().zip(1..).map(|(kind, id)| Order { id, kind }).collect();
-    understood(&envelope(StateReply { document: Some(document()), orders }));
+    understood(&envelope(StateReply { document: Some(document()), orders, ca: Some(CaPin([3; 32])) }));
     let file = IdentityFile { path: "/etc/x".to_owned(), mode: 0o600, content: String::new() };
     understood(&Enrolled {
         node: NodeId([1; 16]),
@@ -132,6 +132,7 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
         certificate: "PEM".to_owned(),
         renew_ms: 1,
         renew_seconds: 1,
+        ca: Some(CaPin([3; 32])),
         identity: vec![file],
     });
     understood(&seed());

@@ -23,4 +23,5 @@ mod replacing;
 mod retiring;
 mod rolling;
 mod rolling_histories;
+mod rotating;
 mod running;

@@ -22,7 +22,7 @@ type Shown = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 /// Whether a node that shows this, if anything, and a controller that shows that come to terms: a byte each way.
 async fn agree(ca: &SiteCa, node: Option<Shown>, controller: Shown) -> bool {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.certificate().clone()).unwrap();
+    roots.add(ca.certificate()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -69,7 +69,7 @@ fn nodes_own(ca: &SiteCa) -> Shown {
     let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let public = protocol::Key(key.public_key_raw().try_into().unwrap());
     let issued = ca.issue(&Leaf { key: public, ..leaf() }).unwrap();
-    let chain = vec![issued.der, ca.authority.nodes.certificate.clone(), ca.certificate().clone()];
+    let chain = vec![issued.der, ca.trusted().wanted.nodes.certificate.clone(), ca.certificate()];
     (chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into())
 }
 
@@ -82,7 +82,8 @@ fn controllers_own(ca: &SiteCa) -> Shown {
 async fn a_leak_of_one_kind_does_not_cross() {
     let dir = tempfile::tempdir().unwrap();
     let ca = open(dir.path(), Start::First).unwrap();
-    let authority = &ca.authority;
+    let trusted = ca.trusted();
+    let authority = &trusted.wanted;
     let (root, nodes, servers) = (&authority.root, &authority.nodes, &authority.servers);
     let client = || ExtendedKeyUsagePurpose::ClientAuth;
     let server = || ExtendedKeyUsagePurpose::ServerAuth;
@@ -126,10 +127,12 @@ async fn a_site_ca_of_the_time_before_intermediates_goes_on() {
     let ca = open(dir.path(), Start::Later).unwrap();
     assert_eq!(ca.pin(), protocol::CaPin(super::super::sha256(certificate.der())), "the pin stays");
     assert!(agree(&ca, Some(nodes_own(&ca)), controllers_own(&ca)).await);
-    let old = forged(&ca.authority.root, &[&ca.authority.root], ExtendedKeyUsagePurpose::ClientAuth);
+    let trusted = ca.trusted();
+    let root = &trusted.wanted.root;
+    let old = forged(root, &[root], ExtendedKeyUsagePurpose::ClientAuth);
     assert!(agree(&ca, Some(old), controllers_own(&ca)).await, "a node's certificate of before");
     let again = open(dir.path(), Start::Later).unwrap();
-    assert_eq!(again.authority.nodes.certificate, ca.authority.nodes.certificate, "made once");
+    assert_eq!(again.trusted().wanted.nodes.certificate, ca.trusted().wanted.nodes.certificate, "made once");
     std::fs::remove_file(dir.path().join(super::super::authority::issuers_file(&ca.pin()))).unwrap();
     let lost = open(dir.path(), Start::Later).unwrap();
     assert!(

@@ -56,7 +56,7 @@ impl AgentService for Echo {
 
 /// A site with its listener.
 struct Lab {
-    ca: SiteCa,
+    ca: Arc<SiteCa>,
     address: SocketAddr,
     state: Arc<ListenerState>,
     turns: Arc<Turns>,
@@ -80,8 +80,8 @@ fn bytes() -> Vec<u8> {
 impl Lab {
     async fn start() -> Self {
         let (ca, directory) = new_ca();
-        let identity = ca.server(&[WHERE.into()], SystemTime::now()).unwrap();
-        let tls = crate::tls::server(&ca, identity).unwrap();
+        let ca = Arc::new(ca);
+        let tls = Arc::new(crate::tls::Door::new(Arc::clone(&ca), vec![WHERE.into()]).unwrap());
         let state = ListenerState::new("https", "lo");
         let (stopper, stop) = watch::channel(false);
         std::fs::write(directory.path().join("data"), bytes()).unwrap();
