@@ -36,7 +36,7 @@ async fn finish(session: &mut Session, force: &[String], confirm: Option<String>
     let typed = match confirm {
         Some(typed) => typed,
         None if session.terminal.asks => {
-            let (look, now) = (session.look.clone(), session.now());
+            let (look, now) = (session.look, session.now());
             session.note(&render(&view, &look, now));
             let left = if force.is_empty() {
                 String::new()

@@ -53,17 +53,8 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     if let Some(hold) = &node.hold {
         return for_ever(format!("you: it is held: {} (rackwright node release {name})", hold.why));
     }
-    if let Some(lapsed) = node.lapsed.filter(|_| node.run.is_some() && node.is_let_in()) {
-        return for_ever(if lapsed.pardoned {
-            "its installed system to ask again for its certificate".to_owned()
-        } else {
-            format!(
-                "you: it is refused since {}, because its certificate ended more than {} days before; when it is the server that \
-                 it was: rackwright node retry {name}",
-                lapsed.since,
-                LATE_SECONDS / 86_400
-            )
-        });
+    if let Some(reason) = lapsed(node) {
+        return for_ever(reason);
     }
     match &node.state {
         State::Discovered => for_ever(format!(
@@ -99,6 +90,21 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
             for_ever(format!("you: {cause} (safe now: {})", verbs.join(", ")))
         }
     }
+}
+
+/// What a node waits for that came back with a certificate which ended too long ago.
+fn lapsed(node: &Node) -> Option<String> {
+    let lapsed = node.lapsed.filter(|_| node.run.is_some() && node.is_let_in())?;
+    if lapsed.pardoned {
+        return Some("its installed system to ask again for its certificate".to_owned());
+    }
+    Some(format!(
+        "you: it is refused since {}, because its certificate ended more than {} days before; when it is the server that it was: \
+         rackwright node retry {}",
+        lapsed.since,
+        LATE_SECONDS / 86_400,
+        node.name
+    ))
 }
 
 /// An agent that is silent has no longer than one that writes an image.

@@ -27,13 +27,13 @@ pub fn step(
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
     refuse_held(fleet, &event)?;
+    refuse_unknown(catalog, &event)?;
     match event {
         Event::Replace { old, new, force } => replace::replace(fleet, (old, new), force, now),
         Event::Hold { node, why } => hold::hold(fleet, fleet.node(node)?, why, now),
         Event::Release { node } => hold::release(fleet.node(node)?),
         Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
         Event::Approve { node, name, roles, moved } => {
-            check_roles(catalog, roles.as_ref())?;
             enroll::approve(fleet, fleet.node(node)?, enroll::Terms { name, roles, moved }, now)
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
@@ -60,7 +60,6 @@ pub fn step(
         Event::Rename { node, name } => rename(fleet, fleet.node(node)?, name),
         Event::SetRoles { node, roles } => set_roles(fleet, catalog, fleet.node(node)?, roles, now),
         Event::Plan { node, image, disk, data, roles, erase, verify } => {
-            check_roles(catalog, roles.as_ref())?;
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
             let (disk, data, roles) = (disk.as_ref(), data.as_ref(), roles.as_ref());
             let wish = plan::Wish { image, disk, data, roles, erase: &erase, verify };
@@ -72,10 +71,7 @@ pub fn step(
         Event::Apply { plan, force } => imaging::apply(fleet, &plan, force, now, dice),
         Event::Roll(wish) => rollout::planned(fleet, catalog, &wish, now, dice),
         Event::Rollout { rollout, verb } => rollout::carry_out(fleet, &rollout, verb, now),
-        Event::Capture { node, wish } => {
-            check_roles(catalog, wish.roles.as_ref())?;
-            capture::begin(fleet, fleet.node(node)?, *wish, now, dice)
-        }
+        Event::Capture { node, wish } => capture::begin(fleet, fleet.node(node)?, *wish, now, dice),
         Event::Sealing { node, job, image } => capture::sealing(fleet, fleet.node(node)?, job, image),
         Event::Captured { node, job, image, found } => {
             capture::captured(fleet, fleet.node(node)?, job, *image, found, now)
@@ -118,6 +114,17 @@ fn asked(
         Some(restart) => Ok(restart),
         None => imaging::asked(fleet, node, certificate, inventory, now),
     }
+}
+
+/// Roles that nobody knows.
+fn refuse_unknown(catalog: &Catalog, event: &Event) -> Result<(), Denied> {
+    if let Event::Approve { roles, .. } | Event::Plan { roles, .. } = event {
+        return check_roles(catalog, roles.as_ref());
+    }
+    if let Event::Capture { wish, .. } = event {
+        return check_roles(catalog, wish.roles.as_ref());
+    }
+    Ok(())
 }
 
 /// What may not be done with a node that is held.

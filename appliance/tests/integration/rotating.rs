@@ -120,11 +120,7 @@ async fn the_ca_is_changed_while_images_are_written_and_nobody_notices() {
     assert!(again.code == Some(4) && again.err.contains("being changed since"), "{again:?}");
     assert_eq!(waiting(&controller).await, usize::from(3 * EACH + 1));
 
-    // What waits for work says hello again; what writes an image is left alone.
-    let refused = ready.ask::<_, Value>(routes::TASK, &ready.task_ask()).await.unwrap_err();
-    assert!(refused.0 == 403 && refused.1.error.contains("expired"), "{refused:?}");
-    let newcomer = approved(&controller, 41, "control").await;
-    let _: Envelope<Task> = newcomer.ask(routes::TASK, &newcomer.task_ask()).await.unwrap();
+    who_waits_for_work_says_hello_again(&controller, &ready).await;
 
     // Half of the jobs end now; then the daemon is started again in the middle of all.
     let half = usize::from(EACH / 2);
@@ -167,11 +163,29 @@ async fn the_ca_is_changed_while_images_are_written_and_nobody_notices() {
         let reply = state(&server.agent).await;
         assert!(reply.ca.is_none() && reply.document.is_some());
     }
-    let jobs = operator::get(&controller, "/v1/jobs").await.unwrap();
+    let first = all.iter_mut().find(|server| server.agent.keys.public() == its_key).unwrap();
+    nothing_failed_and_nothing_old_is_believed(&controller, first, stale, old).await;
+    controller.stop().await;
+}
+
+/// And what writes an image is left alone.
+async fn who_waits_for_work_says_hello_again(controller: &Controller, ready: &Agent) {
+    let refused = ready.ask::<_, Value>(routes::TASK, &ready.task_ask()).await.unwrap_err();
+    assert!(refused.0 == 403 && refused.1.error.contains("expired"), "{refused:?}");
+    let newcomer = approved(controller, 41, "control").await;
+    let _: Envelope<Task> = newcomer.ask(routes::TASK, &newcomer.task_ask()).await.unwrap();
+}
+
+async fn nothing_failed_and_nothing_old_is_believed(
+    controller: &Controller,
+    first: &mut Server,
+    stale: Option<Vec<CertificateDer<'static>>>,
+    old: CertificateDer<'static>,
+) {
+    let jobs = operator::get(controller, "/v1/jobs").await.unwrap();
     let failed = jobs.as_array().unwrap().iter().filter(|job| job["state"] == "failed").count();
     assert_eq!(failed, 0, "{jobs}");
     // An old certificate with its own key, and a server that believes in the old CA.
-    let first = all.iter_mut().find(|server| server.agent.keys.public() == its_key).unwrap();
     let kept = std::mem::replace(&mut first.agent.certificate, stale);
     let answer = first.agent.post(routes::STATE, b"{}".to_vec()).await;
     assert!(answer.is_err(), "an old certificate: {answer:?}");
@@ -179,10 +193,9 @@ async fn the_ca_is_changed_while_images_are_written_and_nobody_notices() {
     first.agent.trusts(old);
     let answer = first.agent.post(routes::STATE, b"{}".to_vec()).await;
     assert!(answer.is_err(), "it does not show itself under the old CA: {answer:?}");
-    let kinds = operator::get(&controller, "/v1/journal?limit=1000").await.unwrap();
+    let kinds = operator::get(controller, "/v1/journal?limit=1000").await.unwrap();
     let told = kinds.as_array().unwrap().iter().filter(|row| row["kind"] == "ca").count();
     assert_eq!(told, 2, "begun and finished are in the journal");
-    controller.stop().await;
 }
 
 fn files(folder: &Path) -> Vec<String> {

@@ -112,6 +112,7 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
         time_ms: 1,
         nonce: Nonce([4; 16]),
         verdict,
+        ca: Some(CaPin([3; 32])),
     };
     understood(&reply(Verdict::Waiting { reason: "why".to_owned() }));
     understood(&reply(Verdict::Approved { certificate: "PEM".to_owned() }));
