@@ -21,11 +21,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fleet::certificate::{
     Authed, Certificate, Grant, Stage, Unauthorised, authorise, authorise_enrolment, authorise_erasing,
+    authorise_unlisted,
 };
 use fleet::event::Effect;
+use fleet::trust::Holder;
 use fleet::{Denied, Event, Time};
-use protocol::{Envelope, Key, NodeId, Signature, TooMuch, routes};
+use protocol::{CaPin, Envelope, Key, NodeId, Signature, TooMuch, routes};
 use ring::signature::{ED25519, UnparsedPublicKey};
+use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -54,6 +57,9 @@ pub struct Agents {
 pub struct Asked<'a> {
     /// SHA-256 of the client certificate, if it showed one.
     pub fingerprint: Option<&'a str>,
+    /// That certificate, and those that came with it; genuine, but it may have ended, or have been issued by a controller that is
+    /// gone.
+    pub shown: &'a [CertificateDer<'static>],
     /// `GET` or `POST`.
     pub post: bool,
     /// The path.
@@ -130,6 +136,13 @@ impl AgentRefusal {
     }
 }
 
+impl AgentRefusal {
+    /// Whether a new certificate is what helps.
+    pub fn renew(&self) -> bool {
+        matches!(self, AgentRefusal::Unauthorised(Unauthorised::Expired | Unauthorised::Unknown))
+    }
+}
+
 impl From<CaError> for AgentRefusal {
     fn from(error: CaError) -> Self {
         AgentRefusal::Broken(crate::chain(&error))
@@ -166,7 +179,9 @@ impl Agents {
         let no_route = || AgentRefusal::NoRoute(asked.path.chars().take(80).collect());
         match Route::of(asked.post, asked.path).ok_or_else(no_route)? {
             Route::Hello => json(&self.hello(body(asked)?).await?),
-            Route::Task => json(&self.task(stage(Stage::Deploy)?, body(asked)?, asked.way).await?),
+            Route::Task => {
+                json(&self.task(self.up_to_date(stage(Stage::Deploy)?)?, body(asked)?, asked.way).await?)
+            }
             Route::Progress => json(&self.progress(erasing()?, body(asked)?).await?),
             Route::Cast => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
             Route::Verified => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
@@ -184,7 +199,7 @@ impl Agents {
                 Ok(Answer::Data(stored, node))
             }
             Route::Enrol => {
-                let who = authorise_enrolment(&self.core.world().fleet, asked.fingerprint, now())?;
+                let who = self.enroller(asked).await?;
                 json(&self.enrol(who, body(asked)?).await?)
             }
             Route::Escrow => json(&self.escrow(stage(Stage::Run)?, body(asked)?).await?),
@@ -192,6 +207,54 @@ impl Agents {
             Route::Report => json(&self.report(stage(Stage::Run)?, body(asked)?).await?),
             Route::Ticket => json(&self.ticket(stage(Stage::Run)?, body(asked)?).await?),
         }
+    }
+
+    /// A ramdisk without work says hello again when the CA is changed: so it has a certificate of the new one.
+    fn up_to_date(&self, who: Authed) -> Result<Authed, AgentRefusal> {
+        if fleet::trust::is_stale(&self.core.world().fleet, &who.certificate) {
+            return Err(Unauthorised::Expired.into());
+        }
+        Ok(who)
+    }
+
+    /// Writes down under which CA somebody is, before anything is given for its word.
+    async fn pin(&self, node: NodeId, holder: Holder, pin: CaPin) -> Result<(), AgentRefusal> {
+        let world = self.core.world();
+        let node = world.fleet.nodes.get(&node);
+        let Some(node) = node else { return Ok(()) };
+        let known = match holder {
+            Holder::System => node.pin == Some(pin),
+            Holder::Ramdisk(key) => {
+                let deploy = node.deploy.filter(|deploy| deploy.key == key).map(|deploy| deploy.pin);
+                let claim = node.claim.as_ref().filter(|claim| claim.key == key).map(|claim| claim.pin);
+                [deploy, claim].into_iter().flatten().all(|known| known == Some(pin))
+            }
+        };
+        if !known {
+            self.core.bring(Event::Pinned { node: node.id, holder, pin }).await?;
+        }
+        Ok(())
+    }
+
+    /// Who may enrol. A node that comes too late is remembered, so that an operator hears of it.
+    async fn enroller(&self, asked: &Asked<'_>) -> Result<Authed, AgentRefusal> {
+        let world = self.core.world();
+        let (fleet, now) = (&world.fleet, now());
+        let mut known = authorise_enrolment(fleet, asked.fingerprint, now);
+        let mut holder =
+            asked.fingerprint.and_then(|print| fleet.certificates.get(print)).map(|row| row.node);
+        if let (Err(Unauthorised::Unknown), Some(print)) = (&known, asked.fingerprint)
+            && let Some(shown) = self.ca.recognise(asked.shown)
+        {
+            known = authorise_unlisted(fleet, print, shown.key, shown.until, now);
+            holder = fleet.nodes.values().find(|node| node.run == Some(shown.key)).map(|node| node.id);
+        }
+        if let (Err(Unauthorised::TooLate { .. }), Some(node)) = (&known, holder)
+            && fleet.nodes.get(&node).is_some_and(|node| node.lapsed.is_none())
+        {
+            self.core.bring(Event::Lapsed { node }).await?;
+        }
+        Ok(known?)
     }
 
     /// The image that the asking node's job is about, if it is the one that it asks for.
@@ -209,7 +272,7 @@ impl Agents {
 
     /// Signs what the rules granted, and makes it durable before it is handed out.
     async fn issue(&self, done: &Done) -> Result<Option<String>, AgentRefusal> {
-        let Some(Effect::Issue(grant)) = done.effects.first() else { return Ok(None) };
+        let Some(grant) = granted(done) else { return Ok(None) };
         let issued = self.ca.issue(&leaf(grant))?;
         let certificate = Certificate {
             fingerprint: issued.fingerprint,
@@ -218,6 +281,8 @@ impl Agents {
             stage: grant.stage,
             generation: grant.generation,
             until: grant.until,
+            number: grant.number,
+            ca: Some(issued.ca),
         };
         self.core.bring(Event::Issued(certificate)).await?;
         Ok(Some(issued.chain_pem))
@@ -243,6 +308,11 @@ impl Agents {
             body,
         }
     }
+}
+
+/// The certificate that is to be signed.
+fn granted(done: &Done) -> Option<&Grant> {
+    done.effects.first().map(|Effect::Issue(grant)| grant)
 }
 
 fn leaf(grant: &Grant) -> Leaf {

@@ -6,6 +6,7 @@
 mod act;
 mod backup;
 mod boots;
+mod ca;
 mod image;
 mod journal;
 mod look;
@@ -38,6 +39,7 @@ use tokio::net::UnixListener;
 
 use crate::answers::Answers;
 use crate::backup::{BackupError, Copies, Sources};
+use crate::ca::SiteCa;
 use crate::cast::Casts;
 use crate::config::{Operators, Role};
 use crate::images::{ImageError, Images};
@@ -59,6 +61,10 @@ const MAX_BODY: usize = 1 << 20;
 pub struct Api {
     /// Events in, world out.
     pub core: Core,
+    /// The site CA.
+    pub ca: Arc<SiteCa>,
+    /// One at a time changes it.
+    pub rotating: Arc<tokio::sync::Mutex<()>>,
     /// The image store.
     pub images: Arc<Images>,
     /// What is sent to many at once.
@@ -143,6 +149,11 @@ pub enum ApiError {
     /// The typed name is not that of the node that is to be forgotten.
     #[error("this forgets {0} for good: confirm it with its name (--confirm={0})")]
     Forgets(String),
+    /// The typed name is not the site's.
+    #[error(
+        "this refuses the other site CA, and whoever trusts only that: confirm it with the site's name (--confirm={0})"
+    )]
+    Refuses(String),
     /// One person has asked for something severe.
     #[error(
         "this takes two people, and {name} has asked for it now: it is done when another admin asks for the same within an hour \
@@ -218,6 +229,7 @@ impl ApiError {
             ApiError::Unconfirmed { .. }
             | ApiError::Unnamed(_)
             | ApiError::Forgets(_)
+            | ApiError::Refuses(_)
             | ApiError::Many(_)
             | ApiError::Alone { .. }
             | ApiError::Replaces { .. }

@@ -1,5 +1,7 @@
 //! The site CA: made once, at the controller's first start, and the root of every identity in the rack.
 //!
+//! It signs two intermediates and nothing else ([`authority`]), and those sign nodes and controller.
+//!
 //! ECDSA P-256, because everything that will ever have to trust it (rustls with ring, OpenSSL, firmware) can verify
 //! that; agents' own keys are Ed25519. Key and certificate lie in one file that is replaced as a whole, so there is
 //! no moment at which a kill leaves half a pair. What cannot be read is never made anew: a new CA would lock out
@@ -8,30 +10,35 @@
 //! Refuses to know who may have a certificate: that was decided before [`SiteCa::issue`] is called. Nothing of a
 //! client's but its raw public key goes into what it signs.
 
+mod authority;
 mod file;
 mod image_key;
 mod issue;
 pub mod journal_key;
 mod power_key;
+mod recognise;
+mod rotate;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use protocol::CaPin;
-use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::CertificateDer;
 
 use crate::config::Site;
+use authority::Authority;
 
 pub use image_key::image_key;
 pub use issue::{Issued, Leaf, ServerIdentity};
 pub use journal_key::journal_key;
 pub use power_key::power_key;
+pub use recognise::Recognised;
 
 /// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
 #[doc(hidden)]
@@ -41,6 +48,8 @@ pub mod fuzzing {
 
 /// The file in the CA directory: PKCS#8 key and certificate, PEM.
 const FILE: &str = "site-ca.pem";
+/// The same of the CA that is to take its place, until it has.
+const NEXT: &str = "site-ca-next.pem";
 /// The CA's subject. Always the same, so that the issuer's name is known without reading the certificate.
 const SUBJECT: &str = "Rackwright site CA";
 /// How long the CA and the controller's certificates live, in seconds: 30 and 10 years.
@@ -94,6 +103,25 @@ pub enum CaError {
         /// What is wrong.
         why: String,
     },
+    /// The CA that the state names is in no file.
+    #[error(
+        "no site CA in {} is {pin}, which the nodes of this site trust: restore the directory from the backup that the state is \
+         from", directory.display()
+    )]
+    Unknown {
+        /// Where was looked.
+        directory: PathBuf,
+        /// Its pin.
+        pin: CaPin,
+    },
+    /// Its intermediates are not what this program wrote.
+    #[error("{} is damaged: {why}; remove it, and new ones are made: nothing but the site CA itself can't be replaced", path.display())]
+    Issuers {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// A certificate could not be made.
     #[error("making {what}")]
     Make {
@@ -110,11 +138,24 @@ pub enum CaError {
     Window,
 }
 
-/// The site CA.
+/// The site CA: the one that signs, and while it is changed the other that is trusted as well.
 pub struct SiteCa {
     site: Site,
-    issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
+    directory: PathBuf,
+    trusted: RwLock<Arc<Trusted>>,
+}
+
+/// Which roots are trusted.
+pub(crate) struct Trusted {
+    wanted: Arc<Authority>,
+    other: Option<Arc<Authority>>,
+}
+
+impl Trusted {
+    /// The one that signs, and the other.
+    fn both(&self) -> impl Iterator<Item = &Authority> {
+        [Some(&*self.wanted), self.other.as_deref()].into_iter().flatten()
+    }
 }
 
 impl std::fmt::Debug for SiteCa {
@@ -125,7 +166,8 @@ impl std::fmt::Debug for SiteCa {
 }
 
 impl SiteCa {
-    /// The CA in this directory; made (and durable) when there is none and this is the first start.
+    /// The CA in this directory; made (and durable) when there is none and this is the first start. Where it is being changed, or was
+    /// changed and not everything put away, [`SiteCa::follow`] says which is trusted.
     ///
     /// # Errors
     /// [`CaError`]: whatever is there but cannot be used is refused, never replaced.
@@ -136,42 +178,57 @@ impl SiteCa {
             (Some(text), _) => text,
             (None, Start::Later) => return Err(CaError::Lost { path }),
             (None, Start::First) => {
-                let text = make(now)?;
+                let text = authority::make_root(now)?;
                 file::replace(directory, FILE, text.as_bytes())?;
                 tracing::info!(path = %path.display(), "site CA made");
                 text
             }
         };
-        let (key, certificate) =
-            file::parse(&text).map_err(|why| CaError::Damaged { path: path.clone(), why })?;
-        let issuer = Issuer::new(parameters(now), key);
-        let ca = Self { site: site.clone(), issuer, certificate };
+        let authority = Authority::open(directory, &path, &text, now)?;
+        let trusted = Trusted { wanted: Arc::new(authority), other: None };
+        let (site, directory) = (site.clone(), directory.to_owned());
+        let ca = Self { site, directory, trusted: RwLock::new(Arc::new(trusted)) };
         ca.prove().map_err(|why| CaError::Damaged { path, why })?;
         Ok(ca)
     }
 
-    /// The public value that every node pins: SHA-256 of the CA's certificate.
-    pub fn pin(&self) -> CaPin {
-        CaPin(sha256(&self.certificate))
+    /// What is trusted now.
+    pub(crate) fn trusted(&self) -> Arc<Trusted> {
+        Arc::clone(&self.trusted.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The CA's certificate.
-    pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+    /// The public value that every node shall pin: SHA-256 of the CA's certificate.
+    pub fn pin(&self) -> CaPin {
+        self.trusted().wanted.pin()
+    }
+
+    /// That, and while the CA is changed the other that a node may have pinned.
+    pub fn pins(&self) -> Vec<CaPin> {
+        self.trusted().both().map(Authority::pin).collect()
+    }
+
+    /// The certificate of the CA that signs.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.trusted().wanted.root.certificate.clone()
+    }
+
+    /// The certificates of all roots that are trusted.
+    pub fn roots(&self) -> Vec<CertificateDer<'static>> {
+        self.trusted().both().map(|authority| authority.root.certificate.clone()).collect()
     }
 
     /// The CA's certificate, PEM.
     pub fn certificate_pem(&self) -> String {
-        file::pem("CERTIFICATE", &self.certificate)
+        file::pem("CERTIFICATE", &self.certificate())
     }
 
     /// A new key and certificate for the controller's own listeners on these addresses. Kept in memory only: made
-    /// anew at every start and whenever the addresses change, so there is nothing to lose and nothing to go stale.
+    /// anew at every start and whenever the addresses or the CA change, so there is nothing to lose and nothing to go stale.
     ///
     /// # Errors
     /// [`CaError::Make`], [`CaError::Random`].
     pub fn server(&self, addresses: &[IpAddr], now: SystemTime) -> Result<ServerIdentity, CaError> {
-        issue::server(self, addresses, now)
+        issue::server(&self.trusted(), addresses, now)
     }
 
     /// A client certificate for a node's public key.
@@ -179,7 +236,7 @@ impl SiteCa {
     /// # Errors
     /// [`CaError::Make`], [`CaError::Random`], [`CaError::Window`].
     pub fn issue(&self, leaf: &Leaf) -> Result<Issued, CaError> {
-        issue::client(self, leaf)
+        issue::client(&self.site, &self.trusted().wanted, leaf)
     }
 
     /// Issues a certificate to nobody and has it verified as the listener would: name, key and constraints of the
@@ -194,10 +251,11 @@ impl SiteCa {
             not_after: issue::at(issue::DAWN + 7200),
         };
         let issued = self.issue(&leaf).map_err(|e| e.to_string())?;
-        let verifier = crate::tls::verifier(&self.certificate).map_err(|e| e.to_string())?;
+        let verifier = crate::tls::verifier(self).map_err(|e| e.to_string())?;
         let then =
             rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(issue::DAWN + 3600));
-        let verified = verifier.verify_client_cert(&issued.der, &[], then);
+        let chain = [self.trusted().wanted.nodes.certificate.clone()];
+        let verified = verifier.verify_client_cert(&issued.der, &chain, then);
         verified.map(|_| ()).map_err(|e| format!("its key and certificate do not belong together ({e})"))
     }
 }
@@ -219,25 +277,4 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest(&SHA256, bytes).as_ref());
     out
-}
-
-/// The text of a new CA's file.
-fn make(now: SystemTime) -> Result<String, CaError> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
-        .map_err(|source| CaError::Make { what: "the site CA's key", source })?;
-    let mut parameters = parameters(now);
-    parameters.serial_number = Some(issue::serial()?);
-    let certificate =
-        parameters.self_signed(&key).map_err(|source| CaError::Make { what: "the site CA", source })?;
-    Ok(file::pem("PRIVATE KEY", key.serialized_der()) + &file::pem("CERTIFICATE", certificate.der()))
-}
-
-fn parameters(now: SystemTime) -> CertificateParams {
-    let mut parameters = CertificateParams::default();
-    parameters.distinguished_name = rcgen::DistinguishedName::new();
-    parameters.distinguished_name.push(DnType::CommonName, SUBJECT);
-    parameters.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
-    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    issue::live(&mut parameters, issue::DAWN, issue::seconds(now).max(issue::DAWN) + CA_SECONDS);
-    parameters
 }

@@ -124,6 +124,8 @@ impl Daemon {
         let start = if paths.state_db.exists() { Start::Later } else { Start::First };
         let ca = SiteCa::open(&paths.ca, &config.site, start, SystemTime::now()).map_err(Fatal::of)?;
         let store = Store::open(&paths.state_db).map_err(Fatal::of)?.limited(config.limits);
+        let trust = store.fleet().map_err(Fatal::of)?.trust;
+        ca.follow(trust.as_ref(), SystemTime::now()).map_err(Fatal::of)?;
         let own = crate::ca::image_key(&paths.ca).map_err(Fatal::of)?;
         let images =
             Images::open(&paths.images, &paths.resolve(&config.image_keys), own).map_err(Fatal::of)?;
@@ -189,6 +191,8 @@ impl Daemon {
         let copies = copy.map(|folder| Copies::start(&paths.resolve(folder), sources.clone(), &self.core));
         Api {
             core: self.core.clone(),
+            ca: Arc::clone(&self.ca),
+            rotating: Arc::default(),
             images: Arc::clone(&self.images),
             casts: Arc::clone(&self.casts),
             answers: self.answers.clone(),

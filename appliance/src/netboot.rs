@@ -52,18 +52,18 @@ impl Netboot {
             .ok_or_else(|| format!("{mac} has no address from here and asks from {}", asker.peer.ip()))?;
         let subnet = world.site.subnet_of(own).ok_or("there is no provisioning network")?;
         let address = Ipv4Net::new(own, subnet.net.prefix_len()).map_err(|e| e.to_string())?;
+        let hardware = hardware(mac).ok_or_else(|| format!("{mac} is not an Ethernet address"))?;
+        let (ca, also) = fleet::trust::boot_pins(&world.fleet, &world.site, &hardware);
         Ok(NodeView {
             mac,
             address,
             local: world.history.local_by_script(mac),
             gateway: subnet.gateway.filter(|gateway| subnet.net.contains(gateway) && *gateway != own),
             controller: SocketAddrV4::new(asker.address, self.agents_port),
-            ca: CaPin(world.site.ca.0),
+            ca: CaPin(ca.0),
+            also: also.map(|also| CaPin(also.0)),
             http: self.http(asker),
-            task: boot_task(
-                &world.fleet,
-                &hardware(mac).ok_or_else(|| format!("{mac} is not an Ethernet address"))?,
-            ),
+            task: boot_task(&world.fleet, &hardware),
             path,
         })
     }

@@ -236,6 +236,12 @@ impl Store {
         for rollout in self.rows("rollout")? {
             fleet.put(Change::Rollout(rollout));
         }
+        if let Some(trust) = self.of_site("trust")? {
+            fleet.put(Change::Trust(trust));
+        }
+        if let Some(attendance) = self.of_site("attendance")? {
+            fleet.put(Change::Attendance(attendance));
+        }
         for certificate in self.rows("certificate")? {
             fleet.put(Change::Certificate(certificate));
         }
@@ -296,6 +302,14 @@ impl Store {
     fn number(&self, key: &str) -> Result<Option<u64>, StoreError> {
         let row = self.connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0));
         row.optional().map_err(StoreError::sql("reading settings"))
+    }
+
+    /// What is kept of the whole site by this name; none before it was kept.
+    fn of_site<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let sql = "SELECT body FROM site WHERE key = ?1";
+        let body = self.connection.query_row(sql, [key], |row| row.get::<_, String>(0)).optional();
+        let body = body.map_err(StoreError::sql("reading the state"))?;
+        body.map(|body| decode("site", key, &body)).transpose()
     }
 
     fn rows<T: DeserializeOwned>(&self, table: &'static str) -> Result<Vec<T>, StoreError> {

@@ -5,7 +5,11 @@
 //! certificate only as a broken connection; that it has expired it must hear as an answer, to say hello again. Tested by
 //! `listen::https`, against real handshakes.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use protocol::CaPin;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
@@ -17,7 +21,7 @@ use rustls::{
     ServerConfig, SignatureScheme,
 };
 
-use crate::ca::{ServerIdentity, SiteCa};
+use crate::ca::{CaError, ServerIdentity, SiteCa};
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +42,7 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`].
 pub fn server(ca: &SiteCa, identity: ServerIdentity) -> Result<Arc<ServerConfig>, TlsError> {
-    let verifier = verifier(ca.certificate())?;
+    let verifier = verifier(ca)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Identity)?
@@ -52,19 +56,71 @@ pub fn server(ca: &SiteCa, identity: ServerIdentity) -> Result<Arc<ServerConfig>
     Ok(Arc::new(config))
 }
 
+/// What the agents' listeners show and ask for, by the CA that is trusted at the moment.
+#[derive(Debug)]
+pub struct Door {
+    ca: Arc<SiteCa>,
+    addresses: Vec<IpAddr>,
+    made: Mutex<(Vec<CaPin>, Arc<ServerConfig>)>,
+}
+
+impl Door {
+    /// For listeners on these addresses.
+    ///
+    /// # Errors
+    /// [`DoorError`].
+    pub fn new(ca: Arc<SiteCa>, addresses: Vec<IpAddr>) -> Result<Self, DoorError> {
+        let made = make(&ca, &addresses)?;
+        Ok(Self { ca, addresses, made: Mutex::new(made) })
+    }
+
+    /// As it is now. If another can't be made, the one that there was.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.0 != self.ca.pins() {
+            match make(&self.ca, &self.addresses) {
+                Ok(another) => *made = another,
+                Err(error) => {
+                    tracing::error!(why = crate::chain(&error), "the CA has changed, and TLS has not")
+                }
+            }
+        }
+        Arc::clone(&made.1)
+    }
+}
+
+/// Why there is no TLS to show.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// No certificate.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// No configuration.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+fn make(ca: &SiteCa, addresses: &[IpAddr]) -> Result<(Vec<CaPin>, Arc<ServerConfig>), DoorError> {
+    let pins = ca.pins();
+    let identity = ca.server(addresses, SystemTime::now())?;
+    Ok((pins, server(ca, identity)?))
+}
+
 /// Verifies client certificates against this CA, whatever their dates; none at all is allowed, because the first hello
 /// has none. Whoever takes a certificate must look its end up (`fleet::certificate`).
 ///
 /// # Errors
 /// [`TlsError::Anchor`], [`TlsError::Verifier`].
-pub fn verifier(ca: &CertificateDer<'static>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+pub fn verifier(ca: &SiteCa) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     Ok(Arc::new(Dateless(strict(ca)?)))
 }
 
 /// The same, but with an eye on the dates.
-pub(crate) fn strict(ca: &CertificateDer<'static>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+pub(crate) fn strict(ca: &SiteCa) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.clone()).map_err(TlsError::Anchor)?;
+    for root in ca.roots() {
+        roots.add(root).map_err(TlsError::Anchor)?;
+    }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .allow_unauthenticated()
         .build()

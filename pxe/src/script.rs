@@ -58,6 +58,8 @@ pub struct NodeView {
     pub controller: SocketAddrV4,
     /// By which the agent knows the controller.
     pub ca: CaPin,
+    /// The other site CA, while one takes the place of the other.
+    pub also: Option<CaPin>,
     /// Where the boot files are.
     pub http: HttpBase,
     /// What it shall do.
@@ -97,8 +99,9 @@ pub fn kernel_line(view: &NodeView) -> String {
     let NodeView { mac, address, controller, ca, path, .. } = view;
     let serial = if path.is_arm64() { "ttyAMA0" } else { "ttyS0" };
     let gateway = view.gateway.map_or(String::new(), |gateway| format!("rackwright.gateway={gateway} "));
+    let also = view.also.map_or(String::new(), |also| format!("rackwright.ca2={also} "));
     format!(
-        "rackwright.controller={controller} rackwright.ca={ca} rackwright.mac={mac} rackwright.address={address} \
+        "rackwright.controller={controller} rackwright.ca={ca} {also}rackwright.mac={mac} rackwright.address={address} \
          {gateway}rackwright.path={path} console=tty0 console={serial},115200n8 loglevel=4 panic=30"
     )
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Epoch, HardwareAddress, Inventory, Key, NodeId, Nonce, Signature};
+use crate::{CaPin, Epoch, HardwareAddress, Inventory, Key, NodeId, Nonce, Signature};
 
 /// The ramdisk's first word, sent without a client certificate and repeated until there is a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct HelloReply {
     pub nonce: Nonce,
     /// What was decided.
     pub verdict: Verdict,
+    /// The site CA to trust from now on, while it is changed: the agent says hello again by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<CaPin>,
 }
 
 /// What the controller has decided about a key.
@@ -109,6 +112,12 @@ pub struct Enrolled {
     pub certificate: String,
     /// When to renew, milliseconds since 1970.
     pub renew_ms: u64,
+    /// The same, in seconds from now: for an agent whose clock is wrong. 0 from controllers that do not say.
+    #[serde(default)]
+    pub renew_seconds: u64,
+    /// The site CA to trust from now on, while it is changed; its certificate is the last in `certificate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<CaPin>,
     /// The identity files kept from this node's earlier life, to be put back before anything starts.
     /// Empty at the first enrolment: then the node makes them and hands them in (`routes::ESCROW`).
     pub identity: Vec<IdentityFile>,

@@ -59,4 +59,7 @@ pub struct Refusal {
     pub error: String,
     /// Whether asking again later may help.
     pub retry: bool,
+    /// The certificate that it was asked with has ended, and is still good for a new one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renew: bool,
 }

@@ -3,6 +3,8 @@
 use pack::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::CaPin;
+
 /// The installed agent asks for its state; the answer is held back until there is news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +24,9 @@ pub struct StateReply {
     pub document: Option<StateDocument>,
     /// Orders above `done_order`, oldest first.
     pub orders: Vec<Order>,
+    /// The site CA to move to: a certificate of it is to be asked for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<CaPin>,
 }
 
 /// What a node shall be: the whole of it, every time.

@@ -182,6 +182,7 @@ impl Connection {
                 status: status.as_u16(),
                 why,
                 retry: true,
+                renew: false,
             });
         }
         read(route, answer, most).await
@@ -222,9 +223,9 @@ async fn read(route: &str, answer: Response<Incoming>, most: usize) -> Result<By
 /// The controller's own words where it found some; `retry` for a server that is only busy.
 fn refusal(route: &str, status: StatusCode, body: &[u8]) -> CallError {
     let busy = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-    let (why, retry) = match serde_json::from_slice::<Refusal>(body) {
-        Ok(Refusal { error, retry }) => (crate::text::clean(&error, 400), retry),
-        Err(_) => (status.canonical_reason().unwrap_or("no reason given").to_owned(), busy),
+    let (why, retry, renew) = match serde_json::from_slice::<Refusal>(body) {
+        Ok(Refusal { error, retry, renew }) => (crate::text::clean(&error, 400), retry, renew),
+        Err(_) => (status.canonical_reason().unwrap_or("no reason given").to_owned(), busy, false),
     };
-    CallError::Refused { route: route.to_owned(), status: status.as_u16(), why, retry }
+    CallError::Refused { route: route.to_owned(), status: status.as_u16(), why, retry, renew }
 }

@@ -50,6 +50,8 @@ pub enum CallError {
         why: String,
         /// Whether asking again later may help.
         retry: bool,
+        /// Whether a new certificate may.
+        renew: bool,
     },
     /// More than is believed.
     #[error("the answer to {route} is longer than {most} bytes")]
@@ -91,6 +93,11 @@ impl CallError {
     /// The controller understood and said no, for good.
     pub fn is_refusal(&self) -> bool {
         matches!(self, CallError::Refused { retry: false, .. })
+    }
+
+    /// The certificate that was shown has ended, and is still good for a new one.
+    pub fn wants_renewal(&self) -> bool {
+        matches!(self, CallError::Refused { renew: true, .. })
     }
 
     /// The controller could not be reached, or is not ours: nothing was asked.

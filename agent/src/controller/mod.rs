@@ -16,4 +16,4 @@ pub use connection::{Connection, REPLY_BYTES_MAX};
 pub use error::CallError;
 pub use line::Line;
 pub use pin::{Dates, Pinned};
-pub use tls::{Controller, Identity, TlsError};
+pub use tls::{Controller, Identity, TlsError, holds};

@@ -25,6 +25,14 @@ pub enum TlsError {
     Config(#[source] Error),
 }
 
+/// Whether a chain of certificates, PEM, has this site CA in it.
+pub fn holds(chain_pem: &str, ca: &CaPin) -> bool {
+    let is_it = |der: CertificateDer<'_>| {
+        ring::digest::digest(&ring::digest::SHA256, &der).as_ref() == ca.0.as_slice()
+    };
+    CertificateDer::pem_slice_iter(chain_pem.as_bytes()).flatten().any(is_it)
+}
+
 /// A client certificate and its key.
 #[derive(Debug)]
 pub struct Identity {

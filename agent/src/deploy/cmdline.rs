@@ -15,6 +15,8 @@ pub struct CommandLine {
     pub controller: SocketAddr,
     /// The site CA.
     pub ca: CaPin,
+    /// The other one, while the site CA is changed: what was left on a disk under either is ours.
+    pub also: Option<CaPin>,
     /// The NIC that booted.
     pub mac: HardwareAddress,
     /// The address it shall have, and its network's prefix length.
@@ -32,6 +34,21 @@ pub struct Network {
     pub address: Ipv4Addr,
     /// Leading bits of the network.
     pub prefix: u8,
+}
+
+impl CommandLine {
+    /// Every site CA under which something may have been left on a disk here.
+    pub fn sites(&self) -> Vec<CaPin> {
+        [Some(self.ca), self.also].into_iter().flatten().collect()
+    }
+
+    /// The controller has said, in a session that the CA of before has vouched for, that another takes its place.
+    pub fn moves_to(&mut self, ca: CaPin) {
+        if ca != self.ca {
+            self.also = Some(self.ca);
+            self.ca = ca;
+        }
+    }
 }
 
 impl Network {
@@ -112,9 +129,12 @@ pub fn parse(text: &str) -> Result<CommandLine, CommandLineError> {
     let controller = value("controller")?.read("an IPv4 address and a port", |v| {
         v.parse::<SocketAddrV4>().ok().filter(|a| is_host(*a.ip()) && a.port() != 0)
     })?;
-    let ca = value("ca")?.read("sha256: and 64 hexadecimal digits", |v| {
-        v.strip_prefix("sha256:").and_then(|hex| hex.parse().ok())
-    })?;
+    let pin = |v: &str| v.strip_prefix("sha256:").and_then(|hex| hex.parse().ok());
+    let ca = value("ca")?.read("sha256: and 64 hexadecimal digits", pin)?;
+    let also = match value("ca2") {
+        Err(CommandLineError::Missing(_)) => None,
+        other => Some(other?.read("sha256: and 64 hexadecimal digits", pin)?),
+    };
     let mac = value("mac")?.read("a hardware address", |v| v.parse().ok())?;
     let address = value("address")?.read("an IPv4 address and a prefix length", network)?;
     let gateway = match value("gateway") {
@@ -124,7 +144,7 @@ pub fn parse(text: &str) -> Result<CommandLine, CommandLineError> {
         })?),
     };
     let path = value("path")?.read("a word of small letters, digits and hyphens", |v| v.parse().ok())?;
-    Ok(CommandLine { controller: SocketAddr::V4(controller), ca, mac, address, gateway, path })
+    Ok(CommandLine { controller: SocketAddr::V4(controller), ca, also, mac, address, gateway, path })
 }
 
 struct Value<'a> {
@@ -181,6 +201,25 @@ mod tests {
 
     fn line(words: &[&str]) -> String {
         format!("BOOT_IMAGE=/boot/vmlinuz {} console=tty0 console=ttyS0,115200n8 panic=30\n", words.join(" "))
+    }
+
+    #[test]
+    fn while_the_site_ca_is_changed_there_are_two() {
+        let (ca, other) = (ca(), format!("rackwright.ca2=sha256:{}", "cd".repeat(32)));
+        let words = [CONTROLLER, &ca, &other, MAC, ADDRESS, PATH];
+        let mut got = parse(&line(&words)).unwrap();
+        let [old, new] = [0xab, 0xcd].map(|byte| protocol::CaPin([byte; 32]));
+        assert_eq!((got.ca, got.sites()), (old, vec![old, new]));
+        got.moves_to(old);
+        assert_eq!(got.sites(), [old, new], "it is there");
+        got.moves_to(new);
+        assert_eq!((got.ca, got.sites()), (new, vec![new, old]));
+        let twice = [CONTROLLER, &ca, &other, &other, MAC, ADDRESS, PATH];
+        assert_eq!(parse(&line(&twice)), Err(CommandLineError::Twice("ca2")));
+        for wrong in ["rackwright.ca2=", "rackwright.ca2=sha256:cd", "rackwright.ca2=md5:cd"] {
+            let malformed = parse(&line(&[CONTROLLER, &ca, wrong, MAC, ADDRESS, PATH]));
+            assert!(matches!(malformed, Err(CommandLineError::Malformed { key: "ca2", .. })), "{wrong}");
+        }
     }
 
     #[test]

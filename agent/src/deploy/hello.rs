@@ -86,6 +86,13 @@ async fn talk(
         }
         let code = Code::of(&server.told.ca, &key.public(), &reply.nonce);
         match reply.verdict {
+            Verdict::Approved { .. } if reply.ca.is_some_and(|ca| ca != server.told.ca) => {
+                // The proof, and what is left on the disk, are of the new one from here on.
+                reply.ca.into_iter().for_each(|ca| server.told.moves_to(ca));
+                server.screen.milestone("the site CA has changed: saying hello again");
+                *answered = None;
+                return None;
+            }
             Verdict::Approved { certificate } => {
                 match admit(server, key, reply.node, &reply.name, certificate) {
                     Ok(admitted) => return Some(admitted),

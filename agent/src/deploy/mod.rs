@@ -93,7 +93,7 @@ pub fn run() -> Result<(), DeployError> {
 /// [`DeployError::Key`].
 pub async fn follow(server: &mut Server) -> Result<(), DeployError> {
     introduce(server);
-    let key = seeds::key(&server.root, server.told.ca, &server.screen).await;
+    let key = seeds::key(&server.root, &server.told.sites(), &server.screen).await;
     let key = key.map_or_else(KeyPair::generate, Ok)?;
     loop {
         let admitted = hello::admitted(server, &key).await;

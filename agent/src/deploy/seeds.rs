@@ -15,11 +15,11 @@ use crate::screen::Screen;
 ///
 /// Seeds of two different nodes mean that a disk was moved here: then nobody's word is taken, and the operator
 /// compares a code.
-pub async fn key(root: &Path, ca: CaPin, screen: &Screen) -> Option<KeyPair> {
+pub async fn key(root: &Path, sites: &[CaPin], screen: &Screen) -> Option<KeyPair> {
     screen.state("disks", "looking for a key that was left on a disk");
     let at = root.to_owned();
     let seeds = tokio::task::spawn_blocking(move || seeds(&at)).await.unwrap_or_default();
-    let ours = seeds.into_iter().filter(|seed| seed.ca == ca).collect::<Vec<_>>();
+    let ours = seeds.into_iter().filter(|seed| sites.contains(&seed.ca)).collect::<Vec<_>>();
     let (first, rest) = ours.split_first()?;
     if rest.iter().any(|seed| seed.node != first.node) {
         screen.milestone("the disks carry keys of different nodes: none of them is used");

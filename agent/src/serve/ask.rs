@@ -39,6 +39,9 @@ pub(super) async fn follow(node: Arc<Node>, documents: watch::Sender<Wanted>, or
             Ok(envelope) => match node.open(envelope).await {
                 Ok(reply) => {
                     nag.settle("the controller is there again");
+                    if reply.ca.is_some() {
+                        node.stale.notify_one();
+                    }
                     have = take(&node, &documents, reply.document, have).await;
                     taken = hand_on(&orders, reply.orders, taken).await;
                 }
@@ -48,6 +51,9 @@ pub(super) async fn follow(node: Arc<Node>, documents: watch::Sender<Wanted>, or
                 }
             },
             Err(error) => {
+                if error.wants_renewal() {
+                    node.stale.notify_one();
+                }
                 nag.say(&format!("asking what to be: {}", Chain(&error)));
                 tokio::time::sleep(line.pause()).await;
             }

@@ -305,7 +305,8 @@ fn wipe(options: &Options, identity: &Identity) {
 
 /// Whether what is kept comes from this seed. The job alone does not say it where neither names one.
 fn is_by(identity: &Identity, seed: &Seed) -> bool {
-    (identity.job, identity.node, identity.ca) == (seed.job, seed.node, seed.ca)
+    // The CA may have been changed since: of a job there is only one.
+    (identity.job, identity.node) == (seed.job, seed.node) && (seed.job.is_some() || identity.ca == seed.ca)
 }
 
 /// What the ramdisk left for us.

@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub(super) key: KeyPair,
     pub(super) ledger: Ledger,
     pub(super) hands: Hands,
+    /// The controller has refused the certificate, or wants another one to be asked for.
+    pub(super) stale: tokio::sync::Notify,
     controller: watch::Receiver<Controller>,
     applied: Mutex<Applied>,
     /// One writer of the file at a time, in the order of the changes.
@@ -50,6 +52,7 @@ impl Node {
         let node = Node {
             ledger: Ledger::new(applied.done_order),
             hands: Hands::default(),
+            stale: tokio::sync::Notify::new(),
             options,
             folder,
             systemd,

@@ -4,6 +4,7 @@ mod backup;
 mod doctor;
 mod image;
 mod job;
+mod key;
 mod network;
 mod node;
 mod plan;
@@ -22,6 +23,7 @@ pub(crate) use backup::{BackupCommand, RestoreArgs};
 pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};
+pub(crate) use key::{CaCommand, KeyCommand, RotateArgs};
 pub(crate) use network::NetworkCommand;
 pub(crate) use node::{Choice, NodeCommand, RoleCommand};
 pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting, Word};
@@ -200,6 +202,14 @@ by node plan and node rebuild.")]
   rackwright event watch --node n1"
     )]
     Event(EventCommand),
+    /// What nodes trust: the site CA
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright key ca show
+  rackwright key ca rotate"
+    )]
+    Key(KeyCommand),
     /// Backups, and the recovery kit that opens them
     #[command(
         subcommand,

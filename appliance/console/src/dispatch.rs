@@ -4,7 +4,7 @@ use crate::cli::{AnsibleCommand, Area, Command, DoctorArgs};
 use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::{
-    ansible, apply, backup, doctor, event, image, job, metrics, network, node, notify, plan, rollout,
+    ansible, apply, backup, doctor, event, image, job, key, metrics, network, node, notify, plan, rollout,
     service, status, support,
 };
 
@@ -30,6 +30,7 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
         Command::Service(verb) => service::service(session, verb).await,
         Command::Job(verb) => job::job(session, verb).await,
         Command::Event(verb) => event::event(session, verb).await,
+        Command::Key(verb) => key::key(session, verb).await,
         Command::Backup(verb) => backup::backup(session, verb).await,
         Command::Ansible(AnsibleCommand::Inventory { list: _, host }) => {
             ansible::inventory(session, host).await

@@ -23,6 +23,7 @@ mod follow;
 mod image;
 mod job;
 mod journal;
+mod key;
 mod last_words;
 mod metrics;
 mod network;

@@ -8,6 +8,7 @@ use pack::Digest;
 use protocol::{CaPin, Epoch, HardwareAddress, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::attendance::Attendance;
 use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::image::Image;
@@ -18,6 +19,7 @@ use crate::plan::{Plan, PlanId};
 use crate::power::Power;
 use crate::retire::Retirement;
 use crate::rollout::{Rollout, RolloutId};
+use crate::trust::Trust;
 use crate::{Denied, Name, Node, Nodes, State};
 
 /// Everything that lifecycle decisions are made of.
@@ -43,6 +45,10 @@ pub struct Fleet {
     pub certificates: BTreeMap<String, Certificate>,
     /// By node.
     pub powers: BTreeMap<NodeId, Power>,
+    /// Which site CA is trusted; none where it was never changed.
+    pub trust: Option<Trust>,
+    /// When the controller was there.
+    pub attendance: Attendance,
     /// By interface. Not kept over a restart.
     pub networks: BTreeMap<String, Network>,
     /// What may be destroyed in an hour. Not kept over a restart.
@@ -110,6 +116,10 @@ pub enum Change {
     Power(Box<Power>),
     /// What was known of a node's power, its password with it.
     ForgetPower(NodeId),
+    /// Which site CA is trusted.
+    Trust(Box<Trust>),
+    /// When the controller was there.
+    Attendance(Box<Attendance>),
     /// What is known of a provisioning network; not saved.
     Network(Box<Network>),
 }
@@ -134,6 +144,8 @@ impl Fleet {
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
             Change::Power(power) => drop(self.powers.insert(power.node, *power)),
             Change::ForgetPower(node) => drop(self.powers.remove(&node)),
+            Change::Trust(trust) => self.trust = Some(*trust),
+            Change::Attendance(attendance) => self.attendance = *attendance,
             Change::Network(network) => drop(self.networks.insert(network.interface.clone(), *network)),
         }
     }
@@ -166,7 +178,8 @@ impl Fleet {
         let wanted = text.trim();
         let code = |node: &Node| {
             node.claim.as_ref().is_some_and(|claim| {
-                protocol::Code::of(pin, &claim.key, &claim.nonce).as_str() == wanted.to_ascii_uppercase()
+                protocol::Code::of(&claim.pin.unwrap_or(*pin), &claim.key, &claim.nonce).as_str()
+                    == wanted.to_ascii_uppercase()
             })
         };
         let exact = self.nodes.values().find(|node| {

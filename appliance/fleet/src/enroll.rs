@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use protocol::{Hello, Key, NodeId, Nonce};
 
 use crate::capture;
-use crate::certificate::{Grant, Stage};
+use crate::certificate::Grant;
 use crate::entropy::Entropy;
 use crate::identity::{self, Match};
 use crate::node::{Approved, Boot, Claim, Document, Wishes};
@@ -111,7 +111,7 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
                 // From here on the installed system's certificates are void.
                 None => {
                     node.generation += 1;
-                    node.run = None;
+                    (node.run, node.lapsed) = (None, None);
                 }
             }
             node.deploy = Some(Approved { ticket: false, ..deploy });
@@ -119,13 +119,7 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
         node.boot = boot_of(hello);
         node.inventory = identity::believed(fleet, &node, hello.inventory.clone()).0;
         node.speaks(Some(&hello.boot.boot_id), now);
-        outcome.effects.push(Effect::Issue(Grant {
-            node: node.id,
-            key: hello.key,
-            stage: Stage::Deploy,
-            generation: node.generation,
-            until: now.plus_seconds(Stage::Deploy.seconds()),
-        }));
+        outcome.effects.push(Effect::Issue(Grant::deploy(&node, hello.key, now)));
         outcome.fact(node.id, "hello", format!("agent up, {} s after its kernel", hello.boot.uptime_seconds));
     }
     // Whoever knows the key can say it; only its holder is a sign of life.
@@ -197,6 +191,9 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         moved_to: None,
         run: None,
         generation: 0,
+        certificates: 0,
+        pin: None,
+        lapsed: None,
         installed: None,
         wishes: Wishes::default(),
         document: Document::default(),
@@ -232,7 +229,7 @@ fn free_name(fleet: &Fleet) -> Result<Name, Denied> {
 
 fn claim_of(hello: &Hello, clash: Option<String>, now: Time, dice: &mut Entropy) -> Claim {
     let boot = Some(boot_of(hello));
-    Claim { key: hello.key, nonce: Nonce(dice.draw()), since: now, clash, boot }
+    Claim { key: hello.key, nonce: Nonce(dice.draw()), since: now, clash, boot, pin: None }
 }
 
 /// Every challenge that this key was given, and for which node. A key that is approved and came from other hardware
@@ -294,7 +291,7 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     if let Some(roles) = roles {
         node.roles = roles;
     }
-    node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false });
+    node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false, pin: claim.pin });
     node.claim = None;
     let mut outcome = Outcome { changes: doubles(fleet, &node), ..Outcome::default() };
     let taken = capture::of_node(fleet, &node);
@@ -303,7 +300,7 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
         claim.clash.is_none() && node.run.is_some() && taken.is_some_and(capture::Capture::goes_on);
     if !comes_back {
         node.generation += 1;
-        node.run = None;
+        (node.run, node.lapsed) = (None, None);
         outcome.changes.extend(taken.and_then(|capture| capture::homeless(capture, now)));
     }
     let has_ended = taken.is_some_and(|capture| !capture.goes_on());

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use pack::Digest;
 use protocol::{
-    Answer, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce,
-    Progress, Receipt, Report, Task, Verify,
+    Answer, CaPin, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId,
+    Nonce, Progress, Receipt, Report, Task, Verify,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,7 @@ use crate::plan::{Plan, PlanId, Unplannable};
 use crate::power::{Errand, PowerEvent};
 use crate::retire::Retirement;
 use crate::rollout::{self, Rollout, RolloutId};
+use crate::trust::{self, Holder};
 use crate::{Change, Name, Time};
 
 /// A fact that arrived.
@@ -64,6 +65,22 @@ pub enum Event {
         key: Key,
         /// Seconds since its kernel started.
         uptime_seconds: u32,
+    },
+    /// Somebody has proven under which site CA it is.
+    Pinned {
+        /// Which node it is, or says that it is.
+        node: NodeId,
+        /// Whose word it is.
+        holder: Holder,
+        /// The CA.
+        pin: CaPin,
+    },
+    /// An operator wants the site CA changed.
+    Trust(trust::Verb),
+    /// The installed system was refused: its certificate ended too long ago for a new one.
+    Lapsed {
+        /// Who.
+        node: NodeId,
     },
     /// The installed system hands in the key of the ramdisk to come.
     Ticketed {
@@ -470,6 +487,9 @@ impl Event {
             Event::Progressed { .. } => "progress",
             Event::Verified { .. } => "a receipt",
             Event::Enrolled { .. } => "enrolling",
+            Event::Pinned { .. } => "saying under which CA it is",
+            Event::Trust(_) => "changing the site CA",
+            Event::Lapsed { .. } => "refusing a certificate",
             Event::Ticketed { .. } => "handing in a ticket",
             Event::Escrowed { .. } => "handing in identity files",
             Event::Reported { .. } => "a report",

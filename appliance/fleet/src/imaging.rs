@@ -11,7 +11,7 @@ use crate::limits;
 use crate::network;
 use crate::node::Installed;
 use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
-use crate::running::{comes_back, order_again, order_redeploy};
+use crate::running::{comes_back, order_again, order_redeploy, pardoned};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 use crate::{capture, hold, retire};
@@ -433,6 +433,9 @@ fn whole(fleet: &Fleet, receipt: &Receipt) -> Result<(), String> {
 
 /// Out of `Attention`, into what it was doing.
 pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, Denied> {
+    if let Some(lapsed) = node.lapsed.filter(|lapsed| !lapsed.pardoned) {
+        return Ok(pardoned(node, lapsed));
+    }
     let State::Attention { phase, job, .. } = &node.state else {
         return Err(refused(node, "retrying", "; only a node that needs attention can be retried"));
     };

@@ -5,6 +5,7 @@ use protocol::NodeId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::certificate::{Certificate, Stage};
 use crate::power::{Power, Request};
 use crate::retire::{Erased, Retirement};
 use crate::rollout::Rollout;
@@ -114,6 +115,8 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
             of("retirement", Some(row.node), erased(before.retirements.get(&row.id), row)?)
         }
         Change::Rollout(row) => of("rollout", None, rolled(before.rollouts.get(&row.id), row)?),
+        // Every half day of every node: what was renewed for the same key is as it was.
+        Change::Certificate(row) if is_renewal(before, row) => None,
         Change::Certificate(row) => {
             let body = json!({"fingerprint": row.fingerprint, "stage": row.stage, "generation": row.generation,
                 "until": row.until.to_string()});
@@ -124,8 +127,18 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         }
         Change::ForgetPower(node) => of("power", Some(*node), json!({"account": "forgotten"})),
         // Its end was written down when it was issued.
-        Change::ForgetCertificate(_) | Change::Network(_) => None,
+        // The command that changed it says who, and the fact why.
+        Change::Trust(trust) => of("ca", None, json!({"wanted": trust.wanted, "other": trust.other})),
+        Change::ForgetCertificate(_) | Change::Attendance(_) | Change::Network(_) => None,
     }
+}
+
+/// Whether an installed system had a certificate of this generation for the same key before.
+fn is_renewal(before: &Fleet, row: &Certificate) -> bool {
+    let same = |old: &Certificate| {
+        (old.node, old.stage, old.generation, old.key) == (row.node, Stage::Run, row.generation, row.key)
+    };
+    row.stage == Stage::Run && before.certificates.values().any(same)
 }
 
 /// What is new about a node's end: how far it is, and each disk's proof once, since a record has room for some.

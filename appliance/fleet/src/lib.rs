@@ -8,6 +8,7 @@
 //! [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
 #![forbid(unsafe_code)]
 
+pub mod attendance;
 pub mod capture;
 pub mod catalog;
 pub mod certificate;
@@ -34,6 +35,7 @@ pub mod retire;
 pub mod rollout;
 pub mod step;
 pub mod time;
+pub mod trust;
 pub mod view;
 
 mod boot;

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use pack::Digest;
-use protocol::{DiskId, HardwareAddress, Inventory, JobId, Key, NodeId, Nonce, Order, Report};
+use protocol::{CaPin, DiskId, HardwareAddress, Inventory, JobId, Key, NodeId, Nonce, Order, Report};
 use serde::{Deserialize, Serialize};
 
 use crate::data_disk::DataDisk;
@@ -61,6 +61,15 @@ pub struct Node {
     pub run: Option<Key>,
     /// Certificates of earlier generations are revoked.
     pub generation: u64,
+    /// How many certificates its installed systems were given.
+    #[serde(default)]
+    pub certificates: u64,
+    /// The site CA that its installed system trusts, as it has proven; none: nothing was changed since.
+    #[serde(default)]
+    pub pin: Option<CaPin>,
+    /// Set: its installed system is back, with a certificate that ended too long ago for a new one.
+    #[serde(default)]
+    pub lapsed: Option<Lapsed>,
     /// What is installed.
     pub installed: Option<Installed>,
     /// What the operator wants of its units, beside what its roles say.
@@ -84,6 +93,15 @@ pub struct Node {
     /// The boot that it was last heard in, by its own agent with a key that was let in.
     #[serde(default)]
     pub booted: Option<Booted>,
+}
+
+/// An installed system that came back too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lapsed {
+    /// Since when it is refused.
+    pub since: Time,
+    /// An operator has said that it may be renewed all the same.
+    pub pardoned: bool,
 }
 
 /// A boot of a node.
@@ -120,6 +138,9 @@ pub struct Claim {
     /// How the server that brought it has booted.
     #[serde(default)]
     pub boot: Option<Boot>,
+    /// The site CA that it was told of when it booted, as it has proven: the code is made of that.
+    #[serde(default)]
+    pub pin: Option<CaPin>,
 }
 
 /// A ramdisk key that was approved, by a person or by the node's own ticket.
@@ -131,6 +152,9 @@ pub struct Approved {
     pub nonce: Nonce,
     /// Handed in by the installed node before it restarted; its first hello starts a new generation.
     pub ticket: bool,
+    /// The site CA that the ramdisk trusts, as it has proven.
+    #[serde(default)]
+    pub pin: Option<CaPin>,
 }
 
 /// What is installed on a node.

@@ -12,10 +12,10 @@ use crate::certificate::Stage;
 use crate::job::{JobState, Work};
 use crate::patience::SILENT_SECONDS;
 use crate::rollout::RolloutState;
-use crate::{Fleet, State, Time};
+use crate::{Fleet, Node, State, Time};
 
-/// A run certificate is renewed at half of its life; when so little is left, that has failed for long.
-const CERTIFICATE_LEFT: u64 = 7 * 86_400;
+/// A run certificate is renewed when at least eight of its 24 hours are left; when so little is, in seconds, that has failed for long.
+const CERTIFICATE_LEFT: u64 = 6 * 3600;
 /// How long news is collected before it is sent: what comes together is told together.
 const GATHERING: u64 = 20;
 /// How long to wait after a message could not be delivered: this, twice this, …, and never longer than the other.
@@ -65,13 +65,17 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
         if let Some(age) = silent.filter(|_| matches!(node.state, State::Active)) {
             all.push(Notice::new("silent", name, &format!("not heard for {age} s"), why()));
         }
-        let valid = fleet
-            .certificates
-            .values()
-            .filter(|row| (row.node, row.stage, row.generation) == (node.id, Stage::Run, node.generation));
-        let until = valid.map(|row| row.until).max().filter(|_| matches!(node.state, State::Active));
-        if let Some(until) = until.filter(|until| *until < now.plus_seconds(CERTIFICATE_LEFT)) {
-            all.push(Notice::new("certificate", name, &format!("its certificate ends at {until}"), why()));
+        if let Some(lapsed) = node.lapsed.filter(|lapsed| !lapsed.pardoned) {
+            let text =
+                format!("it is back, and refused since {}: its certificate ended too long ago", lapsed.since);
+            all.push(Notice::new("certificate", name, &text, format!("rackwright node retry {name}")));
+        } else if let Some(until) = unrenewed(fleet, node, now).filter(|_| silent.is_none()) {
+            all.push(Notice::new(
+                "certificate",
+                name,
+                &format!("its certificate is not renewed; it ends at {until}"),
+                why(),
+            ));
         }
     }
     for work in Work::all(fleet) {
@@ -97,6 +101,14 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
         }
     }
     all
+}
+
+/// When the newest certificate of an active node ends, if it should have been renewed long before.
+pub(crate) fn unrenewed(fleet: &Fleet, node: &Node, now: Time) -> Option<Time> {
+    let own = (node.id, Stage::Run, node.generation);
+    let valid = fleet.certificates.values().filter(|row| (row.node, row.stage, row.generation) == own);
+    let until = valid.map(|row| row.until).max().filter(|_| matches!(node.state, State::Active));
+    until.filter(|until| *until < now.plus_seconds(CERTIFICATE_LEFT))
 }
 
 /// One message.

@@ -1,6 +1,6 @@
 //! How long every state may last, and what it waits for: the whole table of patience.
 
-use crate::certificate::{is_awaited, is_erasing};
+use crate::certificate::{LATE_SECONDS, is_awaited, is_erasing, is_standing};
 use crate::imaging::attention;
 use crate::job::Work;
 use crate::network;
@@ -53,6 +53,9 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     if let Some(hold) = &node.hold {
         return for_ever(format!("you: it is held: {} (rackwright node release {name})", hold.why));
     }
+    if let Some(reason) = lapsed(node) {
+        return for_ever(reason);
+    }
     match &node.state {
         State::Discovered => for_ever(format!(
             "you to compare the code on its screen and approve it (rackwright node approve {name})"
@@ -89,6 +92,21 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     }
 }
 
+/// What a node waits for that came back with a certificate which ended too long ago.
+fn lapsed(node: &Node) -> Option<String> {
+    let lapsed = node.lapsed.filter(|_| node.run.is_some() && node.is_let_in())?;
+    if lapsed.pardoned {
+        return Some("its installed system to ask again for its certificate".to_owned());
+    }
+    Some(format!(
+        "you: it is refused since {}, because its certificate ended more than {} days before; when it is the server that it was: \
+         rackwright node retry {}",
+        lapsed.since,
+        LATE_SECONDS / 86_400,
+        node.name
+    ))
+}
+
 /// An agent that is silent has no longer than one that writes an image.
 fn erasing(node: &Node, job: Option<Work<'_>>) -> Wait {
     let from = job.and_then(Work::progressed).unwrap_or(node.since).max(node.since);
@@ -98,7 +116,7 @@ fn erasing(node: &Node, job: Option<Work<'_>>) -> Wait {
 }
 
 /// Every node whose patience is over goes to `Attention`; certificates that ended long ago and that neither a first
-/// boot nor an agent that erases may still show are forgotten.
+/// boot nor an agent that erases may still show, nor an installed system that is back after a while, are forgotten.
 pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
     let mut outcome = Outcome::default();
     for node in fleet.nodes.values() {
@@ -121,7 +139,8 @@ pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
     }
     power::overdue(fleet, now, &mut outcome);
     let ended = fleet.certificates.values().filter(|row| row.until.plus_seconds(86_400) < now);
-    let ended = ended.filter(|row| !is_awaited(fleet, row) && !is_erasing(fleet, row));
+    let ended =
+        ended.filter(|row| !is_awaited(fleet, row) && !is_erasing(fleet, row) && !is_standing(fleet, row));
     outcome.changes.extend(ended.map(|row| Change::ForgetCertificate(row.fingerprint.clone())));
     outcome
 }

@@ -3,12 +3,12 @@
 use protocol::{Key, Order, OrderKind, Report, TaskResult};
 
 use crate::capture;
-use crate::certificate::{Grant, Stage};
+use crate::certificate::{Grant, superseded};
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::imaging::{attention, installed};
 use crate::job::{Job, JobState};
-use crate::node::Approved;
+use crate::node::{Approved, Lapsed};
 use crate::step::{changes, moved, refused};
 use crate::{Catalog, Change, Denied, Effect, Fleet, Node, Outcome, Reply, State, Time, power};
 
@@ -17,9 +17,9 @@ pub(crate) fn enrolled(
     fleet: &Fleet,
     node: &Node,
     certificate: &str,
-    key: Key,
-    uptime: u32,
+    (key, uptime): (Key, u32),
     now: Time,
+    dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
     if node.run.is_some_and(|known| known != key) {
         return Err(Denied::Conflict(format!(
@@ -61,13 +61,19 @@ pub(crate) fn enrolled(
     }
     next.run = Some(key);
     next.heard = now;
-    outcome.effects.push(Effect::Issue(Grant {
-        node: node.id,
-        key,
-        stage: Stage::Run,
-        generation: node.generation,
-        until: now.plus_seconds(Stage::Run.seconds()),
-    }));
+    next.certificates += 1;
+    if let Some(lapsed) = next.lapsed.take() {
+        outcome.fact(
+            node.id,
+            "renewed",
+            format!("its certificate is renewed; it was refused since {}", lapsed.since),
+        );
+    }
+    outcome.effects.push(Effect::Issue(Grant::run(&next, key, now, dice)));
+    let superseded = superseded(fleet, node, certificate);
+    outcome
+        .changes
+        .extend(superseded.into_iter().map(|row| Change::ForgetCertificate(row.fingerprint.clone())));
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)
 }
@@ -78,6 +84,29 @@ pub(crate) fn written_with<'a>(fleet: &'a Fleet, node: &Node, certificate: &str)
     let writes = ["imaging", "verifying"].contains(&node.state.phase());
     let job = node.state.job().filter(|_| writes).and_then(|id| fleet.jobs.get(&id))?;
     (!job.state.ended() && job.taken_with.as_deref() == Some(certificate)).then_some(job)
+}
+
+/// The installed system came back too late to renew its certificate by itself.
+pub(crate) fn lapsed(node: &Node, now: Time) -> Result<Outcome, Denied> {
+    if node.run.is_none() {
+        return Err(refused(node, "being refused a certificate", "; its installed system has not enrolled"));
+    }
+    let mut outcome = Outcome::default();
+    if node.lapsed.is_none() {
+        outcome.fact(node.id, "lapsed", "it is back, and its certificate ended too long ago for a new one");
+        let lapsed = Some(Lapsed { since: now, pardoned: false });
+        outcome.changes.push(Change::Node(Box::new(Node { lapsed, ..node.clone() })));
+    }
+    Ok(outcome)
+}
+
+/// An operator says that a node which came back too late is the server that it was.
+pub(crate) fn pardoned(node: &Node, lapsed: Lapsed) -> Outcome {
+    let mut outcome = Outcome::default();
+    outcome.fact(node.id, "pardoned", "it may have its certificate renewed");
+    let lapsed = Some(Lapsed { pardoned: true, ..lapsed });
+    outcome.changes.push(Change::Node(Box::new(Node { lapsed, ..node.clone() })));
+    outcome
 }
 
 /// The installed system hands in the key of the ramdisk it is about to restart into.
@@ -99,7 +128,8 @@ pub(crate) fn ticketed(fleet: &Fleet, node: &Node, key: Key, dice: &mut Entropy)
     let mut next = node.clone();
     // A capture leaves the key that it was let in with on the disk: the same key, and a ticket again.
     if node.deploy.is_none_or(|deploy| deploy.key != key || !deploy.ticket) {
-        next.deploy = Some(Approved { key, nonce: protocol::Nonce(dice.draw()), ticket: true });
+        next.deploy =
+            Some(Approved { key, nonce: protocol::Nonce(dice.draw()), ticket: true, pin: node.pin });
         outcome.fact(node.id, "ticket", "restarting into the ramdisk");
     }
     outcome.changes.push(Change::Node(Box::new(next)));

@@ -11,7 +11,8 @@ use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout, running,
+    attendance, capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout,
+    running, trust,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -26,13 +27,13 @@ pub fn step(
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
     refuse_held(fleet, &event)?;
+    refuse_unknown(catalog, &event)?;
     match event {
         Event::Replace { old, new, force } => replace::replace(fleet, (old, new), force, now),
         Event::Hold { node, why } => hold::hold(fleet, fleet.node(node)?, why, now),
         Event::Release { node } => hold::release(fleet.node(node)?),
         Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
         Event::Approve { node, name, roles, moved } => {
-            check_roles(catalog, roles.as_ref())?;
             enroll::approve(fleet, fleet.node(node)?, enroll::Terms { name, roles, moved }, now)
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
@@ -42,8 +43,11 @@ pub fn step(
         Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
         Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
         Event::Enrolled { node, certificate, key, uptime_seconds } => {
-            running::enrolled(fleet, fleet.node(node)?, &certificate, key, uptime_seconds, now)
+            running::enrolled(fleet, fleet.node(node)?, &certificate, (key, uptime_seconds), now, dice)
         }
+        Event::Pinned { node, holder, pin } => Ok(trust::pinned(fleet, fleet.node(node)?, holder, pin)),
+        Event::Trust(verb) => trust::step(fleet, verb, now),
+        Event::Lapsed { node } => running::lapsed(fleet.node(node)?, now),
         Event::Ticketed { node, key } => running::ticketed(fleet, fleet.node(node)?, key, dice),
         Event::Escrowed { node, files } => Ok(escrowed(fleet.node(node)?, files)),
         Event::Reported { node, report } => running::reported(fleet, fleet.node(node)?, *report, now),
@@ -56,7 +60,6 @@ pub fn step(
         Event::Rename { node, name } => rename(fleet, fleet.node(node)?, name),
         Event::SetRoles { node, roles } => set_roles(fleet, catalog, fleet.node(node)?, roles, now),
         Event::Plan { node, image, disk, data, roles, erase, verify } => {
-            check_roles(catalog, roles.as_ref())?;
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
             let (disk, data, roles) = (disk.as_ref(), data.as_ref(), roles.as_ref());
             let wish = plan::Wish { image, disk, data, roles, erase: &erase, verify };
@@ -68,10 +71,7 @@ pub fn step(
         Event::Apply { plan, force } => imaging::apply(fleet, &plan, force, now, dice),
         Event::Roll(wish) => rollout::planned(fleet, catalog, &wish, now, dice),
         Event::Rollout { rollout, verb } => rollout::carry_out(fleet, &rollout, verb, now),
-        Event::Capture { node, wish } => {
-            check_roles(catalog, wish.roles.as_ref())?;
-            capture::begin(fleet, fleet.node(node)?, *wish, now, dice)
-        }
+        Event::Capture { node, wish } => capture::begin(fleet, fleet.node(node)?, *wish, now, dice),
         Event::Sealing { node, job, image } => capture::sealing(fleet, fleet.node(node)?, job, image),
         Event::Captured { node, job, image, found } => {
             capture::captured(fleet, fleet.node(node)?, job, *image, found, now)
@@ -90,6 +90,7 @@ pub fn step(
 /// Deadlines, then what goes on by itself.
 fn ticked(fleet: &Fleet, now: Time, dice: &mut Entropy) -> Outcome {
     let mut outcome = patience::overdue(fleet, now);
+    attendance::look(fleet, now, &mut outcome);
     // A node that has just been moved is not moved once more by what still sees it as it was.
     if outcome.changes.iter().any(|change| matches!(change, Change::Node(_))) {
         return outcome;
@@ -113,6 +114,17 @@ fn asked(
         Some(restart) => Ok(restart),
         None => imaging::asked(fleet, node, certificate, inventory, now),
     }
+}
+
+/// Roles that nobody knows.
+fn refuse_unknown(catalog: &Catalog, event: &Event) -> Result<(), Denied> {
+    if let Event::Approve { roles, .. } | Event::Plan { roles, .. } = event {
+        return check_roles(catalog, roles.as_ref());
+    }
+    if let Event::Capture { wish, .. } = event {
+        return check_roles(catalog, wish.roles.as_ref());
+    }
+    Ok(())
 }
 
 /// What may not be done with a node that is held.
@@ -281,6 +293,8 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Progressed { node, .. }
         | Event::Verified { node, .. }
         | Event::Enrolled { node, .. }
+        | Event::Lapsed { node }
+        | Event::Pinned { node, .. }
         | Event::Ticketed { node, .. }
         | Event::Escrowed { node, .. }
         | Event::Reported { node, .. }
@@ -310,6 +324,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Look { .. }
         | Event::Looked { .. }
         | Event::Apply { .. }
+        | Event::Trust(_)
         | Event::Roll(_)
         | Event::Rollout { .. }
         | Event::Cancel { .. }

@@ -17,6 +17,7 @@ mod receipt;
 mod rollout;
 mod status;
 mod support;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -32,7 +33,7 @@ use crate::patience::{self, SILENT_SECONDS};
 use crate::{Catalog, Fleet, Node, Site, State, Time};
 
 pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
-pub use check::{CheckRow, dhcp_check, others_check, pool_check};
+pub use check::{CheckRow, certificates_check, dhcp_check, others_check, pool_check};
 pub use erasure::{CertificateView, DoomedView, ErasureRow, erasure_rows, retirement_view};
 use job::percent;
 pub use job::{FoundRow, JobRow, LaneRow, job_row};
@@ -48,6 +49,7 @@ pub use receipt::{ProofView, ReceiptView};
 pub use rollout::{RolloutStepRow, RolloutView, SkipRow, rollout_view};
 pub use status::{CopyRow, ListenerRow, Status, StorageRow, next_step};
 pub use support::{SupportFile, SupportView};
+pub use trust::{TrustRow, TrustView, trust_view};
 
 /// The version word of every answer.
 pub const API_VERSION: &str = "rackwright/v1";
@@ -327,7 +329,9 @@ pub fn node_row(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeRow {
         address: site.addresses.get(&node.boot.mac).copied().unwrap_or(node.boot.address),
         mac: node.boot.mac.clone(),
         roles: node.roles.iter().cloned().collect(),
-        code: node.claim.as_ref().map(|claim| Code::of(&site.ca, &claim.key, &claim.nonce)),
+        code: node.claim.as_ref().map(|claim| {
+            Code::of(&claim.pin.unwrap_or(crate::trust::wanted(fleet, site)), &claim.key, &claim.nonce)
+        }),
         waiting: patience::wait(fleet, node).map(|wait| wait.reason),
         held: node.hold.as_ref().map(|hold| hold.why.clone()),
         health: health(node, now).to_owned(),

@@ -2,6 +2,7 @@
 
 use fleet::enroll::challenges;
 use fleet::event::Standing;
+use fleet::trust::Holder;
 use fleet::{Event, Fleet, Reply};
 use protocol::{Hello, HelloReply, Key, NodeId, Signature, Verdict, hello_proof};
 
@@ -37,14 +38,20 @@ impl Agents {
     async fn say(&self, hello: &Hello) -> Result<HelloReply, AgentRefusal> {
         let world = self.core.world();
         let given = challenges(&world.fleet, &hello.key).collect::<Vec<_>>();
+        // Under whichever CA it was told of when it booted.
+        let pins = self.ca.pins();
         let fits = |proof: &Signature| {
-            given.iter().any(|(node, nonce)| {
-                proves(&hello.key, &hello_proof(&self.ca.pin(), node, &hello.key, nonce), proof)
+            let of = |node, nonce, pin| proves(&hello.key, &hello_proof(pin, node, &hello.key, nonce), proof);
+            given.iter().find_map(|(node, nonce)| {
+                pins.iter().find(|pin| of(node, nonce, pin)).map(|pin| (*node, *pin))
             })
         };
-        let proven = match &hello.proof {
-            Some(proof) if !given.is_empty() && !fits(proof) => return Err(AgentRefusal::Proof),
-            Some(_) => !given.is_empty(),
+        let proven = match hello.proof.as_ref().filter(|_| !given.is_empty()) {
+            Some(proof) => {
+                let (node, pin) = fits(proof).ok_or(AgentRefusal::Proof)?;
+                self.pin(node, Holder::Ramdisk(hello.key), pin).await?;
+                true
+            }
             None => false,
         };
         let done = self.core.bring(Event::Hello { hello: Box::new(hello.clone()), proven }).await?;
@@ -62,7 +69,9 @@ impl Agents {
         };
         let world = self.core.world();
         let name = world.fleet.nodes.get(&node).map(|node| node.name.to_string()).unwrap_or_default();
-        Ok(HelloReply { node, name, epoch: world.fleet.epoch, time_ms: now().0, nonce, verdict })
+        let approved = matches!(verdict, Verdict::Approved { .. });
+        let ca = fleet::trust::told(&world.fleet).filter(|_| approved);
+        Ok(HelloReply { node, name, epoch: world.fleet.epoch, time_ms: now().0, nonce, verdict, ca })
     }
 }
 

@@ -1,13 +1,14 @@
 //! Stage *run*: enrolment, identity, state documents, reports.
 
-use fleet::certificate::{Authed, Stage};
+use fleet::certificate::Authed;
+use fleet::trust::Holder;
 use fleet::{Event, Node, Reply};
 use protocol::{
-    Enrol, Enrolled, Envelope, IdentityFile, Order, Report, ReportReply, StateAsk, StateDocument, StateReply,
-    Ticket, enrol_proof,
+    CaPin, Enrol, Enrolled, Envelope, IdentityFile, Order, Report, ReportReply, StateAsk, StateDocument,
+    StateReply, Ticket, enrol_proof,
 };
 
-use super::{AgentRefusal, Agents, proves};
+use super::{AgentRefusal, Agents, granted, proves};
 use crate::writer::{Refused, World, now};
 
 /// How much one node's identity files may be together, in bytes of base64.
@@ -18,12 +19,13 @@ impl Agents {
         if enrol.protocol != protocol::VERSION {
             return Err(AgentRefusal::Version(enrol.protocol));
         }
-        if !proves(&enrol.key, &enrol_proof(&self.ca.pin(), &who.node, &enrol.key), &enrol.proof) {
-            return Err(AgentRefusal::Proof);
-        }
+        let proves = |pin: &CaPin| proves(&enrol.key, &enrol_proof(pin, &who.node, &enrol.key), &enrol.proof);
+        let pin = self.ca.pins().into_iter().find(proves).ok_or(AgentRefusal::Proof)?;
+        self.pin(who.node, Holder::System, pin).await?;
         let (node, certificate) = (who.node, who.certificate.fingerprint);
         let (key, uptime_seconds) = (enrol.key, enrol.uptime_seconds);
         let done = self.core.bring(Event::Enrolled { node, certificate, key, uptime_seconds }).await?;
+        let renew_seconds = granted(&done).map_or(0, |grant| grant.renew_seconds);
         let certificate = self.issue(&done).await?;
         let certificate =
             certificate.ok_or_else(|| AgentRefusal::Broken("no certificate was granted".to_owned()))?;
@@ -34,7 +36,9 @@ impl Agents {
             name,
             epoch: world.fleet.epoch,
             certificate,
-            renew_ms: now().plus_seconds(Stage::Run.seconds() / 2).0,
+            renew_ms: now().plus_seconds(renew_seconds).0,
+            renew_seconds,
+            ca: fleet::trust::told(&world.fleet),
             identity: self.core.identity(who.node).await?,
         })
     }
@@ -75,7 +79,8 @@ impl Agents {
         };
         let document = self.document(&world, node, &ask);
         let orders = orders(&world, node, &ask).cloned().collect();
-        Ok(self.envelope(&who, StateReply { document, orders }))
+        let ca = fleet::trust::hint(&world.fleet, node);
+        Ok(self.envelope(&who, StateReply { document, orders, ca }))
     }
 
     /// The document that is news to this node. One that can't be made is none: the node keeps what it has, its orders

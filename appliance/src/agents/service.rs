@@ -30,7 +30,8 @@ impl AgentService for Agents {
         }
         let path = head.uri.path();
         let way = Way { local: caller.local, peer: caller.peer.ip() };
-        let asked = Asked { fingerprint: caller.certificate.as_deref(), post, path, body: &body, way };
+        let (fingerprint, shown) = (caller.certificate.as_deref(), &*caller.shown);
+        let asked = Asked { fingerprint, shown, post, path, body: &body, way };
         match self.answer(&asked).await {
             Ok(Answer::Json(bytes)) => json(StatusCode::OK, bytes),
             Ok(Answer::Data(stored, node)) => {
@@ -51,5 +52,7 @@ fn refuse(caller: &Caller, path: &str, error: &AgentRefusal) -> Response<Stream>
     let (status, retry) = error.status();
     tracing::warn!(peer = %caller.peer, path, status, why = %error, "an agent was refused");
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    refusal(status, &error.to_string(), retry)
+    let refusal = protocol::Refusal { error: error.to_string(), retry, renew: error.renew() };
+    // Plain fields: this cannot fail.
+    json(status, serde_json::to_vec(&refusal).unwrap_or_default())
 }

@@ -39,7 +39,19 @@ pub(super) fn authed(state: &State, node: NodeId) -> Authed {
     let generation = state.core.world().fleet.nodes[&node].generation;
     let (fingerprint, until) = (String::new(), now().plus_seconds(60));
     let key = Key([9; 32]);
-    Authed { node, certificate: Certificate { fingerprint, node, key, stage: Stage::Run, generation, until } }
+    Authed {
+        node,
+        certificate: Certificate {
+            fingerprint,
+            node,
+            key,
+            stage: Stage::Run,
+            generation,
+            until,
+            number: 0,
+            ca: None,
+        },
+    }
 }
 
 #[tokio::test]
@@ -155,7 +167,16 @@ async fn a_hello_that_says_too_much_is_refused_before_anything_is_kept() {
     let way = Way { local: Ipv4Addr::LOCALHOST, peer: Ipv4Addr::LOCALHOST.into() };
     let say = async |hello: protocol::Hello| {
         let body = serde_json::to_vec(&hello).unwrap();
-        agents.answer(&Asked { fingerprint: None, post: true, path: routes::HELLO, body: &body, way }).await
+        agents
+            .answer(&Asked {
+                fingerprint: None,
+                shown: &[],
+                post: true,
+                path: routes::HELLO,
+                body: &body,
+                way,
+            })
+            .await
     };
     let mut long = hello(1, MAC);
     long.inventory.disks[0].model = "x".repeat(600);

@@ -130,6 +130,9 @@ impl Api {
         Some(match path {
             ["v1", "nodes", name, verb] => self.act_on(name, verb, body).await?,
             ["v1", "plans", id, "apply"] => self.apply(id, body).await,
+            ["v1", "ca", "rotate"] => self.rotate_ca().await,
+            ["v1", "ca", "abort"] => self.abort_ca().await,
+            ["v1", "ca", "finish"] => self.finish_ca(body).await,
             ["v1", "rollouts"] => self.make_rollout(body).await,
             ["v1", "rollouts", id, verb] => self.change_rollout(id, rollout::verb(verb)?, body).await,
             ["v1", "jobs", id, "cancel"] => self.cancel(id).await,

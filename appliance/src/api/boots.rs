@@ -86,6 +86,7 @@ impl Api {
         }
         checks.extend(world.fleet.networks.values().map(view::others_check));
         checks.extend(self.image_checks(world));
+        checks.push(view::certificates_check(&world.fleet, now()));
         let cards = self.cards(world);
         let cards = cards.iter().filter(|(.., found)| !found.is_empty());
         let mut failed = checks.iter().any(|check| check.result == "fail");

@@ -23,10 +23,15 @@ pub(super) fn api(state: &State) -> Api {
         crate::ca::image_key(&folder.join("ca")).unwrap(),
     )
     .unwrap();
+    let site = crate::config::Site::parse("lab").unwrap();
+    let (start, now) = (crate::ca::Start::First, std::time::SystemTime::now());
+    let ca = crate::ca::SiteCa::open(&folder.join("ca"), &site, start, now).unwrap();
     let images = Arc::new(images);
     let casts = Arc::new(Casts::new(Arc::clone(&images), None));
     Api {
         core: state.core.clone(),
+        ca: Arc::new(ca),
+        rotating: Arc::default(),
         casts: Arc::clone(&casts),
         images,
         answers: Answers::default(),

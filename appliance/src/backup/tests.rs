@@ -87,10 +87,12 @@ fn a_backup_has_everything_and_is_found_to_be_good() {
     std::fs::write(&path, made(&sources)).unwrap();
     let (content, verified) = verify(&path, &kit()).unwrap();
     let names = content.parts.keys().map(String::as_str).collect::<Vec<_>>();
+    let issuers = names.iter().find(|name| name.starts_with("ca/issuers-")).copied().unwrap();
     assert_eq!(
         names,
         [
             "ca/images.key",
+            issuers,
             "ca/journal.key",
             "ca/site-ca.pem",
             HEADS,

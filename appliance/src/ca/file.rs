@@ -63,6 +63,11 @@ pub(super) fn replace(directory: &Path, name: &str, content: &[u8]) -> Result<()
 
 /// The key and the certificate of the file's text. Whether they belong together is proved by using them.
 pub fn parse(text: &str) -> Result<(KeyPair, CertificateDer<'static>), String> {
+    pairs(text, 1)?.pop().ok_or_else(|| "it does not hold exactly one key and one certificate".into())
+}
+
+/// So many keys and certificates, in their order.
+pub(super) fn pairs(text: &str, count: usize) -> Result<Vec<(KeyPair, CertificateDer<'static>)>, String> {
     let (mut keys, mut certificates) = (Vec::new(), Vec::new());
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes()) {
         match section.map_err(|e| format!("not PEM ({e})"))? {
@@ -71,16 +76,17 @@ pub fn parse(text: &str) -> Result<(KeyPair, CertificateDer<'static>), String> {
             (kind, _) => return Err(format!("it holds a {kind:?}, which this program never writes")),
         }
     }
-    let (Some(key), Some(certificate), 2) =
-        (keys.pop(), certificates.pop(), 2 + keys.len() + certificates.len())
-    else {
-        return Err("it does not hold exactly one key and one certificate".into());
-    };
-    let certificate = CertificateDer::from(certificate);
-    let der = PrivatePkcs8KeyDer::from(key);
-    let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256)
-        .map_err(|e| format!("its key is unusable ({e})"))?;
-    Ok((pair, certificate))
+    if keys.len() != count || certificates.len() != count {
+        let number = if count == 1 { "one key and one certificate" } else { "two keys and two certificates" };
+        return Err(format!("it does not hold exactly {number}"));
+    }
+    let pairs = keys.into_iter().zip(certificates).map(|(key, certificate)| {
+        let der = PrivatePkcs8KeyDer::from(key);
+        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256);
+        let pair = pair.map_err(|e| format!("its key is unusable ({e})"))?;
+        Ok((pair, CertificateDer::from(certificate)))
+    });
+    pairs.collect()
 }
 
 /// RFC 7468, with the strict line length.

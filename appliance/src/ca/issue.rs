@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fleet::certificate::Stage;
-use protocol::{Key, NodeId};
+use protocol::{CaPin, Key, NodeId};
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
@@ -12,14 +12,16 @@ use rcgen::{
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::{CaError, SERVER_SECONDS, SiteCa};
+use super::authority::Authority;
+use super::{CaError, SERVER_SECONDS, Trusted};
+use crate::config::Site;
 
 /// 2020-01-01, in seconds since 1970: before any build of this program. The CA and the controller's certificates
 /// begin there, so that an agent whose clock starts at its own build time can verify them; a beginning protects
 /// nobody from anything here, and a controller whose clock was wrong once must not hand it down.
 pub(super) const DAWN: u64 = 1_577_836_800;
 /// 9999-12-31, the last second that a certificate can name.
-const DUSK: u64 = 253_402_300_799;
+pub(super) const DUSK: u64 = 253_402_300_799;
 
 /// What a node's certificate is to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +43,19 @@ pub struct Leaf {
 /// A certificate that was issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
-    /// PEM, leaf first, then the site CA.
+    /// PEM, leaf first, then its intermediate, then the site CA.
     pub chain_pem: String,
     /// The leaf.
     pub der: CertificateDer<'static>,
     /// [`super::fingerprint`] of the leaf.
     pub fingerprint: String,
+    /// The root above it.
+    pub ca: CaPin,
 }
 
 /// What the controller shows to agents.
 pub struct ServerIdentity {
-    /// Leaf first, then the site CA.
+    /// Leaf first, then its intermediate, then the site CA.
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's key.
     pub key: PrivateKeyDer<'static>,
@@ -77,38 +81,48 @@ impl PublicKeyData for RawKey {
     }
 }
 
-pub(super) fn client(ca: &SiteCa, leaf: &Leaf) -> Result<Issued, CaError> {
+pub(super) fn client(site: &Site, authority: &Authority, leaf: &Leaf) -> Result<Issued, CaError> {
     let make = |source| CaError::Make { what: "a node's certificate", source };
     if leaf.not_after <= leaf.not_before {
         return Err(CaError::Window);
     }
     let mut parameters = parameters(&leaf.node.to_string())?;
     let identity =
-        format!("spiffe://{}/node/{}/{}/{}", ca.site.as_str(), leaf.node, leaf.stage, leaf.generation);
+        format!("spiffe://{}/node/{}/{}/{}", site.as_str(), leaf.node, leaf.stage, leaf.generation);
     parameters.subject_alt_names = vec![SanType::URI(identity.try_into().map_err(make)?)];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     live(&mut parameters, seconds(leaf.not_before), seconds(leaf.not_after));
-    let certificate = parameters.signed_by(&RawKey(leaf.key), &ca.issuer).map_err(make)?;
+    let certificate = parameters.signed_by(&RawKey(leaf.key), &authority.nodes.issuer).map_err(make)?;
     let der = certificate.der().clone();
     Ok(Issued {
-        chain_pem: super::file::pem("CERTIFICATE", &der) + &ca.certificate_pem(),
+        chain_pem: [&der, &authority.nodes.certificate, &authority.root.certificate]
+            .map(|one| super::file::pem("CERTIFICATE", one))
+            .concat(),
         fingerprint: super::fingerprint(&der),
+        ca: authority.pin(),
         der,
     })
 }
 
-pub(super) fn server(ca: &SiteCa, addresses: &[IpAddr], now: SystemTime) -> Result<ServerIdentity, CaError> {
+pub(super) fn server(
+    trusted: &Trusted,
+    addresses: &[IpAddr],
+    now: SystemTime,
+) -> Result<ServerIdentity, CaError> {
     let make = |source| CaError::Make { what: "the controller's certificate", source };
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make)?;
     let mut parameters = parameters("Rackwright controller")?;
     parameters.subject_alt_names = addresses.iter().map(|&a| SanType::IpAddress(a)).collect();
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     live(&mut parameters, DAWN, seconds(now).max(DAWN) + SERVER_SECONDS);
-    let leaf = parameters.signed_by(&key, &ca.issuer).map_err(make)?;
-    Ok(ServerIdentity {
-        chain: vec![leaf.der().clone(), ca.certificate.clone()],
-        key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-    })
+    let leaf = parameters.signed_by(&key, &trusted.wanted.servers.issuer).map_err(make)?;
+    let wanted = &trusted.wanted;
+    let mut chain = vec![leaf.der().clone(), wanted.servers.certificate.clone()];
+    // Who pins either root finds it in the chain, and a way to it.
+    let other = trusted.other.as_ref();
+    chain.extend(other.map(|other| wanted.crossed(&other.root, now)).transpose()?);
+    chain.extend(trusted.both().map(|authority| authority.root.certificate.clone()));
+    Ok(ServerIdentity { chain, key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())) })
 }
 
 fn parameters(name: &str) -> Result<CertificateParams, CaError> {

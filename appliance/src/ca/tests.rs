@@ -1,5 +1,7 @@
 //! Kills, losses, mix-ups, and what the certificates say.
 
+mod apart;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,7 +46,7 @@ fn made_once_and_the_same_for_ever() {
     assert_eq!(first.pin(), again.pin());
     let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&home), mode(&home.join(super::FILE))), (0o700, 0o600));
-    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 1, "no temporary file is left");
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 2, "no temporary file is left");
     let other = tempfile::tempdir().unwrap();
     assert_ne!(first.pin(), open(other.path(), Start::First).unwrap().pin());
 }
@@ -123,16 +125,17 @@ fn a_node_certificate_says_what_we_decided_and_nothing_else() {
     let holds = |needle: &[u8]| issued.der.windows(needle.len()).any(|w| w == needle);
     assert!(holds(spiffe.as_bytes()) && holds(&[7; 32]));
     assert_eq!(issued.fingerprint, super::fingerprint(&issued.der));
-    assert_eq!(issued.chain_pem.matches("BEGIN CERTIFICATE").count(), 2);
+    assert_eq!(issued.chain_pem.matches("BEGIN CERTIFICATE").count(), 3);
     assert!(issued.chain_pem.ends_with(&ca.certificate_pem()));
     assert_ne!(issued.der, ca.issue(&leaf()).unwrap().der, "each has its own serial number");
 
-    let verifier = crate::tls::strict(ca.certificate()).unwrap();
+    let verifier = crate::tls::strict(&ca).unwrap();
+    let chain = [ca.trusted().wanted.nodes.certificate.clone()];
     let at =
         |s: i64| UnixTime::since_unix_epoch(Duration::from_secs(1_790_000_000_u64.saturating_add_signed(s)));
-    assert!(verifier.verify_client_cert(&issued.der, &[], at(0)).is_ok());
-    assert!(verifier.verify_client_cert(&issued.der, &[], at(3601)).is_err());
-    assert!(verifier.verify_client_cert(&issued.der, &[], at(-3601)).is_err());
+    assert!(verifier.verify_client_cert(&issued.der, &chain, at(0)).is_ok());
+    assert!(verifier.verify_client_cert(&issued.der, &chain, at(3601)).is_err());
+    assert!(verifier.verify_client_cert(&issued.der, &chain, at(-3601)).is_err());
 }
 
 #[test]
@@ -160,7 +163,7 @@ fn openssl_reads_what_we_made() {
     std::fs::write(&chain, issued.unwrap().chain_pem).unwrap();
     let Ok(done) = std::process::Command::new("openssl")
         .args(["verify", "-x509_strict", "-purpose", "sslclient", "-CAfile"])
-        .args([&root, &chain])
+        .args([&root, Path::new("-untrusted"), &chain, &chain])
         .output()
     else {
         return;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -29,8 +29,7 @@ impl Daemon {
         tasks: &mut JoinSet<()>,
     ) -> Result<Vec<Arc<ListenerState>>, Fatal> {
         let addresses = places.iter().map(|place| IpAddr::V4(place.address)).collect::<Vec<_>>();
-        let identity = self.ca.server(&addresses, SystemTime::now()).map_err(Fatal::of)?;
-        let tls = crate::tls::server(&self.ca, identity).map_err(Fatal::of)?;
+        let tls = Arc::new(crate::tls::Door::new(Arc::clone(&self.ca), addresses).map_err(Fatal::of)?);
         let agents = Arc::new(Agents::new(
             self.core.clone(),
             Arc::clone(&self.ca),

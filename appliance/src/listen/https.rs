@@ -15,10 +15,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::{Request, Response, StatusCode};
-use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use crate::tls::Door;
 
 use super::lobby::{Lobby, Stay};
 use super::serve::{accept, converse, drain, listen};
@@ -60,6 +62,8 @@ pub struct Caller {
     /// SHA-256 of its client certificate, lower-case hexadecimal as of [`crate::ca::fingerprint`]; `None` when it
     /// showed none.
     pub certificate: Option<String>,
+    /// That certificate, and those that came with it.
+    pub shown: Arc<[CertificateDer<'static>]>,
 }
 
 /// Answers agents. Called for many at once.
@@ -81,7 +85,7 @@ pub trait AgentService: Send + Sync + 'static {
 pub async fn serve<S: AgentService>(
     place: Place,
     port: u16,
-    tls: Arc<ServerConfig>,
+    tls: Arc<Door>,
     service: Arc<S>,
     state: Arc<ListenerState>,
     stop: Stop,
@@ -90,7 +94,7 @@ pub async fn serve<S: AgentService>(
     let desk = Arc::new(Desk {
         interface: place.interface.clone(),
         address: SocketAddrV4::new(place.address, port),
-        tls: TlsAcceptor::from(tls),
+        tls,
         service,
         state: Arc::clone(&state),
         gate: Arc::clone(&gate),
@@ -109,7 +113,7 @@ pub async fn serve<S: AgentService>(
 
 /// A refusal as agents read it, `protocol::Refusal`.
 pub fn refusal(status: StatusCode, error: &str, retry: bool) -> Response<Stream> {
-    let refusal = protocol::Refusal { error: error.into(), retry };
+    let refusal = protocol::Refusal { error: error.into(), retry, renew: false };
     // Two plain fields: this cannot fail.
     json(status, serde_json::to_vec(&refusal).unwrap_or_default())
 }
@@ -118,7 +122,7 @@ pub fn refusal(status: StatusCode, error: &str, retry: bool) -> Response<Stream>
 struct Desk<S> {
     interface: String,
     address: SocketAddrV4,
-    tls: TlsAcceptor,
+    tls: Arc<Door>,
     service: Arc<S>,
     state: Arc<ListenerState>,
     gate: Arc<Gate>,
@@ -155,13 +159,20 @@ impl<S: AgentService> Desk<S> {
     /// One connection, from its handshake to its end.
     async fn talk(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, number: u64) {
         let mut stay = Some(self.lobby.stay(number));
-        let stream = match tokio::time::timeout(HANDSHAKE, self.tls.accept(stream)).await {
+        let stream = match tokio::time::timeout(
+            HANDSHAKE,
+            TlsAcceptor::from(self.tls.config()).accept(stream),
+        )
+        .await
+        {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return self.turn_away(peer, &crate::tls::explain(&error)),
             Err(_) => return self.turn_away(peer, "it took too long over the handshake"),
         };
         let (interface, local) = (self.interface.clone(), *self.address.ip());
-        let caller = Caller { peer, interface, local, certificate: certificate(&stream) };
+        let shown = shown(&stream);
+        let certificate = shown.first().map(|leaf| crate::ca::fingerprint(leaf));
+        let caller = Caller { peer, interface, local, certificate, shown };
         let mut known = None;
         if let Some(certificate) = &caller.certificate {
             match self.known.enter(certificate.clone()) {
@@ -235,7 +246,8 @@ async fn collect(body: Incoming, limit: usize) -> Result<Bytes, (StatusCode, Str
     }
 }
 
-fn certificate(stream: &TlsStream<TcpStream>) -> Option<String> {
+fn shown(stream: &TlsStream<TcpStream>) -> Arc<[CertificateDer<'static>]> {
     let (_, connection) = stream.get_ref();
-    connection.peer_certificates()?.first().map(|leaf| crate::ca::fingerprint(leaf))
+    let shown = connection.peer_certificates().unwrap_or_default();
+    shown.iter().map(|one| one.clone().into_owned()).collect()
 }

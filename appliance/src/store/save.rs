@@ -165,6 +165,8 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         Change::ForgetCertificate(key) => {
             execute(transaction, "DELETE FROM certificate WHERE key = ?1", params![key])
         }
+        Change::Trust(row) => put(transaction, "site", "trust", row),
+        Change::Attendance(row) => put(transaction, "site", "attendance", row),
         // Looked at anew after every start: what was there before says little.
         Change::Network(_) => Ok(()),
     }

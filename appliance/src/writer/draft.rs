@@ -388,6 +388,9 @@ fn settles(event: &Event) -> bool {
             | Event::Look { .. }
             | Event::Looked { .. }
             | Event::Issued(_)
+            | Event::Lapsed { .. }
+            | Event::Pinned { .. }
+            | Event::Trust(_)
             | Event::Hello { .. }
             | Event::Power { .. }
             | Event::Logs { .. }

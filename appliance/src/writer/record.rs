@@ -50,6 +50,8 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Progressed { .. }
         | Event::Verified { .. }
         | Event::Enrolled { .. }
+        | Event::Lapsed { .. }
+        | Event::Pinned { .. }
         | Event::Ticketed { .. }
         | Event::Escrowed { .. }
         | Event::Reported { .. }
@@ -69,6 +71,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Retire { .. }
         | Event::Delete { .. }
         | Event::Apply { .. }
+        | Event::Trust(_)
         | Event::Roll(_)
         | Event::Rollout { .. }
         | Event::Capture { .. }

@@ -83,7 +83,7 @@ impl Agent {
         let address = Ipv4Addr::new(10, 77, 0, 100 + number);
         Self {
             address: controller.agents,
-            trusts: controller.ca.certificate().clone(),
+            trusts: controller.ca.certificate(),
             keys: Keys::new(),
             certificate: None,
             boot: BootFacts {
@@ -105,6 +105,11 @@ impl Agent {
     /// The same server, with its controller at another address.
     pub(crate) fn moves_to(&mut self, address: SocketAddr) {
         self.address = address;
+    }
+
+    /// From now on only a controller with this CA is one.
+    pub(crate) fn trusts(&mut self, ca: CertificateDer<'static>) {
+        self.trusts = ca;
     }
 
     /// Takes a certificate in, as PEM.

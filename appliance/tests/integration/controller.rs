@@ -78,6 +78,7 @@ impl Controller {
         let ca = Arc::new(SiteCa::open(&folder.join("ca"), &name, start, SystemTime::now()).unwrap());
         let images = images(folder);
         let (core, writer) = core(folder, mode, said.limits, &ca);
+        ca.follow(core.world().fleet.trust.as_ref(), SystemTime::now()).unwrap();
         let (stopper, stop) = watch::channel(false);
         let link = Link { name: "lo".into(), index: 1, mac: None, mtu: 65_536, up: true, carrier: true };
         let (presence, seen) = watch::channel(Presence::Ready(link));
@@ -87,8 +88,7 @@ impl Controller {
         let service =
             Agents::new(core.clone(), Arc::clone(&ca), Arc::clone(&images), casts.clone(), answers.clone());
         let service = Arc::new(service);
-        let identity = ca.server(&[WHERE.into()], SystemTime::now()).unwrap();
-        let tls = tls::server(&ca, identity).unwrap();
+        let tls = Arc::new(tls::Door::new(Arc::clone(&ca), vec![WHERE.into()]).unwrap());
         let state = ListenerState::new("https", "lo");
         let (vault, keeper) = power(&core, folder);
         let powers = keeper.keep(stop.clone());
@@ -97,7 +97,7 @@ impl Controller {
         let listeners = vec![Arc::clone(&state)];
         let api = api(
             folder,
-            (core.clone(), Arc::clone(&images)),
+            (core.clone(), Arc::clone(&images), Arc::clone(&ca)),
             (casts.clone(), answers),
             (listeners, vault.clone()),
             said,
@@ -190,7 +190,7 @@ struct Said {
 
 fn api(
     folder: &Path,
-    (core, images): (Core, Arc<Images>),
+    (core, images, ca): (Core, Arc<Images>, Arc<SiteCa>),
     (casts, answers): (Arc<Casts>, Answers),
     (listeners, vault): (Vec<Arc<ListenerState>>, Arc<Vault>),
     said: Said,
@@ -205,6 +205,8 @@ fn api(
     Api {
         notifier: said.notify.map(|wish| Notifier::new(core.clone(), wish)),
         core,
+        ca,
+        rotating: Arc::default(),
         images,
         casts,
         answers,

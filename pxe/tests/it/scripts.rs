@@ -13,6 +13,7 @@ fn view(task: BootTask, path: BootPath) -> NodeView {
         gateway: None,
         local: Default::default(),
         controller: "10.77.0.1:8443".parse().unwrap(),
+        also: None,
         ca: CaPin([0xab; 32]),
         http: HttpBase::at(SERVER),
         task,

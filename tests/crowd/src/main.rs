@@ -10,6 +10,8 @@ mod image;
 mod lease;
 mod node;
 mod operator;
+#[cfg(test)]
+mod pins;
 
 use std::error::Error;
 use std::fs;

@@ -98,6 +98,8 @@ impl Rack {
             let (node, key, stage) = (grant.node, grant.key, grant.stage);
             let (generation, until) = (grant.generation, grant.until);
             self.save(vec![Change::Certificate(Certificate {
+                number: 0,
+                ca: None,
                 fingerprint,
                 node,
                 key,

@@ -56,7 +56,8 @@ fn view(input: &mut Input<'_>) -> Option<NodeView> {
         1 => BootTask::LocalDisk,
         _ => BootTask::Hold { why },
     };
-    let mut view = NodeView { mac, address, gateway: None, local, controller, ca, http, task, path };
+    let mut view =
+        NodeView { mac, address, gateway: None, local, controller, ca, also: None, http, task, path };
     // The lowest address of the network, when it is the router's.
     let lowest = Ipv4Addr::from(u32::from(view.address.network()).wrapping_add(1));
     view.gateway = (choice & 16 != 0).then_some(lowest);

@@ -112,6 +112,7 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
         time_ms: 1,
         nonce: Nonce([4; 16]),
         verdict,
+        ca: Some(CaPin([3; 32])),
     };
     understood(&reply(Verdict::Waiting { reason: "why".to_owned() }));
     understood(&reply(Verdict::Approved { certificate: "PEM".to_owned() }));
@@ -123,7 +124,7 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
     let orders =
         [OrderKind::Redeploy { force: true }, OrderKind::Logs { unit: "a.service".to_owned(), lines: 1 }];
     let orders = orders.into_iter().zip(1..).map(|(kind, id)| Order { id, kind }).collect();
-    understood(&envelope(StateReply { document: Some(document()), orders }));
+    understood(&envelope(StateReply { document: Some(document()), orders, ca: Some(CaPin([3; 32])) }));
     let file = IdentityFile { path: "/etc/x".to_owned(), mode: 0o600, content: String::new() };
     understood(&Enrolled {
         node: NodeId([1; 16]),
@@ -131,6 +132,8 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
         epoch: Epoch(1),
         certificate: "PEM".to_owned(),
         renew_ms: 1,
+        renew_seconds: 1,
+        ca: Some(CaPin([3; 32])),
         identity: vec![file],
     });
     understood(&seed());

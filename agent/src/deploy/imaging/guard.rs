@@ -119,9 +119,9 @@ pub enum Left {
 
 impl Left {
     /// By this seed, for this job of this node.
-    pub fn of(seed: &Seed, job: &ImageJob, node: NodeId, ca: CaPin) -> Self {
+    pub fn of(seed: &Seed, job: &ImageJob, node: NodeId, sites: &[CaPin]) -> Self {
         match seed {
-            seed if seed.node != node || seed.ca != ca => Left::ByAnother,
+            seed if seed.node != node || !sites.contains(&seed.ca) => Left::ByAnother,
             seed if seed.job == Some(job.job) => Left::Begun,
             _ => Left::Nothing,
         }
@@ -381,7 +381,7 @@ mod tests {
         let counts = |change: fn(&mut Seed)| {
             let mut seed = seed.clone();
             change(&mut seed);
-            Left::of(&seed, &job(content()), NodeId([2; 16]), CaPin([1; 32]))
+            Left::of(&seed, &job(content()), NodeId([2; 16]), &[CaPin([1; 32]), CaPin([4; 32])])
         };
         assert_eq!((counts(|_| ()), counts(|s| s.complete = true)), (Left::Begun, Left::Begun));
         assert_eq!(counts(|s| s.job = None), Left::Nothing, "a ticket for a rebuild");

@@ -149,8 +149,8 @@ async fn work(
         Err(why) => return Ok(Outcome::Stopped(why)),
     };
     let (root, planned, carried) = (server.root.clone(), job.clone(), Carried::of(manifest.layout()));
-    let (node, ca) = (admitted.node, server.told.ca);
-    let make_ready = move || ready::ready(&Here { root: &root, node, ca }, &planned, &carried);
+    let (node, sites) = (admitted.node, server.told.sites());
+    let make_ready = move || ready::ready(&Here { root: &root, node, sites: &sites }, &planned, &carried);
     let ready = tokio::task::spawn_blocking(make_ready).await;
     let Ready { held: protected, disk, open: drive, has_begun } = ready.map_err(ImagingError::Thread)??;
     let reporter = {

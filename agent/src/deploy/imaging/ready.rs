@@ -94,8 +94,8 @@ pub struct Here<'a> {
     pub root: &'a Path,
     /// This node.
     pub node: NodeId,
-    /// Its site.
-    pub ca: CaPin,
+    /// Its site, by every CA that it has.
+    pub sites: &'a [CaPin],
 }
 
 impl Disks for Here<'_> {
@@ -112,7 +112,7 @@ impl Disks for Here<'_> {
 
     fn left(&self, disk: &Disk, job: &ImageJob) -> Left {
         let seed = seeds::read(&inventory::device(self.root, &disk.name));
-        seed.map_or(Left::Nothing, |seed| Left::of(&seed, job, self.node, self.ca))
+        seed.map_or(Left::Nothing, |seed| Left::of(&seed, job, self.node, self.sites))
     }
 
     fn unused(&self, name: &str) -> Result<(), HoldError> {

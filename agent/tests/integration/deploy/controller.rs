@@ -220,7 +220,7 @@ impl State {
         };
         self.hellos.push(hello);
         let (node, epoch, nonce, time_ms) = (self.node, self.epoch, self.nonce, self.time_ms);
-        HelloReply { node, name: "n1".to_owned(), epoch, time_ms, nonce, verdict }
+        HelloReply { node, name: "n1".to_owned(), epoch, time_ms, nonce, verdict, ca: None }
     }
 
     fn erased(&mut self, body: &[u8]) -> Response<Part> {
@@ -309,7 +309,7 @@ fn json<T: Serialize>(value: &T) -> Response<Part> {
 }
 
 fn refuse(status: StatusCode, why: &str, retry: bool) -> Response<Part> {
-    let refusal = serde_json::to_vec(&Refusal { error: why.to_owned(), retry }).unwrap();
+    let refusal = serde_json::to_vec(&Refusal { error: why.to_owned(), retry, renew: false }).unwrap();
     Response::builder().status(status).body(Part::whole(refusal)).unwrap()
 }
 

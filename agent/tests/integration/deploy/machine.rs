@@ -148,6 +148,7 @@ impl Machine {
         let console = Console::default();
         let sink = Sink::new(Kind::Serial, Box::new(console.clone()), self.path());
         let told = CommandLine {
+            also: None,
             controller,
             ca,
             mac: "52:54:00:00:00:01".parse().unwrap(),

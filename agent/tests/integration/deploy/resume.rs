@@ -116,23 +116,29 @@ fn a_seed_of_another_site_is_not_ours_and_two_nodes_seeds_are_nobodys() {
         rack.boot().await;
         let key = rack.controller.with(|s| s.hellos[0].key);
         let seed = rack.machine.read(1, SEED_OFFSET, 1 << 20);
-        let chosen = async |root, ca| {
-            seeds::key(root, ca, &agent::screen::Screen::default()).await.map(|k| k.public())
+        let chosen = async |root, sites: Vec<protocol::CaPin>| {
+            seeds::key(root, &sites, &agent::screen::Screen::default()).await.map(|k| k.public())
         };
         let root = rack.machine.path();
-        assert_eq!(chosen(root, rack.site.pin()).await, Some(key));
-        assert_eq!(chosen(root, Site::new().pin()).await, None);
+        assert_eq!(chosen(root, vec![rack.site.pin()]).await, Some(key));
+        assert_eq!(chosen(root, vec![Site::new().pin()]).await, None);
+        let changing = vec![Site::new().pin(), rack.site.pin()];
+        assert_eq!(chosen(root, changing).await, Some(key), "left under the CA of before");
         let mut more = Machine::new();
         more.add_disk("vda", "A", TARGET);
         more.add_disk("vdb", "B", TARGET);
         let mut other = protocol::Seed::decode(&seed).unwrap();
         more.write(0, SEED_OFFSET, &seed);
-        assert_eq!(chosen(more.path(), rack.site.pin()).await, Some(key));
+        assert_eq!(chosen(more.path(), vec![rack.site.pin()]).await, Some(key));
         other.node = protocol::NodeId([1; 16]);
         more.write(1, SEED_OFFSET, &other.encode().unwrap());
-        assert_eq!(chosen(more.path(), rack.site.pin()).await, None, "a disk was moved here");
+        assert_eq!(chosen(more.path(), vec![rack.site.pin()]).await, None, "a disk was moved here");
         more.write(1, SEED_OFFSET + 30, b"\xff\xff");
-        assert_eq!(chosen(more.path(), rack.site.pin()).await, Some(key), "a damaged one does not count");
+        assert_eq!(
+            chosen(more.path(), vec![rack.site.pin()]).await,
+            Some(key),
+            "a damaged one does not count"
+        );
     });
 }
 

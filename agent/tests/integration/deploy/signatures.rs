@@ -215,7 +215,7 @@ fn image() -> &'static Image {
 /// What the agent says to this job; nothing is written in either case.
 fn asked(machine: &Machine, job: &ImageJob) -> Result<(), ImagingError> {
     let image = Carried::of(image().manifest.layout());
-    let here = Here { root: machine.path(), node: NodeId([1; 16]), ca: CaPin([2; 32]) };
+    let here = Here { root: machine.path(), node: NodeId([1; 16]), sites: &[CaPin([2; 32])] };
     ready(&here, job, &image).map(drop)
 }
 

@@ -94,7 +94,7 @@ fn a_disk_that_takes_the_place_of_the_planned_one_is_not_written() {
                 .unwrap();
             let job = packed.job(&machine.inventory("SYSTEM"));
             let image = Carried::of(packed.manifest.layout());
-            let here = Here { root: machine.path(), node: NodeId([1; 16]), ca: CaPin([2; 32]) };
+            let here = Here { root: machine.path(), node: NodeId([1; 16]), sites: &[CaPin([2; 32])] };
             let meddle = || becomes(&machine, &other, serial);
             let meddled = Meddled { here, at, step: Cell::new(0), meddle: &meddle };
             let told = ready(&meddled, &job, &image).map(drop);

@@ -127,7 +127,7 @@ impl Controller {
             let (reply, news) = self.with(|s| {
                 let document = s.document.clone().filter(|document| document.generation != ask.have);
                 let orders = s.orders.iter().filter(|order| order.id > ask.done_order).cloned();
-                let reply = StateReply { document, orders: orders.collect() };
+                let reply = StateReply { document, orders: orders.collect(), ca: None };
                 let news = reply.document.is_some() || !reply.orders.is_empty();
                 (s.envelope(reply), news)
             });
@@ -158,6 +158,8 @@ impl State {
             epoch: self.epoch,
             certificate,
             renew_ms,
+            renew_seconds: 0,
+            ca: None,
             identity: self.identity.clone(),
         }
     }
@@ -226,6 +228,7 @@ fn json<T: Serialize>(value: &T) -> Response<Full<Bytes>> {
 }
 
 fn busy() -> Response<Full<Bytes>> {
-    let refusal = serde_json::to_vec(&Refusal { error: "busy".to_owned(), retry: true }).unwrap();
+    let refusal =
+        serde_json::to_vec(&Refusal { error: "busy".to_owned(), retry: true, renew: false }).unwrap();
     Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(Full::from(refusal)).unwrap()
 }

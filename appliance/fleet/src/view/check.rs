@@ -4,6 +4,9 @@ use pxe::dhcp::{Mode, Policy, Room, Stance};
 use serde::{Deserialize, Serialize};
 
 use crate::network::{Network, Rule, Server};
+use crate::notice::unrenewed;
+use crate::patience::SILENT_SECONDS;
+use crate::{Fleet, Time};
 
 /// Of so many addresses less than this share free is worth a word, in percent.
 const SCARCE: u64 = 10;
@@ -12,7 +15,7 @@ const SCARCE: u64 = 10;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckRow {
-    /// A stable word: `listeners`, `boot-store`, `dhcp`, `pool`, `other-servers`.
+    /// A stable word: `listeners`, `boot-store`, `dhcp`, `pool`, `other-servers`, `certificates`.
     pub check: String,
     /// `ok`, `warn` or `fail`.
     pub result: String,
@@ -55,6 +58,33 @@ pub fn others_check(network: &Network) -> CheckRow {
                 .fixed_by("if it does not: turn it off, or part the two networks")
         }
         (Stance::Serve, false) => row("ok", format!("beside {heard}, as configured")),
+    }
+}
+
+/// Whether the installed systems have their certificates renewed.
+#[must_use]
+pub fn certificates_check(fleet: &Fleet, now: Time) -> CheckRow {
+    let row = |result: &str, what: &str| CheckRow::new("certificates", result, what);
+    let refused = fleet.nodes.values().find(|node| node.lapsed.is_some_and(|lapsed| !lapsed.pardoned));
+    if let Some(node) = refused {
+        let what = format!("{} is back, and its certificate ended too long ago for a new one", node.name);
+        return row("fail", &what)
+            .fixed_by(&format!("when it is the server that it was: rackwright node retry {}", node.name));
+    }
+    let late = fleet.nodes.values().filter_map(|node| Some((node, unrenewed(fleet, node, now)?)));
+    // One that is silent can't renew anything, and that is told elsewhere.
+    let late =
+        late.filter(|(node, _)| node.reported.is_some_and(|at| now.seconds_since(at) < SILENT_SECONDS));
+    let late = late.map(|(node, until)| (node.name.as_str(), until)).collect::<Vec<_>>();
+    match late.first() {
+        None => row("ok", "all that should have been renewed are"),
+        Some((name, until)) => row(
+            "warn",
+            &format!("{} not renewed; that of {name} ends at {until}", late.len()),
+        )
+        .fixed_by(&format!(
+            "what its agent says: journalctl -u rackwright-agent on {name}; rackwright node why {name}"
+        )),
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) struct Rack {
     pub(crate) fleet: Fleet,
     pub(crate) catalog: Catalog,
     pub(crate) now: Time,
+    pub(crate) signs: Option<CaPin>,
     pub(crate) log: Vec<String>,
     seed: u8,
 }
@@ -47,7 +48,7 @@ impl Rack {
             ("templates/hosts", "${node.address} ${node.name}\n${rack.hosts}\n"),
         ]);
         let fleet = Fleet { epoch: Epoch(1), ..Fleet::default() };
-        Self { fleet, catalog: catalog.unwrap(), now: Time(1_000_000), log: Vec::new(), seed: 0 }
+        Self { fleet, catalog: catalog.unwrap(), now: Time(1_000_000), signs: None, log: Vec::new(), seed: 0 }
     }
 
     pub(crate) fn site(&self) -> Site {
@@ -81,7 +82,7 @@ impl Rack {
     }
 
     fn issue(&mut self, grant: &Grant) {
-        let fingerprint = format!("{}-{}-{}", grant.node, grant.stage, grant.generation);
+        let fingerprint = format!("{}-{}-{}-{}", grant.node, grant.stage, grant.generation, grant.number);
         let row = Certificate {
             fingerprint: fingerprint.clone(),
             node: grant.node,
@@ -89,6 +90,8 @@ impl Rack {
             stage: grant.stage,
             generation: grant.generation,
             until: grant.until,
+            number: grant.number,
+            ca: self.signs,
         };
         self.fleet.certificates.insert(fingerprint, row);
     }

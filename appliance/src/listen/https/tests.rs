@@ -12,6 +12,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use protocol::{Key, NodeId};
 use rcgen::{KeyPair, PKCS_ED25519};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
@@ -55,7 +56,7 @@ impl AgentService for Echo {
 
 /// A site with its listener.
 struct Lab {
-    ca: SiteCa,
+    ca: Arc<SiteCa>,
     address: SocketAddr,
     state: Arc<ListenerState>,
     turns: Arc<Turns>,
@@ -79,8 +80,8 @@ fn bytes() -> Vec<u8> {
 impl Lab {
     async fn start() -> Self {
         let (ca, directory) = new_ca();
-        let identity = ca.server(&[WHERE.into()], SystemTime::now()).unwrap();
-        let tls = crate::tls::server(&ca, identity).unwrap();
+        let ca = Arc::new(ca);
+        let tls = Arc::new(crate::tls::Door::new(Arc::clone(&ca), vec![WHERE.into()]).unwrap());
         let state = ListenerState::new("https", "lo");
         let (stopper, stop) = watch::channel(false);
         std::fs::write(directory.path().join("data"), bytes()).unwrap();
@@ -165,7 +166,8 @@ fn node(ca: &SiteCa, not_before: SystemTime, not_after: SystemTime) -> (Identity
         .issue(&Leaf { key: public, node, stage: Stage::Run, generation: 1, not_before, not_after })
         .unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    ((vec![issued.der.clone(), ca.certificate().clone()], key), issued)
+    let chain = CertificateDer::pem_slice_iter(issued.chain_pem.as_bytes()).map(Result::unwrap).collect();
+    ((chain, key), issued)
 }
 
 fn around_now() -> (SystemTime, SystemTime) {

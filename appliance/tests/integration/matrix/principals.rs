@@ -23,6 +23,8 @@ pub(super) enum Opens {
     Nothing,
     /// The hello, which needs none; everything else is answered so.
     Hello(u16, &'static str),
+    /// Only the enrolment, to have its certificate renewed.
+    Late,
     /// The routes of the ramdisk.
     Deploy,
     /// Those of the installed system.
@@ -111,29 +113,40 @@ async fn voided(controller: &Controller) -> Vec<Principal> {
     let expired = Opens::Hello(403, "has expired");
     let revoked = Opens::Hello(403, "was revoked");
     let mut late = approved(controller, 10, "control").await;
-    expire(controller, &mut late, Stage::Deploy).await;
-    let (mut long_off, job) = writing(controller, 11, "control").await;
-    verified(&long_off, &job).await;
-    enrolled(controller, &mut long_off).await;
-    expire(controller, &mut long_off, Stage::Run).await;
+    expire(controller, &mut late, Stage::Deploy, 0).await;
+    let long_off = off_for(controller, 11, 40).await;
+    let of_long_off = controller.core.world().fleet.owner(&long_off.boot.mac).unwrap().id;
+    // It is told that it is too late, and that is remembered once.
+    controller.core.bring(Event::Lapsed { node: of_long_off }).await.unwrap();
+    let off = off_for(controller, 14, 20).await;
     let older = approved(controller, 12, "control").await;
     let _newer = approved(controller, 12, "control").await;
     let sent_away = approved(controller, 13, "control").await;
     operator::post(controller, "/v1/nodes/n13/reject", json!({})).await.unwrap();
     vec![
         Principal::new("an expired deploy certificate", late, expired.clone()).of(controller, 10),
-        Principal::new("an expired run certificate", long_off, expired).of(controller, 11),
+        Principal::new("a run certificate that expired long ago", long_off, expired).of(controller, 11),
+        Principal::new("an expired run certificate", off, Opens::Late).of(controller, 14),
         Principal::new("a certificate of an older generation", older, revoked.clone()).of(controller, 12),
         Principal::new("a node that was rejected", sent_away, revoked).of(controller, 13),
     ]
 }
 
+/// The `number`th server, installed, whose certificate ended so many days ago.
+async fn off_for(controller: &Controller, number: u8, days: u64) -> Agent {
+    let (mut agent, job) = writing(controller, number, "control").await;
+    verified(&agent, &job).await;
+    enrolled(controller, &mut agent).await;
+    expire(controller, &mut agent, Stage::Run, days).await;
+    agent
+}
+
 /// Gives an agent a certificate of its node that is over, and recorded as such.
-async fn expire(controller: &Controller, agent: &mut Agent, stage: Stage) {
+async fn expire(controller: &Controller, agent: &mut Agent, stage: Stage, days: u64) {
     let world = controller.core.world();
     let recorded = world.fleet.certificates.get(&agent.fingerprint()).unwrap().clone();
     let hour = Duration::from_secs(3600);
-    let over = SystemTime::now() - hour;
+    let over = SystemTime::now() - hour - Duration::from_secs(days * 86_400);
     let leaf = appliance::ca::Leaf {
         key: recorded.key,
         node: recorded.node,

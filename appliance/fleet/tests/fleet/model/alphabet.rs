@@ -22,7 +22,7 @@ use crate::rack::{MAC, OTHER_MAC, hello, progress, unit};
 pub(super) type Letter = (&'static str, Event, u64);
 
 /// Every kind of event; a new one does not compile until it is here, and the search fails until it is tried.
-pub(super) const NAMES: [&str; 39] = [
+pub(super) const NAMES: [&str; 42] = [
     "apply",
     "approve",
     "asked",
@@ -39,9 +39,11 @@ pub(super) const NAMES: [&str; 39] = [
     "hold",
     "imported",
     "issued",
+    "lapsed",
     "logs",
     "look",
     "looked",
+    "pinned",
     "plan",
     "plugged",
     "power",
@@ -60,6 +62,7 @@ pub(super) const NAMES: [&str; 39] = [
     "served",
     "ticketed",
     "tick",
+    "trust",
     "unit",
     "verified",
 ];
@@ -73,6 +76,9 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::Progressed { .. } => "progressed",
         Event::Verified { .. } => "verified",
         Event::Enrolled { .. } => "enrolled",
+        Event::Lapsed { .. } => "lapsed",
+        Event::Pinned { .. } => "pinned",
+        Event::Trust(_) => "trust",
         Event::Ticketed { .. } => "ticketed",
         Event::Escrowed { .. } => "escrowed",
         Event::Reported { .. } => "reported",
@@ -147,6 +153,7 @@ fn strangers() -> Vec<Letter> {
         ("looked", Event::Looked { interface: interface() }),
         ("apply nothing", Event::Apply { plan: PlanId("p-00000000".to_owned()), force: false }),
         ("cancel nothing", Event::Cancel { job: JobId([0xee; 8]) }),
+        ("abort no change of the CA", Event::Trust(fleet::trust::Verb::Abort)),
         ("retry nobody", Event::Retry { node: NodeId([0xee; 16]) }),
     ])
     .collect()
@@ -292,6 +299,11 @@ fn from_system(world: &World, node: &Node) -> Vec<Letter> {
     at_once([
         ("enrols", enrols(9)),
         ("enrols with another key", enrols(8)),
+        (
+            "is pinned",
+            Event::Pinned { node: id, holder: fleet::trust::Holder::System, pin: protocol::CaPin([1; 32]) },
+        ),
+        ("comes too late", Event::Lapsed { node: id }),
         ("ticket", Event::Ticketed { node: id, key: Key([5; 32]) }),
         ("escrow", Event::Escrowed { node: id, files: 3 }),
         ("reports that it is up", reports("active", None)),
@@ -394,5 +406,14 @@ pub(super) fn retires(node: NodeId) -> Event {
 /// A certificate whose time is over, so that recording it opens nothing.
 fn nobody_s(node: NodeId, generation: u64) -> Certificate {
     let (key, until) = (Key([0xee; 32]), Time(1));
-    Certificate { fingerprint: "old".to_owned(), node, key, stage: Stage::Run, generation, until }
+    Certificate {
+        fingerprint: "old".to_owned(),
+        node,
+        key,
+        stage: Stage::Run,
+        generation,
+        until,
+        number: 0,
+        ca: None,
+    }
 }

@@ -82,8 +82,17 @@ impl World {
             let Effect::Issue(grant) = effect;
             let fingerprint = format!("{}-{}-{}-{}", grant.node, grant.stage, grant.generation, self.now.0);
             let (node, key, stage) = (grant.node, grant.key, grant.stage);
-            let (generation, until) = (grant.generation, grant.until);
-            let row = Certificate { fingerprint: fingerprint.clone(), node, key, stage, generation, until };
+            let (generation, until, number) = (grant.generation, grant.until, grant.number);
+            let row = Certificate {
+                fingerprint: fingerprint.clone(),
+                node,
+                key,
+                stage,
+                generation,
+                until,
+                number,
+                ca: None,
+            };
             self.fleet.certificates.insert(fingerprint, row);
         }
         if !outcome.changes.is_empty() {
