@@ -33,6 +33,7 @@ mod plan;
 mod power;
 mod progress;
 mod replace;
+mod rescue;
 mod rollout;
 mod service;
 mod session;

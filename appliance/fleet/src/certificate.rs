@@ -6,7 +6,7 @@ use protocol::{Key, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::running::written_with;
-use crate::{Fleet, Node, State, Time, retire};
+use crate::{Fleet, Node, State, Time, retire, returning};
 
 /// What a certificate lets its holder do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -190,6 +190,7 @@ pub(crate) fn is_awaited(fleet: &Fleet, certificate: &Certificate) -> bool {
         && fleet.nodes.get(&certificate.node).is_some_and(|node| {
             node.generation == certificate.generation
                 && (["booting", "enrolling"].contains(&node.state.phase())
+                    || returning::awaited(fleet, node).is_some()
                     || (!matches!(node.state, State::Imaging { .. })
                         && written_with(fleet, node, &certificate.fingerprint).is_some()))
         })

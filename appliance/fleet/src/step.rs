@@ -11,7 +11,8 @@ use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout, running,
+    capture, enroll, hold, imaging, network, patience, plan, power, replace, rescue, retire, rollout,
+    running, service,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -25,14 +26,13 @@ pub fn step(
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
-    refuse_held(fleet, &event)?;
+    refuse(fleet, catalog, &event)?;
     match event {
         Event::Replace { old, new, force } => replace::replace(fleet, (old, new), force, now),
         Event::Hold { node, why } => hold::hold(fleet, fleet.node(node)?, why, now),
         Event::Release { node } => hold::release(fleet.node(node)?),
         Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
         Event::Approve { node, name, roles, moved } => {
-            check_roles(catalog, roles.as_ref())?;
             enroll::approve(fleet, fleet.node(node)?, enroll::Terms { name, roles, moved }, now)
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
@@ -56,22 +56,23 @@ pub fn step(
         Event::Rename { node, name } => rename(fleet, fleet.node(node)?, name),
         Event::SetRoles { node, roles } => set_roles(fleet, catalog, fleet.node(node)?, roles, now),
         Event::Plan { node, image, disk, data, roles, erase, verify } => {
-            check_roles(catalog, roles.as_ref())?;
             let image = image.map(|digest| fleet.find_image(&digest.to_string())).transpose()?;
             let (disk, data, roles) = (disk.as_ref(), data.as_ref(), roles.as_ref());
             let wish = plan::Wish { image, disk, data, roles, erase: &erase, verify };
             planned(fleet, catalog, fleet.node(node)?, wish, now, dice)
         }
+        Event::Rescue { node, wish } => rescue::begin(fleet, fleet.node(node)?, *wish, now, dice),
+        Event::Rescued { node, told } => Ok(rescued(fleet, fleet.node(node)?, told, now)),
+        Event::EndRescue { node } => rescue::end(fleet, fleet.node(node)?, now),
+        Event::Service { node, why } => service::begin(fleet, fleet.node(node)?, why, now),
+        Event::EndService { node } => service::end(fleet, fleet.node(node)?, now),
         Event::Retire { node, keep } => retire::planned(fleet, fleet.node(node)?, &keep, now, dice),
         Event::Erased { node, erasure } => retire::erased(fleet, fleet.node(node)?, *erasure, now),
         Event::Delete { node } => retire::delete(fleet, fleet.node(node)?),
         Event::Apply { plan, force } => imaging::apply(fleet, &plan, force, now, dice),
         Event::Roll(wish) => rollout::planned(fleet, catalog, &wish, now, dice),
         Event::Rollout { rollout, verb } => rollout::carry_out(fleet, &rollout, verb, now),
-        Event::Capture { node, wish } => {
-            check_roles(catalog, wish.roles.as_ref())?;
-            capture::begin(fleet, fleet.node(node)?, *wish, now, dice)
-        }
+        Event::Capture { node, wish } => capture::begin(fleet, fleet.node(node)?, *wish, now, dice),
         Event::Sealing { node, job, image } => capture::sealing(fleet, fleet.node(node)?, job, image),
         Event::Captured { node, job, image, found } => {
             capture::captured(fleet, fleet.node(node)?, job, *image, found, now)
@@ -115,6 +116,26 @@ fn asked(
     }
 }
 
+/// A ramdisk tells how its rescue goes; one that is to restart goes no further.
+fn rescued(fleet: &Fleet, node: &Node, told: protocol::Rescue, now: Time) -> Outcome {
+    match power::asked(fleet, node, now) {
+        Some(restart) => Outcome { reply: Reply::GoOn(false), ..restart },
+        None => rescue::told(node, told, now),
+    }
+}
+
+/// What is refused whatever the rest of it is: a role that there is not, and what may not be done with a held node.
+fn refuse(fleet: &Fleet, catalog: &Catalog, event: &Event) -> Result<(), Denied> {
+    refuse_held(fleet, event)?;
+    if let Event::Approve { roles, .. } | Event::Plan { roles, .. } = event {
+        check_roles(catalog, roles.as_ref())?;
+    }
+    if let Event::Capture { wish, .. } = event {
+        check_roles(catalog, wish.roles.as_ref())?;
+    }
+    Ok(())
+}
+
 /// What may not be done with a node that is held.
 fn refuse_held(fleet: &Fleet, event: &Event) -> Result<(), Denied> {
     if let Event::Plan { node, .. }
@@ -123,6 +144,8 @@ fn refuse_held(fleet: &Fleet, event: &Event) -> Result<(), Denied> {
     | Event::SetRoles { node, .. }
     | Event::Retire { node, .. }
     | Event::Capture { node, .. }
+    | Event::Rescue { node, .. }
+    | Event::Service { node, .. }
     | Event::Retry { node } = event
     {
         return hold::refuse_held(fleet.node(*node)?);
@@ -186,6 +209,9 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired => false,
     };
     let mut next = node.clone();
@@ -291,6 +317,11 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Plan { node, .. }
         | Event::Retire { node, .. }
         | Event::Erased { node, .. }
+        | Event::Rescue { node, .. }
+        | Event::Rescued { node, .. }
+        | Event::EndRescue { node }
+        | Event::Service { node, .. }
+        | Event::EndService { node }
         | Event::Delete { node }
         | Event::Capture { node, .. }
         | Event::Sealing { node, .. }

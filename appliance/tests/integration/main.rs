@@ -23,6 +23,7 @@ mod operators;
 mod planning;
 mod power;
 mod recovering;
+mod rescuing;
 mod reservations;
 mod retiring;
 mod roles;
