@@ -186,6 +186,7 @@ impl Agents {
             Route::Cast => json(&self.cast(&stage(Stage::Deploy)?, &body(asked)?, asked.way)?),
             Route::Verified => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
             Route::Erased => json(&self.erased(erasing()?, body(asked)?).await?),
+            Route::Rescue => json(&self.rescue(stage(Stage::Deploy)?, body(asked)?).await?),
             Route::Windows => json(&self.windows(stage(Stage::Deploy)?, body(asked)?).await?),
             Route::Stored => {
                 let place = asked.path.strip_prefix(routes::STORED).and_then(capture::place);

@@ -166,7 +166,7 @@ struct Build<'a> {
 impl Build<'_> {
     fn system(&self) -> Result<Tree, RamdiskError> {
         let mut tree = Tree::default();
-        for folder in ["dev", "etc", "proc", "root", "run", "sys", "tmp"] {
+        for folder in ["dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp"] {
             tree.put(folder, Entry::Folder)?;
         }
         for (link, target) in [("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib")] {

@@ -21,6 +21,7 @@ mod inventory;
 mod job;
 mod mark;
 mod report;
+mod rescue;
 pub mod routes;
 mod seed;
 
@@ -46,6 +47,7 @@ pub use mark::{Mark, NotAMark, unnamed};
 pub use report::{
     Answer, Domain, Drift, Facts, Hypervisor, Report, ReportReply, TaskReport, TaskResult, UnitReport,
 };
+pub use rescue::{HostKey, NotAHostKey, Rescue, RescueJob, RescueReply, SSH_KEYS_MAX, SshKey, SshKeyError};
 pub use seed::{SEED_BYTES, SEED_OFFSET, SEED_SLOT_BYTES, Seed, SeedError, SeedWrite};
 pub use state::{File, Order, OrderKind, StateAsk, StateDocument, StateReply, TaskWanted, UnitWanted, When};
 

@@ -12,6 +12,8 @@ pub const CAST: &str = "/agent/v1/cast";
 pub const VERIFIED: &str = "/agent/v1/verified";
 /// [`crate::Erasure`] → `Envelope<Task>`. Stage deploy, and only for its erase job.
 pub const ERASED: &str = "/agent/v1/erased";
+/// [`crate::Rescue`] → `Envelope<RescueReply>`. Stage deploy.
+pub const RESCUE: &str = "/agent/v1/rescue";
 /// GET, the encoded `pack::Signed` as JSON. Stage deploy, and only the image of its job.
 pub fn manifest(image: &pack::Digest) -> String {
     format!("/agent/v1/images/{image}/manifest")

@@ -1,7 +1,7 @@
 //! `rackwright-agent deploy`: the whole life of the agent in the boot ramdisk.
 //!
 //! ```text
-//! command line -> NIC up -> hello (code on the screens) -> approved -> task: wait | image | capture | erase | reboot
+//! command line -> NIC up -> hello (code on the screens) -> approved -> task: wait | image | capture | erase | rescue | reboot
 //!                            ^                                        |
 //!                            '--- anything that a new hello can mend -'
 //! ```
@@ -15,6 +15,7 @@ mod hello;
 pub mod imaging;
 mod network;
 mod overhear;
+mod rescue;
 pub mod seeds;
 mod task;
 

@@ -13,6 +13,7 @@ use crate::deploy::capture;
 use crate::deploy::erase;
 use crate::deploy::hello::{Admitted, GRACE, HOLD_SECONDS};
 use crate::deploy::imaging;
+use crate::deploy::rescue;
 use crate::inventory;
 use crate::keys::KeyPair;
 
@@ -48,6 +49,7 @@ pub(super) async fn follow(server: &mut Server, admitted: &Admitted, key: &KeyPa
                 Task::Image(job) => imaging::run(server, admitted, key, &job).await,
                 Task::Capture(job) => capture::run(server, admitted, &job).await,
                 Task::Erase(job) => erase::run(server, admitted, key, &job).await,
+                Task::Rescue(job) => rescue::run(server, admitted, key, &job).await,
                 Task::Reboot => return Turn::Reboot,
                 Task::Wait { reason } => {
                     server.screen.state("waiting", &reason);

@@ -3,6 +3,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,35 @@ pub struct Sink {
     kind: Kind,
     out: Box<dyn Write + Send>,
     root: PathBuf,
+    door: Option<Door>,
+}
+
+/// A console that somebody can sit at: where it is opened, and whether it is theirs for now.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The device.
+    pub path: PathBuf,
+    /// What can be done with it.
+    pub kind: Kind,
+    taken: Arc<AtomicBool>,
+}
+
+/// Somebody has the console; nothing is shown there as long as this lives.
+#[derive(Debug)]
+pub struct Theirs(Arc<AtomicBool>);
+
+impl Door {
+    /// Gives the console to whoever sits at it.
+    pub fn theirs(&self) -> Theirs {
+        self.taken.store(true, Ordering::Relaxed);
+        Theirs(Arc::clone(&self.taken))
+    }
+}
+
+impl Drop for Theirs {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Sink {
@@ -60,8 +91,9 @@ pub(super) fn consoles(active: &str) -> Vec<(String, Kind)> {
 pub(super) fn open_all(root: &Path) -> Vec<Sink> {
     let active = std::fs::read_to_string(root.join("sys/class/tty/console/active")).unwrap_or_default();
     let open = |(name, kind): (String, Kind)| {
-        let out = OpenOptions::new().write(true).open(root.join("dev").join(name)).ok()?;
-        Some(Sink::new(kind, Box::new(out), root))
+        let path = root.join("dev").join(name);
+        let out = OpenOptions::new().write(true).open(&path).ok()?;
+        Some(Sink::new(kind, Box::new(out), root).at(&path))
     };
     consoles(&active).into_iter().filter_map(open).collect()
 }
@@ -69,7 +101,19 @@ pub(super) fn open_all(root: &Path) -> Vec<Sink> {
 impl Sink {
     /// A console that writes here; `root` is where `/proc/uptime` is read for the times of lines.
     pub fn new(kind: Kind, out: Box<dyn Write + Send>, root: &Path) -> Self {
-        Self { kind, out, root: root.to_owned() }
+        Self { kind, out, root: root.to_owned(), door: None }
+    }
+
+    /// The same, which somebody can sit at: it is read from there.
+    #[must_use]
+    pub fn at(mut self, path: &Path) -> Self {
+        let (path, kind) = (path.to_owned(), self.kind);
+        self.door = Some(Door { path, kind, taken: Arc::default() });
+        self
+    }
+
+    pub(super) fn door(&self) -> Option<Door> {
+        self.door.clone()
     }
 
     /// Shows news until there will be no more.
@@ -108,6 +152,9 @@ impl Sink {
 
     /// A console that is gone is no reason to stop.
     fn write(&mut self, text: &str) {
+        if self.door.as_ref().is_some_and(|door| door.taken.load(Ordering::Relaxed)) {
+            return;
+        }
         let _gone = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
     }
 }

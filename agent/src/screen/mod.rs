@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-pub use console::{Kind, Sink};
+pub use console::{Door, Kind, Sink};
 pub use layout::{Bar, Status, line, page};
 
 use protocol::Code;
@@ -34,6 +34,7 @@ enum News {
 pub struct Screen {
     status: Mutex<Status>,
     consoles: Vec<SyncSender<News>>,
+    doors: Vec<Door>,
 }
 
 impl Screen {
@@ -44,12 +45,18 @@ impl Screen {
 
     /// These consoles. With none it swallows everything.
     pub fn onto(sinks: Vec<Sink>) -> Self {
+        let doors = sinks.iter().filter_map(Sink::door).collect();
         let consoles = sinks.into_iter().map(|sink| {
             let (tell, told) = sync_channel(QUEUE);
             std::thread::spawn(move || sink.show(&told));
             tell
         });
-        Self { status: Mutex::default(), consoles: consoles.collect() }
+        Self { status: Mutex::default(), consoles: consoles.collect(), doors }
+    }
+
+    /// The consoles that somebody can sit at.
+    pub fn doors(&self) -> Vec<Door> {
+        self.doors.clone()
     }
 
     /// Changes what is shown.

@@ -25,7 +25,7 @@ pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};
 pub(crate) use key::{CaCommand, KeyCommand, RotateArgs};
 pub(crate) use network::NetworkCommand;
-pub(crate) use node::{Choice, NodeCommand, RoleCommand};
+pub(crate) use node::{Choice, NodeCommand, RoleCommand, Turn};
 pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting, Word};
 pub(crate) use power::{BmcCommand, BootDevice, Kind, PowerCommand, Severe};
 pub(crate) use rollout::{RebuildArgs, RolloutCommand, Start};

@@ -34,6 +34,7 @@ mod plan;
 mod power;
 mod progress;
 mod replace;
+mod rescue;
 mod rollout;
 mod service;
 mod session;

@@ -5,14 +5,14 @@ mod show;
 use fleet::view::{NodeRow, NodeView};
 use serde_json::{Value, json};
 
-use crate::cli::{Choice, NodeCommand, RoleCommand};
+use crate::cli::{Choice, NodeCommand, RoleCommand, Turn};
 use crate::client::{Answer, segment};
 use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{ago, or_dash};
-use crate::{apply, erasure, plan, power, replace, watch, why};
+use crate::{apply, erasure, plan, power, replace, rescue, watch, why};
 
 pub(crate) use show::{headline, render_node};
 
@@ -58,6 +58,17 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
         }
         NodeCommand::Hold { node, why } => tell(session, &node, "hold", &json!({ "why": why })).await,
         NodeCommand::Release { node } => tell(session, &node, "release", &json!({})).await,
+        NodeCommand::Rescue { node, end: true, .. } => tell(session, &node, "rescue-end", &json!({})).await,
+        NodeCommand::Rescue { node, ssh_key, word, end: false } => {
+            rescue::rescue(session, &node, ssh_key.as_deref(), word).await
+        }
+        NodeCommand::Service { node, turn: Turn::On, why } => {
+            let body = given([("why", why.map(Value::from))]);
+            tell(session, &node, "service", &body).await
+        }
+        NodeCommand::Service { node, turn: Turn::Off, .. } => {
+            tell(session, &node, "service-end", &json!({})).await
+        }
         NodeCommand::SetAddress { node, address, mac } => {
             let body = given([("address", Some(json!(address))), ("mac", mac.map(Value::from))]);
             tell(session, &node, "address", &body).await
@@ -92,7 +103,7 @@ async fn tell(session: &mut Session, node: &str, verb: &str, body: &Value) -> Re
     show_row(session, &answer)
 }
 
-fn show_row(session: &mut Session, answer: &Answer) -> Result<u8, Failure> {
+pub(crate) fn show_row(session: &mut Session, answer: &Answer) -> Result<u8, Failure> {
     let now = session.now();
     session.show(answer, |answer, look| Ok(render_nodes(&[answer.item::<NodeRow>()?], look, now)))?;
     Ok(exit::OK)

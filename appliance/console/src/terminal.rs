@@ -21,9 +21,8 @@ impl Tone {
             "active" | "ok" | "running" | "done" | "verified" => Tone::Good,
             "attention" | "fail" | "failed" | "stopped" | "silent" | "rejected" | "degraded" => Tone::Bad,
             "discovered" | "inspecting" | "imaging" | "verifying" | "booting" | "enrolling" | "draining"
-            | "busy" | "underway" | "warn" | "activating" | "deactivating" | "reloading" | "waiting" => {
-                Tone::Busy
-            }
+            | "rescue" | "servicing" | "returning" | "busy" | "underway" | "warn" | "activating"
+            | "deactivating" | "reloading" | "waiting" => Tone::Busy,
             _ => Tone::Plain,
         }
     }

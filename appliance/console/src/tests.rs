@@ -6,6 +6,7 @@ mod goldens;
 mod goldens_image;
 mod goldens_network;
 mod harmless;
+mod mending;
 mod rolling;
 pub(crate) mod samples;
 

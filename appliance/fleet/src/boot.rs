@@ -3,7 +3,7 @@
 use protocol::HardwareAddress;
 use pxe::script::{BootTask, Reason};
 
-use crate::{Fleet, Node, State, capture, retire};
+use crate::{Fleet, Node, State, capture, rescue, retire, returning};
 
 /// The boot answer for a NIC, from the state its node is in: a server with no task boots its own disk.
 pub fn boot_task(fleet: &Fleet, mac: &HardwareAddress) -> BootTask {
@@ -30,6 +30,12 @@ fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
         State::Draining { .. } => agent("to be rebuilt"),
         State::Capturing { .. } => agent("being captured"),
         State::Retiring { .. } => agent("being erased"),
+        State::Rescue { rescue } if rescue::awaits_ticket(node, rescue) => BootTask::LocalDisk,
+        State::Rescue { .. } => agent("to be mended by hand"),
+        // As when it comes back.
+        State::Servicing { back, .. } => {
+            of_node(fleet, &Node { state: returning::home(fleet, node, back), ..node.clone() })
+        }
         // Half-written disks must not be booted; whole ones must not be kept from booting.
         State::Attention { job: Some(_), phase, .. } if phase == "imaging" || phase == "verifying" => {
             agent("being written, and needs attention")
@@ -44,6 +50,7 @@ fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
         | State::Booting { .. }
         | State::Enrolling { .. }
         | State::Active
+        | State::Returning { .. }
         | State::Retired
         | State::Attention { .. } => BootTask::LocalDisk,
     }

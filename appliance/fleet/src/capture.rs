@@ -180,6 +180,9 @@ fn runs(node: &Node) -> Result<bool, Denied> {
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired
         | State::Attention { .. } => {
             Err(refused(node, "capturing", "; only an active node, or a ready one in the ramdisk"))

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entropy::Entropy;
 use crate::running::written_with;
-use crate::{Fleet, Name, Node, State, Time, attendance, retire};
+use crate::{Fleet, Name, Node, State, Time, attendance, retire, returning};
 
 /// What a certificate lets its holder do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -309,6 +309,7 @@ pub(crate) fn is_awaited(fleet: &Fleet, certificate: &Certificate) -> bool {
         && fleet.nodes.get(&certificate.node).is_some_and(|node| {
             node.generation == certificate.generation
                 && (["booting", "enrolling"].contains(&node.state.phase())
+                    || returning::awaited(fleet, node).is_some()
                     || (!matches!(node.state, State::Imaging { .. })
                         && written_with(fleet, node, &certificate.fingerprint).is_some()))
         })

@@ -12,6 +12,7 @@ use crate::certificate::Grant;
 use crate::entropy::Entropy;
 use crate::identity::{self, Match};
 use crate::node::{Approved, Boot, Claim, Document, Wishes};
+use crate::returning::{homeless, keeps_system};
 use crate::{Change, Denied, Effect, Fleet, Name, Node, Outcome, Reply, State, Time, event::Standing};
 
 /// How many servers may wait for approval at once: a stranger on the wire can't fill the controller's memory. A thousand
@@ -108,6 +109,7 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
                     (node.state, node.since) = (State::Capturing { job: capture.id }, now);
                 }
                 Some(_) => {}
+                None if keeps_system(&node) => {}
                 // From here on the installed system's certificates are void.
                 None => {
                     node.generation += 1;
@@ -295,10 +297,11 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     node.claim = None;
     let mut outcome = Outcome { changes: doubles(fleet, &node), ..Outcome::default() };
     let taken = capture::of_node(fleet, &node);
-    // The installed system of a node that is being captured comes back with the certificate it has, if this is the same server.
-    let comes_back =
-        claim.clash.is_none() && node.run.is_some() && taken.is_some_and(capture::Capture::goes_on);
+    // The installed system of a node that is being captured, or mended, comes back with the certificate it has, if this is the same server.
+    let comes_back = claim.clash.is_none()
+        && (keeps_system(&node) || (node.run.is_some() && taken.is_some_and(capture::Capture::goes_on)));
     if !comes_back {
+        outcome.changes.extend(homeless(fleet, &mut node, now));
         node.generation += 1;
         (node.run, node.lapsed) = (None, None);
         outcome.changes.extend(taken.and_then(|capture| capture::homeless(capture, now)));

@@ -15,6 +15,7 @@ use crate::image::Image;
 use crate::network::Sighting;
 use crate::plan::{Plan, PlanId, Unplannable};
 use crate::power::{Errand, PowerEvent};
+use crate::rescue;
 use crate::retire::Retirement;
 use crate::rollout::{self, Rollout, RolloutId};
 use crate::trust::{self, Holder};
@@ -196,6 +197,37 @@ pub enum Event {
         node: NodeId,
         /// What proves it.
         erasure: Box<Erasure>,
+    },
+    /// Into the ramdisk, to be mended by hand.
+    Rescue {
+        /// Who.
+        node: NodeId,
+        /// Who may get in, and whether what runs on it may end.
+        wish: Box<rescue::Wish>,
+    },
+    /// The ramdisk tells how a rescue goes.
+    Rescued {
+        /// Who.
+        node: NodeId,
+        /// What.
+        told: protocol::Rescue,
+    },
+    /// It is mended, or given up.
+    EndRescue {
+        /// Who.
+        node: NodeId,
+    },
+    /// Somebody works at it.
+    Service {
+        /// Who.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// Nobody does any more.
+    EndService {
+        /// Who.
+        node: NodeId,
     },
     /// Forget a node that is retired or rejected.
     Delete {
@@ -505,6 +537,11 @@ impl Event {
             Event::Plan { .. } => "planning",
             Event::Retire { .. } => "retiring",
             Event::Erased { .. } => "an erasure",
+            Event::Rescue { .. } => "rescuing",
+            Event::Rescued { .. } => "telling of a rescue",
+            Event::EndRescue { .. } => "ending a rescue",
+            Event::Service { .. } => "servicing",
+            Event::EndService { .. } => "ending a service",
             Event::Delete { .. } => "deleting",
             Event::Apply { .. } => "applying a plan",
             Event::Roll(_) => "planning a rollout",

@@ -32,6 +32,9 @@ pub(crate) fn hold(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired => {
             return Err(refused(
                 node,

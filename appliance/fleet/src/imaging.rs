@@ -14,7 +14,7 @@ use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, s
 use crate::running::{comes_back, order_again, order_redeploy, pardoned};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
-use crate::{capture, hold, retire};
+use crate::{capture, hold, rescue, retire};
 
 /// Turns a plan into a job, if the world is still what the plan saw.
 pub(crate) fn apply(
@@ -140,9 +140,11 @@ pub(crate) fn asked(
             outcome.fact(node.id, "returned", "the agent is back; the job goes on");
             take(fleet, &mut next, *job, certificate, now, &mut outcome)?
         }
+        State::Rescue { rescue } => rescue::task(rescue),
+        State::Servicing { why, .. } => wait(&format!("in service: {why}")),
         // The receipt was taken, the answer to it lost: say it again.
-        State::Booting { .. } => Task::Reboot,
-        State::Attention { .. } if comes_back(fleet, node) => Task::Reboot,
+        State::Booting { .. } | State::Returning { .. } => Task::Reboot,
+        State::Attention { phase, .. } if phase == "returning" || comes_back(fleet, node) => Task::Reboot,
         // What it waited for has come after all.
         State::Attention { phase, .. } if phase == "inspecting" => {
             outcome.fact(node.id, "ready", summary(&next));
@@ -468,6 +470,7 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, De
         ("enrolling", Some(id)) if node.run.is_some() => State::Enrolling { job: *id },
         ("booting" | "enrolling", Some(id)) => State::Booting { job: *id },
         ("active", _) => State::Active,
+        ("returning", job) => State::Returning { job: *job },
         (_, _) => State::Inspecting,
     };
     outcome.fact(node.id, "retried", format!("from {phase}"));

@@ -298,6 +298,7 @@ pub(crate) fn waits_for_network(state: &State) -> bool {
             | State::Capturing { .. }
             | State::Booting { .. }
             | State::Enrolling { .. }
+            | State::Returning { .. }
     )
 }
 

@@ -8,6 +8,7 @@
 //!                                        └───────────────────────── Active ←───────────────┘
 //!                     Active or Ready ─capture→ (Draining →) Capturing ─→ Booting, or Ready
 //!            Active or Ready ─apply (retire)→ (Draining →) Retiring ─proofs→ Retired ─delete→ forgotten
+//! Active, Ready, Booting, Enrolling or Attention ─rescue, service→ Rescue, Servicing ─end→ Returning ─→ Active, or the ramdisk
 //! ```
 //! A new server may take over who a node is ([`Event::Replace`](crate::Event::Replace)): it goes on from where it is, as that node.
 //! A node that rests may be held: then no plan is made of it, and none applied ([`crate::hold`]).
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_disk::DataDisk;
 use crate::hold::Hold;
 use crate::plan::PlanId;
+use crate::rescue::Rescue;
 use crate::{Name, Time};
 
 /// A server: identity and lifecycle. Hardware facts are attributes; the id is ours.
@@ -251,6 +253,23 @@ pub enum State {
         /// By which job.
         job: JobId,
     },
+    /// Its operator mends it by hand in the ramdisk, or it is on its way there.
+    Rescue {
+        /// How far that is.
+        rescue: Box<Rescue>,
+    },
+    /// Somebody works at it.
+    Servicing {
+        /// The operator's reason.
+        why: String,
+        /// What it was.
+        back: Box<State>,
+    },
+    /// Its own system is to come up again, after a rescue or a service.
+    Returning {
+        /// The job whose first boot this is, if it is one.
+        job: Option<JobId>,
+    },
     /// Nothing of it is left but its record: all that was planned is erased, and its certificates are void.
     Retired,
     /// A person should look.
@@ -283,13 +302,16 @@ impl State {
             State::Draining { .. } => "draining",
             State::Capturing { .. } => "capturing",
             State::Retiring { .. } => "retiring",
+            State::Rescue { .. } => "rescue",
+            State::Servicing { .. } => "servicing",
+            State::Returning { .. } => "returning",
             State::Retired => "retired",
             State::Attention { .. } => "attention",
         }
     }
 
     /// Every word of [`State::word`].
-    pub const WORDS: [&str; 15] = [
+    pub const WORDS: [&str; 18] = [
         "discovered",
         "rejected",
         "inspecting",
@@ -303,6 +325,9 @@ impl State {
         "draining",
         "capturing",
         "retiring",
+        "rescue",
+        "servicing",
+        "returning",
         "retired",
         "attention",
     ];
@@ -322,13 +347,15 @@ impl State {
             | State::Draining { job }
             | State::Capturing { job }
             | State::Retiring { job } => Some(*job),
-            State::Attention { job, .. } => *job,
+            State::Attention { job, .. } | State::Returning { job } => *job,
             State::Discovered
             | State::Rejected { .. }
             | State::Inspecting
             | State::Ready
             | State::Planned { .. }
             | State::Active
+            | State::Rescue { .. }
+            | State::Servicing { .. }
             | State::Retired => None,
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::Stage;
 use crate::job::{JobState, Work};
-use crate::patience::SILENT_SECONDS;
+use crate::patience::{self, SILENT_SECONDS};
 use crate::rollout::RolloutState;
 use crate::{Fleet, Node, State, Time};
 
@@ -21,6 +21,10 @@ const GATHERING: u64 = 20;
 /// How long to wait after a message could not be delivered: this, twice this, …, and never longer than the other.
 const FIRST_PAUSE: u64 = 5;
 const LONGEST_PAUSE: u64 = 600;
+/// A rescue or a service that lasts longer may be forgotten.
+const DAY: u64 = 86_400;
+/// A server with much memory may spend ten minutes in its firmware.
+const TO_THE_RAMDISK: u64 = 25 * 60;
 const HOUR: u64 = 3600;
 /// Things in one message at most; of the rest the number is told.
 pub const MOST: usize = 50;
@@ -29,7 +33,7 @@ pub const MOST: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
-    /// `attention`, `silent`, `job-failed`, `rollout-stopped`, `foreign-dhcp`, `disk-full`, `certificate`, or `test`.
+    /// `attention`, `silent`, `rescue`, `service`, `job-failed`, `rollout-stopped`, `foreign-dhcp`, `disk-full`, `certificate`, or `test`.
     pub kind: String,
     /// What it is about: a node, a job, an interface.
     pub about: String,
@@ -61,6 +65,7 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
         if let State::Attention { cause, .. } = &node.state {
             all.push(Notice::new("attention", name, cause, why()));
         }
+        all.extend(in_hand(fleet, node, now));
         let silent = node.reported.map(|at| now.seconds_since(at)).filter(|age| *age >= SILENT_SECONDS);
         if let Some(age) = silent.filter(|_| matches!(node.state, State::Active)) {
             all.push(Notice::new("silent", name, &format!("not heard for {age} s"), why()));
@@ -109,6 +114,26 @@ pub(crate) fn unrenewed(fleet: &Fleet, node: &Node, now: Time) -> Option<Time> {
     let valid = fleet.certificates.values().filter(|row| (row.node, row.stage, row.generation) == own);
     let until = valid.map(|row| row.until).max().filter(|_| matches!(node.state, State::Active));
     until.filter(|until| *until < now.plus_seconds(CERTIFICATE_LEFT))
+}
+
+/// A node that its operator has had in hand for long: perhaps nobody remembers it.
+fn in_hand(fleet: &Fleet, node: &Node, now: Time) -> Option<Notice> {
+    let age = now.seconds_since(node.since);
+    let next = format!("rackwright node why {}", node.name);
+    let notice = |kind, text: String| Some(Notice::new(kind, node.name.as_str(), &text, next.clone()));
+    if let State::Servicing { why, .. } = &node.state {
+        let since = node.since;
+        return if age >= DAY { notice("service", format!("in service since {since}: {why}")) } else { None };
+    }
+    let State::Rescue { rescue } = &node.state else { return None };
+    if age >= DAY {
+        return notice("rescue", format!("in rescue since {}", node.since));
+    }
+    if rescue.entered.is_some() || age < TO_THE_RAMDISK {
+        return None;
+    }
+    let what = patience::wait(fleet, node).map(|wait| wait.reason).unwrap_or_default();
+    notice("rescue", format!("not in the ramdisk after {age} s; it waits for {what}"))
 }
 
 /// One message.

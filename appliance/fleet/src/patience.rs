@@ -7,7 +7,7 @@ use crate::network;
 use crate::node::State;
 use crate::running::{not_up, stuck};
 use crate::step::moved;
-use crate::{Change, Fleet, Node, Outcome, Time, capture, power};
+use crate::{Change, Fleet, Node, Outcome, Time, capture, power, rescue};
 
 /// What a node waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +86,13 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         State::Draining { .. } => {
             limited("it to restart into the ramdisk".to_owned(), node.since, DRAINING_SECONDS)
         }
+        State::Rescue { rescue } => for_ever(rescue::waits_for(node, rescue)),
+        State::Servicing { why, .. } => {
+            for_ever(format!("you: it is in service: {why} (rackwright node service {name} off)"))
+        }
+        State::Returning { .. } => {
+            limited("its own system to come up again".to_owned(), node.since, BOOTING_SECONDS)
+        }
         State::Attention { cause, verbs, .. } => {
             for_ever(format!("you: {cause} (safe now: {})", verbs.join(", ")))
         }
@@ -137,6 +144,7 @@ pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
         }
         outcome.changes.push(Change::Node(Box::new(moved(node, state, now))));
     }
+    rescue::overdue(fleet, now, &mut outcome);
     power::overdue(fleet, now, &mut outcome);
     let ended = fleet.certificates.values().filter(|row| row.until.plus_seconds(86_400) < now);
     let ended =

@@ -104,6 +104,9 @@ fn has_identity(old: &Node) -> Result<(), Denied> {
         | State::Active
         | State::Draining { .. }
         | State::Capturing { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Attention { .. } => Ok(()),
         State::Discovered | State::Rejected { .. } | State::Retiring { .. } | State::Retired => {
             Err(refused(old, "replacing", "; only a node that was let in, and is not at its end"))
@@ -132,6 +135,9 @@ fn is_new(new: &Node) -> Result<(), Denied> {
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired
         | State::Attention { .. } => Err(refused(
             new,

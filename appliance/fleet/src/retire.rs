@@ -193,6 +193,9 @@ fn may_retire(node: &Node) -> Result<(), Denied> {
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired => {
             Err(refused(node, "retiring", "; only an active node, a ready one, or one that needs attention"))
         }
@@ -440,6 +443,9 @@ pub(crate) fn delete(fleet: &Fleet, node: &Node) -> Result<Outcome, Denied> {
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Attention { .. } => {
             return Err(refused(
                 node,

@@ -11,6 +11,7 @@ use crate::job::{Job, JobState};
 use crate::node::{Approved, Lapsed};
 use crate::step::{changes, moved, refused};
 use crate::{Catalog, Change, Denied, Effect, Fleet, Node, Outcome, Reply, State, Time, power};
+use crate::{rescue, returning};
 
 /// The installed system wants a certificate of its own.
 pub(crate) fn enrolled(
@@ -32,15 +33,19 @@ pub(crate) fn enrolled(
     match &node.state {
         // The system that was read is up again, and had its certificate renewed before it reported.
         State::Booting { .. } | State::Attention { .. } if comes_back(fleet, node) => {}
-        State::Booting { job } => {
+        State::Booting { job } | State::Returning { job: Some(job) } => {
             outcome.fact(node.id, "enrolled", format!("first boot up, {uptime} s after its kernel"));
             next = moved(node, State::Enrolling { job: *job }, now);
         }
-        State::Attention { phase, job: Some(job), .. } if phase == "booting" => {
+        State::Attention { phase, job: Some(job), .. } if phase == "booting" || phase == "returning" => {
             outcome.fact(node.id, "enrolled", "it came up after all");
             next = moved(node, State::Enrolling { job: *job }, now);
         }
         State::Enrolling { .. } | State::Active | State::Draining { .. } | State::Capturing { .. } => {}
+        // It goes on being mended, or worked at.
+        State::Rescue { .. } | State::Servicing { .. }
+            if node.run.is_some() || returning::awaited(fleet, node).is_some() => {}
+        State::Returning { job: None } if node.run.is_some() => {}
         State::Attention { .. } if node.run == Some(key) => {}
         State::Verifying { .. } | State::Attention { .. } => {
             let job = written_with(fleet, node, certificate).ok_or_else(|| refused(node, "enrolling", ""))?;
@@ -57,6 +62,9 @@ pub(crate) fn enrolled(
         | State::Planned { .. }
         | State::Imaging { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired => return Err(refused(node, "enrolling", "")),
     }
     next.run = Some(key);
@@ -112,6 +120,7 @@ pub(crate) fn pardoned(node: &Node, lapsed: Lapsed) -> Outcome {
 /// The installed system hands in the key of the ramdisk it is about to restart into.
 pub(crate) fn ticketed(fleet: &Fleet, node: &Node, key: Key, dice: &mut Entropy) -> Result<Outcome, Denied> {
     let waits = matches!(&node.state, State::Draining { .. })
+        || matches!(&node.state, State::Rescue { rescue } if rescue.entered.is_none())
         || matches!(&node.state, State::Attention { phase, .. } if phase == "draining");
     if !waits || node.hold.is_some() {
         return Err(refused(node, "handing in a ticket", "; nobody asked for a rebuild"));
@@ -150,7 +159,7 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
     let up = all_up(node, &report);
     let job = node.state.job();
     let settled = node.state == State::Active;
-    let comes_up = ["booting", "enrolling", "active"].contains(&node.state.phase());
+    let comes_up = ["booting", "enrolling", "active", "returning"].contains(&node.state.phase());
     // It was active before, whether all its units were up or not.
     let comes_back = comes_back(fleet, node);
     if comes_up && (up || comes_back) && !settled {
@@ -165,7 +174,14 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
         }
         outcome.changes.extend(capture::of_node(fleet, node).and_then(|capture| capture::back(capture, now)));
     }
-    if let Some(why) = not_redeployed(node, &report) {
+    if let (State::Returning { job: Some(job) }, false) = (&node.state, up) {
+        next = moved(&next, State::Enrolling { job: *job }, now);
+        outcome.fact(node.id, "enrolling", "its own system is up; its units have their time");
+    }
+    let cant = not_redeployed(node, &report);
+    if matches!(node.state, State::Rescue { .. }) {
+        rescue::reported(node, &mut next, cant, now, &mut outcome);
+    } else if let Some(why) = cant {
         let cause = format!("it can't restart into the ramdisk: {why}");
         outcome.fact(node.id, "failed", cause.clone());
         let way_out = capture::way_out(fleet, node);
@@ -183,14 +199,18 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
     Ok(outcome)
 }
 
-/// Whether the node is on its way back from the ramdisk into the system that was read there.
+/// Whether the node is on its way back from the ramdisk, or from a service, into the system that it had.
 pub(crate) fn comes_back(fleet: &Fleet, node: &Node) -> bool {
-    node.state.phase() == "booting" && capture::of_node(fleet, node).is_some()
+    match node.state.phase() {
+        "booting" => capture::of_node(fleet, node).is_some(),
+        "returning" => node.state.job().is_none(),
+        _ => false,
+    }
 }
 
 /// Why a node that shall be rebuilt stays in its installed system, when it says so.
 fn not_redeployed(node: &Node, report: &Report) -> Option<String> {
-    let waits = matches!(node.state, State::Draining { .. });
+    let waits = matches!(node.state, State::Draining { .. } | State::Rescue { .. });
     let ordered = node.redeploy.filter(|_| waits)?;
     report.answers.iter().find(|answer| answer.order == ordered)?.error.clone()
 }

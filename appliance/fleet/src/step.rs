@@ -11,8 +11,8 @@ use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    attendance, capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout,
-    running, trust,
+    attendance, capture, enroll, hold, imaging, network, patience, plan, power, replace, rescue, retire, rollout,
+    running, service, trust,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -26,8 +26,7 @@ pub fn step(
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
-    refuse_held(fleet, &event)?;
-    refuse_unknown(catalog, &event)?;
+    refuse(fleet, catalog, &event)?;
     match event {
         Event::Replace { old, new, force } => replace::replace(fleet, (old, new), force, now),
         Event::Hold { node, why } => hold::hold(fleet, fleet.node(node)?, why, now),
@@ -65,6 +64,11 @@ pub fn step(
             let wish = plan::Wish { image, disk, data, roles, erase: &erase, verify };
             planned(fleet, catalog, fleet.node(node)?, wish, now, dice)
         }
+        Event::Rescue { node, wish } => rescue::begin(fleet, fleet.node(node)?, *wish, now, dice),
+        Event::Rescued { node, told } => Ok(rescued(fleet, fleet.node(node)?, told, now)),
+        Event::EndRescue { node } => rescue::end(fleet, fleet.node(node)?, now),
+        Event::Service { node, why } => service::begin(fleet, fleet.node(node)?, why, now),
+        Event::EndService { node } => service::end(fleet, fleet.node(node)?, now),
         Event::Retire { node, keep } => retire::planned(fleet, fleet.node(node)?, &keep, now, dice),
         Event::Erased { node, erasure } => retire::erased(fleet, fleet.node(node)?, *erasure, now),
         Event::Delete { node } => retire::delete(fleet, fleet.node(node)?),
@@ -116,13 +120,22 @@ fn asked(
     }
 }
 
-/// Roles that nobody knows.
-fn refuse_unknown(catalog: &Catalog, event: &Event) -> Result<(), Denied> {
+/// A ramdisk tells how its rescue goes; one that is to restart goes no further.
+fn rescued(fleet: &Fleet, node: &Node, told: protocol::Rescue, now: Time) -> Outcome {
+    match power::asked(fleet, node, now) {
+        Some(restart) => Outcome { reply: Reply::GoOn(false), ..restart },
+        None => rescue::told(node, told, now),
+    }
+}
+
+/// What is refused whatever the rest of it is: a role that there is not, and what may not be done with a held node.
+fn refuse(fleet: &Fleet, catalog: &Catalog, event: &Event) -> Result<(), Denied> {
+    refuse_held(fleet, event)?;
     if let Event::Approve { roles, .. } | Event::Plan { roles, .. } = event {
-        return check_roles(catalog, roles.as_ref());
+        check_roles(catalog, roles.as_ref())?;
     }
     if let Event::Capture { wish, .. } = event {
-        return check_roles(catalog, wish.roles.as_ref());
+        check_roles(catalog, wish.roles.as_ref())?;
     }
     Ok(())
 }
@@ -135,6 +148,8 @@ fn refuse_held(fleet: &Fleet, event: &Event) -> Result<(), Denied> {
     | Event::SetRoles { node, .. }
     | Event::Retire { node, .. }
     | Event::Capture { node, .. }
+    | Event::Rescue { node, .. }
+    | Event::Service { node, .. }
     | Event::Retry { node } = event
     {
         return hold::refuse_held(fleet.node(*node)?);
@@ -198,6 +213,9 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired => false,
     };
     let mut next = node.clone();
@@ -305,6 +323,11 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Plan { node, .. }
         | Event::Retire { node, .. }
         | Event::Erased { node, .. }
+        | Event::Rescue { node, .. }
+        | Event::Rescued { node, .. }
+        | Event::EndRescue { node }
+        | Event::Service { node, .. }
+        | Event::EndService { node }
         | Event::Delete { node }
         | Event::Capture { node, .. }
         | Event::Sealing { node, .. }

@@ -14,6 +14,7 @@ mod network;
 mod plan;
 mod power;
 mod receipt;
+mod rescue;
 mod rollout;
 mod status;
 mod support;
@@ -46,6 +47,8 @@ pub use power::{PowerView, RequestRow, power_view};
 pub use protocol::Holding;
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};
+pub use rescue::RescueView;
+use rescue::rescue_view;
 pub use rollout::{RolloutStepRow, RolloutView, SkipRow, rollout_view};
 pub use status::{CopyRow, ListenerRow, Status, StorageRow, next_step};
 pub use support::{SupportFile, SupportView};
@@ -111,6 +114,9 @@ pub struct NodeRow {
     /// Set: it is held, and nothing is done with it; why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// Set: somebody works at it; why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// `ok`, `degraded`, `silent`, or empty when that does not apply.
     pub health: String,
     /// Units up and wanted, of an installed node.
@@ -166,6 +172,9 @@ pub struct NodeView {
     /// What proves that the image was on it.
     #[serde(default)]
     pub receipt: Option<ReceiptView>,
+    /// How its operator gets in, while it is in rescue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescue: Option<RescueView>,
     /// Generation of the state document it should have.
     pub generation: u64,
     /// Generation it has applied.
@@ -300,6 +309,11 @@ fn health(node: &Node, now: Time) -> &'static str {
     }
 }
 
+/// Why somebody works at it.
+fn service(node: &Node) -> Option<String> {
+    if let State::Servicing { why, .. } = &node.state { Some(why.clone()) } else { None }
+}
+
 fn hardware(node: &Node) -> String {
     let inventory = &node.inventory;
     let disks = inventory.disks.iter().map(|disk| format!("{}G", disk.bytes / 1_000_000_000));
@@ -334,6 +348,7 @@ pub fn node_row(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeRow {
         }),
         waiting: patience::wait(fleet, node).map(|wait| wait.reason),
         held: node.hold.as_ref().map(|hold| hold.why.clone()),
+        service: service(node),
         health: health(node, now).to_owned(),
         units_up: report.and_then(|r| count(wanted(r).into_iter().filter(|up| *up).count())),
         units: report.and_then(|r| count(wanted(r).len())),
@@ -370,6 +385,7 @@ pub fn node_view(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeView
         image,
         system_disk: node.installed.as_ref().map(|installed| installed.disk.to_string()),
         receipt: receipt(fleet, node),
+        rescue: rescue_view(node),
         generation: node.document.generation,
         applied: report.map(|report| report.generation),
         units: report.map(|report| report.units.clone()).unwrap_or_default(),

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use fleet::certificate::Authed;
 use fleet::job::Work;
 use fleet::{Event, Fleet, Reply};
-use protocol::{Envelope, Erasure, NodeId, Progress, ProgressReply, Reach, Receipt, Task, TaskAsk};
+use protocol::{
+    Envelope, Erasure, NodeId, Progress, ProgressReply, Reach, Receipt, Rescue, RescueReply, Task, TaskAsk,
+};
 
 use super::{AgentRefusal, Agents, Way, proves};
 use crate::cast::{Waits, network_of};
@@ -76,6 +78,16 @@ impl Agents {
             return Err(AgentRefusal::Broken("a receipt was answered with something else".to_owned()));
         };
         Ok(self.envelope(&who, task))
+    }
+
+    pub(super) async fn rescue(
+        &self,
+        who: Authed,
+        told: Rescue,
+    ) -> Result<Envelope<RescueReply>, AgentRefusal> {
+        told.check()?;
+        let done = self.core.bring(Event::Rescued { node: who.node, told }).await?;
+        Ok(self.envelope(&who, RescueReply { go_on: done.reply == Reply::GoOn(true) }))
     }
 
     pub(super) async fn erased(&self, who: Authed, erasure: Erasure) -> Result<Envelope<Task>, AgentRefusal> {

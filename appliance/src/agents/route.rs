@@ -18,6 +18,7 @@ pub enum Route {
     Cast,
     Verified,
     Erased,
+    Rescue,
     Windows,
     Stored,
     Seal,
@@ -32,13 +33,14 @@ pub enum Route {
 
 impl Route {
     /// Every route. One that is not here is found by no request.
-    pub const ALL: [Route; 16] = [
+    pub const ALL: [Route; 17] = [
         Route::Hello,
         Route::Task,
         Route::Progress,
         Route::Cast,
         Route::Verified,
         Route::Erased,
+        Route::Rescue,
         Route::Windows,
         Route::Stored,
         Route::Seal,
@@ -68,6 +70,7 @@ impl Route {
             Route::Cast => routes::CAST,
             Route::Verified => routes::VERIFIED,
             Route::Erased => routes::ERASED,
+            Route::Rescue => routes::RESCUE,
             Route::Windows => routes::WINDOWS,
             Route::Seal => routes::SEAL,
             Route::Enrol => routes::ENROL,
@@ -91,6 +94,7 @@ impl Route {
             | Route::Cast
             | Route::Verified
             | Route::Erased
+            | Route::Rescue
             | Route::Windows
             | Route::Seal
             | Route::Enrol

@@ -9,7 +9,7 @@ use fleet::job::Work;
 use fleet::plan::PlanId;
 use fleet::view;
 use fleet::{Event, Name, Reply, Time};
-use protocol::{DiskId, Identity, Mark, NodeId, Verify};
+use protocol::{DiskId, Identity, Mark, NodeId, SshKey, Verify};
 use pxe::Mac;
 use serde::Deserialize;
 
@@ -36,6 +36,22 @@ struct Reject {
 #[serde(deny_unknown_fields)]
 struct Hold {
     why: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Service {
+    why: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rescue {
+    /// Public keys, one a line; none: nobody gets in by SSH.
+    keys: Option<String>,
+    confirm: Option<String>,
+    #[serde(default)]
+    force: bool,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +195,13 @@ impl Api {
                 read(body).map(|Hold { why }| Event::Hold { node, why: why.chars().take(200).collect() })
             }
             "release" => Ok(Event::Release { node }),
+            "rescue" => read(body).and_then(|wish| rescue(node, wish)),
+            "rescue-end" => Ok(Event::EndRescue { node }),
+            "service" => read(body).map(|Service { why }| {
+                let why = why.unwrap_or_else(|| "maintenance".to_owned());
+                Event::Service { node, why: why.chars().take(200).collect() }
+            }),
+            "service-end" => Ok(Event::EndService { node }),
             "capture" => return Some(self.capture(node, body).await),
             "plan" => return Some(self.plan(node, body).await),
             "retire" => return Some(self.retire(node, body).await),
@@ -385,6 +408,18 @@ impl Api {
 /// How a command ends; with force it is another thing that two people agree on.
 fn with_force(force: bool) -> &'static str {
     if force { " --force" } else { "" }
+}
+
+/// A rescue for the holders of these keys.
+fn rescue(node: NodeId, wish: Rescue) -> Result<Event, ApiError> {
+    let Rescue { keys, confirm: confirmed, force } = wish;
+    let keys = keys.map(|text| SshKey::read_all(&text)).transpose();
+    let keys = keys.map_err(|(line, why)| {
+        let at = if line == 0 { String::new() } else { format!("line {line}: ") };
+        ApiError::Body(format!("the SSH keys are not taken: {at}{why}"))
+    })?;
+    let keys = keys.unwrap_or_default();
+    Ok(Event::Rescue { node, wish: Box::new(fleet::rescue::Wish { keys, confirmed, force }) })
 }
 
 /// A disk as plans and `node show` spell it.

@@ -56,6 +56,8 @@ pub(super) fn needed(get: bool, path: &[&str]) -> Role {
         ["v1", "nodes", _, "power-look"] => Role::Viewer,
         ["v1", "nodes", _, "approve" | "reject" | "rename" | "roles" | "address"]
         | ["v1", "nodes", _, "plan" | "retire" | "retry" | "hold" | "release"]
+        // A rescue itself is for admins: whoever is in it reads and writes every disk.
+        | ["v1", "nodes", _, "service" | "service-end" | "rescue-end"]
         | ["v1", "nodes", _, "power" | "power-cancel" | "bmc-test"]
         | ["v1", "nodes", _, "capture"]
         | ["v1", "jobs", _, "cancel"]
@@ -170,7 +172,10 @@ mod tests {
         for operators in ["approve", "retire", "hold", "release", "power", "power-cancel", "bmc-test"] {
             assert_eq!(verb(operators), Role::Operator, "{operators}");
         }
-        for admins in ["replace", "delete", "bmc", "bmc-forget"] {
+        for operators in ["service", "service-end", "rescue-end"] {
+            assert_eq!(verb(operators), Role::Operator, "{operators}");
+        }
+        for admins in ["replace", "delete", "bmc", "bmc-forget", "rescue"] {
             assert_eq!(verb(admins), Role::Admin, "{admins}");
         }
         assert_eq!(verb("power-look"), Role::Viewer);

@@ -56,6 +56,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Escrowed { .. }
         | Event::Reported { .. }
         | Event::Erased { .. }
+        | Event::Rescued { .. }
         | Event::Sealing { .. }
         | Event::Captured { .. } => true,
         Event::Served { .. }
@@ -69,6 +70,10 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::SetRoles { .. }
         | Event::Plan { .. }
         | Event::Retire { .. }
+        | Event::Rescue { .. }
+        | Event::EndRescue { .. }
+        | Event::Service { .. }
+        | Event::EndService { .. }
         | Event::Delete { .. }
         | Event::Apply { .. }
         | Event::Trust(_)

@@ -24,6 +24,7 @@ mod planning;
 mod power;
 mod recovering;
 mod renewing;
+mod rescuing;
 mod reservations;
 mod retiring;
 mod roles;

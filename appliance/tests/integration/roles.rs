@@ -66,6 +66,9 @@ const ROUTES: &[(&str, u8, &[&str])] = &[
             "nodes/_/retry",
             "nodes/_/hold",
             "nodes/_/release",
+            "nodes/_/rescue-end",
+            "nodes/_/service",
+            "nodes/_/service-end",
             "nodes/_/power",
             "nodes/_/power-cancel",
             "nodes/_/bmc-test",
@@ -93,6 +96,7 @@ const ROUTES: &[(&str, u8, &[&str])] = &[
         &[
             "nodes/_/delete",
             "nodes/_/replace",
+            "nodes/_/rescue",
             "nodes/_/bmc",
             "nodes/_/bmc-forget",
             "plans/_/apply",

@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use pack::{Digest, PublicKey};
-use protocol::{CaPin, Code, DiskId, HardwareAddress, JobId, Key, NodeId, Nonce, Signature};
+use protocol::{CaPin, Code, DiskId, HardwareAddress, HostKey, JobId, Key, NodeId, Nonce, Signature};
 use pxe::Mac;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,6 +23,7 @@ pub(crate) fn run(data: &[u8]) -> Reached {
         one::<Signature>(&text),
         one::<Nonce>(&text),
         one::<CaPin>(&text),
+        one::<HostKey>(&text),
         one::<Digest>(&text),
         one::<PublicKey>(&text),
         one::<pack::Signature>(&text),
@@ -93,5 +94,6 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     all.extend(texts.map(Into::into));
     all.push(format!("80:00:{}", vec!["fe"; 18].join(":")).into_bytes());
     all.push("ab".repeat(32).into_bytes());
+    all.push(format!("SHA256:{}AQE", "AQEB".repeat(10)).into_bytes());
     all
 }

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use protocol::{
     Disk, Enrol, Enrolled, Envelope, Erasure, Hello, HelloReply, IdentityFile, Inventory, Missing, NodeId,
-    Progress, ProgressReply, Receipt, Refusal, Report, ReportReply, SEED_BYTES, Seal, Seed, SeedError,
-    StateAsk, StateReply, Task, TaskAsk, Ticket, Windows,
+    Progress, ProgressReply, Receipt, Refusal, Report, ReportReply, Rescue, RescueReply, SEED_BYTES, Seal,
+    Seed, SeedError, StateAsk, StateReply, Task, TaskAsk, Ticket, Windows,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -128,6 +128,7 @@ pub(crate) fn job(data: &[u8]) -> Reached {
         // Whatever is in it, what is signed of it has as many lines as there are things to say.
         assert_eq!(erasure.statement(&NodeId([0; 16])).lines().count(), 17);
     }
+    let rescue = message::<Rescue>(data).is_some() || message::<RescueReply>(data).is_some();
     let seal: Option<Seal> = message(data);
     if let Some(seal) = &seal {
         assert!(seal.check().is_ok() || !seal.found.is_empty());
@@ -135,7 +136,7 @@ pub(crate) fn job(data: &[u8]) -> Reached {
     let windows = message::<Windows>(data).is_some() || message::<Envelope<Missing>>(data).is_some();
     let progress = message::<Progress>(data).is_some() || seal.is_some() || windows;
     let reply = message::<Envelope<ProgressReply>>(data).is_some() || erasure.is_some();
-    Reached::when(task.is_some() || ask.is_some() || receipt.is_some() || progress || reply)
+    Reached::when(task.is_some() || ask.is_some() || receipt.is_some() || progress || reply || rescue)
 }
 
 /// One of each.
@@ -161,6 +162,10 @@ pub(crate) fn job_seeds() -> Vec<Vec<u8>> {
         envelope(&image),
         envelope(&capture),
         envelope(&erase),
+        envelope(&format!(
+            r#"{{"task":"rescue","job":"{job}","keys":["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDQbuRX4QAYWPr4Ujwgqe5YuVgGaCQpeDLuo/rYBSeko alice@lab"]}}"#
+        )),
+        format!(r#"{{"job":"{job}","host_key":"SHA256:{}AQE","trouble":"no\u001b[2J"}}"#, "AQEB".repeat(10)),
         format!(
             r#"{{"job":"{job}","disk":"serial:QM1","model":"QEMU","serial":"QM1","wwn":"","bytes":8589934592,
             "method":"nvme-sanitize-block","firmware":"done\u001b[2J","written_bytes":0,"canaries":256,"samples":8192,

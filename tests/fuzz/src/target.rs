@@ -7,7 +7,7 @@ use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
-    journal, message, power, recipe, recovery, row, screen, store, terminal,
+    journal, message, power, recipe, recovery, row, screen, ssh_key, store, terminal,
 };
 use crate::{dhcp, loader, script, trace, transfer};
 #[cfg(feature = "delivery")]
@@ -135,6 +135,7 @@ const OTHERS: &[Target] = targets! {
     "message-report": message::report, message::report_seeds;
     "seed-partition": message::seed, message::seed_seeds;
     "identity": identity::run, identity::seeds;
+    "ssh-key": ssh_key::run, ssh_key::seeds;
     "fleet-exchange": exchange::run, exchange::seeds;
     // Management controllers.
     "redfish-answer": power::redfish, power::redfish_seeds;

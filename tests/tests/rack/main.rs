@@ -7,6 +7,7 @@
 
 mod clients;
 mod lab;
+mod mending;
 mod neighbours;
 mod offline;
 mod power_cuts;

@@ -26,6 +26,15 @@ pub(crate) fn add_shell(disk: &Path) {
     assert!(read(disk, unit).contains("ttyS1"), "the shell did not get onto {}", disk.display());
 }
 
+/// Puts aside what GRUB boots the system by: it does not come up any more.
+pub(crate) fn break_loader(disk: &Path) {
+    let scratch = disk.with_file_name("grub.cfg");
+    fs::write(&scratch, read(disk, "/boot/grub/grub.cfg")).unwrap();
+    debugfs(disk, &format!("write {} /boot/grub/saved.cfg", scratch.display()), true);
+    debugfs(disk, "rm /boot/grub/grub.cfg", true);
+    assert!(!read(disk, "/boot/grub/saved.cfg").is_empty());
+}
+
 fn debugfs(disk: &Path, command: &str, write: bool) -> String {
     let root = gpt::partition(disk, "rackwright-root").unwrap();
     let device = format!("{}?offset={}", disk.display(), root.offset);

@@ -34,11 +34,13 @@ const PEERS: &[&str] = &["busybox", "dnsmasq-base", "tcpdump"];
 /// its package would start it.
 pub const BENCH_DHCP: &[&str] = &["dnsmasq-base", "ethtool", "iproute2", "kea-admin", "util-linux"];
 /// The programs that tests without QEMU ask our listeners with, make networks of their own with, read metrics and take mail with, and kill a daemon
-/// at a call with.
+/// at a call with; the SSH server of a rescue, and who logs in there.
 const CLIENTS: &[&str] = &[
     "atftp",
     "curl",
+    "dropbear-bin",
     "iproute2",
+    "openssh-client",
     "python3-aiosmtpd",
     "python3-prometheus-client",
     "strace",

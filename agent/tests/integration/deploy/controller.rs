@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use pack::Signed;
 use protocol::{
     Envelope, Epoch, Erasure, Hello, HelloReply, NodeId, Nonce, Progress, ProgressReply, Receipt, Refusal,
-    Task, TaskAsk, Verdict, hello_proof, routes,
+    Rescue, RescueReply, Task, TaskAsk, Verdict, hello_proof, routes,
 };
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -68,6 +68,10 @@ pub struct State {
     pub progress: Vec<Progress>,
     pub receipts: Vec<Receipt>,
     pub erasures: Vec<Erasure>,
+    pub rescues: Vec<Rescue>,
+    /// So many of these are refused as from a certificate that has expired.
+    pub rescue_refusals: usize,
+    pub rescue_ends: bool,
     /// After so many it says that the server is to restart.
     pub awaited: usize,
     pub ranges: usize,
@@ -111,6 +115,9 @@ impl Controller {
             progress: Vec::new(),
             receipts: Vec::new(),
             erasures: Vec::new(),
+            rescues: Vec::new(),
+            rescue_refusals: 0,
+            rescue_ends: false,
             awaited: 0,
             ranges: 0,
             certified_calls: 0,
@@ -178,6 +185,7 @@ async fn answer(
             state.task = Task::Reboot;
             json(&state.envelope(Task::Reboot))
         }
+        routes::RESCUE => state.rescued(&body),
         routes::ERASED => state.erased(&body),
         routes::WINDOWS => {
             if let Some(witness) = &mut state.witness {
@@ -221,6 +229,16 @@ impl State {
         self.hellos.push(hello);
         let (node, epoch, nonce, time_ms) = (self.node, self.epoch, self.nonce, self.time_ms);
         HelloReply { node, name: "n1".to_owned(), epoch, time_ms, nonce, verdict, ca: None }
+    }
+
+    fn rescued(&mut self, body: &[u8]) -> Response<Part> {
+        if self.rescue_refusals > 0 {
+            self.rescue_refusals -= 1;
+            return refuse(StatusCode::FORBIDDEN, "this certificate has expired", false);
+        }
+        self.rescues.push(serde_json::from_slice(body).unwrap());
+        let go_on = !self.rescue_ends;
+        json(&self.envelope(RescueReply { go_on }))
     }
 
     fn erased(&mut self, body: &[u8]) -> Response<Part> {

@@ -1,8 +1,9 @@
 //! `rackwright node …`
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{BmcCommand, BootDevice, PowerCommand, Waiting, Word};
 
@@ -229,6 +230,46 @@ withdrawn.")]
         #[arg(long)]
         why: String,
     },
+    /// Into the ramdisk, for you to mend it by hand
+    #[command(after_help = "Examples:
+  rackwright node rescue n1
+  rackwright node rescue n1 --ssh-key ~/.ssh/id_ed25519.pub --confirm n1
+  rackwright node rescue n1 --end
+
+Nothing is written to any disk, and all of them refuse writes until you make one
+writable (blockdev --setrw). Enter on its console opens a shell; whoever has a
+key that you name gets in by SSH as root. Switch a node off and on whose own
+system does not come up; it may show its code once more. With --end it restarts,
+and goes on as what it was.")]
+    Rescue {
+        /// Name, id, MAC or code
+        node: String,
+        /// SSH public keys that may log in, one a line
+        #[arg(long, value_name = "FILE")]
+        ssh_key: Option<PathBuf>,
+        /// It is mended, or given up
+        #[arg(long, conflicts_with_all = ["ssh_key", "confirm", "force"])]
+        end: bool,
+        #[command(flatten)]
+        word: Word,
+    },
+    /// You work at it: no alarm, no job until you are done
+    #[command(after_help = "Examples:
+  rackwright node service n1 on --why 'a new DIMM'
+  rackwright node service n1 off
+
+Its silence and its restarts are no news meanwhile, rollouts leave it out, and
+nothing begins on it. Afterwards it has to be heard again.")]
+    Service {
+        /// Name, id, MAC or code
+        node: String,
+        /// on, off
+        #[arg(value_enum, hide_possible_values = true)]
+        turn: Turn,
+        /// Why, for whoever reads it next
+        #[arg(long)]
+        why: Option<String>,
+    },
     /// Let a held node go on
     #[command(after_help = "Examples:
   rackwright node release n1
@@ -250,6 +291,13 @@ withdrawn.")]
         #[arg(long)]
         mac: Option<String>,
     },
+}
+
+/// Whether somebody works at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Turn {
+    On,
+    Off,
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,6 +15,10 @@ pub(crate) fn render_node(node: &NodeView, look: &Look, now: u64) -> String {
     let mut page = Page::default();
     page.line(&headline(&node.row, now));
     page.pairs(&life(node, now));
+    if let Some(rescue) = &node.rescue {
+        page.heading("Rescue");
+        page.pairs(&crate::rescue::way_in(rescue, now));
+    }
     page.heading("Hardware");
     page.pairs(&hardware(node));
     page.heading("Disks");

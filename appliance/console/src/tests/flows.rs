@@ -32,6 +32,10 @@ fn verbs_of_a_node() {
         ("rename n1 db1", "rename", json!({"name": "db1"})),
         ("role set n1 control,network", "roles", json!({"roles": ["control", "network"]})),
         ("retry n1", "retry", json!({})),
+        ("rescue n1 --end", "rescue-end", json!({})),
+        ("service n1 on --why DIMM", "service", json!({"why": "DIMM"})),
+        ("service n1 on", "service", json!({})),
+        ("service n1 off", "service-end", json!({})),
         ("set-address n1 10.77.0.21", "address", json!({"address": "10.77.0.21"})),
         (
             "set-address n1 10.77.0.21 --mac 52:54:00:12:34:56",

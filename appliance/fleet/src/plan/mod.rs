@@ -227,7 +227,9 @@ fn choose_data(
 
 /// Whether the node's installed system is whole, and may be what it runs now.
 pub(crate) fn lives_on_disk(node: &Node) -> bool {
-    node.installed.is_some() && ["active", "booting", "enrolling", "draining"].contains(&node.state.phase())
+    node.installed.is_some()
+        && ["active", "booting", "enrolling", "draining", "rescue", "servicing", "returning"]
+            .contains(&node.state.phase())
 }
 
 /// The system that a node runs, as something on its disk.
@@ -254,6 +256,9 @@ fn kind_of(node: &Node) -> Result<PlanKind, Unplannable> {
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired => Err(refused()),
     }
 }

@@ -52,6 +52,9 @@ pub fn writes(node: &Node) -> bool {
         | State::Active
         | State::Draining { .. }
         | State::Capturing { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired
         | State::Attention { .. } => false,
     }
@@ -231,7 +234,7 @@ fn turn(fleet: &Fleet, node: &Node, power: &mut Power, now: Time, outcome: &mut 
         }
         Way::Hand => request.step = Step::Proof { since: now },
         // The ramdisk is told when it asks for work; the installed system by an order.
-        Way::Agent if node.run.is_some() => {
+        Way::Agent if node.run.is_some() && !is_mended(node) => {
             let mut next = fleet.nodes.get(&node.id).unwrap_or(node).clone();
             running::order_restart(&mut next, request.forced);
             outcome.changes.push(Change::Node(Box::new(next)));
@@ -239,6 +242,11 @@ fn turn(fleet: &Fleet, node: &Node, power: &mut Power, now: Time, outcome: &mut 
         }
         Way::Agent => {}
     }
+}
+
+/// Whether it is the ramdisk that speaks for a node which has a system of its own.
+fn is_mended(node: &Node) -> bool {
+    matches!(&node.state, State::Rescue { rescue } if rescue.entered.is_some())
 }
 
 /// The orders of a node that still hold: a restart that nobody waits for any more does not.

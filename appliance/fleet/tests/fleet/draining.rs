@@ -3,6 +3,7 @@
 use fleet::drain::guests;
 use fleet::entropy::Entropy;
 use fleet::power::{PowerEvent, Step, Wish};
+use fleet::rescue;
 use fleet::rollout::{self, Next, Rollout};
 use fleet::view::plan_view;
 use fleet::{Change, Denied, Event, State};
@@ -156,4 +157,31 @@ fn a_rollout_waits_for_guests_and_takes_the_others_first() {
     let forced = Rollout { force: true, ..alone };
     let next = rollout::next(&rack.fleet, &forced, rack.now, &mut dice);
     assert!(matches!(next, Next::Begin(..)), "{next:?}");
+}
+
+#[test]
+fn a_node_is_not_mended_under_them_and_not_switched_off_in_service() {
+    let (mut rack, node, _) = Rack::active("control");
+    says(&mut rack, node, running(&["web"]));
+    let rescues = |force| {
+        let wish = rescue::Wish { keys: Vec::new(), confirmed: Some("n1".to_owned()), force };
+        Event::Rescue { node, wish: Box::new(wish) }
+    };
+    let why = rack.bring(rescues(false)).unwrap_err().to_string();
+    assert!(why.contains("web") && why.contains("--force"), "{why}");
+    assert_eq!(rack.state(), "active");
+    rack.bring(rescues(true)).unwrap();
+    assert_eq!(redeploys(&rack)[0].kind, OrderKind::Redeploy { force: true });
+    rack.bring(Event::EndRescue { node }).unwrap();
+    says(&mut rack, node, running(&["web"]));
+
+    rack.bring(Event::Service { node, why: "a DIMM".to_owned() }).unwrap();
+    let cycle = PowerEvent::Wish { wish: Wish::Cycle, confirmed: None, force: false };
+    let why = rack.power_event(node, cycle).unwrap_err().to_string();
+    assert!(why.contains("web"), "{why}");
+    // What it last said before it hung is no reason to leave it so.
+    rack.bring(Event::EndService { node }).unwrap();
+    rack.now = rack.now.plus_seconds(3600);
+    rack.bring(rescues(false)).unwrap();
+    assert!(redeploys(&rack).is_empty());
 }

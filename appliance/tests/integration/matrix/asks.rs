@@ -4,8 +4,8 @@
 use appliance::agents::Route;
 use pack::Packed;
 use protocol::{
-    Answer, CastAsk, DiskId, Enrol, Erasure, IdentityFile, JobId, NodeId, Proof, Receipt, Report, Seal,
-    Signature, StateAsk, Ticket, Verify, enrol_proof, hello_proof, routes,
+    Answer, CastAsk, DiskId, Enrol, Erasure, IdentityFile, JobId, NodeId, Proof, Receipt, Report, Rescue,
+    Seal, Signature, StateAsk, Ticket, Verify, enrol_proof, hello_proof, routes,
 };
 use serde::Serialize;
 
@@ -65,6 +65,7 @@ pub(super) fn own(route: Route, principal: &Principal, controller: &Controller) 
         Route::Cast => post(routes::CAST, &CastAsk::new(job)),
         Route::Verified => post(routes::VERIFIED, &receipt(principal, |_| {})),
         Route::Erased => post(routes::ERASED, &erased(principal, job, 0)),
+        Route::Rescue => post(routes::RESCUE, &rescue(job)),
         Route::Windows => post(routes::WINDOWS, &windows(&capture, 0, &disk())),
         Route::Stored => stored(&capture.job),
         Route::Seal => post(routes::SEAL, &seal(&capture, &disk())),
@@ -112,6 +113,7 @@ pub(super) fn trespasses(
         }
         Route::Verified => receipts(principal, victims),
         Route::Erased => erasures(principal, victims),
+        Route::Rescue => vec![("job", post(routes::RESCUE, &rescue(victims.rescued.1.job)))],
         Route::Windows => vec![("job", post(routes::WINDOWS, &windows(capture_job, 0, &disk())))],
         Route::Stored => vec![("job", stored(&capture_job.job))],
         Route::Seal => vec![
@@ -207,6 +209,10 @@ fn receipts(principal: &Principal, victims: &Victims) -> Vec<(&'static str, Ask)
 fn erased(principal: &Principal, job: JobId, at: usize) -> Erasure {
     let agent = &principal.agent;
     erasure(agent, &agent.keys, principal.node.unwrap_or_else(nobody), job, at)
+}
+
+fn rescue(job: JobId) -> Rescue {
+    Rescue { job, host_key: None, trouble: Some("forged".to_owned()) }
 }
 
 fn erasures(principal: &Principal, victims: &Victims) -> Vec<(&'static str, Ask)> {

@@ -36,6 +36,7 @@ fn whom(route: Route) -> For {
         | Route::Cast
         | Route::Verified
         | Route::Erased
+        | Route::Rescue
         | Route::Windows
         | Route::Stored
         | Route::Seal

@@ -7,12 +7,13 @@ use fleet::image::Image;
 use fleet::network::{Noticed, Sighting};
 use fleet::plan::{PlanId, PlanState};
 use fleet::power::{PowerEvent, Wish};
+use fleet::rescue;
 use fleet::rollout::{self, Group, Verb};
-use fleet::{Event, Node, Time, patience};
+use fleet::{Event, Node, State, Time, patience};
 use pack::{Digest, PublicKey};
 use protocol::{
     Answer, CANARIES_MIN, Erasure, Identity, JobId, Key, Method, NodeId, Phase, Progress, Receipt, Report,
-    SAMPLES_MIN, Signature, Subject, Verify,
+    Rescue, SAMPLES_MIN, Signature, Subject, Verify,
 };
 
 use super::world::World;
@@ -22,7 +23,7 @@ use crate::rack::{MAC, OTHER_MAC, hello, progress, unit};
 pub(super) type Letter = (&'static str, Event, u64);
 
 /// Every kind of event; a new one does not compile until it is here, and the search fails until it is tried.
-pub(super) const NAMES: [&str; 42] = [
+pub(super) const NAMES: [&str; 47] = [
     "apply",
     "approve",
     "asked",
@@ -30,6 +31,8 @@ pub(super) const NAMES: [&str; 42] = [
     "capture",
     "captured",
     "delete",
+    "end-rescue",
+    "end-service",
     "enrolled",
     "erased",
     "escrowed",
@@ -53,6 +56,8 @@ pub(super) const NAMES: [&str; 42] = [
     "replace",
     "rename",
     "reported",
+    "rescue",
+    "rescued",
     "retire",
     "retry",
     "roll",
@@ -60,6 +65,7 @@ pub(super) const NAMES: [&str; 42] = [
     "roles",
     "sealing",
     "served",
+    "service",
     "ticketed",
     "tick",
     "trust",
@@ -95,6 +101,11 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::Apply { .. } => "apply",
         Event::Retire { .. } => "retire",
         Event::Erased { .. } => "erased",
+        Event::Rescue { .. } => "rescue",
+        Event::Rescued { .. } => "rescued",
+        Event::EndRescue { .. } => "end-rescue",
+        Event::Service { .. } => "service",
+        Event::EndService { .. } => "end-service",
         Event::Delete { .. } => "delete",
         Event::Roll(_) => "roll",
         Event::Rollout { .. } => "rollout",
@@ -202,6 +213,7 @@ fn from_ramdisk(world: &World, node: &Node) -> Vec<Letter> {
     ];
     letters.extend(of_capture(world, id, job));
     letters.extend(of_erasing(world, id, job));
+    letters.extend(of_rescue(node));
     at_once(letters).collect()
 }
 
@@ -240,6 +252,22 @@ fn of_erasing(world: &World, node: NodeId, job: JobId) -> Vec<(&'static str, Eve
         ("erases", Event::Progressed { node, progress: progress(job, Phase::Erase, 1 << 20) }),
         ("erasure that proves nothing", erased(Erasure { samples: 1, ..erasure.clone() })),
         ("erasure", erased(erasure)),
+    ]
+}
+
+fn of_rescue(node: &Node) -> Vec<(&'static str, Event)> {
+    let job = match &node.state {
+        State::Rescue { rescue } => rescue.id,
+        _ => JobId([0xbb; 8]),
+    };
+    let tells = |job, trouble: Option<&str>| {
+        let told = Rescue { job, host_key: None, trouble: trouble.map(str::to_owned) };
+        Event::Rescued { node: node.id, told }
+    };
+    vec![
+        ("is mended", tells(job, None)),
+        ("is mended without SSH", tells(job, Some("SSH can't be started"))),
+        ("is mended for another", tells(JobId([0xba; 8]), None)),
     ]
 }
 
@@ -367,10 +395,25 @@ fn from_operator(world: &World, node: &Node) -> Vec<Letter> {
         plans.next().map(|(plan, _)| Event::Apply { plan: plan.clone(), force: false })
     };
     letters.push(("plan a rollout", rolls(id)));
+    letters.extend(to_mend(node));
     letters.extend(to_rollout(world));
     letters.extend(newest(true).map(|event| ("apply", event)));
     letters.extend(newest(false).map(|event| ("apply what is over", event)));
     at_once(letters).collect()
+}
+
+fn to_mend(node: &Node) -> [(&'static str, Event); 5] {
+    let rescues = |confirmed| {
+        let wish = rescue::Wish { keys: Vec::new(), confirmed, force: false };
+        Event::Rescue { node: node.id, wish: Box::new(wish) }
+    };
+    [
+        ("rescue", rescues(Some(node.name.to_string()))),
+        ("rescue, unconfirmed", rescues(None)),
+        ("end of the rescue", Event::EndRescue { node: node.id }),
+        ("service", Event::Service { node: node.id, why: "a DIMM".to_owned() }),
+        ("end of the service", Event::EndService { node: node.id }),
+    ]
 }
 
 pub(super) fn plans(node: NodeId) -> Event {

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet::certificate::{Certificate, Stage, authorise};
-use fleet::job::Work;
+use fleet::job::{JobState, Work};
 use fleet::patience;
 use fleet::plan::PlanState;
 use fleet::retire::Retirement;
 use fleet::{Denied, Effect, Event, Node, Outcome, Reply, State, boot_task, network};
-use protocol::{Doomed, EraseJob, JobId, Task};
+use protocol::{Doomed, EraseJob, JobId, NodeId, Task};
 use pxe::script::BootTask;
 
 use super::alphabet;
 use super::world::World;
 
 /// Every state by its word.
-pub(super) const WORDS: [&str; 15] = State::WORDS;
+pub(super) const WORDS: [&str; 18] = State::WORDS;
 
 /// What a state is to its node. A new state does not compile until it is here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ fn kind(state: &State) -> Kind {
         | State::Ready
         | State::Planned { .. }
         | State::Active
+        | State::Rescue { .. }
+        | State::Servicing { .. }
         | State::Retired
         | State::Attention { .. } => Kind::Rests,
         State::Inspecting
@@ -42,7 +44,8 @@ fn kind(state: &State) -> Kind {
         | State::Enrolling { .. }
         | State::Draining { .. }
         | State::Capturing { .. }
-        | State::Retiring { .. } => Kind::Works,
+        | State::Retiring { .. }
+        | State::Returning { .. } => Kind::Works,
     }
 }
 
@@ -62,12 +65,13 @@ fn boots_agent(state: &State) -> Option<bool> {
         | State::Booting { .. }
         | State::Enrolling { .. }
         | State::Active
+        | State::Returning { .. }
         | State::Retired => Some(false),
-        State::Draining { .. } => None,
+        State::Draining { .. } | State::Rescue { .. } | State::Servicing { .. } => None,
         // A disk that is half written is never booted, and a whole one is not kept from booting.
         State::Attention { phase, .. } => match phase.as_str() {
             "imaging" | "verifying" | "capturing" | "draining" | "retiring" => Some(true),
-            "booting" | "enrolling" | "active" => Some(false),
+            "booting" | "enrolling" | "active" | "returning" => Some(false),
             "inspecting" => None,
             other => panic!("attention in {other}"),
         },
@@ -79,7 +83,7 @@ fn destroys(task: &Task) -> Option<JobId> {
     match task {
         Task::Image(job) => Some(job.job),
         Task::Erase(job) => Some(job.job),
-        Task::Wait { .. } | Task::Capture(_) | Task::Reboot => None,
+        Task::Wait { .. } | Task::Capture(_) | Task::Rescue(_) | Task::Reboot => None,
     }
 }
 
@@ -99,6 +103,39 @@ fn is_retired(world: &World, node: &Node) {
         "a certificate still opens something: {:?}",
         world.path
     );
+}
+
+fn node_of(work: &Work<'_>) -> NodeId {
+    match work {
+        Work::Image(job) => job.node,
+        Work::Capture(capture) => capture.node,
+        Work::Retirement(row) => row.node,
+    }
+}
+
+/// A node that its operator has in hand has no plan and no job, is let go by one verb, and then has a way on.
+fn is_in_hand(world: &World, node: &Node) {
+    let (end, back) = match &node.state {
+        State::Rescue { rescue } => (Event::EndRescue { node: node.id }, &rescue.back),
+        State::Servicing { back, .. } => (Event::EndService { node: node.id }, &**back),
+        _ => return,
+    };
+    assert!(
+        !matches!(back, State::Rescue { .. } | State::Servicing { .. } | State::Planned { .. }),
+        "it comes back to {back:?}, by {:?}",
+        world.path
+    );
+    assert!(world.plans().all(|(_, state)| *state != PlanState::Open), "an open plan: {:?}", world.path);
+    let open = Work::all(&world.fleet).filter(|work| node_of(work) == node.id && !work.state().ended());
+    let first_boot = |work: &Work<'_>| {
+        matches!(work, Work::Image(job) if job.state == JobState::Verified) && back.job() == Some(work.id())
+    };
+    assert!(open.into_iter().all(|work| first_boot(&work)), "a job goes on: {:?}", world.path);
+    let wait = patience::wait(&world.fleet, node).unwrap();
+    assert!(!wait.reason.is_empty() && wait.until.is_none(), "{wait:?}");
+    let (next, _) = world.after("its end", end, 1).unwrap();
+    let after = &next.fleet.nodes[&node.id].state;
+    assert!(!matches!(after, State::Rescue { .. } | State::Servicing { .. }), "{after:?} by {:?}", next.path);
 }
 
 /// A held node has nothing of it planned, boots its own disk if that is whole, and is let go by one verb.
@@ -142,6 +179,7 @@ pub(super) fn of_world(world: &World) {
         if node.state == State::Retired {
             is_retired(world, node);
         }
+        is_in_hand(world, node);
         if let State::Attention { phase, .. } = &node.state {
             assert!(
                 phase != "attention" && WORDS.contains(&phase.as_str()),
@@ -231,6 +269,10 @@ pub(super) fn of_outcome(after: &World, outcome: &Outcome) {
     for effect in &outcome.effects {
         // The only one there is: it writes nothing. Another does not compile until something is said of it here.
         let Effect::Issue(_) = effect;
+    }
+    if let Reply::Task(Task::Rescue(job)) = &outcome.reply {
+        let is_its = |node: &Node| matches!(&node.state, State::Rescue { rescue } if rescue.id == job.job);
+        assert!(after.fleet.nodes.values().any(is_its), "a rescue that nobody asked for: {:?}", after.path);
     }
     if let Reply::Task(task) = &outcome.reply
         && let Some(job) = destroys(task)

@@ -147,7 +147,48 @@ impl World {
     }
 
     fn sketch_of(&self, node: &Node) -> String {
-        let work = |job: JobId| match Work::of(&self.fleet, job) {
+        let verbs = if let State::Attention { verbs, .. } = &node.state {
+            verbs.iter().filter_map(|verb| verb.split(' ').next()).collect::<Vec<_>>()
+        } else {
+            Vec::new()
+        };
+        let claim = node.claim.as_ref().map(|claim| claim.clash.is_some());
+        // What it comes back to counts, not which job that once was.
+        let of_back = |back: &State| format!("{}:{}", back.phase(), back.job().is_some());
+        let in_hand = match &node.state {
+            State::Rescue { rescue } => {
+                let at = if rescue.entered.is_some() {
+                    "entered"
+                } else if rescue.asked.is_some() {
+                    "asked"
+                } else {
+                    "out"
+                };
+                format!("{} {at}", of_back(&rescue.back))
+            }
+            State::Servicing { back, .. } => of_back(back),
+            _ => String::new(),
+        };
+        let redeploys = node.orders.iter().any(|order| order.kind.redeploys());
+        // Of one that is in its operator's hands the rest says the same.
+        let redeploys = redeploys && in_hand.is_empty();
+        let claim = claim.filter(|clash| *clash || in_hand.is_empty());
+        let ticket = node.deploy.map(|deploy| deploy.ticket).filter(|ticket| *ticket || in_hand.is_empty());
+        format!(
+            "{}/{} {in_hand}{} {verbs:?} held={} claim={claim:?} deploy={:?} run={} installed={} redeploys={redeploys} reported={}",
+            node.state.word(),
+            node.state.phase(),
+            node.state.job().map(|job| self.sketch_of_work(job)).unwrap_or_default(),
+            node.hold.is_some(),
+            ticket,
+            node.run.is_some(),
+            node.installed.is_some(),
+            in_hand.is_empty() && node.reported.is_some_and(|reported| reported > node.since),
+        )
+    }
+
+    fn sketch_of_work(&self, job: JobId) -> String {
+        match Work::of(&self.fleet, job) {
             None => "gone".to_owned(),
             Some(Work::Image(job)) => {
                 let told = job.progress.is_some();
@@ -162,24 +203,6 @@ impl World {
                 let (state, image) = (capture.state.word(), capture.image.is_some());
                 format!("capture:{state}:{}:{image}:{}", capture.runs, capture.takes.min(1))
             }
-        };
-        let verbs = if let State::Attention { verbs, .. } = &node.state {
-            verbs.iter().filter_map(|verb| verb.split(' ').next()).collect::<Vec<_>>()
-        } else {
-            Vec::new()
-        };
-        let claim = node.claim.as_ref().map(|claim| claim.clash.is_some());
-        let redeploys = node.orders.iter().any(|order| order.kind.redeploys());
-        format!(
-            "{}/{} {} {verbs:?} held={} claim={claim:?} deploy={:?} run={} installed={} redeploys={redeploys} reported={}",
-            node.state.word(),
-            node.state.phase(),
-            node.state.job().map(work).unwrap_or_default(),
-            node.hold.is_some(),
-            node.deploy.map(|deploy| deploy.ticket),
-            node.run.is_some(),
-            node.installed.is_some(),
-            node.reported.is_some_and(|reported| reported > node.since),
-        )
+        }
     }
 }
