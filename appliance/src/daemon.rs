@@ -124,6 +124,7 @@ impl Daemon {
         let start = if paths.state_db.exists() { Start::Later } else { Start::First };
         let ca = SiteCa::open(&paths.ca, &config.site, start, SystemTime::now()).map_err(Fatal::of)?;
         let store = Store::open(&paths.state_db).map_err(Fatal::of)?.limited(config.limits);
+        let store = store.testing(config.first_test.clone());
         let own = crate::ca::image_key(&paths.ca).map_err(Fatal::of)?;
         let images =
             Images::open(&paths.images, &paths.resolve(&config.image_keys), own).map_err(Fatal::of)?;

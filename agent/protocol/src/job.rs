@@ -3,7 +3,9 @@
 use pack::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{CaptureJob, Disk, DiskId, Epoch, EraseJob, Inventory, JobId, Key, Mark, NodeId, Signature};
+use crate::{
+    CaptureJob, Disk, DiskId, Epoch, EraseJob, Inventory, JobId, Key, Mark, NodeId, Signature, TestJob,
+};
 
 /// Every command to an agent. The agent refuses one for another node or with a lower epoch than it has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,8 @@ pub enum Task {
     Capture(Box<CaptureJob>),
     /// Erase disks.
     Erase(Box<EraseJob>),
+    /// Put the hardware under load. An agent that is older than this does not understand it, and says hello again.
+    Test(Box<TestJob>),
     /// Restart; what boots next is decided when the server asks the network.
     Reboot,
 }

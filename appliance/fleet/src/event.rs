@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use pack::Digest;
 use protocol::{
     Answer, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce,
-    Progress, Receipt, Report, Task, Verify,
+    Progress, Receipt, Report, Task, TestReport, Verify,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::burn_in;
 use crate::capture;
 use crate::certificate::{Certificate, Grant};
 use crate::image::Image;
@@ -179,6 +180,20 @@ pub enum Event {
         node: NodeId,
         /// What proves it.
         erasure: Box<Erasure>,
+    },
+    /// Test a node's hardware.
+    Test {
+        /// Whose.
+        node: NodeId,
+        /// What of it, and how long.
+        wish: burn_in::Wish,
+    },
+    /// The agent tells what its test has found so far.
+    Tested {
+        /// Who.
+        node: NodeId,
+        /// All of it.
+        report: Box<TestReport>,
     },
     /// Forget a node that is retired or rejected.
     Delete {
@@ -485,6 +500,8 @@ impl Event {
             Event::Plan { .. } => "planning",
             Event::Retire { .. } => "retiring",
             Event::Erased { .. } => "an erasure",
+            Event::Test { .. } => "testing",
+            Event::Tested { .. } => "the report of a test",
             Event::Delete { .. } => "deleting",
             Event::Apply { .. } => "applying a plan",
             Event::Roll(_) => "planning a rollout",

@@ -1,12 +1,13 @@
 //! A node: identity, and where it is in its life.
 //!
 //! ```text
-//! Discovered ─approve→ Inspecting ─asks→ Ready ─plan→ Planned ─apply→ Imaging ─receipt→ Booting
+//! Discovered ─approve→ Inspecting ─asks→ (Testing →) Ready ─plan→ Planned ─apply→ Imaging ─receipt→ Booting
 //!     │                                                                 ↑                  │ enrols
 //!     └─reject→ Rejected              Draining ─asks─────────────────────┘              Enrolling
 //!                                        ↑ apply (rebuild)                                 │ units up
 //!                                        └───────────────────────── Active ←───────────────┘
 //!                     Active or Ready ─capture→ (Draining →) Capturing ─→ Booting, or Ready
+//!                     Ready ─test→ Testing ─over→ Ready, or Attention
 //!            Active or Ready ─apply (retire)→ (Draining →) Retiring ─proofs→ Retired ─delete→ forgotten
 //! ```
 //! A new server may take over who a node is ([`Event::Replace`](crate::Event::Replace)): it goes on from where it is, as that node.
@@ -183,6 +184,11 @@ pub enum State {
     },
     /// Approved; its agent has not asked for work yet.
     Inspecting,
+    /// In the ramdisk, with its hardware under load.
+    Testing {
+        /// By which job.
+        job: JobId,
+    },
     /// In the ramdisk, waiting for a plan.
     Ready,
     /// A plan names it.
@@ -249,6 +255,7 @@ impl State {
             State::Discovered => "discovered",
             State::Rejected { .. } => "rejected",
             State::Inspecting => "inspecting",
+            State::Testing { .. } => "testing",
             State::Ready => "ready",
             State::Planned { .. } => "planned",
             State::Imaging { .. } => "imaging",
@@ -265,10 +272,11 @@ impl State {
     }
 
     /// Every word of [`State::word`].
-    pub const WORDS: [&str; 15] = [
+    pub const WORDS: [&str; 16] = [
         "discovered",
         "rejected",
         "inspecting",
+        "testing",
         "ready",
         "planned",
         "imaging",
@@ -291,7 +299,8 @@ impl State {
     /// The job in flight.
     pub fn job(&self) -> Option<JobId> {
         match self {
-            State::Imaging { job }
+            State::Testing { job }
+            | State::Imaging { job }
             | State::Verifying { job }
             | State::Booting { job }
             | State::Enrolling { job }

@@ -53,6 +53,7 @@ pub(crate) fn enrolled(
         State::Discovered
         | State::Rejected { .. }
         | State::Inspecting
+        | State::Testing { .. }
         | State::Ready
         | State::Planned { .. }
         | State::Imaging { .. }

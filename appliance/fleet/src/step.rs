@@ -11,7 +11,8 @@ use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout, running,
+    burn_in, capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout,
+    running,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -37,7 +38,7 @@ pub fn step(
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
         Event::Asked { node, certificate, inventory } => {
-            asked(fleet, fleet.node(node)?, &certificate, *inventory, now)
+            asked(fleet, fleet.node(node)?, &certificate, *inventory, (now, dice))
         }
         Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
         Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
@@ -64,20 +65,19 @@ pub fn step(
         }
         Event::Retire { node, keep } => retire::planned(fleet, fleet.node(node)?, &keep, now, dice),
         Event::Erased { node, erasure } => retire::erased(fleet, fleet.node(node)?, *erasure, now),
+        Event::Test { node, wish } => burn_in::begin(fleet, fleet.node(node)?, wish, now, dice),
+        Event::Tested { node, report } => Ok(burn_in::told(fleet, fleet.node(node)?, *report, now)),
         Event::Delete { node } => retire::delete(fleet, fleet.node(node)?),
         Event::Apply { plan, force } => imaging::apply(fleet, &plan, force, now, dice),
         Event::Roll(wish) => rollout::planned(fleet, catalog, &wish, now, dice),
         Event::Rollout { rollout, verb } => rollout::carry_out(fleet, &rollout, verb, now),
-        Event::Capture { node, wish } => {
-            check_roles(catalog, wish.roles.as_ref())?;
-            capture::begin(fleet, fleet.node(node)?, *wish, now, dice)
-        }
+        Event::Capture { node, wish } => capture::begin(fleet, catalog, fleet.node(node)?, *wish, now, dice),
         Event::Sealing { node, job, image } => capture::sealing(fleet, fleet.node(node)?, job, image),
         Event::Captured { node, job, image, found } => {
             capture::captured(fleet, fleet.node(node)?, job, *image, found, now)
         }
         Event::Cancel { job } => capture::cancelled(fleet, job, now),
-        Event::Retry { node } => imaging::retry(fleet, fleet.node(node)?, now),
+        Event::Retry { node } => imaging::retry(fleet, fleet.node(node)?, now, dice),
         Event::Unit { node, unit, verb } => running::wish(catalog, fleet.node(node)?, &unit, verb),
         Event::Logs { node, unit, lines } => running::logs(fleet.node(node)?, &unit, lines),
         Event::Imported(image) => Ok(crate::image::imported(image)),
@@ -107,11 +107,11 @@ fn asked(
     node: &Node,
     certificate: &str,
     inventory: Inventory,
-    now: Time,
+    (now, dice): (Time, &mut Entropy),
 ) -> Result<Outcome, Denied> {
     match power::asked(fleet, node, now) {
         Some(restart) => Ok(restart),
-        None => imaging::asked(fleet, node, certificate, inventory, now),
+        None => imaging::asked(fleet, node, certificate, inventory, (now, dice)),
     }
 }
 
@@ -123,6 +123,7 @@ fn refuse_held(fleet: &Fleet, event: &Event) -> Result<(), Denied> {
     | Event::SetRoles { node, .. }
     | Event::Retire { node, .. }
     | Event::Capture { node, .. }
+    | Event::Test { node, .. }
     | Event::Retry { node } = event
     {
         return hold::refuse_held(fleet.node(*node)?);
@@ -173,6 +174,7 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
     let rejectable = match &node.state {
         State::Discovered
         | State::Inspecting
+        | State::Testing { .. }
         | State::Ready
         | State::Planned { .. }
         | State::Rejected { .. } => true,
@@ -291,6 +293,8 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Plan { node, .. }
         | Event::Retire { node, .. }
         | Event::Erased { node, .. }
+        | Event::Test { node, .. }
+        | Event::Tested { node, .. }
         | Event::Delete { node }
         | Event::Capture { node, .. }
         | Event::Sealing { node, .. }

@@ -18,6 +18,8 @@ pub enum Route {
     Cast,
     Verified,
     Erased,
+    Tested,
+    TestData,
     Windows,
     Stored,
     Seal,
@@ -32,13 +34,15 @@ pub enum Route {
 
 impl Route {
     /// Every route. One that is not here is found by no request.
-    pub const ALL: [Route; 16] = [
+    pub const ALL: [Route; 18] = [
         Route::Hello,
         Route::Task,
         Route::Progress,
         Route::Cast,
         Route::Verified,
         Route::Erased,
+        Route::Tested,
+        Route::TestData,
         Route::Windows,
         Route::Stored,
         Route::Seal,
@@ -54,7 +58,7 @@ impl Route {
     /// The route of a request, if it is one.
     pub fn of(post: bool, path: &str) -> Option<Route> {
         Route::ALL.into_iter().find(|route| match route.fixed() {
-            Some(fixed) => post && path == fixed,
+            Some(fixed) => post == (*route != Route::TestData) && path == fixed,
             None => route.names_something(post, path),
         })
     }
@@ -68,6 +72,8 @@ impl Route {
             Route::Cast => routes::CAST,
             Route::Verified => routes::VERIFIED,
             Route::Erased => routes::ERASED,
+            Route::Tested => routes::TESTED,
+            Route::TestData => routes::TEST_DATA,
             Route::Windows => routes::WINDOWS,
             Route::Seal => routes::SEAL,
             Route::Enrol => routes::ENROL,
@@ -91,6 +97,8 @@ impl Route {
             | Route::Cast
             | Route::Verified
             | Route::Erased
+            | Route::Tested
+            | Route::TestData
             | Route::Windows
             | Route::Seal
             | Route::Enrol

@@ -57,7 +57,7 @@ pub(super) fn needed(get: bool, path: &[&str]) -> Role {
         ["v1", "nodes", _, "approve" | "reject" | "rename" | "roles" | "address"]
         | ["v1", "nodes", _, "plan" | "retire" | "retry" | "hold" | "release"]
         | ["v1", "nodes", _, "power" | "power-cancel" | "bmc-test"]
-        | ["v1", "nodes", _, "capture"]
+        | ["v1", "nodes", _, "capture" | "test" | "test-stop"]
         | ["v1", "jobs", _, "cancel"]
         | ["v1", "rollouts"]
         | ["v1", "rollouts", _, "stop" | "cancel"]
@@ -164,7 +164,9 @@ mod tests {
             assert_eq!(needed(true, path), Role::Viewer, "{path:?}");
         }
         let verb = |verb: &'static str| needed(false, &["v1", "nodes", "n1", verb]);
-        for operators in ["approve", "retire", "hold", "release", "power", "power-cancel", "bmc-test"] {
+        for operators in
+            ["approve", "retire", "hold", "release", "power", "power-cancel", "bmc-test", "test", "test-stop"]
+        {
             assert_eq!(verb(operators), Role::Operator, "{operators}");
         }
         for admins in ["replace", "delete", "bmc", "bmc-forget"] {

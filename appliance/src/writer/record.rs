@@ -54,6 +54,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Escrowed { .. }
         | Event::Reported { .. }
         | Event::Erased { .. }
+        | Event::Tested { .. }
         | Event::Sealing { .. }
         | Event::Captured { .. } => true,
         Event::Served { .. }
@@ -67,6 +68,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::SetRoles { .. }
         | Event::Plan { .. }
         | Event::Retire { .. }
+        | Event::Test { .. }
         | Event::Delete { .. }
         | Event::Apply { .. }
         | Event::Roll(_)

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use pack::Signed;
 use protocol::{
     Envelope, Epoch, Erasure, Hello, HelloReply, NodeId, Nonce, Progress, ProgressReply, Receipt, Refusal,
-    Task, TaskAsk, Verdict, hello_proof, routes,
+    Task, TaskAsk, TestReport, Verdict, hello_proof, routes,
 };
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -68,6 +68,7 @@ pub struct State {
     pub progress: Vec<Progress>,
     pub receipts: Vec<Receipt>,
     pub erasures: Vec<Erasure>,
+    pub tests: Vec<TestReport>,
     /// After so many it says that the server is to restart.
     pub awaited: usize,
     pub ranges: usize,
@@ -111,6 +112,7 @@ impl Controller {
             progress: Vec::new(),
             receipts: Vec::new(),
             erasures: Vec::new(),
+            tests: Vec::new(),
             awaited: 0,
             ranges: 0,
             certified_calls: 0,
@@ -179,6 +181,7 @@ async fn answer(
             json(&state.envelope(Task::Reboot))
         }
         routes::ERASED => state.erased(&body),
+        routes::TESTED | routes::TEST_DATA => state.tested(&body),
         routes::WINDOWS => {
             if let Some(witness) = &mut state.witness {
                 witness(0);
@@ -233,6 +236,23 @@ impl State {
         }
         self.task = Task::Reboot;
         json(&self.envelope(Task::Reboot))
+    }
+
+    /// What a test has found, or, of a request that says nothing, bytes to measure with.
+    fn tested(&mut self, body: &[u8]) -> Response<Part> {
+        if body.is_empty() {
+            return Response::new(Part::whole(vec![0x5a; 1 << 20]));
+        }
+        let report: TestReport = serde_json::from_slice(body).unwrap();
+        report.check().unwrap();
+        if let Some(witness) = &mut self.witness {
+            witness(report.part.map_or(0, |part| part as u64 + 1));
+        }
+        if report.over || self.cancel {
+            self.task = Task::Reboot;
+        }
+        self.tests.push(report);
+        json(&self.envelope(ProgressReply { go_on: !self.cancel }))
     }
 
     fn envelope<T>(&self, body: T) -> Envelope<T> {

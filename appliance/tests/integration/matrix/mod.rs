@@ -36,6 +36,8 @@ fn whom(route: Route) -> For {
         | Route::Cast
         | Route::Verified
         | Route::Erased
+        | Route::Tested
+        | Route::TestData
         | Route::Windows
         | Route::Stored
         | Route::Seal
