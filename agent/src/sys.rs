@@ -1,5 +1,5 @@
 //! The kernel's calls that have no safe form: network card ioctls (linux/ethtool.h), options of packet sockets (packet(7)), commands to
-//! NVMe drives (linux/nvme_ioctl.h). Other calls of disks are in `pack::disk`. The only file of the agent with `unsafe`; every function is safe to call.
+//! NVMe drives (linux/nvme_ioctl.h) and to those behind SCSI (scsi/sg.h). Other calls of disks are in `pack::disk`. The only file of the agent with `unsafe`; every function is safe to call.
 #![expect(unsafe_code, reason = "these calls have no safe form; each block says why it is sound")]
 
 use std::io;
@@ -128,4 +128,95 @@ pub fn nvme_admin(
     // long as the call lasts, and the kernel touches nothing else.
     let status = unsafe { libc::ioctl(disk.as_fd().as_raw_fd(), NVME_IOCTL_ADMIN_CMD, &raw mut command) };
     u16::try_from(status).map_err(|_| io::Error::last_os_error())
+}
+
+/// scsi/sg.h.
+const SG_IO: libc::Ioctl = 0x2285;
+const SG_FROM_DEVICE: i32 = -3;
+const SG_NO_DATA: i32 = -1;
+
+/// `struct sg_io_hdr`: 88 bytes on 64-bit Linux.
+#[repr(C)]
+struct ScsiRequest {
+    interface: i32,
+    direction: i32,
+    command_bytes: u8,
+    sense_room: u8,
+    vectors: u16,
+    data_bytes: u32,
+    data: *mut u8,
+    command: *const u8,
+    sense: *mut u8,
+    timeout_ms: u32,
+    flags: u32,
+    pack: i32,
+    user: u64,
+    status: u8,
+    masked_status: u8,
+    message_status: u8,
+    sense_bytes: u8,
+    host_status: u16,
+    driver_status: u16,
+    missing: i32,
+    duration_ms: u32,
+    info: u32,
+}
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<ScsiRequest>() == 88);
+
+/// What a device behind SCSI answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScsiAnswer {
+    /// Its status byte (SAM): 0 is good, 2 has something to say in `sense`.
+    pub status: u8,
+    /// Whether it was reached.
+    pub reached: bool,
+    /// What it says beside that.
+    pub sense: Vec<u8>,
+}
+
+/// Gives a command to a device behind SCSI that sends so much data, or none. A command that would send data to it can't be given.
+///
+/// # Errors
+/// The kernel's: it was not given to the device; `ENOTTY` for what is not behind SCSI.
+pub fn scsi_read(
+    disk: &impl AsFd,
+    command: &[u8; 16],
+    data: &mut [u8],
+    timeout_ms: u32,
+) -> io::Result<ScsiAnswer> {
+    let mut sense = [0_u8; 64];
+    let mut request = ScsiRequest {
+        interface: i32::from(b'S'),
+        direction: if data.is_empty() { SG_NO_DATA } else { SG_FROM_DEVICE },
+        command_bytes: 16,
+        sense_room: 64,
+        vectors: 0,
+        data_bytes: u32::try_from(data.len()).map_err(io::Error::other)?,
+        data: data.as_mut_ptr(),
+        command: command.as_ptr(),
+        sense: sense.as_mut_ptr(),
+        timeout_ms,
+        flags: 0,
+        pack: 0,
+        user: 0,
+        status: 0,
+        masked_status: 0,
+        message_status: 0,
+        sense_bytes: 0,
+        host_status: 0,
+        driver_status: 0,
+        missing: 0,
+        duration_ms: 0,
+        info: 0,
+    };
+    // SAFETY: the call takes a `struct sg_io_hdr`, whose pointers are of `data`, `command` and `sense` with their true lengths; all
+    // live until the call is over. The direction says that the kernel writes `data` at most, and reads `command` only.
+    let done = unsafe { libc::ioctl(disk.as_fd().as_raw_fd(), SG_IO, &raw mut request) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let said = sense.get(..usize::from(request.sense_bytes)).unwrap_or_default().to_vec();
+    Ok(ScsiAnswer { status: request.status, reached: request.host_status == 0, sense: said })
 }

@@ -3,6 +3,7 @@
 //! Who asks is taken from the certificate of the connection, never from the request. Every change goes through the
 //! writer; an answer leaves only after its commit.
 
+mod burn_in;
 mod capture;
 mod captured;
 mod cast;
@@ -50,6 +51,7 @@ pub struct Agents {
     captures: Arc<Captures>,
     casts: Arc<Casts>,
     answers: Answers,
+    measured: Arc<burn_in::Turn>,
 }
 
 /// A request, as the connection brought it.
@@ -77,6 +79,8 @@ pub enum Answer {
     Json(Vec<u8>),
     /// The data area of an image, for this node; the connection serves the range that was asked for.
     Data(Arc<Stored>, NodeId),
+    /// Bytes as they are.
+    Bytes(bytes::Bytes),
 }
 
 /// Why an agent's request was refused.
@@ -106,6 +110,9 @@ pub enum AgentRefusal {
     /// The key's proof does not fit.
     #[error("the proof does not fit the key")]
     Proof,
+    /// Not now; asking again helps.
+    #[error("{0}")]
+    NotYet(&'static str),
     /// The rules, or the disk, say no.
     #[error(transparent)]
     Refused(#[from] Refused),
@@ -129,9 +136,9 @@ impl AgentRefusal {
             AgentRefusal::Capture(_) => (409, false),
             AgentRefusal::Refused(Refused::Denied(Denied::Missing { .. })) => (404, false),
             AgentRefusal::Refused(Refused::Denied(_)) => (409, false),
-            AgentRefusal::Refused(Refused::Unsaved(_) | Refused::Stopping) | AgentRefusal::Broken(_) => {
-                (503, true)
-            }
+            AgentRefusal::Refused(Refused::Unsaved(_) | Refused::Stopping)
+            | AgentRefusal::NotYet(_)
+            | AgentRefusal::Broken(_) => (503, true),
         }
     }
 }
@@ -165,7 +172,7 @@ impl Agents {
         answers: Answers,
     ) -> Self {
         let captures = Arc::new(Captures::new(Arc::clone(&images)));
-        Self { core, ca, images, captures, casts, answers }
+        Self { core, ca, images, captures, casts, answers, measured: Arc::default() }
     }
 
     /// Answers one request.
@@ -174,7 +181,8 @@ impl Agents {
     /// [`AgentRefusal`], to be sent as a `protocol::Refusal`.
     pub async fn answer(&self, asked: &Asked<'_>) -> Result<Answer, AgentRefusal> {
         let stage = |stage| authorise(&self.core.world().fleet, asked.fingerprint, stage, now());
-        // One that has ended counts only for disks that are being erased, which no other progress is about.
+        // One that has ended counts only for disks that are being erased and servers that are tested, which no other progress is
+        // about.
         let erasing = || authorise_erasing(&self.core.world().fleet, asked.fingerprint, now());
         let no_route = || AgentRefusal::NoRoute(asked.path.chars().take(80).collect());
         match Route::of(asked.post, asked.path).ok_or_else(no_route)? {
@@ -187,6 +195,8 @@ impl Agents {
             Route::Verified => json(&self.verified(stage(Stage::Deploy)?, body(asked)?).await?),
             Route::Erased => json(&self.erased(erasing()?, body(asked)?).await?),
             Route::Rescue => json(&self.rescue(stage(Stage::Deploy)?, body(asked)?).await?),
+            Route::Tested => json(&self.tested(erasing()?, body(asked)?).await?),
+            Route::TestData => Ok(Answer::Bytes(self.test_data(&erasing()?, asked.path)?)),
             Route::Windows => json(&self.windows(stage(Stage::Deploy)?, body(asked)?).await?),
             Route::Stored => {
                 let place = asked.path.strip_prefix(routes::STORED).and_then(capture::place);

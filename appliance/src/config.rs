@@ -15,6 +15,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use fleet::burn_in;
 use fleet::hours::Hours;
 use fleet::limits::Limits;
 use ipnet::Ipv4Net;
@@ -56,6 +57,8 @@ pub struct Config {
     pub copy: Option<PathBuf>,
     /// Who may do what at the control socket.
     pub operators: Operators,
+    /// The test that every server has once, before it is ready; none: it is ready when it was looked at.
+    pub first_test: Option<burn_in::Wish>,
     /// What may be destroyed in an hour.
     pub limits: Limits,
     /// Where Prometheus may come for figures; none: nowhere.

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use fleet::burn_in::Wish;
 use fleet::limits::Limits;
 use fleet::{Change, Fleet};
 use protocol::{Epoch, IdentityFile, NodeId};
@@ -135,6 +136,7 @@ pub struct Store {
     /// Where the journal ends.
     head: Head,
     limits: Limits,
+    first_test: Option<Wish>,
 }
 
 impl Store {
@@ -169,8 +171,8 @@ impl Store {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
         let head = journal_head(&connection)?;
-        let limits = Limits::NONE;
-        Ok(Self { connection, retention: RETENTION, path: path.to_owned(), folder, head, limits })
+        let (limits, first_test) = (Limits::NONE, None);
+        Ok(Self { connection, retention: RETENTION, path: path.to_owned(), folder, head, limits, first_test })
     }
 
     /// Moves the write-ahead log into the data base, on a thread of its own that ends with what is returned.
@@ -194,6 +196,12 @@ impl Store {
         self.head
     }
 
+    /// Every server of the fleet that is read from it is tested so, once.
+    #[must_use]
+    pub fn testing(self, first_test: Option<Wish>) -> Self {
+        Self { first_test, ..self }
+    }
+
     /// The fleet that is read from it has these limits.
     #[must_use]
     pub fn limited(self, limits: Limits) -> Self {
@@ -211,7 +219,8 @@ impl Store {
     /// [`StoreError`].
     pub fn fleet(&self) -> Result<Fleet, StoreError> {
         let epoch = Epoch(self.number("epoch")?.unwrap_or(1));
-        let mut fleet = Fleet { epoch, limits: self.limits, ..Fleet::default() };
+        let (limits, first_test) = (self.limits, self.first_test.clone());
+        let mut fleet = Fleet { epoch, limits, first_test, ..Fleet::default() };
         for node in self.rows("node")? {
             fleet.put(Change::Node(node));
         }
@@ -232,6 +241,9 @@ impl Store {
         }
         for retirement in self.rows("retirement")? {
             fleet.put(Change::Retirement(retirement));
+        }
+        for test in self.rows("burn_in")? {
+            fleet.put(Change::BurnIn(test));
         }
         for rollout in self.rows("rollout")? {
             fleet.put(Change::Rollout(rollout));

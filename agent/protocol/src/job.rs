@@ -4,7 +4,7 @@ use pack::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CaptureJob, Disk, DiskId, Epoch, EraseJob, Inventory, JobId, Key, Mark, NodeId, RescueJob, Signature,
+    CaptureJob, Disk, DiskId, Epoch, EraseJob, Inventory, JobId, Key, Mark, NodeId, RescueJob, Signature, TestJob,
 };
 
 /// Every command to an agent. The agent refuses one for another node or with a lower epoch than it has seen.
@@ -64,6 +64,8 @@ pub enum Task {
     Erase(Box<EraseJob>),
     /// Be mended by hand. An agent that is older than rescues can't read it, and says hello again.
     Rescue(Box<RescueJob>),
+    /// Put the hardware under load. An agent that is older than this does not understand it, and says hello again.
+    Test(Box<TestJob>),
     /// Restart; what boots next is decided when the server asks the network.
     Reboot,
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod bounds;
+mod burn_in;
 mod capture;
 mod cast;
 mod clash;
@@ -28,6 +29,10 @@ mod seed;
 mod state;
 
 pub use bounds::{DISKS_MAX, HOLDINGS_MAX, NICS_MAX, TEXT_BYTES_MAX, TooMuch};
+pub use burn_in::{
+    CpuFigures, DiskFigures, FAULTS_MAX, Fault, Figures, Health, MemoryFigures, NetworkFigures, Part,
+    TEST_SECONDS_MAX, TestJob, TestReport,
+};
 pub use capture::{CaptureJob, FOUND_MAX, Found, Identity, Missing, Seal, Subject, WINDOWS_MAX, Windows};
 pub use cast::{CastAsk, CastReply, Door, Hearing, ReportKey, Seat, Source};
 pub use clash::{Carried, Clash, Handle, clashes};

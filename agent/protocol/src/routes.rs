@@ -1,4 +1,4 @@
-//! The agents' HTTPS routes. All are POST with JSON but the two image routes and the bytes of a capture; the stage that may call is beside each.
+//! The agents' HTTPS routes. All are POST with JSON but the two image routes, the bytes of a capture and those of a test; the stage that may call is beside each.
 
 /// [`crate::Hello`] → [`crate::HelloReply`]. No certificate.
 pub const HELLO: &str = "/agent/v1/hello";
@@ -14,6 +14,10 @@ pub const VERIFIED: &str = "/agent/v1/verified";
 pub const ERASED: &str = "/agent/v1/erased";
 /// [`crate::Rescue`] → `Envelope<RescueReply>`. Stage deploy.
 pub const RESCUE: &str = "/agent/v1/rescue";
+/// [`crate::TestReport`] → `Envelope<ProgressReply>`. Stage deploy, and only for its test.
+pub const TESTED: &str = "/agent/v1/tested";
+/// GET, bytes that mean nothing, as many as are read. Stage deploy, and only while its node is tested.
+pub const TEST_DATA: &str = "/agent/v1/test/data";
 /// GET, the encoded `pack::Signed` as JSON. Stage deploy, and only the image of its job.
 pub fn manifest(image: &pack::Digest) -> String {
     format!("/agent/v1/images/{image}/manifest")

@@ -1,12 +1,13 @@
 //! `rackwright-agent deploy`: the whole life of the agent in the boot ramdisk.
 //!
 //! ```text
-//! command line -> NIC up -> hello (code on the screens) -> approved -> task: wait | image | capture | erase | rescue | reboot
+//! command line -> NIC up -> hello (code on the screens) -> approved -> task: wait | image | capture | erase | rescue | test | reboot
 //!                            ^                                        |
 //!                            '--- anything that a new hello can mend -'
 //! ```
 //! It never gives up: every wait has its reason on the screen, and ends when the reason does.
 
+pub mod burn_in;
 pub mod bystander;
 pub mod capture;
 pub mod cmdline;

@@ -8,6 +8,7 @@ use protocol::{Envelope, Task, TaskAsk, routes};
 use crate::chain::Chain;
 use crate::controller::Line;
 use crate::deploy::Server;
+use crate::deploy::burn_in;
 use crate::deploy::bystander::Bystander;
 use crate::deploy::capture;
 use crate::deploy::erase;
@@ -50,6 +51,7 @@ pub(super) async fn follow(server: &mut Server, admitted: &Admitted, key: &KeyPa
                 Task::Capture(job) => capture::run(server, admitted, &job).await,
                 Task::Erase(job) => erase::run(server, admitted, key, &job).await,
                 Task::Rescue(job) => rescue::run(server, admitted, key, &job).await,
+                Task::Test(job) => burn_in::run(server, admitted, &job).await,
                 Task::Reboot => return Turn::Reboot,
                 Task::Wait { reason } => {
                     server.screen.state("waiting", &reason);

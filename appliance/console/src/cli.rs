@@ -1,6 +1,7 @@
 //! The words of the command line. Every command has at least two examples in its help.
 
 mod backup;
+mod burn_in;
 mod doctor;
 mod image;
 mod job;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use backup::{BackupCommand, RestoreArgs};
+pub(crate) use burn_in::{TestArgs, TestCommand};
 pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};

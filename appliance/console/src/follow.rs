@@ -13,7 +13,7 @@ use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::text::clean_value;
 
-pub(crate) use story::{End, Stage, Story, end, is_capture, is_erasure, stage, waits_for};
+pub(crate) use story::{End, Stage, Story, end, is_capture, is_erasure, is_test, stage, waits_for};
 
 /// What goes to standard output while the job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,12 @@ pub(crate) async fn follow(
     match story {
         End::Done => {
             // Of a capture there is more to say, and whoever began it says it.
-            if stream == Stream::Nothing && is_erasure(&row) {
+            if stream == Stream::Nothing && is_test(&row) {
+                session.note(&format!(
+                    "{0} passed its test; what was measured: rackwright node test show {0}",
+                    row.node
+                ));
+            } else if stream == Stream::Nothing && is_erasure(&row) {
                 session
                     .note(&format!("{0} is retired; what proves it: rackwright node erasures {0}", row.node));
             } else if stream == Stream::Nothing && !is_capture(&row) {

@@ -7,11 +7,13 @@ mod board_tests;
 mod screen;
 mod watch;
 
+pub(crate) use watch::watch_all;
+
 use fleet::view::{JobRow, LaneRow};
 
 use crate::cli::JobCommand;
 use crate::failure::{Failure, exit};
-use crate::follow::{self, Stage, is_capture, stage};
+use crate::follow::{self, Stage, is_capture, is_test, stage};
 use crate::session::Session;
 use crate::show::Page;
 use crate::table::{Cell, Table};
@@ -96,13 +98,16 @@ fn verb(stage: Stage) -> &'static str {
         Stage::Verifying => "read back",
         Stage::Capturing => "read",
         Stage::Erasing => "erased",
-        Stage::Waiting | Stage::Imaging | Stage::Booting | Stage::Enrolling => "written",
+        Stage::Waiting | Stage::Testing | Stage::Imaging | Stage::Booting | Stage::Enrolling => "written",
     }
 }
 
 /// How much was done, in the words of its kind.
 fn amounts(job: &JobRow) -> Vec<(&'static str, String)> {
     let done = format!("{} of {}", bytes(job.done_bytes), bytes(job.total_bytes));
+    if is_test(job) {
+        return vec![("done", format!("{} %", job.percent))];
+    }
     match is_capture(job) {
         true => {
             vec![("read", done), ("stored before", bytes(job.same_bytes)), ("sent", bytes(job.fetched_bytes))]
@@ -165,9 +170,13 @@ pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
         ("node is", job.node_state.clone()),
     ];
     pairs.extend(job.plan.as_ref().map(|plan| ("plan", plan.clone())));
-    pairs.push(("image", image(job)));
+    if is_test(job) {
+        pairs.push(("what was found", format!("rackwright node test show {}", job.node)));
+    } else {
+        pairs.push(("image", image(job)));
+    }
     pairs.extend(identity(job).map(|identity| ("keys and ids", identity)));
-    pairs.push(("disk", job.disk.clone()));
+    pairs.extend((!is_test(job)).then(|| ("disk", job.disk.clone())));
     pairs.extend(amounts(job));
     pairs.extend([
         ("taken up", format!("{}x", job.takes)),
@@ -183,6 +192,7 @@ pub(crate) fn render_job(job: &JobRow, now: u64) -> String {
     }
     page.next(match job.state.as_str() {
         "done" => None,
+        "failed" if is_test(job) => Some(format!("rackwright node test show {}", job.node)),
         "failed" => Some(format!("rackwright node why {}", or_dash(&job.node))),
         _ => Some(format!("rackwright job watch {}", job.id)),
     });

@@ -13,6 +13,7 @@ mod ansible;
 mod apply;
 mod backup;
 mod boot;
+mod burn_in;
 mod client;
 mod dispatch;
 mod doctor;

@@ -18,11 +18,12 @@ impl Tone {
     /// The tone of a state, a health or a unit's state.
     pub(crate) fn of(word: &str) -> Tone {
         match word {
-            "active" | "ok" | "running" | "done" | "verified" => Tone::Good,
-            "attention" | "fail" | "failed" | "stopped" | "silent" | "rejected" | "degraded" => Tone::Bad,
-            "discovered" | "inspecting" | "imaging" | "verifying" | "booting" | "enrolling" | "draining"
-            | "rescue" | "servicing" | "returning" | "busy" | "underway" | "warn" | "activating"
-            | "deactivating" | "reloading" | "waiting" => Tone::Busy,
+            "active" | "ok" | "running" | "done" | "verified" | "passed" => Tone::Good,
+            "faulty" | "died" | "attention" | "fail" | "failed" | "stopped" | "silent" | "rejected"
+            | "degraded" => Tone::Bad,
+            "discovered" | "inspecting" | "testing" | "suspicious" | "imaging" | "verifying" | "booting"
+            | "enrolling" | "draining" | "rescue" | "servicing" | "returning" | "busy" | "underway" | "warn"
+            | "activating" | "deactivating" | "reloading" | "waiting" => Tone::Busy,
             _ => Tone::Plain,
         }
     }

@@ -85,8 +85,8 @@ pub(crate) fn next_command(row: &NodeRow) -> Option<String> {
         "ready" => Some(format!("rackwright node plan {name}")),
         "planned" => Some("rackwright plan list".to_owned()),
         "retired" => Some(format!("rackwright node erasures {name}")),
-        "inspecting" | "imaging" | "verifying" | "booting" | "enrolling" | "draining" | "retiring"
-        | "returning" => Some(format!("rackwright node watch {name}")),
+        "inspecting" | "testing" | "imaging" | "verifying" | "booting" | "enrolling" | "draining"
+        | "retiring" | "returning" => Some(format!("rackwright node watch {name}")),
         "attention" => Some(format!("when the cause is gone: rackwright node retry {name}")),
         "active" if row.health == "degraded" => Some(format!("rackwright service list --node {name}")),
         "active" if row.health == "silent" => Some(format!("look at the screen of {name}")),

@@ -21,6 +21,7 @@ fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
             BootTask::LocalDisk
         }
         State::Inspecting | State::Ready | State::Planned { .. } => agent("waiting for a plan"),
+        State::Testing { .. } => agent("being tested"),
         State::Imaging { .. } | State::Verifying { .. } => agent("being written"),
         // Without a ticket the ramdisk would have to be approved again: the installed system comes up once more and
         // hands one in.
@@ -44,6 +45,7 @@ fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
         State::Attention { phase, .. } if phase == "draining" || phase == "capturing" => {
             agent("to be rebuilt, captured or erased, and needs attention")
         }
+        State::Attention { phase, .. } if phase == "testing" => agent("tested, and needs attention"),
         State::Attention { phase, .. } if phase == "retiring" => agent("being erased, and needs attention"),
         State::Attention { .. } if node.installed.is_none() => agent("waiting for the operator"),
         State::Rejected { .. }

@@ -13,6 +13,7 @@ use pack::{About, Digest, Layout};
 use protocol::{CaptureJob, Disk, DiskId, Found, Identity, JobId, NodeId, Progress, Subject, Task};
 use serde::{Deserialize, Serialize};
 
+use crate::burn_in;
 use crate::certificate::LEFT_FOR_A_JOB;
 use crate::drain::refuse_guests;
 use crate::entropy::Entropy;
@@ -22,8 +23,8 @@ use crate::job::{Headway, JobState};
 use crate::network;
 use crate::plan::title;
 use crate::running::{order_again, order_redeploy};
-use crate::step::{moved, refused, withdraw};
-use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
+use crate::step::{check_roles, moved, refused, withdraw};
+use crate::{Catalog, Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 
 /// An image that is being taken, or was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,11 +111,13 @@ pub struct Wish {
 /// [`Denied`]: nothing was changed.
 pub(crate) fn begin(
     fleet: &Fleet,
+    catalog: &Catalog,
     node: &Node,
     wish: Wish,
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
+    check_roles(catalog, wish.roles.as_ref())?;
     let runs = runs(node)?;
     // Here and not before the event: it may have come up since somebody looked.
     if runs && wish.confirmed.as_deref() != Some(node.name.as_str()) {
@@ -173,6 +176,7 @@ fn runs(node: &Node) -> Result<bool, Denied> {
         State::Discovered
         | State::Rejected { .. }
         | State::Inspecting
+        | State::Testing { .. }
         | State::Imaging { .. }
         | State::Verifying { .. }
         | State::Booting { .. }
@@ -426,6 +430,9 @@ pub(crate) fn cancelled(fleet: &Fleet, job: JobId, now: Time) -> Result<Outcome,
             "job {job} erases disks, and what is erased does not come back: plan the node again instead, the new plan \
              takes its place"
         )));
+    }
+    if let Some(row) = fleet.burn_ins.get(&job) {
+        return burn_in::stopped(fleet, fleet.node(row.node)?, job, now);
     }
     let capture = fleet.captures.get(&job).ok_or_else(missing)?;
     let node = fleet.node(capture.node)?;

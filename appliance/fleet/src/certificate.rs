@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entropy::Entropy;
 use crate::running::written_with;
-use crate::{Fleet, Name, Node, State, Time, attendance, retire, returning};
+use crate::{Fleet, Name, Node, State, Time, attendance, burn_in, retire, returning};
 
 /// What a certificate lets its holder do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -273,8 +273,8 @@ pub(crate) fn superseded<'a>(fleet: &'a Fleet, node: &Node, shown: &str) -> Vec<
     others.into_iter().enumerate().filter(|row| !is_kept(row)).map(|(_, row)| row).collect()
 }
 
-/// Who may tell how far an erasing is, and hand in its proofs: the holder of a deploy certificate, and while its node's disks are
-/// erased also of one that has ended. A large disk is written over for a day, and an agent that is refused meanwhile stops, comes
+/// Who may tell how far an erasing or a test is, and hand in its proofs: the holder of a deploy certificate, and while its node's
+/// disks are erased or it is tested also of one that has ended. A large disk is written over for a day, a test may take a week, and an agent that is refused meanwhile stops, comes
 /// back with another certificate and begins every disk again that is not proven. What is revoked stays so.
 ///
 /// # Errors
@@ -293,13 +293,14 @@ pub fn authorise_erasing(
     }
 }
 
-/// Whether a node's disks are being erased by the ramdisk that has this certificate.
+/// Whether a node's disks are being erased, or its hardware tested, by the ramdisk that has this certificate.
 pub(crate) fn is_erasing(fleet: &Fleet, certificate: &Certificate) -> bool {
     certificate.stage == Stage::Deploy
         && fleet.nodes.get(&certificate.node).is_some_and(|node| {
             node.generation == certificate.generation
                 && node.deploy.is_some_and(|deploy| deploy.key == certificate.key)
-                && retire::in_flight(fleet, node).is_some_and(|row| row.started.is_some())
+                && (retire::in_flight(fleet, node).is_some_and(|row| row.started.is_some())
+                    || burn_in::in_flight(fleet, node).is_some_and(|row| row.started.is_some()))
         })
 }
 

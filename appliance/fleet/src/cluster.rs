@@ -9,6 +9,7 @@ use protocol::{CaPin, Epoch, HardwareAddress, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::attendance::Attendance;
+use crate::burn_in::{BurnIn, Wish};
 use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::image::Image;
@@ -39,6 +40,8 @@ pub struct Fleet {
     pub captures: BTreeMap<JobId, Capture>,
     /// By id; no job or capture has the same.
     pub retirements: BTreeMap<JobId, Retirement>,
+    /// By id; no job, capture or retirement has the same.
+    pub burn_ins: BTreeMap<JobId, BurnIn>,
     /// By id.
     pub rollouts: BTreeMap<RolloutId, Rollout>,
     /// By fingerprint.
@@ -53,6 +56,8 @@ pub struct Fleet {
     pub networks: BTreeMap<String, Network>,
     /// What may be destroyed in an hour. Not kept over a restart.
     pub limits: Limits,
+    /// The test that every server has once, before it is ready; none: it is ready when it was looked at. Not kept over a restart.
+    pub first_test: Option<Wish>,
 }
 
 /// Facts about the site that decisions need and `step` never changes.
@@ -106,6 +111,8 @@ pub enum Change {
     Capture(Box<Capture>),
     /// Disks that are to be erased, or were.
     Retirement(Box<Retirement>),
+    /// A test of a server's hardware.
+    BurnIn(Box<BurnIn>),
     /// Many nodes to be rebuilt, a few at a time.
     Rollout(Box<Rollout>),
     /// A certificate.
@@ -139,6 +146,7 @@ impl Fleet {
             Change::Job(job) => drop(self.jobs.insert(job.id, *job)),
             Change::Capture(capture) => drop(self.captures.insert(capture.id, *capture)),
             Change::Retirement(row) => drop(self.retirements.insert(row.id, *row)),
+            Change::BurnIn(row) => drop(self.burn_ins.insert(row.id, *row)),
             Change::Rollout(row) => drop(self.rollouts.insert(row.id.clone(), *row)),
             Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use pack::Digest;
 use protocol::{
-    Answer, CaPin, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId,
-    Nonce, Progress, Receipt, Report, Task, Verify,
+    Answer, CaPin, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce, Progress, Receipt, Report, Task, Verify, TestReport,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::burn_in;
 use crate::capture;
 use crate::certificate::{Certificate, Grant};
 use crate::image::Image;
@@ -228,6 +228,20 @@ pub enum Event {
     EndService {
         /// Who.
         node: NodeId,
+    },
+    /// Test a node's hardware.
+    Test {
+        /// Whose.
+        node: NodeId,
+        /// What of it, and how long.
+        wish: burn_in::Wish,
+    },
+    /// The agent tells what its test has found so far.
+    Tested {
+        /// Who.
+        node: NodeId,
+        /// All of it.
+        report: Box<TestReport>,
     },
     /// Forget a node that is retired or rejected.
     Delete {
@@ -542,6 +556,8 @@ impl Event {
             Event::EndRescue { .. } => "ending a rescue",
             Event::Service { .. } => "servicing",
             Event::EndService { .. } => "ending a service",
+            Event::Test { .. } => "testing",
+            Event::Tested { .. } => "the report of a test",
             Event::Delete { .. } => "deleting",
             Event::Apply { .. } => "applying a plan",
             Event::Roll(_) => "planning a rollout",

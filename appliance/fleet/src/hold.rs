@@ -25,6 +25,7 @@ pub(crate) fn hold(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result
         State::Discovered
         | State::Rejected { .. }
         | State::Inspecting
+        | State::Testing { .. }
         | State::Imaging { .. }
         | State::Verifying { .. }
         | State::Booting { .. }

@@ -14,7 +14,7 @@ use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, s
 use crate::running::{comes_back, order_again, order_redeploy, pardoned};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
-use crate::{capture, hold, rescue, retire};
+use crate::{burn_in, capture, hold, rescue, retire};
 
 /// Turns a plan into a job, if the world is still what the plan saw.
 pub(crate) fn apply(
@@ -95,7 +95,8 @@ pub(crate) fn ended_jobs(fleet: &Fleet, node: &Node, why: &str, now: Time) -> im
         Change::Job(Box::new(Job { state, ended: Some(now), ..job.clone() }))
     });
     let jobs = jobs.chain(capture::ended_captures(fleet, node, why, now));
-    jobs.chain(retire::ended(fleet, node, why, now))
+    let jobs = jobs.chain(retire::ended(fleet, node, why, now));
+    jobs.chain(burn_in::ended(fleet, node, why, now))
 }
 
 /// The ramdisk asks for work.
@@ -104,7 +105,7 @@ pub(crate) fn asked(
     node: &Node,
     certificate: &str,
     inventory: Inventory,
-    now: Time,
+    (now, dice): (Time, &mut Entropy),
 ) -> Result<Outcome, Denied> {
     let mut outcome = Outcome::default();
     let mut next = node.clone();
@@ -116,10 +117,11 @@ pub(crate) fn asked(
         {
             wait(&format!("held: {}", hold.why))
         }
-        State::Inspecting => {
-            outcome.fact(node.id, "ready", summary(&next));
-            next = moved(&next, State::Ready, now);
-            wait("waiting for a plan")
+        State::Inspecting => inspected(fleet, &mut next, certificate, (now, dice), &mut outcome)?,
+        State::Testing { .. } | State::Attention { .. }
+            if let Some(row) = burn_in::in_flight(fleet, node) =>
+        {
+            burn_in::take(fleet, &mut next, row, certificate, now, &mut outcome)?
         }
         State::Ready => wait("waiting for a plan"),
         State::Planned { plan } => wait(&format!("plan {plan} waits to be applied")),
@@ -147,13 +149,12 @@ pub(crate) fn asked(
         State::Attention { phase, .. } if phase == "returning" || comes_back(fleet, node) => Task::Reboot,
         // What it waited for has come after all.
         State::Attention { phase, .. } if phase == "inspecting" => {
-            outcome.fact(node.id, "ready", summary(&next));
-            next = moved(&next, State::Ready, now);
-            wait("waiting for a plan")
+            inspected(fleet, &mut next, certificate, (now, dice), &mut outcome)?
         }
         State::Attention { cause, .. } => wait(&format!("needs attention: {cause}")),
         State::Discovered
         | State::Rejected { .. }
+        | State::Testing { .. }
         | State::Enrolling { .. }
         | State::Active
         | State::Capturing { .. }
@@ -168,6 +169,24 @@ pub(crate) fn asked(
     }
     outcome.reply = Reply::Task(task);
     Ok(outcome)
+}
+
+/// Its hardware is known: it is tested, where every server is, or ready.
+fn inspected(
+    fleet: &Fleet,
+    next: &mut Node,
+    certificate: &str,
+    (now, dice): (Time, &mut Entropy),
+    outcome: &mut Outcome,
+) -> Result<Task, Denied> {
+    if let Some((node, row)) = burn_in::first(fleet, next, now, dice, outcome) {
+        outcome.fact(next.id, "inspected", summary(next));
+        *next = node;
+        return burn_in::take(fleet, next, &row, certificate, now, outcome);
+    }
+    outcome.fact(next.id, "ready", summary(next));
+    *next = moved(next, State::Ready, now);
+    Ok(wait("waiting for a plan"))
 }
 
 /// What the ramdisk says its server has, as far as it is believed; whether that is news.
@@ -434,13 +453,16 @@ fn whole(fleet: &Fleet, receipt: &Receipt) -> Result<(), String> {
 }
 
 /// Out of `Attention`, into what it was doing.
-pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time) -> Result<Outcome, Denied> {
+pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
     if let Some(lapsed) = node.lapsed.filter(|lapsed| !lapsed.pardoned) {
         return Ok(pardoned(node, lapsed));
     }
     let State::Attention { phase, job, .. } = &node.state else {
         return Err(refused(node, "retrying", "; only a node that needs attention can be retried"));
     };
+    if let Some(row) = burn_in::of_node(fleet, node) {
+        return burn_in::again(fleet, node, row, now, dice);
+    }
     let mut outcome = Outcome::default();
     let mut next = node.clone();
     let taken = job.and_then(|id| fleet.captures.get(&id));

@@ -4,6 +4,7 @@ use pack::{Digest, PublicKey};
 use protocol::{JobId, NodeId, Progress, Receipt, Target, Verify};
 use serde::{Deserialize, Serialize};
 
+use crate::burn_in::BurnIn;
 use crate::capture::Capture;
 use crate::plan::{PlanId, PlanState};
 use crate::retire::Retirement;
@@ -137,6 +138,8 @@ pub enum Work<'a> {
     Capture(&'a Capture),
     /// Disks are erased.
     Retirement(&'a Retirement),
+    /// Hardware is tested.
+    BurnIn(&'a BurnIn),
 }
 
 impl<'a> Work<'a> {
@@ -144,7 +147,8 @@ impl<'a> Work<'a> {
     pub fn of(fleet: &'a Fleet, id: JobId) -> Option<Work<'a>> {
         let image = fleet.jobs.get(&id).map(Work::Image);
         let work = image.or_else(|| fleet.captures.get(&id).map(Work::Capture));
-        work.or_else(|| fleet.retirements.get(&id).map(Work::Retirement))
+        let work = work.or_else(|| fleet.retirements.get(&id).map(Work::Retirement));
+        work.or_else(|| fleet.burn_ins.get(&id).map(Work::BurnIn))
     }
 
     /// All work there ever was, in no order.
@@ -152,7 +156,9 @@ impl<'a> Work<'a> {
         let images = fleet.jobs.values().map(Work::Image);
         let retirements =
             fleet.retirements.values().filter(|row| matches!(row.verdict, PlanState::Applied { .. }));
-        images.chain(fleet.captures.values().map(Work::Capture)).chain(retirements.map(Work::Retirement))
+        let burn_ins = fleet.burn_ins.values().map(Work::BurnIn);
+        let captures = fleet.captures.values().map(Work::Capture);
+        images.chain(captures).chain(retirements.map(Work::Retirement)).chain(burn_ins)
     }
 
     /// Its id.
@@ -161,6 +167,7 @@ impl<'a> Work<'a> {
             Work::Image(job) => job.id,
             Work::Capture(capture) => capture.id,
             Work::Retirement(row) => row.id,
+            Work::BurnIn(row) => row.id,
         }
     }
 
@@ -170,6 +177,7 @@ impl<'a> Work<'a> {
             Work::Image(job) => &job.state,
             Work::Capture(capture) => &capture.state,
             Work::Retirement(row) => &row.state,
+            Work::BurnIn(row) => &row.state,
         }
     }
 
@@ -179,6 +187,7 @@ impl<'a> Work<'a> {
             Work::Image(job) => job.created,
             Work::Capture(capture) => capture.created,
             Work::Retirement(row) => row.made,
+            Work::BurnIn(row) => row.created,
         }
     }
 
@@ -188,6 +197,7 @@ impl<'a> Work<'a> {
             Work::Image(job) => job.started,
             Work::Capture(capture) => capture.started,
             Work::Retirement(row) => row.started,
+            Work::BurnIn(row) => row.started,
         }
     }
 
@@ -197,15 +207,17 @@ impl<'a> Work<'a> {
             Work::Image(job) => job.progressed,
             Work::Capture(capture) => capture.progressed,
             Work::Retirement(row) => row.progressed,
+            Work::BurnIn(row) => row.told,
         }
     }
 
-    /// How far it is, as the agent says.
+    /// How far it is, as the agent says; a test is told in other words.
     pub fn progress(self) -> Option<&'a Progress> {
         match self {
             Work::Image(job) => job.progress.as_ref(),
             Work::Capture(capture) => capture.progress.as_ref(),
             Work::Retirement(row) => row.progress.as_ref(),
+            Work::BurnIn(_) => None,
         }
     }
 }

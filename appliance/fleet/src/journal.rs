@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::certificate::{Certificate, Stage};
+use crate::burn_in::BurnIn;
 use crate::power::{Power, Request};
 use crate::retire::{Erased, Retirement};
 use crate::rollout::Rollout;
@@ -114,6 +115,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         Change::Retirement(row) => {
             of("retirement", Some(row.node), erased(before.retirements.get(&row.id), row)?)
         }
+        Change::BurnIn(row) => of("test", Some(row.node), tested(before.burn_ins.get(&row.id), row)?),
         Change::Rollout(row) => of("rollout", None, rolled(before.rollouts.get(&row.id), row)?),
         // Every half day of every node: what was renewed for the same key is as it was.
         Change::Certificate(row) if is_renewal(before, row) => None,
@@ -155,6 +157,16 @@ fn erased(before: Option<&Retirement>, after: &Retirement) -> Option<Value> {
     let disks = after.disks.iter().map(|disk| &disk.doomed.disk.disk);
     Some(json!({"job": after.id, "plan": after.plan, "verdict": after.verdict, "becomes": after.state,
         "erases": disks.collect::<Vec<_>>(), "proven": proofs.map(|(_, proof)| proof).collect::<Vec<_>>()}))
+}
+
+/// What is new about a test: that it was asked for, begins, or has ended, and how.
+fn tested(before: Option<&BurnIn>, after: &BurnIn) -> Option<Value> {
+    if before.is_some_and(|old| old.state == after.state) {
+        return None;
+    }
+    let parts = after.wish.parts.iter().map(|part| part.word()).collect::<Vec<_>>();
+    Some(json!({"job": after.id, "tests": parts, "seconds": after.wish.seconds, "becomes": after.state,
+        "end": after.end}))
 }
 
 /// What is new about a rollout: what becomes of it.

@@ -1,12 +1,13 @@
 //! A node: identity, and where it is in its life.
 //!
 //! ```text
-//! Discovered ─approve→ Inspecting ─asks→ Ready ─plan→ Planned ─apply→ Imaging ─receipt→ Booting
+//! Discovered ─approve→ Inspecting ─asks→ (Testing →) Ready ─plan→ Planned ─apply→ Imaging ─receipt→ Booting
 //!     │                                                                 ↑                  │ enrols
 //!     └─reject→ Rejected              Draining ─asks─────────────────────┘              Enrolling
 //!                                        ↑ apply (rebuild)                                 │ units up
 //!                                        └───────────────────────── Active ←───────────────┘
 //!                     Active or Ready ─capture→ (Draining →) Capturing ─→ Booting, or Ready
+//!                     Ready ─test→ Testing ─over→ Ready, or Attention
 //!            Active or Ready ─apply (retire)→ (Draining →) Retiring ─proofs→ Retired ─delete→ forgotten
 //! Active, Ready, Booting, Enrolling or Attention ─rescue, service→ Rescue, Servicing ─end→ Returning ─→ Active, or the ramdisk
 //! ```
@@ -209,6 +210,11 @@ pub enum State {
     },
     /// Approved; its agent has not asked for work yet.
     Inspecting,
+    /// In the ramdisk, with its hardware under load.
+    Testing {
+        /// By which job.
+        job: JobId,
+    },
     /// In the ramdisk, waiting for a plan.
     Ready,
     /// A plan names it.
@@ -292,6 +298,7 @@ impl State {
             State::Discovered => "discovered",
             State::Rejected { .. } => "rejected",
             State::Inspecting => "inspecting",
+            State::Testing { .. } => "testing",
             State::Ready => "ready",
             State::Planned { .. } => "planned",
             State::Imaging { .. } => "imaging",
@@ -311,10 +318,11 @@ impl State {
     }
 
     /// Every word of [`State::word`].
-    pub const WORDS: [&str; 18] = [
+    pub const WORDS: [&str; 19] = [
         "discovered",
         "rejected",
         "inspecting",
+        "testing",
         "ready",
         "planned",
         "imaging",
@@ -340,7 +348,8 @@ impl State {
     /// The job in flight.
     pub fn job(&self) -> Option<JobId> {
         match self {
-            State::Imaging { job }
+            State::Testing { job }
+            | State::Imaging { job }
             | State::Verifying { job }
             | State::Booting { job }
             | State::Enrolling { job }

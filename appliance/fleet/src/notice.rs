@@ -83,7 +83,8 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
             ));
         }
     }
-    for work in Work::all(fleet) {
+    // A test that fails calls a person by its node; one that was stopped is no news to whoever stopped it.
+    for work in Work::all(fleet).filter(|work| !matches!(work, Work::BurnIn(_))) {
         if let JobState::Failed { why } = work.state() {
             let id = work.id().to_string();
             all.push(Notice::new("job-failed", &id, why, format!("rackwright job show {id}")));

@@ -7,7 +7,7 @@ use crate::network;
 use crate::node::State;
 use crate::running::{not_up, stuck};
 use crate::step::moved;
-use crate::{Change, Fleet, Node, Outcome, Time, capture, power, rescue};
+use crate::{Change, Fleet, Node, Outcome, Time, burn_in, capture, power, rescue};
 
 /// What a node waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +64,7 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         State::Inspecting => {
             limited("its agent to ask for work".to_owned(), node.since.max(node.heard), INSPECTING_SECONDS)
         }
+        State::Testing { .. } => Some(testing(fleet, node)),
         State::Ready => for_ever(if node.roles.is_empty() {
             format!("a role (rackwright node role set {name} ROLE), then a plan")
         } else {
@@ -114,6 +115,18 @@ fn lapsed(node: &Node) -> Option<String> {
     ))
 }
 
+/// An agent that tests speaks every other second, whatever it does.
+fn testing(fleet: &Fleet, node: &Node) -> Wait {
+    let from = node.since.max(node.heard);
+    let row = burn_in::of_node(fleet, node);
+    let Some((row, limit)) = row.and_then(|row| Some((row, row.limit()?))) else {
+        let until = node.since.plus_seconds(INSPECTING_SECONDS);
+        return Wait { reason: "its agent to begin its test".to_owned(), until: Some(until) };
+    };
+    let until = from.plus_seconds(burn_in::SILENT_SECONDS).min(limit);
+    Wait { reason: format!("its test to end; it was last heard of {}", row.doing()), until: Some(until) }
+}
+
 /// An agent that is silent has no longer than one that writes an image.
 fn erasing(node: &Node, job: Option<Work<'_>>) -> Wait {
     let from = job.and_then(Work::progressed).unwrap_or(node.since).max(node.since);
@@ -134,6 +147,8 @@ pub fn overdue(fleet: &Fleet, now: Time) -> Outcome {
         let waited = now.seconds_since(node.since);
         let state = if matches!(node.state, State::Enrolling { .. }) {
             stuck(node, waited)
+        } else if let Some(row) = burn_in::in_flight(fleet, node) {
+            attention(node, burn_in::silence(row, node, now), &burn_in::VERBS)
         } else {
             let way_out = capture::way_out(fleet, node);
             let verbs = ["why", "retry"].into_iter().chain(way_out.as_deref()).collect::<Vec<_>>();

@@ -95,6 +95,7 @@ fn merged(old: Node, new: Node, now: Time) -> Node {
 fn has_identity(old: &Node) -> Result<(), Denied> {
     match &old.state {
         State::Inspecting
+        | State::Testing { .. }
         | State::Ready
         | State::Planned { .. }
         | State::Imaging { .. }
@@ -127,6 +128,7 @@ fn is_new(new: &Node) -> Result<(), Denied> {
         | State::Ready
         | State::Planned { .. }
         | State::Rejected { .. }
+        | State::Testing { .. }
         | State::Imaging { .. }
         | State::Verifying { .. }
         | State::Booting { .. }

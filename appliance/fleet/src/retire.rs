@@ -186,6 +186,7 @@ fn may_retire(node: &Node) -> Result<(), Denied> {
         State::Discovered
         | State::Rejected { .. }
         | State::Inspecting
+        | State::Testing { .. }
         | State::Imaging { .. }
         | State::Verifying { .. }
         | State::Booting { .. }
@@ -433,6 +434,7 @@ pub(crate) fn delete(fleet: &Fleet, node: &Node) -> Result<Outcome, Denied> {
         State::Retired | State::Rejected { .. } => {}
         State::Discovered
         | State::Inspecting
+        | State::Testing { .. }
         | State::Ready
         | State::Planned { .. }
         | State::Imaging { .. }

@@ -11,7 +11,7 @@ use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    attendance, capture, enroll, hold, imaging, network, patience, plan, power, replace, rescue, retire, rollout,
+    attendance, burn_in, capture, enroll, hold, imaging, network, patience, plan, power, replace, rescue, retire, rollout,
     running, service, trust,
 };
 
@@ -37,7 +37,7 @@ pub fn step(
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
         Event::Asked { node, certificate, inventory } => {
-            asked(fleet, fleet.node(node)?, &certificate, *inventory, now)
+            asked(fleet, fleet.node(node)?, &certificate, *inventory, (now, dice))
         }
         Event::Progressed { node, progress } => imaging::progressed(fleet, fleet.node(node)?, progress, now),
         Event::Verified { node, receipt } => imaging::verified(fleet, fleet.node(node)?, receipt, now),
@@ -71,17 +71,19 @@ pub fn step(
         Event::EndService { node } => service::end(fleet, fleet.node(node)?, now),
         Event::Retire { node, keep } => retire::planned(fleet, fleet.node(node)?, &keep, now, dice),
         Event::Erased { node, erasure } => retire::erased(fleet, fleet.node(node)?, *erasure, now),
+        Event::Test { node, wish } => burn_in::begin(fleet, fleet.node(node)?, wish, now, dice),
+        Event::Tested { node, report } => Ok(burn_in::told(fleet, fleet.node(node)?, *report, now)),
         Event::Delete { node } => retire::delete(fleet, fleet.node(node)?),
         Event::Apply { plan, force } => imaging::apply(fleet, &plan, force, now, dice),
         Event::Roll(wish) => rollout::planned(fleet, catalog, &wish, now, dice),
         Event::Rollout { rollout, verb } => rollout::carry_out(fleet, &rollout, verb, now),
-        Event::Capture { node, wish } => capture::begin(fleet, fleet.node(node)?, *wish, now, dice),
+        Event::Capture { node, wish } => capture::begin(fleet, catalog, fleet.node(node)?, *wish, now, dice),
         Event::Sealing { node, job, image } => capture::sealing(fleet, fleet.node(node)?, job, image),
         Event::Captured { node, job, image, found } => {
             capture::captured(fleet, fleet.node(node)?, job, *image, found, now)
         }
         Event::Cancel { job } => capture::cancelled(fleet, job, now),
-        Event::Retry { node } => imaging::retry(fleet, fleet.node(node)?, now),
+        Event::Retry { node } => imaging::retry(fleet, fleet.node(node)?, now, dice),
         Event::Unit { node, unit, verb } => running::wish(catalog, fleet.node(node)?, &unit, verb),
         Event::Logs { node, unit, lines } => running::logs(fleet.node(node)?, &unit, lines),
         Event::Imported(image) => Ok(crate::image::imported(image)),
@@ -112,11 +114,11 @@ fn asked(
     node: &Node,
     certificate: &str,
     inventory: Inventory,
-    now: Time,
+    (now, dice): (Time, &mut Entropy),
 ) -> Result<Outcome, Denied> {
     match power::asked(fleet, node, now) {
         Some(restart) => Ok(restart),
-        None => imaging::asked(fleet, node, certificate, inventory, now),
+        None => imaging::asked(fleet, node, certificate, inventory, (now, dice)),
     }
 }
 
@@ -150,6 +152,7 @@ fn refuse_held(fleet: &Fleet, event: &Event) -> Result<(), Denied> {
     | Event::Capture { node, .. }
     | Event::Rescue { node, .. }
     | Event::Service { node, .. }
+    | Event::Test { node, .. }
     | Event::Retry { node } = event
     {
         return hold::refuse_held(fleet.node(*node)?);
@@ -200,6 +203,7 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
     let rejectable = match &node.state {
         State::Discovered
         | State::Inspecting
+        | State::Testing { .. }
         | State::Ready
         | State::Planned { .. }
         | State::Rejected { .. } => true,
@@ -328,6 +332,8 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::EndRescue { node }
         | Event::Service { node, .. }
         | Event::EndService { node }
+        | Event::Test { node, .. }
+        | Event::Tested { node, .. }
         | Event::Delete { node }
         | Event::Capture { node, .. }
         | Event::Sealing { node, .. }

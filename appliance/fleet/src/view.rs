@@ -2,6 +2,7 @@
 
 pub mod backup;
 mod boot;
+mod burn_in;
 mod check;
 mod erasure;
 pub mod image;
@@ -34,6 +35,7 @@ use crate::patience::{self, SILENT_SECONDS};
 use crate::{Catalog, Fleet, Node, Site, State, Time};
 
 pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
+pub use burn_in::{OutlierRow, TestView, test_view, test_views};
 pub use check::{CheckRow, certificates_check, dhcp_check, others_check, pool_check};
 pub use erasure::{CertificateView, DoomedView, ErasureRow, erasure_rows, retirement_view};
 use job::percent;
@@ -44,7 +46,7 @@ pub use metric::{MetricFamily, MetricSample, exposition};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use power::{PowerView, RequestRow, power_view};
-pub use protocol::Holding;
+pub use protocol::{DiskFigures, Fault, Figures, Health, Holding};
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};
 pub use rescue::RescueView;
@@ -175,6 +177,9 @@ pub struct NodeView {
     /// How its operator gets in, while it is in rescue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rescue: Option<RescueView>,
+    /// Its newest test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<TestView>,
     /// Generation of the state document it should have.
     pub generation: u64,
     /// Generation it has applied.
@@ -386,6 +391,7 @@ pub fn node_view(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeView
         system_disk: node.installed.as_ref().map(|installed| installed.disk.to_string()),
         receipt: receipt(fleet, node),
         rescue: rescue_view(node),
+        test: test_views(fleet, node).into_iter().next(),
         generation: node.document.generation,
         applied: report.map(|report| report.generation),
         units: report.map(|report| report.units.clone()).unwrap_or_default(),

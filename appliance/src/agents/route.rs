@@ -19,6 +19,8 @@ pub enum Route {
     Verified,
     Erased,
     Rescue,
+    Tested,
+    TestData,
     Windows,
     Stored,
     Seal,
@@ -33,7 +35,7 @@ pub enum Route {
 
 impl Route {
     /// Every route. One that is not here is found by no request.
-    pub const ALL: [Route; 17] = [
+    pub const ALL: [Route; 19] = [
         Route::Hello,
         Route::Task,
         Route::Progress,
@@ -41,6 +43,8 @@ impl Route {
         Route::Verified,
         Route::Erased,
         Route::Rescue,
+        Route::Tested,
+        Route::TestData,
         Route::Windows,
         Route::Stored,
         Route::Seal,
@@ -56,7 +60,7 @@ impl Route {
     /// The route of a request, if it is one.
     pub fn of(post: bool, path: &str) -> Option<Route> {
         Route::ALL.into_iter().find(|route| match route.fixed() {
-            Some(fixed) => post && path == fixed,
+            Some(fixed) => post == (*route != Route::TestData) && path == fixed,
             None => route.names_something(post, path),
         })
     }
@@ -71,6 +75,8 @@ impl Route {
             Route::Verified => routes::VERIFIED,
             Route::Erased => routes::ERASED,
             Route::Rescue => routes::RESCUE,
+            Route::Tested => routes::TESTED,
+            Route::TestData => routes::TEST_DATA,
             Route::Windows => routes::WINDOWS,
             Route::Seal => routes::SEAL,
             Route::Enrol => routes::ENROL,
@@ -95,6 +101,8 @@ impl Route {
             | Route::Verified
             | Route::Erased
             | Route::Rescue
+            | Route::Tested
+            | Route::TestData
             | Route::Windows
             | Route::Seal
             | Route::Enrol

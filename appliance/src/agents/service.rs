@@ -8,7 +8,7 @@ use pxe::trace::What;
 
 use super::{AgentRefusal, Agents, Answer, Asked, Way};
 use crate::listen::https::{AgentService, BODY_LIMIT, Caller, IMAGE_BLOCK, refusal};
-use crate::listen::stream::{Stream, json, ranged_pieces};
+use crate::listen::stream::{Stream, json, ranged_pieces, whole};
 
 /// The longest hello, in bytes: nobody has let its sender in. A server with a hundred disks says 40 KiB.
 const HELLO_LIMIT: usize = 128 << 10;
@@ -34,6 +34,7 @@ impl AgentService for Agents {
         let asked = Asked { fingerprint, shown, post, path, body: &body, way };
         match self.answer(&asked).await {
             Ok(Answer::Json(bytes)) => json(StatusCode::OK, bytes),
+            Ok(Answer::Bytes(bytes)) => whole(bytes),
             Ok(Answer::Data(stored, node)) => {
                 let length = stored.manifest.data_bytes();
                 let pieces = |range| self.images.pieces(&stored, range).map_err(AgentRefusal::from);
@@ -50,6 +51,11 @@ impl AgentService for Agents {
 
 fn refuse(caller: &Caller, path: &str, error: &AgentRefusal) -> Response<Stream> {
     let (status, retry) = error.status();
+    if let AgentRefusal::NotYet(why) = error {
+        // It asks every second until it has its turn.
+        tracing::debug!(peer = %caller.peer, path, why, "an agent waits");
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, why, retry);
+    }
     tracing::warn!(peer = %caller.peer, path, status, why = %error, "an agent was refused");
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let refusal = protocol::Refusal { error: error.to_string(), retry, renew: error.renew() };

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use fleet::burn_in;
 use fleet::capture::Wish;
 use fleet::event::UnitVerb;
 use fleet::job::Work;
 use fleet::plan::PlanId;
 use fleet::view;
 use fleet::{Event, Name, Reply, Time};
-use protocol::{DiskId, Identity, Mark, NodeId, SshKey, Verify};
+use protocol::{DiskId, Identity, Mark, NodeId, Part, SshKey, Verify};
 use pxe::Mac;
 use serde::Deserialize;
 
@@ -100,6 +101,17 @@ struct Apply {
 struct Retire {
     #[serde(default)]
     keep: Vec<String>,
+}
+
+/// How long a test takes when nobody has said so, in seconds.
+const TEST_SECONDS: u64 = 600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Test {
+    #[serde(default)]
+    parts: BTreeSet<Part>,
+    seconds: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +217,8 @@ impl Api {
             "capture" => return Some(self.capture(node, body).await),
             "plan" => return Some(self.plan(node, body).await),
             "retire" => return Some(self.retire(node, body).await),
+            "test" => return Some(self.test(node, body).await),
+            "test-stop" => return Some(self.stop_test(node).await),
             "delete" => return Some(self.delete(node, body).await),
             "replace" => return Some(self.replace(node, body).await),
             "address" => return Some(self.address(node, body).await),
@@ -287,6 +301,26 @@ impl Api {
             return Err(ApiError::Broken("planning was answered with something else".to_owned()));
         };
         one(view::retirement_view(&self.core.world().fleet, &row))
+    }
+
+    /// Begins a test of a node's hardware; what is not said is everything, for ten minutes.
+    async fn test(&self, node: NodeId, body: &[u8]) -> Answer {
+        let Test { parts, seconds } = read(body)?;
+        let parts = if parts.is_empty() { Part::ALL.into() } else { parts };
+        let wish = burn_in::Wish { parts, seconds: seconds.unwrap_or(TEST_SECONDS) };
+        wish.check().map_err(ApiError::Body)?;
+        let done = self.core.bring(Event::Test { node, wish }).await?;
+        self.job(&done.reply)
+    }
+
+    /// Stops a node's test, or says that what came of it was seen.
+    async fn stop_test(&self, node: NodeId) -> Answer {
+        let world = self.core.world();
+        let known = world.fleet.node(node)?;
+        let job = known.state.job().filter(|job| world.fleet.burn_ins.contains_key(job));
+        let job = job.ok_or_else(|| missing("test of", known.name.as_str()))?;
+        let done = self.core.bring(Event::Cancel { job }).await?;
+        self.job(&done.reply)
     }
 
     /// A new server becomes this node, and has its address from its next DHCP request on.

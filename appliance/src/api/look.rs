@@ -24,6 +24,7 @@ impl Api {
             ["v1", "nodes", name] => self.show_node(&world, name),
             ["v1", "nodes", name, "why"] => self.why(&world, name).await,
             ["v1", "nodes", name, "power"] => self.power(&world, name),
+            ["v1", "nodes", name, "tests"] => self.tests(&world, name),
             ["v1", "plans"] => {
                 let plans = world.fleet.plans.values().map(|plan| view::plan_view(&world.fleet, plan));
                 let retirements = world.fleet.retirements.values();
@@ -85,6 +86,11 @@ impl Api {
         one(view::NodeView { row: row(world, node), loader, ..view })
     }
 
+    /// Every test of a node, newest first.
+    fn tests(&self, world: &World, name: &str) -> Answer {
+        rows(view::test_views(&world.fleet, world.fleet.find(name, &world.site.ca)?))
+    }
+
     async fn status(&self, world: &World) -> Answer {
         let nodes = self.nodes(world);
         let troubled = nodes.iter().any(|n| ["attention", "degraded", "silent"].contains(&n.health.as_str()));
@@ -136,6 +142,7 @@ impl Api {
             Work::Image(job) => (job.node, world.fleet.images.get(&job.image)),
             Work::Capture(capture) => (capture.node, None),
             Work::Retirement(row) => (row.node, None),
+            Work::BurnIn(row) => (row.node, None),
         };
         let heard = world.fleet.nodes.get(&node).map(|node| now().seconds_since(node.heard));
         let lane = self.casts.lane(node).filter(|lane| lane.job == work.id());

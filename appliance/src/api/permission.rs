@@ -59,7 +59,7 @@ pub(super) fn needed(get: bool, path: &[&str]) -> Role {
         // A rescue itself is for admins: whoever is in it reads and writes every disk.
         | ["v1", "nodes", _, "service" | "service-end" | "rescue-end"]
         | ["v1", "nodes", _, "power" | "power-cancel" | "bmc-test"]
-        | ["v1", "nodes", _, "capture"]
+        | ["v1", "nodes", _, "capture" | "test" | "test-stop"]
         | ["v1", "jobs", _, "cancel"]
         | ["v1", "rollouts"]
         | ["v1", "rollouts", _, "stop" | "cancel"]
@@ -169,7 +169,9 @@ mod tests {
             assert_eq!(needed(true, path), Role::Viewer, "{path:?}");
         }
         let verb = |verb: &'static str| needed(false, &["v1", "nodes", "n1", verb]);
-        for operators in ["approve", "retire", "hold", "release", "power", "power-cancel", "bmc-test"] {
+        for operators in
+            ["approve", "retire", "hold", "release", "power", "power-cancel", "bmc-test", "test", "test-stop"]
+        {
             assert_eq!(verb(operators), Role::Operator, "{operators}");
         }
         for operators in ["service", "service-end", "rescue-end"] {

@@ -43,7 +43,7 @@ impl Api {
             self.seen("v1/events", &Query::parse(&format!("limit={EVENTS}"))).await,
         ));
         for node in world.fleet.nodes.values() {
-            for what in ["", "/why"] {
+            for what in ["", "/why", "/tests"] {
                 let path = format!("v1/nodes/{}{what}", node.id);
                 let name = format!("node-{}{}.json", node.name, what.replace('/', "-"));
                 pages.push(Page::new(&name, Box::pin(self.seen(&path, &Query::default())).await));

@@ -26,6 +26,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) operators: Operators,
     #[serde(default)]
+    pub(super) enrol: Enrol,
+    #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) metrics: Metrics,
@@ -158,6 +160,13 @@ pub(super) struct Mail {
     pub(super) user: Option<Spanned<String>>,
     pub(super) password_file: Option<Spanned<String>>,
     pub(super) ca_file: Option<Spanned<String>>,
+}
+
+/// `[enrol]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Enrol {
+    pub(super) test: Option<Spanned<String>>,
 }
 
 /// `[limits]`.

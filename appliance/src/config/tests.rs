@@ -401,6 +401,20 @@ fn one_root_moves_everything() {
 }
 
 #[test]
+fn servers_are_tested_once_where_the_site_wants_it() {
+    use fleet::burn_in::Wish;
+    let said = |test: &str| format!("{GOOD}[enrol]\ntest = {test}\n");
+    assert_eq!(good(GOOD).first_test, None);
+    assert_eq!(good(&said("\"no\"")).first_test, None);
+    assert_eq!(good(&said("\"quick\"")).first_test, Some(Wish::quick()));
+    assert_eq!(good(&said("\"12h\"")).first_test.unwrap().seconds, 12 * 3600);
+    for bad in ["\"\"", "\"long\"", "\"8days\"", "\"0s\"", "\"-1s\"", "5", "true"] {
+        let why = parse(&said(bad)).unwrap_err().to_string();
+        assert!(why.contains("enrol.test") || why.contains("line "), "{bad}: {why}");
+    }
+}
+
+#[test]
 fn people_with_roles_are_users_and_groups_and_nobody_else() {
     use super::{Role, Whom};
     use fleet::limits::Limits;

@@ -203,6 +203,16 @@ pub fn json(status: StatusCode, json: Vec<u8>) -> Response<Stream> {
     response
 }
 
+/// An answer of bytes that are here already.
+pub fn whole(bytes: Bytes) -> Response<Stream> {
+    let stream = Stream::bytes(bytes);
+    let length = stream.left;
+    let mut response = Response::new(stream);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    response
+}
+
 /// The reading that goes on, or the one that begins now.
 fn poll_read(
     reading: &mut Option<JoinHandle<io::Result<Bytes>>>,

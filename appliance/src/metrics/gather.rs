@@ -148,6 +148,7 @@ fn work(world: &World, values: &mut Values) {
             Work::Image(_) => "image",
             Work::Capture(_) => "capture",
             Work::Retirement(_) => "retire",
+            Work::BurnIn(_) => "test",
         };
         *jobs.entry((kind, work.state().word())).or_default() += 1;
     }

@@ -159,6 +159,7 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
             execute(transaction, "DELETE FROM power WHERE key = ?1", params![node.to_string()])
         }
         Change::Retirement(row) => put(transaction, "retirement", &row.id.to_string(), row),
+        Change::BurnIn(row) => put(transaction, "burn_in", &row.id.to_string(), row),
         Change::Rollout(row) => put(transaction, "rollout", &row.id.0, row),
         Change::ForgetNode(id) => forget_node(transaction, &id.to_string()),
         Change::Certificate(row) => put(transaction, "certificate", &row.fingerprint, row),

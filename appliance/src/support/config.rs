@@ -31,6 +31,7 @@ const HARMLESS: &[&str] = &[
     "operator",
     "viewer",
     "rebuilds_per_hour",
+    "test",
     "listen",
     "secret_file",
     "messages_per_hour",

@@ -57,6 +57,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Reported { .. }
         | Event::Erased { .. }
         | Event::Rescued { .. }
+        | Event::Tested { .. }
         | Event::Sealing { .. }
         | Event::Captured { .. } => true,
         Event::Served { .. }
@@ -74,6 +75,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::EndRescue { .. }
         | Event::Service { .. }
         | Event::EndService { .. }
+        | Event::Test { .. }
         | Event::Delete { .. }
         | Event::Apply { .. }
         | Event::Trust(_)

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
 mod agent;
+mod burning_in;
 mod capturing;
 mod cli;
 mod controller;

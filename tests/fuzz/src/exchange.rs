@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use fleet::burn_in;
 use fleet::capture::Wish;
 use fleet::certificate::Certificate;
 use fleet::entropy::Entropy;
@@ -15,7 +16,8 @@ use fleet::{Catalog, Change, Denied, Effect, Event, Fleet, Outcome, State, Time,
 use pack::{Digest, PublicKey};
 use protocol::{
     BootFacts, Disk, DiskBus, Epoch, HardwareAddress, Hello, Holding, Identity, Inventory, JobId, Key, Nic,
-    NodeId, Phase, Progress, Receipt, Report, TaskReport, TaskResult, UnitReport, VERSION, Verify,
+    NodeId, Part, Phase, Progress, Receipt, Report, TaskReport, TaskResult, TestReport, UnitReport, VERSION,
+    Verify,
 };
 
 use crate::Reached;
@@ -149,7 +151,7 @@ impl Rack {
 
     /// The next thing that happens; None when it is about a node and there is none.
     fn event(&mut self, input: &mut Input<'_>) -> Option<Event> {
-        let what = input.byte() % 21;
+        let what = input.byte() % 23;
         match what {
             0 => return Some(Event::Hello { hello: Box::new(hello(input)), proven: input.byte() & 1 == 1 }),
             1 => {
@@ -175,6 +177,9 @@ impl Rack {
             _ => {}
         }
         let node = self.node(input)?;
+        if what > 20 {
+            return Some(self.of_testing(what, node, input));
+        }
         if what > 17 {
             return self.of_capture(what, node, input);
         }
@@ -199,6 +204,24 @@ impl Rack {
             }
             _ => Event::Reported { node, report: Box::new(self.report(node, input)) },
         })
+    }
+
+    fn of_testing(&self, what: u8, node: NodeId, input: &mut Input<'_>) -> Event {
+        if what == 21 {
+            let parts = Part::ALL.into_iter().filter(|_| input.byte() & 1 == 1).collect();
+            return Event::Test {
+                node,
+                wish: burn_in::Wish { parts, seconds: input.u64() >> (input.byte() & 63) },
+            };
+        }
+        let mut report = TestReport::begin(self.job(node, input));
+        report.part = input.one_of(&[Some(Part::Cpu), Some(Part::Disk), None], None);
+        (report.milliseconds, report.over) = (input.u64(), input.byte() & 1 == 1);
+        if input.byte() & 1 == 1 {
+            report.fault(Part::Memory, &text(input), input.u64());
+        }
+        report.unable = (input.byte() == 255).then(|| text(input));
+        Event::Tested { node, report: Box::new(report) }
     }
 
     fn of_capture(&self, what: u8, node: NodeId, input: &mut Input<'_>) -> Option<Event> {

@@ -1,5 +1,9 @@
 //! What a server says of itself: the kernel's command line, and the texts of firmware and drives.
 
+use agent::deploy::burn_in::ata::attributes;
+use agent::deploy::burn_in::counters::interrupts;
+use agent::deploy::burn_in::health::smart;
+use agent::deploy::burn_in::memory::meminfo;
 use agent::deploy::cmdline;
 use agent::inventory::fuzzing::{ATA_MODEL, ata_text, cpu, memory_bytes, vpd_serial, wwn};
 use agent::text::{self, NAME_MAX};
@@ -48,6 +52,9 @@ pub(crate) fn texts(data: &[u8]) -> Reached {
     let lossy = String::from_utf8_lossy(data);
     let processor = cpu(&lossy);
     let memory = memory_bytes(&lossy);
+    let free = meminfo(&lossy, "MemAvailable:");
+    assert!(free.is_multiple_of(1024));
+    let _counted: Option<u64> = interrupts(&lossy, "MCE");
     let names = [
         text::name_of_bytes(data),
         text::name(&lossy),
@@ -80,4 +87,30 @@ pub(crate) fn texts_seeds() -> Vec<Vec<u8>> {
         page,
         "a\u{202e}b\u{200b}\u{feff} \t c\u{9b}31m\0rest".into(),
     ]
+}
+
+/// A drive's log page SMART: what it says is within what such a page can say.
+pub(crate) fn health(data: &[u8]) -> Reached {
+    if let Some(health) = attributes(data) {
+        assert!(
+            health.well.is_none() && health.celsius.is_none_or(|celsius| (1..=255).contains(&celsius)),
+            "{health:?}"
+        );
+    }
+    let Some(health) = smart(data) else { return Reached::Refusal };
+    assert!(health.used_percent.is_some_and(|used| used <= 255), "{health:?}");
+    assert!(health.celsius.is_none_or(|celsius| (-272..=65_262).contains(&celsius)), "{health:?}");
+    assert!(health.well.is_some() && health.unknown.is_none());
+    Reached::Inside
+}
+
+/// A drive that is well; one that is not, at the end of its life; one that says nothing.
+pub(crate) fn health_seeds() -> Vec<Vec<u8>> {
+    let mut well = vec![0; 512];
+    well.splice(..6, [0, 0x36, 0x01, 100, 10, 3]);
+    well.splice(128..130, [0xd2, 0x04]);
+    let mut bad = well.clone();
+    bad.splice(..1, [0x1d]);
+    bad.splice(160..176, [0xff; 16]);
+    vec![well, bad, vec![0; 512], vec![1; 5]]
 }

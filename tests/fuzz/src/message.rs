@@ -4,8 +4,7 @@ use std::fmt::Debug;
 
 use protocol::{
     Disk, Enrol, Enrolled, Envelope, Erasure, Hello, HelloReply, IdentityFile, Inventory, Missing, NodeId,
-    Progress, ProgressReply, Receipt, Refusal, Report, ReportReply, Rescue, RescueReply, SEED_BYTES, Seal,
-    Seed, SeedError, StateAsk, StateReply, Task, TaskAsk, Ticket, Windows,
+    Progress, ProgressReply, Receipt, Refusal, Report, ReportReply, Rescue, RescueReply, SEED_BYTES, Seal, Seed, SeedError, StateAsk, StateReply, Task, TaskAsk, Ticket, Windows, TestReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -133,10 +132,26 @@ pub(crate) fn job(data: &[u8]) -> Reached {
     if let Some(seal) = &seal {
         assert!(seal.check().is_ok() || !seal.found.is_empty());
     }
+    if let Some(Envelope { body: Task::Test(job), .. }) = &task {
+        assert!(job.parts.len() <= 4);
+    }
+    let tested: Option<TestReport> = message(data);
+    if let Some(report) = &tested {
+        assert!(report.check().is_ok() || report != &TestReport::begin(report.job));
+        assert!(report.fault_count() >= report.more_faults);
+    }
     let windows = message::<Windows>(data).is_some() || message::<Envelope<Missing>>(data).is_some();
     let progress = message::<Progress>(data).is_some() || seal.is_some() || windows;
     let reply = message::<Envelope<ProgressReply>>(data).is_some() || erasure.is_some();
-    Reached::when(task.is_some() || ask.is_some() || receipt.is_some() || progress || reply || rescue)
+    Reached::when(
+        tested.is_some()
+            || task.is_some()
+            || ask.is_some()
+            || receipt.is_some()
+            || progress
+            || reply
+            || rescue,
+    )
 }
 
 /// One of each.
@@ -177,6 +192,13 @@ pub(crate) fn job_seeds() -> Vec<Vec<u8>> {
         format!(
             r#"{{"job":"{job}","windows":3,"root":"{digest}","layout":{{"sector_bytes":512}},"seed":null,
             "found":[{{"rule":"machine-id","what":"its id","places":1,"kept":false}}],"milliseconds":9}}"#
+        ),
+        envelope(&format!(r#"{{"task":"test","job":"{job}","parts":["cpu","disk"],"seconds":60,"seed":7}}"#)),
+        format!(
+            r#"{{"job":"{job}","part":"memory","milliseconds":9,"over":true,"faults":[{{"part":"cpu","what":"\u001b[2J",
+            "count":18446744073709551615}},{{"part":"cpu","what":"x","count":2}}],"figures":{{"disks":[{{"disk":"serial:QM1","model":"",
+            "bytes":9,"read_bytes":9,"start":null,"middle":null,"end":1,"random_reads":0,"median_micros":null,"p99_micros":null,
+            "max_micros":null,"errors":1,"health":{{"well":false}}}}]}}}}"#
         ),
         envelope(r#"{"task":"wait","reason":"for a plan"}"#),
         envelope(r#"{"go_on":true}"#),

@@ -122,6 +122,7 @@ const OTHERS: &[Target] = targets! {
     // What a server says of itself, and what is found on it.
     "kernel-command-line": hardware::command_line, hardware::command_line_seeds;
     "hardware-text": hardware::texts, hardware::texts_seeds;
+    "drive-health": hardware::health, hardware::health_seeds;
     "disk-signatures": disk::signatures, disk::signatures_seeds;
     "disk-gpt": disk::gpt, disk::gpt_seeds;
     "disk-mbr": disk::mbr, disk::mbr_seeds;

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use pack::Signed;
 use protocol::{
     Envelope, Epoch, Erasure, Hello, HelloReply, NodeId, Nonce, Progress, ProgressReply, Receipt, Refusal,
-    Rescue, RescueReply, Task, TaskAsk, Verdict, hello_proof, routes,
+    Rescue, RescueReply, Task, TaskAsk, Verdict, hello_proof, routes, TestReport,
 };
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -72,6 +72,7 @@ pub struct State {
     /// So many of these are refused as from a certificate that has expired.
     pub rescue_refusals: usize,
     pub rescue_ends: bool,
+    pub tests: Vec<TestReport>,
     /// After so many it says that the server is to restart.
     pub awaited: usize,
     pub ranges: usize,
@@ -118,6 +119,7 @@ impl Controller {
             rescues: Vec::new(),
             rescue_refusals: 0,
             rescue_ends: false,
+            tests: Vec::new(),
             awaited: 0,
             ranges: 0,
             certified_calls: 0,
@@ -187,6 +189,7 @@ async fn answer(
         }
         routes::RESCUE => state.rescued(&body),
         routes::ERASED => state.erased(&body),
+        routes::TESTED | routes::TEST_DATA => state.tested(&body),
         routes::WINDOWS => {
             if let Some(witness) = &mut state.witness {
                 witness(0);
@@ -251,6 +254,23 @@ impl State {
         }
         self.task = Task::Reboot;
         json(&self.envelope(Task::Reboot))
+    }
+
+    /// What a test has found, or, of a request that says nothing, bytes to measure with.
+    fn tested(&mut self, body: &[u8]) -> Response<Part> {
+        if body.is_empty() {
+            return Response::new(Part::whole(vec![0x5a; 1 << 20]));
+        }
+        let report: TestReport = serde_json::from_slice(body).unwrap();
+        report.check().unwrap();
+        if let Some(witness) = &mut self.witness {
+            witness(report.part.map_or(0, |part| part as u64 + 1));
+        }
+        if report.over || self.cancel {
+            self.task = Task::Reboot;
+        }
+        self.tests.push(report);
+        json(&self.envelope(ProgressReply { go_on: !self.cancel }))
     }
 
     fn envelope<T>(&self, body: T) -> Envelope<T> {

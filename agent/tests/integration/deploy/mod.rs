@@ -1,5 +1,6 @@
 //! Stage *deploy*, from hello to receipt.
 
+mod burning_in;
 mod controller;
 mod enrolling;
 mod erasing;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{BmcCommand, BootDevice, PowerCommand, Waiting, Word};
+use super::burn_in::TEST_EXAMPLES;
+use super::{BmcCommand, BootDevice, PowerCommand, TestArgs, Waiting, Word};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -140,6 +141,9 @@ obeys is seen when it boots: rackwright node why n1.")]
   rackwright node bmc test n1"
     )]
     Bmc(BmcCommand),
+    /// Put servers under load, and see what is broken
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(TestArgs),
     /// Plan to erase its disks and retire it; changes nothing
     #[command(after_help = "Examples:
   rackwright node retire n1

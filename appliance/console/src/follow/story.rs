@@ -12,6 +12,8 @@ pub(crate) enum Stage {
     Waiting,
     /// The disk is being read.
     Capturing,
+    /// Hardware is being tested.
+    Testing,
     /// Disks are being erased.
     Erasing,
     /// The image is being written.
@@ -29,6 +31,7 @@ impl Stage {
         match self {
             Stage::Waiting => "waiting",
             Stage::Capturing => "capturing",
+            Stage::Testing => "testing",
             Stage::Erasing => "erasing",
             Stage::Imaging => "imaging",
             Stage::Verifying => "verifying",
@@ -37,22 +40,20 @@ impl Stage {
         }
     }
 
-    /// Which it is of how many, in a job of this kind; erasing has as many as a capture.
-    fn place(self, capture: bool) -> (usize, usize) {
-        let number = match (self, capture) {
-            (Stage::Waiting, _) => 1,
-            (Stage::Imaging | Stage::Capturing | Stage::Erasing, _) => 2,
-            (Stage::Verifying, _) | (Stage::Booting | Stage::Enrolling, true) => 3,
-            (Stage::Booting, false) => 4,
-            (Stage::Enrolling, false) => 5,
-        };
-        (number, if capture { 3 } else { 5 })
+    /// Which it is, in a job with so many.
+    fn place(self, stages: usize) -> usize {
+        match self {
+            Stage::Waiting => 1,
+            Stage::Imaging | Stage::Capturing | Stage::Erasing | Stage::Testing => 2,
+            Stage::Verifying => 3,
+            Stage::Booting => stages.min(4),
+            Stage::Enrolling => stages.min(5),
+        }
     }
 
     /// As at the beginning of a line.
-    fn head(self, capture: bool) -> String {
-        let (number, count) = self.place(capture);
-        format!("[{number}/{count}] {:<9}", self.word())
+    fn head(self, stages: usize) -> String {
+        format!("[{}/{stages}] {:<9}", self.place(stages), self.word())
     }
 
     /// Bytes done and to do, in the stages that have some.
@@ -62,7 +63,7 @@ impl Stage {
             // Only samples are read back.
             Stage::Verifying if is_erasure(row) => None,
             Stage::Verifying => Some((row.read_back_bytes, row.total_bytes)),
-            Stage::Waiting | Stage::Booting | Stage::Enrolling => None,
+            Stage::Waiting | Stage::Testing | Stage::Booting | Stage::Enrolling => None,
         }
         .filter(|(_, total)| *total > 0)
     }
@@ -78,8 +79,25 @@ pub(crate) fn is_erasure(row: &JobRow) -> bool {
     row.kind == "erase"
 }
 
+/// Whether hardware is tested.
+pub(crate) fn is_test(row: &JobRow) -> bool {
+    row.kind == "test"
+}
+
+/// How many stages a job has.
+fn stages(row: &JobRow) -> usize {
+    match row.kind.as_str() {
+        "capture" | "erase" => 3,
+        "test" => 2,
+        _ => 5,
+    }
+}
+
 /// Where a job is.
 pub(crate) fn stage(row: &JobRow) -> Stage {
+    if is_test(row) {
+        return if row.state == "waiting" { Stage::Waiting } else { Stage::Testing };
+    }
     if is_erasure(row) {
         return match (row.state.as_str(), row.phase.as_deref()) {
             ("running", Some("prove")) | ("done", _) => Stage::Verifying,
@@ -130,7 +148,7 @@ pub(crate) struct Told {
 #[derive(Debug, Default)]
 pub(crate) struct Story {
     stage: Option<(Stage, u64)>,
-    capture: bool,
+    stages: usize,
     wrote: Option<(u64, u64)>,
     meter: Meter,
     pace: Pace,
@@ -141,8 +159,7 @@ impl Story {
     pub(crate) fn tell(&mut self, row: &JobRow, now_ms: u64, redrawn: bool) -> Told {
         let mut told = Told { end: end(row), ..Told::default() };
         let stage = stage(row);
-        // Both have three stages.
-        self.capture = is_capture(row) || is_erasure(row);
+        self.stages = stages(row);
         if matches!(told.end, Some(End::Failed(_) | End::Stuck)) {
             return told;
         }
@@ -159,7 +176,8 @@ impl Story {
             self.wrote = Some((row.total_bytes, row.same_bytes));
         }
         told.progress = self.progress(stage, row, now_ms, redrawn);
-        let percent = stage.bytes(row).map_or(0, |(done, total)| percent(done, total));
+        let whole = if stage == Stage::Testing { row.percent.into() } else { 0 };
+        let percent = stage.bytes(row).map_or(whole, |(done, total)| percent(done, total));
         if !redrawn && self.pace.is_due(now_ms, percent) {
             told.lines.push(told.progress.clone());
         }
@@ -169,7 +187,11 @@ impl Story {
     fn progress(&mut self, stage: Stage, row: &JobRow, now_ms: u64, redrawn: bool) -> String {
         // Where lines pile up, several jobs may write to one log; where they are redrawn, 80 columns are full.
         let name = if redrawn { String::new() } else { format!("{}  ", row.node) };
-        let head = format!("{}  {name}", stage.head(self.capture));
+        let head = format!("{}  {name}", stage.head(self.stages));
+        if stage == Stage::Testing {
+            let part = row.phase.as_deref().unwrap_or("begins");
+            return format!("{head}{:>3} %  {part}", row.percent);
+        }
         if let Some((done, total)) = stage.bytes(row) {
             self.meter.note(now_ms, done);
             return format!("{head}{}", progress::line(done, total, &self.meter));
@@ -198,7 +220,7 @@ impl Story {
             _ => String::new(),
         };
         let took = duration(now_ms.saturating_sub(since) / 1000);
-        Some(format!("{}  done  {took}{wrote}", stage.head(self.capture)))
+        Some(format!("{}  done  {took}{wrote}", stage.head(self.stages)))
     }
 }
 
@@ -208,6 +230,7 @@ pub(crate) fn waits_for(stage: Stage, row: &JobRow) -> &'static str {
         Stage::Waiting if row.node_state == "draining" => "restarts into the ramdisk",
         Stage::Waiting => "its agent has not taken the job yet",
         Stage::Capturing => "looks at what is on the disk",
+        Stage::Testing => "computes, reads and measures",
         Stage::Erasing => "looks at its disks",
         Stage::Imaging => "prepares the disk",
         Stage::Verifying => "reads the disk back",

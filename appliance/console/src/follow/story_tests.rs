@@ -108,6 +108,37 @@ fn nothing_is_made_up() {
 }
 
 #[test]
+fn the_story_of_a_test() {
+    let test = |changes: Value| {
+        read(but(but(samples::job(), json!({"kind": "test", "image": "", "disk": ""})), changes))
+    };
+    let looks = [
+        (0, json!({"state": "waiting", "nodeState": "testing", "phase": null, "percent": 0})),
+        (2_000, json!({"nodeState": "testing", "phase": "cpu", "percent": 3})),
+        (300_000, json!({"nodeState": "testing", "phase": "memory", "percent": 50})),
+        (600_000, json!({"nodeState": "ready", "state": "done", "phase": "network", "percent": 100})),
+    ];
+    let mut story = Story::default();
+    let (mut lines, mut end) = (Vec::new(), None);
+    for (now, changes) in looks {
+        let told = story.tell(&test(changes), now, false);
+        lines.extend(told.lines);
+        end = told.end;
+    }
+    assert_eq!(end, Some(End::Done));
+    assert_eq!(
+        lines,
+        [
+            "[1/2] waiting    n1  its agent has not taken the job yet",
+            "[1/2] waiting    done  2s",
+            "[2/2] testing    n1    3 %  cpu",
+            "[2/2] testing    n1   50 %  memory",
+            "[2/2] testing    done  9m58s",
+        ]
+    );
+}
+
+#[test]
 fn stages_of_a_capture() {
     let table = [
         (json!({"state": "waiting", "nodeState": "draining"}), Stage::Waiting),

@@ -56,6 +56,11 @@ pub(super) async fn watch(
     })
 }
 
+/// Watches these jobs until the last one is over; none of this touches a job.
+pub(crate) async fn watch_all(session: &mut Session, jobs: Vec<String>) -> Result<u8, Failure> {
+    watch(session, jobs, None).await
+}
+
 /// The jobs that a person means: one by its id, or those that a node of this name has now.
 async fn resolve(session: &mut Session, name: &str) -> Result<Vec<String>, Failure> {
     // A job that is not there is told at once, not looked for.

@@ -4,6 +4,7 @@ use fleet::view::{NodeRow, NodeView, ReceiptView};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::burn_in::summary;
 use crate::show::Page;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
@@ -32,6 +33,10 @@ pub(crate) fn render_node(node: &NodeView, look: &Look, now: u64) -> String {
     if let Some(receipt) = &node.receipt {
         page.heading("Receipt");
         page.pairs(&proven(receipt, now));
+    }
+    if let Some(test) = &node.test {
+        page.heading("Test");
+        page.pairs(&summary(test, now));
     }
     if !node.units.is_empty() {
         page.heading("Units");

@@ -9,8 +9,21 @@ use crate::hostile::HOSTILE;
 use crate::text::is_hostile;
 
 /// Fields whose type refuses anything else, and the words that the flow goes by.
-const TYPED: &[&str] =
-    &["mac", "address", "code", "bus", "content", "result", "time", "state", "nodeState", "kind"];
+const TYPED: &[&str] = &[
+    "mac",
+    "address",
+    "code",
+    "bus",
+    "content",
+    "result",
+    "time",
+    "state",
+    "nodeState",
+    "kind",
+    "part",
+    "unit",
+    "verdict",
+];
 
 /// The value with the text at the end of every free string.
 fn poisoned(value: Value, hostile: &str) -> Value {
@@ -38,6 +51,7 @@ fn answer(line: &str, hostile: &str) -> Reply {
         "GET /v1/status" => one(samples::status()),
         "GET /v1/nodes" => many(samples::node("n1")),
         "GET /v1/nodes/n1" => one(samples::node_view("n1")),
+        "GET /v1/nodes/n1/tests" => many(samples::test()),
         "GET /v1/nodes/n1/why" => one(samples::but(samples::why(), json!({"boot": samples::boot()}))),
         "GET /v1/network/trace/18:66:da:10:20:30" => one(samples::boot()),
         "GET /v1/nodes/18:66:da:10:20:30/why" => problem(404, &format!("no such node{hostile}"), 3),
@@ -77,6 +91,8 @@ const COMMANDS: &[&str] = &[
     "status",
     "node list",
     "node show n1",
+    "node test show n1",
+    "node test stop n1",
     "node why n1",
     "node why 18:66:da:10:20:30",
     "doctor",

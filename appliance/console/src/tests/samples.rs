@@ -91,6 +91,42 @@ pub(crate) fn job() -> Value {
     })
 }
 
+/// A test that has found something.
+pub(crate) fn test() -> Value {
+    json!({
+        "job": "5f3a2b1c9d8e7f60", "node": "n1", "nodeId": "00112233445566778899aabbccddeeff", "verdict": "faulty",
+        "parts": ["cpu", "memory", "disk", "network"], "seconds": 600, "part": "network", "elapsedSeconds": 603, "percent": 99,
+        "created": "2026-11-20T14:20:02.000Z", "started": "2026-11-20T14:20:05.000Z", "ended": "2026-11-20T14:30:08.000Z",
+        "why": "its test has found errors: memory: P1_DIMM_A1",
+        "faults": [{"part": "memory", "what": "physical address 0x1a2b3c40: wrong bits 0x0000000000000400", "count": 1},
+                   {"part": "memory", "what": "P1_DIMM_A1: memory errors that were corrected", "count": 12}],
+        "moreFaults": 3,
+        "remarks": [{"part": "cpu", "what": "cores were slowed down because of heat", "count": 40}],
+        "outliers": [{"part": "disk", "what": "serial:QM2: reading at its start", "value": 120_000_000, "median": 510_000_000,
+                      "unit": "bytesPerSecond", "peers": 11}],
+        "figures": figures()
+    })
+}
+
+fn figures() -> Value {
+    json!({
+        "cpu": {"cores": 64, "rounds": 123_456, "median": 812_345, "slowest": 790_000, "slowest_core": 17, "throttled": 40,
+                "machine_checks": 0},
+        "memory": {"tested_bytes": 515_396_075_520u64, "total_bytes": 549_755_813_888u64, "patterns": 7,
+                   "rate": 42_949_672_960u64, "corrected": 12, "uncorrected": null},
+        "disks": [
+            {"disk": "wwn:eui.0025385b71b0aaaa", "model": "NVMe", "bytes": 9, "read_bytes": 9, "start": 3_100_000_000u64,
+             "middle": 3_100_000_000u64, "end": 3_000_000_000u64, "random_reads": 9, "median_micros": 85, "p99_micros": 140,
+             "max_micros": 900, "errors": 0,
+             "health": {"well": true, "used_percent": 3, "media_errors": 0, "hours": 12_345, "celsius": 41}},
+            {"disk": "serial:QM2", "model": "SATA", "bytes": 9, "read_bytes": 9, "start": 120_000_000, "middle": null,
+             "end": null, "random_reads": 0, "median_micros": null, "p99_micros": null, "max_micros": null, "errors": 16,
+             "health": {"unknown": "only NVMe and SATA drives are asked"}}],
+        "network": {"interface": "eth0", "bytes": 9, "rate": 1_181_116_007, "link_mbit": 10_000, "full_duplex": true},
+        "celsius_max": 88
+    })
+}
+
 /// A capture that has ended.
 pub(crate) fn captured() -> Value {
     let found = json!([

@@ -249,6 +249,7 @@ fn kind_of(node: &Node) -> Result<PlanKind, Unplannable> {
         State::Discovered
         | State::Rejected { .. }
         | State::Inspecting
+        | State::Testing { .. }
         | State::Imaging { .. }
         | State::Verifying { .. }
         | State::Booting { .. }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use account::{Account, AccountError, Address, Kind, Sealed, User};
 pub use queue::{abandon, due, orders, writes};
-pub(crate) use queue::{asked, overdue, stays, step};
+pub(crate) use queue::{asked, interrupted, overdue, stays, step};
 
 use crate::Time;
 

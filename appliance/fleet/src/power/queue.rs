@@ -45,6 +45,7 @@ pub fn writes(node: &Node) -> bool {
         State::Discovered
         | State::Rejected { .. }
         | State::Inspecting
+        | State::Testing { .. }
         | State::Ready
         | State::Planned { .. }
         | State::Booting { .. }
@@ -58,6 +59,14 @@ pub fn writes(node: &Node) -> bool {
         | State::Retired
         | State::Attention { .. } => false,
     }
+}
+
+/// What an operator has wanted of a node's power since then that ends what runs on it, if anything.
+pub(crate) fn interrupted(fleet: &Fleet, node: NodeId, since: Time) -> Option<&'static str> {
+    let requests = &fleet.powers.get(&node)?.requests;
+    let is_since = |request: &&Request| request.begun.is_some() && request.ended.is_none_or(|at| at >= since);
+    let all = requests.iter().filter(|request| request.wish.interrupts());
+    all.filter(is_since).map(|request| request.wish.words()).next_back()
 }
 
 fn set(node: &Node, mut power: Power, account: Account) -> Result<Outcome, Denied> {

@@ -13,7 +13,7 @@ use crate::{Fleet, Time};
 pub struct JobRow {
     /// Its id.
     pub id: String,
-    /// `image`: one is written; `capture`: one is taken; `erase`: disks are erased.
+    /// `image`: one is written; `capture`: one is taken; `erase`: disks are erased; `test`: hardware is tested.
     pub kind: String,
     /// The node's name.
     pub node: String,
@@ -21,7 +21,7 @@ pub struct JobRow {
     pub node_state: String,
     /// The plan; a capture has none.
     pub plan: Option<String>,
-    /// The image's name; empty where disks are erased.
+    /// The image's name; empty where there is none.
     pub image: String,
     /// The image's digest; a capture has one when the image is in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct JobRow {
     /// `waiting`, `running`, `verified`, `done`, `failed`.
     pub state: String,
     /// `compare`, `disarm`, `write`, `read_back`, `arm`, of a capture `survey`, `capture`, of erasing `erase`,
-    /// `prove`; none before the agent took it.
+    /// `prove`, of a test `cpu`, `memory`, `disk`, `network`; none before the agent took it.
     pub phase: Option<String>,
     /// Bytes of the image on the disk, or of the disk in the image.
     pub done_bytes: u64,
@@ -112,12 +112,15 @@ pub(super) fn percent(work: Work<'_>) -> u8 {
     if matches!(work.state(), JobState::Verified | JobState::Done) {
         return 100;
     }
+    if let Work::BurnIn(row) = work {
+        return row.percent();
+    }
     let Some(progress) = work.progress() else { return 0 };
     let (done, times) = match work {
         // Hardly anything is read back, and that at once.
         Work::Image(job) if job.verify == Verify::Stream => (progress.done_bytes, 1),
         Work::Image(_) => (progress.done_bytes.saturating_add(progress.read_back_bytes), 2),
-        Work::Capture(_) | Work::Retirement(_) => (progress.done_bytes, 1),
+        Work::Capture(_) | Work::Retirement(_) | Work::BurnIn(_) => (progress.done_bytes, 1),
     };
     let all = progress.total_bytes.saturating_mul(times).max(1);
     u8::try_from(done.saturating_mul(100) / all).unwrap_or(100).min(99)
@@ -183,12 +186,32 @@ fn terms(fleet: &Fleet, work: Work<'_>) -> Terms {
             ended: row.ended,
             found: Vec::new(),
         },
+        Work::BurnIn(row) => Terms {
+            kind: "test",
+            node: row.node,
+            plan: None,
+            image: String::new(),
+            digest: None,
+            identity: None,
+            disk: String::new(),
+            takes: row.takes,
+            ended: row.ended,
+            found: Vec::new(),
+        },
     }
 }
 
 fn found_row(found: &Found) -> FoundRow {
     let Found { rule, what, places, kept } = found.clone();
     FoundRow { rule, what, places, kept }
+}
+
+/// What of it is done now, in one word.
+fn phase(work: Work<'_>) -> Option<String> {
+    if let Work::BurnIn(row) = work {
+        return Some(row.report.as_ref()?.part?.word().to_owned());
+    }
+    serde_json::to_value(work.progress()?.phase).ok()?.as_str().map(str::to_owned)
 }
 
 /// A job.
@@ -209,7 +232,7 @@ pub fn job_row<'a>(fleet: &Fleet, work: impl Into<Work<'a>>) -> JobRow {
         identity: identity.map(str::to_owned),
         disk,
         state: work.state().word().to_owned(),
-        phase: progress.and_then(|p| serde_json::to_value(p.phase).ok()?.as_str().map(str::to_owned)),
+        phase: phase(work),
         done_bytes: bytes(|p| p.done_bytes),
         same_bytes: bytes(|p| p.same_bytes),
         read_back_bytes: bytes(|p| p.read_back_bytes),

@@ -1,5 +1,6 @@
-//! Names with roles, and what may be destroyed in an hour.
+//! Names with roles, what may be destroyed in an hour, and how servers are tested that were let in.
 
+use fleet::burn_in::Wish;
 use fleet::limits::Limits;
 use toml::Spanned;
 
@@ -34,6 +35,27 @@ fn whom(at: &At<'_>, value: &Spanned<String>) -> Result<Whom, ConfigError> {
         return Err(at.refuse(value, why, "a user as \"alice\", and a group as \"@teachers\""));
     }
     Ok(if group { Whom::Group(name.to_owned()) } else { Whom::User(name.to_owned()) })
+}
+
+/// `quick`, or how long.
+pub(super) fn first_test(text: &str, raw: &raw::Enrol) -> Result<Option<Wish>, ConfigError> {
+    let Some(value) = &raw.test else { return Ok(None) };
+    let at = At { text, key: "enrol.test".into() };
+    let quick = Wish::quick();
+    let wish = match value.get_ref().as_str() {
+        "no" => return Ok(None),
+        "quick" => Some(quick),
+        time => humantime::parse_duration(time).ok().map(|time| Wish { seconds: time.as_secs(), ..quick }),
+    };
+    let wish = wish.filter(|wish| wish.check().is_ok()).ok_or_else(|| {
+        let why = format!("{:?} is neither quick nor how long a server is tested", value.get_ref());
+        at.refuse(
+            value,
+            why,
+            "\"quick\" for a minute, a time such as \"30m\" or \"12h\" up to 7 days, or \"no\"",
+        )
+    })?;
+    Ok(Some(wish))
 }
 
 pub(super) fn limits(text: &str, raw: &raw::Limits) -> Result<Limits, ConfigError> {

@@ -4,8 +4,7 @@
 use appliance::agents::Route;
 use pack::Packed;
 use protocol::{
-    Answer, CastAsk, DiskId, Enrol, Erasure, IdentityFile, JobId, NodeId, Proof, Receipt, Report, Rescue,
-    Seal, Signature, StateAsk, Ticket, Verify, enrol_proof, hello_proof, routes,
+    Answer, CastAsk, DiskId, Enrol, Erasure, IdentityFile, JobId, NodeId, Proof, Receipt, Report, Rescue, Seal, Signature, StateAsk, Ticket, Verify, enrol_proof, hello_proof, routes, TestReport,
 };
 use serde::Serialize;
 
@@ -48,11 +47,11 @@ pub(super) fn own(route: Route, principal: &Principal, controller: &Controller) 
     let job = principal.job();
     let image = match &principal.job {
         Job::Image(job) => job.image,
-        Job::Nothing | Job::Capture(_) | Job::Erase(_) => pack::Digest([3; 32]),
+        Job::Nothing | Job::Capture(_) | Job::Erase(_) | Job::Test(_) => pack::Digest([3; 32]),
     };
     let capture = match &principal.job {
         Job::Capture(job) => (**job).clone(),
-        Job::Nothing | Job::Image(_) | Job::Erase(_) => protocol::CaptureJob {
+        Job::Nothing | Job::Image(_) | Job::Erase(_) | Job::Test(_) => protocol::CaptureJob {
             job,
             disk: protocol::Subject::of(&crate::agent::disk("X")).unwrap(),
             identity: protocol::Identity::AsIs,
@@ -66,6 +65,8 @@ pub(super) fn own(route: Route, principal: &Principal, controller: &Controller) 
         Route::Verified => post(routes::VERIFIED, &receipt(principal, |_| {})),
         Route::Erased => post(routes::ERASED, &erased(principal, job, 0)),
         Route::Rescue => post(routes::RESCUE, &rescue(job)),
+        Route::Tested => post(routes::TESTED, &TestReport::begin(job)),
+        Route::TestData => get(routes::TEST_DATA.to_owned()),
         Route::Windows => post(routes::WINDOWS, &windows(&capture, 0, &disk())),
         Route::Stored => stored(&capture.job),
         Route::Seal => post(routes::SEAL, &seal(&capture, &disk())),
@@ -93,16 +94,7 @@ pub(super) fn trespasses(
     match route {
         Route::Hello => hellos(principal, controller, victims),
         Route::Task => tasks(principal, victims),
-        Route::Progress => {
-            let lost =
-                |job| protocol::Progress { failed: Some("lost".to_owned()), ..journey::nothing_yet(job) };
-            let done = protocol::Progress { done_bytes: 3 << 20, ..journey::nothing_yet(image_job.job) };
-            vec![
-                ("job, as failed", post(routes::PROGRESS, &lost(image_job.job))),
-                ("job, as done", post(routes::PROGRESS, &done)),
-                ("job of a capture", post(routes::PROGRESS, &lost(capture_job.job))),
-            ]
-        }
+        Route::Progress => progresses(victims),
         Route::Cast => {
             let shunned = vec![std::net::SocketAddr::new(writes.boot.address.into(), 8443)];
             let own = CastAsk { shunned, ..CastAsk::new(principal.job()) };
@@ -114,6 +106,9 @@ pub(super) fn trespasses(
         Route::Verified => receipts(principal, victims),
         Route::Erased => erasures(principal, victims),
         Route::Rescue => vec![("job", post(routes::RESCUE, &rescue(victims.rescued.1.job)))],
+        Route::Tested => tests(victims),
+        // It names nothing.
+        Route::TestData => Vec::new(),
         Route::Windows => vec![("job", post(routes::WINDOWS, &windows(capture_job, 0, &disk())))],
         Route::Stored => vec![("job", stored(&capture_job.job))],
         Route::Seal => vec![
@@ -148,6 +143,24 @@ pub(super) fn trespasses(
             ("key of another's system", post(routes::TICKET, &Ticket { key: victims.runs.keys.public() })),
         ],
     }
+}
+
+fn progresses(victims: &Victims) -> Vec<(&'static str, Ask)> {
+    let (image, capture) = (victims.writes.1.job, victims.captured.1.job);
+    let lost = |job| protocol::Progress { failed: Some("lost".to_owned()), ..journey::nothing_yet(job) };
+    let done = protocol::Progress { done_bytes: 3 << 20, ..journey::nothing_yet(image) };
+    vec![
+        ("job, as failed", post(routes::PROGRESS, &lost(image))),
+        ("job, as done", post(routes::PROGRESS, &done)),
+        ("job of a capture", post(routes::PROGRESS, &lost(capture))),
+    ]
+}
+
+fn tests(victims: &Victims) -> Vec<(&'static str, Ask)> {
+    let theirs = TestReport::begin(victims.tested.1.job);
+    let over = TestReport { over: true, ..theirs.clone() };
+    let unable = TestReport { unable: Some("lost".to_owned()), ..theirs };
+    vec![("job, as over", post(routes::TESTED, &over)), ("job, as failed", post(routes::TESTED, &unable))]
 }
 
 fn hellos(principal: &Principal, controller: &Controller, victims: &Victims) -> Vec<(&'static str, Ask)> {
@@ -268,7 +281,7 @@ fn enrol(keys: &Keys, node: &NodeId, controller: &Controller) -> Enrol {
 fn receipt(principal: &Principal, bend: impl FnOnce(&mut Receipt)) -> Receipt {
     let (image, disk) = match &principal.job {
         Job::Image(job) => (job.image, job.target.disk.clone()),
-        Job::Nothing | Job::Capture(_) | Job::Erase(_) => {
+        Job::Nothing | Job::Capture(_) | Job::Erase(_) | Job::Test(_) => {
             (pack::Digest([3; 32]), DiskId::of("", "none").unwrap())
         }
     };

@@ -37,6 +37,8 @@ fn whom(route: Route) -> For {
         | Route::Verified
         | Route::Erased
         | Route::Rescue
+        | Route::Tested
+        | Route::TestData
         | Route::Windows
         | Route::Stored
         | Route::Seal

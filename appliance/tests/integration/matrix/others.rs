@@ -5,8 +5,9 @@ use std::path::Path;
 use protocol::NodeId;
 use rusqlite::types::Value;
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "boot",
+    "burn_in",
     "capture",
     "certificate",
     "event",

@@ -4,12 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use fleet::certificate::{Certificate, Stage};
 use fleet::{Event, Time};
-use protocol::{CaptureJob, Envelope, EraseJob, ImageJob, JobId, NodeId, Task, routes};
+use protocol::{CaptureJob, Envelope, EraseJob, ImageJob, JobId, NodeId, Task, TestJob, routes};
 use serde_json::json;
 
 use super::others::Asker;
 use super::victims::writing;
 use crate::agent::Agent;
+use crate::burning_in::testing;
 use crate::capturing::capturing;
 use crate::controller::Controller;
 use crate::journey::{self, approved, enrolled, state, verified};
@@ -45,6 +46,7 @@ pub(super) enum Job {
     Image(Box<ImageJob>),
     Capture(Box<CaptureJob>),
     Erase(Box<EraseJob>),
+    Test(Box<TestJob>),
 }
 
 impl Principal {
@@ -75,6 +77,7 @@ impl Principal {
             Job::Image(job) => job.job,
             Job::Capture(job) => job.job,
             Job::Erase(job) => job.job,
+            Job::Test(job) => job.job,
         }
     }
 }
@@ -178,6 +181,7 @@ async fn in_the_ramdisk(controller: &Controller) -> Vec<Principal> {
     verified(&boots, &done).await;
     let (reads, capture) = capturing(controller, 26, "own", "generalize").await;
     let (erases, erase) = erasing(controller, 27).await;
+    let (tested, test) = testing(controller, 28).await;
     vec![
         new("deploy, inspecting", inspecting, 20),
         new("deploy, ready", ready, 21),
@@ -187,6 +191,7 @@ async fn in_the_ramdisk(controller: &Controller) -> Vec<Principal> {
         new("deploy, booting", boots, 25).at(Job::Image(Box::new(done))),
         new("deploy, capturing", reads, 26).at(Job::Capture(Box::new(capture))),
         new("deploy, retiring", erases, 27).at(Job::Erase(Box::new(erase))),
+        new("deploy, testing", tested, 28).at(Job::Test(Box::new(test))),
     ]
 }
 

@@ -1,14 +1,15 @@
 //! Those whose things nobody else may read or change: one that writes an image, one that runs, one that is captured, one whose
-//! disks are erased, one that is mended by hand.
+//! disks are erased, one that is mended by hand, one that is tested.
 
 use fleet::Event;
 use protocol::{
-    CaptureJob, Envelope, EraseJob, HelloReply, IdentityFile, ImageJob, NodeId, RescueJob, Task, Verdict,
-    routes,
+    CaptureJob, Envelope, EraseJob, HelloReply, IdentityFile, ImageJob, NodeId, RescueJob, Task, TestJob, TestReport,
+    Verdict, routes,
 };
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::burning_in::testing;
 use crate::capturing::capturing;
 use crate::controller::Controller;
 use crate::rescuing::{goes_on, rescued};
@@ -21,6 +22,7 @@ const RUNS: u8 = 141;
 const CAPTURED: u8 = 142;
 const ERASES: u8 = 143;
 const RESCUED: u8 = 144;
+const TESTED: u8 = 145;
 /// A NIC of the one that runs by which it does not boot.
 pub(super) const SECOND_NIC: &str = "52:54:00:aa:00:01";
 
@@ -32,6 +34,7 @@ pub(super) struct Victims {
     pub(super) captured: (Agent, CaptureJob),
     pub(super) erases: (Agent, EraseJob),
     pub(super) rescued: (Agent, RescueJob),
+    pub(super) tested: (Agent, TestJob),
     /// What no answer to anybody else may hold.
     pub(super) secrets: Vec<String>,
 }
@@ -59,9 +62,10 @@ impl Victims {
         let captured = capturing(controller, CAPTURED, "theirs", "as-is").await;
         let erases = erasing(controller, ERASES).await;
         let rescued = rescued(controller, RESCUED).await;
+        let tested = testing(controller, TESTED).await;
         let secrets = ["Q0FOQVJZSE9TVEtFWQ", SECOND_NIC, &format!("SYS{RUNS}"), &format!("SYS{WRITES}")];
         let secrets = secrets.map(ToOwned::to_owned).to_vec();
-        Self { writes, runs: runs.0, runs_node: node, ramdisk_key, captured, erases, rescued, secrets }
+        Self { writes, runs: runs.0, runs_node: node, ramdisk_key, captured, erases, rescued, tested, secrets }
     }
 
     /// They go on as if nobody had tried anything.
@@ -78,6 +82,8 @@ impl Victims {
         assert!(matches!(&task.body, Task::Erase(job) if job.disks == erase.disks), "{:?}", task.body);
         let (rescued, rescue) = &self.rescued;
         assert!(goes_on(rescued, rescue.job, None).await, "nobody has ended its rescue");
+        let (tested, test) = &self.tested;
+        assert!(crate::burning_in::tells(tested, &TestReport::begin(test.job)).await, "its test goes on");
         let order = journey::state(&self.runs).await.orders;
         assert_eq!(order.len(), 1, "its own order is there for it");
         let world = controller.core.world();

@@ -1,19 +1,19 @@
 //! Everything that can arrive, as it would arrive in a given world: the right thing, the late, the wrong, and the repeated.
 
+use fleet::burn_in::Wish;
 use fleet::capture;
 use fleet::certificate::{Certificate, Stage};
 use fleet::event::UnitVerb;
 use fleet::image::Image;
 use fleet::network::{Noticed, Sighting};
 use fleet::plan::{PlanId, PlanState};
-use fleet::power::{PowerEvent, Wish};
+use fleet::power::{self, PowerEvent};
 use fleet::rescue;
 use fleet::rollout::{self, Group, Verb};
 use fleet::{Event, Node, State, Time, patience};
 use pack::{Digest, PublicKey};
 use protocol::{
-    Answer, CANARIES_MIN, Erasure, Identity, JobId, Key, Method, NodeId, Phase, Progress, Receipt, Report,
-    Rescue, SAMPLES_MIN, Signature, Subject, Verify,
+    Answer, CANARIES_MIN, Erasure, Identity, JobId, Key, Method, NodeId, Phase, Progress, Receipt, Report, Rescue, SAMPLES_MIN, Signature, Subject, Verify, Part, TestReport,
 };
 
 use super::world::World;
@@ -23,7 +23,7 @@ use crate::rack::{MAC, OTHER_MAC, hello, progress, unit};
 pub(super) type Letter = (&'static str, Event, u64);
 
 /// Every kind of event; a new one does not compile until it is here, and the search fails until it is tried.
-pub(super) const NAMES: [&str; 47] = [
+pub(super) const NAMES: [&str; 49] = [
     "apply",
     "approve",
     "asked",
@@ -66,6 +66,8 @@ pub(super) const NAMES: [&str; 47] = [
     "sealing",
     "served",
     "service",
+    "test",
+    "tested",
     "ticketed",
     "tick",
     "trust",
@@ -106,6 +108,8 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::EndRescue { .. } => "end-rescue",
         Event::Service { .. } => "service",
         Event::EndService { .. } => "end-service",
+        Event::Test { .. } => "test",
+        Event::Tested { .. } => "tested",
         Event::Delete { .. } => "delete",
         Event::Roll(_) => "roll",
         Event::Rollout { .. } => "rollout",
@@ -181,11 +185,20 @@ fn hellos(node: &Node) -> Vec<Letter> {
     at_once([
         ("hello with its key", says(known, MAC, false)),
         ("hello, proven", says(known, MAC, true)),
+        ("hello in a boot", in_boot(known, "boot-1")),
+        ("hello in another boot", in_boot(known, "boot-2")),
         ("hello with a new key", says(Key([2; 32]), MAC, false)),
         ("its key from another server", says(known, OTHER_MAC, false)),
         ("its key from another server, proven", says(known, OTHER_MAC, true)),
     ])
     .collect()
+}
+
+/// The same server, which says in which boot.
+fn in_boot(key: Key, boot: &str) -> Event {
+    let mut hello = Box::new(protocol::Hello { key, ..hello(0, MAC) });
+    hello.boot.boot_id = boot.to_owned();
+    Event::Hello { hello, proven: true }
 }
 
 fn from_ramdisk(world: &World, node: &Node) -> Vec<Letter> {
@@ -214,6 +227,7 @@ fn from_ramdisk(world: &World, node: &Node) -> Vec<Letter> {
     letters.extend(of_capture(world, id, job));
     letters.extend(of_erasing(world, id, job));
     letters.extend(of_rescue(node));
+    letters.extend(of_testing(id, job));
     at_once(letters).collect()
 }
 
@@ -269,6 +283,32 @@ fn of_rescue(node: &Node) -> Vec<(&'static str, Event)> {
         ("is mended without SSH", tells(job, Some("SSH can't be started"))),
         ("is mended for another", tells(JobId([0xba; 8]), None)),
     ]
+}
+
+fn of_testing(node: NodeId, job: JobId) -> Vec<(&'static str, Event)> {
+    let says = |change: fn(&mut TestReport)| {
+        let mut report = Box::new(TestReport::begin(job));
+        (report.part, report.milliseconds) = (Some(Part::Memory), 1000);
+        change(&mut report);
+        Event::Tested { node, report }
+    };
+    vec![
+        ("tests", says(|_| {})),
+        ("its test is over", says(|report| report.over = true)),
+        (
+            "its test has found something",
+            says(|report| {
+                report.fault(Part::Memory, "a bit", 1);
+                report.over = true;
+            }),
+        ),
+        ("it can't be tested", says(|report| report.unable = Some("no memory".to_owned()))),
+        ("a test of another job", says(|report| report.job = JobId([0xdd; 8]))),
+    ]
+}
+
+pub(super) fn tests(node: NodeId) -> Event {
+    Event::Test { node, wish: Wish::quick() }
 }
 
 fn taken(now: Time) -> Image {
@@ -371,16 +411,17 @@ fn from_operator(world: &World, node: &Node) -> Vec<Letter> {
         ("release", Event::Release { node: id }),
         ("replace by itself", Event::Replace { old: id, new: id, force: true }),
         ("retry", Event::Retry { node: id }),
+        ("test", tests(id)),
         ("capture", captures(Some(node.name.to_string()))),
         ("capture, unconfirmed", captures(None)),
         ("cancel", Event::Cancel { job: node.state.job().unwrap_or(JobId([0xcc; 8])) }),
         ("stop", Event::Unit { node: id, unit: unit.clone(), verb: UnitVerb::Stop }),
         ("start", Event::Unit { node: id, unit: unit.clone(), verb: UnitVerb::Start }),
         ("logs", Event::Logs { node: id, unit, lines: 10 }),
-        ("power cycle", powers(PowerEvent::Wish { wish: Wish::Cycle, confirmed: name, force: false })),
+        ("power cycle", powers(PowerEvent::Wish { wish: power::Wish::Cycle, confirmed: name, force: false })),
         (
             "power cycle, unconfirmed",
-            powers(PowerEvent::Wish { wish: Wish::Cycle, confirmed: None, force: false }),
+            powers(PowerEvent::Wish { wish: power::Wish::Cycle, confirmed: None, force: false }),
         ),
         ("power cancel", powers(PowerEvent::Cancel)),
         (

@@ -15,7 +15,7 @@ use super::alphabet;
 use super::world::World;
 
 /// Every state by its word.
-pub(super) const WORDS: [&str; 18] = State::WORDS;
+pub(super) const WORDS: [&str; 19] = State::WORDS;
 
 /// What a state is to its node. A new state does not compile until it is here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +38,7 @@ fn kind(state: &State) -> Kind {
         | State::Retired
         | State::Attention { .. } => Kind::Rests,
         State::Inspecting
+        | State::Testing { .. }
         | State::Imaging { .. }
         | State::Verifying { .. }
         | State::Booting { .. }
@@ -55,6 +56,7 @@ fn boots_agent(state: &State) -> Option<bool> {
     match state {
         State::Discovered
         | State::Inspecting
+        | State::Testing { .. }
         | State::Ready
         | State::Planned { .. }
         | State::Imaging { .. }
@@ -70,7 +72,7 @@ fn boots_agent(state: &State) -> Option<bool> {
         State::Draining { .. } | State::Rescue { .. } | State::Servicing { .. } => None,
         // A disk that is half written is never booted, and a whole one is not kept from booting.
         State::Attention { phase, .. } => match phase.as_str() {
-            "imaging" | "verifying" | "capturing" | "draining" | "retiring" => Some(true),
+            "imaging" | "verifying" | "capturing" | "draining" | "retiring" | "testing" => Some(true),
             "booting" | "enrolling" | "active" | "returning" => Some(false),
             "inspecting" => None,
             other => panic!("attention in {other}"),
@@ -83,7 +85,7 @@ fn destroys(task: &Task) -> Option<JobId> {
     match task {
         Task::Image(job) => Some(job.job),
         Task::Erase(job) => Some(job.job),
-        Task::Wait { .. } | Task::Capture(_) | Task::Rescue(_) | Task::Reboot => None,
+        Task::Wait { .. } | Task::Capture(_) | Task::Rescue(_) | Task::Test(_) | Task::Reboot => None,
     }
 }
 
@@ -226,6 +228,7 @@ fn means(world: &World, node: &Node, verb: &str) -> Option<Event> {
         ("plan" | "rebuild", "") => Some(alphabet::plans(node)),
         ("retire", "") => Some(alphabet::retires(node)),
         ("reject", "") => Some(Event::Reject { node, why: "no".to_owned() }),
+        ("test", "stop") => Some(Event::Cancel { job: world.fleet.nodes.get(&node)?.state.job()? }),
         ("job", rest) => {
             let job = world.fleet.find_job(rest.strip_prefix("cancel ")?).ok()?.id();
             Some(Event::Cancel { job })

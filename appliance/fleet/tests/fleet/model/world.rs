@@ -199,6 +199,11 @@ impl World {
                 let proven = row.disks.iter().filter(|disk| disk.proof.is_some()).count();
                 format!("erase:{}:{}:{proven}", row.state.word(), row.takes.min(1))
             }
+            Some(Work::BurnIn(row)) => {
+                let (state, told) = (row.state.word(), row.report.is_some());
+                let here = node.booted.as_ref().map(|booted| &booted.id) == row.boot.as_ref();
+                format!("test:{state}:{}:{told}:{here}", row.takes.min(1))
+            }
             Some(Work::Capture(capture)) => {
                 let (state, image) = (capture.state.word(), capture.image.is_some());
                 format!("capture:{state}:{}:{image}:{}", capture.runs, capture.takes.min(1))
