@@ -236,6 +236,9 @@ impl Store {
         for rollout in self.rows("rollout")? {
             fleet.put(Change::Rollout(rollout));
         }
+        for check in self.rows("preflight")? {
+            fleet.put(Change::Preflight(check));
+        }
         for certificate in self.rows("certificate")? {
             fleet.put(Change::Certificate(certificate));
         }

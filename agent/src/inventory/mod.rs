@@ -7,7 +7,7 @@ mod cpu;
 mod disk;
 mod nic;
 pub mod probe;
-mod read;
+pub(crate) mod read;
 mod smbios;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The whole program but its process: words in, requests to a fake daemon, text and an exit code out.
 
+mod checking;
 mod ends;
 mod flows;
 mod goldens;

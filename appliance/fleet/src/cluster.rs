@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use pack::Digest;
@@ -16,6 +17,7 @@ use crate::limits::Limits;
 use crate::network::Network;
 use crate::plan::{Plan, PlanId};
 use crate::power::Power;
+use crate::preflight::Preflight;
 use crate::retire::Retirement;
 use crate::rollout::{Rollout, RolloutId};
 use crate::{Denied, Name, Node, Nodes, State};
@@ -39,6 +41,8 @@ pub struct Fleet {
     pub retirements: BTreeMap<JobId, Retirement>,
     /// By id.
     pub rollouts: BTreeMap<RolloutId, Rollout>,
+    /// The last check of the network between nodes.
+    pub preflight: Option<Arc<Preflight>>,
     /// By fingerprint.
     pub certificates: BTreeMap<String, Certificate>,
     /// By node.
@@ -102,6 +106,8 @@ pub enum Change {
     Retirement(Box<Retirement>),
     /// Many nodes to be rebuilt, a few at a time.
     Rollout(Box<Rollout>),
+    /// The last check of the network between nodes; there is one.
+    Preflight(Box<Preflight>),
     /// A certificate.
     Certificate(Certificate),
     /// A certificate whose time is over.
@@ -130,6 +136,7 @@ impl Fleet {
             Change::Capture(capture) => drop(self.captures.insert(capture.id, *capture)),
             Change::Retirement(row) => drop(self.retirements.insert(row.id, *row)),
             Change::Rollout(row) => drop(self.rollouts.insert(row.id.clone(), *row)),
+            Change::Preflight(check) => self.preflight = Some(Arc::from(check)),
             Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
             Change::Power(power) => drop(self.powers.insert(power.node, *power)),

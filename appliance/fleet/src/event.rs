@@ -15,6 +15,7 @@ use crate::image::Image;
 use crate::network::Sighting;
 use crate::plan::{Plan, PlanId, Unplannable};
 use crate::power::{Errand, PowerEvent};
+use crate::preflight::{self, Preflight};
 use crate::retire::Retirement;
 use crate::rollout::{self, Rollout, RolloutId};
 use crate::{Change, Name, Time};
@@ -194,6 +195,8 @@ pub enum Event {
     },
     /// Make plans to rebuild many nodes, a few at a time.
     Roll(Box<rollout::Wish>),
+    /// The network between nodes is checked.
+    Preflight(preflight::Verb),
     /// Begin, stop or go on with that.
     Rollout {
         /// Which.
@@ -364,6 +367,8 @@ pub enum Reply {
     Retirement(Box<Retirement>),
     /// A rollout was made, or is what it is now.
     Rollout(Box<Rollout>),
+    /// A check of the network was begun, or has ended.
+    Preflight(Box<Preflight>),
     /// A job was made.
     Job(JobId),
     /// An order was given; its answer comes with a report.
@@ -489,6 +494,7 @@ impl Event {
             Event::Apply { .. } => "applying a plan",
             Event::Roll(_) => "planning a rollout",
             Event::Rollout { .. } => "changing a rollout",
+            Event::Preflight(_) => "checking the network",
             Event::Capture { .. } => "capturing",
             Event::Sealing { .. } | Event::Captured { .. } => "an image",
             Event::Cancel { .. } => "cancelling a job",

@@ -11,7 +11,8 @@ use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    capture, enroll, hold, imaging, network, patience, plan, power, replace, retire, rollout, running,
+    capture, enroll, hold, imaging, network, patience, plan, power, preflight, replace, retire, rollout,
+    running,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -32,8 +33,7 @@ pub fn step(
         Event::Release { node } => hold::release(fleet.node(node)?),
         Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
         Event::Approve { node, name, roles, moved } => {
-            check_roles(catalog, roles.as_ref())?;
-            enroll::approve(fleet, fleet.node(node)?, enroll::Terms { name, roles, moved }, now)
+            approve(fleet, catalog, node, enroll::Terms { name, roles, moved }, now)
         }
         Event::Issued(certificate) => Ok(changes([Change::Certificate(certificate)])),
         Event::Asked { node, certificate, inventory } => {
@@ -68,6 +68,7 @@ pub fn step(
         Event::Apply { plan, force } => imaging::apply(fleet, &plan, force, now, dice),
         Event::Roll(wish) => rollout::planned(fleet, catalog, &wish, now, dice),
         Event::Rollout { rollout, verb } => rollout::carry_out(fleet, &rollout, verb, now),
+        Event::Preflight(verb) => preflight::carry_out(fleet, verb, now, dice),
         Event::Capture { node, wish } => {
             check_roles(catalog, wish.roles.as_ref())?;
             capture::begin(fleet, fleet.node(node)?, *wish, now, dice)
@@ -85,6 +86,17 @@ pub fn step(
         Event::Power { node, what } => power::step(fleet, node, *what, now, dice),
         Event::Tick => Ok(ticked(fleet, now, dice)),
     }
+}
+
+fn approve(
+    fleet: &Fleet,
+    catalog: &Catalog,
+    node: NodeId,
+    terms: enroll::Terms,
+    now: Time,
+) -> Result<Outcome, Denied> {
+    check_roles(catalog, terms.roles.as_ref())?;
+    enroll::approve(fleet, fleet.node(node)?, terms, now)
 }
 
 /// Deadlines, then what goes on by itself.
@@ -312,6 +324,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Apply { .. }
         | Event::Roll(_)
         | Event::Rollout { .. }
+        | Event::Preflight(_)
         | Event::Cancel { .. }
         | Event::Imported(_)
         | Event::ForgetImage(_)

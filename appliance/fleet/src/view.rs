@@ -13,6 +13,7 @@ mod metric;
 mod network;
 mod plan;
 mod power;
+mod preflight;
 mod receipt;
 mod rollout;
 mod status;
@@ -42,6 +43,9 @@ pub use metric::{MetricFamily, MetricSample, exposition};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use power::{PowerView, RequestRow, power_view};
+pub use preflight::{
+    CheckFinding, CheckedNetwork, CheckedNode, MapRow, PairRow, PreflightView, map_rows, preflight_view,
+};
 pub use protocol::Holding;
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};

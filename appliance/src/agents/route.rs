@@ -28,11 +28,12 @@ pub enum Route {
     State,
     Report,
     Ticket,
+    Network,
 }
 
 impl Route {
     /// Every route. One that is not here is found by no request.
-    pub const ALL: [Route; 16] = [
+    pub const ALL: [Route; 17] = [
         Route::Hello,
         Route::Task,
         Route::Progress,
@@ -49,6 +50,7 @@ impl Route {
         Route::State,
         Route::Report,
         Route::Ticket,
+        Route::Network,
     ];
 
     /// The route of a request, if it is one.
@@ -75,6 +77,7 @@ impl Route {
             Route::State => routes::STATE,
             Route::Report => routes::REPORT,
             Route::Ticket => routes::TICKET,
+            Route::Network => routes::NETWORK,
             Route::Stored | Route::Manifest | Route::Data => return None,
         })
     }
@@ -97,7 +100,8 @@ impl Route {
             | Route::Escrow
             | Route::State
             | Route::Report
-            | Route::Ticket => false,
+            | Route::Ticket
+            | Route::Network => false,
         }
     }
 }

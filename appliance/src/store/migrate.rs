@@ -64,6 +64,9 @@ const STEPS: &[&str] = &[
     "
     CREATE TABLE rollout (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ",
+    "
+    CREATE TABLE preflight (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+",
 ];
 
 /// The newest version.

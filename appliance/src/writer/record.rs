@@ -71,6 +71,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Apply { .. }
         | Event::Roll(_)
         | Event::Rollout { .. }
+        | Event::Preflight(_)
         | Event::Capture { .. }
         | Event::Cancel { .. }
         | Event::Retry { .. }

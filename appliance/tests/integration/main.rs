@@ -3,6 +3,7 @@
 
 mod agent;
 mod capturing;
+mod checking;
 mod cli;
 mod controller;
 mod daemon;

@@ -15,8 +15,8 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use pack::Signed;
 use protocol::{
-    Envelope, Epoch, Erasure, Hello, HelloReply, NodeId, Nonce, Progress, ProgressReply, Receipt, Refusal,
-    Task, TaskAsk, Verdict, hello_proof, routes,
+    Envelope, Epoch, Erasure, Hello, HelloReply, NetworkAsk, NetworkReply, NetworkStep, NodeId, Nonce,
+    Progress, ProgressReply, Receipt, Refusal, Task, TaskAsk, Verdict, hello_proof, routes,
 };
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -68,6 +68,9 @@ pub struct State {
     pub progress: Vec<Progress>,
     pub receipts: Vec<Receipt>,
     pub erasures: Vec<Erasure>,
+    pub networks: Vec<NetworkAsk>,
+    /// What is to be tried of the network between nodes.
+    pub step: Option<NetworkStep>,
     /// After so many it says that the server is to restart.
     pub awaited: usize,
     pub ranges: usize,
@@ -111,6 +114,8 @@ impl Controller {
             progress: Vec::new(),
             receipts: Vec::new(),
             erasures: Vec::new(),
+            networks: Vec::new(),
+            step: None,
             awaited: 0,
             ranges: 0,
             certified_calls: 0,
@@ -163,11 +168,7 @@ async fn answer(
     }
     state.certified_calls += 1;
     Ok(match path.as_str() {
-        routes::TASK => {
-            state.asks.push(serde_json::from_slice(&body).unwrap());
-            let task = state.task.clone();
-            json(&state.envelope(task))
-        }
+        routes::TASK => state.asked(&body),
         routes::PROGRESS => {
             state.progress.push(serde_json::from_slice(&body).unwrap());
             let go_on = !state.cancel;
@@ -179,6 +180,7 @@ async fn answer(
             json(&state.envelope(Task::Reboot))
         }
         routes::ERASED => state.erased(&body),
+        routes::NETWORK => state.network(&body),
         routes::WINDOWS => {
             if let Some(witness) = &mut state.witness {
                 witness(0);
@@ -221,6 +223,16 @@ impl State {
         self.hellos.push(hello);
         let (node, epoch, nonce, time_ms) = (self.node, self.epoch, self.nonce, self.time_ms);
         HelloReply { node, name: "n1".to_owned(), epoch, time_ms, nonce, verdict }
+    }
+
+    fn asked(&mut self, body: &[u8]) -> Response<Part> {
+        self.asks.push(serde_json::from_slice(body).unwrap());
+        json(&self.envelope(self.task.clone()))
+    }
+
+    fn network(&mut self, body: &[u8]) -> Response<Part> {
+        self.networks.push(serde_json::from_slice(body).unwrap());
+        json(&self.envelope(NetworkReply { step: self.step.clone() }))
     }
 
     fn erased(&mut self, body: &[u8]) -> Response<Part> {

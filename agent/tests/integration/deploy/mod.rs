@@ -7,6 +7,7 @@ mod fitting;
 mod image;
 mod imaging;
 pub mod machine;
+mod network;
 mod rack;
 mod resume;
 mod signatures;

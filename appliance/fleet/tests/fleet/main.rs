@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
 mod capturing;
+mod checking;
 mod data_disks;
 mod documents;
 mod draining;

@@ -92,6 +92,7 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::Delete { .. } => "delete",
         Event::Roll(_) => "roll",
         Event::Rollout { .. } => "rollout",
+        Event::Preflight(_) => "preflight",
         Event::Capture { .. } => "capture",
         Event::Sealing { .. } => "sealing",
         Event::Captured { .. } => "captured",
