@@ -4,7 +4,8 @@
 //! Refuses to decide anything: which disk, which image and when are in the task; facts go up, intent comes down.
 //!
 //! Shared by both lives: [`controller`] (TLS and calls), [`keys`], [`clock`], [`tool`] (child processes), [`sys`]
-//! (the kernel's calls that have no safe form), [`inventory`], [`leave`] (a seed in its place), [`text`].
+//! (the kernel's calls that have no safe form), [`inventory`], [`leave`] (a seed in its place), [`text`], [`preflight`] (the network
+//! between nodes).
 
 pub mod chain;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod deploy;
 pub mod inventory;
 pub mod keys;
 mod leave;
+pub mod preflight;
 pub mod restore;
 pub mod screen;
 pub mod serve;

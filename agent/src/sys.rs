@@ -67,6 +67,40 @@ pub fn all_multicast(socket: &impl AsFd, interface: u32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Has a packet socket send by one network card, and take only what comes by it with this EtherType.
+///
+/// # Errors
+/// The kernel's: no packet socket, no such interface.
+pub fn bind_packet(socket: &impl AsFd, ethertype: u16, interface: u32) -> io::Result<()> {
+    let address = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
+        // In network byte order, as all of packet(7).
+        sll_protocol: ethertype.to_be(),
+        sll_ifindex: i32::try_from(interface).map_err(io::Error::other)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(io::Error::other)?;
+    // SAFETY: the address is a whole `struct sockaddr_ll`, of which the kernel reads `length` bytes before the call is over.
+    let done = unsafe { libc::bind(socket.as_fd().as_raw_fd(), (&raw const address).cast(), length) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has an IPv4 socket send whole packets with "don't fragment" set, of up to the link's own size, whatever was heard of the way (ip(7)).
+///
+/// # Errors
+/// The kernel's: no IPv4 socket.
+pub fn never_fragment(socket: &impl AsFd) -> io::Result<()> {
+    let value = libc::IP_PMTUDISC_PROBE;
+    let length = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
+    let (fd, option) = (socket.as_fd().as_raw_fd(), libc::IP_MTU_DISCOVER);
+    // SAFETY: the option takes an `int`, of which the kernel reads `length` bytes before the call is over.
+    let done = unsafe { libc::setsockopt(fd, libc::IPPROTO_IP, option, (&raw const value).cast(), length) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// `_IO('N', 0x40)`, linux/nvme_ioctl.h.
 const NVME_IOCTL_ID: libc::Ioctl = 0x4e40;
 /// `_IOWR('N', 0x41, struct nvme_passthru_cmd)`.

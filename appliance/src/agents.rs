@@ -9,6 +9,7 @@ mod captured;
 mod cast;
 mod deploy;
 mod hello;
+mod network;
 mod route;
 mod run;
 mod service;
@@ -37,6 +38,7 @@ use crate::answers::Answers;
 use crate::ca::{CaError, Leaf, SiteCa};
 use crate::cast::Casts;
 use crate::images::{CaptureError, Captures, ImageError, Images, Stored};
+use crate::preflight::Preflights;
 use crate::writer::{Core, Done, Refused, World, now};
 
 /// Longest an answer is held back for news.
@@ -50,6 +52,7 @@ pub struct Agents {
     images: Arc<Images>,
     captures: Arc<Captures>,
     casts: Arc<Casts>,
+    preflights: Arc<Preflights>,
     answers: Answers,
     measured: Arc<burn_in::Turn>,
 }
@@ -169,10 +172,11 @@ impl Agents {
         ca: Arc<SiteCa>,
         images: Arc<Images>,
         casts: Arc<Casts>,
+        preflights: Arc<Preflights>,
         answers: Answers,
     ) -> Self {
         let captures = Arc::new(Captures::new(Arc::clone(&images)));
-        Self { core, ca, images, captures, casts, answers, measured: Arc::default() }
+        Self { core, ca, images, captures, casts, preflights, answers, measured: Arc::default() }
     }
 
     /// Answers one request.
@@ -216,6 +220,10 @@ impl Agents {
             Route::Escrow => json(&self.escrow(stage(Stage::Run)?, body(asked)?).await?),
             Route::State => json(&self.state(stage(Stage::Run)?, body(asked)?).await?),
             Route::Report => json(&self.report(stage(Stage::Run)?, body(asked)?).await?),
+            Route::Network => {
+                let who = stage(Stage::Deploy).or_else(|_| stage(Stage::Run))?;
+                json(&self.network(who, body(asked)?).await?)
+            }
             Route::Ticket => json(&self.ticket(stage(Stage::Run)?, body(asked)?).await?),
         }
     }

@@ -13,6 +13,7 @@ mod look;
 mod network;
 mod permission;
 mod power;
+mod preflight;
 pub mod query;
 mod rollout;
 mod second;
@@ -48,6 +49,7 @@ use crate::listen::ListenerState;
 use crate::metrics::Metrics;
 use crate::notify::{Notifier, SendError};
 use crate::power::Vault;
+use crate::preflight::Preflights;
 use crate::support::Places;
 use crate::writer::{Core, Refused};
 use permission::Person;
@@ -69,6 +71,8 @@ pub struct Api {
     pub images: Arc<Images>,
     /// What is sent to many at once.
     pub casts: Arc<Casts>,
+    /// What is known of the network between nodes.
+    pub preflights: Arc<Preflights>,
     /// Answers to orders.
     pub answers: Answers,
     /// What seals the passwords of management controllers.
@@ -183,6 +187,9 @@ pub enum ApiError {
          listened on)"
     )]
     Unlooked(String, u64),
+    /// Nobody has asked for a check.
+    #[error("the network between nodes was not checked yet: rackwright network check")]
+    Unchecked,
     /// No backup can be made.
     #[error("{}", crate::chain(.0))]
     Backup(#[from] BackupError),
@@ -220,9 +227,9 @@ impl ApiError {
     /// HTTP status and exit code.
     fn codes(&self) -> (StatusCode, u8) {
         match self {
-            ApiError::NoRoute(_) | ApiError::Refused(Refused::Denied(Denied::Missing { .. })) => {
-                (StatusCode::NOT_FOUND, 3)
-            }
+            ApiError::NoRoute(_)
+            | ApiError::Unchecked
+            | ApiError::Refused(Refused::Denied(Denied::Missing { .. })) => (StatusCode::NOT_FOUND, 3),
             ApiError::Body(_) => (StatusCode::BAD_REQUEST, 2),
             ApiError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, 2),
             ApiError::Forbidden { .. } => (StatusCode::FORBIDDEN, 11),

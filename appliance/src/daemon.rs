@@ -26,6 +26,7 @@ use crate::lock::Lock;
 use crate::metrics::{self, Metrics};
 use crate::notify::Notifier;
 use crate::power::{Keeper, Vault};
+use crate::preflight::Preflights;
 use crate::store::{Log, Store};
 use crate::support::Places;
 use crate::writer::Core;
@@ -109,6 +110,7 @@ struct Daemon {
     ca: Arc<SiteCa>,
     images: Arc<Images>,
     casts: Arc<Casts>,
+    preflights: Arc<Preflights>,
     answers: Answers,
     vault: Arc<Vault>,
 }
@@ -159,7 +161,8 @@ impl Daemon {
         let casts = Arc::new(Casts::new(Arc::clone(&images), config.cast_mbit).with(rules));
         let vault = crate::ca::power_key(&paths.ca).map_err(Fatal::of)?;
         let vault = Arc::new(Vault::new(&vault).map_err(Fatal::of)?);
-        let daemon = Self { core, ca, images, casts, answers: Answers::default(), vault };
+        let preflights = Arc::new(Preflights::new(core.clone()));
+        let daemon = Self { core, ca, images, casts, preflights, answers: Answers::default(), vault };
         Ok((daemon, writer))
     }
 
@@ -196,6 +199,7 @@ impl Daemon {
             rotating: Arc::default(),
             images: Arc::clone(&self.images),
             casts: Arc::clone(&self.casts),
+            preflights: Arc::clone(&self.preflights),
             answers: self.answers.clone(),
             vault: Arc::clone(&self.vault),
             sources,

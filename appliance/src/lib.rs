@@ -23,6 +23,7 @@ pub mod journal;
 pub mod netboot;
 pub mod offline;
 pub mod power;
+pub mod preflight;
 pub mod prober;
 pub mod reservation;
 pub mod restore;

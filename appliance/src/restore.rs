@@ -190,7 +190,7 @@ fn place(paths: &Paths, config: &Config, name: &str) -> PathBuf {
     }
 }
 
-/// Begins the new reign in the data base: ends what the old one had open with servers' power, lets no rollout go on, and writes
+/// Begins the new reign in the data base: ends what the old one had open with servers' power, lets no rollout and no check go on, and writes
 /// down that it was restored. A reign is named by the time it began where that
 /// is later than the old one's name: two that are restored from one backup are told apart.
 fn reign(database: &Path, content: &Content, peer: &Peer) -> Result<u64, RestoreError> {
@@ -201,6 +201,9 @@ fn reign(database: &Path, content: &Content, peer: &Peer) -> Result<u64, Restore
     let fleet = store.fleet()?;
     let mut dropped = fleet::power::abandon(&fleet, why, now);
     let Outcome { changes, facts, .. } = fleet::rollout::abandon(&fleet, why, now);
+    dropped.changes.extend(changes);
+    dropped.facts.extend(facts);
+    let Outcome { changes, facts, .. } = fleet::preflight::abandon(&fleet, now);
     dropped.changes.extend(changes);
     dropped.facts.extend(facts);
     let numbers = store.last_seq()? + 1..;

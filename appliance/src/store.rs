@@ -254,6 +254,9 @@ impl Store {
         if let Some(attendance) = self.of_site("attendance")? {
             fleet.put(Change::Attendance(attendance));
         }
+        for check in self.rows("preflight")? {
+            fleet.put(Change::Preflight(check));
+        }
         for certificate in self.rows("certificate")? {
             fleet.put(Change::Certificate(certificate));
         }

@@ -4,7 +4,8 @@ use pack::{Digest, PublicKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CaptureJob, Disk, DiskId, Epoch, EraseJob, Inventory, JobId, Key, Mark, NodeId, RescueJob, Signature, TestJob,
+    CaptureJob, Disk, DiskId, Epoch, EraseJob, Inventory, JobId, Key, Mark, NodeId, RescueJob, Signature,
+    TestJob,
 };
 
 /// Every command to an agent. The agent refuses one for another node or with a lower epoch than it has seen.

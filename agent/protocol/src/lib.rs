@@ -20,7 +20,10 @@ mod holding;
 mod identity;
 mod inventory;
 mod job;
+mod lldp;
 mod mark;
+mod preflight;
+mod probe;
 mod report;
 mod rescue;
 pub mod routes;
@@ -48,7 +51,14 @@ pub use job::{
     Envelope, Expectation, ImageJob, Phase, Progress, ProgressReply, Proof, Reach, Receipt, Target, Task,
     TaskAsk, Verify,
 };
+pub use lldp::{LLDP_BYTES_MAX, LLDP_ETHERTYPE, LldpError, Neighbour, read_lldp};
 pub use mark::{Mark, NotAMark, unnamed};
+pub use preflight::{
+    ADDRESSES_MAX, Aim, Answered, Claim, Endpoint, Heard, Heed, LINKS_MAX, Link, LinkAddress, MEMBERS_MAX,
+    NEIGHBOURS_MAX, NETWORKS_MAX, NetworkAsk, NetworkReply, NetworkStep, Peer, Rival, StepDone, Stream,
+    Streamed,
+};
+pub use probe::{HEAD_BYTES, IP_UDP_BYTES, PROBE_PORT, Probe, ProbeKind, SMALLEST};
 pub use report::{
     Answer, Domain, Drift, Facts, Hypervisor, Report, ReportReply, TaskReport, TaskResult, UnitReport,
 };

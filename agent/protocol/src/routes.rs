@@ -46,3 +46,5 @@ pub const STATE: &str = "/agent/v1/state";
 pub const REPORT: &str = "/agent/v1/report";
 /// [`crate::Ticket`] → `{}`. Stage run.
 pub const TICKET: &str = "/agent/v1/ticket";
+/// [`crate::NetworkAsk`] → `Envelope<NetworkReply>`. Stage deploy and stage run.
+pub const NETWORK: &str = "/agent/v1/network";

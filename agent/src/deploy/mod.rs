@@ -26,7 +26,10 @@ use std::time::Duration;
 use crate::clock::Hands;
 use crate::command::Reign;
 use crate::keys::{KeyError, KeyPair};
+use crate::preflight;
 use crate::screen::Screen;
+
+use tokio::sync::watch;
 
 use cmdline::{CommandLine, CommandLineError};
 
@@ -99,7 +102,14 @@ pub async fn follow(server: &mut Server) -> Result<(), DeployError> {
     let key = key.map_or_else(KeyPair::generate, Ok)?;
     loop {
         let admitted = hello::admitted(server, &key).await;
-        match task::follow(server, &admitted, &key).await {
+        let (_same, controller) = watch::channel(admitted.controller.clone());
+        let (mut reign, root) = (server.reign, server.root.clone());
+        let open = async |envelope| reign.open(admitted.node, envelope).ok();
+        let turn = tokio::select! {
+            turn = task::follow(server, &admitted, &key) => turn,
+            never = preflight::follow(root, controller, open) => never,
+        };
+        match turn {
             task::Turn::Reboot => return Ok(()),
             task::Turn::HelloAgain => {}
         }

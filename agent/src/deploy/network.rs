@@ -21,11 +21,25 @@ pub(super) async fn up(root: &Path, told: &CommandLine, screen: &Screen) -> Nic 
     loop {
         let name = find(root, mac, screen).await.name;
         match configure(&name, told.address, told.gateway) {
-            Ok(()) => return carrier(root, mac, screen).await,
+            Ok(()) => {
+                raise_others(root, mac, screen);
+                return carrier(root, mac, screen).await;
+            }
             Err(error) => {
                 screen.state("network", &format!("{name}: {}", crate::chain::Chain(&error)));
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
+        }
+    }
+}
+
+/// Switches the other cards on, so that it is seen what they are connected to. They get no address, not even one of their own making.
+fn raise_others(root: &Path, mac: &HardwareAddress, screen: &Screen) {
+    for nic in inventory::nics(root).into_iter().filter(|nic| nic.mac != *mac) {
+        // Without IPv6 there is no such file, and no such address.
+        drop(std::fs::write(root.join("proc/sys/net/ipv6/conf").join(&nic.name).join("disable_ipv6"), "1"));
+        if let Err(error) = tool::run("ip", &["link", "set", &nic.name, "up"]) {
+            screen.milestone(&format!("{} stays off: {}", nic.name, crate::chain::Chain(&error)));
         }
     }
 }

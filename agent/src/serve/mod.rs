@@ -36,6 +36,7 @@ mod settle;
 mod tasks;
 mod voice;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -108,9 +109,16 @@ async fn serve(options: Options) -> Result<(), ServeError> {
         orders::follow(node.clone(), given),
         report::follow(node.clone()),
         hypervisor::follow(node.clone()),
+        watch_network(node.clone()),
         renew::follow(node, renewed),
     );
     Ok(())
+}
+
+/// Tells of links, and takes part in checks of the network.
+async fn watch_network(node: Arc<Node>) {
+    let (root, controller) = (node.root().to_owned(), node.controller());
+    crate::preflight::follow(root, controller, async |envelope| node.open(envelope).await.ok()).await
 }
 
 /// systemd, as soon as the bus is there.

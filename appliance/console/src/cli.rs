@@ -26,7 +26,7 @@ pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};
 pub(crate) use key::{CaCommand, KeyCommand, RotateArgs};
-pub(crate) use network::NetworkCommand;
+pub(crate) use network::{CheckArgs, NetworkCommand};
 pub(crate) use node::{Choice, NodeCommand, RoleCommand, Turn};
 pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting, Word};
 pub(crate) use power::{BmcCommand, BootDevice, Kind, PowerCommand, Severe};

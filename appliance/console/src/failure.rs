@@ -67,6 +67,10 @@ pub(crate) enum Failure {
     Rolled { rollout: String, what: String, exit: u8 },
     #[error("rollout {rollout} is not through within {seconds} s; it goes on")]
     Rolling { rollout: String, seconds: u64 },
+    #[error("check {check} is not through within {seconds} s; it goes on")]
+    Checking { check: String, seconds: u64 },
+    #[error("{what}")]
+    Checked { what: String },
     #[error("{bad} chunks of image {image} are damaged in the store")]
     Damaged { image: String, bad: usize },
     #[error("writing the output")]
@@ -94,7 +98,11 @@ impl Failure {
             Failure::Writing { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 exit::PERMISSION
             }
-            Failure::Waited { .. } | Failure::Powering { .. } | Failure::Rolling { .. } => exit::TIMEOUT,
+            Failure::Waited { .. }
+            | Failure::Powering { .. }
+            | Failure::Rolling { .. }
+            | Failure::Checking { .. } => exit::TIMEOUT,
+            Failure::Checked { .. } => exit::CONFLICT,
             // `rackwright node list | head` is no failure.
             Failure::Printing { source } if source.kind() == io::ErrorKind::BrokenPipe => exit::OK,
             Failure::Starting { .. }
@@ -134,6 +142,8 @@ impl Failure {
             | Failure::Powering { .. }
             | Failure::Rolled { .. }
             | Failure::Rolling { .. }
+            | Failure::Checking { .. }
+            | Failure::Checked { .. }
             | Failure::Damaged { .. }
             | Failure::Printing { .. } => false,
         }
@@ -163,6 +173,7 @@ impl Failure {
                 return Some(format!("rackwright rollout watch {rollout}"));
             }
             Failure::Waited { job, .. } => return Some(format!("rackwright job watch {job}")),
+            Failure::Checking { .. } | Failure::Checked { .. } => "rackwright network show",
             Failure::Damaged { .. } => {
                 return Some("import it again: rackwright image import FILE".to_owned());
             }

@@ -33,6 +33,7 @@ mod notify;
 mod paths;
 mod plan;
 mod power;
+mod preflight;
 mod progress;
 mod replace;
 mod rescue;

@@ -9,9 +9,10 @@ use std::path::Path;
 use fleet::view::{LeaseRow, NetworkRow, Released, ReservationRow};
 use serde_json::json;
 
-use crate::cli::NetworkCommand;
+use crate::cli::{CheckArgs, NetworkCommand};
 use crate::client::{Answer, segment};
 use crate::failure::{Failure, exit};
+use crate::preflight;
 use crate::session::Session;
 use crate::table::Table;
 use crate::terminal::Look;
@@ -28,7 +29,13 @@ pub(crate) async fn network(session: &mut Session, verb: NetworkCommand) -> Resu
             let now = session.now();
             session.show(&answer, |answer, look| Ok(render_networks(&answer.items()?, look, now)))?;
         }
-        NetworkCommand::Check { interface } => return check(session, interface).await,
+        NetworkCommand::Check(CheckArgs { interface: Some(interface), .. }) => {
+            return check(session, &interface).await;
+        }
+        NetworkCommand::Check(arguments) => return preflight::check(session, arguments).await,
+        NetworkCommand::Show => return preflight::show(session).await,
+        NetworkCommand::Stop => return preflight::stop(session).await,
+        NetworkCommand::Map => return preflight::map(session).await,
         NetworkCommand::Import { file, dry_run } => import(session, &file, dry_run).await?,
         NetworkCommand::Leases => {
             let answer = session.client.get(LEASES).await?;
@@ -60,8 +67,9 @@ pub(crate) async fn network(session: &mut Session, verb: NetworkCommand) -> Resu
     Ok(exit::OK)
 }
 
-async fn check(session: &mut Session, interface: Option<String>) -> Result<u8, Failure> {
-    let body = interface.map_or_else(|| json!({}), |interface| json!({ "interface": interface }));
+/// Looks for other DHCP servers on one network.
+async fn check(session: &mut Session, interface: &str) -> Result<u8, Failure> {
+    let body = json!({ "interface": interface });
     let answer = session.client.post(&format!("{NETWORKS}/check"), &body).await?;
     let now = session.now();
     session.show(&answer, |answer, look| Ok(render_networks(&answer.items()?, look, now)))?;

@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{ago, or_dash};
-use crate::{apply, erasure, plan, power, replace, rescue, watch, why, burn_in};
+use crate::{apply, burn_in, erasure, plan, power, replace, rescue, watch, why};
 
 pub(crate) use show::{headline, render_node};
 

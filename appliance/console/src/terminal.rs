@@ -22,8 +22,8 @@ impl Tone {
             "faulty" | "died" | "attention" | "fail" | "failed" | "stopped" | "silent" | "rejected"
             | "degraded" => Tone::Bad,
             "discovered" | "inspecting" | "testing" | "suspicious" | "imaging" | "verifying" | "booting"
-            | "enrolling" | "draining" | "rescue" | "servicing" | "returning" | "busy" | "underway" | "warn"
-            | "activating" | "deactivating" | "reloading" | "waiting" => Tone::Busy,
+            | "enrolling" | "draining" | "rescue" | "servicing" | "returning" | "busy" | "underway"
+            | "warn" | "activating" | "deactivating" | "reloading" | "waiting" => Tone::Busy,
             _ => Tone::Plain,
         }
     }

@@ -1,6 +1,7 @@
 //! The whole program but its process: words in, requests to a fake daemon, text and an exit code out.
 
 mod burning_in;
+mod checking;
 mod ends;
 mod flows;
 mod goldens;

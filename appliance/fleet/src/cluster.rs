@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use pack::Digest;
@@ -18,6 +19,7 @@ use crate::limits::Limits;
 use crate::network::Network;
 use crate::plan::{Plan, PlanId};
 use crate::power::Power;
+use crate::preflight::Preflight;
 use crate::retire::Retirement;
 use crate::rollout::{Rollout, RolloutId};
 use crate::trust::Trust;
@@ -44,6 +46,8 @@ pub struct Fleet {
     pub burn_ins: BTreeMap<JobId, BurnIn>,
     /// By id.
     pub rollouts: BTreeMap<RolloutId, Rollout>,
+    /// The last check of the network between nodes.
+    pub preflight: Option<Arc<Preflight>>,
     /// By fingerprint.
     pub certificates: BTreeMap<String, Certificate>,
     /// By node.
@@ -115,6 +119,8 @@ pub enum Change {
     BurnIn(Box<BurnIn>),
     /// Many nodes to be rebuilt, a few at a time.
     Rollout(Box<Rollout>),
+    /// The last check of the network between nodes; there is one.
+    Preflight(Box<Preflight>),
     /// A certificate.
     Certificate(Certificate),
     /// A certificate whose time is over.
@@ -148,6 +154,7 @@ impl Fleet {
             Change::Retirement(row) => drop(self.retirements.insert(row.id, *row)),
             Change::BurnIn(row) => drop(self.burn_ins.insert(row.id, *row)),
             Change::Rollout(row) => drop(self.rollouts.insert(row.id.clone(), *row)),
+            Change::Preflight(check) => self.preflight = Some(Arc::from(check)),
             Change::Certificate(row) => drop(self.certificates.insert(row.fingerprint.clone(), row)),
             Change::ForgetCertificate(fingerprint) => drop(self.certificates.remove(&fingerprint)),
             Change::Power(power) => drop(self.powers.insert(power.node, *power)),

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use pack::Digest;
 use protocol::{
-    Answer, CaPin, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Nonce, Progress, Receipt, Report, Task, Verify, TestReport,
+    Answer, CaPin, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId,
+    Nonce, Progress, Receipt, Report, Task, TestReport, Verify,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,7 @@ use crate::image::Image;
 use crate::network::Sighting;
 use crate::plan::{Plan, PlanId, Unplannable};
 use crate::power::{Errand, PowerEvent};
+use crate::preflight::{self, Preflight};
 use crate::rescue;
 use crate::retire::Retirement;
 use crate::rollout::{self, Rollout, RolloutId};
@@ -257,6 +259,8 @@ pub enum Event {
     },
     /// Make plans to rebuild many nodes, a few at a time.
     Roll(Box<rollout::Wish>),
+    /// The network between nodes is checked.
+    Preflight(preflight::Verb),
     /// Begin, stop or go on with that.
     Rollout {
         /// Which.
@@ -427,6 +431,8 @@ pub enum Reply {
     Retirement(Box<Retirement>),
     /// A rollout was made, or is what it is now.
     Rollout(Box<Rollout>),
+    /// A check of the network was begun, or has ended.
+    Preflight(Box<Preflight>),
     /// A job was made.
     Job(JobId),
     /// An order was given; its answer comes with a report.
@@ -562,6 +568,7 @@ impl Event {
             Event::Apply { .. } => "applying a plan",
             Event::Roll(_) => "planning a rollout",
             Event::Rollout { .. } => "changing a rollout",
+            Event::Preflight(_) => "checking the network",
             Event::Capture { .. } => "capturing",
             Event::Sealing { .. } | Event::Captured { .. } => "an image",
             Event::Cancel { .. } => "cancelling a job",

@@ -5,9 +5,10 @@ use protocol::NodeId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::certificate::{Certificate, Stage};
 use crate::burn_in::BurnIn;
+use crate::certificate::{Certificate, Stage};
 use crate::power::{Power, Request};
+use crate::preflight::Preflight;
 use crate::retire::{Erased, Retirement};
 use crate::rollout::Rollout;
 use crate::{Change, Fleet, Node, State, Time};
@@ -117,6 +118,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         }
         Change::BurnIn(row) => of("test", Some(row.node), tested(before.burn_ins.get(&row.id), row)?),
         Change::Rollout(row) => of("rollout", None, rolled(before.rollouts.get(&row.id), row)?),
+        Change::Preflight(check) => of("network-check", None, checked(before.preflight.as_deref(), check)?),
         // Every half day of every node: what was renewed for the same key is as it was.
         Change::Certificate(row) if is_renewal(before, row) => None,
         Change::Certificate(row) => {
@@ -179,6 +181,15 @@ fn rolled(before: Option<&Rollout>, after: &Rollout) -> Option<Value> {
     Some(json!({"rollout": after.id, "becomes": {"state": after.state.word(), "why": after.state.why()},
         "group": after.group.to_string(), "nodes": after.steps.len(), "plans": plans, "canaries": after.canaries,
         "max_unavailable": after.max_unavailable, "stop_after": after.stop_after}))
+}
+
+/// What is new about a check of the network: what becomes of it.
+fn checked(before: Option<&Preflight>, after: &Preflight) -> Option<Value> {
+    if before.is_some_and(|old| (old.id, old.state) == (after.id, after.state)) {
+        return None;
+    }
+    Some(json!({"check": after.id.to_string(), "becomes": after.state, "nodes": after.members.len(),
+        "terms": after.terms, "findings": after.findings.len()}))
 }
 
 /// What is new about a node's power: another account, requests that ended.

@@ -4,7 +4,7 @@
 //! [`Change`]s in one transaction and lets the [`Effect`]s out after the commit. Nothing else changes a node.
 //!
 //! Where is what: [`node`] the states, [`mod@step`] the transitions, [`mod@enroll`] hello and approval, [`mod@plan`] what may
-//! destroy data, [`retire`] a node's end, [`burn_in`] hardware under load, [`rescue`] and [`service`] a node in its operator's hands, [`mod@rollout`] many nodes a few at a time, [`hold`] hands off, [`drain`] what would be killed with a node, [`data_disk`] where roles keep theirs, [`power`] on, off and by whom,
+//! destroy data, [`retire`] a node's end, [`burn_in`] hardware under load, [`rescue`] and [`service`] a node in its operator's hands, [`mod@rollout`] many nodes a few at a time, [`hold`] hands off, [`drain`] what would be killed with a node, [`data_disk`] where roles keep theirs, [`power`] on, off and by whom, [`preflight`] the network between nodes,
 //! [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ pub mod notice;
 pub mod patience;
 pub mod plan;
 pub mod power;
+pub mod preflight;
 pub mod rescue;
 pub mod retire;
 pub mod rollout;

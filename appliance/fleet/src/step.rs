@@ -11,8 +11,8 @@ use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    attendance, burn_in, capture, enroll, hold, imaging, network, patience, plan, power, replace, rescue, retire, rollout,
-    running, service, trust,
+    attendance, burn_in, capture, enroll, hold, imaging, network, patience, plan, power, preflight, replace,
+    rescue, retire, rollout, running, service, trust,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -77,6 +77,7 @@ pub fn step(
         Event::Apply { plan, force } => imaging::apply(fleet, &plan, force, now, dice),
         Event::Roll(wish) => rollout::planned(fleet, catalog, &wish, now, dice),
         Event::Rollout { rollout, verb } => rollout::carry_out(fleet, &rollout, verb, now),
+        Event::Preflight(verb) => preflight::carry_out(fleet, verb, now, dice),
         Event::Capture { node, wish } => capture::begin(fleet, catalog, fleet.node(node)?, *wish, now, dice),
         Event::Sealing { node, job, image } => capture::sealing(fleet, fleet.node(node)?, job, image),
         Event::Captured { node, job, image, found } => {
@@ -356,6 +357,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Trust(_)
         | Event::Roll(_)
         | Event::Rollout { .. }
+        | Event::Preflight(_)
         | Event::Cancel { .. }
         | Event::Imported(_)
         | Event::ForgetImage(_)

@@ -14,6 +14,7 @@ mod metric;
 mod network;
 mod plan;
 mod power;
+mod preflight;
 mod receipt;
 mod rescue;
 mod rollout;
@@ -46,6 +47,9 @@ pub use metric::{MetricFamily, MetricSample, exposition};
 pub use network::{NetworkRow, OtherRow, network_rows};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use power::{PowerView, RequestRow, power_view};
+pub use preflight::{
+    CheckFinding, CheckedNetwork, CheckedNode, MapRow, PairRow, PreflightView, map_rows, preflight_view,
+};
 pub use protocol::{DiskFigures, Fault, Figures, Health, Holding};
 use receipt::receipt;
 pub use receipt::{ProofView, ReceiptView};

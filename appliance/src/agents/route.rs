@@ -31,11 +31,12 @@ pub enum Route {
     State,
     Report,
     Ticket,
+    Network,
 }
 
 impl Route {
     /// Every route. One that is not here is found by no request.
-    pub const ALL: [Route; 19] = [
+    pub const ALL: [Route; 20] = [
         Route::Hello,
         Route::Task,
         Route::Progress,
@@ -55,6 +56,7 @@ impl Route {
         Route::State,
         Route::Report,
         Route::Ticket,
+        Route::Network,
     ];
 
     /// The route of a request, if it is one.
@@ -84,6 +86,7 @@ impl Route {
             Route::State => routes::STATE,
             Route::Report => routes::REPORT,
             Route::Ticket => routes::TICKET,
+            Route::Network => routes::NETWORK,
             Route::Stored | Route::Manifest | Route::Data => return None,
         })
     }
@@ -109,7 +112,8 @@ impl Route {
             | Route::Escrow
             | Route::State
             | Route::Report
-            | Route::Ticket => false,
+            | Route::Ticket
+            | Route::Network => false,
         }
     }
 }

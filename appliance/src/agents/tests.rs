@@ -32,7 +32,8 @@ pub(super) fn agents(state: &State) -> Agents {
     .unwrap();
     let images = Arc::new(images);
     let casts = Arc::new(Casts::new(Arc::clone(&images), None));
-    Agents::new(state.core.clone(), ca.unwrap().into(), images, casts, Answers::default())
+    let preflights = Arc::new(crate::preflight::Preflights::new(state.core.clone()));
+    Agents::new(state.core.clone(), ca.unwrap().into(), images, casts, preflights, Answers::default())
 }
 
 pub(super) fn authed(state: &State, node: NodeId) -> Authed {

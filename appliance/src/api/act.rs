@@ -171,6 +171,8 @@ impl Api {
             ["v1", "notify", "test"] => self.tell_a_test().await,
             ["v1", "store", "prune"] => self.prune(body).await,
             ["v1", "networks", "check"] => self.check(body).await,
+            ["v1", "network", "check"] => self.begin_preflight(body).await,
+            ["v1", "network", "check", "stop"] => self.stop_preflight().await,
             ["v1", "network", "reservations", "import"] => self.import_reservations(body).await,
             ["v1", "network", "reservations"] => self.reserve(body).await,
             ["v1", "network", "reservations", mac, "unreserve"] => self.unreserve(mac).await,

@@ -53,6 +53,8 @@ impl Api {
             ["v1", "images", from, "diff", to] => self.diff(&world, from, to),
             ["v1", "store", "scrub"] => self.scrub(&world),
             ["v1", "networks"] => rows(view::network_rows(&world.fleet)),
+            ["v1", "network", "check"] => self.preflight(&world),
+            ["v1", "network", "map"] => self.network_map(&world),
             ["v1", "network", "leases"] => rows(view::lease_rows(&world.fleet, &world.leases, now())),
             ["v1", "network", "trace"] => self.traces(&world),
             ["v1", "network", "trace", mac] => self.trace(&world, mac),

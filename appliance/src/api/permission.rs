@@ -67,6 +67,8 @@ pub(super) fn needed(get: bool, path: &[&str]) -> Role {
         | ["v1", "store", "scrub"]
         | ["v1", "notify", "test"]
         | ["v1", "networks", "check"]
+        | ["v1", "network", "check"]
+        | ["v1", "network", "check", "stop"]
         | ["v1", "network", "reservations"]
         | ["v1", "network", "reservations", "import"]
         | ["v1", "network", "reservations", _, "unreserve"]

@@ -9,12 +9,13 @@ use crate::support::{EVENTS, JOURNAL_LINES, Page};
 use crate::writer::World;
 
 /// What is asked for, and under which name it is filed.
-const LOOKS: [(&str, &str); 13] = [
+const LOOKS: [(&str, &str); 14] = [
     ("status.json", "v1/status"),
     ("nodes.json", "v1/nodes"),
     ("jobs.json", "v1/jobs"),
     ("plans.json", "v1/plans"),
     ("rollouts.json", "v1/rollouts"),
+    ("network-map.json", "v1/network/map"),
     ("images.json", "v1/images"),
     ("doctor.json", "v1/doctor"),
     ("services.json", "v1/services"),

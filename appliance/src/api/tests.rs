@@ -33,6 +33,7 @@ pub(super) fn api(state: &State) -> Api {
         ca: Arc::new(ca),
         rotating: Arc::default(),
         casts: Arc::clone(&casts),
+        preflights: Arc::new(crate::preflight::Preflights::new(state.core.clone())),
         images,
         answers: Answers::default(),
         vault: Arc::new(crate::power::Vault::new(&[7; 32]).unwrap()),

@@ -35,10 +35,12 @@ impl Daemon {
             Arc::clone(&self.ca),
             Arc::clone(&self.images),
             Arc::clone(&self.casts),
+            Arc::clone(&self.preflights),
             self.answers.clone(),
         ));
         tasks.spawn(Arc::clone(&agents).watch_captures(stop.clone()));
         tasks.spawn(Arc::clone(&self.casts).keep(stop.clone()));
+        tasks.spawn(Arc::clone(&self.preflights).keep(stop.clone()));
         let (mbit, hours) = (config.cast_mbit, config.cast_hours.clone());
         tasks.spawn(Arc::clone(&self.casts).keep_limit(mbit, hours, stop.clone()));
         let mut states = Vec::new();

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use fleet::power::{Act, Power, Request, Step, Way, Wish};
+use fleet::preflight::{CheckId, Preflight, PreflightState, Terms};
 use fleet::rollout::{Group, Rollout, RolloutId, RolloutState};
 use fleet::{Change, Time};
 use protocol::{JobId, NodeId};
@@ -216,7 +217,7 @@ fn what_was_open_with_power_in_the_backup_is_not_carried_out() {
 }
 
 #[test]
-fn no_rollout_of_the_backup_goes_on() {
+fn no_rollout_and_no_check_of_the_backup_goes_on() {
     let (from, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let sources = site(from.path(), 3);
     let rollout = |number: u8, state: RolloutState| {
@@ -239,6 +240,18 @@ fn no_rollout_of_the_backup_goes_on() {
         rollout(1, RolloutState::Running),
         rollout(2, RolloutState::Open),
         rollout(3, RolloutState::Done),
+        Change::Preflight(Box::new(Preflight {
+            id: CheckId(1),
+            begun: Time(1),
+            ended: None,
+            terms: Terms { stream_seconds: 1, beside_jobs: false },
+            state: PreflightState::Running,
+            members: Vec::new(),
+            absent: Vec::new(),
+            networks: Vec::new(),
+            pairs: Vec::new(),
+            findings: Vec::new(),
+        })),
     ];
     Store::open(&sources.database).unwrap().save(&Batch { changes, ..Batch::default() }).unwrap();
     let mut out = Vec::new();
@@ -246,7 +259,8 @@ fn no_rollout_of_the_backup_goes_on() {
     let content = Content::open(out.as_slice(), 1 << 30, &kit()).unwrap();
     let paths = Paths::under(Some(root.path()));
     restore(&paths, &content, &kit(), None, &Peer::own()).unwrap();
-    let rollouts = Store::open(&paths.state_db).unwrap().fleet().unwrap().rollouts;
-    let words = rollouts.values().map(|rollout| rollout.state.word()).collect::<Vec<_>>();
+    let fleet = Store::open(&paths.state_db).unwrap().fleet().unwrap();
+    assert_eq!(fleet.preflight.unwrap().state, PreflightState::Stopped);
+    let words = fleet.rollouts.values().map(|rollout| rollout.state.word()).collect::<Vec<_>>();
     assert_eq!(words, ["stopped", "withdrawn", "done"]);
 }

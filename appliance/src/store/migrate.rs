@@ -67,6 +67,7 @@ const STEPS: &[&str] = &[
     "
     CREATE TABLE site (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
     CREATE TABLE burn_in (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+    CREATE TABLE preflight (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ",
 ];
 

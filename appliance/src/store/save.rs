@@ -161,6 +161,8 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         Change::Retirement(row) => put(transaction, "retirement", &row.id.to_string(), row),
         Change::BurnIn(row) => put(transaction, "burn_in", &row.id.to_string(), row),
         Change::Rollout(row) => put(transaction, "rollout", &row.id.0, row),
+        // The last one takes the place of the one before.
+        Change::Preflight(check) => put(transaction, "preflight", "last", check),
         Change::ForgetNode(id) => forget_node(transaction, &id.to_string()),
         Change::Certificate(row) => put(transaction, "certificate", &row.fingerprint, row),
         Change::ForgetCertificate(key) => {

@@ -81,6 +81,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Trust(_)
         | Event::Roll(_)
         | Event::Rollout { .. }
+        | Event::Preflight(_)
         | Event::Capture { .. }
         | Event::Cancel { .. }
         | Event::Retry { .. }

@@ -20,6 +20,7 @@ use appliance::metrics::Metrics;
 use appliance::net::{Link, Presence};
 use appliance::notify::{Notifier, Wish};
 use appliance::power::{Keeper, Vault};
+use appliance::preflight::Preflights;
 use appliance::store::{Log, Store};
 use appliance::support::Places;
 use appliance::writer::{Core, Wired};
@@ -85,9 +86,10 @@ impl Controller {
         let place = Place { interface: "lo".into(), address: WHERE, presence: seen };
         let answers = Answers::default();
         let casts = Arc::new(Casts::new(Arc::clone(&images), None));
-        let service =
-            Agents::new(core.clone(), Arc::clone(&ca), Arc::clone(&images), casts.clone(), answers.clone());
-        let service = Arc::new(service);
+        let preflights = Arc::new(Preflights::new(core.clone()));
+        let shared = (Arc::clone(&casts), Arc::clone(&preflights), answers.clone());
+        let service = agents_of(&core, &ca, &images, shared);
+        let checks = Arc::clone(&preflights).keep(stop.clone());
         let tls = Arc::new(tls::Door::new(Arc::clone(&ca), vec![WHERE.into()]).unwrap());
         let state = ListenerState::new("https", "lo");
         let (vault, keeper) = power(&core, folder);
@@ -98,7 +100,7 @@ impl Controller {
         let api = api(
             folder,
             (core.clone(), Arc::clone(&images), Arc::clone(&ca)),
-            (casts.clone(), answers),
+            (casts.clone(), preflights, answers),
             (listeners, vault.clone()),
             said,
         );
@@ -110,6 +112,7 @@ impl Controller {
             tokio::spawn(powers),
             tokio::spawn(https),
             tokio::spawn(captures),
+            tokio::spawn(checks),
             tokio::spawn(async move { api.serve(&socket).await.unwrap() }),
         ];
         let agents = bound(&state).await;
@@ -162,6 +165,15 @@ impl Controller {
     }
 }
 
+fn agents_of(
+    core: &Core,
+    ca: &Arc<SiteCa>,
+    images: &Arc<Images>,
+    (casts, preflights, answers): (Arc<Casts>, Arc<Preflights>, Answers),
+) -> Arc<Agents> {
+    Arc::new(Agents::new(core.clone(), Arc::clone(ca), Arc::clone(images), casts, preflights, answers))
+}
+
 /// The database of this directory and its writer.
 fn core(folder: &Path, mode: Mode, limits: Limits, ca: &SiteCa) -> (Core, JoinHandle<()>) {
     let db = folder.join("state.db");
@@ -191,7 +203,7 @@ struct Said {
 fn api(
     folder: &Path,
     (core, images, ca): (Core, Arc<Images>, Arc<SiteCa>),
-    (casts, answers): (Arc<Casts>, Answers),
+    (casts, preflights, answers): (Arc<Casts>, Arc<Preflights>, Answers),
     (listeners, vault): (Vec<Arc<ListenerState>>, Arc<Vault>),
     said: Said,
 ) -> Api {
@@ -209,6 +221,7 @@ fn api(
         rotating: Arc::default(),
         images,
         casts,
+        preflights,
         answers,
         vault,
         sources: sources(folder),

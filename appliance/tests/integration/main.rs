@@ -4,6 +4,7 @@
 mod agent;
 mod burning_in;
 mod capturing;
+mod checking;
 mod cli;
 mod controller;
 mod daemon;

@@ -65,6 +65,8 @@ mod trace;
 mod transfer;
 #[cfg(feature = "volumes")]
 mod volume;
+#[cfg(feature = "everything")]
+mod wiring;
 
 pub use mutation::Mutations;
 pub use target::{Reached, Target, targets};

@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use protocol::{
     Disk, Enrol, Enrolled, Envelope, Erasure, Hello, HelloReply, IdentityFile, Inventory, Missing, NodeId,
-    Progress, ProgressReply, Receipt, Refusal, Report, ReportReply, Rescue, RescueReply, SEED_BYTES, Seal, Seed, SeedError, StateAsk, StateReply, Task, TaskAsk, Ticket, Windows, TestReport,
+    Progress, ProgressReply, Receipt, Refusal, Report, ReportReply, Rescue, RescueReply, SEED_BYTES, Seal,
+    Seed, SeedError, StateAsk, StateReply, Task, TaskAsk, TestReport, Ticket, Windows,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;

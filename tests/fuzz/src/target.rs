@@ -7,7 +7,7 @@ use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
-    journal, message, power, recipe, recovery, row, screen, ssh_key, store, terminal,
+    journal, message, power, recipe, recovery, row, screen, ssh_key, store, terminal, wiring,
 };
 use crate::{dhcp, loader, script, trace, transfer};
 #[cfg(feature = "delivery")]
@@ -138,6 +138,11 @@ const OTHERS: &[Target] = targets! {
     "identity": identity::run, identity::seeds;
     "ssh-key": ssh_key::run, ssh_key::seeds;
     "fleet-exchange": exchange::run, exchange::seeds;
+    // The network between nodes.
+    "lldp": wiring::lldp, wiring::lldp_seeds;
+    "arp": wiring::arp, wiring::arp_seeds;
+    "probe-packet": wiring::probe, wiring::probe_seeds;
+    "message-network": wiring::message, wiring::message_seeds;
     // Management controllers.
     "redfish-answer": power::redfish, power::redfish_seeds;
     "ipmi-answer": power::ipmi, power::ipmi_seeds;

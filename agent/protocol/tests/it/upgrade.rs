@@ -7,10 +7,10 @@ use std::fmt::Debug;
 use pack::{Digest, PublicKey};
 use protocol::{
     Answer, BootFacts, CaPin, Disk, DiskId, Drift, Enrol, Enrolled, Envelope, Epoch, Expectation, Facts,
-    File, Hello, HelloReply, IdentityFile, ImageJob, Inventory, JobId, Key, NodeId, Nonce, Order, OrderKind,
-    Phase, Progress, ProgressReply, Receipt, Report, ReportReply, Seed, Signature, StateAsk, StateDocument,
-    StateReply, Target, Task, TaskAsk, TaskReport, TaskResult, TaskWanted, Ticket, UnitReport, UnitWanted,
-    Verdict, Verify, When,
+    File, Hello, HelloReply, IdentityFile, ImageJob, Inventory, JobId, Key, Neighbour, NetworkAsk,
+    NetworkReply, NodeId, Nonce, Order, OrderKind, Phase, Progress, ProgressReply, Receipt, Report,
+    ReportReply, Seed, Signature, StateAsk, StateDocument, StateReply, StepDone, Target, Task, TaskAsk,
+    TaskReport, TaskResult, TaskWanted, Ticket, UnitReport, UnitWanted, Verdict, Verify, When,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -140,6 +140,19 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
 }
 
 #[test]
+fn a_step_of_a_check_may_have_more_in_it_and_less() {
+    let step = r#"{"check":1,"number":2,"key":"KEY","me":0,"endpoints":[{"network":0,"address":"10.0.0.1"}],
+        "peers":[{"number":1,"network":0,"address":"10.0.0.2"}],
+        "targets":[{"to":1,"network":0,"address":"10.0.0.2","sizes":[1500]}],
+        "claims":[{"link":"eno1","address":"10.0.0.1"}],
+        "send":{"to":1,"network":0,"address":"10.0.0.2","milliseconds":1000},
+        "hear":{"from":1,"network":0,"milliseconds":1000}}"#;
+    let step = serde_json::from_str(&step.replace("KEY", &"07".repeat(32))).unwrap();
+    understood(&envelope(NetworkReply { step: Some(step) }));
+    understood(&envelope(NetworkReply::default()));
+}
+
+#[test]
 fn what_the_controller_reads_may_not() {
     let boot = BootFacts {
         mac: "52:54:00:00:00:01".parse().unwrap(),
@@ -168,6 +181,9 @@ fn what_the_controller_reads_may_not() {
     });
     refused(&Ticket { key: Key([1; 32]) });
     refused(&TaskAsk { inventory: Inventory::default(), wait_seconds: 0, reach: None });
+    refused(&NetworkAsk::default());
+    refused(&StepDone::default());
+    refused(&Neighbour::default());
     refused(&StateAsk { have: 1, done_order: 0, wait_seconds: 0 });
     refused(&Progress {
         job: JobId([2; 8]),

@@ -15,8 +15,9 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use pack::Signed;
 use protocol::{
-    Envelope, Epoch, Erasure, Hello, HelloReply, NodeId, Nonce, Progress, ProgressReply, Receipt, Refusal,
-    Rescue, RescueReply, Task, TaskAsk, Verdict, hello_proof, routes, TestReport,
+    Envelope, Epoch, Erasure, Hello, HelloReply, NetworkAsk, NetworkReply, NetworkStep, NodeId, Nonce,
+    Progress, ProgressReply, Receipt, Refusal, Rescue, RescueReply, Task, TaskAsk, TestReport, Verdict,
+    hello_proof, routes,
 };
 use rustls::ServerConfig;
 use serde::Serialize;
@@ -73,6 +74,9 @@ pub struct State {
     pub rescue_refusals: usize,
     pub rescue_ends: bool,
     pub tests: Vec<TestReport>,
+    pub networks: Vec<NetworkAsk>,
+    /// What is to be tried of the network between nodes.
+    pub step: Option<NetworkStep>,
     /// After so many it says that the server is to restart.
     pub awaited: usize,
     pub ranges: usize,
@@ -120,6 +124,8 @@ impl Controller {
             rescue_refusals: 0,
             rescue_ends: false,
             tests: Vec::new(),
+            networks: Vec::new(),
+            step: None,
             awaited: 0,
             ranges: 0,
             certified_calls: 0,
@@ -172,11 +178,7 @@ async fn answer(
     }
     state.certified_calls += 1;
     Ok(match path.as_str() {
-        routes::TASK => {
-            state.asks.push(serde_json::from_slice(&body).unwrap());
-            let task = state.task.clone();
-            json(&state.envelope(task))
-        }
+        routes::TASK => state.asked(&body),
         routes::PROGRESS => {
             state.progress.push(serde_json::from_slice(&body).unwrap());
             let go_on = !state.cancel;
@@ -190,6 +192,7 @@ async fn answer(
         routes::RESCUE => state.rescued(&body),
         routes::ERASED => state.erased(&body),
         routes::TESTED | routes::TEST_DATA => state.tested(&body),
+        routes::NETWORK => state.network(&body),
         routes::WINDOWS => {
             if let Some(witness) = &mut state.witness {
                 witness(0);
@@ -242,6 +245,16 @@ impl State {
         self.rescues.push(serde_json::from_slice(body).unwrap());
         let go_on = !self.rescue_ends;
         json(&self.envelope(RescueReply { go_on }))
+    }
+
+    fn asked(&mut self, body: &[u8]) -> Response<Part> {
+        self.asks.push(serde_json::from_slice(body).unwrap());
+        json(&self.envelope(self.task.clone()))
+    }
+
+    fn network(&mut self, body: &[u8]) -> Response<Part> {
+        self.networks.push(serde_json::from_slice(body).unwrap());
+        json(&self.envelope(NetworkReply { step: self.step.clone() }))
     }
 
     fn erased(&mut self, body: &[u8]) -> Response<Part> {

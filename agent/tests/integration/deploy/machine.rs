@@ -89,6 +89,7 @@ impl Machine {
         machine.file("sys/class/net/eth0/address", "52:54:00:00:00:01\n");
         machine.file("sys/class/net/eth0/carrier", "1\n");
         machine.file("sys/class/net/eth0/speed", "1000\n");
+        machine.file("sys/class/net/eth0/mtu", "1500\n");
         machine.file("sys/class/dmi/id/product_name", "Test Server\n");
         machine
     }

@@ -9,6 +9,7 @@ mod image;
 mod imaging;
 pub mod machine;
 mod mending;
+mod network;
 mod rack;
 mod resume;
 mod signatures;

@@ -78,6 +78,10 @@ fn wrong_words_are_refused() {
         "rackwright rebuild",
         "rackwright rebuild n1 --role compute",
         "rackwright rebuild --role compute --max-unavailable 0",
+        "rackwright network check --nodes n1 --role compute",
+        "rackwright network check eno2 --nodes n1",
+        "rackwright network check --no-throughput --beside-jobs",
+        "rackwright network check --transfer-seconds 11",
     ] {
         let error = Cli::try_parse_from(words(line)).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");

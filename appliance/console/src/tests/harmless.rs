@@ -78,6 +78,10 @@ fn answer(line: &str, hostile: &str) -> Reply {
         "GET /v1/services" => many(samples::service()),
         "GET /v1/services/n1/a.service/logs" => one(json!({"lines": ["a", "b"]})),
         "GET /v1/networks" | "POST /v1/networks/check" => many(samples::network("eno2")),
+        "POST /v1/network/check" | "GET /v1/network/check" | "POST /v1/network/check/stop" => {
+            one(samples::check("done"))
+        }
+        "GET /v1/network/map" => many(samples::map_row()),
         "GET /v1/network/reservations" => many(samples::reservation()),
         "GET /v1/events" => many(samples::event(1)),
         "GET /v1/ansible/inventory" => {
@@ -125,6 +129,10 @@ const COMMANDS: &[&str] = &[
     "network reservations",
     "network list",
     "network check eno2",
+    "network check",
+    "network show",
+    "network stop",
+    "network map",
     "ansible inventory",
     "node retry n1",
     "node power status n1",

@@ -239,6 +239,32 @@ pub(crate) fn network(interface: &str) -> Value {
     })
 }
 
+/// A check of three nodes, one of which reaches nobody.
+pub(crate) fn check(state: &str) -> Value {
+    json!({
+        "id": "c-8f310a2c", "state": state, "stage": null, "round": 0, "rounds": 0,
+        "begun": "2026-11-20T14:30:02.000Z", "ended": "2026-11-20T14:30:36.000Z", "transferSeconds": 1,
+        "healthy": false, "nodes": [{"node": "n1", "why": null}, {"node": "n2", "why": null}, {"node": "n3", "why": null}],
+        "absent": [{"node": "n4", "why": "is imaging"}],
+        "networks": [{"subnet": "10.77.0.0/24", "nodes": 3, "ways": 6, "arrived": 2, "transfers": 2,
+                      "medianBitsPerSecond": 941_000_000_u64}],
+        "findings": [{"severity": "fail", "code": "unreachable", "nodes": ["n3"], "network": "10.77.0.0/24",
+                      "text": "n3 reaches nobody on 10.77.0.0/24, and nobody reaches it",
+                      "next": "look at its cable"}],
+        "pairs": [{"from": "n1", "to": "n2", "network": "10.77.0.0/24", "arrived": true, "largestBytes": 1500,
+                   "rttUs": 180, "bitsPerSecond": 941_000_000_u64}],
+        "provision": []
+    })
+}
+
+pub(crate) fn map_row() -> Value {
+    json!({
+        "node": "n1", "link": "eno1", "mac": "18:66:da:10:20:30", "carrier": true, "speedMbps": 10000, "mtu": 1500,
+        "addresses": ["10.77.0.101/24"], "switch": "sw-1", "chassis": "02:00:00:00:00:0a", "port": "ge-0/0/1",
+        "portDescription": "機櫃 1", "vlan": 100
+    })
+}
+
 pub(crate) fn event(seq: u64) -> Value {
     json!({
         "seq": seq, "time": format!("2026-11-20T14:30:{:02}.000Z", seq % 60), "node": "n1", "kind": "approved",

@@ -5,6 +5,7 @@
 
 mod burning_in;
 mod capturing;
+mod checking;
 mod data_disks;
 mod documents;
 mod draining;

@@ -4,7 +4,9 @@
 use appliance::agents::Route;
 use pack::Packed;
 use protocol::{
-    Answer, CastAsk, DiskId, Enrol, Erasure, IdentityFile, JobId, NodeId, Proof, Receipt, Report, Rescue, Seal, Signature, StateAsk, Ticket, Verify, enrol_proof, hello_proof, routes, TestReport,
+    Answer, CastAsk, DiskId, Enrol, Erasure, Heard, IdentityFile, JobId, Link, LinkAddress, NetworkAsk,
+    NodeId, Proof, Receipt, Report, Rescue, Seal, Signature, StateAsk, StepDone, TestReport, Ticket, Verify,
+    enrol_proof, hello_proof, routes,
 };
 use serde::Serialize;
 
@@ -79,6 +81,7 @@ pub(super) fn own(route: Route, principal: &Principal, controller: &Controller) 
         Route::State => post(routes::STATE, &ask_state(0)),
         Route::Report => post(routes::REPORT, &Report::default()),
         Route::Ticket => post(routes::TICKET, &Ticket { key: agent.keys.public() }),
+        Route::Network => post(routes::NETWORK, &NetworkAsk::default()),
     }
 }
 
@@ -134,6 +137,7 @@ pub(super) fn trespasses(
             let report = Report { answers: vec![answer], done_order: u64::MAX, ..Report::default() };
             vec![("order", post(routes::REPORT, &report))]
         }
+        Route::Network => networks(victims),
         Route::Ticket => vec![
             ("key of another's ramdisk", post(routes::TICKET, &Ticket { key: writes.keys.public() })),
             (
@@ -195,6 +199,26 @@ fn tasks(principal: &Principal, victims: &Victims) -> Vec<(&'static str, Ask)> {
     ]
     .map(|(field, ask)| (field, post(routes::TASK, &ask)))
     .to_vec()
+}
+
+/// No field says who asks; what a node says of others is what it has heard of members of a check that it is in.
+fn networks(victims: &Victims) -> Vec<(&'static str, Ask)> {
+    let link = Link {
+        name: "eth0".to_owned(),
+        mac: victims.runs.boot.mac.clone(),
+        carrier: true,
+        mtu: 1500,
+        speed_mbps: None,
+        addresses: vec![LinkAddress { address: victims.runs.boot.address, prefix: 24 }],
+        neighbours: Vec::new(),
+    };
+    let heard = Heard { from: 0, network: 0, packets: 1, largest: 1500 };
+    let done = StepDone { check: 1, number: 1, heard: vec![heard], ..StepDone::default() };
+    let asks = [
+        ("links", NetworkAsk { links: vec![link], ..NetworkAsk::default() }),
+        ("done, of a check that it is not in", NetworkAsk { done: Some(done), ..NetworkAsk::default() }),
+    ];
+    asks.map(|(field, ask)| (field, post(routes::NETWORK, &ask))).to_vec()
 }
 
 fn receipts(principal: &Principal, victims: &Victims) -> Vec<(&'static str, Ask)> {

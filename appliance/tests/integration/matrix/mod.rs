@@ -44,7 +44,7 @@ fn whom(route: Route) -> For {
         | Route::Seal
         | Route::Manifest
         | Route::Data => For::Deploy,
-        Route::Enrol => For::Both,
+        Route::Enrol | Route::Network => For::Both,
         Route::Escrow | Route::State | Route::Report | Route::Ticket => For::Run,
     }
 }

@@ -3,8 +3,8 @@
 
 use fleet::Event;
 use protocol::{
-    CaptureJob, Envelope, EraseJob, HelloReply, IdentityFile, ImageJob, NodeId, RescueJob, Task, TestJob, TestReport,
-    Verdict, routes,
+    CaptureJob, Envelope, EraseJob, HelloReply, IdentityFile, ImageJob, NodeId, RescueJob, Task, TestJob,
+    TestReport, Verdict, routes,
 };
 use serde_json::json;
 
@@ -65,7 +65,17 @@ impl Victims {
         let tested = testing(controller, TESTED).await;
         let secrets = ["Q0FOQVJZSE9TVEtFWQ", SECOND_NIC, &format!("SYS{RUNS}"), &format!("SYS{WRITES}")];
         let secrets = secrets.map(ToOwned::to_owned).to_vec();
-        Self { writes, runs: runs.0, runs_node: node, ramdisk_key, captured, erases, rescued, tested, secrets }
+        Self {
+            writes,
+            runs: runs.0,
+            runs_node: node,
+            ramdisk_key,
+            captured,
+            erases,
+            rescued,
+            tested,
+            secrets,
+        }
     }
 
     /// They go on as if nobody had tried anything.

@@ -13,7 +13,8 @@ use fleet::rollout::{self, Group, Verb};
 use fleet::{Event, Node, State, Time, patience};
 use pack::{Digest, PublicKey};
 use protocol::{
-    Answer, CANARIES_MIN, Erasure, Identity, JobId, Key, Method, NodeId, Phase, Progress, Receipt, Report, Rescue, SAMPLES_MIN, Signature, Subject, Verify, Part, TestReport,
+    Answer, CANARIES_MIN, Erasure, Identity, JobId, Key, Method, NodeId, Part, Phase, Progress, Receipt,
+    Report, Rescue, SAMPLES_MIN, Signature, Subject, TestReport, Verify,
 };
 
 use super::world::World;
@@ -113,6 +114,7 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::Delete { .. } => "delete",
         Event::Roll(_) => "roll",
         Event::Rollout { .. } => "rollout",
+        Event::Preflight(_) => "preflight",
         Event::Capture { .. } => "capture",
         Event::Sealing { .. } => "sealing",
         Event::Captured { .. } => "captured",
