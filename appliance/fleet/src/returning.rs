@@ -32,6 +32,7 @@ pub(crate) fn may_leave(node: &Node, event: &'static str) -> Result<(), Denied> 
         State::Draining { .. } => {
             "; a job is about to begin: wait for it, or until it needs attention".to_owned()
         }
+        State::Testing { .. } => format!("; end that first (rackwright node test stop {})", node.name),
         State::Capturing { job } => format!("; cancel that first (rackwright job cancel {job})"),
         State::Rescue { .. } => format!("; end that first (rackwright node rescue {} --end)", node.name),
         State::Servicing { .. } => format!("; end that first (rackwright node service {} off)", node.name),
@@ -69,6 +70,7 @@ pub(crate) fn awaited(fleet: &Fleet, node: &Node) -> Option<JobId> {
         State::Discovered
         | State::Rejected { .. }
         | State::Inspecting
+        | State::Testing { .. }
         | State::Ready
         | State::Planned { .. }
         | State::Imaging { .. }
@@ -107,6 +109,7 @@ pub(crate) fn home(fleet: &Fleet, node: &Node, back: &State) -> State {
         },
         State::Discovered
         | State::Rejected { .. }
+        | State::Testing { .. }
         | State::Imaging { .. }
         | State::Verifying { .. }
         | State::Draining { .. }

@@ -268,6 +268,9 @@ fn may_test(node: &Node) -> Result<(), Denied> {
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired
         | State::Attention { .. } => Err(refused(
             node,

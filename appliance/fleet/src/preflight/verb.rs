@@ -38,15 +38,16 @@ fn running(fleet: &Fleet) -> Option<&Preflight> {
 /// Why nothing large may be sent now: images are, or are taken.
 pub fn busy(fleet: &Fleet) -> Option<String> {
     let moves = Work::all(fleet).filter(|work| *work.state() == JobState::Running);
-    let (id, node) = moves
+    let (id, node, what) = moves
         .filter_map(|work| match work {
-            Work::Image(job) => Some((job.id, job.node)),
-            Work::Capture(capture) => Some((capture.id, capture.node)),
+            Work::Image(job) => Some((job.id, job.node, "an image is on its way to or from")),
+            Work::Capture(capture) => Some((capture.id, capture.node, "an image is on its way to or from")),
+            Work::BurnIn(test) => Some((test.id, test.node, "there is a test of")),
             Work::Retirement(_) => None,
         })
         .next()?;
     let node = fleet.nodes.get(&node).map(|node| node.name.to_string()).unwrap_or_default();
-    Some(format!("an image of {node} is on its way (job {id})"))
+    Some(format!("{what} {node} (job {id})"))
 }
 
 fn begin(fleet: &Fleet, wish: &Wish, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
@@ -129,6 +130,10 @@ fn unfit(node: &Node, now: Time) -> Option<String> {
         | State::Draining { .. }
         | State::Capturing { .. }
         | State::Retiring { .. }
+        | State::Testing { .. }
+        | State::Rescue { .. }
+        | State::Servicing { .. }
+        | State::Returning { .. }
         | State::Retired => return Some(format!("is {}", node.state.word())),
     }
     let silent = now.seconds_since(node.heard);

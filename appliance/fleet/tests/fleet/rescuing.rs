@@ -45,7 +45,7 @@ impl Rack {
     }
 
     /// Whether the rescue goes on.
-    fn tells(&mut self, node: NodeId, job: JobId) -> bool {
+    fn tells_of_rescue(&mut self, node: NodeId, job: JobId) -> bool {
         let told = protocol::Rescue { job, host_key: Some(HostKey::of([1; 32])), trouble: None };
         self.bring(Event::Rescued { node, told }).unwrap().reply == Reply::GoOn(true)
     }
@@ -94,8 +94,8 @@ fn an_active_node_hands_a_ticket_in_is_mended_and_is_who_it_was() {
     rack.hello(5, MAC, true).unwrap();
     let job = rack.rescued(node);
     assert_eq!(job.keys.iter().map(SshKey::comment).collect::<Vec<_>>(), ["alice@lab"]);
-    assert!(rack.tells(node, job.job) && rack.tells(node, job.job));
-    assert!(!rack.tells(node, JobId([9; 8])), "another's rescue is over");
+    assert!(rack.tells_of_rescue(node, job.job) && rack.tells_of_rescue(node, job.job));
+    assert!(!rack.tells_of_rescue(node, JobId([9; 8])), "another's rescue is over");
     let waits = rack.waits_for();
     assert!(waits.contains("ssh root@10.77.0.100 (host key SHA256:") && waits.contains("--end"), "{waits}");
     let shown = view::node_view(&rack.fleet, &rack.site(), rack.only(), rack.now).rescue.unwrap();
@@ -114,7 +114,7 @@ fn an_active_node_hands_a_ticket_in_is_mended_and_is_who_it_was() {
 
     rack.ends(node).unwrap();
     assert_eq!(rack.only().state, State::Returning { job: None });
-    assert!(!rack.tells(node, job.job), "the ramdisk is told with its next word");
+    assert!(!rack.tells_of_rescue(node, job.job), "the ramdisk is told with its next word");
     assert_eq!(rack.task(node), Task::Reboot, "and when it asks");
     assert!(rack.goes_home());
     rack.reports(node, "failed").unwrap();
@@ -137,7 +137,7 @@ fn one_that_is_silent_is_switched_off_and_on_and_shows_a_code_once_more() {
     rack.bring(Event::Approve { node, name: None, roles: None, moved: false }).unwrap();
     rack.hello(4, MAC, true).unwrap();
     let job = rack.rescued(node);
-    assert!(rack.tells(node, job.job));
+    assert!(rack.tells_of_rescue(node, job.job));
     assert!(rack.run_opens() && rack.only().generation == generation, "the same server, the same system");
     rack.ends(node).unwrap();
     rack.reports(node, "active").unwrap();
@@ -154,7 +154,7 @@ fn a_first_boot_that_hangs_is_mended_and_enrols_with_the_key_on_its_disk() {
     // The ramdisk finds the seed, and with it the key that was approved: nobody compares a code.
     rack.hello(1, MAC, true).unwrap();
     let job = rack.rescued(node);
-    assert!(rack.tells(node, job.job));
+    assert!(rack.tells_of_rescue(node, job.job));
     assert_eq!(rack.fleet.jobs[&written].state, JobState::Verified, "its first boot is awaited");
     // Longer than a certificate lasts, and is remembered after that.
     rack.later(3 * 86_400);
@@ -180,7 +180,7 @@ fn one_that_needs_attention_is_mended_and_what_was_half_written_stays_so() {
     rack.rescue(node).unwrap();
     rack.hello(1, MAC, true).unwrap();
     let job = rack.rescued(node);
-    rack.tells(node, job.job);
+    rack.tells_of_rescue(node, job.job);
     rack.ends(node).unwrap();
     assert_eq!(rack.only().state, State::Returning { job: Some(written) });
 
@@ -192,7 +192,7 @@ fn one_that_needs_attention_is_mended_and_what_was_half_written_stays_so() {
     rack.rescue(node).unwrap();
     assert!(!rack.goes_home(), "half of a system is not booted");
     let job = rack.rescued(node);
-    rack.tells(node, job.job);
+    rack.tells_of_rescue(node, job.job);
     rack.ends(node).unwrap();
     assert_eq!((rack.state(), rack.only().state.phase()), ("attention", "imaging"));
     assert!(!rack.goes_home());
@@ -209,10 +209,10 @@ fn a_ready_server_is_taken_at_once_and_starts_anew_afterwards() {
     rack.plan(node).unwrap_err();
     rack.apply(&plan.id).unwrap_err();
     let job = rack.rescued(node);
-    rack.tells(node, job.job);
+    rack.tells_of_rescue(node, job.job);
     rack.ends(node).unwrap();
     assert_eq!(rack.state(), "inspecting");
-    assert!(!rack.tells(node, job.job), "it restarts");
+    assert!(!rack.tells_of_rescue(node, job.job), "it restarts");
     rack.hello(2, MAC, false).unwrap();
     rack.bring(Event::Approve { node, name: None, roles: None, moved: false }).unwrap();
     rack.hello(2, MAC, true).unwrap();
@@ -301,10 +301,10 @@ fn nobody_is_called_but_a_long_one_is_told() {
     rack.bring(Event::Approve { node, name: None, roles: None, moved: false }).unwrap();
     rack.hello(4, MAC, true).unwrap();
     let job = rack.rescued(node);
-    rack.tells(node, job.job);
+    rack.tells_of_rescue(node, job.job);
     assert!(kinds(&rack).is_empty());
     rack.now = Time(rack.now.0 + 86_400_000);
-    rack.tells(node, job.job);
+    rack.tells_of_rescue(node, job.job);
     let told = kinds(&rack);
     assert!(told.len() == 1 && told[0].1.contains("in rescue since"), "{told:?}");
 }

@@ -112,6 +112,7 @@ fn node_of(work: &Work<'_>) -> NodeId {
         Work::Image(job) => job.node,
         Work::Capture(capture) => capture.node,
         Work::Retirement(row) => row.node,
+        Work::BurnIn(test) => test.node,
     }
 }
 

@@ -201,7 +201,9 @@ impl World {
             }
             Some(Work::BurnIn(row)) => {
                 let (state, told) = (row.state.word(), row.report.is_some());
-                let here = node.booted.as_ref().map(|booted| &booted.id) == row.boot.as_ref();
+                let node = self.fleet.nodes.get(&row.node);
+                let booted = node.and_then(|node| node.booted.as_ref());
+                let here = booted.map(|booted| &booted.id) == row.boot.as_ref();
                 format!("test:{state}:{}:{told}:{here}", row.takes.min(1))
             }
             Some(Work::Capture(capture)) => {
