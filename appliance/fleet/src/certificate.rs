@@ -225,7 +225,8 @@ pub fn authorise_unlisted(
     until: Time,
     now: Time,
 ) -> Result<Authed, Unauthorised> {
-    let node = fleet.nodes.values().find(|node| node.run == Some(key)).ok_or(Unauthorised::Unknown)?;
+    let node = fleet.nodes.values().find(|node| node.run == Some(key) && node.is_let_in());
+    let node = node.ok_or(Unauthorised::Unknown)?;
     let (id, generation, stage) = (node.id, node.generation, Stage::Run);
     let row = Certificate {
         fingerprint: fingerprint.to_owned(),

@@ -18,9 +18,8 @@ use crate::certificate::{Certificate, Stage};
 use crate::patience::SILENT_SECONDS;
 use crate::{Change, Denied, Fleet, Node, Outcome, Site, State, Time};
 
-/// Who sits in the ramdisk, by phase.
-const RAMDISK: [&str; 7] =
-    ["inspecting", "ready", "planned", "imaging", "verifying", "capturing", "retiring"];
+/// Who runs its own system, or is about to, by phase; whoever else was let in sits in the ramdisk.
+const INSTALLED: [&str; 4] = ["booting", "enrolling", "active", "draining"];
 
 /// Which CA is to be trusted, and which still is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,7 +163,7 @@ fn why_waiting(fleet: &Fleet, trust: &Trust, node: &Node, now: Time) -> Option<S
     }
     let deploy = node.deploy.filter(|deploy| !trust.has_lost(deploy.pin))?;
     let first_boot = phase == "booting" && node.run.is_none();
-    if !first_boot && !RAMDISK.contains(&phase) {
+    if !first_boot && INSTALLED.contains(&phase) {
         return None;
     }
     let own = fleet.certificates.values().filter(|row| {

@@ -54,12 +54,14 @@ fn everything_is_in_its_place_and_a_new_reign_begins() {
     assert!(epoch > content.manifest.epoch);
     let found = files(root.path());
     let names = found.keys().map(String::as_str).collect::<Vec<_>>();
+    let issuers = names.iter().copied().find(|name| name.contains("ca/issuers-")).unwrap();
     assert_eq!(
         names,
         [
             "etc/rackwright/image-keys/build.pub",
             "etc/rackwright/rackwright.toml",
             "var/lib/rackwright/ca/images.key",
+            issuers,
             "var/lib/rackwright/ca/journal.key",
             "var/lib/rackwright/ca/site-ca.pem",
             "var/lib/rackwright/journal/heads",

@@ -84,7 +84,8 @@ async fn a_data_base_of_the_first_version_is_brought_forward_with_everything_in_
     let old = Connection::open(&db).unwrap();
     old.execute_batch(
         "DROP TABLE reservation; DROP TABLE boot; DROP TABLE capture; DROP TABLE power; DROP TABLE journal; \
-         DROP TABLE retirement; DROP TABLE rollout; DROP TABLE burn_in; PRAGMA user_version = 1;",
+         DROP TABLE retirement; DROP TABLE rollout; DROP TABLE site; DROP TABLE burn_in; DROP TABLE preflight; \
+         PRAGMA user_version = 1;",
     )
     .unwrap();
     // As that version wrote them: without the fields that came later.

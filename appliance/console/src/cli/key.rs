@@ -24,13 +24,13 @@ pub(crate) enum CaCommand {
     /// Put another CA in its place, while everything runs
     #[command(after_help = "Examples:
   rackwright key ca rotate
-  rackwright key ca show
   rackwright key ca rotate --finish
   rackwright key ca rotate --finish --force n7 --confirm lab
   rackwright key ca rotate --abort
 
 The first makes a new CA; both are trusted from then on, and nodes move to the
-new one by themselves within minutes, those that are off when they are back.
+new one by themselves within minutes, those that are off when they are back;
+key ca show says who has not.
 --finish refuses the old one, and is refused as long as a node depends on it.
 Nodes that are gone for good are left behind with --force. Nothing that runs is
 disturbed: images are written on, and servers boot.")]

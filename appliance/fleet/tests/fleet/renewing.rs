@@ -4,7 +4,7 @@ use fleet::certificate::{
     Certificate, LATE_SECONDS, Stage, Unauthorised, authorise, authorise_enrolment, authorise_unlisted,
 };
 use fleet::event::Effect;
-use fleet::{Change, Denied, Event, Time, notice, patience};
+use fleet::{Change, Denied, Event, Node, Time, notice, patience};
 use proptest::prelude::*;
 use protocol::{Key, NodeId};
 
@@ -138,7 +138,11 @@ fn after_a_restore_whoever_has_the_key_of_an_installed_system_goes_on() {
     assert_eq!(by(&rack, mine.key, ended(1)).unwrap().node, node);
     assert_eq!(by(&rack, Key([66; 32]), ended(0)).unwrap_err(), Unauthorised::Unknown);
     assert!(matches!(by(&rack, mine.key, ended(31)), Err(Unauthorised::TooLate { .. })));
-    let mut gone = rack.only().clone();
+    let mut retired = rack.only().clone();
+    retired.state = fleet::State::Retired;
+    rack.fleet.put(Change::Node(Box::new(retired.clone())));
+    assert_eq!(by(&rack, mine.key, ended(0)).unwrap_err(), Unauthorised::Unknown, "retired");
+    let mut gone = Node { state: fleet::State::Active, ..retired };
     gone.run = None;
     rack.fleet.put(Change::Node(Box::new(gone)));
     assert_eq!(by(&rack, mine.key, ended(0)).unwrap_err(), Unauthorised::Unknown, "written again since");
