@@ -213,7 +213,6 @@ mod tests {
             (CHASSIS, &[5, 2, 1, 2], "02:01:02"),
             (CHASSIS, &[4, 1, 2], "01:02"),
         ] {
-            let value = &value[..];
             assert_eq!(identifier(value, 4, 5).unwrap(), wanted, "{kind}");
         }
         assert_eq!(identifier(&[3, 2, 0, 0, 0, 0, 1], 3, 4).unwrap(), "02:00:00:00:00:01");

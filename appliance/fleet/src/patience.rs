@@ -41,8 +41,8 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     let name = &node.name;
     let job = node.state.job().and_then(|job| Work::of(fleet, job));
     let is_capture = matches!(job, Some(Work::Capture(_)));
-    let waits = network::waits_for_network(&node.state);
     // Not its own fault: no deadline runs meanwhile.
+    let waits = network::waits_for_network(&node.state);
     if let Some(reason) = network::held(fleet, node, job).filter(|_| waits) {
         return for_ever(reason);
     }
@@ -65,20 +65,18 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
             limited("its agent to ask for work".to_owned(), node.since.max(node.heard), INSPECTING_SECONDS)
         }
         State::Testing { .. } => Some(testing(fleet, node)),
-        State::Ready => for_ever(if node.roles.is_empty() {
-            format!("a role (rackwright node role set {name} ROLE), then a plan")
-        } else {
-            format!("a plan (rackwright node plan {name})")
-        }),
+        State::Ready => for_ever(to_be_planned(node)),
         State::Planned { plan } => for_ever(format!("the plan to be applied (rackwright apply {plan})")),
         State::Imaging { .. } => working("the image to be written"),
         State::Verifying { .. } => working("the disk to be proven"),
         State::Capturing { .. } => working("the image to be taken"),
         State::Retiring { .. } => Some(erasing(node, job)),
-        State::Booting { .. } if is_capture => {
+        State::Booting { .. } if !is_capture => {
+            limited("its first boot to enrol".to_owned(), node.since, BOOTING_SECONDS)
+        }
+        State::Booting { .. } | State::Returning { .. } => {
             limited("its own system to come up again".to_owned(), node.since, BOOTING_SECONDS)
         }
-        State::Booting { .. } => limited("its first boot to enrol".to_owned(), node.since, BOOTING_SECONDS),
         State::Enrolling { .. } => {
             let what = not_up(node).unwrap_or_else(|| "its first report".to_owned());
             limited(format!("its units to be up: {what}"), node.since, ENROLLING_SECONDS)
@@ -91,13 +89,18 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         State::Servicing { why, .. } => {
             for_ever(format!("you: it is in service: {why} (rackwright node service {name} off)"))
         }
-        State::Returning { .. } => {
-            limited("its own system to come up again".to_owned(), node.since, BOOTING_SECONDS)
-        }
         State::Attention { cause, verbs, .. } => {
             for_ever(format!("you: {cause} (safe now: {})", verbs.join(", ")))
         }
     }
+}
+
+fn to_be_planned(node: &Node) -> String {
+    let name = &node.name;
+    if node.roles.is_empty() {
+        return format!("a role (rackwright node role set {name} ROLE), then a plan");
+    }
+    format!("a plan (rackwright node plan {name})")
 }
 
 /// What a node waits for that came back with a certificate which ended too long ago.

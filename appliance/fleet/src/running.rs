@@ -79,10 +79,8 @@ pub(crate) fn enrolled(
         );
     }
     outcome.effects.push(Effect::Issue(Grant::run(&next, key, now, dice)));
-    let superseded = superseded(fleet, node, certificate);
-    outcome
-        .changes
-        .extend(superseded.into_iter().map(|row| Change::ForgetCertificate(row.fingerprint.clone())));
+    let superseded = superseded(fleet, node, certificate).into_iter();
+    outcome.changes.extend(superseded.map(|row| Change::ForgetCertificate(row.fingerprint.clone())));
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)
 }

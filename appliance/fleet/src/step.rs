@@ -19,6 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Denied`]: nothing was changed, and the text says what to do instead.
+#[expect(clippy::too_many_lines, reason = "a table: a line for each event, and nothing else")]
 pub fn step(
     fleet: &Fleet,
     catalog: &Catalog,

@@ -207,6 +207,10 @@ fn what_the_controller_reads_may_not() {
         verify: Verify::Stream,
         proof: None,
     });
+}
+
+#[test]
+fn what_the_controller_reads_of_an_installed_system_may_not() {
     refused(&Report::default());
     refused(&Facts::default());
     refused(&Drift { what: String::new(), found: String::new(), done: String::new() });
