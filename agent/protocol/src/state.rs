@@ -15,6 +15,9 @@ pub struct StateAsk {
     pub done_order: u64,
     /// How long the controller may hold the answer back, in seconds; at most 30.
     pub wait_seconds: u32,
+    /// It asks already what to try of the network: it need not be told that there is a check.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checks: bool,
 }
 
 /// The answer to [`StateAsk`].
@@ -27,6 +30,9 @@ pub struct StateReply {
     /// The site CA to move to: a certificate of it is to be asked for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<CaPin>,
+    /// There is a check of the network that it takes part in: it is to ask what to try.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub check: bool,
 }
 
 /// What a node shall be: the whole of it, every time.

@@ -107,7 +107,7 @@ pub async fn follow(server: &mut Server) -> Result<(), DeployError> {
         let open = async |envelope| reign.open(admitted.node, envelope).ok();
         let turn = tokio::select! {
             turn = task::follow(server, &admitted, &key) => turn,
-            never = preflight::follow(root, controller, open) => never,
+            never = preflight::follow(root, controller, None, open) => never,
         };
         match turn {
             task::Turn::Reboot => return Ok(()),

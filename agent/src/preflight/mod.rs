@@ -20,10 +20,11 @@ mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use protocol::{Envelope, NetworkAsk, NetworkReply, NetworkStep, StepDone, routes};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::controller::{Controller, Line};
 
@@ -43,6 +44,8 @@ const FOREIGN: Duration = Duration::from_secs(5);
 const REFUSED: Duration = Duration::from_secs(30);
 /// A check of which nothing was heard for so long is over.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+/// Links are told at least this often by one that is called when there is a check.
+const LINKS: Duration = Duration::from_secs(300);
 
 /// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
 #[doc(hidden)]
@@ -50,10 +53,37 @@ pub mod fuzzing {
     pub use super::arp::claimant;
 }
 
-/// Tells of links, and takes part in checks, for ever. `open` takes a command out of its envelope, if it is one for us.
+/// How an installed system is called to a check, over the connection that it has anyway: a thousand of them do not keep one more each.
+#[derive(Debug, Default)]
+pub struct Summons {
+    attends: AtomicBool,
+    called: Notify,
+}
+
+impl Summons {
+    /// There is a check.
+    pub fn come(&self) {
+        self.attends.store(true, Ordering::Relaxed);
+        self.called.notify_one();
+    }
+
+    /// Whether it asks what to try already.
+    pub fn is_attending(&self) -> bool {
+        self.attends.load(Ordering::Relaxed)
+    }
+
+    /// Until it is called, or it is time to tell of links again.
+    async fn rest(&self) {
+        self.attends.store(false, Ordering::Relaxed);
+        drop(tokio::time::timeout(LINKS, self.called.notified()).await);
+    }
+}
+
+/// Tells of links, and takes part in checks, for ever; all the time, or when it is called. `open` takes a command out of its envelope, if it is one for us.
 pub async fn follow(
     root: PathBuf,
     mut controller: watch::Receiver<Controller>,
+    summons: Option<&Summons>,
     mut open: impl AsyncFnMut(Envelope<NetworkReply>) -> Option<NetworkReply>,
 ) -> ! {
     let mut line = Line::new(controller.borrow_and_update().clone());
@@ -68,7 +98,8 @@ pub async fn follow(
         let own = way_to(&controller.borrow());
         let (place, heard) = (root.clone(), ears.heard());
         let links = tokio::task::spawn_blocking(move || links::take(&place, own, &heard)).await;
-        let ask = NetworkAsk { wait_seconds: HOLD_SECONDS, links: links.unwrap_or_default(), done };
+        let wait_seconds = if summons.is_none_or(Summons::is_attending) { HOLD_SECONDS } else { 0 };
+        let ask = NetworkAsk { wait_seconds, links: links.unwrap_or_default(), done };
         let deadline = Duration::from_secs(u64::from(HOLD_SECONDS)) + GRACE;
         let reply = line.call::<_, Envelope<NetworkReply>>(routes::NETWORK, &ask, deadline).await;
         done = match reply {
@@ -95,6 +126,11 @@ pub async fn follow(
             }
         };
         party.forget();
+        if let Some(summons) = summons.filter(|_| done.is_none() && party.is_idle()) {
+            // Nothing is kept open meanwhile.
+            line = Line::new(controller.borrow().clone());
+            summons.rest().await;
+        }
         let pace = if done.is_some() { PACE } else { IDLE };
         tokio::time::sleep(pace.saturating_sub(begun.elapsed())).await;
     }
@@ -145,6 +181,11 @@ impl Party {
             self.posts = None;
         }
         done
+    }
+
+    /// Whether there is no check, as far as is known.
+    fn is_idle(&self) -> bool {
+        self.posts.is_none()
     }
 
     /// Answers nobody any more when the check was not heard of for long: the controller may have gone.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::{Aim, Endpoint, Heed, NetworkStep, PROBE_PORT, Peer, Probe, ProbeKind, ReportKey, Stream};
 
-use super::Party;
+use super::{LINKS, Party, Summons};
 
 const KEY: ReportKey = ReportKey([9; 32]);
 
@@ -87,4 +87,18 @@ fn strangers(two: &mut Party) {
     peeled.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     assert!(matches!(std::io::Read::read(&mut peeled, &mut answer), Ok(0) | Err(_)), "closed at once");
     assert_eq!(two.carry_out(&step(1, 2)).heard[0].packets, 4, "nothing of that was counted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_rests_comes_when_it_is_called_or_after_some_minutes() {
+    let (summons, begun) = (Summons::default(), tokio::time::Instant::now());
+    summons.rest().await;
+    assert_eq!((begun.elapsed(), summons.is_attending()), (LINKS, false));
+    let begun = tokio::time::Instant::now();
+    let calls = async {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        summons.come();
+    };
+    tokio::join!(summons.rest(), calls);
+    assert_eq!((begun.elapsed(), summons.is_attending()), (Duration::from_secs(7), true));
 }

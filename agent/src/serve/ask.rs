@@ -33,7 +33,8 @@ pub(super) async fn follow(node: Arc<Node>, documents: watch::Sender<Wanted>, or
             line = Line::new(controller.borrow_and_update().clone());
         }
         let begun = Instant::now();
-        let ask = StateAsk { have, done_order: taken, wait_seconds: HOLD_SECONDS };
+        let checks = node.summons.is_attending();
+        let ask = StateAsk { have, done_order: taken, wait_seconds: HOLD_SECONDS, checks };
         let deadline = Duration::from_secs(u64::from(HOLD_SECONDS)) + GRACE;
         match line.call::<_, Envelope<StateReply>>(routes::STATE, &ask, deadline).await {
             Ok(envelope) => match node.open(envelope).await {
@@ -41,6 +42,9 @@ pub(super) async fn follow(node: Arc<Node>, documents: watch::Sender<Wanted>, or
                     nag.settle("the controller is there again");
                     if reply.ca.is_some() {
                         node.stale.notify_one();
+                    }
+                    if reply.check {
+                        node.summons.come();
                     }
                     have = take(&node, &documents, reply.document, have).await;
                     taken = hand_on(&orders, reply.orders, taken).await;

@@ -118,7 +118,8 @@ async fn serve(options: Options) -> Result<(), ServeError> {
 /// Tells of links, and takes part in checks of the network.
 async fn watch_network(node: Arc<Node>) {
     let (root, controller) = (node.root().to_owned(), node.controller());
-    crate::preflight::follow(root, controller, async |envelope| node.open(envelope).await.ok()).await
+    let open = async |envelope| node.open(envelope).await.ok();
+    crate::preflight::follow(root, controller, Some(&node.summons), open).await
 }
 
 /// systemd, as soon as the bus is there.

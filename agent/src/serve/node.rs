@@ -17,6 +17,7 @@ use crate::chain::Chain;
 use crate::command::{CommandError, Reign};
 use crate::controller::Controller;
 use crate::keys::KeyPair;
+use crate::preflight::Summons;
 
 /// The document that is to be made true; `None` before the first.
 pub(super) type Wanted = Option<Arc<StateDocument>>;
@@ -31,6 +32,7 @@ pub(super) struct Node {
     pub(super) key: KeyPair,
     pub(super) ledger: Ledger,
     pub(super) hands: Hands,
+    pub(super) summons: Summons,
     /// The controller has refused the certificate, or wants another one to be asked for.
     pub(super) stale: tokio::sync::Notify,
     controller: watch::Receiver<Controller>,
@@ -52,6 +54,7 @@ impl Node {
         let node = Node {
             ledger: Ledger::new(applied.done_order),
             hands: Hands::default(),
+            summons: Summons::default(),
             stale: tokio::sync::Notify::new(),
             options,
             folder,

@@ -1,6 +1,7 @@
 //! Stage *run*: enrolment, identity, state documents, reports.
 
 use fleet::certificate::Authed;
+use fleet::preflight::PreflightState;
 use fleet::trust::Holder;
 use fleet::{Event, Node, Reply};
 use protocol::{
@@ -69,7 +70,9 @@ impl Agents {
         let news = |world: &World| match world.fleet.nodes.get(&who.node) {
             None => true,
             Some(node) => {
-                orders(world, node, &ask).next().is_some() || self.document(world, node, &ask).is_some()
+                orders(world, node, &ask).next().is_some()
+                    || self.document(world, node, &ask).is_some()
+                    || is_called(world, node, &ask)
             }
         };
         self.wait_for(ask.wait_seconds, news).await;
@@ -80,7 +83,8 @@ impl Agents {
         let document = self.document(&world, node, &ask);
         let orders = orders(&world, node, &ask).cloned().collect();
         let ca = fleet::trust::hint(&world.fleet, node);
-        Ok(self.envelope(&who, StateReply { document, orders, ca }))
+        let check = is_called(&world, node, &ask);
+        Ok(self.envelope(&who, StateReply { document, orders, ca, check }))
     }
 
     /// The document that is news to this node. One that can't be made is none: the node keeps what it has, its orders
@@ -112,6 +116,12 @@ impl Agents {
         self.core.bring(Event::Ticketed { node: who.node, key: ticket.key }).await?;
         Ok(serde_json::json!({}))
     }
+}
+
+/// Whether a check of the network waits for this node to ask what to try.
+fn is_called(world: &World, node: &Node, ask: &StateAsk) -> bool {
+    let check = world.fleet.preflight.as_ref().filter(|check| check.state == PreflightState::Running);
+    !ask.checks && check.is_some_and(|check| check.members.iter().any(|member| member.node == node.id))
 }
 
 /// The orders that this node has not carried out.

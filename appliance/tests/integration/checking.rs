@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use protocol::{
-    Answered, Envelope, Heard, Link, LinkAddress, Neighbour, NetworkAsk, NetworkReply, NetworkStep, StepDone,
-    Streamed, routes,
+    Answered, Envelope, Heard, Link, LinkAddress, Neighbour, NetworkAsk, NetworkReply, NetworkStep, StateAsk,
+    StateReply, StepDone, Streamed, routes,
 };
 use serde_json::{Value, json};
 
@@ -37,6 +37,15 @@ fn link(number: u8) -> Link {
         addresses: vec![LinkAddress { address, prefix: 24 }],
         neighbours: vec![neighbour],
     }
+}
+
+/// Waits for news of what the node shall be, as an installed system does: until it is called to a check.
+async fn is_called(agent: &Agent, checks: bool) -> bool {
+    // What it shall be is not what this is about.
+    let have = journey::state(agent).await.document.map_or(0, |document| document.generation);
+    let ask = StateAsk { have, done_order: 0, wait_seconds: if checks { 1 } else { 20 }, checks };
+    let reply: Envelope<StateReply> = agent.ask(routes::STATE, &ask).await.unwrap();
+    reply.body.check
 }
 
 /// An agent that takes part for ever. Packets from or to the member `mute` are lost.
@@ -159,7 +168,14 @@ async fn a_check_goes_on_after_a_restart_and_one_runs_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let controller = Controller::start(folder.path()).await;
     let mut agents = rack(&controller).await;
-    let begun = rackwright(&controller, "network check --no-throughput --no-wait").await;
+    let waits = is_called(&agents[0], false);
+    let begins = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        rackwright(&controller, "network check --no-throughput --no-wait").await
+    };
+    let (called, begun) = tokio::join!(waits, begins);
+    assert!(called, "an installed system is called over the connection that it has");
+    assert!(!is_called(&agents[0], true).await, "one that has come is not called again");
     assert!(begun.code == Some(0) && begun.out.starts_with("c-"), "{begun:?}");
     let twice = rackwright(&controller, "network check").await;
     assert!(twice.code == Some(4) && twice.err.contains("rackwright network stop"), "{twice:?}");

@@ -124,7 +124,12 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
     let orders =
         [OrderKind::Redeploy { force: true }, OrderKind::Logs { unit: "a.service".to_owned(), lines: 1 }];
     let orders = orders.into_iter().zip(1..).map(|(kind, id)| Order { id, kind }).collect();
-    understood(&envelope(StateReply { document: Some(document()), orders, ca: Some(CaPin([3; 32])) }));
+    understood(&envelope(StateReply {
+        document: Some(document()),
+        orders,
+        ca: Some(CaPin([3; 32])),
+        check: true,
+    }));
     let file = IdentityFile { path: "/etc/x".to_owned(), mode: 0o600, content: String::new() };
     understood(&Enrolled {
         node: NodeId([1; 16]),
@@ -184,7 +189,7 @@ fn what_the_controller_reads_may_not() {
     refused(&NetworkAsk::default());
     refused(&StepDone::default());
     refused(&Neighbour::default());
-    refused(&StateAsk { have: 1, done_order: 0, wait_seconds: 0 });
+    refused(&StateAsk { have: 1, done_order: 0, wait_seconds: 0, checks: false });
     refused(&Progress {
         job: JobId([2; 8]),
         phase: Phase::Write,

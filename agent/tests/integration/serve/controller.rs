@@ -127,7 +127,7 @@ impl Controller {
             let (reply, news) = self.with(|s| {
                 let document = s.document.clone().filter(|document| document.generation != ask.have);
                 let orders = s.orders.iter().filter(|order| order.id > ask.done_order).cloned();
-                let reply = StateReply { document, orders: orders.collect(), ca: None };
+                let reply = StateReply { document, orders: orders.collect(), ca: None, check: false };
                 let news = reply.document.is_some() || !reply.orders.is_empty();
                 (s.envelope(reply), news)
             });
