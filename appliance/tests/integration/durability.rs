@@ -100,7 +100,7 @@ async fn a_data_base_of_the_first_version_is_brought_forward_with_everything_in_
     assert_eq!(certificates, [&agent.fingerprint()]);
     let version: u32 =
         witness::open(folder.path()).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 8);
+    assert_eq!(version, 9);
     controller.stop().await;
 }
 
