@@ -28,7 +28,7 @@ pub(crate) fn lldp_seeds() -> Vec<Vec<u8>> {
     let named =
         [&plain[..], b"\x08\x04rack", b"\x0a\x04sw-1", b"\xfe\x06\x00\x80\xc2\x01\x00\x64", b"\x00\x00"]
             .concat();
-    let cut = named.get(..20).unwrap_or_default().to_vec();
+    let cut = named.get(..18).unwrap_or_default().to_vec();
     vec![plain, named, cut]
 }
 
@@ -40,11 +40,12 @@ pub(crate) fn arp(data: &[u8]) -> Reached {
     Reached::Inside
 }
 
-/// An answer.
+/// An answer, and one of somebody else.
 pub(crate) fn arp_seeds() -> Vec<Vec<u8>> {
     let head = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2];
     let body = [2, 0, 0, 0, 0, 2, 10, 0, 0, 7, 2, 0, 0, 0, 0, 1, 10, 0, 0, 9];
-    vec![[&head[..], &body].concat()]
+    let other = [2, 0, 0, 0, 0, 3, 10, 0, 0, 8, 2, 0, 0, 0, 0, 1, 10, 0, 0, 9];
+    vec![[&head[..], &body].concat(), [&head[..], &other].concat()]
 }
 
 /// Nobody guesses a code; what is read with the right one is written back as the same bytes, and its answer is no longer.

@@ -65,8 +65,9 @@ fn door(route: Route, opens: &Opens) -> Door {
         (_, Opens::Nothing) => Door::Shut,
         (For::Anybody, _) => Door::Open,
         (For::Deploy | For::Run | For::Both, Opens::Hello(status, why)) => Door::Refused(*status, why),
-        (For::Both, Opens::Late) => Door::Open,
-        (For::Deploy | For::Run, Opens::Late) => Door::Refused(403, "has expired"),
+        // It is good for a new one, and for nothing else.
+        (For::Both, Opens::Late) if route == Route::Enrol => Door::Open,
+        (For::Deploy | For::Run | For::Both, Opens::Late) => Door::Refused(403, "has expired"),
         (For::Deploy | For::Both, Opens::Deploy) | (For::Run | For::Both, Opens::Run) => Door::Open,
         (For::Deploy, Opens::Run) => Door::Refused(403, "the other stage: deploy is needed"),
         (For::Run, Opens::Deploy) => Door::Refused(403, "the other stage: run is needed"),
