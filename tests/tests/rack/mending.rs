@@ -71,7 +71,8 @@ fn entered(lab: &Lab) -> String {
     loop {
         let shown = lab.controller.rackwright(&["node", "show", "n9"]).unwrap_or_else(|error| fail(&error));
         if let Some(at) = shown.find("SHA256:") {
-            return shown[at..].split_whitespace().next().unwrap().to_owned();
+            let is_in_it = |letter: char| letter.is_ascii_alphanumeric() || ":+/".contains(letter);
+            return shown[at..].chars().take_while(|letter| is_in_it(*letter)).collect();
         }
         assert!(start.elapsed() < PATIENCE, "not in the ramdisk:\n{shown}");
         std::thread::sleep(Duration::from_secs(2));
