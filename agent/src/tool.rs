@@ -92,6 +92,15 @@ pub async fn holds(program: &str, args: &[String], within: Duration) -> bool {
     ended.is_ok_and(|status| status.is_ok_and(|status| status.success()))
 }
 
+/// How long drivers may take to load, which are files in memory.
+const DRIVERS: Duration = Duration::from_secs(60);
+
+/// Loads drivers that no hardware announces. Those that are built in can't be loaded, and need not be.
+pub async fn drivers(names: &[&str]) {
+    let args = ["-a", "-q"].iter().chain(names).map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let _loaded = holds("modprobe", &args, DRIVERS).await;
+}
+
 /// How long a program that nobody wants any more may take to leave things as it found them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

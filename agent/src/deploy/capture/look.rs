@@ -17,8 +17,6 @@ use crate::tool::{self, Staying, ToolError, Until};
 const PROGRAM: &str = "usr/bin/image-build";
 /// A disk of many small files is walked through, stripped, and checked by its file system's own program.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
-/// For drivers, which are files in memory.
-const DRIVERS: Duration = Duration::from_secs(60);
 /// A few calls to the kernel.
 const CLEARING: Duration = Duration::from_secs(20);
 /// For what it says; a report lists some dozen findings of some dozen places.
@@ -137,7 +135,7 @@ pub(super) async fn generalized(
     keep: impl IntoIterator<Item = &String>,
     screen: &Screen,
 ) -> Result<View, LookError> {
-    drivers(&["loop", "dm_mod", "dm_snapshot"]).await;
+    tool::drivers(&["loop", "dm_mod", "dm_snapshot"]).await;
     let device = crate::inventory::device(root, disk);
     let device = device.to_string_lossy();
     let mut args = vec!["view", &device];
@@ -173,7 +171,7 @@ impl View {
 
 /// What on the disk belongs to this machine alone, as well as that can be told: nothing depends on it.
 pub(super) async fn found(root: &Path, disk: &str, screen: &Screen) -> Vec<Found> {
-    drivers(&["loop"]).await;
+    tool::drivers(&["loop"]).await;
     let device = crate::inventory::device(root, disk);
     let look = async {
         let args = ["lint", &device.to_string_lossy(), "--output", "json"];
@@ -189,12 +187,6 @@ pub(super) async fn found(root: &Path, disk: &str, screen: &Screen) -> Vec<Found
             vec![note(UNSEEN, &format!("the disk: {why}"), 1)]
         }
     }
-}
-
-/// Loads drivers that no hardware announces. Those that are built in can't be loaded, and need not be.
-async fn drivers(names: &[&str]) {
-    let args = ["-a", "-q"].iter().chain(names).map(|&word| word.to_owned()).collect::<Vec<_>>();
-    let _loaded = tool::holds("modprobe", &args, DRIVERS).await;
 }
 
 /// Waits for a program, and says for how long already.

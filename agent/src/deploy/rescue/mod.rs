@@ -22,6 +22,7 @@ use crate::deploy::Server;
 use crate::deploy::hello::{self, Admitted};
 use crate::deploy::imaging::Next;
 use crate::keys::KeyPair;
+use crate::tool;
 
 /// How often the controller is told; it hears of the end with the answer.
 const EVERY: Duration = Duration::from_secs(3);
@@ -59,6 +60,8 @@ pub(super) async fn run(server: &mut Server, admitted: &Admitted, key: &KeyPair,
     for console in server.screen.doors() {
         parts.spawn(door::keep(server.root.clone(), console, admitted.name.clone()));
     }
+    // A shell's mount tries the file systems that the kernel knows already, and no others.
+    tool::drivers(&["ext4", "xfs", "btrfs", "vfat"]).await;
     server.screen.milestone("rescue");
     report(server, admitted, key, job, told).await;
     Some(Task::Reboot)
