@@ -79,7 +79,8 @@ impl Summons {
     }
 }
 
-/// Tells of links, and takes part in checks, for ever; all the time, or when it is called. `open` takes a command out of its envelope, if it is one for us.
+/// Tells of links, and takes part in checks, for ever: all the time, or, with `summons`, when it is called. `open` takes a command out
+/// of its envelope, if it is one for us.
 pub async fn follow(
     root: PathBuf,
     mut controller: watch::Receiver<Controller>,

@@ -130,9 +130,9 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
             of("power", Some(power.node), powered(before.powers.get(&power.node), power)?)
         }
         Change::ForgetPower(node) => of("power", Some(*node), json!({"account": "forgotten"})),
-        // Its end was written down when it was issued.
         // The command that changed it says who, and the fact why.
         Change::Trust(trust) => of("ca", None, json!({"wanted": trust.wanted, "other": trust.other})),
+        // Its end was written down when it was issued.
         Change::ForgetCertificate(_) | Change::Attendance(_) | Change::Network(_) => None,
     }
 }
