@@ -22,8 +22,6 @@ mod captures;
 mod diff;
 mod folder;
 mod import;
-#[doc(hidden)]
-pub mod index;
 mod intake;
 mod load;
 mod ownerless;

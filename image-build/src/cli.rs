@@ -10,7 +10,7 @@ use pack::foreign::DiskFormat;
 use crate::mirror::Mirror;
 use crate::workshop::Setup;
 
-/// Builds what Rackwright boots servers with: the boot ramdisk, node images, the controller's root file system.
+/// Builds what Rackwright boots servers with: the boot ramdisk, node images, the controller's root file system, the ISO.
 ///
 /// Packages come from the Debian mirror this machine uses. The same inputs give the same bytes.
 #[derive(Debug, Parser)]
@@ -34,7 +34,9 @@ Examples:
   image-build verify node.rwimage --trust $(image-build show node.rwimage | awk '/^signed/ {print $3}')
   image-build import debian-13.qcow2 --format qcow2 --out debian-13.rwimage
   image-build export node.rwimage --format qcow2 --out node.qcow2
-  image-build controller --appliance rackwright --out controller/ --cache ~/.cache/rackwright";
+  image-build controller --appliance rackwright --out controller/ --cache ~/.cache/rackwright
+  image-build iso --appliance rackwright --boot boot/ --image control.rwimage --out rackwright.iso --cache ~/.cache/rackwright
+  image-build verify rackwright.iso --trust KEY";
 
 /// Options of every build.
 #[derive(Debug, Args)]
@@ -144,9 +146,10 @@ pub enum Command {
         /// The image file
         image: PathBuf,
     },
-    /// Read a whole image file and compare it with its signed manifest
+    /// Read a whole image file and compare it with its signed manifest; or an ISO (a name that ends in .iso) with the signed
+    /// checksum beside it
     Verify {
-        /// The image file
+        /// The image file, or the ISO
         image: PathBuf,
         /// Public key that must have signed it, 64 hexadecimal digits (`image-build show` prints it)
         #[arg(long, value_name = "KEY")]
@@ -269,6 +272,34 @@ pub enum Command {
         appliance: PathBuf,
         /// Folder to write it to, or an archive when the name ends in .tar
         #[arg(long, value_name = "DIR|FILE.tar")]
+        out: PathBuf,
+    },
+    /// Build the ISO: a live controller for optical drives, USB sticks and virtual media, started by BIOS and by UEFI with Secure
+    /// Boot. Beside it come its checksum, the signature of that, and the list of what is in it (SPDX)
+    Iso {
+        /// The `rackwright` program
+        #[arg(long, value_name = "FILE")]
+        appliance: PathBuf,
+        /// The boot store, as `image-build ramdisk` wrote it
+        #[arg(long, value_name = "DIR")]
+        boot: PathBuf,
+        /// A node image, signed with the key; repeat for more
+        #[arg(long = "image", value_name = "FILE.rwimage")]
+        images: Vec<PathBuf>,
+        /// Folder with the documentation
+        #[arg(long, value_name = "DIR", default_value = "appliance/docs")]
+        docs: PathBuf,
+        /// Folder with the catalog
+        #[arg(long, value_name = "DIR", default_value = "appliance/catalog")]
+        catalog: PathBuf,
+        /// What the programs were locked to
+        #[arg(long, value_name = "FILE", default_value = "Cargo.lock")]
+        lock: PathBuf,
+        /// File with the key that signs; made when missing
+        #[arg(long, value_name = "FILE", default_value = "target/image-build/image.key")]
+        key: PathBuf,
+        /// ISO file to write
+        #[arg(long, value_name = "FILE.iso")]
         out: PathBuf,
     },
     /// Print the Debian packages this program needs on the machine it runs on

@@ -198,6 +198,22 @@ impl Image {
         })
     }
 
+    /// The stored bytes of one chunk, as they are in the file and as the manifest says that they are.
+    pub(crate) fn stored(&self, chunk: &Chunk) -> Result<Vec<u8>, ContainerError> {
+        let mut stored = vec![0; chunk.stored as usize];
+        let offset = self.data_begin + chunk.offset;
+        self.file.read_exact_at(&mut stored, offset).map_err(files::named("reading", &self.path))?;
+        chunk.check_stored(&stored)?;
+        Ok(stored)
+    }
+
+    /// All that stands before the data: magic, signature, manifest.
+    pub(crate) fn head(&self) -> Result<Vec<u8>, ContainerError> {
+        let mut head = vec![0; usize::try_from(self.data_begin).unwrap_or_default()];
+        self.file.read_exact_at(&mut head, 0).map_err(files::named("reading", &self.path))?;
+        Ok(head)
+    }
+
     /// Hands each window to `then` with its bytes: zeros where the image has none.
     pub(crate) fn each(
         &self,

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::fat::Fat;
 use crate::files::{self, FileError};
 use crate::grub::{self, GrubError};
 use crate::layout::{BIOS, ESP, ESP_LABEL, Ids, Layout, MIB, ROOT_LABEL, ROOT_MIB, Room};
@@ -95,25 +96,19 @@ impl Parts<'_> {
     /// The EFI system partition: Debian's signed shim and GRUB, where firmware looks and where Debian has them.
     fn esp(&self) -> Result<Vec<u8>, DiskError> {
         let image = self.work.join("esp.img");
-        let file = files::create(&image)?;
-        file.set_len(ESP.bytes()).map_err(files::named("sizing", &image))?;
-        self.call("mkfs.vfat")
-            .args(["--invariant", "-F", "32", "-s", "1", "-n", ESP_LABEL, "-i", &self.ids.volume("esp")])
-            .arg(&image)
-            .run()?;
         let shim = self.toolbox.path("usr/lib/shim/shimx64.efi.signed");
         let grub = self.toolbox.path("usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed");
-        let folders = ["::/EFI", "::/EFI/BOOT", "::/EFI/debian"];
-        self.call("mmd").arg("-i").arg(&image).args(folders).run()?;
-        for (from, to) in [
-            (shim.as_path(), "::/EFI/BOOT/BOOTX64.EFI"),
-            (&grub, "::/EFI/BOOT/grubx64.efi"),
-            (&shim, "::/EFI/debian/shimx64.efi"),
-            (&grub, "::/EFI/debian/grubx64.efi"),
-            (self.esp_config, "::/EFI/debian/grub.cfg"),
-        ] {
-            self.call("mcopy").arg("-i").arg(&image).arg(from).arg(to).run()?;
-        }
+        let content = [
+            (shim.as_path(), "EFI/BOOT/BOOTX64.EFI"),
+            (&grub, "EFI/BOOT/grubx64.efi"),
+            (&shim, "EFI/debian/shimx64.efi"),
+            (&grub, "EFI/debian/grubx64.efi"),
+            (self.esp_config, "EFI/debian/grub.cfg"),
+        ];
+        let volume = self.ids.volume("esp");
+        let (bytes, label, content) = (ESP.bytes(), ESP_LABEL, content.as_slice());
+        let fat = Fat { bytes, bits: "32", volume: &volume, label, content };
+        fat.write(self.toolbox, self.epoch, &image)?;
         Ok(files::read(&image)?)
     }
 

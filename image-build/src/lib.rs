@@ -1,4 +1,4 @@
-//! Recipes in; boot ramdisk, node images and the controller's root file system out. The program
+//! Recipes in; boot ramdisk, node images, the controller's root file system and the ISO out. The program
 //! `image-build` is this library with a command line.
 
 pub mod archive;
@@ -12,9 +12,11 @@ pub mod cpio;
 pub mod disk;
 pub mod elf;
 pub mod export;
+mod fat;
 pub mod files;
 pub mod grub;
 pub mod import;
+pub mod iso;
 pub mod keys;
 pub mod layout;
 pub mod lint;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use pack::disk::{Access, Disk};
 use pack::{About, Compression, Digest, KeyError, Layout, VolumeId};
 
+use crate::archive::{self, Base};
 use crate::cache::{CacheError, Inputs};
 use crate::capture::{self, CaptureError};
 use crate::catalog::{self, CatalogError};
@@ -15,7 +16,7 @@ use crate::files::{self, FileError};
 use crate::keys::{self, KeyFileError};
 use crate::layout::Ids;
 use crate::recipe::{self, Node, RecipeError};
-use crate::system::{self, SystemError};
+use crate::system::{self, System, SystemError};
 use crate::workshop::Workshop;
 
 /// Where the agent goes.
@@ -84,10 +85,7 @@ pub fn build(workshop: &Workshop, order: &Order<'_>) -> Result<PathBuf, NodeErro
     let mut roles = order.roles.to_vec();
     roles.sort();
     roles.dedup();
-    let mut recipe_of_roles = recipe.system.clone();
-    recipe_of_roles.packages.extend(catalog::packages(order.catalog, &roles)?);
-    recipe_of_roles.packages.sort();
-    recipe_of_roles.packages.dedup();
+    let recipe_of_roles = with_roles(&recipe.system, order.catalog, &roles)?;
     let key = keys::load_or_make(order.key)?;
     let name = order.name.map_or_else(|| roles.join("-"), str::to_owned);
     let system = system::build(workshop, &recipe_of_roles)?;
@@ -109,8 +107,7 @@ pub fn build(workshop: &Workshop, order: &Order<'_>) -> Result<PathBuf, NodeErro
         let work = workshop.work()?;
         let raw = work.path().join("disk.raw");
         let disk_bytes = assemble(workshop, &recipe, &system.archive, order.agent, &ids, work.path(), &raw)?;
-        let list: String = system.packages.iter().map(|p| format!("{}={}\n", p.name, p.version)).collect();
-        let packages = Some(Digest::of(list.as_bytes()));
+        let packages = Some(digest(&system.packages));
         let layout = Layout::default();
         let about = About { name, arch: "amd64".to_owned(), roles, disk_bytes, seed: None, packages, layout };
         workshop.progress.step(format_args!("packing {} MiB", disk_bytes >> 20));
@@ -120,6 +117,31 @@ pub fn build(workshop: &Workshop, order: &Order<'_>) -> Result<PathBuf, NodeErro
         Ok::<_, NodeError>(())
     })?;
     Ok(kept.join(IMAGE))
+}
+
+fn with_roles(base: &System, catalog: &Path, roles: &[String]) -> Result<System, CatalogError> {
+    let mut system = base.clone();
+    system.packages.extend(catalog::packages(catalog, roles)?);
+    system.packages.sort();
+    system.packages.dedup();
+    Ok(system)
+}
+
+/// The packages that an image of these roles has when it is built now.
+pub fn packages(
+    workshop: &Workshop,
+    catalog: &Path,
+    roles: &[String],
+) -> Result<Vec<archive::Package>, NodeError> {
+    let recipe: Node = recipe::load(&workshop.recipe("node.toml"), "--recipes")?;
+    let system = with_roles(&recipe.system, catalog, roles)?;
+    Ok(workshop.archive.resolve(Base::System, &system.packages).map_err(SystemError::from)?)
+}
+
+/// What a manifest says of its packages.
+pub fn digest(packages: &[archive::Package]) -> Digest {
+    let list: String = packages.iter().map(|p| format!("{}={}\n", p.name, p.version)).collect();
+    Digest::of(list.as_bytes())
 }
 
 fn assemble(

@@ -10,8 +10,8 @@ use crate::cpio::{CpioError, Entry, Tree};
 use crate::elf::{self, Linkage};
 use crate::files::{self, FileError};
 use crate::modules::{Index, NoSuchModule};
-use crate::recipe::{self, Ramdisk, RecipeError};
-use crate::toolbox::ToolboxError;
+use crate::recipe::{self, Modules, Program, Ramdisk, RecipeError};
+use crate::toolbox::{Toolbox, ToolboxError};
 use crate::tools::{Call, ToolError};
 use crate::workshop::Workshop;
 
@@ -110,7 +110,13 @@ pub fn build(workshop: &Workshop, own: Own<'_>) -> Result<PathBuf, RamdiskError>
     }
     let work = workshop.work()?;
     let Workshop { cache, toolbox, release, progress, recipes, .. } = workshop;
-    let build = Build { recipe: &recipe, toolbox, work: work.path(), init: recipes.join("ramdisk/init") };
+    let build = Build {
+        programs: &recipe.programs,
+        modules: &recipe.modules,
+        toolbox,
+        work: work.path(),
+        init: recipes.join("ramdisk/init"),
+    };
     let system = cache.keep("ramdisk-system", &inputs, |folder| {
         progress.step(format_args!("collecting drivers of kernel {}", toolbox.kernel()));
         let tree = build.system()?;
@@ -128,7 +134,7 @@ pub fn build(workshop: &Workshop, own: Own<'_>) -> Result<PathBuf, RamdiskError>
         let archive = tree.encode(release.epoch)?;
         let mut ramdisk = files::read(&system.join("system.img"))?;
         ramdisk.extend(zstd::bulk::compress(&archive, recipe.level).map_err(RamdiskError::Compress)?);
-        build.store(folder, &ramdisk, &inputs.digest())
+        build.store(&recipe, folder, &ramdisk, &inputs.digest())
     });
     Ok(store?)
 }
@@ -156,15 +162,23 @@ fn shipped_program(path: &Path) -> Result<Vec<u8>, RamdiskError> {
     Err(RamdiskError::ImageBuild { path: path.into(), why })
 }
 
-struct Build<'a> {
-    recipe: &'a Ramdisk,
-    toolbox: &'a crate::toolbox::Toolbox,
-    work: &'a Path,
-    init: PathBuf,
+/// What the kernel's first file system is made of: the boot ramdisk's, and the live system's ([`crate::iso`]).
+pub(crate) struct Build<'a> {
+    /// Beside busybox.
+    pub(crate) programs: &'a [Program],
+    /// Of the toolbox's kernel.
+    pub(crate) modules: &'a Modules,
+    /// Where all of it comes from.
+    pub(crate) toolbox: &'a Toolbox,
+    /// Where what is half done lies.
+    pub(crate) work: &'a Path,
+    /// The first program.
+    pub(crate) init: PathBuf,
 }
 
 impl Build<'_> {
-    fn system(&self) -> Result<Tree, RamdiskError> {
+    /// Busybox, programs, modules and the first program.
+    pub(crate) fn system(&self) -> Result<Tree, RamdiskError> {
         let mut tree = Tree::default();
         for folder in ["dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp"] {
             tree.put(folder, Entry::Folder)?;
@@ -180,7 +194,7 @@ impl Build<'_> {
             ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n".to_owned()),
             ("etc/group", "root:x:0:\ntty:x:5:\n".to_owned()),
             ("etc/hosts", "127.0.0.1 localhost\n".to_owned()),
-            ("etc/modules", self.recipe.modules.load.join("\n") + "\n"),
+            ("etc/modules", self.modules.load.join("\n") + "\n"),
         ] {
             tree.put(path, Entry::File { mode: 0o644, content: text.into_bytes() })?;
         }
@@ -196,7 +210,7 @@ impl Build<'_> {
         for name in String::from_utf8_lossy(&names).lines().filter(|name| *name != "busybox") {
             tree.put(&format!("usr/bin/{name}"), Entry::Link("busybox".into()))?;
         }
-        for program in &self.recipe.programs {
+        for program in self.programs {
             self.toolbox.package(&program.package)?;
             let content = files::read(&self.toolbox.path(&program.path))?;
             // Over busybox's link of this name: there is one folder for all.
@@ -213,7 +227,7 @@ impl Build<'_> {
     /// What the recipe's programs load.
     fn libraries(&self) -> Result<BTreeSet<String>, RamdiskError> {
         let mut libraries = BTreeSet::new();
-        for program in &self.recipe.programs {
+        for program in self.programs {
             libraries.extend(self.toolbox.libraries(&self.toolbox.path(&program.path))?);
         }
         Ok(libraries)
@@ -252,7 +266,7 @@ impl Build<'_> {
         let from = self.toolbox.path(&folder);
         let text = |name: &str| files::read_text(&from.join(name));
         let index = Index::parse(&text("modules.dep")?, &text("modules.softdep")?, &text("modules.builtin")?);
-        let chosen = index.select(&self.recipe.modules.take, &self.recipe.modules.leave)?;
+        let chosen = index.select(&self.modules.take, &self.modules.leave)?;
         let root = self.work.join("root");
         let to = root.join("lib/modules").join(self.toolbox.kernel());
         for path in &chosen {
@@ -276,13 +290,19 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn store(&self, folder: &Path, ramdisk: &[u8], inputs: &str) -> Result<(), RamdiskError> {
+    fn store(
+        &self,
+        recipe: &Ramdisk,
+        folder: &Path,
+        ramdisk: &[u8],
+        inputs: &str,
+    ) -> Result<(), RamdiskError> {
         let kernel = format!("linux-image-{}", self.toolbox.kernel());
         let kernel = self.toolbox.package(&kernel)?;
         let vmlinuz = files::read(&self.toolbox.path(&format!("boot/vmlinuz-{}", self.toolbox.kernel())))?;
         let is = (vmlinuz.len() as u64 + ramdisk.len() as u64).div_ceil(1 << 20);
-        if is > self.recipe.limit_mib {
-            return Err(RamdiskError::TooBig { is, limit: self.recipe.limit_mib });
+        if is > recipe.limit_mib {
+            return Err(RamdiskError::TooBig { is, limit: recipe.limit_mib });
         }
         let mut versions = BTreeMap::new();
         let mut put = |name: &str, bytes: &[u8], package, version| -> Result<(), FileError> {
@@ -294,7 +314,7 @@ impl Build<'_> {
         };
         put("vmlinuz", &vmlinuz, &kernel.name, &kernel.version)?;
         put("initrd.img", ramdisk, "rackwright ramdisk", inputs)?;
-        for loader in &self.recipe.loaders {
+        for loader in &recipe.loaders {
             let package = self.toolbox.package(&loader.package)?;
             let bytes = files::read(&self.toolbox.path(&loader.path))?;
             put(&loader.file, &bytes, &package.name, &package.version)?;

@@ -71,6 +71,24 @@ pub struct Controller {
     pub system: System,
 }
 
+/// `iso.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Iso {
+    /// It may not be larger, in MiB.
+    pub limit_mib: u64,
+    /// zstd level of the live system.
+    pub level: u32,
+    /// Size of the blocks that are compressed by themselves.
+    pub block_kib: u32,
+    /// Folders below the modules' `kernel/` that the live system does not get.
+    pub without: Vec<String>,
+    /// GRUB modules of the BIOS loader.
+    pub bios_modules: Vec<String>,
+    /// Kernel modules of the first file system.
+    pub modules: Modules,
+}
+
 /// `node.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -155,6 +173,7 @@ mod tests {
         let ramdisk: Ramdisk = load(&shipped().join("ramdisk.toml"), "--recipes").unwrap();
         load::<Node>(&shipped().join("node.toml"), "--recipes").unwrap();
         load::<Controller>(&shipped().join("controller.toml"), "--recipes").unwrap();
+        load::<Iso>(&shipped().join("iso.toml"), "--recipes").unwrap();
         let programs = ramdisk.programs.iter().map(|program| &program.package);
         let loaders = ramdisk.loaders.iter().map(|loader| &loader.package);
         for package in programs.chain(loaders).chain([&ramdisk.kernel]) {

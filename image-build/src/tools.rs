@@ -87,13 +87,26 @@ pub struct Call {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
-    input: Vec<u8>,
+    input: Input,
+}
+
+/// What a program reads on its standard input.
+#[derive(Debug, Clone)]
+enum Input {
+    Bytes(Vec<u8>),
+    File(PathBuf),
 }
 
 impl Call {
     /// A run of `program`, found on the fixed path when it has no slash.
     pub fn new(program: impl Into<PathBuf>) -> Call {
-        Call { program: program.into(), args: vec![], env: vec![], directory: None, input: vec![] }
+        Call {
+            program: program.into(),
+            args: vec![],
+            env: vec![],
+            directory: None,
+            input: Input::Bytes(vec![]),
+        }
     }
 
     /// Adds one argument.
@@ -127,7 +140,14 @@ impl Call {
     /// Bytes for its standard input; without them it is empty.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Call {
-        self.input = bytes.into();
+        self.input = Input::Bytes(bytes.into());
+        self
+    }
+
+    /// A file for its standard input.
+    #[must_use]
+    pub fn input_from(mut self, file: impl Into<PathBuf>) -> Call {
+        self.input = Input::File(file.into());
         self
     }
 
@@ -168,8 +188,18 @@ impl Call {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
+        command.stdin(self.stdin()?).stdout(stdout).stderr(Stdio::piped());
         command.spawn().map_err(|source| self.cannot_start(source))
+    }
+
+    fn stdin(&self) -> Result<Stdio, ToolError> {
+        match &self.input {
+            Input::Bytes(_) => Ok(Stdio::piped()),
+            Input::File(path) => {
+                let opened = File::open(path).map(Stdio::from);
+                opened.map_err(|source| ToolError::Talk { command: self.command(), source })
+            }
+        }
     }
 
     fn cannot_start(&self, source: io::Error) -> ToolError {
@@ -189,7 +219,10 @@ impl Call {
 
     fn finish(&self, mut child: Child, watch: &mut dyn FnMut(&str)) -> Result<(), ToolError> {
         let talk = |source| ToolError::Talk { command: self.command(), source };
-        let input = self.input.clone();
+        let input = match &self.input {
+            Input::Bytes(bytes) => bytes.clone(),
+            Input::File(_) => vec![],
+        };
         let mut stdin = child.stdin.take();
         // A program may stop reading early: its exit status says whether that was an error.
         let feeder = thread::spawn(move || stdin.as_mut().map(|pipe| pipe.write_all(&input)));

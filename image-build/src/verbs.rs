@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use pack::Compression;
+use pack::{Compression, PublicKey};
 
 use crate::cache::INPUTS_FILE;
 
@@ -18,7 +18,7 @@ use crate::node::Order;
 use crate::progress::Progress;
 use crate::tools::{HOST_DATA, HOST_PROGRAMS};
 use crate::workshop::{Setup, Workshop};
-use crate::{capture, controller, export, import, keys, lint, node, ramdisk};
+use crate::{capture, controller, export, import, iso, keys, lint, node, ramdisk};
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -53,12 +53,7 @@ pub fn run(cli: &Cli) -> Done {
             print!("{}", node::describe(&Image::open(image, None)?));
             Ok(())
         }
-        Command::Verify { image, trust } => {
-            let image = Image::open(image, Some(&[*trust]))?;
-            image.check(&Progress::start(cli.how.quiet))?;
-            println!("{} is whole and signed by {trust}", image.digest);
-            Ok(())
-        }
+        Command::Verify { image, trust } => verify(image, *trust, cli.how.quiet),
         Command::Import { file, out, format, disk_bytes, name, arch, roles, key, level } => {
             let (key, work) = (keys::load_or_make(key)?, cli.how.work());
             let (format, disk_bytes, name, level) = (*format, *disk_bytes, name.as_deref(), *level);
@@ -79,6 +74,7 @@ pub fn run(cli: &Cli) -> Done {
             lint::leftover::clear();
             Ok(())
         }
+        Command::Iso { .. } => iso(cli),
         Command::Controller { appliance, out } => {
             build(&cli.how, out, |workshop, out| Ok(controller::build(workshop, appliance, out)?))
         }
@@ -90,6 +86,29 @@ fn prerequisites() {
     packages.sort_unstable();
     packages.dedup();
     println!("{}", packages.join("\n"));
+}
+
+/// Compares an image file with its manifest, or an ISO with what was signed beside it.
+fn verify(file: &Path, trust: PublicKey, quiet: bool) -> Done {
+    if file.extension().is_some_and(|kind| kind == "iso") {
+        iso::verify(file, trust)?;
+        println!("{} is whole and signed by {trust}", file.display());
+        return Ok(());
+    }
+    let image = Image::open(file, Some(&[trust]))?;
+    image.check(&Progress::start(quiet))?;
+    println!("{} is whole and signed by {trust}", image.digest);
+    Ok(())
+}
+
+/// Builds the ISO.
+fn iso(cli: &Cli) -> Done {
+    let Command::Iso { appliance, boot, images, docs, catalog, lock, key, out } = &cli.command else {
+        return Ok(());
+    };
+    let key = keys::load_or_make(key)?;
+    let order = iso::Order { appliance, boot, images, docs, catalog, lock, key: &key };
+    build(&cli.how, out, |workshop, out| Ok(iso::build(workshop, &order, out)?))
 }
 
 /// Takes an image of a disk.

@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use fleet::image::Image;
+use pack::index::{self, CHUNKS_MAX, Record};
 use pack::{Chunk, ChunkError, Digest, Header, Signed};
 
-use super::index::{self, CHUNKS_MAX, Record};
 use super::packings::Packings;
 use super::shelf::{Place, manifest_name, pack_name};
 use super::{ImageError, Images, Stored, describe};

@@ -6,10 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use pack::index::{self, FOOTER_BYTES, Record};
 use pack::{Digest, Header, Manifest, Parsed, PublicKey, Signed};
 
 use super::folder::{Folder, is_part};
-use super::index::{self, FOOTER_BYTES, Record};
 use super::scrub::Past;
 use super::shelf::{Shelf, manifest_name, pack_name};
 use super::{ImageError, Stored};

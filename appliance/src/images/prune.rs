@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use pack::Digest;
+use pack::index::Record;
 
-use super::index::Record;
 use super::shelf::{chunks, manifest_name, pack_name};
 use super::{Damage, ImageError, Images};
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::Arc;
 
+use pack::index::Record;
 use pack::{Chunk, Digest, Manifest};
 
 use super::Stored;
-use super::index::Record;
 use super::packings::Packings;
 
 /// Where a chunk's stored bytes lie.

@@ -35,6 +35,7 @@ mod fit;
 #[cfg(feature = "foreign")]
 pub mod foreign;
 mod header;
+pub mod index;
 mod layout;
 mod manifest;
 mod map;

@@ -78,12 +78,33 @@ impl SigningKey {
         self.public
     }
 
+    /// Signs a list of checksums as `sha256sum` writes it: plain Ed25519 over the text, which any program verifies. None
+    /// when the text does not begin with a checksum, so that it can pass as nothing else that this key signs.
+    #[must_use]
+    pub fn sign_sums(&self, sums: &str) -> Option<Signature> {
+        is_sums(sums).then(|| self.sign(sums.as_bytes()))
+    }
+
     fn sign(&self, message: &[u8]) -> Signature {
         let mut bytes = [0; 64];
         for (to, from) in bytes.iter_mut().zip(self.pair.sign(message).as_ref()) {
             *to = *from;
         }
         Signature(bytes)
+    }
+}
+
+/// Whether a text begins with 64 hexadecimal digits: an image's signed message never does.
+fn is_sums(text: &str) -> bool {
+    text.split_once(' ').is_some_and(|(sum, _)| hex_array::<32>(sum).is_some())
+}
+
+impl PublicKey {
+    /// Whether this key signed a list of checksums ([`SigningKey::sign_sums`]).
+    #[must_use]
+    pub fn signed_sums(&self, sums: &str, signature: &Signature) -> bool {
+        let key = UnparsedPublicKey::new(&ED25519, &self.0);
+        is_sums(sums) && key.verify(sums.as_bytes(), &signature.0).is_ok()
     }
 }
 

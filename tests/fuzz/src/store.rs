@@ -1,6 +1,6 @@
 //! The index at the end of a pack of the image store.
 
-use appliance::images::index::{CHUNKS_MAX, FOOTER_BYTES, Record, decode, encode, tail_bytes};
+use pack::index::{CHUNKS_MAX, FOOTER_BYTES, Record, decode, encode, tail_bytes};
 use pack::{Digest, WINDOW};
 
 use crate::Reached;

@@ -100,6 +100,47 @@ impl Artifacts {
         })
     }
 
+    /// Builds the ISO at `out`, with every node image on it; beside it come its checksum, signature and list of contents.
+    ///
+    /// # Errors
+    /// image-build.
+    pub fn iso(&self, out: &Path) -> Result<(), ArtifactError> {
+        let dir = place::images();
+        let maker = Maker { dir: &dir, programs: &self.programs };
+        maker.run("the ISO", &["iso"], |tool| self.of_iso(tool, out))
+    }
+
+    /// Builds the ISO once more from nothing, and compares it byte for byte with the one that is there.
+    ///
+    /// # Errors
+    /// They differ.
+    pub fn iso_reproducible(&self, out: &Path) -> Result<(), ArtifactError> {
+        let work = place::target().join("reproducible");
+        make_dir(&work)?;
+        let what = "the ISO once more, from nothing";
+        let tool = Tool::new(&self.programs.image_build).args(["iso", "--compare", "--work"]).arg(&work);
+        let recipes = place::workspace().join("image-build/recipes");
+        let tool = self.of_iso(tool.arg("--recipes").arg(recipes), out);
+        say::step(&format!("making {what}"), || tool.dir(place::workspace()).show())
+            .map_err(|source| ArtifactError::Build { what: what.to_owned(), source })
+    }
+
+    fn of_iso(&self, tool: Tool, out: &Path) -> Tool {
+        let tool = tool.arg("--appliance").arg(&self.programs.appliance).arg("--boot").arg(&self.parts.boot);
+        let tool =
+            RECIPES.iter().fold(tool, |tool, recipe| tool.arg("--image").arg(self.packed(recipe.name)));
+        tool.arg("--key").arg(place::images().join("image.key")).arg("--out").arg(out)
+    }
+
+    /// image-build's word on an ISO, against the key that images are signed with.
+    ///
+    /// # Errors
+    /// It is not what was signed.
+    pub fn verify_iso(&self, iso: &Path) -> Result<(), ToolError> {
+        let tool = Tool::new(&self.programs.image_build).arg("verify").arg(iso);
+        tool.args(["--trust", &self.parts.image_key]).read().map(drop)
+    }
+
     /// The node image `name` as it is, for comparing disks from outside.
     #[must_use]
     pub fn raw(&self, name: &str) -> PathBuf {

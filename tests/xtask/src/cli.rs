@@ -21,7 +21,9 @@ Usage: cargo xtask COMMAND
                             --case: scenarios or families, with commas (s1, s1-loss5, s1-loss5-n24)
                             --rounds: how often each is run, 5 by default
                             --plots: draw them into appliance/docs
-  iso                       build the installer
+  iso [--out FILE.iso] [--test]
+                            build the ISO, target/rackwright.iso by default: a live controller with the node images
+                            --test: build it twice and compare, boot it in every way, damage it, let a server boot from it
 
   rack list                 racks that are up
   rack exec -- ARGV…        run a command on the controller of the rack that was kept
@@ -41,7 +43,7 @@ pub(crate) enum Command {
     Test { fast: bool },
     Fuzz(Fuzz),
     Bench { names: Vec<String>, wish: Wish },
-    Iso,
+    Iso(Iso),
     RackList,
     RackExec(Vec<String>),
     RackConsole(String),
@@ -53,6 +55,15 @@ pub(crate) enum Command {
 pub(crate) struct Demo {
     pub(crate) keep: bool,
     pub(crate) fresh: bool,
+}
+
+/// How the ISO is built.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Iso {
+    /// Where it goes.
+    pub(crate) out: Option<String>,
+    /// Whether it is tested in every way there is.
+    pub(crate) test: bool,
 }
 
 /// What is fuzzed.
@@ -131,7 +142,14 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
             Ok(Command::Fuzz(Fuzz { input: Some((*file).to_owned()), ..Fuzz::of(target) }))
         }
         ["bench", words @ ..] => bench(words),
-        ["iso"] => Ok(Command::Iso),
+        ["iso", flags @ ..] => {
+            let (out, flags) = take_value(flags, "--out")?;
+            let [test] = flags_of(&flags, ["--test"])?;
+            match out.as_deref().filter(|out| !out.ends_with(".iso")) {
+                Some(out) => Err(format!("--out {out}: the name of an ISO ends in .iso")),
+                None => Ok(Command::Iso(Iso { out, test })),
+            }
+        }
         ["rack", "list"] => Ok(Command::RackList),
         ["rack", "exec", "--", argv @ ..] if !argv.is_empty() => {
             Ok(Command::RackExec(argv.iter().map(|&word| word.to_owned()).collect()))
@@ -234,6 +252,8 @@ mod tests {
                     },
                 },
             ),
+            ("iso", Command::Iso(Iso::default())),
+            ("iso --test --out a/b.iso", Command::Iso(Iso { out: Some("a/b.iso".into()), test: true })),
             ("rack exec -- rackwright status", Command::RackExec(vec!["rackwright".into(), "status".into()])),
             ("rack console n1", Command::RackConsole("n1".into())),
         ];
@@ -267,6 +287,8 @@ mod tests {
             "rack exec",
             "rack exec --",
             "iso now",
+            "iso --out",
+            "iso --out b.img",
         ] {
             assert!(words(line).is_err(), "{line}");
         }

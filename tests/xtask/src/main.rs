@@ -4,6 +4,7 @@ mod checks;
 mod cli;
 mod demo;
 mod fuzz;
+mod iso;
 mod kept;
 
 use std::error::Error;
@@ -48,7 +49,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         Command::RackConsole(server) => kept::console(&server)?,
         Command::RackDown => kept::down()?,
         Command::Bench { names, wish } => bench(&names, &wish)?,
-        Command::Iso => return Ok(not_yet("iso")),
+        Command::Iso(wish) => iso::run(&wish)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -61,10 +62,4 @@ fn bench(names: &[String], wish: &bench::Wish) -> Done {
         }
     }
     Ok(())
-}
-
-/// What the design promises and this tree does not have; saying so beats an empty success.
-fn not_yet(what: &str) -> ExitCode {
-    eprintln!("xtask: `{what}` does not exist yet in this tree");
-    ExitCode::from(2)
 }

@@ -28,6 +28,12 @@ pub fn images() -> PathBuf {
     target().join("images")
 }
 
+/// The ISO, unless it is wanted elsewhere.
+#[must_use]
+pub fn iso() -> PathBuf {
+    target().join("rackwright.iso")
+}
+
 /// Disks and logs of racks.
 #[must_use]
 pub fn racks() -> PathBuf {

@@ -1,4 +1,4 @@
-//! What a pack says it holds: an index after the stored bytes, and a footer that finds it.
+//! What a pack of the image store says it holds (`appliance/docs/image-store.md`): an index after the stored bytes, and a footer that finds it.
 //!
 //! ```text
 //!      0   n  stored bytes of chunks, one after another (a file of the old layout: its head first)
@@ -8,7 +8,7 @@
 //! Numbers are little-endian. The index stands behind the data because a capture knows its chunks only when the last of
 //! them has come. The file is believed as far as its index is whole; the chunks are checked when they are read.
 
-use pack::{Digest, MANIFEST_BYTES_MAX, WINDOW};
+use crate::{Digest, MANIFEST_BYTES_MAX, WINDOW};
 
 /// The last bytes of every pack.
 pub const FOOTER_BYTES: usize = 48;

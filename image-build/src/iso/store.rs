@@ -1,0 +1,86 @@
+//! What the live controller has in `/var/lib/rackwright` without having fetched it: the boot store, and the image store in
+//! the layout of the controller's own ([`pack::index`]), so that nothing is copied or unpacked to be used. Not compressed once
+//! more: all of it is.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use pack::Digest;
+use pack::index::{self, Record};
+
+use super::{IsoError, Job, fresh};
+use crate::container::Image;
+use crate::files;
+
+/// The daemon's user and group in every root file system (recipes/controller.toml).
+const OWNER: &str = "400";
+
+/// Writes the squashfs; `stage` is made anew for what is half done.
+pub(super) fn write(job: &Job<'_>, stage: &Path, to: &Path) -> Result<(), IsoError> {
+    fresh(stage)?;
+    let state = stage.join("var/lib/rackwright");
+    for path in files::walk(job.order.boot)?.iter().filter(|path| path.is_file()) {
+        files::share(path, &state.join("boot").join(path.strip_prefix(job.order.boot).unwrap_or(path)))?;
+    }
+    let images = state.join("images");
+    files::make_folder(&images)?;
+    let mut known = BTreeSet::new();
+    for (number, image) in job.images.iter().enumerate() {
+        job.workshop.progress.still(|| format!("writing the store: {}", image.manifest.name()));
+        put_image(&images, number, image, &mut known)?;
+    }
+    // The daemon's folders are its own, and nobody else's.
+    for folder in [&state, &images] {
+        files::set_mode(folder, 0o700)?;
+    }
+    let time = job.workshop.release.epoch.to_string();
+    files::make_folder(files::folder_of(to))?;
+    job.workshop
+        .toolbox
+        .call("mksquashfs")
+        .arg(stage)
+        .arg(to)
+        .args(["-quiet", "-no-progress", "-reproducible", "-mkfs-time", &time, "-all-time", &time])
+        .args(["-noI", "-noD", "-noF", "-noX", "-no-xattrs", "-force-uid", OWNER, "-force-gid", OWNER])
+        .run()?;
+    Ok(())
+}
+
+/// One image: its head as it is in the image file, and a pack of the stored bytes that no image before it has.
+fn put_image(
+    folder: &Path,
+    number: usize,
+    image: &Image,
+    known: &mut BTreeSet<Digest>,
+) -> Result<(), IsoError> {
+    files::write(&folder.join(format!("{}.manifest", image.digest)), &image.head()?)?;
+    let path = folder.join(format!("{number:016x}.pack"));
+    let mut pack = Pack { file: files::create(&path)?, at: 0, records: Vec::new() };
+    for chunk in image.manifest.chunks() {
+        if let Some(digest) = chunk.stored_digest
+            && known.insert(digest)
+        {
+            pack.put(digest, &image.stored(chunk)?, &path)?;
+        }
+    }
+    let tail = index::encode(&pack.records);
+    Ok(pack.file.write_all(&tail).map_err(files::named("writing", &path))?)
+}
+
+struct Pack {
+    file: File,
+    at: u64,
+    records: Vec<Record>,
+}
+
+impl Pack {
+    fn put(&mut self, digest: Digest, stored: &[u8], path: &Path) -> Result<(), IsoError> {
+        self.file.write_all(stored).map_err(files::named("writing", path))?;
+        let bytes = u32::try_from(stored.len()).unwrap_or(u32::MAX);
+        self.records.push(Record { digest, offset: self.at, bytes });
+        self.at += u64::from(bytes);
+        Ok(())
+    }
+}
