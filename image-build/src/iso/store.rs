@@ -84,3 +84,59 @@ impl Pack {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container;
+    use crate::progress::Progress;
+    use pack::disk::{Access, Disk};
+    use pack::{About, Compression, Extents, Header, Layout, Parsed, SigningKey};
+
+    const MIB: usize = 1 << 20;
+
+    /// An image of a disk whose windows are full of these bytes.
+    fn image(work: &Path, name: &str, windows: &[u8]) -> Image {
+        let (raw, to) = (work.join(format!("{name}.raw")), work.join(name));
+        let disk: Vec<u8> = windows.iter().flat_map(|byte| vec![*byte; MIB]).collect();
+        files::write(&raw, &disk).unwrap();
+        let disk_bytes = disk.len() as u64;
+        let (name, arch, layout) = (name.to_owned(), "amd64".to_owned(), Layout::default());
+        let about = About { name, arch, roles: vec![], disk_bytes, seed: None, packages: None, layout };
+        let (disk, used) = (Disk::open(&raw, Access::Read).unwrap(), Extents::all(disk_bytes));
+        let key = SigningKey::from_seed(&[7; 32]).unwrap();
+        container::write(&disk, &used, about, Compression::Zstd(1), &key, &to, &Progress::start(true))
+            .unwrap();
+        Image::open(&to, None).unwrap()
+    }
+
+    /// As the controller reads it: the manifest by its name, each chunk where a pack's index says.
+    #[test]
+    fn the_controller_finds_every_chunk_of_every_image_and_none_twice() {
+        let work = files::WorkFolder::make(&std::env::temp_dir()).unwrap();
+        let images = [image(work.path(), "a", &[1, 2, 3]), image(work.path(), "b", &[3, 4, 1, 1])];
+        let (folder, mut known) = (work.path().join("images"), BTreeSet::new());
+        let mut found = std::collections::BTreeMap::new();
+        for (number, image) in images.iter().enumerate() {
+            put_image(&folder, number, image, &mut known).unwrap();
+            let pack = files::read(&folder.join(format!("{number:016x}.pack"))).unwrap();
+            let footer = pack.last_chunk::<{ index::FOOTER_BYTES }>().unwrap();
+            let tail = index::tail_bytes(footer, pack.len() as u64).unwrap();
+            for record in index::decode(&pack[pack.len() - tail..], pack.len() as u64).unwrap() {
+                let begin = usize::try_from(record.offset).unwrap();
+                let stored = pack[begin..begin + record.bytes as usize].to_vec();
+                assert_eq!(Digest::of(&stored), record.digest);
+                assert_eq!(found.insert(record.digest, stored), None, "a chunk is there twice");
+            }
+            let head = files::read(&folder.join(format!("{}.manifest", image.digest))).unwrap();
+            let Parsed::Whole(header) = Header::parse(&head).unwrap() else { panic!("cut off") };
+            let (digest, manifest) = header.signed.verify(&[image.key]).unwrap();
+            assert_eq!(digest, image.digest);
+            for chunk in manifest.chunks() {
+                let stored = &found[&chunk.stored_digest.unwrap()];
+                chunk.unpack(stored, &mut vec![0; chunk.bytes as usize]).unwrap();
+            }
+        }
+        assert_eq!(found.len(), 4);
+    }
+}

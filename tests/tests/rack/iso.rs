@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use xtask::artifacts::{self, Wish};
 use xtask::rack::accel::Accel;
 use xtask::rack::exclusive;
 use xtask::rack::firmware::Firmware;
@@ -16,7 +15,7 @@ use xtask::rack::live::{Live, Medium, Spec};
 use xtask::tool::Tool;
 use xtask::{place, say};
 
-use crate::lab::fail;
+use crate::lab::{built, fail};
 use crate::shell::Shell;
 
 /// From power to whatever is waited for, emulated, on a machine that does other things too.
@@ -53,7 +52,7 @@ impl Bench {
             fs::remove_dir_all(&dir).unwrap();
         }
         fs::create_dir_all(&dir).unwrap();
-        let accel = Accel::detect(&place::target().join("accel"));
+        let accel = Accel::detect(&place::racks().join("accel"));
         Some(Bench { iso, dir, accel, _alone: alone })
     }
 
@@ -87,9 +86,7 @@ fn iso() -> &'static Path {
         if let Some(named) = std::env::var_os("RACKWRIGHT_ISO") {
             return named.into();
         }
-        let artifacts =
-            artifacts::build(Wish { raw: true, fresh: false }).unwrap_or_else(|error| fail(&error));
-        artifacts.iso(&place::iso()).unwrap_or_else(|error| fail(&error));
+        built().iso(&place::iso()).unwrap_or_else(|error| fail(&error));
         place::iso()
     })
 }

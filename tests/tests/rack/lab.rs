@@ -246,7 +246,7 @@ pub(crate) fn manifest(image: &Path) -> Manifest {
 }
 
 /// Everything a rack needs: looked at once for all stories, not once for each.
-fn built() -> &'static Artifacts {
+pub(crate) fn built() -> &'static Artifacts {
     static BUILT: OnceLock<Artifacts> = OnceLock::new();
     BUILT.get_or_init(|| {
         artifacts::build(Wish { raw: true, fresh: false }).unwrap_or_else(|error| fail(&error))
