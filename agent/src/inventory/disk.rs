@@ -1,5 +1,6 @@
 //! Whole disks, from `/sys/block`, and what is on them now.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,16 @@ pub fn writable_names(root: &Path) -> Vec<String> {
         !none && !over_file && has_medium && read::text(root, &at("hidden")) != "1"
     };
     read::names(root, "sys/block").into_iter().filter(is_one).collect()
+}
+
+/// The numbers of the namespaces that this server sees as disks of the same NVMe drive as this one, itself among them; empty for
+/// anything but an NVMe disk.
+pub fn namespaces(root: &Path, name: &str) -> BTreeSet<u32> {
+    let drive = |name: &str| std::fs::canonicalize(root.join(format!("sys/block/{name}/device"))).ok();
+    let Some(own) = drive(name) else { return BTreeSet::new() };
+    let names = read::names(root, "sys/block").into_iter();
+    let beside = names.filter(|other| drive(other).as_ref() == Some(&own) && bytes(root, other).is_some());
+    beside.filter_map(|other| read::number(root, &format!("sys/block/{other}/nsid"))).collect()
 }
 
 /// Where a disk of [`disks`] is opened. The name is only good until the next look.

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use protocol::Inventory;
 
-pub use disk::{device, disks, one, writable_names};
+pub use disk::{device, disks, namespaces, one, writable_names};
 pub use nic::nics;
 
 /// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.

@@ -7,7 +7,7 @@ use std::path::Path;
 use protocol::DiskBus;
 use tempfile::TempDir;
 
-use super::take;
+use super::{namespaces, take};
 
 fn put(root: &Path, path: &str, content: &[u8]) {
     let path = root.join(path);
@@ -189,4 +189,27 @@ fn everything_that_can_be_written_is_among_the_names_to_protect() {
     assert_eq!(super::writable_names(root), want);
     let disks = super::disks(root).into_iter().map(|disk| disk.name).collect::<Vec<_>>();
     assert_eq!(disks, ["mmcblk0", "nvme0n1", "nvme0n2", "sda"], "what is made of disks is no disk");
+}
+
+/// Two namespaces of a drive that are disks, one that the kernel can't use, a hidden path; and a disk that is none of them.
+#[test]
+fn namespaces_of_one_drive_are_told_from_those_of_others() {
+    let temp = TempDir::new().unwrap();
+    let root = temp.path();
+    for (drive, name, more) in [
+        ("nvme0", "nvme0n1", ("nsid", &b"1\n"[..])),
+        ("nvme0", "nvme0n2", ("nsid", b"7\n")),
+        ("nvme0", "nvme0n3", ("size", b"0\n")),
+        ("nvme0", "nvme0c0n4", ("hidden", b"1\n")),
+        ("nvme1", "nvme1n1", ("nsid", b"3\n")),
+    ] {
+        let place = format!("pci0/{drive}/{name}");
+        disk(root, &place, &[("nsid", b"9\n"), more]);
+        symlink("..", root.join("sys/devices").join(&place).join("device")).unwrap();
+    }
+    disk(root, "pci0/virtio1/block/vda", &[]);
+    assert_eq!(namespaces(root, "nvme0n1"), [1, 7].into());
+    assert_eq!(namespaces(root, "nvme1n1"), [3].into());
+    assert_eq!(namespaces(root, "vda"), [].into());
+    assert_eq!(namespaces(root, "gone"), [].into());
 }

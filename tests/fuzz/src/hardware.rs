@@ -5,6 +5,7 @@ use agent::deploy::burn_in::counters::interrupts;
 use agent::deploy::burn_in::health::smart;
 use agent::deploy::burn_in::memory::meminfo;
 use agent::deploy::cmdline;
+use agent::deploy::erase::firmware::partition_of;
 use agent::inventory::fuzzing::{ATA_MODEL, ata_text, cpu, memory_bytes, vpd_serial, wwn};
 use agent::text::{self, NAME_MAX};
 
@@ -113,4 +114,25 @@ pub(crate) fn health_seeds() -> Vec<Vec<u8>> {
     bad.splice(..1, [0x1d]);
     bad.splice(160..176, [0xff; 16]);
     vec![well, bad, vec![0; 512], vec![1; 5]]
+}
+
+/// A boot entry of a firmware: it leads to a partition that can be compared with those of disks, or nowhere.
+pub(crate) fn boot_entry(data: &[u8]) -> Reached {
+    let Some(uuid) = partition_of(data) else { return Reached::Refusal };
+    assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{uuid}");
+    assert!(uuid.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)));
+    Reached::Inside
+}
+
+/// An entry for a partition; one for a network card; one whose path is longer than it is.
+pub(crate) fn boot_entry_seeds() -> Vec<Vec<u8>> {
+    let option = |path: &[u8]| {
+        let length = [u8::try_from(path.len()).unwrap_or(0), 0];
+        [&[1, 0, 0, 0][..], &length, b"d\0\0\0", path].concat()
+    };
+    let mut drive = [0; 46];
+    drive[..5].copy_from_slice(&[4, 1, 42, 0, 1]);
+    drive[24..].copy_from_slice(b"0123456789abcdef\x02\x02\x7f\xff\x04\0");
+    let network = [&[3, 11, 37, 0][..], &[0; 33], &[0x7f, 0xff, 4, 0]].concat();
+    vec![option(&drive), option(&network), option(&drive[..30])]
 }

@@ -123,6 +123,7 @@ const OTHERS: &[Target] = targets! {
     "kernel-command-line": hardware::command_line, hardware::command_line_seeds;
     "hardware-text": hardware::texts, hardware::texts_seeds;
     "drive-health": hardware::health, hardware::health_seeds;
+    "boot-entry": hardware::boot_entry, hardware::boot_entry_seeds;
     "disk-signatures": disk::signatures, disk::signatures_seeds;
     "disk-gpt": disk::gpt, disk::gpt_seeds;
     "disk-mbr": disk::mbr, disk::mbr_seeds;

@@ -1,5 +1,6 @@
 //! A disk of this server, as the procedure sees it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub(super) enum MediumError {
 pub(super) struct Here {
     pub(super) drive: Drive,
     pub(super) bus: DiskBus,
+    /// Which namespaces of its drive are disks of this server, if it is an NVMe drive.
+    pub(super) namespaces: BTreeSet<u32>,
     /// Where it is heard that it is to stop.
     pub(super) count: Arc<Count>,
 }
@@ -52,7 +55,11 @@ impl Medium for Here {
     }
 
     fn settle(&self) -> Result<(), MediumError> {
-        if self.bus == DiskBus::Nvme { Ok(nvme::settle(self)?) } else { Ok(()) }
+        if self.bus == DiskBus::Nvme {
+            nvme::settle(self)?;
+            nvme::all_seen(self, &self.namespaces)?;
+        }
+        Ok(())
     }
 
     fn firmware(&self) -> Result<(Option<Method>, String), MediumError> {

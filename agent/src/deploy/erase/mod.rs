@@ -1,18 +1,19 @@
 //! Disks that are erased, each on a thread of its own, and proven before it is called so.
 //!
 //! ```text
-//! the plan's disks open, all others read-only -> [procedure] on each -> its Erasure signed and handed in, as soon as it is done
+//! the plan's disks open, all others read-only -> [firmware] -> [procedure] on each -> its Erasure signed and handed in, as soon as it is done
 //! ```
 //! One disk that refuses, fails or lies keeps no other from being erased; the job fails with it, by its name. The agent keeps
 //! nothing: after a power cut the controller gives it those disks that are not proven, and each is begun again.
 
 mod disk;
+pub mod firmware;
 pub mod nvme;
 mod pattern;
 pub mod procedure;
 mod ready;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +31,7 @@ use crate::deploy::hello::{Admitted, GRACE};
 use crate::deploy::imaging::Next;
 use crate::deploy::imaging::hold::{HoldError, Protected};
 use crate::deploy::imaging::report::{self, Reporter};
+use crate::inventory;
 use crate::keys::KeyPair;
 use crate::screen::Bar;
 
@@ -45,6 +47,9 @@ pub enum EraseJobError {
     /// The other disks can't be protected.
     #[error(transparent)]
     Hold(#[from] HoldError),
+    /// What the firmware keeps can't be removed.
+    #[error(transparent)]
+    Firmware(#[from] firmware::ForgetError),
     /// Some of the disks.
     #[error("{}", .0.join("; "))]
     Disks(Vec<String>),
@@ -174,6 +179,11 @@ async fn work(
     let reporter = Reporter::begin(admitted.controller.clone(), admitted.node, server.reign, first);
     let (root, doomed) = (server.root.clone(), job.disks.clone());
     let Ready { held, disks, names } = spawn_blocking(move || ready(&root, &doomed)).await??;
+    let (root, doomed) = (server.root.clone(), names.clone());
+    let forgotten = spawn_blocking(move || firmware::forget(&root, &doomed)).await??;
+    if !forgotten.is_empty() {
+        server.screen.milestone(&format!("removed from the firmware: {}", forgotten.join(", ")));
+    }
     let held = Arc::new(Mutex::new(held));
     let mut threads = Threads { set: JoinSet::new(), count: Arc::default(), held };
     let mut sum = Sum::default();
@@ -181,7 +191,7 @@ async fn work(
         match open {
             Ok(open) => {
                 sum.left.push(doomed.disk.disk.clone());
-                begin(&mut threads, job.challenge, doomed, open);
+                begin(&mut threads, &server.root, job.challenge, doomed, open);
             }
             Err(why) => sum.wrong.push(format!("{}: {}", doomed.disk.disk, Chain(&why))),
         }
@@ -238,12 +248,13 @@ async fn take_in(
     sum.wrong.push(format!("{}: {why}", doomed.disk.disk));
 }
 
-fn begin(threads: &mut Threads, challenge: Nonce, doomed: Doomed, open: Open) {
+fn begin(threads: &mut Threads, root: &Path, challenge: Nonce, doomed: Doomed, open: Open) {
     let (count, held) = (Arc::clone(&threads.count), Arc::clone(&threads.held));
+    let namespaces = inventory::namespaces(root, &open.disk.name);
     threads.set.spawn_blocking(move || {
         let Open { disk, drive, marks } = open;
         let begun = Instant::now();
-        let medium = Here { drive, bus: disk.bus, count: Arc::clone(&count) };
+        let medium = Here { drive, bus: disk.bus, namespaces, count: Arc::clone(&count) };
         let terms = Terms { challenge: &challenge, disk: &doomed.disk.disk, marks: &marks };
         let done = procedure::erase(&medium, &terms, &|step| count.step(step));
         medium.drive.reread_partitions();

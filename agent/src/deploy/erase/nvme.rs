@@ -4,6 +4,7 @@
 //! What is refused at once has not begun, and the next best is tried. What has begun and failed is an error: nobody knows then
 //! what is on the drive.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -64,12 +65,30 @@ pub enum FirmwareError {
     /// The drive says so.
     #[error("the drive's firmware says that {0} failed, status {1:#x}")]
     Failed(&'static str, u16),
+    /// There is more on the drive than this server can see.
+    #[error(
+        "the drive has the namespace {} beside what this server sees of it: attached to nothing, or to another controller. Nothing \
+         was erased, because what lies there would be named in no plan and no proof: delete it (nvme delete-ns) or attach it (nvme \
+         attach-ns), and make a new plan",
+        listed(.0)
+    )]
+    Unseen(BTreeSet<u32>),
+    /// There may be more on the drive than this server can see.
+    #[error(
+        "the drive can have namespaces that are attached to nothing, and does not list them: nothing was erased, because nobody could \
+         say that nothing is left"
+    )]
+    Unlisted,
     /// It does not end.
     #[error("the drive's firmware has been sanitizing for two days")]
     Endless,
     /// The controller wants it stopped; the drive goes on by itself.
     #[error("stopped by the controller, while the drive's firmware goes on")]
     Stopped,
+}
+
+fn listed(namespaces: &BTreeSet<u32>) -> String {
+    namespaces.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What of a drive decides how it may be erased.
@@ -128,10 +147,15 @@ fn manages(controller: &[u8]) -> bool {
     controller.get(256).is_some_and(|byte| byte & 8 != 0)
 }
 
-/// Whether a list of namespaces, which ends with a zero, has one beside this.
-fn names_another(list: &[u8], own: u32) -> bool {
+/// A list of namespaces, which ends with a zero.
+fn names(list: &[u8]) -> impl Iterator<Item = u32> {
     let ids = list.chunks_exact(4).map(|id| u32::from_le_bytes(id.try_into().unwrap_or_default()));
-    ids.take_while(|id| *id != 0).any(|id| id != own)
+    ids.take_while(|id| *id != 0)
+}
+
+/// Whether a list of namespaces has one beside this.
+fn names_another(list: &[u8], own: u32) -> bool {
+    names(list).any(|id| id != own)
 }
 
 /// What may be tried, best first: nothing that would erase a namespace beside this one.
@@ -188,6 +212,24 @@ pub fn settle(drive: &impl Admin) -> Result<(), FirmwareError> {
         }
     }
     Err(FirmwareError::Endless)
+}
+
+/// Whether every namespace of the drive is one of `seen`, the disks that this server has of it: what is attached to nothing, or to
+/// another controller, is no disk here, and would go away with a node of which everybody is told that its disks are erased.
+///
+/// # Errors
+/// [`FirmwareError::Unseen`], [`FirmwareError::Unlisted`]; the kernel's.
+pub fn all_seen(drive: &impl Admin, seen: &BTreeSet<u32>) -> Result<(), FirmwareError> {
+    // A drive from before there were such lists (Base 1.0) has no namespaces that are not attached: the kernel tried each number.
+    let Some(controller) = identify(drive, 0, 1)? else { return Ok(()) };
+    let mut there = BTreeSet::from([drive.namespace()?]);
+    there.extend(identify(drive, 0, 2)?.iter().flat_map(|list| names(list)));
+    if manages(&controller) {
+        let allocated = identify(drive, 0, ALLOCATED)?.ok_or(FirmwareError::Unlisted)?;
+        there.extend(names(&allocated));
+    }
+    there.retain(|id| !seen.contains(id));
+    if there.is_empty() { Ok(()) } else { Err(FirmwareError::Unseen(there)) }
 }
 
 /// Has the drive erase the namespace; `None` when it refuses every way that erases nothing else, with what it said.
@@ -258,8 +300,8 @@ mod tests {
     use protocol::Method;
 
     use super::{
-        ALLOCATED, Admin, Command, FORMAT_NVM, FirmwareError, GET_LOG_PAGE, IDENTIFY, SANITIZE, erase,
-        format_word, settle,
+        ALLOCATED, Admin, Command, FORMAT_NVM, FirmwareError, GET_LOG_PAGE, IDENTIFY, SANITIZE, all_seen,
+        erase, format_word, settle,
     };
 
     /// A drive as the specification says it answers.
@@ -360,6 +402,32 @@ mod tests {
                 sent.iter().all(|c| c.opcode != FORMAT_NVM || c.dwords[0] >> 9 & 7 > 0),
                 "a format that erases nothing"
             );
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_no_plan_can_name_is_named_and_nothing_is_erased() {
+        let managed = || Fake { oacs: 10, allocated: vec![1], ..able() };
+        let table = [
+            (able(), &[1][..], None),
+            (managed(), &[1], None),
+            (Fake { allocated: vec![1, 7, 9], ..managed() }, &[1, 9], Some("the namespace 7 beside")),
+            (Fake { allocated: vec![1, 7, 9], ..managed() }, &[1], Some("the namespace 7, 9 beside")),
+            (Fake { namespaces: vec![1, 2], ..able() }, &[1, 2], None),
+            (Fake { namespaces: vec![1, 2], ..able() }, &[1], Some("the namespace 2 beside")),
+            (Fake { allocated: vec![], ..managed() }, &[1], Some("does not list them")),
+            // The kernel does not say which of its disks this is.
+            (able(), &[], Some("the namespace 1 beside")),
+            (Fake { refuses: vec![IDENTIFY], ..able() }, &[1], None),
+        ];
+        for (at, (drive, seen, want)) in table.into_iter().enumerate() {
+            let told = all_seen(&drive, &seen.iter().copied().collect()).err().map(|error| error.to_string());
+            let fits = match want {
+                None => told.is_none(),
+                Some(part) => told.as_ref().is_some_and(|told| told.contains(part)),
+            };
+            assert!(fits, "{at}: {told:?}");
+            assert!(drive.sent.borrow().is_empty(), "{at}: {:?}", drive.sent);
         }
     }
 

@@ -13,9 +13,14 @@ use protocol::{CANARIES_MIN, DiskId, Method, Nonce, SAMPLES_MIN, SEED_BYTES, SEE
 use super::pattern::{BLOCK, BLOCK_BYTES, Pattern, Purpose, places};
 
 const MIB: u64 = 1 << 20;
-/// Blocks with a known pattern on a disk before it is erased.
-const CANARIES: usize = 256;
-/// Places that are read back: if one block in a thousand is not what it should be, this misses it once in 3,600 disks.
+/// Blocks with a known pattern on a disk before it is erased, at most. After its firmware has erased it they are all that is certain to
+/// have been something before: if it leaves one block in a thousand, this misses it once in 3,600 disks ((1 - f) to the power of these).
+const CANARIES: usize = 8192;
+/// On a small disk one block in so many is one, but no fewer than these.
+const CANARIES_OF: u64 = 64;
+const FEW_CANARIES: usize = 256;
+/// Places that are read back, beside the canaries': of a disk that was written over both must have exactly what was written, so that
+/// one block in a thousand is missed once in 13 million disks.
 const SAMPLES: usize = 8192;
 /// Where Ceph's `BlueStore` has more of its labels (BDEV_LABEL_POSITIONS).
 const LABELS: [u64; 4] = [1 << 30, 10 << 30, 100 << 30, 1000 << 30];
@@ -41,10 +46,10 @@ pub trait Medium {
     /// # Errors
     /// What the disk says.
     fn flush(&self) -> Result<(), Self::Error>;
-    /// Waits for what its firmware was told before a power cut.
+    /// Waits for what its firmware was told before a power cut, and looks whether there is more behind it than can be seen.
     ///
     /// # Errors
-    /// It does not end.
+    /// It does not end; or there is.
     fn settle(&self) -> Result<(), Self::Error>;
     /// Has its firmware erase it. `None`: it can't, or would erase more than this disk; then why, where it said so.
     ///
@@ -171,9 +176,9 @@ impl<M: Medium> Work<'_, M> {
             ((samples.len() + ranges.len()) as u64, structured + samples.len() as u64 * BLOCK)
         } else {
             let compared = self.is_something_else(&before)?;
+            self.have_gone(&canaries)?;
             (compared, compared * BLOCK)
         };
-        self.have_gone(&canaries)?;
         self.ends(bytes)?;
         let canaries = canaries.len() as u64;
         Ok(Done {
@@ -216,14 +221,18 @@ impl<M: Medium> Work<'_, M> {
 
     fn lay_canaries(&mut self, bytes: u64) -> Result<Vec<u64>, EraseError<M::Error>> {
         let pattern = Pattern::new(self.terms.challenge, self.terms.disk, Purpose::Canary);
-        let places = self.draw(Purpose::Canary, bytes, CANARIES);
+        let share = usize::try_from(bytes / BLOCK / CANARIES_OF).unwrap_or(CANARIES);
+        let places = self.draw(Purpose::Canary, bytes, share.clamp(FEW_CANARIES, CANARIES));
         let mut block = vec![0; BLOCK_BYTES];
         for at in &places {
+            // Nothing is erased by it yet, but it takes a while, and can be stopped.
+            self.step(Step::Erased(0))?;
             pattern.fill(*at, &mut block);
             self.medium.write(*at, &block)?;
         }
         self.medium.flush()?;
         for at in &places {
+            self.step(Step::Read(0))?;
             pattern.fill(*at, &mut block);
             if self.block(*at)? != block {
                 return Err(EraseError::Ignores { at: *at });
@@ -337,7 +346,7 @@ fn told_apart(block: &[u8]) -> blake3::Hash {
     blake3::hash(block)
 }
 
-const _: () = assert!(CANARIES as u64 >= CANARIES_MIN && SAMPLES as u64 >= SAMPLES_MIN);
+const _: () = assert!(FEW_CANARIES as u64 >= CANARIES_MIN && SAMPLES as u64 >= SAMPLES_MIN);
 
 #[cfg(test)]
 #[path = "procedure_tests.rs"]
