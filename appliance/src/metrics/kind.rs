@@ -14,6 +14,7 @@ pub enum Metric {
     NodeUnits,
     CertificateExpiry,
     ServerCertificateExpiry,
+    CaWaiting,
     Jobs,
     Images,
     ImageSent,
@@ -34,7 +35,7 @@ pub enum Metric {
 
 impl Metric {
     /// All, in the order in which they are printed.
-    pub const ALL: [Metric; 26] = [
+    pub const ALL: [Metric; 27] = [
         Metric::BuildInfo,
         Metric::StartTime,
         Metric::ResidentMemory,
@@ -45,6 +46,7 @@ impl Metric {
         Metric::NodeUnits,
         Metric::CertificateExpiry,
         Metric::ServerCertificateExpiry,
+        Metric::CaWaiting,
         Metric::Jobs,
         Metric::Images,
         Metric::ImageSent,
@@ -82,6 +84,7 @@ impl Metric {
             Metric::NodeUnits => "rackwright_node_units",
             Metric::CertificateExpiry => "rackwright_certificate_expiry_timestamp_seconds",
             Metric::ServerCertificateExpiry => "rackwright_server_certificate_expiry_timestamp_seconds",
+            Metric::CaWaiting => "rackwright_ca_nodes_waiting",
             Metric::Jobs => "rackwright_jobs",
             Metric::Images => "rackwright_images",
             Metric::ImageSent => "rackwright_image_sent_bytes_total",
@@ -116,6 +119,9 @@ impl Metric {
             Metric::CertificateExpiry => "When a node's valid certificate ends, in seconds since 1970.",
             Metric::ServerCertificateExpiry => {
                 "When the controller's own certificate ends; it gets a new one at every start."
+            }
+            Metric::CaWaiting => {
+                "While the site CA is changed: nodes that depend on the one that is to be refused; 0 otherwise."
             }
             Metric::Jobs => "Jobs that are known, by kind and state.",
             Metric::Images => "Images in the store.",

@@ -2,6 +2,7 @@
 
 mod kills;
 mod points;
+mod wire;
 
 use std::path::Path;
 

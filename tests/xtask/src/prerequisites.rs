@@ -38,7 +38,9 @@ pub const BENCH_DHCP: &[&str] = &["dnsmasq-base", "ethtool", "iproute2", "kea-ad
 const CLIENTS: &[&str] = &[
     "atftp",
     "curl",
+    "dbus",
     "dropbear-bin",
+    "faketime",
     "iproute2",
     "openssh-client",
     "python3-aiosmtpd",
