@@ -167,7 +167,7 @@ fn a_server_boots_from_a_controller_that_was_booted_from_a_disc() {
     until_said(&mut shell, "rackwright status", "answered:");
     let spec = Spec { cable: Some((&cable, false)), ..bench.spec("server", Firmware::Bios, Medium::None) };
     let server = bench.start(&spec);
-    let pending = until_said(&mut shell, "rackwright node list", "pending");
+    let pending = until_said(&mut shell, "rackwright node list", "discovered");
     say::line(&pending);
     drop(server);
     bench.passed();
