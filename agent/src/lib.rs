@@ -5,7 +5,7 @@
 //!
 //! Shared by both lives: [`controller`] (TLS and calls), [`keys`], [`clock`], [`tool`] (child processes), [`sys`]
 //! (the kernel's calls that have no safe form), [`inventory`], [`leave`] (a seed in its place), [`text`], [`preflight`] (the network
-//! between nodes).
+//! between nodes), [`tpm`].
 
 pub mod chain;
 pub mod clock;
@@ -22,3 +22,4 @@ pub mod serve;
 pub mod sys;
 pub mod text;
 pub mod tool;
+pub mod tpm;

@@ -11,6 +11,7 @@ mod raw;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use fleet::burn_in;
 use fleet::hours::Hours;
 use fleet::limits::Limits;
 use ipnet::Ipv4Net;
+use protocol::Ek;
 
 use crate::notify::Wish;
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub operators: Operators,
     /// The test that every server has once, before it is ready; none: it is ready when it was looked at.
     pub first_test: Option<burn_in::Wish>,
+    /// TPMs whose servers are let in without a person.
+    pub expected_tpms: BTreeSet<Ek>,
     /// What may be destroyed in an hour.
     pub limits: Limits,
     /// Where Prometheus may come for figures; none: nowhere.

@@ -128,7 +128,7 @@ impl Daemon {
         let store = Store::open(&paths.state_db).map_err(Fatal::of)?.limited(config.limits);
         let trust = store.fleet().map_err(Fatal::of)?.trust;
         ca.follow(trust.as_ref(), SystemTime::now()).map_err(Fatal::of)?;
-        let store = store.testing(config.first_test.clone());
+        let store = store.testing(config.first_test.clone()).expecting(config.expected_tpms.clone());
         let own = crate::ca::image_key(&paths.ca).map_err(Fatal::of)?;
         let images =
             Images::open(&paths.images, &paths.resolve(&config.image_keys), own).map_err(Fatal::of)?;

@@ -30,6 +30,7 @@ pub mod restore;
 pub mod space;
 pub mod store;
 pub mod support;
+pub mod tpm;
 pub mod trace;
 pub mod writer;
 

@@ -9,14 +9,14 @@ mod save;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use fleet::burn_in::Wish;
 use fleet::limits::Limits;
 use fleet::{Change, Fleet};
-use protocol::{Epoch, IdentityFile, NodeId};
+use protocol::{Ek, Epoch, IdentityFile, NodeId};
 use pxe::Mac;
 use pxe::boot::{History, Past};
 use pxe::dhcp::{Lease, Leases};
@@ -137,6 +137,7 @@ pub struct Store {
     head: Head,
     limits: Limits,
     first_test: Option<Wish>,
+    expected_tpms: BTreeSet<Ek>,
 }
 
 impl Store {
@@ -171,8 +172,10 @@ impl Store {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new(".")).to_owned();
         let head = journal_head(&connection)?;
-        let (limits, first_test) = (Limits::NONE, None);
-        Ok(Self { connection, retention: RETENTION, path: path.to_owned(), folder, head, limits, first_test })
+        let path = path.to_owned();
+        let (limits, first_test, expected_tpms) = (Limits::NONE, None, BTreeSet::new());
+        let retention = RETENTION;
+        Ok(Self { connection, retention, path, folder, head, limits, first_test, expected_tpms })
     }
 
     /// Moves the write-ahead log into the data base, on a thread of its own that ends with what is returned.
@@ -202,6 +205,12 @@ impl Store {
         Self { first_test, ..self }
     }
 
+    /// The same, whose fleet lets servers with these TPMs in by itself.
+    #[must_use]
+    pub fn expecting(self, expected_tpms: BTreeSet<Ek>) -> Self {
+        Self { expected_tpms, ..self }
+    }
+
     /// The fleet that is read from it has these limits.
     #[must_use]
     pub fn limited(self, limits: Limits) -> Self {
@@ -220,7 +229,8 @@ impl Store {
     pub fn fleet(&self) -> Result<Fleet, StoreError> {
         let epoch = Epoch(self.number("epoch")?.unwrap_or(1));
         let (limits, first_test) = (self.limits, self.first_test.clone());
-        let mut fleet = Fleet { epoch, limits, first_test, ..Fleet::default() };
+        let expected_tpms = self.expected_tpms.clone();
+        let mut fleet = Fleet { epoch, limits, first_test, expected_tpms, ..Fleet::default() };
         for node in self.rows("node")? {
             fleet.put(Change::Node(node));
         }

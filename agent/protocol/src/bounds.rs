@@ -42,6 +42,7 @@ impl Hello {
     /// The first thing that does not.
     pub fn check(&self) -> Result<(), TooMuch> {
         texts("a boot path", [&self.boot.path])?;
+        self.tpm.iter().try_for_each(crate::Tpm::check)?;
         self.inventory.check()
     }
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CaPin, Epoch, HardwareAddress, Inventory, Key, NodeId, Nonce, Signature};
+use crate::{CaPin, Credential, Epoch, HardwareAddress, Inventory, Key, NodeId, Nonce, Signature, Tpm};
 
 /// The ramdisk's first word, sent without a client certificate and repeated until there is a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Hello {
     pub inventory: Inventory,
     /// How long the controller may hold the answer back for news, in seconds; at most 30.
     pub wait_seconds: u32,
+    /// What its TPM says; absent from agents that do not look for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpm: Option<Tpm>,
 }
 
 /// How the server came to run the agent.
@@ -59,6 +62,9 @@ pub struct HelloReply {
     /// The site CA to trust from now on, while it is changed: the agent says hello again by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<CaPin>,
+    /// What its TPM is asked; absent when nothing is to be known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tpm: Option<Credential>,
 }
 
 /// What the controller has decided about a key.

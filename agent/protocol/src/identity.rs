@@ -73,6 +73,8 @@ macro_rules! hex_identity {
     };
 }
 
+pub(crate) use hex_identity;
+
 hex_identity!(
     /// A node: random, made by the controller, kept for the server's whole life here.
     NodeId, 16, "a node id"

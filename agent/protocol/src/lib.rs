@@ -30,6 +30,7 @@ pub mod routes;
 mod seed;
 
 mod state;
+pub mod tpm;
 
 pub use bounds::{DISKS_MAX, HOLDINGS_MAX, NICS_MAX, TEXT_BYTES_MAX, TooMuch};
 pub use burn_in::{
@@ -65,6 +66,7 @@ pub use report::{
 pub use rescue::{HostKey, NotAHostKey, Rescue, RescueJob, RescueReply, SSH_KEYS_MAX, SshKey, SshKeyError};
 pub use seed::{SEED_BYTES, SEED_OFFSET, SEED_SLOT_BYTES, Seed, SeedError, SeedWrite};
 pub use state::{File, Order, OrderKind, StateAsk, StateDocument, StateReply, TaskWanted, UnitWanted, When};
+pub use tpm::{Credential, EcPoint, Ek, Tpm, TpmAnswer, TpmKeys, TpmSecret};
 
 /// The version of this protocol; the first field of [`Hello`] and [`Enrol`].
 pub const VERSION: u32 = 1;

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::tpm::tpm_transcript;
 use protocol::{
-    BootFacts, Code, Hello, HelloReply, NodeId, Nonce, Signature, VERSION, Verdict, hello_proof, routes,
+    BootFacts, Code, EcPoint, Hello, HelloReply, NodeId, Nonce, Signature, TpmSecret, VERSION, Verdict,
+    hello_proof, routes,
 };
 
 use crate::chain::Chain;
@@ -84,6 +86,11 @@ async fn talk(
             let proof = key.sign(&hello_proof(&server.told.ca, &reply.node, &key.public(), &reply.nonce));
             *answered = Some(Answered { node: reply.node, nonce: reply.nonce, proof });
         }
+        let (pin, node, public, nonce) = (server.told.ca, reply.node, key.public(), reply.nonce);
+        let transcript = move |keys: (&EcPoint, &EcPoint), secret: &TpmSecret| {
+            tpm_transcript(&pin, &node, (&public, &nonce), keys, secret)
+        };
+        let asked = server.evidence.asked(reply.tpm, transcript).await;
         let code = Code::of(&server.told.ca, &key.public(), &reply.nonce);
         match reply.verdict {
             Verdict::Approved { .. } if reply.ca.is_some_and(|ca| ca != server.told.ca) => {
@@ -112,7 +119,7 @@ async fn talk(
                 tokio::time::sleep(REJECTED).await;
             }
         }
-        let is_first_answer = fresh && begun.elapsed() < PACE;
+        let is_first_answer = (fresh || asked) && begun.elapsed() < PACE;
         tokio::time::sleep(if is_first_answer { PACE / 10 } else { PACE.saturating_sub(begun.elapsed()) })
             .await;
     }
@@ -141,6 +148,7 @@ async fn say(
         },
         inventory,
         wait_seconds,
+        tpm: Some(server.evidence.told()),
     };
     let deadline = Duration::from_secs(u64::from(wait_seconds)) + GRACE;
     loop {

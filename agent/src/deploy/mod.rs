@@ -1,7 +1,7 @@
 //! `rackwright-agent deploy`: the whole life of the agent in the boot ramdisk.
 //!
 //! ```text
-//! command line -> NIC up -> hello (code on the screens) -> approved -> task: wait | image | capture | erase | rescue | test | reboot
+//! command line -> NIC up -> TPM -> hello (code on the screens) -> approved -> task: wait | image | capture | erase | rescue | test | reboot
 //!                            ^                                        |
 //!                            '--- anything that a new hello can mend -'
 //! ```
@@ -12,6 +12,7 @@ pub mod bystander;
 pub mod capture;
 pub mod cmdline;
 pub mod erase;
+pub mod evidence;
 mod hello;
 pub mod imaging;
 mod network;
@@ -32,6 +33,7 @@ use crate::screen::Screen;
 use tokio::sync::watch;
 
 use cmdline::{CommandLine, CommandLineError};
+use evidence::Evidence;
 
 /// Why the agent can't even begin.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,8 @@ pub struct Server {
     pub hands: Hands,
     /// The highest epoch seen in this boot.
     pub reign: Reign,
+    /// Its TPM.
+    pub evidence: Evidence,
 }
 
 /// Runs in the ramdisk until the controller says reboot, and reboots.
@@ -82,8 +86,8 @@ pub fn run() -> Result<(), DeployError> {
         .max_blocking_threads(64)
         .build()
         .map_err(DeployError::Kernel)?;
-    let mut server =
-        Server { root: root.to_owned(), screen, told, hands: Hands::Turn, reign: Reign::default() };
+    let (reign, evidence) = (Reign::default(), Evidence::default());
+    let mut server = Server { root: root.to_owned(), screen, told, hands: Hands::Turn, reign, evidence };
     runtime.block_on(async {
         introduce(&server);
         network::up(root, &server.told, &server.screen).await;
@@ -100,6 +104,7 @@ pub async fn follow(server: &mut Server) -> Result<(), DeployError> {
     introduce(server);
     let key = seeds::key(&server.root, &server.told.sites(), &server.screen).await;
     let key = key.map_or_else(KeyPair::generate, Ok)?;
+    server.evidence = Evidence::gather(&server.root, &server.screen).await;
     loop {
         let admitted = hello::admitted(server, &key).await;
         let (_same, controller) = watch::channel(admitted.controller.clone());

@@ -178,6 +178,9 @@ pub(crate) fn detail(row: &NodeRow) -> String {
     }
     if let Some(code) = &row.code {
         words.push(format!("code {code}"));
+        if row.evidence == "tpm" {
+            words.push("tpm".to_owned());
+        }
     }
     if let Some(percent) = row.percent {
         words.push(format!("{percent} %"));

@@ -1,12 +1,12 @@
 //! The whole of what the controller knows, and how a change is put into it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use pack::Digest;
-use protocol::{CaPin, Epoch, HardwareAddress, JobId, NodeId};
+use protocol::{CaPin, Ek, Epoch, HardwareAddress, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::attendance::Attendance;
@@ -62,6 +62,8 @@ pub struct Fleet {
     pub limits: Limits,
     /// The test that every server has once, before it is ready; none: it is ready when it was looked at. Not kept over a restart.
     pub first_test: Option<Wish>,
+    /// TPMs whose servers are let in without a person. Not kept over a restart.
+    pub expected_tpms: BTreeSet<Ek>,
 }
 
 /// Facts about the site that decisions need and `step` never changes.

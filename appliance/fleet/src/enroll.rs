@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Hello, Key, NodeId, Nonce};
+use protocol::{Hello, Key, NodeId, Nonce, TpmSecret};
 
 use crate::capture;
 use crate::certificate::Grant;
@@ -13,7 +13,8 @@ use crate::entropy::Entropy;
 use crate::identity::{self, Match};
 use crate::node::{Approved, Boot, Claim, Document, Wishes};
 use crate::returning::{homeless, keeps_system};
-use crate::{Change, Denied, Effect, Fleet, Name, Node, Outcome, Reply, State, Time, event::Standing};
+use crate::tpm::{self, ClaimedTpm, KnownTpm};
+use crate::{Change, Denied, Effect, Fact, Fleet, Name, Node, Outcome, Reply, State, Time, event::Standing};
 
 /// How many servers may wait for approval at once: a stranger on the wire can't fill the controller's memory. A thousand
 /// are more than anybody compares codes of; with 128 KiB each, the longest hello that is read, they are 128 MiB.
@@ -22,6 +23,15 @@ pub const MAX_PENDING: usize = 1024;
 /// What a retired server is told.
 const RETIRED: &str = "retired: its disks are erased, and it can be switched off";
 
+/// What the shell has checked of a hello, against what its key was given before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Its proof, against the challenge.
+    pub proven: bool,
+    /// Its TPM's answer, against the question with this secret.
+    pub answered: Option<TpmSecret>,
+}
+
 /// Takes a hello in: finds or makes the node, answers the challenge and where the key stands.
 ///
 /// # Errors
@@ -29,14 +39,17 @@ const RETIRED: &str = "retired: its disks are erased, and it can be switched off
 pub fn enroll(
     fleet: &Fleet,
     hello: &Hello,
-    proven: bool,
+    checked: Checked,
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
     match whose(fleet, hello) {
-        Whose::Approved(node) => Ok(approved(fleet, node, hello, proven, now)),
-        Whose::Known(node) => Ok(claimed(node, hello, None, now, dice)),
-        Whose::Clash(node, why) => Ok(claimed(node, hello, Some(why), now, dice)),
+        Whose::Approved(node) => Ok(approved(fleet, node, (hello, checked), now, dice)),
+        Whose::Known(node) => {
+            let claimed = claimed(node, (hello, checked), None, now, dice);
+            expected(fleet, claimed, hello, now, dice)
+        }
+        Whose::Clash(node, why) => Ok(claimed(node, (hello, checked), Some(why), now, dice)),
         Whose::Nobody => discover(fleet, hello, now, dice),
     }
 }
@@ -52,6 +65,9 @@ fn whose<'a>(fleet: &'a Fleet, hello: &Hello) -> Whose<'a> {
     let by_key = fleet.nodes.values().find(|node| node.deploy.is_some_and(|deploy| deploy.key == hello.key));
     let found = identity::find(fleet, hello);
     if let Some(node) = by_key {
+        if let Some(why) = tpm::stranger(fleet, node, hello) {
+            return Whose::Clash(node, why);
+        }
         let same = match found {
             // The key and the NIC are enough: a board may be replaced around them.
             Match::One(other) | Match::OtherBoard(other) | Match::Unsure(other) => other.id == node.id,
@@ -68,8 +84,17 @@ fn whose<'a>(fleet: &'a Fleet, hello: &Hello) -> Whose<'a> {
         );
     }
     match found {
-        Match::Nobody => Whose::Nobody,
-        Match::One(node) => Whose::Known(node),
+        // No NIC of it is known, and its TPM is.
+        Match::Nobody => match tpm::said(hello)
+            .and_then(|ek| tpm::owner(fleet, ek).find(|node| node.is_let_in()))
+        {
+            Some(node) => Whose::Clash(node, format!("it has the TPM of {}, and no NIC of it", node.name)),
+            None => Whose::Nobody,
+        },
+        Match::One(node) => match tpm::stranger(fleet, node, hello) {
+            Some(why) => Whose::Clash(node, why),
+            None => Whose::Known(node),
+        },
         Match::OtherBoard(node) => {
             Whose::Clash(node, format!("it boots from a NIC of {}, but its board is another", node.name))
         }
@@ -84,12 +109,18 @@ fn whose<'a>(fleet: &'a Fleet, hello: &Hello) -> Whose<'a> {
     }
 }
 
-fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) -> Outcome {
+fn approved(
+    fleet: &Fleet,
+    node: &Node,
+    (hello, checked): (&Hello, Checked),
+    now: Time,
+    dice: &mut Entropy,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let Some(deploy) = node.deploy else { return outcome };
     let taken = capture::of_node(fleet, node);
     let mut node = node.clone();
-    let standing = match (&node.state, proven) {
+    let standing = match (&node.state, checked.proven) {
         (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
         (State::Retired, _) => Standing::Rejected(RETIRED.to_owned()),
         (State::Active | State::Booting { .. } | State::Enrolling { .. }, _)
@@ -98,9 +129,18 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
             "this node is {} and should run from its own disk; ask for a rebuild to write it again",
             node.state.word()
         )),
+        // Whoever has not proven the key can't have its TPM asked something else.
         (_, false) => Standing::Waiting("checking that the key is this server's own".to_owned()),
         (_, true) => Standing::Approved,
     };
+    let (standing, question) = match standing {
+        Standing::Approved => {
+            let heard = tpm::hear(deploy.question, hello, checked.answered, dice);
+            tpm::spoken(&mut node, heard, now, &mut outcome)
+        }
+        Standing::Waiting(_) | Standing::Rejected(_) => (standing, None),
+    };
+    let (deploy, question) = (node.deploy.unwrap_or(deploy), question.map(Box::new));
     if standing == Standing::Approved {
         if deploy.ticket {
             match taken {
@@ -125,19 +165,28 @@ fn approved(fleet: &Fleet, node: &Node, hello: &Hello, proven: bool, now: Time) 
         outcome.fact(node.id, "hello", format!("agent up, {} s after its kernel", hello.boot.uptime_seconds));
     }
     // Whoever knows the key can say it; only its holder is a sign of life.
-    if proven {
+    if checked.proven {
         node.heard = now;
     }
-    outcome.reply = Reply::Hello { node: node.id, nonce: deploy.nonce, standing };
+    outcome.reply = Reply::Hello { node: node.id, nonce: deploy.nonce, standing, question };
     outcome.changes.push(Change::Node(Box::new(node)));
     outcome
 }
 
-fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &mut Entropy) -> Outcome {
+fn claimed(
+    node: &Node,
+    (hello, checked): (&Hello, Checked),
+    clash: Option<String>,
+    now: Time,
+    dice: &mut Entropy,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut node = node.clone();
     let same = node.claim.as_ref().filter(|claim| claim.key == hello.key && claim.clash == clash).cloned();
-    let claim = same.clone().unwrap_or_else(|| claim_of(hello, clash, now, dice));
+    let mut claim = same.clone().unwrap_or_else(|| claim_of(hello, clash, now, dice));
+    if checked.proven && same.is_some() {
+        claim.tpm = tpm::claimed(&claim, hello, checked.answered, dice);
+    }
     let standing = match (&node.state, &claim.clash) {
         (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
         (State::Retired, _) => Standing::Rejected(RETIRED.to_owned()),
@@ -161,7 +210,8 @@ fn claimed(node: &Node, hello: &Hello, clash: Option<String>, now: Time, dice: &
         node.inventory = hello.inventory.clone();
         node.heard = now;
     }
-    outcome.reply = Reply::Hello { node: node.id, nonce: claim.nonce, standing };
+    let question = claim.tpm.question.filter(|_| checked.proven && !is_away).map(Box::new);
+    outcome.reply = Reply::Hello { node: node.id, nonce: claim.nonce, standing, question };
     // Nobody is asked about one that was sent away.
     node.claim = Some(claim).filter(|_| !is_away);
     outcome.changes.push(Change::Node(Box::new(node)));
@@ -191,6 +241,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         claim: Some(claim.clone()),
         deploy: None,
         moved_to: None,
+        tpm: KnownTpm::default(),
         run: None,
         generation: 0,
         certificates: 0,
@@ -214,7 +265,11 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         format!("{} at {} by {}", node.boot.mac, node.boot.address, node.boot.path),
     );
     let standing = Standing::Waiting("waiting for approval: compare the code".to_owned());
-    outcome.reply = Reply::Hello { node: id, nonce: claim.nonce, standing };
+    if let Some(twin) = identity::board_twin(fleet, hello) {
+        let text = format!("its board has the UUID or serial number of {}, and no NIC of it", twin.name);
+        outcome.fact(id, "conflict", format!("{text}: it is taken for another server"));
+    }
+    outcome.reply = Reply::Hello { node: id, nonce: claim.nonce, standing, question: None };
     outcome.changes.push(Change::Node(Box::new(node)));
     Ok(outcome)
 }
@@ -231,7 +286,8 @@ fn free_name(fleet: &Fleet) -> Result<Name, Denied> {
 
 fn claim_of(hello: &Hello, clash: Option<String>, now: Time, dice: &mut Entropy) -> Claim {
     let boot = Some(boot_of(hello));
-    Claim { key: hello.key, nonce: Nonce(dice.draw()), since: now, clash, boot, pin: None }
+    let (nonce, tpm) = (Nonce(dice.draw()), ClaimedTpm::default());
+    Claim { key: hello.key, nonce, since: now, clash, boot, pin: None, tpm }
 }
 
 /// Every challenge that this key was given, and for which node. A key that is approved and came from other hardware
@@ -267,20 +323,10 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
         }
         return Ok(readmitted(&node, roles, now));
     }
-    let claim = node.claim.clone().ok_or_else(|| Denied::State {
-        name: node.name.to_string(),
-        state: node.state.word(),
-        event: "approving",
-        hint: "; no key of it waits for approval".to_owned(),
-    })?;
-    if let Some(clash) = claim.clash.as_ref().filter(|_| !moved) {
-        return Err(Denied::Conflict(format!(
-            "{0}: {clash}; put the part back and let the server boot again, or, when it is {0} with a part that you \
-             have moved or replaced: rackwright node approve {0} --moved",
-            node.name
-        )));
-    }
+    let claim = approvable(node, moved)?;
+    let twin = twin(fleet, node, &claim, moved)?;
     let mut node = node.clone();
+    node.tpm = tpm::approved(&node, &claim.tpm, claim.clash.is_none());
     node.moved_to = None;
     if let (Some(_), Some(boot)) = (&claim.clash, claim.boot) {
         node.moved_to = Some(boot.mac.clone());
@@ -293,9 +339,15 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     if let Some(roles) = roles {
         node.roles = roles;
     }
-    node.deploy = Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false, pin: claim.pin });
+    let question = claim.tpm.question;
+    node.deploy =
+        Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false, pin: claim.pin, question });
     node.claim = None;
     let mut outcome = Outcome { changes: doubles(fleet, &node), ..Outcome::default() };
+    if let Some(twin) = twin.filter(|twin| twin.is_let_in()) {
+        outcome.changes.push(Change::Node(Box::new(Node { tpm: KnownTpm::default(), ..twin.clone() })));
+        outcome.fact(twin.id, "tpm", format!("its TPM is in {} now", node.name));
+    }
     let taken = capture::of_node(fleet, &node);
     // The installed system of a node that is being captured, or mended, comes back with the certificate it has, if this is the same server.
     let comes_back = claim.clash.is_none()
@@ -315,6 +367,77 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     let what = if roles.is_empty() { "no role yet".to_owned() } else { roles };
     outcome.fact(node.id, "approved", format!("as {} ({what})", node.name));
     outcome.changes.push(Change::Node(Box::new(node)));
+    Ok(outcome)
+}
+
+/// The claim, if nothing stands against it, or a person says that a part was moved.
+fn approvable(node: &Node, moved: bool) -> Result<Claim, Denied> {
+    let claim = node.claim.clone().ok_or_else(|| Denied::State {
+        name: node.name.to_string(),
+        state: node.state.word(),
+        event: "approving",
+        hint: "; no key of it waits for approval".to_owned(),
+    })?;
+    if let Some(clash) = claim.clash.as_ref().filter(|_| !moved) {
+        return Err(Denied::Conflict(format!(
+            "{0}: {clash}; put the part back and let the server boot again, or, when it is {0} with a part that you \
+             have moved or replaced: rackwright node approve {0} --moved",
+            node.name
+        )));
+    }
+    Ok(claim)
+}
+
+/// Another server with the TPM of this claim: where it was moved from, if a person says so.
+fn twin<'a>(fleet: &'a Fleet, node: &Node, claim: &Claim, moved: bool) -> Result<Option<&'a Node>, Denied> {
+    let mut others = claim.tpm.ek.into_iter().flat_map(|ek| tpm::owner(fleet, ek));
+    match others.find(|other| other.id != node.id) {
+        Some(twin) if !moved => Err(Denied::Conflict(format!(
+            "{0}: its TPM is that of {1}; when the TPM was moved: rackwright node approve {0} --moved",
+            node.name, twin.name
+        ))),
+        twin => Ok(twin),
+    }
+}
+
+/// A new server whose TPM is expected, and has answered, is let in without a person: nobody else has that TPM.
+fn expected(
+    fleet: &Fleet,
+    mut claimed: Outcome,
+    hello: &Hello,
+    now: Time,
+    dice: &mut Entropy,
+) -> Result<Outcome, Denied> {
+    let told = claimed.changes.iter().find_map(|change| {
+        let Change::Node(node) = change else { return None };
+        (node.state == State::Discovered && node.hold.is_none()).then_some(node.as_ref())
+    });
+    let is_expected = |node: &&Node| {
+        let ek = node.claim.as_ref().and_then(|claim| claim.tpm.ek.filter(|_| claim.clash.is_none()));
+        // Of this very hello, so that what is asked of it next is its own.
+        ek.is_some_and(|ek| fleet.expected_tpms.contains(&ek) && tpm::said(hello) == Some(ek))
+    };
+    let Some(node) = told.filter(is_expected) else { return Ok(claimed) };
+    let node = node.clone();
+    let terms = Terms { name: None, roles: None, moved: false };
+    // What stands against it is a person's to judge.
+    let Ok(mut outcome) = approve(fleet, &node, terms, now) else { return Ok(claimed) };
+    claimed.facts.append(&mut outcome.facts);
+    outcome.facts = claimed.facts;
+    for change in &mut outcome.changes {
+        if let Change::Node(next) = change
+            && next.id == node.id
+            && let Some(deploy) = next.deploy
+        {
+            next.tpm.expected = true;
+            let text = "its TPM is expected, and has answered: let in without a person".to_owned();
+            outcome.facts.push(Fact { node: Some(next.id), mac: None, kind: "tpm".to_owned(), text });
+            let heard = tpm::hear(None, hello, None, dice);
+            let (standing, question) = tpm::spoken(next, heard, now, &mut Outcome::default());
+            let question = question.map(Box::new);
+            outcome.reply = Reply::Hello { node: next.id, nonce: deploy.nonce, standing, question };
+        }
+    }
     Ok(outcome)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pack::Digest;
 use protocol::{
     Answer, CaPin, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId,
-    Nonce, Progress, Receipt, Report, Task, TestReport, Verify,
+    Nonce, Progress, Receipt, Report, Task, TestReport, TpmSecret, Verify,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,7 @@ use crate::preflight::{self, Preflight};
 use crate::rescue;
 use crate::retire::Retirement;
 use crate::rollout::{self, Rollout, RolloutId};
+use crate::tpm::Question;
 use crate::trust::{self, Holder};
 use crate::{Change, Name, Time};
 
@@ -32,6 +33,8 @@ pub enum Event {
         hello: Box<Hello>,
         /// The proof was checked.
         proven: bool,
+        /// The secret of the question that its TPM's answer was checked with, and found to answer.
+        answered: Option<TpmSecret>,
     },
     /// A granted certificate was signed.
     Issued(Certificate),
@@ -418,6 +421,8 @@ pub enum Reply {
         nonce: Nonce,
         /// What was decided.
         standing: Standing,
+        /// What its TPM is asked.
+        question: Option<Box<Question>>,
     },
     /// To an agent that asks for work, or shows a receipt.
     Task(Task),

@@ -113,6 +113,13 @@ pub(crate) fn believed<'a>(
     (inventory, taken.into_iter().next())
 }
 
+/// Another node with a board of the same UUID or serial number, and no NIC in common: it is another server all the same.
+pub(crate) fn board_twin<'a>(fleet: &'a Fleet, hello: &Hello) -> Option<&'a Node> {
+    let gone = |node: &&Node| matches!(node.state, State::Rejected { .. } | State::Retired);
+    let mut others = fleet.nodes.values().filter(|node| !gone(node));
+    others.find(|node| boards(node, hello) == Boards::Same)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Boards {
     Same,

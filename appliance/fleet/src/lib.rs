@@ -3,7 +3,7 @@
 //! Everything here is a function of its arguments. The daemon's writer feeds [`step()`] one [`Event`] at a time, saves the
 //! [`Change`]s in one transaction and lets the [`Effect`]s out after the commit. Nothing else changes a node.
 //!
-//! Where is what: [`node`] the states, [`mod@step`] the transitions, [`mod@enroll`] hello and approval, [`mod@plan`] what may
+//! Where is what: [`node`] the states, [`mod@step`] the transitions, [`mod@enroll`] hello and approval, [`tpm`] whose TPM spoke for it, [`mod@plan`] what may
 //! destroy data, [`retire`] a node's end, [`burn_in`] hardware under load, [`rescue`] and [`service`] a node in its operator's hands, [`mod@rollout`] many nodes a few at a time, [`hold`] hands off, [`drain`] what would be killed with a node, [`data_disk`] where roles keep theirs, [`power`] on, off and by whom, [`preflight`] the network between nodes,
 //! [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
 #![forbid(unsafe_code)]
@@ -39,6 +39,7 @@ pub mod rollout;
 pub mod service;
 pub mod step;
 pub mod time;
+pub mod tpm;
 pub mod trust;
 pub mod view;
 

@@ -27,6 +27,7 @@ use crate::data_disk::DataDisk;
 use crate::hold::Hold;
 use crate::plan::PlanId;
 use crate::rescue::Rescue;
+use crate::tpm::{ClaimedTpm, KnownTpm, Question};
 use crate::{Name, Time};
 
 /// A server: identity and lifecycle. Hardware facts are attributes; the id is ours.
@@ -60,6 +61,9 @@ pub struct Node {
     /// The NIC from which the approved key came when a person let it in against the other hardware facts.
     #[serde(default)]
     pub moved_to: Option<HardwareAddress>,
+    /// Its TPM.
+    #[serde(default)]
+    pub tpm: KnownTpm,
     /// The installed system's key.
     pub run: Option<Key>,
     /// Certificates of earlier generations are revoked.
@@ -144,6 +148,9 @@ pub struct Claim {
     /// The site CA that it was told of when it booted, as it has proven: the code is made of that.
     #[serde(default)]
     pub pin: Option<CaPin>,
+    /// What the TPM of its server says.
+    #[serde(default)]
+    pub tpm: ClaimedTpm,
 }
 
 /// A ramdisk key that was approved, by a person or by the node's own ticket.
@@ -158,6 +165,9 @@ pub struct Approved {
     /// The site CA that the ramdisk trusts, as it has proven.
     #[serde(default)]
     pub pin: Option<CaPin>,
+    /// What its TPM is being asked.
+    #[serde(default)]
+    pub question: Option<Question>,
 }
 
 /// What is installed on a node.

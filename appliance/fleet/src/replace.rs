@@ -79,6 +79,7 @@ fn merged(old: Node, new: Node, now: Time) -> Node {
         claim: new.claim,
         deploy: new.deploy,
         moved_to: new.moved_to,
+        tpm: new.tpm,
         run: None,
         // Whatever was issued to either of them is void.
         generation: old.generation.max(new.generation) + 1,

@@ -136,8 +136,13 @@ pub(crate) fn ticketed(fleet: &Fleet, node: &Node, key: Key, dice: &mut Entropy)
     let mut next = node.clone();
     // A capture leaves the key that it was let in with on the disk: the same key, and a ticket again.
     if node.deploy.is_none_or(|deploy| deploy.key != key || !deploy.ticket) {
-        next.deploy =
-            Some(Approved { key, nonce: protocol::Nonce(dice.draw()), ticket: true, pin: node.pin });
+        next.deploy = Some(Approved {
+            key,
+            nonce: protocol::Nonce(dice.draw()),
+            ticket: true,
+            pin: node.pin,
+            question: None,
+        });
         outcome.fact(node.id, "ticket", "restarting into the ramdisk");
     }
     outcome.changes.push(Change::Node(Box::new(next)));

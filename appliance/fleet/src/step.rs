@@ -9,6 +9,7 @@ use protocol::{Inventory, NodeId};
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
+use crate::tpm::KnownTpm;
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
     attendance, burn_in, capture, enroll, hold, imaging, network, patience, plan, power, preflight, replace,
@@ -32,7 +33,9 @@ pub fn step(
         Event::Replace { old, new, force } => replace::replace(fleet, (old, new), force, now),
         Event::Hold { node, why } => hold::hold(fleet, fleet.node(node)?, why, now),
         Event::Release { node } => hold::release(fleet.node(node)?),
-        Event::Hello { hello, proven } => enroll::enroll(fleet, &hello, proven, now, dice),
+        Event::Hello { hello, proven, answered } => {
+            enroll::enroll(fleet, &hello, enroll::Checked { proven, answered }, now, dice)
+        }
         Event::Approve { node, name, roles, moved } => {
             enroll::approve(fleet, fleet.node(node)?, enroll::Terms { name, roles, moved }, now)
         }
@@ -230,6 +233,7 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
         next = moved(node, State::Rejected { why: why.clone() }, now);
         next.generation += 1;
         (next.deploy, next.claim, next.hold) = (None, None, None);
+        next.tpm = KnownTpm::default();
         outcome.changes.extend(imaging::ended_jobs(fleet, node, "its server was rejected", now));
         outcome.fact(node.id, "rejected", why);
     } else if let Some(claim) = next.claim.take() {

@@ -5,6 +5,7 @@ mod boot;
 mod burn_in;
 mod check;
 mod erasure;
+mod evidence;
 pub mod image;
 mod job;
 pub mod journal;
@@ -39,6 +40,7 @@ pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView,
 pub use burn_in::{OutlierRow, TestView, test_view, test_views};
 pub use check::{CheckRow, certificates_check, dhcp_check, others_check, pool_check};
 pub use erasure::{CertificateView, DoomedView, ErasureRow, erasure_rows, retirement_view};
+pub use evidence::EvidenceView;
 use job::percent;
 pub use job::{FoundRow, JobRow, LaneRow, job_row};
 pub use laggard::{Slow, Standing, median_left, slow};
@@ -115,6 +117,9 @@ pub struct NodeRow {
     pub roles: Vec<String>,
     /// The code to compare, while a key waits for approval.
     pub code: Option<Code>,
+    /// What speaks for its being this server: `tpm`, `expected`, `code`, or `none` while nobody has let it in.
+    #[serde(default)]
+    pub evidence: String,
     /// What it waits for.
     pub waiting: Option<String>,
     /// Set: it is held, and nothing is done with it; why.
@@ -142,6 +147,9 @@ pub struct NodeView {
     /// As in the list.
     #[serde(flatten)]
     pub row: NodeRow,
+    /// What of that is more than a word.
+    #[serde(default)]
+    pub tpm: EvidenceView,
     /// When it was first seen, RFC 3339.
     pub discovered: String,
     /// When it was last heard, RFC 3339.
@@ -355,6 +363,7 @@ pub fn node_row(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeRow {
         code: node.claim.as_ref().map(|claim| {
             Code::of(&claim.pin.unwrap_or(crate::trust::wanted(fleet, site)), &claim.key, &claim.nonce)
         }),
+        evidence: evidence::word(node).to_owned(),
         waiting: patience::wait(fleet, node).map(|wait| wait.reason),
         held: node.hold.as_ref().map(|hold| hold.why.clone()),
         service: service(node),
@@ -376,6 +385,7 @@ pub fn node_view(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeView
     let fixed = node.macs().filter_map(|mac| Some((mac.clone(), *site.addresses.get(mac)?)));
     NodeView {
         row: node_row(fleet, site, node, now),
+        tpm: evidence::evidence(node),
         discovered: node.discovered.to_string(),
         heard: node.heard.to_string(),
         boot_path: node.boot.path.clone(),

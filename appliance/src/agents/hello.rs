@@ -2,11 +2,15 @@
 
 use fleet::enroll::challenges;
 use fleet::event::Standing;
+use fleet::tpm::{Question, questions};
 use fleet::trust::Holder;
 use fleet::{Event, Fleet, Reply};
-use protocol::{Hello, HelloReply, Key, NodeId, Signature, Verdict, hello_proof};
+use protocol::tpm::tpm_transcript;
+use protocol::{Hello, HelloReply, Key, NodeId, Nonce, Signature, Tpm, TpmSecret, Verdict, hello_proof};
+use ring::rand::SystemRandom;
 
 use super::{AgentRefusal, Agents, proves};
+use crate::tpm;
 use crate::writer::now;
 
 impl Agents {
@@ -17,7 +21,9 @@ impl Agents {
             self.core.boots.hello(&self.core.world(), mac, refused);
         }
         let reply = first?;
-        if !matches!(reply.verdict, Verdict::Waiting { .. }) || hello.wait_seconds == 0 {
+        // A question is news already.
+        let settled = !matches!(reply.verdict, Verdict::Waiting { .. }) || reply.tpm.is_some();
+        if settled || hello.wait_seconds == 0 {
             return Ok(reply);
         }
         // Held back until somebody decides about this key, so that a server shows it at once.
@@ -33,6 +39,22 @@ impl Agents {
         }
         hello.check()?;
         self.say(hello).await
+    }
+
+    /// The secret of the question that the hello's TPM has answered, under whichever CA its agent was told of.
+    fn answered(&self, fleet: &Fleet, hello: &Hello) -> Option<TpmSecret> {
+        let Some(Tpm::Keys(keys)) = &hello.tpm else { return None };
+        let pins = self.ca.pins();
+        let is_answered = |node: &NodeId, nonce: &Nonce, question: &Question| {
+            let points = (&keys.endorsement, &keys.attestation);
+            pins.iter().any(|pin| {
+                tpm::answers(question, keys, |secret| {
+                    tpm_transcript(pin, node, (&hello.key, nonce), points, secret)
+                })
+            })
+        };
+        let mut open = questions(fleet, &hello.key);
+        open.find(|(node, nonce, asked)| is_answered(node, nonce, asked)).map(|(_, _, asked)| asked.secret)
     }
 
     async fn say(&self, hello: &Hello) -> Result<HelloReply, AgentRefusal> {
@@ -54,9 +76,11 @@ impl Agents {
             }
             None => false,
         };
-        let done = self.core.bring(Event::Hello { hello: Box::new(hello.clone()), proven }).await?;
+        let answered = self.answered(&world.fleet, hello);
+        let hello = Box::new(believed(hello.clone()));
+        let done = self.core.bring(Event::Hello { hello, proven, answered }).await?;
         let certificate = self.issue(&done).await?;
-        let Reply::Hello { node, nonce, standing } = done.reply else {
+        let Reply::Hello { node, nonce, standing, question } = done.reply else {
             return Err(AgentRefusal::Broken("a hello was answered with something else".to_owned()));
         };
         let verdict = match (standing, certificate) {
@@ -71,8 +95,20 @@ impl Agents {
         let name = world.fleet.nodes.get(&node).map(|node| node.name.to_string()).unwrap_or_default();
         let approved = matches!(verdict, Verdict::Approved { .. });
         let ca = fleet::trust::told(&world.fleet).filter(|_| approved);
-        Ok(HelloReply { node, name, epoch: world.fleet.epoch, time_ms: now().0, nonce, verdict, ca })
+        // Its keys are points, or it would not be asked: only the kernel's randomness can fail, and then it is asked again.
+        let tpm = question.and_then(|asked| tpm::make_credential(&asked, &SystemRandom::new()).ok());
+        Ok(HelloReply { node, name, epoch: world.fleet.epoch, time_ms: now().0, nonce, verdict, ca, tpm })
     }
+}
+
+/// A hello without keys of a TPM that are none.
+fn believed(mut hello: Hello) -> Hello {
+    if let Some(Tpm::Keys(keys)) = &hello.tpm
+        && !tpm::are_points(keys, &SystemRandom::new())
+    {
+        hello.tpm = Some(Tpm::Lacks("the keys that it tells are no points of the curve P-256".to_owned()));
+    }
+    hello
 }
 
 /// Whether this key is approved, and whether its node is rejected.

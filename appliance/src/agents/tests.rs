@@ -82,7 +82,7 @@ async fn sealed(state: &State, agents: &Agents) -> (NodeId, JobId, Image) {
     let node = state.hello(1, MAC).await.unwrap();
     let roles = Some(["control".to_owned()].into());
     state.bring(Event::Approve { node, name: None, roles, moved: false }).await.unwrap();
-    let again = Event::Hello { hello: Box::new(hello(1, MAC)), proven: true };
+    let again = Event::Hello { hello: Box::new(hello(1, MAC)), proven: true, answered: None };
     state.bring(again).await.unwrap();
     let mut inventory = Box::new(hello(1, MAC).inventory);
     inventory.cpu.arch = "x86_64".to_owned();

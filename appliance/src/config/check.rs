@@ -61,6 +61,7 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
         copy: copy(&at("backup.copy"), raw.backup.copy.as_ref())?,
         operators: operators::operators(text, &raw.operators)?,
         first_test: operators::first_test(text, &raw.enrol)?,
+        expected_tpms: operators::expected_tpms(text, &raw.enrol)?,
         limits: operators::limits(text, &raw.limits)?,
         metrics: metrics(&at("metrics.listen"), raw.metrics.listen.as_ref())?,
         notify: notify::notify(text, &raw.notify)?,

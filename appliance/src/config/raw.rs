@@ -167,6 +167,7 @@ pub(super) struct Mail {
 #[serde(deny_unknown_fields)]
 pub(super) struct Enrol {
     pub(super) test: Option<Spanned<String>>,
+    pub(super) expected_tpms: Option<Vec<Spanned<String>>>,
 }
 
 /// `[limits]`.

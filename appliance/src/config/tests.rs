@@ -415,6 +415,20 @@ fn servers_are_tested_once_where_the_site_wants_it() {
 }
 
 #[test]
+fn expected_tpms_are_digests_or_names() {
+    let said = |list: &str| format!("{GOOD}[enrol]\nexpected_tpms = {list}\n");
+    let (one, other) = ("5d".repeat(32), "a7".repeat(32));
+    assert!(good(GOOD).expected_tpms.is_empty());
+    let listed = good(&said(&format!("[\"{one}\", \"000b{other}\", \"{}\"]", one.to_uppercase())));
+    let listed = listed.expected_tpms.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(listed, [one.clone(), other]);
+    for bad in ["\"\"", "\"5d\"", &format!("\"000c{one}\""), &format!("\"{one}0\""), "\"any\""] {
+        let why = parse(&said(&format!("[{bad}]"))).unwrap_err().to_string();
+        assert!(why.contains("enrol.expected_tpms"), "{bad}: {why}");
+    }
+}
+
+#[test]
 fn people_with_roles_are_users_and_groups_and_nobody_else() {
     use super::{Role, Whom};
     use fleet::limits::Limits;

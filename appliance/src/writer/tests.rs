@@ -132,7 +132,7 @@ impl State {
 
     pub(crate) async fn hello(&self, key: u8, mac: [u8; 6]) -> Result<NodeId, Refused> {
         let hello = Box::new(hello(key, mac));
-        let reply = self.bring(Event::Hello { hello, proven: false }).await?.reply;
+        let reply = self.bring(Event::Hello { hello, proven: false, answered: None }).await?.reply;
         let Reply::Hello { node, .. } = reply else { panic!("{reply:?}") };
         Ok(node)
     }
@@ -145,7 +145,7 @@ impl State {
         self.bring(Event::Imported(image)).await.unwrap();
         let roles = Some([role.to_owned()].into());
         self.bring(Event::Approve { node, name: None, roles, moved: false }).await.unwrap();
-        let again = Event::Hello { hello: Box::new(hello(1, MAC)), proven: true };
+        let again = Event::Hello { hello: Box::new(hello(1, MAC)), proven: true, answered: None };
         self.bring(again).await.unwrap();
         let asked = || Event::Asked {
             node,
@@ -232,7 +232,15 @@ pub(crate) fn hello(key: u8, mac: [u8; 6]) -> Hello {
         uptime_seconds: 4,
         boot_id: String::new(),
     };
-    Hello { protocol: protocol::VERSION, key: Key([key; 32]), proof: None, boot, inventory, wait_seconds: 0 }
+    Hello {
+        protocol: protocol::VERSION,
+        key: Key([key; 32]),
+        proof: None,
+        boot,
+        inventory,
+        wait_seconds: 0,
+        tpm: None,
+    }
 }
 
 #[tokio::test]

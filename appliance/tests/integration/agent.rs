@@ -154,6 +154,7 @@ impl Agent {
             boot: self.boot.clone(),
             inventory: self.inventory.clone(),
             wait_seconds: 0,
+            tpm: None,
         }
     }
 

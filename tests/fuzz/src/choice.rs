@@ -290,7 +290,7 @@ fn rack() -> &'static (Fleet, Catalog, Node) {
             root: None,
         };
         bring(&mut fleet, &catalog, Event::Imported(image));
-        bring(&mut fleet, &catalog, Event::Hello { hello: Box::new(hello()), proven: false });
+        bring(&mut fleet, &catalog, Event::Hello { hello: Box::new(hello()), proven: false, answered: None });
         let node = fleet.nodes.values().next().map(|node| node.id).unwrap_or_else(|| unreachable!("no node"));
         let roles = Some(["control".to_owned()].into());
         bring(&mut fleet, &catalog, Event::Approve { node, name: None, roles, moved: false });
@@ -317,7 +317,15 @@ fn hello() -> Hello {
         boot_id: String::new(),
     };
     let inventory = Inventory { nics: vec![nic], firmware: "bios".into(), ..Inventory::default() };
-    Hello { protocol: protocol::VERSION, key: Key([1; 32]), proof: None, boot, inventory, wait_seconds: 0 }
+    Hello {
+        protocol: protocol::VERSION,
+        key: Key([1; 32]),
+        proof: None,
+        boot,
+        inventory,
+        wait_seconds: 0,
+        tpm: None,
+    }
 }
 
 /// The plan for what is built in, and which disk it saw.

@@ -15,9 +15,9 @@ use fleet::plan::PlanId;
 use fleet::{Catalog, Change, Denied, Effect, Event, Fleet, Outcome, State, Time, converge, step};
 use pack::{Digest, PublicKey};
 use protocol::{
-    BootFacts, Disk, DiskBus, Epoch, HardwareAddress, Hello, Holding, Identity, Inventory, JobId, Key, Nic,
-    NodeId, Part, Phase, Progress, Receipt, Report, TaskReport, TaskResult, TestReport, UnitReport, VERSION,
-    Verify,
+    BootFacts, Disk, DiskBus, EcPoint, Epoch, HardwareAddress, Hello, Holding, Identity, Inventory, JobId,
+    Key, Nic, NodeId, Part, Phase, Progress, Receipt, Report, TaskReport, TaskResult, TestReport, Tpm,
+    TpmKeys, UnitReport, VERSION, Verify,
 };
 
 use crate::Reached;
@@ -153,7 +153,12 @@ impl Rack {
     fn event(&mut self, input: &mut Input<'_>) -> Option<Event> {
         let what = input.byte() % 23;
         match what {
-            0 => return Some(Event::Hello { hello: Box::new(hello(input)), proven: input.byte() & 1 == 1 }),
+            0 => {
+                let (hello, choice) = (Box::new(hello(input)), input.byte());
+                let asked = fleet::tpm::questions(&self.fleet, &hello.key).next();
+                let answered = asked.map(|(_, _, asked)| asked.secret).filter(|_| choice & 2 != 0);
+                return Some(Event::Hello { hello, proven: choice & 1 == 1, answered });
+            }
             1 => {
                 let hours = u64::from(input.byte());
                 self.now = self.now.plus_seconds(hours * hours * 60);
@@ -380,7 +385,21 @@ fn hello(input: &mut Input<'_>) -> Hello {
         uptime_seconds: 4,
         boot_id: String::new(),
     };
-    Hello { protocol: VERSION, key, proof: None, boot, inventory: inventory(input), wait_seconds: 0 }
+    let inventory = inventory(input);
+    Hello { protocol: VERSION, key, proof: None, boot, inventory, wait_seconds: 0, tpm: tpm(input) }
+}
+
+fn tpm(input: &mut Input<'_>) -> Option<Tpm> {
+    let keys = |number| TpmKeys {
+        endorsement: EcPoint([number; 64]),
+        attestation: EcPoint([number | 1; 64]),
+        answer: None,
+    };
+    match input.byte() {
+        0 => None,
+        1 => Some(Tpm::Lacks(text(input))),
+        number => Some(Tpm::Keys(keys(number))),
+    }
 }
 
 fn progress(job: JobId, input: &mut Input<'_>) -> Progress {

@@ -61,6 +61,8 @@ mod store;
 mod target;
 #[cfg(feature = "everything")]
 mod terminal;
+#[cfg(feature = "everything")]
+mod tpm;
 mod trace;
 mod transfer;
 #[cfg(feature = "volumes")]

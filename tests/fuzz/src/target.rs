@@ -7,7 +7,7 @@ use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
-    journal, message, power, recipe, recovery, row, screen, ssh_key, store, terminal, wiring,
+    journal, message, power, recipe, recovery, row, screen, ssh_key, store, terminal, tpm, wiring,
 };
 use crate::{dhcp, loader, script, trace, transfer};
 #[cfg(feature = "delivery")]
@@ -128,6 +128,8 @@ const OTHERS: &[Target] = targets! {
     "disk-gpt": disk::gpt, disk::gpt_seeds;
     "disk-mbr": disk::mbr, disk::mbr_seeds;
     "disk-choice": choice::run, choice::seeds;
+    "tpm-answer": tpm::answer, tpm::answer_seeds;
+    "tpm-quote": tpm::quote, tpm::quote_seeds;
     "server-screen": screen::run, screen::seeds;
     // Messages between node and controller.
     "message-hello": message::hello, message::hello_seeds;

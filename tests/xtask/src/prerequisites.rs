@@ -22,6 +22,7 @@ const RACK: &[&str] = &[
     "procps",
     "qemu-system-x86",
     "seabios",
+    "swtpm",
     "systemd-container",
     "util-linux",
 ];
@@ -46,6 +47,7 @@ const CLIENTS: &[&str] = &[
     "python3-aiosmtpd",
     "python3-prometheus-client",
     "strace",
+    "swtpm",
     "tftp-hpa",
     "util-linux",
 ];

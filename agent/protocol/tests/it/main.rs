@@ -4,4 +4,5 @@
 
 mod disks;
 mod seed;
+mod tpm;
 mod upgrade;

@@ -5,12 +5,14 @@
 use std::fmt::Debug;
 
 use pack::{Digest, PublicKey};
+use protocol::tpm::{Attest, CredentialBlob, EcdsaSignature};
 use protocol::{
-    Answer, BootFacts, CaPin, Disk, DiskId, Drift, Enrol, Enrolled, Envelope, Epoch, Expectation, Facts,
-    File, Hello, HelloReply, IdentityFile, ImageJob, Inventory, JobId, Key, Neighbour, NetworkAsk,
-    NetworkReply, NodeId, Nonce, Order, OrderKind, Phase, Progress, ProgressReply, Receipt, Report,
-    ReportReply, Seed, Signature, StateAsk, StateDocument, StateReply, StepDone, Target, Task, TaskAsk,
-    TaskReport, TaskResult, TaskWanted, Ticket, UnitReport, UnitWanted, Verdict, Verify, When,
+    Answer, BootFacts, CaPin, Credential, Disk, DiskId, Drift, EcPoint, Enrol, Enrolled, Envelope, Epoch,
+    Expectation, Facts, File, Hello, HelloReply, IdentityFile, ImageJob, Inventory, JobId, Key, Neighbour,
+    NetworkAsk, NetworkReply, NodeId, Nonce, Order, OrderKind, Phase, Progress, ProgressReply, Receipt,
+    Report, ReportReply, Seed, Signature, StateAsk, StateDocument, StateReply, StepDone, Target, Task,
+    TaskAsk, TaskReport, TaskResult, TaskWanted, Ticket, Tpm, TpmAnswer, TpmKeys, UnitReport, UnitWanted,
+    Verdict, Verify, When,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -113,6 +115,7 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
         nonce: Nonce([4; 16]),
         verdict,
         ca: Some(CaPin([3; 32])),
+        tpm: Some(Credential { point: EcPoint([5; 64]), blob: CredentialBlob([6; 66]) }),
     };
     understood(&reply(Verdict::Waiting { reason: "why".to_owned() }));
     understood(&reply(Verdict::Approved { certificate: "PEM".to_owned() }));
@@ -157,6 +160,12 @@ fn a_step_of_a_check_may_have_more_in_it_and_less() {
     understood(&envelope(NetworkReply::default()));
 }
 
+fn tpm() -> Tpm {
+    let answer = TpmAnswer { attest: Attest::new(vec![3; 9]).unwrap(), signature: EcdsaSignature([4; 64]) };
+    let (endorsement, attestation) = (EcPoint([1; 64]), EcPoint([2; 64]));
+    Tpm::Keys(TpmKeys { endorsement, attestation, answer: Some(answer) })
+}
+
 #[test]
 fn what_the_controller_reads_may_not() {
     let boot = BootFacts {
@@ -176,6 +185,7 @@ fn what_the_controller_reads_may_not() {
         boot,
         inventory: Inventory::default(),
         wait_seconds: 0,
+        tpm: Some(tpm()),
     });
     refused(&Enrol {
         protocol: 1,

@@ -234,7 +234,7 @@ impl State {
         };
         self.hellos.push(hello);
         let (node, epoch, nonce, time_ms) = (self.node, self.epoch, self.nonce, self.time_ms);
-        HelloReply { node, name: "n1".to_owned(), epoch, time_ms, nonce, verdict, ca: None }
+        HelloReply { node, name: "n1".to_owned(), epoch, time_ms, nonce, verdict, ca: None, tpm: None }
     }
 
     fn rescued(&mut self, body: &[u8]) -> Response<Part> {

@@ -11,6 +11,7 @@ use agent::clock::Hands;
 use agent::command::Reign;
 use agent::deploy::Server;
 use agent::deploy::cmdline::{CommandLine, Network};
+use agent::deploy::evidence::Evidence;
 use agent::screen::{Kind, Screen, Sink};
 use protocol::{CaPin, Disk};
 use tempfile::TempDir;
@@ -159,7 +160,17 @@ impl Machine {
         };
         let screen = Screen::onto(vec![sink]);
         let root = self.path().to_owned();
-        (Server { root, screen, told, hands: Hands::Leave, reign: Reign::default() }, console)
+        (
+            Server {
+                root,
+                screen,
+                told,
+                hands: Hands::Leave,
+                reign: Reign::default(),
+                evidence: Evidence::default(),
+            },
+            console,
+        )
     }
 }
 

@@ -75,6 +75,7 @@ fn life(node: &NodeView, now: u64) -> Vec<(&'static str, String)> {
     if let Some(code) = &row.code {
         pairs.push(("code", format!("{code} (compare it with the server's own screen)")));
     }
+    pairs.push(("evidence", evidence(node)));
     if let Some(percent) = row.percent {
         pairs.push(("job", format!("{percent} %")));
     }
@@ -84,6 +85,16 @@ fn life(node: &NodeView, now: u64) -> Vec<(&'static str, String)> {
     let times = |time: &str| format!("{} ({} ago)", date_and_clock(time), ago(time, now));
     pairs.extend([("first seen", times(&node.discovered)), ("last heard", times(&node.heard))]);
     pairs
+}
+
+/// The word, and what it stands on.
+fn evidence(node: &NodeView) -> String {
+    let word = or_dash(&node.row.evidence).to_owned();
+    match (&node.tpm.tpm, &node.tpm.lacks) {
+        (Some(ek), _) => format!("{word} (endorsement key {ek})"),
+        (None, Some(why)) => format!("{word} (no TPM: {why})"),
+        (None, None) => word,
+    }
 }
 
 fn hardware(node: &NodeView) -> Vec<(&'static str, String)> {

@@ -64,6 +64,7 @@ fn node_show() {
           address     10.77.0.10
           mac         52:54:00:12:34:56
           roles       compute, network
+          evidence    code (no TPM: there is no TPM 2.0 (no /dev/tpmrm0))
           first seen  2026-11-20 12:31:02 UTC (2h ago)
           last heard  2026-11-20 14:31:00 UTC (2s ago)
 

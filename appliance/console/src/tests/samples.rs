@@ -21,7 +21,7 @@ pub(crate) fn node(name: &str) -> Value {
     json!({
         "name": name, "id": "00112233445566778899aabbccddeeff", "state": "active",
         "since": "2026-11-20T14:28:02.000Z", "address": "10.77.0.10", "mac": "52:54:00:12:34:56",
-        "roles": ["compute", "network"], "code": null, "waiting": null, "health": "ok",
+        "roles": ["compute", "network"], "code": null, "evidence": "code", "waiting": null, "health": "ok",
         "unitsUp": 4, "units": 4, "percent": null, "hardware": "2 thr, 2048 MiB, 10G"
     })
 }
@@ -30,6 +30,7 @@ pub(crate) fn node_view(name: &str) -> Value {
     but(
         node(name),
         json!({
+            "tpm": {"tpm": null, "proven": null, "lacks": "there is no TPM 2.0 (no /dev/tpmrm0)"},
             "discovered": "2026-11-20T12:31:02.000Z", "heard": "2026-11-20T14:31:00.000Z",
             "bootPath": "uefi-pxe", "loader": "shim and GRUB", "product": "QEMU Standard PC", "serial": "", "cpu": "QEMU Virtual CPU",
             "threads": 2, "memoryBytes": 2_147_483_648u64, "firmware": "uefi", "bmc": false,

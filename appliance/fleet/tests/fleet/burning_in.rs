@@ -36,7 +36,7 @@ impl Rack {
     fn boots_as(&mut self, boot: &str) {
         let mut hello = hello(1, MAC);
         hello.boot.boot_id = boot.to_owned();
-        self.bring(Event::Hello { hello: Box::new(hello), proven: true }).unwrap();
+        self.bring(Event::Hello { hello: Box::new(hello), proven: true, answered: None }).unwrap();
     }
 
     fn testing(seconds: u64) -> (Self, NodeId, JobId) {

@@ -220,7 +220,7 @@ fn a_nic_that_sits_in_another_node_now_is_settled_for_both() {
     rack.hello(2, OTHER_MAC, false).unwrap();
     let mut both = hello(3, MAC);
     both.inventory.nics.extend(hello(3, OTHER_MAC).inventory.nics);
-    let says = |proven| Event::Hello { hello: Box::new(both.clone()), proven };
+    let says = |proven| Event::Hello { hello: Box::new(both.clone()), proven, answered: None };
     let reply = rack.bring(says(false)).unwrap().reply;
     let Reply::Hello { node, .. } = reply else { panic!() };
     assert!(matches!(standing(&reply), Standing::Waiting(why) if why.contains("held")));
@@ -297,7 +297,7 @@ fn servers_that_share_an_address_stay_two() {
     ];
     for (what, mac, first, second, driver, nodes, held) in table {
         let mut rack = Rack::new();
-        let says = |hello: Hello| Event::Hello { hello: Box::new(hello), proven: false };
+        let says = |hello: Hello| Event::Hello { hello: Box::new(hello), proven: false, answered: None };
         rack.bring(says(with_board(1, MAC, first, driver))).unwrap();
         let node = rack.only().clone();
         let reply = rack.bring(says(with_board(2, mac, second, driver))).unwrap().reply;
@@ -315,6 +315,24 @@ fn servers_that_share_an_address_stay_two() {
 }
 
 #[test]
+fn two_boards_with_one_uuid_are_two_servers_and_somebody_is_told() {
+    let (board, other) = ("4c4c4544-0042-3510-8051-b4c04f4e4e32", "4c4c4544-0042-3510-8051-b4c04f4e4e33");
+    for (second, told) in [(board, true), (other, false), ("", false)] {
+        let mut rack = Rack::new();
+        let mut says = |key, mac, uuid: &str| {
+            let mut hello = hello(key, mac);
+            hello.inventory.smbios.uuid = uuid.to_owned();
+            rack.bring(Event::Hello { hello: Box::new(hello), proven: false, answered: None }).unwrap().facts
+        };
+        says(1, MAC, board);
+        let facts = says(2, OTHER_MAC, second);
+        let is_told = facts.iter().any(|fact| fact.kind == "conflict" && fact.text.contains("UUID"));
+        assert_eq!(is_told, told, "{facts:?}");
+        assert_eq!(rack.fleet.nodes.len(), 2);
+    }
+}
+
+#[test]
 fn a_node_that_was_sent_away_does_not_stand_in_anothers_way() {
     let mut rack = Rack::new();
     rack.hello(1, MAC, false).unwrap();
@@ -326,7 +344,8 @@ fn a_node_that_was_sent_away_does_not_stand_in_anothers_way() {
     rack.bring(Event::Reject { node: gone, why: "gone".to_owned() }).unwrap();
     let mut both = hello(3, MAC);
     both.inventory.nics.extend(hello(3, OTHER_MAC).inventory.nics);
-    let reply = rack.bring(Event::Hello { hello: Box::new(both), proven: false }).unwrap().reply;
+    let reply =
+        rack.bring(Event::Hello { hello: Box::new(both), proven: false, answered: None }).unwrap().reply;
     let Reply::Hello { node, .. } = reply else { panic!() };
     assert_eq!(node, stays);
     assert!(matches!(standing(&reply), Standing::Waiting(why) if why.contains("approval")), "{reply:?}");

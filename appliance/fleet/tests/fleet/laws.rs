@@ -14,7 +14,14 @@ fn event(rack: &Rack, kind: u8, pick: u8) -> Option<Event> {
     let job = || rack.fleet.jobs.keys().next().copied();
     let captures = || rack.fleet.captures.keys().copied().skip(usize::from(pick) % 3);
     Some(match kind % 15 {
-        0 => Event::Hello { hello: Box::new(crate::rack::hello(pick % 3, mac)), proven: pick > 128 },
+        0 => {
+            let mut hello = crate::rack::hello(pick % 3, mac);
+            hello.tpm = crate::tpms::tpm(pick / 16 % 4);
+            let asked =
+                fleet::tpm::questions(&rack.fleet, &hello.key).next().map(|(_, _, asked)| asked.secret);
+            let answered = asked.filter(|_| pick.is_multiple_of(5));
+            Event::Hello { hello: Box::new(hello), proven: pick > 64, answered }
+        }
         1 => Event::Approve {
             node: node?,
             name: None,

@@ -29,3 +29,4 @@ mod rolling_histories;
 mod rotating;
 mod running;
 mod servicing;
+mod tpms;

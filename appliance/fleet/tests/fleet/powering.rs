@@ -67,7 +67,7 @@ impl Rack {
     fn says_hello(&mut self, boot_id: &str, proven: bool) {
         let mut hello = crate::rack::hello(1, MAC);
         hello.boot.boot_id = boot_id.to_owned();
-        self.bring(Event::Hello { hello: Box::new(hello), proven }).unwrap();
+        self.bring(Event::Hello { hello: Box::new(hello), proven, answered: None }).unwrap();
     }
 
     pub(crate) fn last(&self, node: NodeId) -> Step {

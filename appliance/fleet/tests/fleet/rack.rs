@@ -108,7 +108,7 @@ impl Rack {
     }
 
     pub(crate) fn hello(&mut self, key: u8, mac: &str, proven: bool) -> Result<Outcome, Denied> {
-        self.bring(Event::Hello { hello: Box::new(hello(key, mac)), proven })
+        self.bring(Event::Hello { hello: Box::new(hello(key, mac)), proven, answered: None })
     }
 
     pub(crate) fn import(&mut self, name: &str, roles: &[&str]) -> Digest {
@@ -291,5 +291,13 @@ pub(crate) fn hello(key: u8, mac: &str) -> Hello {
         firmware: "bios".to_owned(),
         ..Inventory::default()
     };
-    Hello { protocol: protocol::VERSION, key: Key([key; 32]), proof: None, boot, inventory, wait_seconds: 0 }
+    Hello {
+        protocol: protocol::VERSION,
+        key: Key([key; 32]),
+        proof: None,
+        boot,
+        inventory,
+        wait_seconds: 0,
+        tpm: None,
+    }
 }

@@ -29,7 +29,7 @@ async fn told(state: &State, agents: &Agents) -> (fleet::certificate::Authed, Se
     state.bring(Event::Approve { node, name: None, roles, moved: false }).await.unwrap();
     let mut inventory = Box::new(hello(1, MAC).inventory);
     inventory.cpu.arch = "x86_64".to_owned();
-    state.bring(Event::Hello { hello: Box::new(hello(1, MAC)), proven: true }).await.unwrap();
+    state.bring(Event::Hello { hello: Box::new(hello(1, MAC)), proven: true, answered: None }).await.unwrap();
     let disk = inventory.disks[0].id();
     state.bring(Event::Asked { node, certificate: String::new(), inventory }).await.unwrap();
     let name = "copy".to_owned();

@@ -1,7 +1,10 @@
-//! Names with roles, what may be destroyed in an hour, and how servers are tested that were let in.
+//! Names with roles, what may be destroyed in an hour, how servers are tested that were let in, and which are let in by their TPM.
+
+use std::collections::BTreeSet;
 
 use fleet::burn_in::Wish;
 use fleet::limits::Limits;
+use protocol::Ek;
 use toml::Spanned;
 
 use super::At;
@@ -56,6 +59,21 @@ pub(super) fn first_test(text: &str, raw: &raw::Enrol) -> Result<Option<Wish>, C
         )
     })?;
     Ok(Some(wish))
+}
+
+/// Endorsement keys, as `node show` prints them or as the Names that TPM tools print.
+pub(super) fn expected_tpms(text: &str, raw: &raw::Enrol) -> Result<BTreeSet<Ek>, ConfigError> {
+    let at = At { text, key: "enrol.expected_tpms".into() };
+    let read = |value: &Spanned<String>| {
+        let told = value.get_ref().trim();
+        // The Name of a key says first that its digest is SHA-256.
+        let digest = told.strip_prefix("000b").filter(|rest| rest.len() == 64).unwrap_or(told);
+        digest.parse::<Ek>().map_err(|_| {
+            let why = format!("{told:?} is not the digest of an endorsement key");
+            at.refuse(value, why, "64 hexadecimal digits, as rackwright node show NODE prints them")
+        })
+    };
+    raw.expected_tpms.iter().flatten().map(read).collect()
 }
 
 pub(super) fn limits(text: &str, raw: &raw::Limits) -> Result<Limits, ConfigError> {

@@ -157,7 +157,7 @@ fn strangers() -> Vec<Letter> {
     let interface = || "eno2".to_owned();
     let server = "10.77.0.9".parse().unwrap();
     let sighting = Sighting { server, noticed: Noticed::Heard, boots: true, site: None };
-    let first = Event::Hello { hello: Box::new(hello(1, MAC)), proven: false };
+    let first = Event::Hello { hello: Box::new(hello(1, MAC)), proven: false, answered: None };
     at_once([
         ("hello", first),
         (
@@ -179,7 +179,7 @@ fn strangers() -> Vec<Letter> {
 fn hellos(node: &Node) -> Vec<Letter> {
     let says = |key: Key, mac: &str, proven| {
         let hello = protocol::Hello { key, ..hello(0, mac) };
-        Event::Hello { hello: Box::new(hello), proven }
+        Event::Hello { hello: Box::new(hello), proven, answered: None }
     };
     let Some(known) = node.deploy.map(|deploy| deploy.key) else {
         return at_once([("hello with a new key", says(Key([2; 32]), MAC, false))]).collect();
@@ -200,7 +200,7 @@ fn hellos(node: &Node) -> Vec<Letter> {
 fn in_boot(key: Key, boot: &str) -> Event {
     let mut hello = Box::new(protocol::Hello { key, ..hello(0, MAC) });
     hello.boot.boot_id = boot.to_owned();
-    Event::Hello { hello, proven: true }
+    Event::Hello { hello, proven: true, answered: None }
 }
 
 fn from_ramdisk(world: &World, node: &Node) -> Vec<Letter> {

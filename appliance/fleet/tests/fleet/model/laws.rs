@@ -243,7 +243,8 @@ pub(super) fn of_replacing(world: &World) {
     let Some(old) = world.node().cloned() else { return };
     let mut next = world.clone();
     let hello = crate::rack::hello(3, "52:54:00:77:00:09");
-    next.bring("another server", Event::Hello { hello: Box::new(hello), proven: false }).unwrap();
+    next.bring("another server", Event::Hello { hello: Box::new(hello), proven: false, answered: None })
+        .unwrap();
     let new = next.fleet.nodes.values().find(|node| node.boot.mac.as_str().ends_with("09")).unwrap().clone();
     if next.bring("replace", Event::Replace { old: old.id, new: new.id, force: true }).is_err() {
         return;
