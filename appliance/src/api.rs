@@ -7,6 +7,7 @@ mod act;
 mod backup;
 mod boots;
 mod ca;
+mod console;
 mod image;
 mod journal;
 mod look;
@@ -48,7 +49,8 @@ use crate::journal::Peer;
 use crate::listen::ListenerState;
 use crate::metrics::Metrics;
 use crate::notify::{Notifier, SendError};
-use crate::power::Vault;
+use crate::power::consoles::NoConsole;
+use crate::power::{Consoles, Vault};
 use crate::preflight::Preflights;
 use crate::support::Places;
 use crate::writer::{Core, Refused};
@@ -77,6 +79,8 @@ pub struct Api {
     pub answers: Answers,
     /// What seals the passwords of management controllers.
     pub vault: Arc<Vault>,
+    /// Serial consoles.
+    pub consoles: Consoles,
     /// The listeners, for `status`.
     pub listeners: Vec<Arc<ListenerState>>,
     /// Where the boot files are, for `doctor`.
@@ -212,6 +216,9 @@ pub enum ApiError {
     /// A test message did not arrive.
     #[error("{}", crate::chain(.0))]
     Untold(#[from] SendError),
+    /// No console was to be had.
+    #[error("the console of {0} does not open: {1}")]
+    Console(String, String),
     /// Something of ours is broken.
     #[error("{0}")]
     Broken(String),
@@ -220,6 +227,15 @@ pub enum ApiError {
 impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
         ApiError::Refused(denied.into())
+    }
+}
+
+impl From<NoConsole> for ApiError {
+    fn from(why: NoConsole) -> Self {
+        match why {
+            NoConsole::Refused(refused) => ApiError::Refused(refused),
+            NoConsole::Fault(node, why) => ApiError::Console(node, why),
+        }
     }
 }
 
@@ -257,7 +273,7 @@ impl ApiError {
             ApiError::Backup(_) => (StatusCode::INSUFFICIENT_STORAGE, 1),
             ApiError::Silent(..) | ApiError::Unlooked(..) => (StatusCode::GATEWAY_TIMEOUT, 6),
             ApiError::NobodyToTell => (StatusCode::CONFLICT, 4),
-            ApiError::Untold(_) => (StatusCode::BAD_GATEWAY, 1),
+            ApiError::Untold(_) | ApiError::Console(..) => (StatusCode::BAD_GATEWAY, 1),
         }
     }
 }
@@ -294,7 +310,8 @@ impl Api {
                 let served = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(Duration::from_secs(10))
-                    .serve_connection(TokioIo::new(stream), service);
+                    .serve_connection(TokioIo::new(stream), service)
+                    .with_upgrades();
                 if let Err(error) = served.await {
                     tracing::debug!(%error, "a control connection ended early");
                 }
@@ -321,7 +338,7 @@ impl Api {
         self.route(request, peer, person).await.unwrap_or_else(|error| refusal(&error))
     }
 
-    async fn route(&self, request: Request<Incoming>, peer: &Peer, person: &Person) -> Answer {
+    async fn route(&self, mut request: Request<Incoming>, peer: &Peer, person: &Person) -> Answer {
         let path = request.uri().path().to_owned();
         let query = Query::parse(request.uri().query().unwrap_or_default());
         let parts = path.trim_matches('/').split('/').map(decode).collect::<Vec<_>>();
@@ -343,6 +360,7 @@ impl Api {
             let api = self.on_behalf(peer, &path, &[]);
             return api.settle(api.import(request).await).await;
         }
+        let upgrade = console::upgrade(&mut request, &parts);
         let limited = Limited::new(request.into_body(), MAX_BODY).collect().await;
         let body = limited.map_err(|error| match error.is::<LengthLimitError>() {
             true => ApiError::TooLong,
@@ -350,6 +368,9 @@ impl Api {
         })?;
         let body = body.to_bytes();
         let api = self.on_behalf(peer, &path, &body);
+        if let ["v1", "nodes", name, "console"] = parts.as_slice() {
+            return api.settle(Box::pin(api.console(name, &body, upgrade)).await).await;
+        }
         api.settle(api.act(&parts, &body).await.ok_or_else(no_route)?).await
     }
 }

@@ -25,7 +25,7 @@ use crate::listen::{ListenerState, Stop};
 use crate::lock::Lock;
 use crate::metrics::{self, Metrics};
 use crate::notify::Notifier;
-use crate::power::{Keeper, Vault};
+use crate::power::{Consoles, Keeper, Vault};
 use crate::preflight::Preflights;
 use crate::store::{Log, Store};
 use crate::support::Places;
@@ -80,11 +80,13 @@ async fn run(paths: Paths) -> Result<(), Fatal> {
         stop.clone(),
     ));
     tasks.spawn(daemon.power(&config).keep(stop.clone()));
+    let consoles = Consoles::new(daemon.core.clone(), Arc::clone(&daemon.vault), stop.clone());
+    consoles.begin().await;
     let own = own_units().await;
     if let Some(own) = own.clone() {
         tasks.spawn(async move { own.start_all().await });
     }
-    let api = daemon.api(&paths, &config, (listeners, own), &stop, &mut tasks);
+    let api = daemon.api(&paths, &config, (listeners, own, consoles), &stop, &mut tasks);
     let socket = paths.socket.clone();
     let mut serving = tokio::spawn(async move { api.serve(&socket).await });
     tell_systemd("READY=1");
@@ -171,7 +173,7 @@ impl Daemon {
         &self,
         paths: &Paths,
         config: &Config,
-        (listeners, own): (Vec<Arc<ListenerState>>, Option<Arc<Own>>),
+        (listeners, own, consoles): (Vec<Arc<ListenerState>>, Option<Arc<Own>>, Consoles),
         stop: &Stop,
         tasks: &mut JoinSet<()>,
     ) -> Api {
@@ -202,6 +204,7 @@ impl Daemon {
             preflights: Arc::clone(&self.preflights),
             answers: self.answers.clone(),
             vault: Arc::clone(&self.vault),
+            consoles,
             sources,
             copies,
             listeners,

@@ -129,6 +129,25 @@ impl Client {
         if status.is_success() { Ok(()) } else { Err(refusal(status, &Bytes::from(refused))) }
     }
 
+    /// Makes the connection one that carries what it likes, both ways.
+    pub(crate) async fn upgrade(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<TokioIo<hyper::upgrade::Upgraded>, Failure> {
+        let body = Full::new(Bytes::from(body.to_string()));
+        let (request, response, connection) = self.begin(Method::POST, path, body).await?;
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let upgraded = hyper::upgrade::on(response).await;
+            return upgraded.map(TokioIo::new).map_err(|source| Failure::Exchanging { request, source });
+        }
+        let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
+        connection.abort();
+        let body = body.map_err(|source| Failure::Receiving { request, source })?.to_bytes();
+        Err(refusal(status, &body))
+    }
+
     /// Asks for work that takes the daemon as long as it takes (images deleted, packs rewritten).
     pub(crate) async fn post_patiently(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         self.exchange(Method::POST, path, Full::new(Bytes::from(body.to_string()))).await
@@ -176,13 +195,20 @@ impl Client {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(LastWords(stream))).await.map_err(broke)?;
         // What goes wrong on the connection is told to the request that waits on it.
-        let connection = tokio::spawn(connection);
+        let connection = tokio::spawn(connection.with_upgrades());
+        let wants = path.ends_with("/console");
         let message = Request::builder()
             .method(method)
             .uri(path)
             // HTTP/1.1 demands one; a socket has no host name.
             .header(header::HOST, "localhost")
-            .header(header::CONTENT_TYPE, content_type(path))
+            .header(header::CONTENT_TYPE, content_type(path));
+        let message = if wants {
+            message.header(header::CONNECTION, "upgrade").header(header::UPGRADE, "rackwright-console")
+        } else {
+            message
+        };
+        let message = message
             .body(body)
             .map_err(|source| Failure::Receiving { request: request.clone(), source: source.into() })?;
         let response = sender.send_request(message).await.map_err(broke)?;

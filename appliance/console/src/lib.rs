@@ -38,6 +38,7 @@ mod progress;
 mod replace;
 mod rescue;
 mod rollout;
+mod serial;
 mod service;
 mod session;
 mod show;

@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{ago, or_dash};
-use crate::{apply, burn_in, erasure, plan, power, replace, rescue, watch, why};
+use crate::{apply, burn_in, erasure, plan, power, replace, rescue, serial, watch, why};
 
 pub(crate) use show::{headline, render_node};
 
@@ -48,6 +48,7 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
         NodeCommand::Power(verb) => power::power(session, verb).await,
         NodeCommand::Boot { node, device, waiting } => power::boot(session, &node, device, waiting).await,
         NodeCommand::Bmc(verb) => power::bmc(session, verb).await,
+        NodeCommand::Console { node, read, take } => serial::console(session, &node, read, take).await,
         NodeCommand::Test(arguments) => burn_in::test(session, arguments).await,
         NodeCommand::Retire { node, keep } => erasure::retire(session, &node, &keep).await,
         NodeCommand::Erasures { of } => erasure::erasures(session, of.as_deref()).await,
@@ -64,8 +65,7 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
             rescue::rescue(session, &node, ssh_key.as_deref(), word).await
         }
         NodeCommand::Service { node, turn: Turn::On, why } => {
-            let body = given([("why", why.map(Value::from))]);
-            tell(session, &node, "service", &body).await
+            tell(session, &node, "service", &given([("why", why.map(Value::from))])).await
         }
         NodeCommand::Service { node, turn: Turn::Off, .. } => {
             tell(session, &node, "service-end", &json!({})).await

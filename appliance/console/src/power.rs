@@ -235,6 +235,7 @@ pub(crate) fn render(view: &PowerView, look: &Look, now: u64) -> String {
     if !address.is_empty() {
         lines.push(("it says", format!("{}{at}", view.state)));
     }
+    lines.extend(view.console.iter().map(|text| ("console", text.clone())));
     lines.push(("agent heard", format!("{} ago", ago(&view.heard, now))));
     let troubles = [("locked", &view.locked), ("trouble", &view.trouble)];
     lines.extend(troubles.into_iter().filter_map(|(label, text)| Some((label, text.clone()?))));

@@ -15,7 +15,7 @@ use crate::certificate::{Certificate, Grant};
 use crate::image::Image;
 use crate::network::Sighting;
 use crate::plan::{Plan, PlanId, Unplannable};
-use crate::power::{Errand, PowerEvent};
+use crate::power::{Errand, Line, PowerEvent};
 use crate::preflight::{self, Preflight};
 use crate::rescue;
 use crate::retire::Retirement;
@@ -430,6 +430,8 @@ pub enum Reply {
     GoOn(bool),
     /// To whoever begins what is due for a node's power.
     Errand(Box<Errand>),
+    /// To somebody who wants a node's serial console.
+    Console(Box<Line>),
     /// A plan was made.
     Plan(Box<Plan>),
     /// A plan to erase and retire was made.

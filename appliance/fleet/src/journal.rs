@@ -203,12 +203,23 @@ fn powered(before: Option<&Power>, after: &Power) -> Option<Value> {
     let ended =
         ended.map(|request| json!({"request": request.id, "wish": request.wish, "step": request.step}));
     let ended = ended.collect::<Vec<_>>();
-    if account.is_none() && ended.is_empty() {
+    let console = before.and_then(|old| old.console.as_ref());
+    let had = console.and_then(|old| old.keyboard.as_ref()).map(|keyboard| &keyboard.by);
+    let keyboard = after.console.as_ref().and_then(|new| new.keyboard.as_ref());
+    let same = console.map(|old| (old.number, &old.keyboard))
+        == after.console.as_ref().map(|new| (new.number, &new.keyboard));
+    let open = after.console.is_some();
+    let console = (!same).then(|| json!({"open": open, "by": keyboard.map(|own| &own.by), "before": had}));
+    if account.is_none() && ended.is_empty() && console.is_none() {
         return None;
     }
     let account = account
         .map(|new| json!({"kind": new.kind, "address": new.address, "user": new.user, "pin": new.pin}));
-    Some(json!({"account": account, "ended": ended}))
+    let mut body = json!({"account": account, "ended": ended});
+    if let (Some(console), Some(body)) = (console, body.as_object_mut()) {
+        body.insert("console".to_owned(), console);
+    }
+    Some(body)
 }
 
 /// What is new about a node that somebody has let in, or sent away.

@@ -58,7 +58,7 @@ pub(super) fn needed(get: bool, path: &[&str]) -> Role {
         | ["v1", "nodes", _, "plan" | "retire" | "retry" | "hold" | "release"]
         // A rescue itself is for admins: whoever is in it reads and writes every disk.
         | ["v1", "nodes", _, "service" | "service-end" | "rescue-end"]
-        | ["v1", "nodes", _, "power" | "power-cancel" | "bmc-test"]
+        | ["v1", "nodes", _, "power" | "power-cancel" | "bmc-test" | "console"]
         | ["v1", "nodes", _, "capture" | "test" | "test-stop"]
         | ["v1", "jobs", _, "cancel"]
         | ["v1", "rollouts"]
@@ -172,7 +172,7 @@ mod tests {
         }
         let verb = |verb: &'static str| needed(false, &["v1", "nodes", "n1", verb]);
         for operators in
-            ["approve", "retire", "hold", "release", "power", "power-cancel", "bmc-test", "test", "test-stop"]
+            ["approve", "retire", "hold", "release", "power", "power-cancel", "bmc-test", "console", "test"]
         {
             assert_eq!(verb(operators), Role::Operator, "{operators}");
         }

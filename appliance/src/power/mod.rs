@@ -1,8 +1,10 @@
 //! The shells of power: they do what `fleet::power` has decided, with whoever can, and bring back what came of it.
 
+pub mod consoles;
 pub mod ipmi;
 pub mod redfish;
 pub mod secret;
+pub mod sol;
 pub mod wol;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::listen::Stop;
 use crate::writer::{Core, now};
+pub use consoles::Consoles;
 pub use secret::{Secret, Vault, VaultError};
 
 /// How often it is looked whether something is due.

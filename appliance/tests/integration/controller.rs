@@ -19,7 +19,7 @@ use appliance::listen::{ListenerState, Place, https};
 use appliance::metrics::Metrics;
 use appliance::net::{Link, Presence};
 use appliance::notify::{Notifier, Wish};
-use appliance::power::{Keeper, Vault};
+use appliance::power::{Consoles, Keeper, Vault};
 use appliance::preflight::Preflights;
 use appliance::store::{Log, Store};
 use appliance::support::Places;
@@ -92,7 +92,7 @@ impl Controller {
         let checks = Arc::clone(&preflights).keep(stop.clone());
         let tls = Arc::new(tls::Door::new(Arc::clone(&ca), vec![WHERE.into()]).unwrap());
         let state = ListenerState::new("https", "lo");
-        let (vault, keeper) = power(&core, folder);
+        let (vault, keeper, consoles) = power(&core, folder, stop.clone()).await;
         let powers = keeper.keep(stop.clone());
         let captures = Arc::clone(&service).watch_captures(stop.clone());
         let https = https::serve(place, 0, tls, service, Arc::clone(&state), stop);
@@ -101,7 +101,7 @@ impl Controller {
             folder,
             (core.clone(), Arc::clone(&images), Arc::clone(&ca)),
             (casts.clone(), preflights, answers),
-            (listeners, vault.clone()),
+            (listeners, vault.clone(), consoles),
             said,
         );
         let (metrics, notifier) = (api.metrics.clone(), api.notifier.clone());
@@ -185,11 +185,13 @@ fn core(folder: &Path, mode: Mode, limits: Limits, ca: &SiteCa) -> (Core, JoinHa
 }
 
 /// Who carries out what is due for the power of nodes.
-fn power(core: &Core, folder: &Path) -> (Arc<Vault>, Keeper) {
+async fn power(core: &Core, folder: &Path, stop: watch::Receiver<bool>) -> (Arc<Vault>, Keeper, Consoles) {
     let key = appliance::ca::power_key(&folder.join("ca")).unwrap();
     let vault = Arc::new(Vault::new(&key).unwrap());
     let wires = vec![("lo".to_owned(), "10.77.0.0/24".parse().unwrap())];
-    (Arc::clone(&vault), Keeper::new(core.clone(), vault, wires))
+    let consoles = Consoles::new(core.clone(), Arc::clone(&vault), stop);
+    consoles.begin().await;
+    (Arc::clone(&vault), Keeper::new(core.clone(), vault, wires), consoles)
 }
 
 /// What a configuration may say beside networks.
@@ -204,7 +206,7 @@ fn api(
     folder: &Path,
     (core, images, ca): (Core, Arc<Images>, Arc<SiteCa>),
     (casts, preflights, answers): (Arc<Casts>, Arc<Preflights>, Answers),
-    (listeners, vault): (Vec<Arc<ListenerState>>, Arc<Vault>),
+    (listeners, vault, consoles): (Vec<Arc<ListenerState>>, Arc<Vault>, Consoles),
     said: Said,
 ) -> Api {
     let metrics = Metrics {
@@ -224,6 +226,7 @@ fn api(
         preflights,
         answers,
         vault,
+        consoles,
         sources: sources(folder),
         copies: None,
         listeners,

@@ -75,6 +75,7 @@ const ROUTES: &[(&str, u8, &[&str])] = &[
             "nodes/_/power",
             "nodes/_/power-cancel",
             "nodes/_/bmc-test",
+            "nodes/_/console",
             "nodes/_/capture",
             "nodes/_/test",
             "nodes/_/test-stop",

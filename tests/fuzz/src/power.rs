@@ -2,6 +2,8 @@
 
 use appliance::power::ipmi::{Said, read};
 use appliance::power::redfish::fuzzing::anything;
+use appliance::power::sol;
+use fleet::power::frame::{Frame, Frames};
 use fleet::power::{Address, User};
 
 use crate::Reached;
@@ -52,6 +54,56 @@ pub(crate) fn ipmi_seeds() -> Vec<Vec<u8>> {
         "\0ipmi_ctx_open_outofband_2_0: internal IPMI error\n",
     ];
     texts.map(Into::into).into()
+}
+
+/// What `ipmiconsole` prints when the line does not open, or ends: never a control character in what is told of it.
+pub(crate) fn console(data: &[u8]) -> Reached {
+    let text = String::from_utf8_lossy(data);
+    let ended = sol::ended(&text);
+    assert!(!ended.why().chars().any(char::is_control), "{ended:?}");
+    match (sol::read(&text, false), sol::read(&text, true)) {
+        (sol::Refusal::Fault(fault), _) => {
+            assert!(!fault.why().chars().any(char::is_control), "{fault:?}");
+            Reached::Inside
+        }
+        (sol::Refusal::NoSuite, best) => {
+            assert_eq!(best, sol::Refusal::NoSuite);
+            Reached::Refusal
+        }
+    }
+}
+
+/// Refusals, ends.
+pub(crate) fn console_seeds() -> Vec<Vec<u8>> {
+    let texts = [
+        "[error received]: password invalid\n",
+        "[error received]: cipher suite id unavailable\n",
+        "\r\n[SOL session stolen]\r\n\r\n[closing the connection]\r\n",
+        "sh: 1: exec: ipmiconsole: not found\n",
+    ];
+    texts.map(Into::into).into()
+}
+
+/// Frames come out as they went in, however they are cut; what is none ends it.
+pub(crate) fn frames(data: &[u8]) -> Reached {
+    let whole = Frames::default().take(data);
+    let mut cut = Frames::default();
+    let pieces = data.chunks(7).map(|piece| cut.take(piece)).collect::<Result<Vec<_>, _>>();
+    assert_eq!(whole.is_ok(), pieces.is_ok());
+    let Ok(frames) = whole else { return Reached::Refusal };
+    assert_eq!(pieces.unwrap_or_default().concat(), frames);
+    let again = frames.iter().flat_map(Frame::encode).collect::<Vec<_>>();
+    assert_eq!(Frames::default().take(&again), Ok(frames.clone()));
+    Reached::when(!frames.is_empty())
+}
+
+/// Every kind of frame, and the end of one.
+pub(crate) fn frames_seeds() -> Vec<Vec<u8>> {
+    let frames = [Frame::Bytes(b"login: \x1b[2J".to_vec()), Frame::Break, Frame::Note("bob".to_owned())];
+    let mut seeds = frames.iter().map(Frame::encode).collect::<Vec<_>>();
+    seeds.push([Frame::Break.encode(), Frame::End("gone".to_owned()).encode(), vec![0, 0]].concat());
+    seeds.push(vec![9, 0, 0]);
+    seeds
 }
 
 /// What may be an argument of a program never looks like an option, and is read as it was written.

@@ -149,6 +149,8 @@ const OTHERS: &[Target] = targets! {
     // Management controllers.
     "redfish-answer": power::redfish, power::redfish_seeds;
     "ipmi-answer": power::ipmi, power::ipmi_seeds;
+    "console-end": power::console, power::console_seeds;
+    "console-frames": power::frames, power::frames_seeds;
     "controller-address": power::address, power::address_seeds;
     // On the installed node.
     "unit-name": document::unit_name, document::unit_name_seeds;

@@ -141,6 +141,24 @@ obeys is seen when it boots: rackwright node why n1.")]
   rackwright node bmc test n1"
     )]
     Bmc(BmcCommand),
+    /// Its serial console, through its management controller
+    #[command(after_help = "Examples:
+  rackwright node console n1
+  rackwright node console n1 --take
+  rackwright node console n1 > n1.log
+
+Every key goes to the server, Ctrl-C too; Ctrl-] q leaves. Into a file or a
+pipe it only reads. Needs IPMI with serial over LAN switched on.")]
+    Console {
+        /// Name, id, MAC or code
+        node: String,
+        /// Only look: type nothing
+        #[arg(long, conflicts_with = "take")]
+        read: bool,
+        /// Take it from whoever has it
+        #[arg(long)]
+        take: bool,
+    },
     /// Put servers under load, and see what is broken
     #[command(after_help = TEST_EXAMPLES)]
     Test(TestArgs),

@@ -9,6 +9,8 @@
 //! it ([`PowerEvent::Answered`]). An answer that never comes is one of the ways it can end.
 
 pub mod account;
+pub mod console;
+pub mod frame;
 mod proof;
 mod queue;
 
@@ -16,6 +18,7 @@ use protocol::{JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
 pub use account::{Account, AccountError, Address, Kind, Sealed, User};
+pub use console::{Console, ConsoleEvent, Keyboard, Line};
 pub use queue::{abandon, due, orders, writes};
 pub(crate) use queue::{asked, interrupted, overdue, stays, step};
 
@@ -306,6 +309,12 @@ pub struct Power {
     /// The last test.
     #[serde(default)]
     pub tested: Option<Test>,
+    /// The serial console, while somebody has it.
+    #[serde(default)]
+    pub console: Option<Console>,
+    /// How many consoles and keyboards there were so far.
+    #[serde(default)]
+    pub consoles: u64,
 }
 
 impl Power {
@@ -322,6 +331,8 @@ impl Power {
             wanted: None,
             trouble: None,
             tested: None,
+            console: None,
+            consoles: 0,
         }
     }
 
@@ -424,4 +435,6 @@ pub enum PowerEvent {
         /// SHA-256 of the certificate of whoever was sent the password, also when it failed after that.
         pin: Option<String>,
     },
+    /// About its serial console.
+    Console(ConsoleEvent),
 }

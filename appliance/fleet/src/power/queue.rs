@@ -2,11 +2,11 @@
 
 use protocol::{JobId, NodeId, Order, Task};
 
-use super::proof;
 use super::{
     Account, Act, Errand, FLIGHT_SECONDS, Fault, Flight, Kind, LOOK_SECONDS, Observed, Power, PowerEvent,
     QUEUE, REMEMBERED, Request, SOFT_SECONDS, Seen, Step, TRIES, Test, WAIT_SECONDS, Way, Wish, Word,
 };
+use super::{console, proof};
 use crate::drain::refuse_guests;
 use crate::entropy::Entropy;
 use crate::patience::SILENT_SECONDS;
@@ -32,6 +32,7 @@ pub(crate) fn step(
         PowerEvent::Cancel => cancel(node, power, now),
         PowerEvent::Begin => begin(fleet, node, power, now),
         PowerEvent::Answered { flight, result, pin } => answered(node, power, flight, (result, pin), now),
+        PowerEvent::Console(event) => console::step(fleet, node, power, event, now),
     }
 }
 
@@ -78,6 +79,9 @@ fn set(node: &Node, mut power: Power, account: Account) -> Result<Outcome, Denie
     // What was on its way was with another account: its answer does not count any more.
     power = Power { account: Some(account), locked: None, flight: None, seen: Seen::default(), ..power };
     (power.trouble, power.tested) = (None, None);
+    if power.console.take().is_some() {
+        outcome.fact(node.id, "console", "the console is closed: its account was set anew");
+    }
     Ok(kept(power, outcome))
 }
 
@@ -201,7 +205,7 @@ fn by(way: Way) -> &'static str {
     }
 }
 
-fn locked(node: &Node, why: &str) -> String {
+pub(super) fn locked(node: &Node, why: &str) -> String {
     format!(
         "nothing is asked of the management controller of {0}: {why}; set its account again: rackwright node bmc set {0} \
          --help",
@@ -332,7 +336,7 @@ fn end_all(node: NodeId, power: &mut Power, why: &str, now: Time, outcome: &mut 
 pub fn abandon(fleet: &Fleet, why: &str, now: Time) -> Outcome {
     let mut outcome = Outcome::default();
     for before in fleet.powers.values() {
-        let mut power = Power { flight: None, wanted: None, ..before.clone() };
+        let mut power = Power { flight: None, wanted: None, console: None, ..before.clone() };
         end_all(before.node, &mut power, why, now, &mut outcome);
         if power != *before {
             outcome.changes.push(Change::Power(Box::new(tidy(power))));
@@ -360,7 +364,7 @@ pub fn due(fleet: &Fleet, now: Time) -> Vec<NodeId> {
 }
 
 fn next(fleet: &Fleet, power: &Power, now: Time) -> Option<(Act, Option<JobId>)> {
-    if power.flight.is_some() || power.locked.is_some() || shared(fleet, power) {
+    if power.flight.is_some() || console::opening(power) || power.locked.is_some() || shared(fleet, power) {
         return None;
     }
     let account = power.account.as_ref()?;
@@ -386,7 +390,8 @@ fn shared(fleet: &Fleet, power: &Power) -> bool {
     let address = |power: &Power| power.account.as_ref().and_then(|account| account.address.clone());
     let Some(own) = address(power) else { return false };
     fleet.powers.values().any(|other| {
-        other.node != power.node && other.flight.is_some() && address(other).as_ref() == Some(&own)
+        let busy = other.flight.is_some() || console::opening(other);
+        other.node != power.node && busy && address(other).as_ref() == Some(&own)
     })
 }
 
@@ -471,21 +476,25 @@ fn stumble(node: &Node, power: &mut Power, flight: Flight, fault: &Fault, now: T
     power.trouble = Some(why.clone());
     power.seen = Seen { state: Observed::Unknown, at: now };
     match fault {
-        Fault::Login(_) | Fault::Stranger(_) => {
-            power.locked = Some(why.clone());
-            power.wanted = None;
-            outcome.fact(node.id, "bmc", format!("nothing more is asked of its controller: {why}"));
-            for request in power.requests.iter_mut().filter(|request| request.way == Way::Controller) {
-                if !request.is_over() {
-                    end(node.id, request, Step::Failed { why: locked(node, &why) }, now, outcome);
-                }
-            }
-        }
+        Fault::Login(_) | Fault::Stranger(_) => lock(node, power, &why, now, outcome),
         Fault::Busy(_) | Fault::Unreachable(_) | Fault::Lost(_) | Fault::Refused(_) => {
             let request = power.requests.iter_mut().find(|request| Some(request.id) == flight.request);
             if let Some(request) = request.filter(|request| !request.is_over()) {
                 again(node, request, flight.act, fault, now, outcome);
             }
+        }
+    }
+}
+
+/// Nothing more is asked of the controller, until its account was set again.
+pub(super) fn lock(node: &Node, power: &mut Power, why: &str, now: Time, outcome: &mut Outcome) {
+    power.locked = Some(why.to_owned());
+    power.trouble = Some(why.to_owned());
+    power.wanted = None;
+    outcome.fact(node.id, "bmc", format!("nothing more is asked of its controller: {why}"));
+    for request in power.requests.iter_mut().filter(|request| request.way == Way::Controller) {
+        if !request.is_over() {
+            end(node.id, request, Step::Failed { why: locked(node, why) }, now, outcome);
         }
     }
 }
@@ -537,6 +546,7 @@ pub(crate) fn overdue(fleet: &Fleet, now: Time, outcome: &mut Outcome) {
             let fault = Fault::Lost(format!("no answer within {FLIGHT_SECONDS} s"));
             stumble(node, &mut power, flight, &fault, now, outcome);
         }
+        console::overdue(node, &mut power, now, outcome);
         judge(node, &mut power, now, outcome);
         let changed = |change: &Change| matches!(change, Change::Node(other) if other.id == node.id);
         // A node that changes in this very step has its turn in the next.
@@ -582,7 +592,7 @@ fn tidy(mut power: Power) -> Power {
     power
 }
 
-fn kept(power: Power, mut outcome: Outcome) -> Outcome {
+pub(super) fn kept(power: Power, mut outcome: Outcome) -> Outcome {
     outcome.changes.push(Change::Power(Box::new(tidy(power))));
     outcome
 }

@@ -39,6 +39,8 @@ pub struct PowerView {
     pub tested: Option<String>,
     /// What the test found.
     pub findings: Vec<Finding>,
+    /// Who has its serial console: `alice since …`, `only read`; none: nobody.
+    pub console: Option<String>,
     /// How a person finds the server.
     pub find: String,
 }
@@ -84,6 +86,10 @@ pub fn power_view(node: &Node, power: Option<&Power>) -> PowerView {
         requests: power.requests.iter().map(|request| request_row(node, request)).collect(),
         tested: power.tested.as_ref().map(|test| test.at.to_string()),
         findings: power.tested.as_ref().map(|test| test.findings.clone()).unwrap_or_default(),
+        console: power.console.as_ref().map(|console| match &console.keyboard {
+            Some(keyboard) => format!("{} since {}", keyboard.by, keyboard.since),
+            None => "only read".to_owned(),
+        }),
         find: find(node),
     }
 }

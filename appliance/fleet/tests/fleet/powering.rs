@@ -1,8 +1,10 @@
 //! Power: one queue, one request on its way, no word of a controller believed.
 
+use fleet::power::console::hung_up;
 use fleet::power::{
-    Account, Act, Device, Fault, HAND_SECONDS, Kind, OFF_SECONDS, ON_SECONDS, Observed, Power, PowerEvent,
-    QUEUE, SOFT_SECONDS, Sealed, Step, TRIES, WAIT_SECONDS, Wish, Word, abandon, due, orders, writes,
+    Account, Act, ConsoleEvent, Device, Fault, HAND_SECONDS, Kind, Line, OFF_SECONDS, ON_SECONDS, Observed,
+    Power, PowerEvent, QUEUE, SOFT_SECONDS, Sealed, Step, TRIES, WAIT_SECONDS, Wish, Word, abandon, due,
+    orders, writes,
 };
 use fleet::{Denied, Event, Reply, Time};
 use proptest::prelude::*;
@@ -359,6 +361,86 @@ fn two_nodes_in_one_chassis_take_turns() {
     let answer = PowerEvent::Answered { flight, result: Ok(Word::default()), pin: None };
     rack.power_event(node, answer).unwrap();
     assert!(rack.begins(other).is_some());
+    rack.now = rack.now.plus_seconds(90);
+    rack.passes(1);
+    let line = rack.opens(node, "alice", true, false).unwrap();
+    assert!(rack.opens(other, "bob", true, true).is_err(), "two lines of one controller");
+    rack.console(node, ConsoleEvent::Opened { number: line.number }).unwrap();
+    let told = rack.opens(other, "bob", true, true).unwrap_err().to_string();
+    assert!(told.contains("one line"), "{told}");
+}
+
+impl Rack {
+    fn opens(&mut self, node: NodeId, by: &str, types: bool, take: bool) -> Result<Line, Denied> {
+        let event = ConsoleEvent::Open { by: by.to_owned(), types, take };
+        match self.power_event(node, PowerEvent::Console(event))? {
+            Reply::Console(line) => Ok(*line),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn console(&mut self, node: NodeId, event: ConsoleEvent) -> Result<Reply, Denied> {
+        self.power_event(node, PowerEvent::Console(event))
+    }
+}
+
+#[test]
+fn a_console_is_opened_in_its_turn_and_lies_beside_requests_then() {
+    let (mut rack, node) = Rack::with_controller();
+    rack.power_event(node, PowerEvent::Look { act: Act::Status }).unwrap();
+    let (flight, _) = rack.begins(node).unwrap();
+    assert!(rack.opens(node, "alice", true, false).is_err(), "a login beside a request");
+    rack.power_event(node, PowerEvent::Answered { flight, result: Ok(Word::default()), pin: None }).unwrap();
+    let line = rack.opens(node, "alice", true, false).unwrap();
+    assert!(line.account.is_some() && line.keyboard.is_some());
+    rack.wishes(node, Wish::Cycle).unwrap();
+    assert_eq!(rack.begins(node), None, "a request beside a login");
+    rack.console(node, ConsoleEvent::Opened { number: line.number }).unwrap();
+    assert_eq!(rack.answers(node, Ok(Observed::On)), Act::Cycle);
+    // Another has no keyboard, but may look, and may take it; whoever had it leaves nothing behind then.
+    let told = rack.opens(node, "bob", true, false).unwrap_err().to_string();
+    assert!(told.contains("alice has the console") && told.contains("--take"), "{told}");
+    let looks = rack.opens(node, "bob", false, false).unwrap();
+    assert_eq!((looks.number, looks.keyboard, looks.account), (line.number, None, None));
+    let taken = rack.opens(node, "bob", true, true).unwrap();
+    assert!(taken.account.is_none() && taken.keyboard != line.keyboard);
+    assert!(rack.console(node, ConsoleEvent::Left { keyboard: line.keyboard.unwrap() }).is_err());
+    assert_eq!(rack.power(node).console.unwrap().keyboard.unwrap().by, "bob");
+    rack.console(node, ConsoleEvent::Left { keyboard: taken.keyboard.unwrap() }).unwrap();
+    let again = rack.opens(node, "alice", true, false).unwrap();
+    assert_eq!(again.number, line.number);
+    // Another account is another controller: the shell finds its number gone.
+    rack.power_event(node, PowerEvent::Set(Box::new(account(Kind::Ipmi, "10.0.0.6")))).unwrap();
+    assert_eq!(rack.power(node).console, None);
+    assert!(rack.console(node, ConsoleEvent::Closed { number: line.number, fault: None }).is_err());
+}
+
+#[test]
+fn a_console_that_is_not_let_in_locks_and_one_that_never_opens_ends() {
+    let (mut rack, node) = Rack::with_controller();
+    let line = rack.opens(node, "alice", true, false).unwrap();
+    rack.passes(fleet::power::FLIGHT_SECONDS);
+    assert_eq!(rack.power(node).console, None, "it is opened for ever");
+    assert!(rack.console(node, ConsoleEvent::Opened { number: line.number }).is_err(), "it came too late");
+    let line = rack.opens(node, "alice", true, false).unwrap();
+    rack.wishes(node, Wish::On).unwrap();
+    let fault = Some(Fault::Login("no".to_owned()));
+    rack.console(node, ConsoleEvent::Closed { number: line.number, fault }).unwrap();
+    failed(&rack.last(node));
+    assert!(rack.opens(node, "alice", true, true).is_err(), "asked after a wrong password");
+    assert!(due(&rack.fleet, rack.now).is_empty());
+    rack.power_event(node, PowerEvent::Set(Box::new(account(Kind::Wol, "")))).unwrap();
+    assert!(
+        rack.opens(node, "alice", true, true).unwrap_err().to_string().contains("no management controller")
+    );
+    // What was open when the controller was restarted is over.
+    rack.power_event(node, PowerEvent::Set(Box::new(account(Kind::Ipmi, "10.0.0.5")))).unwrap();
+    rack.opens(node, "alice", true, false).unwrap();
+    for (node, event) in hung_up(&rack.fleet) {
+        rack.console(node, event).unwrap();
+    }
+    let power = rack.power(node);
+    assert!(power.console.is_none() && power.locked.is_none());
 }
 
 #[test]
@@ -522,7 +604,7 @@ proptest! {
         let mut watch = Watch::default();
         for (kind, pick) in steps {
             let node = if pick.is_multiple_of(2) { first } else { second };
-            match kind % 12 {
+            match kind % 15 {
                 0 | 1 => {
                     let kind = [Kind::Ipmi, Kind::Redfish, Kind::Wol, Kind::Manual][usize::from(pick / 2) % 4];
                     // Both may hang on one controller.
@@ -546,10 +628,29 @@ proptest! {
                     }
                     drop(rack.hello(1, MAC, true));
                 }
-                _ => drop(rack.power_event(node, PowerEvent::Look { act: Act::Status })),
+                11 => drop(rack.power_event(node, PowerEvent::Look { act: Act::Status })),
+                12 => drop(rack.opens(node, ["alice", "bob"][usize::from(pick / 2) % 2], pick.is_multiple_of(3), pick.is_multiple_of(5))),
+                _ => {
+                    let known = rack.fleet.powers.get(&node).and_then(|power| power.console.clone());
+                    if let Some(console) = known {
+                        let number = console.number;
+                        let fault = (pick > 128).then(|| fault(pick));
+                        let locks = matches!(fault, Some(Fault::Login(_) | Fault::Stranger(_)));
+                        let event = match kind % 15 {
+                            13 => ConsoleEvent::Opened { number },
+                            _ => ConsoleEvent::Closed { number, fault },
+                        };
+                        let closes = matches!(event, ConsoleEvent::Closed { .. });
+                        if rack.console(node, event).is_ok() && locks && closes {
+                            watch.locked.insert(node);
+                        }
+                    }
+                }
             }
             watch.prune(&rack);
             for power in rack.fleet.powers.values() {
+                let lets_in = power.console.as_ref().is_some_and(|console| !console.open);
+                prop_assert!(!lets_in || power.flight.is_none(), "a login beside a request: {power:?}");
                 // Who has its turn waits for something that ends.
                 if let Some(request) = power.current() {
                     let locked = power.locked.is_some() && request.way == fleet::power::Way::Controller;

@@ -72,6 +72,35 @@ pub(super) fn systems(root: &Value) -> Result<String, Fault> {
     link(root.get("Systems").ok_or_else(|| Fault::Refused("it has no systems".to_owned()))?)
 }
 
+/// The collection of managers.
+pub(super) fn managers(root: &Value) -> Result<String, Fault> {
+    link(root.get("Managers").ok_or_else(|| Fault::Refused("it has no managers".to_owned()))?)
+}
+
+/// The ways to the serial console that a manager names (DSP0268, `Manager.SerialConsole`); none where it is switched off.
+pub(super) fn ways(manager: &Value) -> Vec<String> {
+    let console = manager.get("SerialConsole");
+    let on = console.and_then(|console| console.get("ServiceEnabled")).and_then(Value::as_bool);
+    let ways = console.and_then(|console| console.get("ConnectTypesSupported")).and_then(Value::as_array);
+    let known =
+        |way: &Value| way.as_str().filter(|way| ["SSH", "IPMI", "Telnet"].contains(way)).map(str::to_owned);
+    if on == Some(false) { Vec::new() } else { ways.into_iter().flatten().filter_map(known).collect() }
+}
+
+/// What a person does who wants the console of a server whose controller is reached by Redfish.
+pub(super) fn way(ways: &[String], host: &str, user: &str) -> String {
+    let has = |wanted: &str| ways.iter().any(|way| way == wanted);
+    let ipmi = "say that it is reached by IPMI (rackwright node bmc set NODE --kind ipmi)";
+    let ssh = format!("log in there yourself (ssh {user}@{host})");
+    let what = match (has("IPMI"), has("SSH")) {
+        (true, true) => format!("its controller offers it by IPMI and by SSH: {ipmi}, or {ssh}"),
+        (true, false) => format!("its controller offers it by IPMI: {ipmi}"),
+        (false, true) => format!("its controller offers it by SSH: {ssh}"),
+        (false, false) => format!("its controller names no way to it; if it has IPMI, {ipmi}"),
+    };
+    format!("Redfish carries no console, and {what}")
+}
+
 /// The collection of sessions; none where there is no session service.
 pub(super) fn sessions(root: &Value) -> Result<Option<String>, Fault> {
     root.pointer("/Links/Sessions").map(link).transpose()

@@ -7,6 +7,7 @@ mod answer;
 mod wire;
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use fleet::power::{Account, Act, Fault, Observed, Word};
 use futures_util::future::BoxFuture;
@@ -40,6 +41,8 @@ pub struct Redfish {
     own: Own,
     /// The certificate of whoever is sent the password.
     shown: OnceLock<String>,
+    /// How long each answer is waited for.
+    patience: Duration,
 }
 
 /// Systems that are looked at until one is found to be the server's.
@@ -48,11 +51,17 @@ const MOST_SYSTEMS: usize = 8;
 impl Redfish {
     /// With this account.
     pub fn new(account: Account, secret: Secret, own: Own) -> Self {
-        Self { account, secret, own, shown: OnceLock::new() }
+        Self { account, secret, own, shown: OnceLock::new(), patience: wire::ANSWER }
+    }
+
+    /// The same, which waits so long for each answer: for tests.
+    #[must_use]
+    pub fn waiting(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     async fn carry_out(&self, act: Act) -> Result<Word, Fault> {
-        let mut wire = Wire::new(&self.account)?;
+        let mut wire = Wire::new(&self.account, self.patience)?;
         let root = wire.get(answer::ROOT).await?;
         // From here on the password may be with them, whatever comes of it. Within one errand it does not change.
         if let Some(pin) = wire.pin() {
@@ -81,6 +90,23 @@ impl Redfish {
             word.findings.extend(super::factory(&self.account, &self.secret));
         }
         Ok(word)
+    }
+
+    /// The ways to its serial console that the controller names.
+    async fn ways(&self) -> Result<Vec<String>, Fault> {
+        let mut wire = Wire::new(&self.account, self.patience)?;
+        let root = wire.get(answer::ROOT).await?;
+        let session = self.log_in(&mut wire, &root.body).await?;
+        let named = async {
+            let list = wire.get(&answer::managers(&root.body)?).await?;
+            let first = answer::members(&list.body)?.into_iter().next().unwrap_or_default();
+            Ok(answer::ways(&wire.get(&first).await?.body))
+        };
+        let named = named.await;
+        if let Some(place) = session {
+            drop(wire.send(Method::DELETE, &place, None, None).await);
+        }
+        named
     }
 
     /// Opens a session; where it is to be ended.
@@ -179,6 +205,21 @@ impl Redfish {
             members.len()
         )))
     }
+}
+
+/// Why a console is not to be had by Redfish, and where it is: what the controller says of its own ways.
+pub async fn console(account: &Account, secret: Secret) -> Fault {
+    let redfish = Redfish::new(account.clone(), secret, Own::default());
+    let ways = match redfish.ways().await {
+        Ok(ways) => ways,
+        Err(fault @ (Fault::Login(_) | Fault::Stranger(_) | Fault::Unreachable(_) | Fault::Busy(_))) => {
+            return fault;
+        }
+        Err(Fault::Lost(_) | Fault::Refused(_)) => Vec::new(),
+    };
+    let (host, user) = (account.address.as_ref().map(fleet::power::Address::host), account.user.as_ref());
+    let (host, user) = (host.unwrap_or_default(), user.map(fleet::power::User::as_str).unwrap_or_default());
+    Fault::Refused(answer::way(&ways, host, user))
 }
 
 impl Reach for Redfish {

@@ -25,7 +25,7 @@ use super::answer;
 
 /// What connecting, and what one answer may take. Controllers are slow: some need seconds for a handshake.
 const CONNECT: Duration = Duration::from_secs(10);
-const ANSWER: Duration = Duration::from_secs(15);
+pub(super) const ANSWER: Duration = Duration::from_secs(15);
 /// No answer that is read is longer, in bytes. `serde_json` refuses more than 128 levels.
 const LONGEST: usize = 1 << 20;
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -76,11 +76,13 @@ pub(super) struct Wire {
     watch: Arc<Watch>,
     tls: Arc<ClientConfig>,
     pass: Option<Pass>,
+    patience: Duration,
     open: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Wire {
-    pub(super) fn new(account: &Account) -> Result<Self, Fault> {
+    /// To this account's, whose answers are waited for so long each.
+    pub(super) fn new(account: &Account, patience: Duration) -> Result<Self, Fault> {
         let refused = |what: &str| Fault::Refused(what.to_owned());
         let address = account.address.as_ref().ok_or_else(|| refused("it has no address"))?;
         let name =
@@ -103,6 +105,7 @@ impl Wire {
             watch,
             tls: Arc::new(tls),
             pass: None,
+            patience,
             open: None,
         })
     }
@@ -160,9 +163,9 @@ impl Wire {
             let response = response.map_err(|error| lost(format!("the connection broke: {error}")))?;
             hear(response).await
         };
-        let heard = tokio::time::timeout(ANSWER, exchange).await;
-        let heard =
-            heard.unwrap_or_else(|_| Err(lost(format!("no answer within {} s", ANSWER.as_secs()))))?;
+        let heard = tokio::time::timeout(self.patience, exchange).await;
+        let late = |_| Err(lost(format!("no answer within {} s", self.patience.as_secs())));
+        let heard = heard.unwrap_or_else(late)?;
         self.open = Some(sender);
         Ok(heard)
     }

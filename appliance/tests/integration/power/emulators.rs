@@ -2,10 +2,13 @@
 //! OpenStack's `sushy-tools` for Redfish.
 
 use std::fs;
-use std::net::{TcpStream, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The password of every emulator; nothing that the controller says or keeps may have it.
@@ -38,14 +41,23 @@ pub(super) struct IpmiSim {
 
 impl IpmiSim {
     pub(super) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// With the serial line of this server.
+    pub(super) fn before(server: &Server) -> Self {
+        Self::with(&format!("  sol \"tcp:127.0.0.1:{}\" 115200\n", server.port))
+    }
+
+    fn with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let script = at("chassis");
         let lan = format!(
             "name \"sim\"\nset_working_mc 0x20\n  startlan 1\n    addr 127.0.0.1 {port}\n    priv_limit admin\n    \
              allowed_auths_admin none md5 straight\n    allowed_auths_operator none md5 straight\n    guid \
-             a123456789abcdefa123456789abcdef\n  endlan\n  chassis_control \"{}\"\n  user 1 false \"\" \"x\" user 5 none\n  \
+             a123456789abcdefa123456789abcdef\n  endlan\n{more}  chassis_control \"{}\"\n  user 1 false \"\" \"x\" user 5 none\n  \
              user 2 true \"{USER}\" \"{}\" admin 5 none md5 straight\n",
             script.display(),
             IPMI_PASSWORD,
@@ -91,6 +103,53 @@ impl IpmiSim {
     pub(super) fn freeze(&self) {
         let status = Command::new("kill").arg("-STOP").arg(self.process.0.id().to_string()).status();
         assert!(status.unwrap().success());
+    }
+}
+
+/// A free port below those that the kernel gives: `ipmiconsole` takes none above 32767.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 12_000).unwrap();
+    let begin = 20_000 + process + NEXT.fetch_add(20, Ordering::Relaxed) % 600;
+    let free = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok();
+    (begin..32_768).chain(20_000..begin).find(free).unwrap()
+}
+
+/// A server's serial line: it repeats every piece in angle brackets, and keeps it.
+pub(super) struct Server {
+    pub(super) port: u16,
+    heard: Arc<Mutex<Vec<u8>>>,
+    line: Arc<Mutex<Option<TcpStream>>>,
+}
+
+impl Server {
+    pub(super) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = Self { port, heard: Arc::default(), line: Arc::default() };
+        let (heard, line) = (Arc::clone(&server.heard), Arc::clone(&server.line));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                *line.lock().unwrap() = Some(stream.try_clone().unwrap());
+                let mut piece = [0; 256];
+                while let Ok(length @ 1..) = stream.read(&mut piece) {
+                    heard.lock().unwrap().extend_from_slice(&piece[..length]);
+                    let said = [b"<", &piece[..length], b">\r\n"].concat();
+                    stream.write_all(&said).unwrap();
+                }
+            }
+        });
+        server
+    }
+
+    pub(super) fn heard(&self, bytes: &[u8]) -> bool {
+        self.heard.lock().unwrap().windows(bytes.len()).any(|window| window == bytes)
+    }
+
+    /// The server says something by itself.
+    pub(super) fn says(&self, text: &str) {
+        self.line.lock().unwrap().as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Management controllers: real emulators, and what the ones in use do wrong.
 
+mod console;
 mod emulators;
 mod front;
 mod ipmi;

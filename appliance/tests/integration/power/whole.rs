@@ -15,10 +15,10 @@ use crate::journey::{approved, imaging};
 use crate::operator::{self, Ran, rackwright};
 
 /// Lets time pass as the daemon does.
-struct Clock(tokio::task::JoinHandle<()>);
+pub(super) struct Clock(tokio::task::JoinHandle<()>);
 
 impl Clock {
-    fn of(controller: &Controller) -> Self {
+    pub(super) fn of(controller: &Controller) -> Self {
         let core = controller.core.clone();
         Self(tokio::spawn(async move {
             loop {
@@ -31,7 +31,7 @@ impl Clock {
 
 impl Clock {
     /// It has a way in to the writer, which ends with the last of them.
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.0.abort();
         drop(self.0.await);
     }
@@ -43,7 +43,7 @@ fn password_file(controller: &Controller, password: &str) -> PathBuf {
     path
 }
 
-async fn set(controller: &Controller, kind: &str, port: u16, password: &str) -> Ran {
+pub(super) async fn set(controller: &Controller, kind: &str, port: u16, password: &str) -> Ran {
     let file = password_file(controller, password);
     let ran = rackwright(
         controller,
@@ -57,7 +57,7 @@ async fn set(controller: &Controller, kind: &str, port: u16, password: &str) -> 
     ran
 }
 
-async fn power(controller: &Controller) -> Value {
+pub(super) async fn power(controller: &Controller) -> Value {
     operator::get(controller, "/v1/nodes/n1/power").await.unwrap()
 }
 
@@ -69,7 +69,7 @@ async fn boots(controller: &Controller, agent: &mut Agent, boot_id: &str) {
 }
 
 /// Nothing of the password in what is kept and what was said.
-async fn no_canary(controller: &Controller, ran: &[&Ran]) {
+pub(super) async fn no_canary(controller: &Controller, ran: &[&Ran]) {
     for one in ran {
         assert!(!format!("{one:?}").contains("canary"), "{one:?}");
     }
