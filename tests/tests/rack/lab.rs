@@ -47,7 +47,7 @@ pub(crate) struct Lab {
 pub(crate) fn spec(name: &str, firmware: Firmware, number: u8, bus: Bus, data: bool) -> Spec {
     let disk = |kind: &str, gib: u64| {
         let serial = format!("{kind}-{}", name.to_uppercase());
-        Disk { serial, bytes: gib << 30, bus, speed: None, content: None, logged: false }
+        Disk::plain(serial, gib << 30, bus)
     };
     let mut disks = vec![disk("SYS", 8)];
     disks.extend(data.then(|| disk("DATA", 1)));

@@ -142,7 +142,7 @@ fn ipxe_says(server: &Server, node: &Node, network: Network) {
 fn spec(site: &Site, way: &Way, number: u8) -> Spec {
     let content = Some(site.artifacts.raw(RECIPES[0].name));
     let serial = format!("SYS-{}", way.name.to_uppercase());
-    let disks = vec![Disk { serial, bytes: 0, bus: way.bus, speed: None, content, logged: false }];
+    let disks = vec![Disk { content, ..Disk::plain(serial, 0, way.bus) }];
     let nic = |(card, network): (usize, &Network)| {
         let mac = format!("52:54:00:77:{:02x}:{number:02x}", 0x30 + card);
         Nic { mac, network: *network }

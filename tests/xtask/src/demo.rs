@@ -69,14 +69,7 @@ fn boot_controller(rack: &Rack, artifacts: &Artifacts) -> Result<Controller, Box
 
 /// The demo's servers: one per firmware.
 fn specs() -> [Spec; 2] {
-    let disk = |serial: &str, gib: u64| Disk {
-        serial: serial.to_owned(),
-        bytes: gib << 30,
-        bus: Bus::Virtio,
-        speed: None,
-        content: None,
-        logged: false,
-    };
+    let disk = |serial: &str, gib: u64| Disk::plain(serial.to_owned(), gib << 30, Bus::Virtio);
     let nic = |mac: &str| Nic { mac: mac.to_owned(), network: Network::Provision };
     [
         Spec {

@@ -11,6 +11,7 @@ pub mod firmware;
 pub mod gpt;
 pub mod host;
 pub mod ledger;
+pub mod liar;
 pub mod live;
 pub mod machine;
 pub mod netns;

@@ -95,14 +95,7 @@ fn first_loader(firmware: Firmware) -> &'static str {
 }
 
 fn spec(firmware: Firmware, number: usize) -> Spec {
-    let disk = Disk {
-        serial: format!("SYS-B{number}"),
-        bytes: 8 << 30,
-        bus: Bus::Virtio,
-        speed: None,
-        content: None,
-        logged: false,
-    };
+    let disk = Disk::plain(format!("SYS-B{number}"), 8 << 30, Bus::Virtio);
     let nic = Nic { mac: format!("52:54:00:77:02:{number:02x}"), network: Network::Provision };
     Spec {
         name: format!("b{number}"),

@@ -1,6 +1,7 @@
 //! A server's hardware, and the QEMU command line that is it. Pure: decides, starts nothing.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub enum Bus {
     Sata,
     /// NVM Express.
     Nvme,
+    /// SCSI, behind virtio-scsi.
+    Scsi,
 }
 
 /// One disk of a server.
@@ -35,6 +38,10 @@ pub struct Disk {
     pub content: Option<PathBuf>,
     /// Whether every write to it is written down, beside the disk, since the server was last switched on.
     pub logged: bool,
+    /// Bytes that it keeps, whatever is written there: it says that it has written. It is served by ourselves ([`super::liar`]).
+    pub lies: Option<Range<u64>>,
+    /// Bytes of a second namespace that is attached to nothing (NVMe only), in a file beside its own ([`hidden_of`]).
+    pub hides: Option<u64>,
 }
 
 /// One network card of a server.
@@ -64,6 +71,12 @@ pub struct Spec {
 }
 
 impl Disk {
+    /// An honest disk, as fast as the machine under it.
+    #[must_use]
+    pub fn plain(serial: String, bytes: u64, bus: Bus) -> Disk {
+        Disk { serial, bytes, bus, speed: None, content: None, logged: false, lies: None, hides: None }
+    }
+
     fn file(&self, dir: &Path, number: u32) -> PathBuf {
         self.content.clone().unwrap_or_else(|| dir.join(format!("disk{number}.raw")))
     }
@@ -109,6 +122,8 @@ pub struct Files {
     pub dir: PathBuf,
     /// One raw file per disk of the [`Spec`]: sparse and its own, or the disk's content, which nothing writes to.
     pub disks: Vec<PathBuf>,
+    /// A socket per disk, on which those that lie are served.
+    pub blocks: Vec<PathBuf>,
     /// UEFI variables.
     pub vars: PathBuf,
     /// See `BIOS_CONSOLE`.
@@ -135,6 +150,7 @@ impl Files {
         let socket = |kind: &str| sockets.join(format!("{}.{kind}", spec.name));
         Files {
             disks: (0..).zip(&spec.disks).map(|(number, disk)| disk.file(&dir, number)).collect(),
+            blocks: (0..spec.disks.len()).map(|number| socket(&format!("disk{number}"))).collect(),
             vars: dir.join("vars.fd"),
             bios_console: dir.join("sercon-port"),
             serial_log: dir.join("serial.log"),
@@ -178,8 +194,10 @@ pub(super) fn argv(
             nic_words(&mut words, spec.firmware, nic, tap, (number, number == boots));
         }
     }
-    for (number, (disk, path)) in spec.disks.iter().zip(&files.disks).enumerate() {
-        disk_words(&mut words, number, disk, path);
+    for (number, (disk, (path, block))) in
+        spec.disks.iter().zip(files.disks.iter().zip(&files.blocks)).enumerate()
+    {
+        disk_words(&mut words, number, disk, (path, block));
     }
     let console = format!(
         "socket,id=serial,path={},server=on,wait=off,logfile={},logappend=on",
@@ -208,24 +226,52 @@ fn nic_words(words: &mut Words, firmware: Firmware, nic: &Nic, tap: &str, (numbe
     words.pair("-device", &format!("virtio-net-pci,netdev=lan{number},mac={}{how}", nic.mac));
 }
 
-fn disk_words(words: &mut Words, number: usize, disk: &Disk, path: &Path) {
-    let drive =
-        format!("if=none,id=disk{number},format=raw,cache=writeback,discard=unmap,file={}", path.display());
-    // What is written to a disk with a content goes to a file without a name that ends with QEMU.
-    let lost = if disk.content.is_some() { ",snapshot=on" } else { "" };
-    let limit = disk.speed.map(|speed| format!(",throttling.bps-total={speed}")).unwrap_or_default();
+fn disk_words(words: &mut Words, number: usize, disk: &Disk, (path, block): (&Path, &Path)) {
+    let id = format!("disk{number}");
     if disk.logged {
         logged_words(words, number, path);
     } else {
-        words.pair("-drive", &(drive + lost + &limit));
+        let from = match disk.lies {
+            Some(_) => format!("file.driver=nbd,file.server.type=unix,file.server.path={}", block.display()),
+            None => format!("file={}", path.display()),
+        };
+        // What is written to a disk with a content goes to a file without a name that ends with QEMU.
+        let lost = if disk.content.is_some() { ",snapshot=on" } else { "" };
+        let limit = disk.speed.map(|speed| format!(",throttling.bps-total={speed}")).unwrap_or_default();
+        words.pair("-drive", &(drive(&id, &from) + lost + &limit));
     }
-    let (device, serial, index) = (format!("drive=disk{number}"), &disk.serial, number + 1);
+    let (device, serial, index) = (format!("drive={id}"), &disk.serial, number + 1);
     let device = match disk.bus {
         Bus::Virtio => format!("virtio-blk-pci,{device}"),
         Bus::Sata => format!("ide-hd,bus=ide.{number},{device}"),
+        Bus::Nvme if disk.hides.is_some() => return hiding_words(words, number, serial, path),
         Bus::Nvme => format!("nvme,{device}"),
+        Bus::Scsi => {
+            words.pair("-device", &format!("virtio-scsi-pci,id=scsi{number}"));
+            format!("scsi-hd,bus=scsi{number}.0,{device}")
+        }
     };
     words.pair("-device", &format!("{device},serial={serial},bootindex={index}"));
+}
+
+fn drive(id: &str, from: &str) -> String {
+    format!("if=none,id={id},format=raw,cache=writeback,discard=unmap,{from}")
+}
+
+/// The file of the namespace that an NVMe disk hides.
+#[must_use]
+pub fn hidden_of(disk: &Path) -> PathBuf {
+    disk.with_extension("hidden")
+}
+
+/// Only a drive in a subsystem can have a namespace that is attached to nothing.
+fn hiding_words(words: &mut Words, number: usize, serial: &str, path: &Path) {
+    let hidden = format!("hidden{number}");
+    words.pair("-drive", &drive(&hidden, &format!("file={}", hidden_of(path).display())));
+    words.pair("-device", &format!("nvme-subsys,id=subsys{number},nqn=subsys{number}"));
+    words.pair("-device", &format!("nvme,id=nvme{number},serial={serial},subsys=subsys{number}"));
+    words.pair("-device", &format!("nvme-ns,drive=disk{number},bus=nvme{number},nsid=1"));
+    words.pair("-device", &format!("nvme-ns,drive={hidden},bus=nvme{number},nsid=2,detached=on"));
 }
 
 /// Where the writes to a disk are written down.
@@ -256,14 +302,7 @@ mod tests {
     use super::*;
 
     fn text(firmware: Firmware, accel: Accel, boots: usize) -> String {
-        let disk = |serial: &str, bus| Disk {
-            serial: serial.into(),
-            bytes: 1 << 30,
-            bus,
-            speed: None,
-            content: None,
-            logged: false,
-        };
+        let disk = |serial: &str, bus| Disk::plain(serial.into(), 1 << 30, bus);
         let spec = Spec {
             name: "n1".into(),
             firmware,
@@ -273,7 +312,12 @@ mod tests {
             ],
             memory_mib: 1024,
             cpus: 2,
-            disks: vec![disk("SYS1", Bus::Virtio), disk("DATA1", Bus::Nvme)],
+            disks: vec![
+                disk("SYS1", Bus::Virtio),
+                disk("DATA1", Bus::Nvme),
+                Disk { lies: Some(0..9), ..disk("LIES", Bus::Scsi) },
+                Disk { hides: Some(1 << 20), ..disk("HIDES", Bus::Nvme) },
+            ],
         };
         let files = Files::new(&spec, Path::new("/d"), Path::new("/s"), vec!["tap0".into(), "tap1".into()]);
         let words = argv(&spec, &files, accel, Reboot::Off, Some(boots));
@@ -288,6 +332,10 @@ mod tests {
             "virtio-net-pci,netdev=lan1,mac=52:54:00:00:00:02,romfile= ",
             "virtio-blk-pci,drive=disk0,serial=SYS1,bootindex=1",
             "nvme,drive=disk1,serial=DATA1,bootindex=2",
+            "unmap,file.driver=nbd,file.server.type=unix,file.server.path=/s/n1.disk2 ",
+            "scsi-hd,bus=scsi2.0,drive=disk2,serial=LIES,bootindex=3 ",
+            "unmap,file=/d/n1/disk3.hidden ",
+            "nvme-ns,drive=hidden3,bus=nvme3,nsid=2,detached=on",
             "-action reboot=shutdown",
             "-cpu max,svm=off,vmx=off",
             "etc/sercon-port",

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::accel::Accel;
 use super::disk::{self, DiskError};
 use super::ledger::{Ledger, LedgerError};
+use super::liar::Liar;
 use super::machine::{self, Files, Reboot};
 use super::netns::Netns;
 use super::process::{Lifetime, Process, ProcessError};
@@ -103,6 +104,7 @@ pub struct Server {
     serial: Serial,
     boots: Option<usize>,
     qemu: Option<Process>,
+    _liars: Vec<Liar>,
     powered: Vec<SystemTime>,
 }
 
@@ -134,7 +136,11 @@ impl Server {
             if disk.content.is_none() {
                 disk::create(path, disk.bytes)?;
             }
+            if let Some(bytes) = disk.hides {
+                disk::create(&machine::hidden_of(path), bytes)?;
+            }
         }
+        let liars = liars(&spec, &files)?;
         if let Some(variables) = spec.firmware.variables() {
             prepare(&files.vars, fs::copy(variables, &files.vars).map(drop))?;
         }
@@ -142,7 +148,19 @@ impl Server {
         let serial = Serial::follow(&spec.name, &files.serial_log, &files.stamped_log);
         let Place { netns, accel, lifetime, ledger, .. } = place;
         let (boots, qemu, powered) = (Some(0), None, Vec::new());
-        Ok(Server { spec, files, netns, accel, lifetime, ledger, serial, boots, qemu, powered })
+        Ok(Server {
+            spec,
+            files,
+            netns,
+            accel,
+            lifetime,
+            ledger,
+            serial,
+            boots,
+            qemu,
+            _liars: liars,
+            powered,
+        })
     }
 
     /// What it was built as.
@@ -341,6 +359,19 @@ impl Server {
         ledger.set_process(&self.spec.name, qemu.and_then(Process::identity))?;
         Ok(())
     }
+}
+
+fn liars(spec: &Spec, files: &Files) -> Result<Vec<Liar>, ServerError> {
+    let disks = spec.disks.iter().zip(files.disks.iter().zip(&files.blocks));
+    let lying = disks.filter_map(|(disk, paths)| Some((disk.lies.clone()?, paths)));
+    let served = lying.map(|(keeps, (path, socket))| {
+        Liar::serve(socket, path, keeps).map_err(|source| ServerError::Prepare {
+            name: spec.name.clone(),
+            path: path.clone(),
+            source,
+        })
+    });
+    served.collect()
 }
 
 impl Drop for Server {
