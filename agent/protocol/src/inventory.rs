@@ -193,6 +193,13 @@ pub struct Smbios {
     pub bios: String,
 }
 
+impl Smbios {
+    /// Maker and product, as people name a server: `Dell Inc. PowerEdge R640`; empty when neither is known.
+    pub fn model(&self) -> String {
+        format!("{} {}", self.vendor, self.product).trim().to_owned()
+    }
+}
+
 /// A management controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -170,28 +170,10 @@ pub(crate) fn begin(
 
 /// Whether the node runs a system of its own, which it is to come back to.
 fn runs(node: &Node) -> Result<bool, Denied> {
-    match &node.state {
-        State::Active => Ok(true),
-        State::Ready | State::Planned { .. } => Ok(false),
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Inspecting
-        | State::Testing { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Retired
-        | State::Attention { .. } => {
-            Err(refused(node, "capturing", "; only an active node, or a ready one in the ramdisk"))
-        }
+    if node.state.is_ready() || node.state == State::Active {
+        return Ok(node.state == State::Active);
     }
+    Err(refused(node, "capturing", "; only an active node, or a ready one in the ramdisk"))
 }
 
 /// Refuses the name of an image that was imported: nobody could tell the two apart by it.

@@ -20,29 +20,8 @@ pub struct Hold {
 
 /// Holds a node, or gives another reason for it.
 pub(crate) fn hold(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome, Denied> {
-    match &node.state {
-        State::Ready | State::Planned { .. } | State::Active | State::Attention { .. } => {}
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Inspecting
-        | State::Testing { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Retired => {
-            return Err(refused(
-                node,
-                "holding",
-                "; only one that is ready, planned, active or needs attention",
-            ));
-        }
+    if !node.state.is_settled() {
+        return Err(refused(node, "holding", "; only one that is ready, planned, active or needs attention"));
     }
     let mut outcome = Outcome::default();
     let mut next = withdraw(fleet, node, "the node is held", now, &mut outcome);

@@ -350,6 +350,16 @@ impl State {
         "attention",
     ];
 
+    /// It waits in the ramdisk for what an operator wants of it: a plan may name it, nothing is under way.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, State::Ready | State::Planned { .. })
+    }
+
+    /// Nothing is under way with it that would have to end first: ready, active, or a person is waited for.
+    pub fn is_settled(&self) -> bool {
+        self.is_ready() || matches!(self, State::Active | State::Attention { .. })
+    }
+
     /// The state it is in, or was in before it needed attention.
     pub fn phase(&self) -> &str {
         if let State::Attention { phase, .. } = self { phase } else { self.word() }

@@ -23,8 +23,6 @@ const FIRST_PAUSE: u64 = 5;
 const LONGEST_PAUSE: u64 = 600;
 /// A rescue or a service that lasts longer may be forgotten.
 const DAY: u64 = 86_400;
-/// A server with much memory may spend ten minutes in its firmware.
-const TO_THE_RAMDISK: u64 = 25 * 60;
 const HOUR: u64 = 3600;
 /// Things in one message at most; of the rest the number is told.
 pub const MOST: usize = 50;
@@ -130,7 +128,7 @@ fn in_hand(fleet: &Fleet, node: &Node, now: Time) -> Option<Notice> {
     if age >= DAY {
         return notice("rescue", format!("in rescue since {}", node.since));
     }
-    if rescue.entered.is_some() || age < TO_THE_RAMDISK {
+    if rescue.entered.is_some() || age < patience::DRAINING_SECONDS {
         return None;
     }
     let what = patience::wait(fleet, node).map(|wait| wait.reason).unwrap_or_default();

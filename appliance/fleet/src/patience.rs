@@ -30,7 +30,8 @@ const INSPECTING_SECONDS: u64 = 10 * 60;
 /// A server with much memory may spend ten minutes in its firmware.
 const BOOTING_SECONDS: u64 = 25 * 60;
 const ENROLLING_SECONDS: u64 = 25 * 60;
-const DRAINING_SECONDS: u64 = 25 * 60;
+/// Until a system that was told to restart is in the ramdisk.
+pub(crate) const DRAINING_SECONDS: u64 = 25 * 60;
 
 /// What this node waits for, and how long it may.
 pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {

@@ -94,58 +94,18 @@ fn merged(old: Node, new: Node, now: Time) -> Node {
 }
 
 fn has_identity(old: &Node) -> Result<(), Denied> {
-    match &old.state {
-        State::Inspecting
-        | State::Testing { .. }
-        | State::Ready
-        | State::Planned { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Active
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Attention { .. } => Ok(()),
-        State::Discovered | State::Rejected { .. } | State::Retiring { .. } | State::Retired => {
-            Err(refused(old, "replacing", "; only a node that was let in, and is not at its end"))
-        }
+    if old.is_let_in() && !matches!(old.state, State::Retiring { .. }) {
+        return Ok(());
     }
+    Err(refused(old, "replacing", "; only a node that was let in, and is not at its end"))
 }
 
 fn is_new(new: &Node) -> Result<(), Denied> {
     let is_claimed = new.claim.as_ref().is_some_and(|claim| claim.clash.is_some());
-    match &new.state {
-        State::Discovered | State::Inspecting | State::Ready | State::Planned { .. }
-            if new.installed.is_none() && !is_claimed =>
-        {
-            Ok(())
-        }
-        State::Discovered
-        | State::Inspecting
-        | State::Ready
-        | State::Planned { .. }
-        | State::Rejected { .. }
-        | State::Testing { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Active
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Retired
-        | State::Attention { .. } => Err(refused(
-            new,
-            "taking a node's place",
-            "; only a new server: discovered, or ready and never installed",
-        )),
+    let is_free = new.state.is_ready() || matches!(new.state, State::Discovered | State::Inspecting);
+    if is_free && new.installed.is_none() && !is_claimed {
+        return Ok(());
     }
+    let hint = "; only a new server: discovered, or ready and never installed";
+    Err(refused(new, "taking a node's place", hint))
 }

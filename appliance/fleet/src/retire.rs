@@ -181,26 +181,10 @@ fn doom(node: &Node, all: &[Disk], disk: &Disk) -> Result<Erased, Denied> {
 }
 
 fn may_retire(node: &Node) -> Result<(), Denied> {
-    match &node.state {
-        State::Ready | State::Planned { .. } | State::Active | State::Attention { .. } => Ok(()),
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Inspecting
-        | State::Testing { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Retired => {
-            Err(refused(node, "retiring", "; only an active node, a ready one, or one that needs attention"))
-        }
+    if node.state.is_settled() {
+        return Ok(());
     }
+    Err(refused(node, "retiring", "; only an active node, a ready one, or one that needs attention"))
 }
 
 /// The retirement that is applied by this plan's id.
@@ -430,31 +414,9 @@ pub(crate) fn ended(fleet: &Fleet, node: &Node, why: &str, now: Time) -> impl It
 
 /// Forgets a node of which nobody waits for anything. Its retirements, with their proofs, stay.
 pub(crate) fn delete(fleet: &Fleet, node: &Node) -> Result<Outcome, Denied> {
-    match &node.state {
-        State::Retired | State::Rejected { .. } => {}
-        State::Discovered
-        | State::Inspecting
-        | State::Testing { .. }
-        | State::Ready
-        | State::Planned { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Active
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Attention { .. } => {
-            return Err(refused(
-                node,
-                "deleting",
-                "; only a retired or rejected node: rackwright node retire, or reject",
-            ));
-        }
+    if !matches!(node.state, State::Retired | State::Rejected { .. }) {
+        let hint = "; only a retired or rejected node: rackwright node retire, or reject";
+        return Err(refused(node, "deleting", hint));
     }
     let mut outcome = Outcome::default();
     outcome.fact(

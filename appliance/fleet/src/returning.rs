@@ -64,26 +64,12 @@ fn first_boot(fleet: &Fleet, state: &State) -> Option<JobId> {
 
 /// The job whose first boot is awaited still, wherever the node is meanwhile.
 pub(crate) fn awaited(fleet: &Fleet, node: &Node) -> Option<JobId> {
-    match &node.state {
-        State::Rescue { rescue } => first_boot(fleet, &rescue.back),
-        State::Servicing { back, .. } => first_boot(fleet, back),
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Inspecting
-        | State::Testing { .. }
-        | State::Ready
-        | State::Planned { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Active
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Retired
-        | State::Returning { .. }
-        | State::Attention { .. } => first_boot(fleet, &node.state),
+    if let State::Rescue { rescue } = &node.state {
+        first_boot(fleet, &rescue.back)
+    } else if let State::Servicing { back, .. } = &node.state {
+        first_boot(fleet, back)
+    } else {
+        first_boot(fleet, &node.state)
     }
 }
 

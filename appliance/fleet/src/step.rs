@@ -205,28 +205,15 @@ fn served(fleet: &Fleet, mac: &protocol::HardwareAddress, what: &str, text: Stri
 }
 
 fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome, Denied> {
-    let rejectable = match &node.state {
-        State::Discovered
-        | State::Inspecting
-        | State::Testing { .. }
-        | State::Ready
-        | State::Planned { .. }
-        | State::Rejected { .. } => true,
-        // What is half erased is not forgotten without proof.
-        State::Attention { .. } => imaging::is_rejectable(node) && retire::of_node(fleet, node).is_none(),
-        State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Active
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Retired => false,
-    };
+    let is_new = matches!(
+        node.state,
+        State::Discovered | State::Inspecting | State::Testing { .. } | State::Rejected { .. }
+    );
+    // What is half erased is not forgotten without proof.
+    let is_given_up = matches!(node.state, State::Attention { .. })
+        && imaging::is_rejectable(node)
+        && retire::of_node(fleet, node).is_none();
+    let rejectable = is_new || node.state.is_ready() || is_given_up;
     let mut next = node.clone();
     let mut outcome = Outcome::default();
     if rejectable {

@@ -391,7 +391,7 @@ pub fn node_view(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeView
         boot_path: node.boot.path.clone(),
         // Known to whoever keeps the history of boots.
         loader: None,
-        product: format!("{} {}", inventory.smbios.vendor, inventory.smbios.product).trim().to_owned(),
+        product: inventory.smbios.model(),
         serial: inventory.smbios.serial.clone(),
         cpu: inventory.cpu.model.clone(),
         threads: inventory.cpu.threads,

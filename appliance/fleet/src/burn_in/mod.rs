@@ -245,7 +245,7 @@ fn made(node: &Node, wish: Wish, now: Time, dice: &mut Entropy, outcome: &mut Ou
 fn model(node: &Node) -> Model {
     let inventory = &node.inventory;
     Model {
-        product: format!("{} {}", inventory.smbios.vendor, inventory.smbios.product).trim().to_owned(),
+        product: inventory.smbios.model(),
         cpu: inventory.cpu.model.clone(),
         threads: inventory.cpu.threads,
         memory_bytes: inventory.memory_bytes,
@@ -253,31 +253,12 @@ fn model(node: &Node) -> Model {
 }
 
 fn may_test(node: &Node) -> Result<(), Denied> {
-    match &node.state {
-        State::Ready | State::Planned { .. } => Ok(()),
-        State::Attention { phase, .. } if phase == "testing" => Ok(()),
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Inspecting
-        | State::Testing { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Active
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Retired
-        | State::Attention { .. } => Err(refused(
-            node,
-            "testing",
-            "; only a node that is ready in the ramdisk, or whose last test failed",
-        )),
+    let has_failed = matches!(&node.state, State::Attention { phase, .. } if phase == "testing");
+    if node.state.is_ready() || has_failed {
+        return Ok(());
     }
+    let hint = "; only a node that is ready in the ramdisk, or whose last test failed";
+    Err(refused(node, "testing", hint))
 }
 
 /// The test that a node's state is about, also when it has failed.

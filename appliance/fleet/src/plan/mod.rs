@@ -240,26 +240,9 @@ fn own_system(fleet: &Fleet, node: &Node) -> Holding {
 }
 
 fn kind_of(node: &Node) -> Result<PlanKind, Unplannable> {
-    let refused = || Unplannable::State { name: node.name.to_string(), state: node.state.word() };
-    match &node.state {
-        State::Ready | State::Planned { .. } if node.installed.is_none() => Ok(PlanKind::Install),
-        State::Ready | State::Planned { .. } | State::Active => Ok(PlanKind::Rebuild),
-        State::Attention { .. } if node.installed.is_some() => Ok(PlanKind::Rebuild),
-        State::Attention { .. } => Ok(PlanKind::Install),
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Inspecting
-        | State::Testing { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Retired => Err(refused()),
+    if !node.state.is_settled() {
+        return Err(Unplannable::State { name: node.name.to_string(), state: node.state.word() });
     }
+    let is_new = node.installed.is_none() && node.state != State::Active;
+    Ok(if is_new { PlanKind::Install } else { PlanKind::Rebuild })
 }

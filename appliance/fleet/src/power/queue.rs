@@ -38,28 +38,8 @@ pub(crate) fn step(
 
 /// Whether an image is being written to the node's disk, or read back, or its disks are erased: its power is not cut.
 pub fn writes(node: &Node) -> bool {
-    match &node.state {
-        State::Imaging { .. } | State::Verifying { .. } | State::Retiring { .. } => true,
-        State::Attention { phase, job: Some(_), .. } => {
-            matches!(phase.as_str(), "imaging" | "verifying" | "retiring")
-        }
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Inspecting
-        | State::Testing { .. }
-        | State::Ready
-        | State::Planned { .. }
-        | State::Booting { .. }
-        | State::Enrolling { .. }
-        | State::Active
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Retired
-        | State::Attention { .. } => false,
-    }
+    let has_job = !matches!(node.state, State::Attention { job: None, .. });
+    has_job && matches!(node.state.phase(), "imaging" | "verifying" | "retiring")
 }
 
 /// What an operator has wanted of a node's power since then that ends what runs on it, if anything.

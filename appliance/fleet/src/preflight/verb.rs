@@ -103,11 +103,10 @@ fn is_meant(node: &Node, wish: &Wish) -> bool {
 }
 
 fn member(node: &Node) -> Member {
-    let board = &node.inventory.smbios;
     Member {
         node: node.id,
         name: node.name.to_string(),
-        product: format!("{} {}", board.vendor, board.product).trim().to_owned(),
+        product: node.inventory.smbios.model(),
         links: Vec::new(),
         lost: None,
     }
@@ -115,26 +114,10 @@ fn member(node: &Node) -> Member {
 
 /// Why its agent does not ask what to try, as the end of a sentence.
 fn unfit(node: &Node, now: Time) -> Option<String> {
-    match &node.state {
-        State::Inspecting
-        | State::Ready
-        | State::Planned { .. }
-        | State::Active
-        | State::Enrolling { .. } => {}
-        State::Attention { .. } => {}
-        State::Discovered
-        | State::Rejected { .. }
-        | State::Imaging { .. }
-        | State::Verifying { .. }
-        | State::Booting { .. }
-        | State::Draining { .. }
-        | State::Capturing { .. }
-        | State::Retiring { .. }
-        | State::Testing { .. }
-        | State::Rescue { .. }
-        | State::Servicing { .. }
-        | State::Returning { .. }
-        | State::Retired => return Some(format!("is {}", node.state.word())),
+    let listens =
+        node.state.is_settled() || matches!(node.state, State::Inspecting | State::Enrolling { .. });
+    if !listens {
+        return Some(format!("is {}", node.state.word()));
     }
     let silent = now.seconds_since(node.heard);
     (silent >= SILENT_SECONDS).then(|| format!("has not been heard for {silent} s"))

@@ -142,7 +142,7 @@ fn find(node: &Node) -> String {
     let smbios = &node.inventory.smbios;
     let known =
         |label: &str, text: &str| (!text.trim().is_empty()).then(|| format!("{label}{}", text.trim()));
-    let model = known("", &format!("{} {}", smbios.vendor, smbios.product));
+    let model = known("", &smbios.model());
     let serial = known("serial number ", &smbios.serial);
     let place = [model, serial, Some(format!("NIC {}", node.boot.mac))];
     format!("{} ({})", node.name, place.into_iter().flatten().collect::<Vec<_>>().join(", "))
