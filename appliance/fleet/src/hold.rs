@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::imaging::ended_jobs;
 use crate::step::{refused, withdraw};
-use crate::{Change, Denied, Fleet, Node, Outcome, State, Time};
+use crate::{Change, Denied, Fleet, Node, Outcome, Time};
 
 /// Why nothing is done with a node, and since when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
