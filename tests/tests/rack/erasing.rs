@@ -125,7 +125,7 @@ fn left(disk: &Path) -> u64 {
     found.stdout.matches(mark.as_ref()).count() as u64
 }
 
-fn admitted(site: &Site, name: &str) {
+pub(crate) fn admitted(site: &Site, name: &str) {
     let node = wait(site, "discovered", |node| node.code.is_some());
     let code = node.code.unwrap_or_default();
     let approved = site.operator().approve(&code, name, &["storage".to_owned()]);

@@ -14,6 +14,7 @@ mod neighbours;
 mod offline;
 mod power_cuts;
 mod rogue;
+mod secrets;
 mod shell;
 mod walking_skeleton;
 mod ways_in;

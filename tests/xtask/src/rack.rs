@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod liar;
 pub mod live;
 pub mod machine;
+pub mod needles;
 pub mod netns;
 pub mod process;
 pub mod qmp;

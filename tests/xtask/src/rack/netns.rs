@@ -25,7 +25,9 @@ pub enum Network {
 impl Network {
     const ALL: [Network; 4] = [Network::Provision, Network::Second, Network::Shared, Network::Far];
 
-    fn switch(self) -> &'static str {
+    /// The switch that is it.
+    #[must_use]
+    pub fn switch(self) -> &'static str {
         match self {
             Network::Provision => "rack0",
             Network::Second => "rack1",
