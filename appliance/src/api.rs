@@ -4,6 +4,7 @@
 //! people apart, see `permission`.
 
 mod act;
+mod adopt;
 mod backup;
 mod boots;
 mod ca;
@@ -24,7 +25,7 @@ mod tests;
 mod units;
 
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ use crate::ca::SiteCa;
 use crate::cast::Casts;
 use crate::config::{Operators, Role};
 use crate::images::{ImageError, Images};
+use crate::join::Joining;
 use crate::journal::Peer;
 use crate::listen::ListenerState;
 use crate::metrics::Metrics;
@@ -83,8 +85,8 @@ pub struct Api {
     pub consoles: Consoles,
     /// The listeners, for `status`.
     pub listeners: Vec<Arc<ListenerState>>,
-    /// Where the boot files are, for `doctor`.
-    pub boot: PathBuf,
+    /// Where the boot files are, for `doctor`, and how servers join that run already.
+    pub joining: Joining,
     /// What a backup is made of.
     pub sources: Sources,
     /// The continuous copy, where one is configured.

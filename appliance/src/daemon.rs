@@ -21,6 +21,7 @@ use crate::ca::{SiteCa, Start};
 use crate::cast::{Casts, Rules};
 use crate::config::{self, Config, Paths};
 use crate::images::Images;
+use crate::join::Joining;
 use crate::listen::{ListenerState, Stop};
 use crate::lock::Lock;
 use crate::metrics::{self, Metrics};
@@ -208,7 +209,7 @@ impl Daemon {
             sources,
             copies,
             listeners,
-            boot: paths.boot.clone(),
+            joining: Joining::of(paths, config),
             own,
             operators: Arc::new(config.operators.clone()),
             seconds: Arc::default(),

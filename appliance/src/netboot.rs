@@ -18,6 +18,7 @@ use pxe::script::{self, BootTask, CaPin, NodeView};
 use pxe::trace::{Answer, Fetch, What};
 use pxe::{BootPath, HttpBase, Mac};
 
+use crate::join::Joining;
 use crate::listen::dhcp::{DhcpAnswer, DhcpIn, DhcpService};
 use crate::listen::files::{Asker, FileService, Script, Served};
 use crate::listen::foreign::{self, ForeignService};
@@ -29,20 +30,19 @@ use crate::writer::{Answered, Answers, Core, Packet, Question, Urgency, World, h
 #[derive(Clone, Debug)]
 pub struct Netboot {
     core: Core,
-    http_port: u16,
-    agents_port: u16,
+    joining: Joining,
     /// Whom DHCP has just told what to boot. Not in the state: a restart costs a boot some seconds at most.
     booting: Arc<Mutex<Booting>>,
 }
 
 impl Netboot {
     /// On this state, of one provisioning interface; the ports go into scripts and onto the kernel command line.
-    pub fn new(core: Core, http_port: u16, agents_port: u16) -> Self {
-        Self { core, http_port, agents_port, booting: Arc::default() }
+    pub fn new(core: Core, joining: Joining) -> Self {
+        Self { core, joining, booting: Arc::default() }
     }
 
     fn http(&self, asker: &Asker) -> HttpBase {
-        HttpBase(SocketAddrV4::new(asker.address, self.http_port))
+        HttpBase(SocketAddrV4::new(asker.address, self.joining.http_port))
     }
 
     /// What a script says about one NIC, from the state its node is in.
@@ -59,7 +59,7 @@ impl Netboot {
             address,
             local: world.history.local_by_script(mac),
             gateway: subnet.gateway.filter(|gateway| subnet.net.contains(gateway) && *gateway != own),
-            controller: SocketAddrV4::new(asker.address, self.agents_port),
+            controller: SocketAddrV4::new(asker.address, self.joining.agents_port),
             ca: CaPin(ca.0),
             also: also.map(|also| CaPin(also.0)),
             http: self.http(asker),
@@ -192,6 +192,7 @@ impl FileService for Netboot {
         match script {
             Script::GrubConfig => Ok(script::grub_entry(self.http(asker))),
             Script::Autoexec => Ok(script::autoexec(self.http(asker))),
+            Script::Join => self.joining.script(&world, asker.address).map_err(|why| why.to_string()),
             Script::NodeGrub(mac) => {
                 // GRUB runs under UEFI only, whatever the record says.
                 let path = path(&world, mac).filter(|path| path.is_uefi()).unwrap_or(BootPath::UefiPxe);
@@ -237,10 +238,11 @@ impl FileService for Netboot {
                     | StoreFile::ShimArm64
                     | StoreFile::GrubArm64
                     | StoreFile::IpxeArm64 => "loader",
+                    StoreFile::Agent => "agent",
                 };
                 self.record(mac, kind, format!("{} sent", file.client_name()));
             }
-            Served::Script(Script::GrubConfig | Script::Autoexec) => {}
+            Served::Script(Script::GrubConfig | Script::Autoexec | Script::Join) => {}
         }
     }
 
@@ -248,7 +250,8 @@ impl FileService for Netboot {
         let world = self.core.world();
         let own = match what {
             Some(Served::Script(Script::NodeGrub(mac) | Script::NodeScript(mac))) => Some(mac),
-            Some(Served::Script(Script::GrubConfig | Script::Autoexec) | Served::File(_)) | None => None,
+            Some(Served::Script(Script::GrubConfig | Script::Autoexec | Script::Join) | Served::File(_))
+            | None => None,
         };
         let task =
             own.filter(|_| fetch.is_whole()).and_then(hardware).map(|mac| boot_task(&world.fleet, &mac));

@@ -264,6 +264,9 @@ impl Store {
         if let Some(attendance) = self.of_site("attendance")? {
             fleet.put(Change::Attendance(attendance));
         }
+        if let Some(invitations) = self.of_site("invitations")? {
+            fleet.put(Change::Invitations(invitations));
+        }
         for check in self.rows("preflight")? {
             fleet.put(Change::Preflight(check));
         }

@@ -126,15 +126,17 @@ pub fn build(workshop: &Workshop, own: Own<'_>) -> Result<PathBuf, RamdiskError>
         Ok::<_, RamdiskError>(files::write(&folder.join("system.img"), &packed)?)
     })?;
     inputs.bytes("agent", &agent);
+    // The agent lies beside the ramdisk too: a store of before it did is not taken for this one.
+    inputs.bytes("store", b"with the agent");
     inputs.bytes("image-build", &image_build);
     let store = cache.keep("ramdisk", &inputs, |folder| {
         let mut tree = Tree::default();
-        tree.put("usr/bin/rackwright-agent", Entry::File { mode: 0o755, content: agent })?;
+        tree.put("usr/bin/rackwright-agent", Entry::File { mode: 0o755, content: agent.clone() })?;
         build.put_image_build(&mut tree, own.image_build, image_build)?;
         let archive = tree.encode(release.epoch)?;
         let mut ramdisk = files::read(&system.join("system.img"))?;
         ramdisk.extend(zstd::bulk::compress(&archive, recipe.level).map_err(RamdiskError::Compress)?);
-        build.store(&recipe, folder, &ramdisk, &inputs.digest())
+        build.store(&recipe, folder, (&ramdisk, &agent), &inputs.digest())
     });
     Ok(store?)
 }
@@ -294,7 +296,7 @@ impl Build<'_> {
         &self,
         recipe: &Ramdisk,
         folder: &Path,
-        ramdisk: &[u8],
+        (ramdisk, agent): (&[u8], &[u8]),
         inputs: &str,
     ) -> Result<(), RamdiskError> {
         let kernel = format!("linux-image-{}", self.toolbox.kernel());
@@ -314,6 +316,8 @@ impl Build<'_> {
         };
         put("vmlinuz", &vmlinuz, &kernel.name, &kernel.version)?;
         put("initrd.img", ramdisk, "rackwright ramdisk", inputs)?;
+        // For servers that are adopted with the system they have.
+        put("rackwright-agent", agent, "rackwright agent", inputs)?;
         for loader in &recipe.loaders {
             let package = self.toolbox.package(&loader.package)?;
             let bytes = files::read(&self.toolbox.path(&loader.path))?;

@@ -50,6 +50,8 @@ pub enum StoreFile {
     GrubArm64,
     /// iPXE for 64-bit ARM.
     IpxeArm64,
+    /// The node agent, for servers that run a system of their own ([`Resolved::Join`]).
+    Agent,
 }
 
 /// What a name means.
@@ -65,6 +67,8 @@ pub enum Resolved {
     NodeGrub(Mac),
     /// What iPXE shall do on one machine: [`crate::script::ipxe`].
     NodeScript(Mac),
+    /// How a server that runs a system of its own becomes a node: a script for its shell, the same for all on a network.
+    Join,
     /// There is no such file. TFTP error 1; HTTP 404, and then the connection must be closed: GRUB (2.12, seen) waits
     /// for ever on one that is kept open after an error.
     NotFound(NotFound),
@@ -111,7 +115,7 @@ pub enum Refused {
 
 impl StoreFile {
     /// All of them.
-    pub const ALL: [StoreFile; 11] = [
+    pub const ALL: [StoreFile; 12] = [
         StoreFile::Kernel,
         StoreFile::Ramdisk,
         StoreFile::Shim,
@@ -123,6 +127,7 @@ impl StoreFile {
         StoreFile::ShimArm64,
         StoreFile::GrubArm64,
         StoreFile::IpxeArm64,
+        StoreFile::Agent,
     ];
 
     /// Those that a boot store must have, for a shell that wants to see at its start that they are there. The others
@@ -151,6 +156,7 @@ impl StoreFile {
             StoreFile::ShimArm64 => "shimaa64.efi",
             StoreFile::GrubArm64 => "grubnetaa64.efi",
             StoreFile::IpxeArm64 => "ipxe-arm64.efi",
+            StoreFile::Agent => "rackwright-agent",
         }
     }
 
@@ -170,15 +176,20 @@ impl StoreFile {
             StoreFile::ShimArm64 => "sb/shimaa64.efi",
             StoreFile::GrubArm64 => "sb/grubaa64.efi",
             StoreFile::IpxeArm64 => "ipxe-arm64.efi",
+            StoreFile::Agent => "join/rackwright-agent",
         }
     }
 
-    /// A kernel or a ramdisk: too big for TFTP.
+    /// A kernel, a ramdisk or the agent: too big for TFTP.
     #[must_use]
     pub const fn is_system(self) -> bool {
         matches!(
             self,
-            StoreFile::Kernel | StoreFile::Ramdisk | StoreFile::KernelArm64 | StoreFile::RamdiskArm64
+            StoreFile::Kernel
+                | StoreFile::Ramdisk
+                | StoreFile::KernelArm64
+                | StoreFile::RamdiskArm64
+                | StoreFile::Agent
         )
     }
 }
@@ -236,6 +247,7 @@ fn named(parts: &[&str], transport: Transport) -> Resolved {
     }
     match parts {
         ["grub", "grub.cfg"] => Resolved::GrubConfig,
+        ["join", "join.sh"] => Resolved::Join,
         // iPXE looks beside itself, wherever it was loaded from.
         [.., "autoexec.ipxe"] => Resolved::Autoexec,
         ["boot", mac, "grub.cfg"] => {
@@ -308,6 +320,7 @@ mod tests {
             ("/grub/grub.cfg-amd64", probe),
             ("/grub/arm64-efi/fs.lst", probe),
             ("/sb//grubaa64.efi", Resolved::Static(StoreFile::GrubArm64)),
+            ("/join/join.sh", Resolved::Join),
             ("local-boot", Resolved::NotFound(NotFound::OnPurpose)),
             ("/local-boot", Resolved::NotFound(NotFound::OnPurpose)),
         ];
@@ -325,6 +338,7 @@ mod tests {
             ("boot//initrd.img", StoreFile::Ramdisk),
             ("/boot/arm64/vmlinuz", StoreFile::KernelArm64),
             ("/boot/arm64/initrd.img", StoreFile::RamdiskArm64),
+            ("/join/rackwright-agent", StoreFile::Agent),
         ] {
             assert_eq!(resolve(name.as_bytes(), Transport::Http), Resolved::Static(file));
             assert_eq!(resolve(name.as_bytes(), Transport::Tftp), Resolved::Refused(Refused::HttpOnly));

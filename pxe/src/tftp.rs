@@ -189,6 +189,7 @@ pub fn decide(packet: &[u8], mtu: u16) -> TftpAnswer {
         what @ (Resolved::Static(_)
         | Resolved::GrubConfig
         | Resolved::Autoexec
+        | Resolved::Join
         | Resolved::NodeGrub(_)
         | Resolved::NodeScript(_)) => TftpAnswer::Serve { what, transfer: agree(texts, mtu) },
     }

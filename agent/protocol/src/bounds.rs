@@ -43,6 +43,8 @@ impl Hello {
     pub fn check(&self) -> Result<(), TooMuch> {
         texts("a boot path", [&self.boot.path])?;
         self.tpm.iter().try_for_each(crate::Tpm::check)?;
+        let adoption = self.adoption.iter();
+        texts("a name of the system", adoption.flat_map(|adoption| [&adoption.host, &adoption.system]))?;
         self.inventory.check()
     }
 }

@@ -4,7 +4,9 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CaPin, Credential, Epoch, HardwareAddress, Inventory, Key, NodeId, Nonce, Signature, Tpm};
+use crate::{
+    Adoption, CaPin, Credential, Epoch, HardwareAddress, Inventory, Key, NodeId, Nonce, Signature, Tpm,
+};
 
 /// The ramdisk's first word, sent without a client certificate and repeated until there is a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,9 @@ pub struct Hello {
     /// What its TPM says; absent from agents that do not look for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tpm: Option<Tpm>,
+    /// Set: it is no ramdisk that says so, but a system that asks to be adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adoption: Option<Adoption>,
 }
 
 /// How the server came to run the agent.

@@ -9,6 +9,7 @@
 //! reads may not.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod bounds;
 mod burn_in;
 mod capture;
@@ -32,6 +33,7 @@ mod seed;
 mod state;
 pub mod tpm;
 
+pub use adopt::{Adoption, Token};
 pub use bounds::{DISKS_MAX, HOLDINGS_MAX, NICS_MAX, TEXT_BYTES_MAX, TooMuch};
 pub use burn_in::{
     CpuFigures, DiskFigures, FAULTS_MAX, Fault, Figures, Health, MemoryFigures, NetworkFigures, Part,

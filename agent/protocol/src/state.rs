@@ -87,6 +87,9 @@ pub struct UnitWanted {
     pub running: bool,
     /// Grows when the operator wants it restarted; the agent restarts it once for each value.
     pub restarts: u64,
+    /// The Debian packages that it comes with, where nobody can say that they are installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
 }
 
 /// A command that makes something true, once.

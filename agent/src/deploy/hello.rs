@@ -149,6 +149,7 @@ async fn say(
         inventory,
         wait_seconds,
         tpm: Some(server.evidence.told()),
+        adoption: None,
     };
     let deadline = Duration::from_secs(u64::from(wait_seconds)) + GRACE;
     loop {

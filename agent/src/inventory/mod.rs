@@ -17,7 +17,7 @@ use std::path::Path;
 use protocol::Inventory;
 
 pub use disk::{device, disks, namespaces, one, writable_names};
-pub use nic::nics;
+pub use nic::{mac_of, nics};
 
 /// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
 #[doc(hidden)]

@@ -14,6 +14,13 @@ pub fn nics(root: &Path) -> Vec<Nic> {
     read::names(root, "sys/class/net").iter().filter_map(|name| nic(root, name)).collect()
 }
 
+/// The address that a link has now, whatever it is made of: what its packets come from.
+pub fn mac_of(root: &Path, link: &str) -> Option<HardwareAddress> {
+    // A name from the kernel, and part of a path.
+    let is_one = !link.contains('/') && !link.starts_with('.');
+    is_one.then(|| read::text(root, &format!("sys/class/net/{link}/address")).parse().ok()).flatten()
+}
+
 fn nic(root: &Path, name: &str) -> Option<Nic> {
     let at = |file: &str| format!("sys/class/net/{name}/{file}");
     let kind = read::number::<u32>(root, &at("type"))?;

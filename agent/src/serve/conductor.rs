@@ -158,7 +158,12 @@ impl Conductor {
 
     async fn write(&self, file: &File) -> Result<(), String> {
         let (root, file) = (self.node.root().to_owned(), file.clone());
-        let written = spawn_blocking(move || files::write(&root, &file)).await;
+        let before = self.node.identity.adopted.then(|| self.node.folder.before());
+        let written = spawn_blocking(move || {
+            before.map_or(Ok(()), |folder| files::spare(&root, &folder, &file))?;
+            files::write(&root, &file)
+        });
+        let written = written.await;
         written.unwrap_or(Ok(())).map_err(|error| Chain(&error).to_string())
     }
 
@@ -192,7 +197,13 @@ impl Conductor {
     async fn stop_units(&self, document: &StateDocument) -> bool {
         let names = document.units.iter().map(|unit| unit.name.clone()).collect::<BTreeSet<_>>();
         let gone = self.node.applied().owned.into_iter().filter(|name| !names.contains(name));
-        let gone = gone.map(|name| UnitWanted { name, enabled: false, running: false, restarts: 0 });
+        let gone = gone.map(|name| UnitWanted {
+            name,
+            enabled: false,
+            running: false,
+            restarts: 0,
+            packages: Vec::new(),
+        });
         let gone = gone.collect::<Vec<_>>();
         let mut whole = true;
         for wanted in gone.iter().chain(document.units.iter().rev().filter(|unit| !unit.running)) {

@@ -1,13 +1,56 @@
 //! Before this machine goes down: no virtual machine is killed that nobody has given up.
 
 /// Nothing that is worth keeping runs here when this returns: no virtual machine did, or with `force` each was told to shut down, and
-/// killed if it had not after a minute. Without the feature `libvirt` there are none.
+/// killed if it had not after a minute. Without the feature `libvirt` nobody can be told anything: what looks like a virtual machine is
+/// left alone, unless `force` says that it may end with the system.
 ///
 /// # Errors
 /// What runs, or that it is not known; never with `force`.
 #[cfg(not(feature = "libvirt"))]
-pub(super) async fn drain(_root: &std::path::Path, _force: bool) -> Result<(), String> {
-    Ok(())
+pub(super) async fn drain(root: &std::path::Path, force: bool) -> Result<(), String> {
+    match machines(root) {
+        0 => Ok(()),
+        _ if force => Ok(()),
+        1 => Err("a virtual machine runs (a process of QEMU), and this agent can't shut it down".to_owned()),
+        many => Err(format!(
+            "{many} virtual machines run (processes of QEMU), and this agent can't shut them down"
+        )),
+    }
+}
+
+/// Processes that are virtual machines, by the names that the kernel has of them (15 letters).
+#[cfg(not(feature = "libvirt"))]
+fn machines(root: &std::path::Path) -> usize {
+    use crate::inventory::read;
+    let is_process = |name: &&String| name.bytes().all(|digit| digit.is_ascii_digit());
+    let is_machine = |name: &String| {
+        let comm = read::text(root, &format!("proc/{name}/comm"));
+        comm.starts_with("qemu-system") || comm == "kvm" || comm == "qemu-kvm"
+    };
+    read::names(root, "proc").iter().filter(is_process).filter(|name| is_machine(name)).count()
+}
+
+#[cfg(all(test, not(feature = "libvirt")))]
+mod without_libvirt {
+    use super::drain;
+
+    #[tokio::test]
+    async fn what_looks_like_a_virtual_machine_is_not_killed_unasked() {
+        let root = tempfile::tempdir().unwrap();
+        let process = |pid: &str, comm: &str| {
+            let folder = root.path().join("proc").join(pid);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("comm"), comm).unwrap();
+        };
+        process("1", "systemd\n");
+        process("self", "qemu-system-x86\n");
+        assert_eq!(drain(root.path(), false).await, Ok(()));
+        process("812", "qemu-system-x86\n");
+        assert!(drain(root.path(), false).await.unwrap_err().starts_with("a virtual machine runs"));
+        process("813", "kvm\n");
+        assert!(drain(root.path(), false).await.unwrap_err().starts_with("2 virtual machines"));
+        assert_eq!(drain(root.path(), true).await, Ok(()));
+    }
 }
 
 #[cfg(feature = "libvirt")]

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use protocol::{Enrol, Enrolled, NodeId, Seed, enrol_proof, routes};
 use units::{Active, Systemd, UnitName};
 
+use super::adoption::{self, AdoptionError, Pending, Stage, Verdicted};
 use super::folder::{Folder, FolderError, Identity};
 use super::options::Options;
 use super::seed::PartitionError;
@@ -58,32 +59,43 @@ enum AttemptError {
     Folder(#[from] FolderError),
     #[error("enrolling")]
     Call(#[from] CallError),
-    #[error("the controller enrolled node {}, the seed is for {}", .got.short(), .ours.short())]
+    #[error("the controller enrolled node {}, this is {}", .got.short(), .ours.short())]
     OtherNode { got: NodeId, ours: NodeId },
     #[error("putting the identity back")]
     HostKeys(#[from] host_keys::HostKeyError),
+    #[error("asking to be adopted")]
+    Adoption(#[from] AdoptionError),
 }
 
-/// This node with its certificate: the one it has, or a new one as soon as there are seed and controller.
+/// This node with its certificate: the one it has, or a new one as soon as there are seed and controller. `None` when it asked to
+/// be adopted, and is not wanted.
 pub(super) async fn enrolled(
     options: &Options,
     folder: &Folder,
     systemd: &Systemd,
-) -> Result<Standing, FolderError> {
+) -> Result<Option<Standing>, FolderError> {
     let mut nag = Nag::default();
     let (begun, uptime_seconds) = (Instant::now(), clock::uptime_seconds(&options.root));
     loop {
         let unread = Unread::after(begun.elapsed(), uptime_seconds);
         let attempt = match settled(options, folder, unread) {
             Ok(Some(standing)) => {
-                wipe(options, &standing.identity);
-                return Ok(standing);
+                if standing.identity.adopted {
+                    folder.forget_adoption()?;
+                } else {
+                    wipe(options, &standing.identity);
+                }
+                return Ok(Some(standing));
             }
-            Ok(None) => attempt(options, folder, systemd).await,
+            Ok(None) => match folder.pending()? {
+                Some(pending) => adopted(options, folder, systemd, &pending).await,
+                None => attempt(options, folder, systemd).await.map(|()| Asked::LetIn),
+            },
             Err(error) => Err(error),
         };
         match attempt {
-            Ok(()) => voice::milestone("enrolled"),
+            Ok(Asked::LetIn) => voice::milestone("enrolled"),
+            Ok(Asked::Unwanted) => return Ok(None),
             Err(error) => {
                 nag.say(&Chain(&error).to_string());
                 let refused = matches!(&error, AttemptError::Call(call) if call.is_refusal());
@@ -91,6 +103,36 @@ pub(super) async fn enrolled(
             }
         }
     }
+}
+
+/// What came of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    LetIn,
+    Unwanted,
+}
+
+/// A system that was there before asks to be a node, and enrols with what it is given. Nothing of it is taken for another's: there is
+/// no image that could have brought that along.
+async fn adopted(
+    options: &Options,
+    folder: &Folder,
+    systemd: &Systemd,
+    pending: &Pending,
+) -> Result<Asked, AttemptError> {
+    let (node, name, ca, deploy_key, certificate) = match adoption::verdict(options, folder, pending).await? {
+        Verdicted::Refused(why) => {
+            adoption::give_up(options, folder, systemd, &why).await?;
+            return Ok(Asked::Unwanted);
+        }
+        Verdicted::Admitted { node, name, ca, key, certificate } => (node, name, ca, key, certificate),
+    };
+    let controller = pending.controller;
+    let identity = Identity { node, name, controller, ca, job: None, adopted: true, renew_ms: 0 };
+    let name = enrol(options, folder, systemd, identity, (&deploy_key, &certificate)).await?;
+    folder.forget_adoption()?;
+    adoption::tell(&options.root, &Stage::Enrolled { name });
+    Ok(Asked::LetIn)
 }
 
 /// What a node that knows who it is does about a seed that can't be read.
@@ -121,6 +163,10 @@ fn settled(options: &Options, folder: &Folder, unread: Unread) -> Result<Option<
         Err(error) => error,
     };
     let standing = standing(folder)?;
+    // Its disk has no place for a seed, unless it was written since.
+    if standing.as_ref().is_some_and(|standing| standing.identity.adopted) {
+        return Ok(standing);
+    }
     match (unread, &standing) {
         (Unread::Waits, Some(_)) => return Err(AttemptError::Unread(error)),
         (Unread::GoesOn, Some(Standing { identity, .. })) => {
@@ -153,6 +199,7 @@ fn forget(root: &Path, folder: &Folder, seed: &Seed) -> Result<bool, AttemptErro
         controller: seed.controller,
         ca: seed.ca,
         job: seed.job,
+        adopted: false,
         renew_ms: 0,
     })?;
     if was_used {
@@ -192,25 +239,43 @@ async fn attempt(options: &Options, folder: &Folder, systemd: &Systemd) -> Resul
     }
     // The seed may be younger than the last look at it.
     forget(&options.root, folder, &seed)?;
-    let key = own_key(folder)?;
     let deploy_key = KeyPair::from_base64(&seed.key)?;
-    let mut identity = Identity {
+    let identity = Identity {
         node: seed.node,
         name: seed.name.clone(),
         controller: seed.controller,
         ca: seed.ca,
         job: seed.job,
+        adopted: false,
         renew_ms: 0,
     };
-    let mut line = Line::new(controller(&identity, &seed.certificate, &deploy_key)?);
-    let enrolled = ask(&mut line, &seed, &key, options).await?;
+    enrol(options, folder, systemd, identity, (&deploy_key, &seed.certificate)).await.map(drop)
+}
+
+/// Enrols by this certificate; what the node is called.
+async fn enrol(
+    options: &Options,
+    folder: &Folder,
+    systemd: &Systemd,
+    mut identity: Identity,
+    (deploy_key, certificate): (&KeyPair, &str),
+) -> Result<String, AttemptError> {
+    let key = own_key(folder)?;
+    let mut line = Line::new(controller(&identity, certificate, deploy_key)?);
+    let enrolled = ask(&mut line, &identity, &key, options).await?;
     identity.name.clone_from(&enrolled.name);
     identity.renew_ms = enrolled.renew_ms;
     folder.keep_identity(&identity)?;
     let mut line = Line::new(controller(&identity, &enrolled.certificate, &key)?);
-    settle_identity(options, systemd, &mut line, &enrolled).await?;
+    if identity.adopted {
+        // Who it is to others it was before.
+        hand_in(&options.root, &mut line).await?;
+    } else {
+        settle_identity(options, systemd, &mut line, &enrolled).await?;
+    }
     // Last: from here on the seed is not needed any more.
-    Ok(folder.keep_certificate(&enrolled.certificate)?)
+    folder.keep_certificate(&enrolled.certificate)?;
+    Ok(identity.name)
 }
 
 /// The key that was kept, or a new one that is.
@@ -236,16 +301,16 @@ pub(super) fn request(ca: &protocol::CaPin, node: &NodeId, key: &KeyPair, option
 
 async fn ask(
     line: &mut Line,
-    seed: &Seed,
+    identity: &Identity,
     key: &KeyPair,
     options: &Options,
 ) -> Result<Enrolled, AttemptError> {
-    let request = request(&seed.ca, &seed.node, key, options);
+    let request = request(&identity.ca, &identity.node, key, options);
     let mut nag = Nag::default();
     let trouble = |error: &CallError, _| nag.say(&format!("enrolling: {}", Chain(error)));
     let enrolled: Enrolled = line.insist(routes::ENROL, &request, DEADLINE, trouble).await?;
-    if enrolled.node != seed.node {
-        return Err(AttemptError::OtherNode { got: enrolled.node, ours: seed.node });
+    if enrolled.node != identity.node {
+        return Err(AttemptError::OtherNode { got: enrolled.node, ours: identity.node });
     }
     Ok(enrolled)
 }
@@ -270,10 +335,15 @@ async fn settle_identity(
         voice::say("there is no ssh-keygen here: no identity files are handed in");
         return Ok(());
     }
-    let files = host_keys::collect(&options.root)?;
-    if files != before {
+    if host_keys::collect(&options.root)? != before {
         restart_ssh(systemd).await;
     }
+    hand_in(&options.root, line).await
+}
+
+/// Hands the identity files in that are here.
+async fn hand_in(root: &Path, line: &mut Line) -> Result<(), AttemptError> {
+    let files = host_keys::collect(root)?;
     let mut nag = Nag::default();
     let trouble = |error: &CallError, _| nag.say(&format!("handing in the identity: {}", Chain(error)));
     line.insist::<_, serde_json::Value>(routes::ESCROW, &files, DEADLINE, trouble).await?;

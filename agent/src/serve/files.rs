@@ -13,6 +13,9 @@ use super::folder::replace;
 use super::path::{PathError, below_root};
 use crate::chain::Chain;
 
+/// Beside the place of a file that was not there.
+const NONE: &str = "there-was-none";
+
 /// Why a file is not as the document wants it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
@@ -91,6 +94,32 @@ pub(super) fn survey(root: &Path, document: &StateDocument) -> Survey {
 /// Writes one file of a document.
 pub(super) fn write(root: &Path, file: &File) -> Result<(), FileError> {
     check(root, file)?.write()
+}
+
+/// Keeps what is there before it is written over for the first time, below `folder` under its own path; where nothing is there, that.
+/// On the disk when this returns.
+pub(super) fn spare(root: &Path, folder: &Path, file: &File) -> Result<(), FileError> {
+    let checked = check(root, file)?;
+    let kept = folder.join(file.path.trim_start_matches('/'));
+    let none = kept.with_added_extension(NONE);
+    if kept.symlink_metadata().is_ok() || none.exists() {
+        return Ok(());
+    }
+    let keep = || {
+        kept.parent().map_or(Ok(()), fs::create_dir_all)?;
+        match fs::symlink_metadata(&checked.path) {
+            Ok(meta) => {
+                let content = fs::read(&checked.path)?;
+                replace(&kept, &content, |copy| {
+                    fchown(copy, Some(meta.uid()), Some(meta.gid()))?;
+                    copy.set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777))
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => replace(&none, b"", |_| Ok(())),
+            Err(error) => Err(error),
+        }
+    };
+    keep().map_err(|source| FileError::Io { path: kept.clone(), source })
 }
 
 /// A file that may be written: every part of it has been checked.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::adoption::Pending;
 use protocol::{CaPin, Epoch, JobId, NodeId, StateDocument, UnitWanted};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,9 @@ pub(super) struct Identity {
     /// The job whose seed everything in the folder comes from; none in a folder of the time before it was kept.
     #[serde(default)]
     pub(super) job: Option<JobId>,
+    /// Its system was not installed from here: what is there before us is kept when it is written over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) adopted: bool,
     /// When to ask for the next certificate, milliseconds since 1970; 0 while there is none.
     pub(super) renew_ms: u64,
 }
@@ -93,6 +97,8 @@ const KEY: &str = "key";
 const CERTIFICATE: &str = "certificate.pem";
 const APPLIED: &str = "applied.json";
 const DOCUMENT: &str = "document.json";
+const ADOPTION: &str = "adoption.json";
+const ADOPTION_KEY: &str = "adoption-key";
 
 impl Folder {
     /// Opens it, making it where it is missing.
@@ -102,6 +108,39 @@ impl Folder {
         let closed = made.and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o700)));
         closed.map_err(|source| FolderError::Io { doing: "making", path: path.clone(), source })?;
         Ok(Self { path })
+    }
+
+    /// The same, where nothing is made.
+    pub(super) fn at(root: &Path) -> Self {
+        Self { path: root.join(PLACE) }
+    }
+
+    /// Whom to ask to be adopted by.
+    pub(super) fn pending(&self) -> Result<Option<Pending>, FolderError> {
+        self.read_json(ADOPTION)
+    }
+
+    pub(super) fn keep_pending(&self, pending: &Pending) -> Result<(), FolderError> {
+        self.write_json(ADOPTION, pending)
+    }
+
+    /// The key to ask with, PKCS#8.
+    pub(super) fn adoption_key(&self) -> Result<Option<Vec<u8>>, FolderError> {
+        self.read(ADOPTION_KEY)
+    }
+
+    pub(super) fn keep_adoption_key(&self, pkcs8: &[u8]) -> Result<(), FolderError> {
+        self.write(ADOPTION_KEY, pkcs8)
+    }
+
+    /// Forgets token and key: used up, or good for nothing. Gone for good when this returns.
+    pub(super) fn forget_adoption(&self) -> Result<(), FolderError> {
+        self.remove(&[ADOPTION, ADOPTION_KEY])
+    }
+
+    /// Where what was there before us is kept.
+    pub(super) fn before(&self) -> PathBuf {
+        self.path.join("before")
     }
 
     /// The private key, PKCS#8.
@@ -125,9 +164,13 @@ impl Folder {
     /// Forgets all but who this node is: its key, its certificate, what was done and what is to be. Gone for good when this
     /// returns.
     pub(super) fn forget(&self) -> Result<(), FolderError> {
+        self.remove(&[CERTIFICATE, APPLIED, DOCUMENT, KEY, ADOPTION, ADOPTION_KEY])
+    }
+
+    fn remove(&self, names: &[&str]) -> Result<(), FolderError> {
         let failed =
             |path: &Path, source| FolderError::Io { doing: "removing", path: path.to_owned(), source };
-        for name in [CERTIFICATE, APPLIED, DOCUMENT, KEY] {
+        for name in names {
             let path = self.path.join(name);
             remove_with_draft(&path).map_err(|source| failed(&path, source))?;
         }
@@ -204,7 +247,7 @@ impl Folder {
 
 /// Puts `content` at `path` in one step that a power cut can't halve: either the old file is there or the new one.
 /// `dress` sets owner and mode before anybody can open it by its name.
-pub(super) fn replace(
+pub(crate) fn replace(
     path: &Path,
     content: &[u8],
     dress: impl FnOnce(&File) -> io::Result<()>,

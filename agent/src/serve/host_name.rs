@@ -14,11 +14,20 @@ use super::node::Node;
 /// What is reported when it fails.
 const STEP: &str = "host-name";
 
-/// Sets it, now and for the next boot; tells when that failed.
+/// What this machine calls itself: the first label of its name.
+pub(super) fn own(root: &Path) -> String {
+    let name = fs::read_to_string(root.join("etc/hostname")).unwrap_or_default();
+    crate::text::name(name.trim().split('.').next().unwrap_or_default())
+}
+
+/// Sets it, now and for the next boot; tells when that failed. One that an adopted system has in full is left so.
 pub(super) fn set(node: &Node, name: &str) -> Option<TaskReport> {
     if !is_name(name) {
         let shown = name.chars().take(80).collect::<String>();
         return Some(failure(STEP, format!("{shown:?} is not a host name")));
+    }
+    if node.identity.adopted && own(node.root()) == name {
+        return None;
     }
     let kept = keep(node.root(), name);
     let done = kept.and_then(|()| if node.options.is_machine() { tell_kernel(name) } else { Ok(()) });

@@ -137,7 +137,7 @@ mod tests {
     use super::{Act, Budget, Left, Verdict, act, enablement, retry, verdict};
 
     fn wanted(enabled: bool, running: bool) -> UnitWanted {
-        UnitWanted { name: "x.service".into(), enabled, running, restarts: 0 }
+        UnitWanted { name: "x.service".into(), enabled, running, restarts: 0, packages: Vec::new() }
     }
 
     fn state(active: &str, file_state: &str) -> UnitState {

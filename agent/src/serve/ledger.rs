@@ -294,8 +294,13 @@ mod tests {
     }
 
     fn document(generation: u64, units: &[&str]) -> StateDocument {
-        let wanted =
-            |name: &&str| UnitWanted { name: (*name).into(), enabled: true, running: true, restarts: 0 };
+        let wanted = |name: &&str| UnitWanted {
+            name: (*name).into(),
+            enabled: true,
+            running: true,
+            restarts: 0,
+            packages: Vec::new(),
+        };
         StateDocument { generation, units: units.iter().map(wanted).collect(), ..StateDocument::default() }
     }
 

@@ -9,6 +9,7 @@
 //! Nothing that it was told is lost by a power cut: what must survive is in [`folder`] before it is acted on.
 
 mod accounts;
+pub mod adoption;
 mod ask;
 mod conductor;
 mod correct;
@@ -44,6 +45,8 @@ use tokio::sync::{mpsc, watch};
 use units::Systemd;
 
 pub(crate) use facts::boot_id;
+pub use folder::FolderError;
+pub(crate) use folder::replace;
 pub use options::{Options, OptionsError};
 
 use crate::chain::Chain;
@@ -69,11 +72,23 @@ pub enum ServeError {
     Folder(#[from] folder::FolderError),
 }
 
-/// Serves until it is told to end (SIGTERM, SIGINT).
+/// The exit status of an agent that is not wanted, by which systemd knows that it is not to be started again.
+pub const UNWANTED: u8 = 78;
+
+/// Why the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to.
+    Told,
+    /// This server is not to be a node.
+    Unwanted,
+}
+
+/// Serves until it is told to end (SIGTERM, SIGINT), or that it is not wanted.
 ///
 /// # Errors
 /// [`ServeError`]; everything that may mend itself is waited for instead.
-pub fn run(options: Options) -> Result<(), ServeError> {
+pub fn run(options: Options) -> Result<End, ServeError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Kernel)?;
     let outcome = runtime.block_on(async {
@@ -81,8 +96,8 @@ pub fn run(options: Options) -> Result<(), ServeError> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Kernel)?;
         tokio::select! {
             ended = serve(options) => ended,
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(End::Told),
+            _ = interrupt.recv() => Ok(End::Told),
         }
     });
     // A console that takes no more bytes must not hold the end up.
@@ -90,11 +105,13 @@ pub fn run(options: Options) -> Result<(), ServeError> {
     outcome
 }
 
-async fn serve(options: Options) -> Result<(), ServeError> {
+async fn serve(options: Options) -> Result<End, ServeError> {
     let folder = folder::Folder::open(&options.root)?;
     voice::milestone("serving");
     let systemd = systemd().await;
-    let enrolled = enrol::enrolled(&options, &folder, &systemd).await?;
+    let Some(enrolled) = enrol::enrolled(&options, &folder, &systemd).await? else {
+        return Ok(End::Unwanted);
+    };
     let (node, renewed) = Node::new(options, folder, systemd, enrolled)?;
     let held = node.held();
     if let Some(document) = &held {
@@ -112,7 +129,7 @@ async fn serve(options: Options) -> Result<(), ServeError> {
         watch_network(node.clone()),
         renew::follow(node, renewed),
     );
-    Ok(())
+    Ok(End::Told)
 }
 
 /// Tells of links, and takes part in checks of the network.

@@ -84,6 +84,12 @@ async fn again(node: &Node, order: u64, force: bool) -> Result<(), String> {
 async fn redeploy(node: &Node, order: u64, force: bool) -> Result<(), String> {
     voice::milestone("rebuild ordered: leaving a ticket and restarting");
     drain(node.root(), force).await?;
+    // A disk of other making has no place for a ticket: the ramdisk shows a code once more.
+    if node.identity.adopted {
+        finish(node, order, None).await;
+        let _ = timeout(FAREWELL, node.ledger.until_received(order)).await;
+        return restart(node).await;
+    }
     let (options, identity) = (node.options.clone(), node.identity.clone());
     let left = move || {
         let path = seed::find(&options).map_err(|error| Chain(&error).to_string())?;
@@ -164,6 +170,7 @@ mod tests {
             controller: "10.77.0.1:8443".parse().unwrap(),
             ca: CaPin([7; 32]),
             job: None,
+            adopted: false,
             renew_ms: 0,
         }
     }

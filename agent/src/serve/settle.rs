@@ -72,6 +72,9 @@ async fn bring(
     let state = node.systemd.state(unit).await.map_err(told)?;
     // A report must not call the document true and say nothing of a unit in it, should the guard be slow.
     node.ledger.unit_unless_known(&state);
+    if let Some(why) = absent(unit, wanted, &state) {
+        return Err(why);
+    }
     let left = hand.left(wanted);
     // What was settled before and is not so any more is the guard's matter.
     let open = matches!(left, Left::Open | Left::Alone(_));
@@ -102,6 +105,13 @@ async fn bring(
     };
     hand.leave(left, wanted);
     Ok(())
+}
+
+/// What there is to do about a unit that is not here at all, where its packages are known.
+fn absent(unit: &UnitName, wanted: &UnitWanted, state: &UnitState) -> Option<String> {
+    let missing = wanted.running && state.load == "not-found" && !wanted.packages.is_empty();
+    missing
+        .then(|| format!("{unit} is not installed on this server: apt install {}", wanted.packages.join(" ")))
 }
 
 fn tell(begun: Begun) {

@@ -9,6 +9,7 @@
 
 pub mod cli;
 
+mod adopt;
 mod ansible;
 mod apply;
 mod backup;

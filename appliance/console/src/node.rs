@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{ago, or_dash};
-use crate::{apply, burn_in, erasure, plan, power, replace, rescue, serial, watch, why};
+use crate::{adopt, apply, burn_in, erasure, plan, power, replace, rescue, serial, watch, why};
 
 pub(crate) use show::{headline, render_node};
 
@@ -31,6 +31,12 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
             let terms =
                 given([("name", name.map(Value::from)), ("roles", unless_empty(&role)), ("moved", moved)]);
             approve(session, &node, &terms, yes).await
+        }
+        NodeCommand::Adopt { list: true, .. } => adopt::list(session).await,
+        NodeCommand::Adopt { revoke: Some(id), .. } => adopt::revoke(session, &id).await,
+        NodeCommand::Adopt { name, period, list: false, revoke: None } => {
+            let body = given([("name", name.map(Value::from)), ("seconds", Some(json!(period.as_secs())))]);
+            adopt::invite(session, &body).await
         }
         NodeCommand::Reject { node, why } => tell(session, &node, "reject", &json!({ "why": why })).await,
         NodeCommand::Rename { node, new } => tell(session, &node, "rename", &json!({ "name": new })).await,

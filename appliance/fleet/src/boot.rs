@@ -16,6 +16,8 @@ pub fn boot_task(fleet: &Fleet, mac: &HardwareAddress) -> BootTask {
 fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
     let agent = |why: &str| BootTask::Agent { why: Reason::new(&format!("{} is {why}", node.name)) };
     match &node.state {
+        // It runs its own system, and its disks stay as they are.
+        State::Discovered if is_to_be_adopted(node) => BootTask::LocalDisk,
         State::Discovered => agent("waiting for approval"),
         State::Inspecting | State::Ready | State::Planned { .. } if node.hold.is_some() => {
             BootTask::LocalDisk
@@ -47,7 +49,7 @@ fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
         }
         State::Attention { phase, .. } if phase == "testing" => agent("tested, and needs attention"),
         State::Attention { phase, .. } if phase == "retiring" => agent("being erased, and needs attention"),
-        State::Attention { .. } if node.installed.is_none() => agent("waiting for the operator"),
+        State::Attention { .. } if !node.has_system() => agent("waiting for the operator"),
         State::Rejected { .. }
         | State::Booting { .. }
         | State::Enrolling { .. }
@@ -58,8 +60,14 @@ fn of_node(fleet: &Fleet, node: &Node) -> BootTask {
     }
 }
 
+/// Whether what waits for approval is a system that was there before.
+fn is_to_be_adopted(node: &Node) -> bool {
+    node.claim.as_ref().is_some_and(|claim| claim.adoption.is_some() && claim.clash.is_none())
+}
+
 /// Whether the installed system, which was told to, has not handed in a ticket yet. The first hello with one ends the
 /// installed system.
 fn owes_ticket(node: &Node) -> bool {
-    node.run.is_some() && node.deploy.is_none_or(|deploy| !deploy.ticket)
+    // A disk of other making has no place for one.
+    node.adopted.is_none() && node.run.is_some() && node.deploy.is_none_or(|deploy| !deploy.ticket)
 }

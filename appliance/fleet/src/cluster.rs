@@ -9,6 +9,7 @@ use pack::Digest;
 use protocol::{CaPin, Ek, Epoch, HardwareAddress, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
+use crate::adopt::Invitations;
 use crate::attendance::Attendance;
 use crate::burn_in::{BurnIn, Wish};
 use crate::capture::Capture;
@@ -56,6 +57,8 @@ pub struct Fleet {
     pub trust: Option<Trust>,
     /// When the controller was there.
     pub attendance: Attendance,
+    /// Who is invited to keep its disks and join.
+    pub invitations: Invitations,
     /// By interface. Not kept over a restart.
     pub networks: BTreeMap<String, Network>,
     /// What may be destroyed in an hour. Not kept over a restart.
@@ -135,6 +138,8 @@ pub enum Change {
     Trust(Box<Trust>),
     /// When the controller was there.
     Attendance(Box<Attendance>),
+    /// All invitations.
+    Invitations(Box<Invitations>),
     /// What is known of a provisioning network; not saved.
     Network(Box<Network>),
 }
@@ -163,6 +168,7 @@ impl Fleet {
             Change::ForgetPower(node) => drop(self.powers.remove(&node)),
             Change::Trust(trust) => self.trust = Some(*trust),
             Change::Attendance(attendance) => self.attendance = *attendance,
+            Change::Invitations(invitations) => self.invitations = *invitations,
             Change::Network(network) => drop(self.networks.insert(network.interface.clone(), *network)),
         }
     }

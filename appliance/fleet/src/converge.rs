@@ -79,6 +79,8 @@ fn add(
             enabled: unit.enabled && !stopped,
             running: unit.running && !stopped,
             restarts: node.wishes.restarts.get(&unit.name).copied().unwrap_or(0),
+            // An image has them; of a system of other making nobody knows.
+            packages: node.adopted.as_ref().map(|_| service.packages.clone()).unwrap_or_default(),
         });
     }
     for task in &service.tasks {
@@ -118,7 +120,7 @@ fn values(fleet: &Fleet, site: &Site, node: &Node) -> Values {
 }
 
 fn hosts(fleet: &Fleet, address: &dyn Fn(&Node) -> Ipv4Addr) -> String {
-    let lines = fleet.nodes.values().filter(|node| node.installed.is_some());
+    let lines = fleet.nodes.values().filter(|node| node.has_system());
     let mut lines = lines.map(|node| format!("{} {}", address(node), node.name)).collect::<Vec<_>>();
     lines.sort();
     lines.join("\n")

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use protocol::{Hello, Key, NodeId, Nonce, TpmSecret};
 
+use crate::adopt::{self, Adopted};
 use crate::capture;
 use crate::certificate::Grant;
 use crate::entropy::Entropy;
@@ -20,6 +21,8 @@ use crate::{Change, Denied, Effect, Fact, Fleet, Name, Node, Outcome, Reply, Sta
 /// are more than anybody compares codes of; with 128 KiB each, the longest hello that is read, they are 128 MiB.
 pub const MAX_PENDING: usize = 1024;
 
+/// What a server is told that nobody has looked at.
+const COMPARE: &str = "waiting for approval: compare the code";
 /// What a retired server is told.
 const RETIRED: &str = "retired: its disks are erased, and it can be switched off";
 
@@ -43,6 +46,9 @@ pub fn enroll(
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
+    if let Some(adoption) = &hello.adoption {
+        return adopt::hello(fleet, (hello, checked), adoption, now, dice);
+    }
     match whose(fleet, hello) {
         Whose::Approved(node) => Ok(approved(fleet, node, (hello, checked), now, dice)),
         Whose::Known(node) => {
@@ -50,7 +56,7 @@ pub fn enroll(
             expected(fleet, claimed, hello, now, dice)
         }
         Whose::Clash(node, why) => Ok(claimed(node, (hello, checked), Some(why), now, dice)),
-        Whose::Nobody => discover(fleet, hello, now, dice),
+        Whose::Nobody => discover(fleet, hello, None, now, dice),
     }
 }
 
@@ -109,6 +115,26 @@ fn whose<'a>(fleet: &'a Fleet, hello: &Hello) -> Whose<'a> {
     }
 }
 
+/// The key of a system that an operator has let in: it gets the certificate to enrol with, and no other.
+pub(crate) fn adopted(
+    fleet: &Fleet,
+    node: &Node,
+    heard: (&Hello, Checked),
+    now: Time,
+    dice: &mut Entropy,
+) -> Result<Outcome, Denied> {
+    let enrols = node.adopted.is_some() && node.state.phase() == "enrolling";
+    let gone = matches!(node.state, State::Rejected { .. } | State::Retired);
+    if enrols || gone {
+        return Ok(approved(fleet, node, heard, now, dice));
+    }
+    Err(Denied::Conflict(format!(
+        "{} is {} already: this system needs no token any more",
+        node.name,
+        node.state.word()
+    )))
+}
+
 fn approved(
     fleet: &Fleet,
     node: &Node,
@@ -125,7 +151,7 @@ fn approved(
         (State::Retired, _) => Standing::Rejected(RETIRED.to_owned()),
         (State::Active | State::Booting { .. } | State::Enrolling { .. }, _)
             // Of one that was read it is still the ramdisk, which is to be told to restart.
-            if !(taken.is_some() && matches!(node.state, State::Booting { .. })) => Standing::Waiting(format!(
+            if !(taken.is_some() && matches!(node.state, State::Booting { .. })) && hello.adoption.is_none() => Standing::Waiting(format!(
             "this node is {} and should run from its own disk; ask for a rebuild to write it again",
             node.state.word()
         )),
@@ -173,7 +199,7 @@ fn approved(
     outcome
 }
 
-fn claimed(
+pub(crate) fn claimed(
     node: &Node,
     (hello, checked): (&Hello, Checked),
     clash: Option<String>,
@@ -191,7 +217,7 @@ fn claimed(
         (State::Rejected { why }, _) => Standing::Rejected(why.clone()),
         (State::Retired, _) => Standing::Rejected(RETIRED.to_owned()),
         (_, Some(clash)) => Standing::Waiting(format!("held for the operator: {clash}")),
-        (State::Discovered, None) => Standing::Waiting("waiting for approval: compare the code".to_owned()),
+        (State::Discovered, None) => Standing::Waiting(COMPARE.to_owned()),
         (_, None) => Standing::Waiting("known here, but with a new key: compare the code again".to_owned()),
     };
     let is_away = matches!(node.state, State::Rejected { .. } | State::Retired);
@@ -218,7 +244,13 @@ fn claimed(
     outcome
 }
 
-fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Result<Outcome, Denied> {
+pub(crate) fn discover(
+    fleet: &Fleet,
+    hello: &Hello,
+    wanted: Option<&Name>,
+    now: Time,
+    dice: &mut Entropy,
+) -> Result<Outcome, Denied> {
     let pending = fleet.nodes.values().filter(|node| node.state == State::Discovered).count();
     if pending >= MAX_PENDING {
         return Err(Denied::Conflict(format!(
@@ -229,7 +261,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
     let claim = claim_of(hello, None, now, dice);
     let node = Node {
         id,
-        name: free_name(fleet)?,
+        name: name_for(fleet, hello, wanted)?,
         state: State::Discovered,
         since: now,
         heard: now,
@@ -248,6 +280,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         pin: None,
         lapsed: None,
         installed: None,
+        adopted: None,
         wishes: Wishes::default(),
         document: Document::default(),
         orders: Vec::new(),
@@ -264,7 +297,7 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
         "discovered",
         format!("{} at {} by {}", node.boot.mac, node.boot.address, node.boot.path),
     );
-    let standing = Standing::Waiting("waiting for approval: compare the code".to_owned());
+    let standing = Standing::Waiting(COMPARE.to_owned());
     if let Some(twin) = identity::board_twin(fleet, hello) {
         let text = format!("its board has the UUID or serial number of {}, and no NIC of it", twin.name);
         outcome.fact(id, "conflict", format!("{text}: it is taken for another server"));
@@ -272,6 +305,14 @@ fn discover(fleet: &Fleet, hello: &Hello, now: Time, dice: &mut Entropy) -> Resu
     outcome.reply = Reply::Hello { node: id, nonce: claim.nonce, standing, question: None };
     outcome.changes.push(Change::Node(Box::new(node)));
     Ok(outcome)
+}
+
+/// What was wished for, what the server calls itself, or the first free name.
+fn name_for(fleet: &Fleet, hello: &Hello, wanted: Option<&Name>) -> Result<Name, Denied> {
+    let own = hello.adoption.as_ref().and_then(|adoption| adoption.host.parse::<Name>().ok());
+    let is_free = |name: &Name| !fleet.nodes.values().any(|node| node.name == *name);
+    let named = wanted.cloned().into_iter().chain(own).find(is_free);
+    named.map_or_else(|| free_name(fleet), Ok)
 }
 
 /// The first of `n1`, `n2`, … that no node has.
@@ -287,7 +328,8 @@ fn free_name(fleet: &Fleet) -> Result<Name, Denied> {
 fn claim_of(hello: &Hello, clash: Option<String>, now: Time, dice: &mut Entropy) -> Claim {
     let boot = Some(boot_of(hello));
     let (nonce, tpm) = (Nonce(dice.draw()), ClaimedTpm::default());
-    Claim { key: hello.key, nonce, since: now, clash, boot, pin: None, tpm }
+    let adoption = hello.adoption.as_ref().map(|adoption| adoption.system.clone());
+    Claim { key: hello.key, nonce, since: now, clash, boot, pin: None, tpm, adoption }
 }
 
 /// Every challenge that this key was given, and for which node. A key that is approved and came from other hardware
@@ -343,6 +385,9 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     node.deploy =
         Some(Approved { key: claim.key, nonce: claim.nonce, ticket: false, pin: claim.pin, question });
     node.claim = None;
+    if let Some(system) = claim.adoption {
+        return Ok(taken_in(node, system, now));
+    }
     let mut outcome = Outcome { changes: doubles(fleet, &node), ..Outcome::default() };
     if let Some(twin) = twin.filter(|twin| twin.is_let_in()) {
         outcome.changes.push(Change::Node(Box::new(Node { tpm: KnownTpm::default(), ..twin.clone() })));
@@ -355,7 +400,8 @@ pub(crate) fn approve(fleet: &Fleet, node: &Node, terms: Terms, now: Time) -> Re
     if !comes_back {
         outcome.changes.extend(homeless(fleet, &mut node, now));
         node.generation += 1;
-        (node.run, node.lapsed) = (None, None);
+        // A system that was there before has no other way to come back than with the key that it had.
+        (node.run, node.lapsed, node.adopted) = (None, None, None);
         outcome.changes.extend(taken.and_then(|capture| capture::homeless(capture, now)));
     }
     let has_ended = taken.is_some_and(|capture| !capture.goes_on());
@@ -378,6 +424,13 @@ fn approvable(node: &Node, moved: bool) -> Result<Claim, Denied> {
         event: "approving",
         hint: "; no key of it waits for approval".to_owned(),
     })?;
+    if let (Some(clash), Some(_)) = (&claim.clash, &claim.adoption) {
+        return Err(Denied::Conflict(format!(
+            "{0}: {clash}; a server is adopted as a new node only, never as one that is known: keep this key out (rackwright node \
+             reject {0}), or let {0} go first (rackwright node reject {0}, then delete), and paste a new line",
+            node.name
+        )));
+    }
     if let Some(clash) = claim.clash.as_ref().filter(|_| !moved) {
         return Err(Denied::Conflict(format!(
             "{0}: {clash}; put the part back and let the server boot again, or, when it is {0} with a part that you \
@@ -439,6 +492,24 @@ fn expected(
         }
     }
     Ok(outcome)
+}
+
+/// A system that was there before is a node's from now on: nothing is planned, and nothing is written.
+fn taken_in(mut node: Node, system: String, now: Time) -> Outcome {
+    let mut outcome = Outcome::default();
+    let roles = node.roles.iter().cloned().collect::<Vec<_>>().join(", ");
+    let what = if roles.is_empty() { "no role yet".to_owned() } else { roles };
+    outcome.fact(
+        node.id,
+        "approved",
+        format!("adopted as {} ({what}), with {system} and its disks as they are", node.name),
+    );
+    node.generation += 1;
+    (node.run, node.lapsed) = (None, None);
+    node.adopted = Some(Adopted { at: now, system });
+    (node.state, node.since) = (State::Enrolling { job: None }, now);
+    outcome.changes.push(Change::Node(Box::new(node)));
+    outcome
 }
 
 /// The same server may have been taken for a new one before its part was said to be moved.

@@ -9,6 +9,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::adopt::Invited;
 use crate::burn_in;
 use crate::capture;
 use crate::certificate::{Certificate, Grant};
@@ -139,6 +140,18 @@ pub enum Event {
     Looked {
         /// The interface of the provisioning network.
         interface: String,
+    },
+    /// An operator wants a server that runs already to become a node.
+    Invite {
+        /// What it shall be called.
+        name: Option<Name>,
+        /// For how long somebody may come.
+        seconds: u64,
+    },
+    /// Not any more.
+    Revoke {
+        /// The invitation's id, or the start of it.
+        invitation: String,
     },
     /// The operator compared the code.
     Approve {
@@ -440,6 +453,8 @@ pub enum Reply {
     Rollout(Box<Rollout>),
     /// A check of the network was begun, or has ended.
     Preflight(Box<Preflight>),
+    /// A server is invited: the only time that the token is told.
+    Invited(Box<Invited>),
     /// A job was made.
     Job(JobId),
     /// An order was given; its answer comes with a report.
@@ -521,6 +536,7 @@ fn listed(kind: &str) -> String {
         "network" => "network list",
         "unit" => "service list",
         "reservation" => "network reservations",
+        "invitation" => "node adopt --list",
         "lease" => "network leases",
         "role" => "node role set --help",
         _ => return String::new(),
@@ -557,6 +573,8 @@ impl Event {
             Event::Plugged { .. } => "a cable",
             Event::Look { .. } => "looking for other DHCP servers",
             Event::Looked { .. } => "a look for other DHCP servers",
+            Event::Invite { .. } => "inviting a server",
+            Event::Revoke { .. } => "taking an invitation back",
             Event::Approve { .. } => "approving",
             Event::Reject { .. } => "rejecting",
             Event::Rename { .. } => "renaming",

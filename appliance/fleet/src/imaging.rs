@@ -357,7 +357,7 @@ pub(crate) fn progressed(
 
 /// Whether a node that needs attention may be sent away: not one that has a system here.
 pub(crate) fn is_rejectable(node: &Node) -> bool {
-    node.installed.is_none()
+    !node.has_system()
 }
 
 /// What moves when a job goes on.
@@ -420,7 +420,7 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     next.heard = now;
     next.report = None;
     next.reported = None;
-    next.installed = Some(installed(fleet, &job, now));
+    (next.installed, next.adopted) = (Some(installed(fleet, &job, now)), None);
     job.receipt = Some(receipt);
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);
     Ok(outcome)
@@ -489,7 +489,7 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time, dice: &mut Entropy) -
             }
         }
         // It has its certificate, and will not enrol again.
-        ("enrolling", Some(id)) if node.run.is_some() => State::Enrolling { job: *id },
+        ("enrolling", job) if node.run.is_some() || node.adopted.is_some() => State::Enrolling { job: *job },
         ("booting" | "enrolling", Some(id)) => State::Booting { job: *id },
         ("active", _) => State::Active,
         ("returning", job) => State::Returning { job: *job },

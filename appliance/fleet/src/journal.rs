@@ -5,6 +5,7 @@ use protocol::NodeId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::adopt::Invitations;
 use crate::burn_in::BurnIn;
 use crate::certificate::{Certificate, Stage};
 use crate::power::{Power, Request};
@@ -132,6 +133,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         Change::ForgetPower(node) => of("power", Some(*node), json!({"account": "forgotten"})),
         // The command that changed it says who, and the fact why.
         Change::Trust(trust) => of("ca", None, json!({"wanted": trust.wanted, "other": trust.other})),
+        Change::Invitations(rows) => of("invitation", None, invited(before, rows)?),
         // Its end was written down when it was issued.
         Change::ForgetCertificate(_) | Change::Attendance(_) | Change::Network(_) => None,
     }
@@ -190,6 +192,17 @@ fn checked(before: Option<&Preflight>, after: &Preflight) -> Option<Value> {
     }
     Some(json!({"check": after.id.to_string(), "becomes": after.state, "nodes": after.members.len(),
         "terms": after.terms, "findings": after.findings.len()}))
+}
+
+/// What is new about invitations; never a token, of which nothing is known but its digest.
+fn invited(before: &Fleet, after: &Invitations) -> Option<Value> {
+    let rows = after.0.iter().filter(|(id, row)| before.invitations.0.get(*id) != Some(*row));
+    let rows = rows.map(|(id, row)| {
+        json!({"id": id, "name": row.name, "until": row.until.to_string(),
+            "node": row.used.map(|used| used.node), "over": row.over})
+    });
+    let rows = rows.collect::<Vec<_>>();
+    (!rows.is_empty()).then(|| json!({ "invitations": rows }))
 }
 
 /// What is new about a node's power: another account, requests that ended.

@@ -11,6 +11,7 @@
 //!            Active or Ready ─apply (retire)→ (Draining →) Retiring ─proofs→ Retired ─delete→ forgotten
 //! Active, Ready, Booting, Enrolling or Attention ─rescue, service→ Rescue, Servicing ─end→ Returning ─→ Active, or the ramdisk
 //! ```
+//! A server that runs a system of its own is adopted: Discovered ─approve→ Enrolling ([`crate::adopt`]).
 //! A new server may take over who a node is ([`Event::Replace`](crate::Event::Replace)): it goes on from where it is, as that node.
 //! A node that rests may be held: then no plan is made of it, and none applied ([`crate::hold`]).
 //! Any working state goes to `Attention` when its deadline passes or its work fails; the fact it waited for, or a verb
@@ -23,6 +24,7 @@ use pack::Digest;
 use protocol::{CaPin, DiskId, HardwareAddress, Inventory, JobId, Key, NodeId, Nonce, Order, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::adopt::Adopted;
 use crate::data_disk::DataDisk;
 use crate::hold::Hold;
 use crate::plan::PlanId;
@@ -79,6 +81,9 @@ pub struct Node {
     pub lapsed: Option<Lapsed>,
     /// What is installed.
     pub installed: Option<Installed>,
+    /// Set: it runs a system that was there before it was a node.
+    #[serde(default)]
+    pub adopted: Option<Adopted>,
     /// What the operator wants of its units, beside what its roles say.
     pub wishes: Wishes,
     /// The state document it should have.
@@ -151,6 +156,9 @@ pub struct Claim {
     /// What the TPM of its server says.
     #[serde(default)]
     pub tpm: ClaimedTpm,
+    /// Set: a system that was not installed from here asks to be adopted; what it is.
+    #[serde(default)]
+    pub adoption: Option<String>,
 }
 
 /// A ramdisk key that was approved, by a person or by the node's own ticket.
@@ -249,8 +257,8 @@ pub enum State {
     },
     /// Enrolled; its units are not all up yet.
     Enrolling {
-        /// The job that wrote it.
-        job: JobId,
+        /// The job that wrote it; none: it was adopted.
+        job: Option<JobId>,
     },
     /// Does what it is for.
     Active,
@@ -372,11 +380,10 @@ impl State {
             | State::Imaging { job }
             | State::Verifying { job }
             | State::Booting { job }
-            | State::Enrolling { job }
             | State::Draining { job }
             | State::Capturing { job }
             | State::Retiring { job } => Some(*job),
-            State::Attention { job, .. } | State::Returning { job } => *job,
+            State::Attention { job, .. } | State::Returning { job } | State::Enrolling { job } => *job,
             State::Discovered
             | State::Rejected { .. }
             | State::Inspecting
@@ -403,6 +410,11 @@ impl Node {
     /// Whether this unit shall run, by the document and by what the operator has wished since.
     pub fn should_run(&self, unit: &str) -> bool {
         !self.wishes.stopped.contains(unit) && !self.document.resting.contains(unit)
+    }
+
+    /// Whether there is a system on its disks that it was to run last: ours, or its own.
+    pub fn has_system(&self) -> bool {
+        self.installed.is_some() || self.adopted.is_some()
     }
 
     /// Whether an operator has let it in, and not sent it away since.

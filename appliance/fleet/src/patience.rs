@@ -58,6 +58,11 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         return for_ever(reason);
     }
     match &node.state {
+        State::Discovered if let Some(system) = node.claim.as_ref().and_then(|claim| claim.adoption.as_ref()) => {
+            for_ever(format!(
+                "you to compare the code in its journal and adopt it (rackwright node approve {name}): it runs {system}, and its disks stay as they are"
+            ))
+        }
         State::Discovered => for_ever(format!(
             "you to compare the code on its screen and approve it (rackwright node approve {name})"
         )),
@@ -83,6 +88,18 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
             limited(format!("its units to be up: {what}"), node.since, ENROLLING_SECONDS)
         }
         State::Active => not_up(node).and_then(for_ever),
+        State::Draining { .. } if node.claim.is_some() => limited(
+            format!("you: it is in the ramdisk with a new key; compare the code on its screen (rackwright node approve {name})"),
+            node.since,
+            DRAINING_SECONDS,
+        ),
+        State::Draining { .. } if node.adopted.is_some() => limited(
+            "it to restart and boot from the network, where it shows a code once more: see to it that its firmware tries the network \
+             before its disk"
+                .to_owned(),
+            node.since,
+            DRAINING_SECONDS,
+        ),
         State::Draining { .. } => {
             limited("it to restart into the ramdisk".to_owned(), node.since, DRAINING_SECONDS)
         }

@@ -84,6 +84,7 @@ fn merged(old: Node, new: Node, now: Time) -> Node {
         // Whatever was issued to either of them is void.
         generation: old.generation.max(new.generation) + 1,
         installed: None,
+        adopted: None,
         orders: Vec::new(),
         redeploy: None,
         redeploy_forced: false,
@@ -101,9 +102,11 @@ fn has_identity(old: &Node) -> Result<(), Denied> {
 }
 
 fn is_new(new: &Node) -> Result<(), Denied> {
-    let is_claimed = new.claim.as_ref().is_some_and(|claim| claim.clash.is_some());
+    // One that asks to be adopted keeps what is on its disks, and has no other's identity put there.
+    let is_claimed =
+        new.claim.as_ref().is_some_and(|claim| claim.clash.is_some() || claim.adoption.is_some());
     let is_free = new.state.is_ready() || matches!(new.state, State::Discovered | State::Inspecting);
-    if is_free && new.installed.is_none() && !is_claimed {
+    if is_free && !new.has_system() && !is_claimed {
         return Ok(());
     }
     let hint = "; only a new server: discovered, or ready and never installed";

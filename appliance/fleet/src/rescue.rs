@@ -193,7 +193,10 @@ pub(crate) fn reported(node: &Node, next: &mut Node, cant: Option<String>, now: 
 
 /// Whether a node that asks the network boots its own disk, because that is to hand in a ticket.
 pub(crate) fn awaits_ticket(node: &Node, rescue: &Rescue) -> bool {
-    rescue.asked.is_some() && node.run.is_some() && node.deploy.is_none_or(|deploy| !deploy.ticket)
+    rescue.asked.is_some()
+        && node.adopted.is_none()
+        && node.run.is_some()
+        && node.deploy.is_none_or(|deploy| !deploy.ticket)
 }
 
 /// Those whose own system does not hand in a ticket boot the ramdisk all the same, and show a code there.

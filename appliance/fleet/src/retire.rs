@@ -213,7 +213,7 @@ pub(crate) fn apply(
     let node = fleet.node(retirement.node)?;
     hold::refuse_held(node)?;
     still_true(node, retirement)?;
-    let was_installed = node.installed.is_some();
+    let was_installed = node.has_system();
     limits::refuse_more(fleet, was_installed, now)?;
     refuse_guests(node, force)?;
     let id = retirement.id;
@@ -302,7 +302,7 @@ pub(crate) fn take(
         next.since = now;
     }
     // From here on there is no system that could come up again.
-    (next.installed, next.report, next.reported) = (None, None, None);
+    (next.installed, next.adopted, next.report, next.reported) = (None, None, None, None);
     next.orders.clear();
     let disks = row.left().map(|disk| disk.doomed.clone()).collect();
     let task = Task::Erase(Box::new(EraseJob { job: row.id, challenge: row.challenge, disks }));
@@ -383,7 +383,8 @@ fn retired(node: &Node, now: Time) -> Node {
     next.generation += 1;
     (next.deploy, next.run, next.claim, next.moved_to) = (None, None, None, None);
     next.hold = None;
-    (next.installed, next.report, next.reported, next.redeploy) = (None, None, None, None);
+    (next.installed, next.adopted) = (None, None);
+    (next.report, next.reported, next.redeploy) = (None, None, None);
     next.orders.clear();
     next
 }

@@ -90,7 +90,7 @@ pub(crate) fn home(fleet: &Fleet, node: &Node, back: &State) -> State {
             "inspecting" => State::Inspecting,
             "booting" | "enrolling" | "active" | "returning" => own_system,
             // Its job was given up; what it had before is whole.
-            "draining" | "capturing" if node.run.is_some() && node.installed.is_some() => own_system,
+            "draining" | "capturing" if node.run.is_some() && node.has_system() => own_system,
             _ => back.clone(),
         },
         State::Discovered

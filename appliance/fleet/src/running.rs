@@ -35,11 +35,15 @@ pub(crate) fn enrolled(
         State::Booting { .. } | State::Attention { .. } if comes_back(fleet, node) => {}
         State::Booting { job } | State::Returning { job: Some(job) } => {
             outcome.fact(node.id, "enrolled", format!("first boot up, {uptime} s after its kernel"));
-            next = moved(node, State::Enrolling { job: *job }, now);
+            next = moved(node, State::Enrolling { job: Some(*job) }, now);
         }
         State::Attention { phase, job: Some(job), .. } if phase == "booting" || phase == "returning" => {
             outcome.fact(node.id, "enrolled", "it came up after all");
-            next = moved(node, State::Enrolling { job: *job }, now);
+            next = moved(node, State::Enrolling { job: Some(*job) }, now);
+        }
+        State::Attention { phase, .. } if phase == "enrolling" && node.adopted.is_some() => {
+            outcome.fact(node.id, "enrolled", "it has enrolled after all");
+            next = moved(node, State::Enrolling { job: None }, now);
         }
         State::Enrolling { .. } | State::Active | State::Draining { .. } | State::Capturing { .. } => {}
         // It goes on being mended, or worked at.
@@ -50,8 +54,8 @@ pub(crate) fn enrolled(
         State::Verifying { .. } | State::Attention { .. } => {
             let job = written_with(fleet, node, certificate).ok_or_else(|| refused(node, "enrolling", ""))?;
             outcome.fact(node.id, "enrolled", "its own disk came up; the receipt of it was lost");
-            next = moved(node, State::Enrolling { job: job.id }, now);
-            next.installed = Some(installed(fleet, job, now));
+            next = moved(node, State::Enrolling { job: Some(job.id) }, now);
+            (next.installed, next.adopted) = (Some(installed(fleet, job, now)), None);
             (next.report, next.reported) = (None, None);
             outcome.changes.push(Change::Job(Box::new(Job { state: JobState::Verified, ..job.clone() })));
         }
@@ -179,7 +183,7 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
         outcome.changes.extend(capture::of_node(fleet, node).and_then(|capture| capture::back(capture, now)));
     }
     if let (State::Returning { job: Some(job) }, false) = (&node.state, up) {
-        next = moved(&next, State::Enrolling { job: *job }, now);
+        next = moved(&next, State::Enrolling { job: Some(*job) }, now);
         outcome.fact(node.id, "enrolling", "its own system is up; its units have their time");
     }
     let cant = not_redeployed(node, &report);
@@ -328,6 +332,12 @@ pub(crate) fn stuck(node: &Node, waited: u64) -> State {
 /// What an enrolling node still waits for.
 pub(crate) fn not_up(node: &Node) -> Option<String> {
     let report = node.report.as_ref()?;
+    let absent = |unit: &&protocol::UnitReport| unit.load == "not-found" && node.should_run(&unit.name);
+    if let Some(unit) = report.units.iter().find(absent) {
+        // What else fails, fails because of that.
+        let last = unit.log.last().cloned();
+        return Some(last.unwrap_or_else(|| format!("{} is not installed there", unit.name)));
+    }
     let failed_task = report.tasks.iter().find_map(|task| match &task.result {
         TaskResult::Failed { why } => Some(format!("task {} failed: {why}", task.name)),
         TaskResult::Already | TaskResult::Done => None,

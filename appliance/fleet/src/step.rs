@@ -12,8 +12,8 @@ use crate::plan::{Plan, PlanState};
 use crate::tpm::KnownTpm;
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    attendance, burn_in, capture, enroll, hold, imaging, network, patience, plan, power, preflight, replace,
-    rescue, retire, rollout, running, service, trust,
+    adopt, attendance, burn_in, capture, enroll, hold, imaging, network, patience, plan, power, preflight,
+    replace, rescue, retire, rollout, running, service, trust,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -36,6 +36,8 @@ pub fn step(
         Event::Hello { hello, proven, answered } => {
             enroll::enroll(fleet, &hello, enroll::Checked { proven, answered }, now, dice)
         }
+        Event::Invite { name, seconds } => adopt::invite(fleet, name, seconds, now, dice),
+        Event::Revoke { invitation } => adopt::revoke(fleet, &invitation, now),
         Event::Approve { node, name, roles, moved } => {
             enroll::approve(fleet, fleet.node(node)?, enroll::Terms { name, roles, moved }, now)
         }
@@ -141,6 +143,12 @@ fn refuse(fleet: &Fleet, catalog: &Catalog, event: &Event) -> Result<(), Denied>
     if let Event::Approve { roles, .. } | Event::Plan { roles, .. } = event {
         check_roles(catalog, roles.as_ref())?;
     }
+    if let Event::Approve { node, roles: Some(roles), .. } = event {
+        let node = fleet.node(*node)?;
+        if node.claim.as_ref().is_some_and(|claim| claim.adoption.is_some()) {
+            adopt::refuse_data(catalog, node, roles)?;
+        }
+    }
     if let Event::Capture { wish, .. } = event {
         check_roles(catalog, wish.roles.as_ref())?;
     }
@@ -216,8 +224,12 @@ fn reject(fleet: &Fleet, node: &Node, why: String, now: Time) -> Result<Outcome,
     let rejectable = is_new || node.state.is_ready() || is_given_up;
     let mut next = node.clone();
     let mut outcome = Outcome::default();
+    // A system that asked to be adopted is told, and stops.
+    let asks = node.claim.as_ref().filter(|claim| claim.adoption.is_some());
+    outcome.changes.extend(asks.and_then(|claim| adopt::turned_away(fleet, claim.key, &why, now)));
     if rejectable {
-        next = moved(node, State::Rejected { why: why.clone() }, now);
+        let idle = withdraw(fleet, node, "its server was rejected", now, &mut outcome);
+        next = moved(&idle, State::Rejected { why: why.clone() }, now);
         next.generation += 1;
         (next.deploy, next.claim, next.hold) = (None, None, None);
         next.tpm = KnownTpm::default();
@@ -251,6 +263,9 @@ fn set_roles(
     now: Time,
 ) -> Result<Outcome, Denied> {
     check_roles(catalog, Some(&roles))?;
+    if node.adopted.is_some() {
+        adopt::refuse_data(catalog, node, &roles)?;
+    }
     let installed = node.installed.as_ref().and_then(|installed| fleet.images.get(&installed.image));
     if let Some(missing) = installed.and_then(|image| roles.difference(&image.roles).next()) {
         return Err(Denied::Conflict(format!(
@@ -347,6 +362,8 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Looked { .. }
         | Event::Apply { .. }
         | Event::Trust(_)
+        | Event::Invite { .. }
+        | Event::Revoke { .. }
         | Event::Roll(_)
         | Event::Rollout { .. }
         | Event::Preflight(_)

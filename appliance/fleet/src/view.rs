@@ -1,5 +1,6 @@
 //! The read model: what people and scripts see. The keys of these structures are the `-o json` contract.
 
+mod adopt;
 pub mod backup;
 mod boot;
 mod burn_in;
@@ -36,6 +37,7 @@ use crate::job::Work;
 use crate::patience::{self, SILENT_SECONDS};
 use crate::{Catalog, Fleet, Node, Site, State, Time};
 
+pub use adopt::{AdoptedView, InvitationRow, InvitedView, JoinLine, invitation_rows};
 pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
 pub use burn_in::{OutlierRow, TestView, test_view, test_views};
 pub use check::{CheckRow, certificates_check, dhcp_check, others_check, pool_check};
@@ -181,6 +183,9 @@ pub struct NodeView {
     pub disks: Vec<DiskView>,
     /// What is installed.
     pub image: Option<String>,
+    /// Set: it runs a system of its own; which, and since when it is a node with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<AdoptedView>,
     /// The system disk.
     pub system_disk: Option<String>,
     /// What proves that the image was on it.
@@ -402,6 +407,10 @@ pub fn node_view(fleet: &Fleet, site: &Site, node: &Node, now: Time) -> NodeView
         addresses: fixed.collect(),
         disks: inventory.disks.iter().map(disk_view).collect(),
         image,
+        adopted: node
+            .adopted
+            .as_ref()
+            .map(|adopted| AdoptedView { at: adopted.at.to_string(), system: adopted.system.clone() }),
         system_disk: node.installed.as_ref().map(|installed| installed.disk.to_string()),
         receipt: receipt(fleet, node),
         rescue: rescue_view(node),
@@ -446,7 +455,7 @@ pub fn image_row(fleet: &Fleet, image: &Image) -> ImageRow {
 /// Units of installed nodes: what they should be and what they are.
 pub fn service_rows(fleet: &Fleet, catalog: &Catalog) -> Vec<ServiceRow> {
     let mut rows = Vec::new();
-    for node in fleet.nodes.values().filter(|node| node.installed.is_some()) {
+    for node in fleet.nodes.values().filter(|node| node.has_system()) {
         for service in catalog.services_of(&node.roles) {
             for unit in &service.units {
                 let report = node.report.as_ref();

@@ -11,7 +11,7 @@ use ring::rand::SystemRandom;
 
 use super::{AgentRefusal, Agents, proves};
 use crate::tpm;
-use crate::writer::now;
+use crate::writer::{Refused, now};
 
 impl Agents {
     pub(super) async fn hello(&self, hello: Hello) -> Result<HelloReply, AgentRefusal> {
@@ -38,6 +38,7 @@ impl Agents {
             return Err(AgentRefusal::Version(hello.protocol));
         }
         hello.check()?;
+        self.refuse_elsewhere(hello)?;
         self.say(hello).await
     }
 
@@ -55,6 +56,21 @@ impl Agents {
         };
         let mut open = questions(fleet, &hello.key);
         open.find(|(node, nonce, asked)| is_answered(node, nonce, asked)).map(|(_, _, asked)| asked.secret)
+    }
+
+    /// A server that is adopted keeps its address, so that has to be one of ours: else nothing could be done about it later.
+    fn refuse_elsewhere(&self, hello: &Hello) -> Result<(), AgentRefusal> {
+        let world = self.core.world();
+        let (address, subnets) = (hello.boot.address, &world.site.subnets);
+        if hello.adoption.is_none() || subnets.iter().any(|subnet| subnet.net.contains(&address)) {
+            return Ok(());
+        }
+        let nets = subnets.iter().map(|subnet| subnet.net.to_string()).collect::<Vec<_>>().join(", ");
+        let why = format!(
+            "this server calls from {address}, which is in none of the controller's networks ({nets}): give the NIC there an address in \
+             one of them, and paste the line again"
+        );
+        Err(Refused::from(fleet::Denied::Conflict(why)).into())
     }
 
     async fn say(&self, hello: &Hello) -> Result<HelloReply, AgentRefusal> {

@@ -158,6 +158,8 @@ impl Api {
         Some(match path {
             ["v1", "nodes", name, verb] => self.act_on(name, verb, body).await?,
             ["v1", "plans", id, "apply"] => self.apply(id, body).await,
+            ["v1", "invitations"] => self.invite(body).await,
+            ["v1", "invitations", id, "revoke"] => self.revoke(id).await,
             ["v1", "ca", "rotate"] => self.rotate_ca().await,
             ["v1", "ca", "abort"] => self.abort_ca().await,
             ["v1", "ca", "finish"] => self.finish_ca(body).await,
@@ -196,7 +198,13 @@ impl Api {
         };
         let event = match verb {
             "approve" => {
-                read(body).map(|Approve { name, roles, moved }| Event::Approve { node, name, roles, moved })
+                let event = read(body).map(|Approve { name, roles, moved }| Event::Approve {
+                    node,
+                    name,
+                    roles,
+                    moved,
+                });
+                return Some(self.let_in(node, event).await);
             }
             "reject" => read(body).map(|Reject { why }| {
                 let why = why.unwrap_or_else(|| "the operator does not want it".to_owned());
@@ -232,12 +240,12 @@ impl Api {
         Some(self.change(node, event).await)
     }
 
-    async fn change(&self, node: NodeId, event: Result<Event, ApiError>) -> Answer {
+    pub(super) async fn change(&self, node: NodeId, event: Result<Event, ApiError>) -> Answer {
         self.core.bring(event?).await?;
         self.row(node)
     }
 
-    fn row(&self, node: NodeId) -> Answer {
+    pub(super) fn row(&self, node: NodeId) -> Answer {
         let world = self.core.world();
         let node = world.fleet.node(node)?;
         one(row(&world, node))

@@ -67,7 +67,7 @@ impl Api {
     }
 
     pub(super) async fn doctor(&self, world: &World) -> Answer {
-        let folder = self.boot.clone();
+        let folder = self.joining.boot.clone();
         let store =
             tokio::task::spawn_blocking(move || BootStore::open(&folder).map_err(|e| crate::chain(&e)));
         let store = store.await.unwrap_or_else(|error| Err(error.to_string()));
@@ -75,7 +75,7 @@ impl Api {
         checks.push(match store {
             Ok(_) => CheckRow::new("boot-store", "ok", "every boot file is there"),
             Err(why) => CheckRow {
-                fix: Some(format!("image-build ramdisk --out {}", self.boot.display())),
+                fix: Some(format!("image-build ramdisk --out {}", self.joining.boot.display())),
                 ..CheckRow::new("boot-store", "fail", &why)
             },
         });

@@ -31,7 +31,14 @@ struct Machine {
 
 impl Machine {
     fn new(state: &State, mac: [u8; 6]) -> Machine {
-        Machine { netboot: Netboot::new(state.core.clone(), 80, 8443), mac, address: Ipv4Addr::UNSPECIFIED }
+        Machine {
+            netboot: Netboot::new(
+                state.core.clone(),
+                crate::join::Joining { boot: "boot".into(), http_port: 80, agents_port: 8443 },
+            ),
+            mac,
+            address: Ipv4Addr::UNSPECIFIED,
+        }
     }
 
     /// A DHCP message with these options, through what the listener calls.

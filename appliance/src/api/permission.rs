@@ -60,6 +60,8 @@ pub(super) fn needed(get: bool, path: &[&str]) -> Role {
         | ["v1", "nodes", _, "service" | "service-end" | "rescue-end"]
         | ["v1", "nodes", _, "power" | "power-cancel" | "bmc-test" | "console"]
         | ["v1", "nodes", _, "capture" | "test" | "test-stop"]
+        | ["v1", "invitations"]
+        | ["v1", "invitations", _, "revoke"]
         | ["v1", "jobs", _, "cancel"]
         | ["v1", "rollouts"]
         | ["v1", "rollouts", _, "stop" | "cancel"]

@@ -38,7 +38,7 @@ pub(super) fn api(state: &State) -> Api {
         answers: Answers::default(),
         vault: Arc::new(crate::power::Vault::new(&[7; 32]).unwrap()),
         listeners: Vec::new(),
-        boot: folder.join("boot"),
+        joining: crate::join::Joining { boot: folder.join("boot"), http_port: 80, agents_port: 8443 },
         own: None,
         sources: sources(folder),
         copies: None,

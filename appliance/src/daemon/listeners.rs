@@ -11,6 +11,7 @@ use super::{Daemon, Fatal};
 use crate::agents::Agents;
 use crate::boot::BootStore;
 use crate::config::{Config, Dhcp, Paths};
+use crate::join::Joining;
 use crate::listen::dhcp::PORTS;
 use crate::listen::files::Files;
 use crate::listen::{ListenerState, Place, Stop, dhcp, foreign, http, https, ndp, tftp};
@@ -53,7 +54,7 @@ impl Daemon {
             };
             let boots = self.core.boots.clone();
             tasks.spawn(boots.watch(place.interface.clone(), place.presence.clone(), stop.clone()));
-            let netboot = Arc::new(Netboot::new(self.core.clone(), config.http_port, config.agents_port));
+            let netboot = Arc::new(Netboot::new(self.core.clone(), Joining::of(paths, config)));
             for (port, kind) in PORTS.into_iter().zip(["dhcp", "proxydhcp"]) {
                 let service = Arc::clone(&netboot);
                 tasks.spawn(dhcp::serve(place.clone(), port, service, state(kind), stop.clone()));

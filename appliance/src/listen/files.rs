@@ -47,6 +47,8 @@ pub enum Script {
     NodeGrub(Mac),
     /// What iPXE shall do on this machine.
     NodeScript(Mac),
+    /// How a server that runs a system of its own joins.
+    Join,
 }
 
 /// What was sent, whole.
@@ -218,6 +220,7 @@ impl Served {
             Resolved::Static(file) => Self::File(file),
             Resolved::GrubConfig => Self::Script(Script::GrubConfig),
             Resolved::Autoexec => Self::Script(Script::Autoexec),
+            Resolved::Join => Self::Script(Script::Join),
             Resolved::NodeGrub(mac) => Self::Script(Script::NodeGrub(mac)),
             Resolved::NodeScript(mac) => Self::Script(Script::NodeScript(mac)),
             Resolved::NotFound(_) | Resolved::Refused(_) => return None,
@@ -231,6 +234,7 @@ impl std::fmt::Display for Served {
             Self::File(file) => file.fmt(f),
             Self::Script(Script::GrubConfig) => f.write_str("grub/grub.cfg"),
             Self::Script(Script::Autoexec) => f.write_str("autoexec.ipxe"),
+            Self::Script(Script::Join) => f.write_str("join.sh"),
             Self::Script(Script::NodeGrub(mac)) => write!(f, "grub.cfg of {mac}"),
             Self::Script(Script::NodeScript(mac)) => write!(f, "script.ipxe of {mac}"),
         }

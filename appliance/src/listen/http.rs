@@ -139,6 +139,7 @@ impl<S: FileService> Counter<S> {
             Resolved::Static(_)
             | Resolved::GrubConfig
             | Resolved::Autoexec
+            | Resolved::Join
             | Resolved::NodeGrub(_)
             | Resolved::NodeScript(_) => text(StatusCode::NOT_FOUND, "no such file"),
         }
@@ -198,6 +199,7 @@ fn unserved(resolved: Resolved) -> End {
         | Resolved::Static(_)
         | Resolved::GrubConfig
         | Resolved::Autoexec
+        | Resolved::Join
         | Resolved::NodeGrub(_)
         | Resolved::NodeScript(_) => End::NotFound,
     }

@@ -51,7 +51,10 @@ async fn controller(interface: &str, own: Ipv4Addr, site: &str) -> Two {
     let presence = watch_interface(interface, address).await.unwrap();
     let place = Place { interface: interface.into(), address: own, presence };
     let (stopper, stop) = watch::channel(false);
-    let netboot = Arc::new(Netboot::new(core.clone(), 80, 8443));
+    let netboot = Arc::new(Netboot::new(
+        core.clone(),
+        crate::join::Joining { boot: "boot".into(), http_port: 80, agents_port: 8443 },
+    ));
     let state = |kind| ListenerState::new(kind, interface);
     tokio::spawn(dhcp::serve(place.clone(), PORTS[0], Arc::clone(&netboot), state("dhcp"), stop.clone()));
     tokio::spawn(foreign::serve(place, netboot, state("foreign"), stop));

@@ -74,7 +74,7 @@ impl Draft<'_> {
     /// Whether an agent runs on the disk of the server with this card, and tells that it does.
     fn reports(&self, mac: Mac) -> bool {
         let node = self.world.nics.owner(mac).and_then(|id| self.world.fleet.nodes.get(&id));
-        node.is_some_and(|node| node.installed.is_some())
+        node.is_some_and(fleet::Node::has_system)
     }
 
     fn remember(&mut self, what: impl FnOnce(&mut History) -> Rows) {

@@ -65,6 +65,8 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Plugged { .. }
         | Event::Look { .. }
         | Event::Looked { .. }
+        | Event::Invite { .. }
+        | Event::Revoke { .. }
         | Event::Approve { .. }
         | Event::Reject { .. }
         | Event::Rename { .. }

@@ -240,6 +240,7 @@ pub(crate) fn hello(key: u8, mac: [u8; 6]) -> Hello {
         inventory,
         wait_seconds: 0,
         tpm: None,
+        adoption: None,
     }
 }
 

@@ -10,7 +10,7 @@ use hyper::Request;
 use hyper_util::rt::TokioIo;
 use pack::Digest;
 use protocol::{
-    BootFacts, Disk, DiskBus, Hello, HelloReply, Inventory, Key, Nic, Refusal, Signature, TaskAsk,
+    Adoption, BootFacts, Disk, DiskBus, Hello, HelloReply, Inventory, Key, Nic, Refusal, Signature, TaskAsk,
 };
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -61,6 +61,7 @@ pub(crate) struct Agent {
     pub(crate) certificate: Option<Vec<CertificateDer<'static>>>,
     pub(crate) boot: BootFacts,
     pub(crate) inventory: Inventory,
+    pub(crate) adoption: Option<Adoption>,
 }
 
 impl Agent {
@@ -94,6 +95,7 @@ impl Agent {
                 boot_id: String::new(),
             },
             inventory,
+            adoption: None,
         }
     }
 
@@ -155,6 +157,7 @@ impl Agent {
             inventory: self.inventory.clone(),
             wait_seconds: 0,
             tpm: None,
+            adoption: self.adoption.clone(),
         }
     }
 

@@ -15,6 +15,7 @@ use appliance::ca::{SiteCa, Start};
 use appliance::cast::Casts;
 use appliance::config::{Config, Operators};
 use appliance::images::Images;
+use appliance::join::Joining;
 use appliance::listen::{ListenerState, Place, https};
 use appliance::metrics::Metrics;
 use appliance::net::{Link, Presence};
@@ -231,7 +232,7 @@ fn api(
         copies: None,
         listeners,
         own: None,
-        boot: folder.join("boot"),
+        joining: Joining { boot: folder.join("boot"), http_port: 80, agents_port: 8443 },
         operators: Arc::new(said.operators),
         seconds: Arc::default(),
         metrics,

@@ -1,6 +1,8 @@
 //! The controller below the rack: real SQLite files, the real writer, real TLS over loopback, the real control socket.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may panic")]
 
+mod adopting;
+mod adopting_container;
 mod agent;
 mod burning_in;
 mod capturing;

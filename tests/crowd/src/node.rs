@@ -204,8 +204,16 @@ impl Node {
         };
         let (key, inventory) = (self.keys.public(), self.inventory.clone());
         let wait_seconds = if proof.is_some() { HOLD } else { 0 };
-        let hello =
-            Hello { protocol: protocol::VERSION, key, proof, boot, inventory, wait_seconds, tpm: None };
+        let hello = Hello {
+            protocol: protocol::VERSION,
+            key,
+            proof,
+            boot,
+            inventory,
+            wait_seconds,
+            tpm: None,
+            adoption: None,
+        };
         Ok(self.insist(routes::HELLO, &hello).await?)
     }
 

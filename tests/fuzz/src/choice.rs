@@ -325,6 +325,7 @@ fn hello() -> Hello {
         inventory,
         wait_seconds: 0,
         tpm: None,
+        adoption: None,
     }
 }
 

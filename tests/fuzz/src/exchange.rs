@@ -15,9 +15,9 @@ use fleet::plan::PlanId;
 use fleet::{Catalog, Change, Denied, Effect, Event, Fleet, Outcome, State, Time, converge, step};
 use pack::{Digest, PublicKey};
 use protocol::{
-    BootFacts, Disk, DiskBus, EcPoint, Epoch, HardwareAddress, Hello, Holding, Identity, Inventory, JobId,
-    Key, Nic, NodeId, Part, Phase, Progress, Receipt, Report, TaskReport, TaskResult, TestReport, Tpm,
-    TpmKeys, UnitReport, VERSION, Verify,
+    Adoption, BootFacts, Disk, DiskBus, EcPoint, Epoch, HardwareAddress, Hello, Holding, Identity, Inventory,
+    JobId, Key, Nic, NodeId, Part, Phase, Progress, Receipt, Report, TaskReport, TaskResult, TestReport,
+    Token, Tpm, TpmKeys, UnitReport, VERSION, Verify,
 };
 
 use crate::Reached;
@@ -386,7 +386,14 @@ fn hello(input: &mut Input<'_>) -> Hello {
         boot_id: String::new(),
     };
     let inventory = inventory(input);
-    Hello { protocol: VERSION, key, proof: None, boot, inventory, wait_seconds: 0, tpm: tpm(input) }
+    // A token that somebody made up: nobody was invited.
+    let adoption = (key.0[0] & 7 == 7).then(|| Adoption {
+        token: Token([key.0[0]; 16]),
+        host: "web".to_owned(),
+        system: "Debian".to_owned(),
+    });
+    let tpm = tpm(input);
+    Hello { protocol: VERSION, key, proof: None, boot, inventory, wait_seconds: 0, tpm, adoption }
 }
 
 fn tpm(input: &mut Input<'_>) -> Option<Tpm> {

@@ -28,7 +28,7 @@ pub(crate) fn name(data: &[u8]) -> Reached {
             let part = parts.get(1).copied().unwrap_or_default().to_ascii_lowercase().replace(':', "-");
             assert_eq!(part, mac.hyphens());
         }
-        Resolved::GrubConfig | Resolved::Autoexec => {}
+        Resolved::GrubConfig | Resolved::Autoexec | Resolved::Join => {}
         Resolved::NotFound(_) | Resolved::Refused(_) => {}
     }
     assert_eq!(resolve(plain.as_bytes(), Transport::Http), http, "without the doubled slashes");

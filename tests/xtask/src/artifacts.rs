@@ -141,6 +141,12 @@ impl Artifacts {
         tool.args(["--trust", &self.parts.image_key]).read().map(drop)
     }
 
+    /// The agent that needs nothing of the system that it runs on.
+    #[must_use]
+    pub fn static_agent(&self) -> &Path {
+        &self.programs.static_agent
+    }
+
     /// The node image `name` as it is, for comparing disks from outside.
     #[must_use]
     pub fn raw(&self, name: &str) -> PathBuf {

@@ -7,12 +7,12 @@ use std::fmt::Debug;
 use pack::{Digest, PublicKey};
 use protocol::tpm::{Attest, CredentialBlob, EcdsaSignature};
 use protocol::{
-    Answer, BootFacts, CaPin, Credential, Disk, DiskId, Drift, EcPoint, Enrol, Enrolled, Envelope, Epoch,
-    Expectation, Facts, File, Hello, HelloReply, IdentityFile, ImageJob, Inventory, JobId, Key, Neighbour,
-    NetworkAsk, NetworkReply, NodeId, Nonce, Order, OrderKind, Phase, Progress, ProgressReply, Receipt,
-    Report, ReportReply, Seed, Signature, StateAsk, StateDocument, StateReply, StepDone, Target, Task,
-    TaskAsk, TaskReport, TaskResult, TaskWanted, Ticket, Tpm, TpmAnswer, TpmKeys, UnitReport, UnitWanted,
-    Verdict, Verify, When,
+    Adoption, Answer, BootFacts, CaPin, Credential, Disk, DiskId, Drift, EcPoint, Enrol, Enrolled, Envelope,
+    Epoch, Expectation, Facts, File, Hello, HelloReply, IdentityFile, ImageJob, Inventory, JobId, Key,
+    Neighbour, NetworkAsk, NetworkReply, NodeId, Nonce, Order, OrderKind, Phase, Progress, ProgressReply,
+    Receipt, Report, ReportReply, Seed, Signature, StateAsk, StateDocument, StateReply, StepDone, Target,
+    Task, TaskAsk, TaskReport, TaskResult, TaskWanted, Ticket, Token, Tpm, TpmAnswer, TpmKeys, UnitReport,
+    UnitWanted, Verdict, Verify, When,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -75,7 +75,13 @@ fn document() -> StateDocument {
         content: String::new(),
         restarts: Vec::new(),
     };
-    let unit = UnitWanted { name: "a.service".to_owned(), enabled: true, running: true, restarts: 0 };
+    let unit = UnitWanted {
+        name: "a.service".to_owned(),
+        enabled: true,
+        running: true,
+        restarts: 0,
+        packages: Vec::new(),
+    };
     let task = TaskWanted {
         name: "t".to_owned(),
         guard: Vec::new(),
@@ -186,7 +192,10 @@ fn what_the_controller_reads_may_not() {
         inventory: Inventory::default(),
         wait_seconds: 0,
         tpm: Some(tpm()),
+        adoption: None,
     });
+    let adoption = Adoption { token: Token([1; 16]), host: String::new(), system: String::new() };
+    refused(&adoption);
     refused(&Enrol {
         protocol: 1,
         key: Key([1; 32]),

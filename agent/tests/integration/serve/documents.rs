@@ -22,7 +22,7 @@ pub fn file(path: &str, content: &str, restarts: &[&str]) -> File {
 }
 
 pub fn unit(name: &str) -> UnitWanted {
-    UnitWanted { name: name.to_owned(), enabled: true, running: true, restarts: 0 }
+    UnitWanted { name: name.to_owned(), enabled: true, running: true, restarts: 0, packages: Vec::new() }
 }
 
 pub fn task(name: &str, guard: &[&str], argv: &[&str]) -> TaskWanted {

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -53,6 +54,30 @@ pub(crate) enum NodeCommand {
         /// Do not ask whether the code was compared
         #[arg(long)]
         yes: bool,
+    },
+    /// Invite a server that runs Debian; its disks stay
+    #[command(after_help = "Examples:
+  rackwright node adopt
+  rackwright node adopt --name web1 --for 30m
+  rackwright node adopt --list
+  rackwright node adopt --revoke 1f2e3d4c
+
+Prints one line to paste on the server, as root. It puts the agent there and
+nothing else; the server then asks to be let in, with a code to compare. The
+line is good for one server, and only for a while.")]
+    Adopt {
+        /// Call it so; usually what it calls itself
+        #[arg(long)]
+        name: Option<String>,
+        /// How long the line is good: 30m, 1h, 2d
+        #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = super::span)]
+        period: Duration,
+        /// Show who was invited
+        #[arg(long, conflicts_with_all = ["name", "period", "revoke"])]
+        list: bool,
+        /// Take an invitation back, by its id
+        #[arg(long, value_name = "ID", conflicts_with_all = ["name", "period"])]
+        revoke: Option<String>,
     },
     /// Keep a server out
     #[command(after_help = "Examples:

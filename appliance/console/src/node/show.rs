@@ -79,6 +79,10 @@ fn life(node: &NodeView, now: u64) -> Vec<(&'static str, String)> {
     if let Some(percent) = row.percent {
         pairs.push(("job", format!("{percent} %")));
     }
+    if let Some(adopted) = &node.adopted {
+        let since = date_and_clock(&adopted.at);
+        pairs.push(("adopted", format!("{since}, with {} and its disks as they were", adopted.system)));
+    }
     if let Some(waiting) = &row.waiting {
         pairs.push(("waits for", waiting.clone()));
     }

@@ -227,7 +227,7 @@ fn choose_data(
 
 /// Whether the node's installed system is whole, and may be what it runs now.
 pub(crate) fn lives_on_disk(node: &Node) -> bool {
-    node.installed.is_some()
+    node.has_system()
         && ["active", "booting", "enrolling", "draining", "rescue", "servicing", "returning"]
             .contains(&node.state.phase())
 }

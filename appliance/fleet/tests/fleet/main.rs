@@ -3,6 +3,7 @@
 // Clippy's leave for tests covers functions marked as tests, not what they call.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
 
+mod adopting;
 mod burning_in;
 mod capturing;
 mod checking;

@@ -299,5 +299,6 @@ pub(crate) fn hello(key: u8, mac: &str) -> Hello {
         inventory,
         wait_seconds: 0,
         tpm: None,
+        adoption: None,
     }
 }

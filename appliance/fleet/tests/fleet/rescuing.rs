@@ -162,7 +162,7 @@ fn a_first_boot_that_hangs_is_mended_and_enrols_with_the_key_on_its_disk() {
     rack.ends(node).unwrap();
     assert_eq!(rack.only().state, State::Returning { job: Some(written) });
     rack.enrols(node, 9).unwrap();
-    assert_eq!(rack.only().state, State::Enrolling { job: written });
+    assert_eq!(rack.only().state, State::Enrolling { job: Some(written) });
     rack.reports(node, "active").unwrap();
     assert_eq!((rack.state(), &rack.fleet.jobs[&written].state), ("active", &JobState::Done));
 }

@@ -165,8 +165,8 @@ fn a_node_that_is_retried_while_it_comes_up_still_gets_new_documents() {
     rack.bring(Event::Tick).unwrap();
     assert_eq!(rack.only().state.phase(), "enrolling");
     rack.bring(Event::Retry { node }).unwrap();
-    assert_eq!(rack.only().state, State::Enrolling { job });
-    for state in [State::Enrolling { job }, State::Booting { job }] {
+    assert_eq!(rack.only().state, State::Enrolling { job: Some(job) });
+    for state in [State::Enrolling { job: Some(job) }, State::Booting { job }] {
         rack.fleet.nodes.get_mut(&node).unwrap().state = state;
         let before = rack.only().document.generation;
         let stop = Event::Unit { node, unit: "db.service".to_owned(), verb: UnitVerb::Stop };
@@ -193,7 +193,7 @@ fn a_system_that_comes_up_without_a_receipt_says_the_same() {
         let refused = rack.bring(other).unwrap_err();
         assert!(matches!(refused, Denied::State { .. }), "{refused}");
         assert_eq!(rack.enrols(node, 9).unwrap().effects.len(), 1);
-        assert_eq!(rack.only().state, State::Enrolling { job });
+        assert_eq!(rack.only().state, State::Enrolling { job: Some(job) });
         assert_eq!(rack.only().installed.as_ref().unwrap().job, job);
         rack.reports(node, "active").unwrap();
         assert_eq!((rack.state(), &rack.fleet.jobs[&job].state), ("active", &JobState::Done));

@@ -76,7 +76,7 @@ fn it_boots_what_it_would_boot_afterwards() {
     rack.service_ends(node).unwrap();
     assert_eq!(rack.only().state, State::Returning { job: Some(written) });
     rack.reports(node, "failed").unwrap();
-    assert_eq!(rack.only().state, State::Enrolling { job: written }, "its units have their time");
+    assert_eq!(rack.only().state, State::Enrolling { job: Some(written) }, "its units have their time");
     rack.reports(node, "active").unwrap();
     assert_eq!(rack.state(), "active");
 

@@ -22,7 +22,9 @@ impl FileService for Told {
     async fn script(&self, script: Script, _: &Asker) -> Result<String, String> {
         match script {
             Script::GrubConfig => Ok("# grub\n".into()),
-            Script::Autoexec | Script::NodeGrub(_) | Script::NodeScript(_) => Err("no such machine".into()),
+            Script::Autoexec | Script::NodeGrub(_) | Script::NodeScript(_) | Script::Join => {
+                Err("no such machine".into())
+            }
         }
     }
 

@@ -26,7 +26,7 @@ impl FileService for Texts {
     async fn script(&self, script: Script, asker: &Asker) -> Result<String, String> {
         match script {
             Script::NodeGrub(mac) => Ok(format!("# {mac} {}\n", asker.address)),
-            Script::GrubConfig | Script::Autoexec | Script::NodeScript(_) => {
+            Script::GrubConfig | Script::Autoexec | Script::NodeScript(_) | Script::Join => {
                 Err("the state cannot be read".into())
             }
         }

@@ -28,7 +28,9 @@ impl FileService for Texts {
         assert_eq!(asker.address, Ipv4Addr::LOCALHOST);
         match script {
             Script::GrubConfig => Ok(GRUB.into()),
-            Script::Autoexec | Script::NodeGrub(_) | Script::NodeScript(_) => Err("no such machine".into()),
+            Script::Autoexec | Script::NodeGrub(_) | Script::NodeScript(_) | Script::Join => {
+                Err("no such machine".into())
+            }
         }
     }
 

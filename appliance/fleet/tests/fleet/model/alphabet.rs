@@ -13,8 +13,8 @@ use fleet::rollout::{self, Group, Verb};
 use fleet::{Event, Node, State, Time, patience};
 use pack::{Digest, PublicKey};
 use protocol::{
-    Answer, CANARIES_MIN, Erasure, Identity, JobId, Key, Method, NodeId, Part, Phase, Progress, Receipt,
-    Report, Rescue, SAMPLES_MIN, Signature, Subject, TestReport, Verify,
+    Adoption, Answer, CANARIES_MIN, Erasure, Identity, JobId, Key, Method, NodeId, Part, Phase, Progress,
+    Receipt, Report, Rescue, SAMPLES_MIN, Signature, Subject, TestReport, Token, Verify,
 };
 
 use super::world::World;
@@ -24,7 +24,7 @@ use crate::rack::{MAC, OTHER_MAC, hello, progress, unit};
 pub(super) type Letter = (&'static str, Event, u64);
 
 /// Every kind of event; a new one does not compile until it is here, and the search fails until it is tried.
-pub(super) const NAMES: [&str; 49] = [
+pub(super) const NAMES: [&str; 51] = [
     "apply",
     "approve",
     "asked",
@@ -42,6 +42,7 @@ pub(super) const NAMES: [&str; 49] = [
     "hello",
     "hold",
     "imported",
+    "invite",
     "issued",
     "lapsed",
     "logs",
@@ -61,6 +62,7 @@ pub(super) const NAMES: [&str; 49] = [
     "rescued",
     "retire",
     "retry",
+    "revoke",
     "roll",
     "rollout",
     "roles",
@@ -96,6 +98,8 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::Plugged { .. } => "plugged",
         Event::Look { .. } => "look",
         Event::Looked { .. } => "looked",
+        Event::Invite { .. } => "invite",
+        Event::Revoke { .. } => "revoke",
         Event::Approve { .. } => "approve",
         Event::Reject { .. } => "reject",
         Event::Rename { .. } => "rename",
@@ -136,6 +140,7 @@ pub(super) fn name(event: &Event) -> &'static str {
 pub(super) fn letters(world: &World) -> Vec<Letter> {
     let mut letters = strangers();
     letters.extend([("tick", Event::Tick, 1), ("hours later", Event::Tick, 5 * 3600)]);
+    letters.extend(of_adoption(world));
     if let Some(node) = world.node() {
         letters.extend(hellos(node));
         letters.extend(from_ramdisk(world, node));
@@ -172,6 +177,27 @@ fn strangers() -> Vec<Letter> {
         ("cancel nothing", Event::Cancel { job: JobId([0xee; 8]) }),
         ("abort no change of the CA", Event::Trust(fleet::trust::Verb::Abort)),
         ("retry nobody", Event::Retry { node: NodeId([0xee; 16]) }),
+    ])
+    .collect()
+}
+
+/// A system that was there before, and whoever else comes with its token.
+fn of_adoption(world: &World) -> Vec<Letter> {
+    let invite = ("invite", Event::Invite { name: None, seconds: 3600 });
+    let nothing = ("revoke nothing", Event::Revoke { invitation: "00000000".to_owned() });
+    let Some(token) = world.token else { return at_once([invite, nothing]).collect() };
+    let says = |key: u8, mac: &str, token, proven| {
+        let adoption = Adoption { token, host: "web".to_owned(), system: "Debian".to_owned() };
+        let hello = protocol::Hello { adoption: Some(adoption), ..hello(key, mac) };
+        Event::Hello { hello: Box::new(hello), proven }
+    };
+    let id = token.digest().to_string().chars().take(8).collect();
+    at_once([
+        ("asks to be adopted", says(6, MAC, token, false)),
+        ("asks to be adopted, proven", says(6, MAC, token, true)),
+        ("another server with the same token", says(7, OTHER_MAC, token, false)),
+        ("asks with no token of ours", says(8, OTHER_MAC, Token([1; 16]), true)),
+        ("revoke", Event::Revoke { invitation: id }),
     ])
     .collect()
 }

@@ -80,6 +80,21 @@ fn boots_agent(state: &State) -> Option<bool> {
     }
 }
 
+/// It runs a system of its own, and is not taken out of it before anybody has said a word.
+fn asks_to_be_adopted(node: &Node) -> bool {
+    let asks = node.claim.as_ref().is_some_and(|claim| claim.adoption.is_some() && claim.clash.is_none());
+    asks && node.state == State::Discovered
+}
+
+/// A node whose disks were to stay as they are has no image of ours on them, and boots them while it rests.
+fn is_adopted(world: &World, node: &Node) {
+    let Some(adopted) = &node.adopted else { return };
+    assert!(node.installed.is_none() && adopted.system == "Debian", "{:?}", world.path);
+    if matches!(node.state, State::Active | State::Enrolling { .. }) {
+        assert_eq!(boot_task(&world.fleet, &node.boot.mac), BootTask::LocalDisk, "{:?}", world.path);
+    }
+}
+
 /// The job of a task that writes to a disk. A new task does not compile until it is here.
 fn destroys(task: &Task) -> Option<JobId> {
     match task {
@@ -165,7 +180,7 @@ pub(super) fn of_world(world: &World) {
             is_held(world, node);
             continue;
         }
-        if let Some(agent) = boots_agent(&node.state) {
+        if let Some(agent) = boots_agent(&node.state).filter(|_| !asks_to_be_adopted(node)) {
             assert_eq!(matches!(answer, BootTask::Agent { .. }), agent, "{}", at());
         }
         let wait = patience::wait(&world.fleet, node);
@@ -183,6 +198,7 @@ pub(super) fn of_world(world: &World) {
             is_retired(world, node);
         }
         is_in_hand(world, node);
+        is_adopted(world, node);
         if let State::Attention { phase, .. } = &node.state {
             assert!(
                 phase != "attention" && WORDS.contains(&phase.as_str()),

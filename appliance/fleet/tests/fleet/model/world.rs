@@ -8,8 +8,8 @@ use fleet::entropy::Entropy;
 use fleet::job::Work;
 use fleet::plan::{PlanId, PlanState};
 use fleet::rollout::{Reached, Rollout, RolloutId, RolloutState, Verb};
-use fleet::{Catalog, Denied, Effect, Event, Fleet, Node, Outcome, Site, State, Time, converge, step};
-use protocol::JobId;
+use fleet::{Catalog, Denied, Effect, Event, Fleet, Node, Outcome, Reply, Site, State, Time, converge, step};
+use protocol::{JobId, Token};
 
 use crate::rack::Rack;
 
@@ -20,6 +20,8 @@ pub(super) struct World {
     pub(super) now: Time,
     /// The plans that were applied by an operator on the way here, and nothing else: not what the fleet says of itself.
     pub(super) applied: BTreeSet<PlanId>,
+    /// The last token that was shown.
+    pub(super) token: Option<Token>,
     /// How it came here, for whoever reads that a law does not hold.
     pub(super) path: Vec<&'static str>,
     catalog: Rc<Catalog>,
@@ -32,7 +34,37 @@ impl World {
         rack.import("control", &["control"]);
         let site = Rc::new(rack.site());
         let catalog = Rc::new(rack.catalog);
-        Self { fleet: rack.fleet, now: rack.now, applied: BTreeSet::new(), path: Vec::new(), catalog, site }
+        Self {
+            fleet: rack.fleet,
+            now: rack.now,
+            applied: BTreeSet::new(),
+            token: None,
+            path: Vec::new(),
+            catalog,
+            site,
+        }
+    }
+
+    /// Every step of a server that keeps its disks, from the invitation to active.
+    pub(super) fn adopting() -> Vec<World> {
+        let steps: [(&str, &str); 6] = [
+            ("invite", ""),
+            ("asks to be adopted", "discovered"),
+            ("approve", "enrolling"),
+            ("asks to be adopted, proven", "enrolling"),
+            ("enrols", "enrolling"),
+            ("reports that it is up", "active"),
+        ];
+        let mut worlds = vec![World::new()];
+        for (wanted, state) in steps {
+            let here = worlds.last().expect("a world");
+            let mut letters = super::alphabet::letters(here).into_iter();
+            let (letter, event, later) = letters.find(|(letter, ..)| *letter == wanted).expect("a letter");
+            let (next, _) = here.after(letter, event, later).expect("the next step");
+            assert_eq!(next.node().map_or("", |node| node.state.word()), state);
+            worlds.push(next);
+        }
+        worlds
     }
 
     /// What an event brings, so many seconds later, and the world after it. As the writer does: steps, saves, issues, settles
@@ -77,6 +109,9 @@ impl World {
     }
 
     fn take_in(&mut self, outcome: &Outcome) {
+        if let Reply::Invited(invited) = &outcome.reply {
+            self.token = Some(invited.token);
+        }
         outcome.changes.iter().for_each(|change| self.fleet.put(change.clone()));
         for effect in &outcome.effects {
             let Effect::Issue(grant) = effect;
@@ -152,6 +187,11 @@ impl World {
         } else {
             Vec::new()
         };
+        let keeps = node.adopted.is_some()
+            || node
+                .claim
+                .as_ref()
+                .is_some_and(|claim| claim.adoption.is_some() && node.state == State::Discovered);
         let claim = node.claim.as_ref().map(|claim| claim.clash.is_some());
         // What it comes back to counts, not which job that once was.
         let of_back = |back: &State| format!("{}:{}", back.phase(), back.job().is_some());
@@ -175,7 +215,7 @@ impl World {
         let claim = claim.filter(|clash| *clash || in_hand.is_empty());
         let ticket = node.deploy.map(|deploy| deploy.ticket).filter(|ticket| *ticket || in_hand.is_empty());
         format!(
-            "{}/{} {in_hand}{} {verbs:?} held={} claim={claim:?} deploy={:?} run={} installed={} redeploys={redeploys} reported={}",
+            "{}/{} {in_hand}{} {verbs:?} held={} claim={claim:?} deploy={:?} run={} installed={} keeps={keeps} redeploys={redeploys} reported={}",
             node.state.word(),
             node.state.phase(),
             node.state.job().map(|job| self.sketch_of_work(job)).unwrap_or_default(),
