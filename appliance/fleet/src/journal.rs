@@ -108,11 +108,8 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         }
         Change::ForgetNode(id) => {
             let node = before.nodes.get(id).filter(|node| node.state != State::Discovered)?;
-            of(
-                "node",
-                Some(*id),
-                json!({"from": node.state.word(), "becomes": "forgotten", "name": node.name}),
-            )
+            let body = json!({"from": node.state.word(), "becomes": "forgotten", "name": node.name});
+            of("node", Some(*id), body)
         }
         Change::Retirement(row) => {
             of("retirement", Some(row.node), erased(before.retirements.get(&row.id), row)?)

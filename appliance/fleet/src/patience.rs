@@ -58,14 +58,7 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         return for_ever(reason);
     }
     match &node.state {
-        State::Discovered if let Some(system) = node.claim.as_ref().and_then(|claim| claim.adoption.as_ref()) => {
-            for_ever(format!(
-                "you to compare the code in its journal and adopt it (rackwright node approve {name}): it runs {system}, and its disks stay as they are"
-            ))
-        }
-        State::Discovered => for_ever(format!(
-            "you to compare the code on its screen and approve it (rackwright node approve {name})"
-        )),
+        State::Discovered => for_ever(to_be_approved(node)),
         State::Rejected { .. } | State::Retired => None,
         State::Inspecting => {
             limited("its agent to ask for work".to_owned(), node.since.max(node.heard), INSPECTING_SECONDS)
@@ -88,21 +81,7 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
             limited(format!("its units to be up: {what}"), node.since, ENROLLING_SECONDS)
         }
         State::Active => not_up(node).and_then(for_ever),
-        State::Draining { .. } if node.claim.is_some() => limited(
-            format!("you: it is in the ramdisk with a new key; compare the code on its screen (rackwright node approve {name})"),
-            node.since,
-            DRAINING_SECONDS,
-        ),
-        State::Draining { .. } if node.adopted.is_some() => limited(
-            "it to restart and boot from the network, where it shows a code once more: see to it that its firmware tries the network \
-             before its disk"
-                .to_owned(),
-            node.since,
-            DRAINING_SECONDS,
-        ),
-        State::Draining { .. } => {
-            limited("it to restart into the ramdisk".to_owned(), node.since, DRAINING_SECONDS)
-        }
+        State::Draining { .. } => limited(to_be_drained(node), node.since, DRAINING_SECONDS),
         State::Rescue { rescue } => for_ever(rescue::waits_for(node, rescue)),
         State::Servicing { why, .. } => {
             for_ever(format!("you: it is in service: {why} (rackwright node service {name} off)"))
@@ -111,6 +90,34 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
             for_ever(format!("you: {cause} (safe now: {})", verbs.join(", ")))
         }
     }
+}
+
+fn to_be_approved(node: &Node) -> String {
+    let name = &node.name;
+    match node.claim.as_ref().and_then(|claim| claim.adoption.as_ref()) {
+        Some(system) => format!(
+            "you to compare the code in its journal and adopt it (rackwright node approve {name}): it runs {system}, and its disks stay as \
+             they are"
+        ),
+        None => {
+            format!("you to compare the code on its screen and approve it (rackwright node approve {name})")
+        }
+    }
+}
+
+fn to_be_drained(node: &Node) -> String {
+    if node.claim.is_some() {
+        return format!(
+            "you: it is in the ramdisk with a new key; compare the code on its screen (rackwright node approve {})",
+            node.name
+        );
+    }
+    if node.adopted.is_some() {
+        return "it to restart and boot from the network, where it shows a code once more: see to it that its firmware tries the \
+                network before its disk"
+            .to_owned();
+    }
+    "it to restart into the ramdisk".to_owned()
 }
 
 fn to_be_planned(node: &Node) -> String {

@@ -52,12 +52,7 @@ pub(crate) fn enrolled(
         State::Returning { job: None } if node.run.is_some() => {}
         State::Attention { .. } if node.run == Some(key) => {}
         State::Verifying { .. } | State::Attention { .. } => {
-            let job = written_with(fleet, node, certificate).ok_or_else(|| refused(node, "enrolling", ""))?;
-            outcome.fact(node.id, "enrolled", "its own disk came up; the receipt of it was lost");
-            next = moved(node, State::Enrolling { job: Some(job.id) }, now);
-            (next.installed, next.adopted) = (Some(installed(fleet, job, now)), None);
-            (next.report, next.reported) = (None, None);
-            outcome.changes.push(Change::Job(Box::new(Job { state: JobState::Verified, ..job.clone() })));
+            next = unreceipted(fleet, node, certificate, now, &mut outcome)?;
         }
         State::Discovered
         | State::Rejected { .. }
@@ -87,6 +82,22 @@ pub(crate) fn enrolled(
     outcome.changes.extend(superseded.map(|row| Change::ForgetCertificate(row.fingerprint.clone())));
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)
+}
+
+/// A node whose system is up, and says so before the receipt of its disk came.
+fn unreceipted(
+    fleet: &Fleet,
+    node: &Node,
+    certificate: &str,
+    now: Time,
+    outcome: &mut Outcome,
+) -> Result<Node, Denied> {
+    let job = written_with(fleet, node, certificate).ok_or_else(|| refused(node, "enrolling", ""))?;
+    outcome.fact(node.id, "enrolled", "its own disk came up; the receipt of it was lost");
+    outcome.changes.push(Change::Job(Box::new(Job { state: JobState::Verified, ..job.clone() })));
+    let next = moved(node, State::Enrolling { job: Some(job.id) }, now);
+    let installed = Some(installed(fleet, job, now));
+    Ok(Node { installed, adopted: None, report: None, reported: None, ..next })
 }
 
 /// The node's job in flight that was taken with this certificate: a seed has it only when the whole disk was read back,

@@ -11,6 +11,7 @@ use crate::answers::Answers;
 use crate::cast::Casts;
 use crate::images::Images;
 use crate::metrics::Metrics;
+use crate::power::consoles::Consoles;
 use crate::support::Places;
 use crate::writer::AddressWish;
 use crate::writer::tests::{MAC, State, ip, mac, state};
@@ -28,7 +29,10 @@ pub(super) fn api(state: &State) -> Api {
     let ca = crate::ca::SiteCa::open(&folder.join("ca"), &site, start, now).unwrap();
     let images = Arc::new(images);
     let casts = Arc::new(Casts::new(Arc::clone(&images), None));
+    let vault = Arc::new(crate::power::Vault::new(&[7; 32]).unwrap());
+    let (_, stop) = tokio::sync::watch::channel(false);
     Api {
+        consoles: Consoles::new(state.core.clone(), Arc::clone(&vault), stop),
         core: state.core.clone(),
         ca: Arc::new(ca),
         rotating: Arc::default(),
@@ -36,7 +40,7 @@ pub(super) fn api(state: &State) -> Api {
         preflights: Arc::new(crate::preflight::Preflights::new(state.core.clone())),
         images,
         answers: Answers::default(),
-        vault: Arc::new(crate::power::Vault::new(&[7; 32]).unwrap()),
+        vault,
         listeners: Vec::new(),
         joining: crate::join::Joining { boot: folder.join("boot"), http_port: 80, agents_port: 8443 },
         own: None,
