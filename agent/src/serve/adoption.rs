@@ -82,7 +82,7 @@ pub enum Stage {
 #[derive(Debug)]
 pub(super) enum Verdicted {
     /// Let in: as which node, and with what to enrol.
-    Admitted { node: NodeId, name: String, ca: CaPin, key: KeyPair, certificate: String },
+    Admitted { node: NodeId, name: String, ca: CaPin, key: Box<KeyPair>, certificate: String },
     /// Not wanted.
     Refused(String),
 }
@@ -190,7 +190,7 @@ pub(super) async fn verdict(
             }
             (Verdict::Approved { .. }, Some(ca)) if ca != pin => (pin, answered) = (ca, None),
             (Verdict::Approved { certificate }, _) => {
-                return Ok(Verdicted::Admitted { node, name, ca: pin, key, certificate });
+                return Ok(Verdicted::Admitted { node, name, ca: pin, key: Box::new(key), certificate });
             }
             (Verdict::Waiting { reason }, _) => {
                 let code = Code::of(&pin, &key.public(), &reply.nonce);

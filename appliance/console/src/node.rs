@@ -19,12 +19,7 @@ pub(crate) use show::{headline, render_node};
 pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8, Failure> {
     match verb {
         NodeCommand::List => list(session).await,
-        NodeCommand::Show { node } => {
-            let answer = session.client.get(&path(&node, "")).await?;
-            let now = session.now();
-            session.show(&answer, |answer, look| Ok(render_node(&answer.item::<NodeView>()?, look, now)))?;
-            Ok(exit::OK)
-        }
+        NodeCommand::Show { node } => show_one(session, &node).await,
         NodeCommand::Watch { node } => watch::nodes(session, node).await,
         NodeCommand::Approve { node, name, role, moved, yes } => {
             let moved = moved.then_some(Value::Bool(true));
@@ -43,11 +38,7 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
         NodeCommand::Role(RoleCommand::Set { node, roles }) => {
             tell(session, &node, "roles", &json!({ "roles": roles })).await
         }
-        NodeCommand::Plan { node, choice } => {
-            let answer = make_plan(session, &node, &choice).await?;
-            session.show(&answer, |answer, _| Ok(plan::render_plan(&answer.item()?)))?;
-            Ok(exit::OK)
-        }
+        NodeCommand::Plan { node, choice } => show_plan(session, &node, &choice).await,
         NodeCommand::Rebuild { node, choice, word, waiting } => {
             apply::rebuild(session, &node, &choice, word, waiting).await
         }
@@ -81,6 +72,19 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
             tell(session, &node, "address", &body).await
         }
     }
+}
+
+async fn show_one(session: &mut Session, node: &str) -> Result<u8, Failure> {
+    let answer = session.client.get(&path(node, "")).await?;
+    let now = session.now();
+    session.show(&answer, |answer, look| Ok(render_node(&answer.item::<NodeView>()?, look, now)))?;
+    Ok(exit::OK)
+}
+
+async fn show_plan(session: &mut Session, node: &str, choice: &Choice) -> Result<u8, Failure> {
+    let answer = make_plan(session, node, choice).await?;
+    session.show(&answer, |answer, _| Ok(plan::render_plan(&answer.item()?)))?;
+    Ok(exit::OK)
 }
 
 /// The path of a node, or of something that is done to it.

@@ -22,7 +22,7 @@ fn asking(key: u8, mac: &str, token: Token) -> Hello {
 }
 
 fn asks(rack: &mut Rack, key: u8, mac: &str, token: Token, proven: bool) -> Result<Outcome, Denied> {
-    rack.bring(Event::Hello { hello: Box::new(asking(key, mac, token)), proven })
+    rack.bring(Event::Hello { hello: Box::new(asking(key, mac, token)), proven, answered: None })
 }
 
 fn standing(outcome: Result<Outcome, Denied>) -> (NodeId, Standing) {

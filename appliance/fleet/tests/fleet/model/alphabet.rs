@@ -189,7 +189,7 @@ fn of_adoption(world: &World) -> Vec<Letter> {
     let says = |key: u8, mac: &str, token, proven| {
         let adoption = Adoption { token, host: "web".to_owned(), system: "Debian".to_owned() };
         let hello = protocol::Hello { adoption: Some(adoption), ..hello(key, mac) };
-        Event::Hello { hello: Box::new(hello), proven }
+        Event::Hello { hello: Box::new(hello), proven, answered: None }
     };
     let id = token.digest().to_string().chars().take(8).collect();
     at_once([
