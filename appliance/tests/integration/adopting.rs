@@ -113,7 +113,11 @@ async fn from_the_line_to_active_with_its_address_and_its_disks() {
     assert!(shown.out.contains("its disks as they were"), "{shown:?}");
     assert!(controller.core.world().fleet.jobs.is_empty(), "nothing was written");
 
-    // What is kept, and what is handed on, has no token in it.
+    no_token_is_told(controller, folder.path(), secret).await;
+}
+
+/// What is kept, and what is handed on, has no token in it.
+async fn no_token_is_told(controller: Controller, folder: &Path, secret: Token) {
     let secret = secret.reveal();
     for path in ["/v1/journal", "/v1/invitations", "/v1/support", "/v1/events", "/v1/nodes/web9"] {
         let told = operator::get(&controller, path).await.unwrap().to_string();
@@ -125,7 +129,7 @@ async fn from_the_line_to_active_with_its_address_and_its_disks() {
         "who invited: {journal}"
     );
     controller.stop().await;
-    for entry in std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let bytes = if entry.is_file() { std::fs::read(&entry).unwrap() } else { continue };
         assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()), "{}", entry.display());
     }
