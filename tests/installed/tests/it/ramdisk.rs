@@ -131,7 +131,8 @@ impl Ramdisk {
 
     async fn hello(&mut self, proof: Option<Signature>) -> HelloReply {
         let (key, inventory, boot) = (self.key.public(), self.inventory.clone(), self.boot.clone());
-        let hello = Hello { protocol: protocol::VERSION, key, proof, boot, inventory, wait_seconds: 0 };
+        let hello =
+            Hello { protocol: protocol::VERSION, key, proof, boot, inventory, wait_seconds: 0, tpm: None };
         self.says(routes::HELLO, &hello).await
     }
 
