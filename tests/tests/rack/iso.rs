@@ -127,6 +127,7 @@ fn type_in(live: &Live, keys: &str) {
 /// A stick in a machine as they are sold: Secure Boot on. The controller comes up on the configured network with the images of
 /// the medium.
 #[test]
+#[ignore = "an ISO with every image, and some minutes of boot: cargo xtask iso --test"]
 fn secure_boot_reaches_a_running_controller_that_has_the_images() {
     let Some(bench) = Bench::up("secure") else { return };
     let drive = bench.answers(CONFIG);

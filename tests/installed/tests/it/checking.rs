@@ -20,7 +20,7 @@ fn installed_agents_are_called_to_a_check_and_find_what_is_cut_off() {
         assert!(ran.out.contains("2/2"), "both are reached: {ran:?}");
         let fine = site.get("/v1/network/check").await;
         assert_eq!(fine["state"], json!("done"), "{fine}");
-        assert!(codes(&fine).iter().all(|code| code == "slow"), "{fine}");
+        assert!(reach(&fine).is_empty(), "{fine}");
         assert!(fine["networks"][0]["medianBitsPerSecond"].as_u64().unwrap() > 1_000_000, "{fine}");
 
         // What n1 sends to n2 goes to a hardware address that nobody has, as behind a switch that mixes two up.
@@ -30,14 +30,18 @@ fn installed_agents_are_called_to_a_check_and_find_what_is_cut_off() {
         assert_eq!(cut.code, Some(9), "{cut:?}");
         assert!(cut.out.contains("n1") && cut.out.contains("n2"), "{cut:?}");
         let found = site.get("/v1/network/check").await;
-        assert_eq!(codes(&found), ["one-way"], "{found}");
+        assert_eq!(reach(&found), ["one-way"], "{found}");
         nodes[0].inside(&format!("ip neigh del {to} dev eth0"));
-        let again = site.says("network check --no-throughput --timeout 90s").await;
-        assert!(again.contains("Everything that was tried"), "they are called again: {again}");
+        let again = site.rackwright("network check --no-throughput --timeout 90s").await;
+        assert!(again.out.contains("2/2"), "they are called again: {again:?}");
+        let mended = site.get("/v1/network/check").await;
+        assert!(reach(&mended).is_empty(), "{mended}");
     });
 }
 
-fn codes(check: &Value) -> Vec<String> {
+/// What is found of who reaches whom; how fast that is, is not for a machine that is busy with other things.
+fn reach(check: &Value) -> Vec<String> {
     let findings = check["findings"].as_array().unwrap().iter();
-    findings.map(|one| one["code"].as_str().unwrap().to_owned()).collect()
+    let codes = findings.map(|one| one["code"].as_str().unwrap().to_owned());
+    codes.filter(|code| ["unreachable", "one-way", "mtu", "duplicate"].contains(&code.as_str())).collect()
 }

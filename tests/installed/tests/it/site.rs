@@ -146,8 +146,10 @@ impl Site {
     /// Nodes that depend on the CA that is not wanted.
     pub(crate) async fn waiting(&self) -> Vec<String> {
         let view = self.get("/v1/ca").await;
-        let rows = view["waiting"].as_array().unwrap();
-        rows.iter().map(|row| row["node"].as_str().unwrap().to_owned()).collect()
+        let rows = view["waiting"].as_array().unwrap().iter();
+        let mut names = rows.map(|row| row["node"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        names.sort();
+        names
     }
 
     /// Runs the command line, without a terminal.
@@ -169,9 +171,17 @@ impl Site {
     /// Goes to a later moment, as if the controller had been there all the time: what its clock's looks every few minutes would have
     /// written down meanwhile is written down.
     pub(crate) async fn time_passes(&mut self, seconds: i64) {
+        let database = self.state().join("state.db");
+        // The first look comes some seconds after the start.
+        until("the controller has looked at its clock", async || {
+            let database = rusqlite::Connection::open(&database).unwrap();
+            let sql = "SELECT count(*) FROM site WHERE key = 'attendance'";
+            database.query_row(sql, [], |row| row.get::<_, u64>(0)).is_ok_and(|rows| rows == 1)
+        })
+        .await;
         self.off();
         self.clock.advance(seconds);
-        let database = rusqlite::Connection::open(self.state().join("state.db")).unwrap();
+        let database = rusqlite::Connection::open(database).unwrap();
         let seen = self.clock.now_ms() - 60_000;
         let sql = "UPDATE site SET body = json_set(body, '$.seen', ?1) WHERE key = 'attendance'";
         assert_eq!(database.execute(sql, [seen]).unwrap(), 1);
