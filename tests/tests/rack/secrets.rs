@@ -46,6 +46,7 @@ pub(crate) fn config() -> String {
 }
 
 #[test]
+#[ignore = "some minutes more of a whole rack: cargo test -p tests --test rack -- --ignored --nocapture what_a_controller"]
 fn what_a_controller_is_told_and_makes_for_itself_is_seen_by_nobody() {
     let Some(site) = Site::up(&config()) else { return };
     let mut vigil = Vigil::begin(&site.rack, &site.controller);
