@@ -442,7 +442,8 @@ fn image(role: &str) -> Image {
 
 /// A server from hello to active and its rebuild; two with one MAC; numbers at their ends; a whole report.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    let hello = |key: u8, proven: u8| [vec![0, key, 1, 100, 0b101, 1, 0], block(""), vec![proven]].concat();
+    let hello =
+        |key: u8, proven: u8| [vec![0, key, 1, 100, 0b101, 1, 0], block(""), vec![0, proven]].concat();
     let approve = [vec![9, 0], block("web-1"), vec![1]].concat();
     let asks = [vec![4, 0, 0b101, 1, 0], block("")].concat();
     let apply = [vec![13, 0], vec![3]].concat();
@@ -459,7 +460,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     vec![
         [start.clone(), progress(1 << 30), installed.clone(), rebuild].concat(),
         [start.clone(), progress(u64::MAX), vec![1, 200], vec![14, 0], progress(0)].concat(),
-        [start.clone(), hello(2, 1), [vec![0, 4, 2, 100, 0b10, 1, 2], vec![0]].concat(), desk.clone()]
+        [start.clone(), hello(2, 1), [vec![0, 4, 2, 100, 0b10, 1, 2], vec![0, 0]].concat(), desk.clone()]
             .concat(),
         [start, installed, report, desk].concat(),
     ]

@@ -170,7 +170,7 @@ obeys is seen when it boots: rackwright node why n1.")]
     #[command(after_help = "Examples:
   rackwright node console n1
   rackwright node console n1 --take
-  rackwright node console n1 > n1.log
+  rackwright node console n1 --read
 
 Every key goes to the server, Ctrl-C too; Ctrl-] q leaves. Into a file or a
 pipe it only reads. Needs IPMI with serial over LAN switched on.")]
