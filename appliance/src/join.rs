@@ -87,7 +87,7 @@ impl Joining {
         let url = format!("{}/join/join.sh", self.http(controller).url());
         let token = token.reveal();
         Ok(format!(
-            "( t=$(mktemp) && trap 'rm -f \"$t\"' EXIT && {{ curl -fsSo \"$t\" {url} || wget -qO \"$t\" {url}; }} && {{ echo \"{sum}  $t\" | \
+            "( t=$(mktemp) && trap 'rm -f \"$t\"' EXIT && {{ command -v curl >/dev/null && curl -fsSo \"$t\" {url} || wget -qO \"$t\" {url}; }} && {{ echo \"{sum}  $t\" | \
              sha256sum -c --quiet - || {{ echo 'rackwright: not the script that this line is for: make a new line'; false; }}; }} && \
              RACKWRIGHT_TOKEN={token} sh \"$t\" )"
         ))

@@ -131,11 +131,10 @@ fn wait(root: &Path) -> Result<(), AdoptError> {
     let mut said = String::new();
     while Instant::now() < until {
         match adoption::stage(root) {
-            Some(Stage::Waiting { code, name }) => {
-                println!("rackwright: this server asks to be adopted as {name}, with the code {code}");
-                println!(
-                    "rackwright: compare it on the controller, and let it in there: rackwright node approve {name} --role ROLE"
-                );
+            Some(Stage::Waiting { code, reason, .. }) => {
+                println!("rackwright: this server asks to be adopted, with the code {code}");
+                println!("rackwright: {reason}");
+                println!("rackwright: on the controller: rackwright node approve {code} --role ROLE");
                 return Ok(());
             }
             Some(Stage::Enrolled { name }) => {

@@ -65,6 +65,8 @@ pub enum Stage {
         code: Code,
         /// What the node is called.
         name: String,
+        /// What it waits for.
+        reason: String,
     },
     /// It is a node.
     Enrolled {
@@ -196,12 +198,13 @@ pub(super) async fn verdict(
                 let code = Code::of(&pin, &key.public(), &reply.nonce);
                 if said.as_ref() != Some(&code) {
                     voice::milestone(&format!(
-                        "asking to be adopted as {name}: compare the code {code} on the controller"
+                        "asking to be adopted, with the code {code} to compare on the controller"
                     ));
                 }
-                nag.say(&crate::text::clean(&reason, 400));
+                let reason = crate::text::clean(&reason, 400);
+                nag.say(&reason);
                 said = Some(code.clone());
-                tell(&options.root, &Stage::Waiting { code, name });
+                tell(&options.root, &Stage::Waiting { code, name, reason });
             }
         }
         tokio::time::sleep(if fresh { PACE / 10 } else { PACE }).await;

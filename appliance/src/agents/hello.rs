@@ -127,9 +127,10 @@ fn believed(mut hello: Hello) -> Hello {
     hello
 }
 
-/// Whether this key is approved, and whether its node is rejected.
-fn standing(fleet: &Fleet, node: NodeId, key: &Key) -> Option<(bool, &'static str)> {
+/// Whether this key is approved, whether it still waits, and whether its node is rejected.
+fn standing(fleet: &Fleet, node: NodeId, key: &Key) -> Option<(bool, bool, &'static str)> {
     let node = fleet.nodes.get(&node)?;
     let approved = node.deploy.is_some_and(|deploy| deploy.key == *key);
-    Some((approved, if approved { "" } else { node.state.word() }))
+    let waits = node.claim.as_ref().is_some_and(|claim| claim.key == *key);
+    Some((approved, waits, if approved { "" } else { node.state.word() }))
 }

@@ -13,6 +13,8 @@ use crate::adopting::boot_store;
 
 const ROOT: &str = "RACKWRIGHT_NSPAWN_ROOT";
 const AGENT: &str = "RACKWRIGHT_AGENT";
+/// The network that the test was started in.
+const NETWORK: &str = "RACKWRIGHT_NETWORK";
 const CONFIG: &str = "site = \"lab\"\n[[provision]]\ninterface = \"ctl0\"\naddress = \"10.77.0.1/24\"\n\
     pool = \"10.77.0.100-10.77.0.199\"\n";
 /// Folders whose files are compared; what a running system writes by itself is below others, or named in [`OWN`].
@@ -45,12 +47,23 @@ fn variable(name: &str) -> PathBuf {
 }
 
 #[test]
-#[ignore = "needs a root file system and an agent; `cargo xtask test` brings both"]
-fn a_debian_joins_by_a_pasted_line_under_a_real_systemd() {
+#[ignore = "by hand: RACKWRIGHT_NSPAWN_ROOT=ROOT RACKWRIGHT_AGENT=AGENT cargo test -p appliance --test integration -- --ignored a_debian"]
+fn a_debian_joins_by_a_pasted_line() {
     let inner = ["adopting_container::inside_a_network_of_its_own", "--exact", "--ignored", "--nocapture"];
     let test = std::env::current_exe().unwrap();
-    let status = Command::new("unshare").args(["--net", "--"]).arg(test).args(inner).status().unwrap();
+    let status = Command::new("unshare")
+        .args(["--net", "--"])
+        .arg(test)
+        .args(inner)
+        .env(NETWORK, own_network())
+        .status()
+        .unwrap();
     assert!(status.success(), "inside the network");
+}
+
+/// The network namespace that this process is in.
+fn own_network() -> PathBuf {
+    std::fs::read_link("/proc/self/ns/net").unwrap()
 }
 
 /// Whatever is started ends with the test.
@@ -95,6 +108,8 @@ impl Controller {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         };
+        // Where systemd would have made a folder for the socket.
+        std::fs::create_dir_all(root.join("run/rackwright")).unwrap();
         write("etc/rackwright/rackwright.toml", CONFIG.as_bytes());
         boot_store(&root.join("var/lib/rackwright/boot"), &std::fs::read(variable(AGENT)).unwrap());
         let mut daemon = Command::new(env!("CARGO_BIN_EXE_rackwright"));
@@ -135,7 +150,7 @@ struct Server {
 impl Server {
     fn boot() -> Self {
         let nspawn = Command::new("systemd-nspawn")
-            .args(["--quiet", "--boot", "--keep-unit", "--register=no", "--network-interface=srv0"])
+            .args(["--quiet", "--boot", "--keep-unit", "--register=no", "--private-network"])
             .args(["--volatile=overlay", "--resolv-conf=off", "--console=pipe", "--capability=all"])
             .arg(format!("--machine=web1-{}", std::process::id()))
             .arg(format!("--directory={}", variable(ROOT).display()))
@@ -155,6 +170,7 @@ impl Server {
             };
             pids.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_init)
         });
+        ip(&format!("link set srv0 netns {leader}"));
         let server = Self { leader, _nspawn: nspawn };
         until("the bus", || server.sh("test -S /run/dbus/system_bus_socket").status.success().then_some(()));
         let _ = server.sh("systemctl is-system-running --wait --quiet");
@@ -198,10 +214,10 @@ impl Server {
 }
 
 #[test]
-#[ignore = "runs in the network that `a_debian_joins_by_a_pasted_line_under_a_real_systemd` makes"]
+#[ignore = "runs in the network that `a_debian_joins_by_a_pasted_line` makes"]
 fn inside_a_network_of_its_own() {
-    let network = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
-    assert_ne!(network("self"), network("1"), "never on the network of the machine");
+    // Whoever runs this by itself would change the machine's own network.
+    assert_ne!(own_network(), variable(NETWORK), "never on the network of the machine");
     ip("link set lo up");
     ip("link add ctl0 type veth peer name srv0");
     ip("address add 10.77.0.1/24 dev ctl0");
@@ -263,4 +279,24 @@ fn inside_a_network_of_its_own() {
     assert!(changed.is_empty(), "changed beside what adoption says: {changed:?}");
     let third = server.sh(&line);
     assert!(!third.status.success() && text(&third).contains("is the node web1 already"), "{}", text(&third));
+
+    // It forgets who it is and comes anew: its hardware is a node's, so it is held; and when that is refused, it ends for good.
+    server.done("systemctl stop rackwright-agent; rm -rf /var/lib/rackwright-agent");
+    let held = server.sh(&controller.done("node adopt"));
+    assert!(held.status.success() && text(&held).contains("held for the operator"), "{}", text(&held));
+    let refused =
+        controller.rackwright(&format!("node approve {} --yes", controller.node()["code"].as_str().unwrap()));
+    assert!(!refused.status.success() && text(&refused).contains("as a new node only"), "{}", text(&refused));
+    controller.done("node reject web1 --why visitor");
+    until("its agent has ended", || {
+        (!server.sh("systemctl is-active rackwright-agent").status.success()).then_some(())
+    });
+    assert_eq!(server.sh("systemctl is-enabled rackwright-agent").stdout, b"disabled\n");
+    let journal = server.done("journalctl --unit=rackwright-agent --no-pager");
+    assert!(journal.contains("not adopted: visitor"), "{journal}");
+    assert_eq!(
+        server.done("ls /var/lib/rackwright-agent; systemctl --failed --no-legend rackwright-agent.service"),
+        ""
+    );
+    assert_eq!(controller.node()["state"], "active", "the node that is known stays");
 }
