@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::CaPin;
 
 /// The installed agent asks for its state; the answer is held back until there is news.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateAsk {
     /// The generation it has applied; 0 for none.
@@ -18,6 +18,9 @@ pub struct StateAsk {
     /// It asks already what to try of the network: it need not be told that there is a check.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub checks: bool,
+    /// The site CA that it was told to move to last: that it is to do so is no news, any other is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<CaPin>,
 }
 
 /// The answer to [`StateAsk`].

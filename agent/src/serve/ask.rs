@@ -28,13 +28,14 @@ pub(super) async fn follow(node: Arc<Node>, documents: watch::Sender<Wanted>, or
     let mut taken = node.applied().done_order;
     // The first question is for the whole document: what is on the disk may be of another controller.
     let mut have = 0;
+    let mut told = None;
     loop {
         if controller.has_changed().unwrap_or(false) {
             line = Line::new(controller.borrow_and_update().clone());
         }
         let begun = Instant::now();
         let checks = node.summons.is_attending();
-        let ask = StateAsk { have, done_order: taken, wait_seconds: HOLD_SECONDS, checks };
+        let ask = StateAsk { have, done_order: taken, wait_seconds: HOLD_SECONDS, checks, told };
         let deadline = Duration::from_secs(u64::from(HOLD_SECONDS)) + GRACE;
         match line.call::<_, Envelope<StateReply>>(routes::STATE, &ask, deadline).await {
             Ok(envelope) => match node.open(envelope).await {
@@ -43,6 +44,7 @@ pub(super) async fn follow(node: Arc<Node>, documents: watch::Sender<Wanted>, or
                     if reply.ca.is_some() {
                         node.stale.notify_one();
                     }
+                    told = reply.ca;
                     if reply.check {
                         node.summons.come();
                     }

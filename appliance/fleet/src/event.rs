@@ -1,29 +1,32 @@
 //! What arrives, what is answered, what is refused, what is remembered.
 
+mod denied;
+mod reply;
+
 use std::collections::BTreeSet;
 
 use pack::Digest;
 use protocol::{
-    Answer, CaPin, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId,
-    Nonce, Progress, Receipt, Report, Task, TestReport, TpmSecret, Verify,
+    CaPin, DiskId, Erasure, Found, HardwareAddress, Hello, Inventory, JobId, Key, Mark, NodeId, Progress,
+    Receipt, Report, TestReport, TpmSecret, Verify,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::adopt::Invited;
 use crate::burn_in;
 use crate::capture;
 use crate::certificate::{Certificate, Grant};
 use crate::image::Image;
 use crate::network::Sighting;
-use crate::plan::{Plan, PlanId, Unplannable};
-use crate::power::{Errand, Line, PowerEvent};
-use crate::preflight::{self, Preflight};
+use crate::plan::PlanId;
+use crate::power::PowerEvent;
+use crate::preflight;
 use crate::rescue;
-use crate::retire::Retirement;
-use crate::rollout::{self, Rollout, RolloutId};
-use crate::tpm::Question;
+use crate::rollout::{self, RolloutId};
 use crate::trust::{self, Holder};
 use crate::{Change, Name, Time};
+
+pub use denied::Denied;
+pub use reply::{Reply, Standing};
 
 /// A fact that arrived.
 #[derive(Clone, Debug)]
@@ -418,130 +421,6 @@ pub struct Outcome {
     pub facts: Vec<Fact>,
     /// For whoever brought the event.
     pub reply: Reply,
-}
-
-/// The answer to whoever brought the event.
-#[derive(Debug, Default, PartialEq)]
-pub enum Reply {
-    /// Done.
-    #[default]
-    Done,
-    /// To a hello.
-    Hello {
-        /// Who it is.
-        node: NodeId,
-        /// The challenge for its key.
-        nonce: Nonce,
-        /// What was decided.
-        standing: Standing,
-        /// What its TPM is asked.
-        question: Option<Box<Question>>,
-    },
-    /// To an agent that asks for work, or shows a receipt.
-    Task(Task),
-    /// Whether the job goes on.
-    GoOn(bool),
-    /// To whoever begins what is due for a node's power.
-    Errand(Box<Errand>),
-    /// To somebody who wants a node's serial console.
-    Console(Box<Line>),
-    /// A plan was made.
-    Plan(Box<Plan>),
-    /// A plan to erase and retire was made.
-    Retirement(Box<Retirement>),
-    /// A rollout was made, or is what it is now.
-    Rollout(Box<Rollout>),
-    /// A check of the network was begun, or has ended.
-    Preflight(Box<Preflight>),
-    /// A server is invited: the only time that the token is told.
-    Invited(Box<Invited>),
-    /// A job was made.
-    Job(JobId),
-    /// An order was given; its answer comes with a report.
-    Order(u64),
-    /// Answers that a report carried.
-    Answers(Vec<Answer>),
-}
-
-/// Where a key stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Not yet.
-    Waiting(String),
-    /// Approved and proven: a certificate of stage deploy is granted.
-    Approved,
-    /// Not wanted.
-    Rejected(String),
-}
-
-/// Why an event was refused; nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// No such node, plan, job, image or unit.
-    #[error("there is no {kind} {name:?}{}", listed(kind))]
-    Missing {
-        /// `node`, `plan`, ….
-        kind: &'static str,
-        /// What was asked for.
-        name: String,
-    },
-    /// Not in this state.
-    #[error("{name} is {state}: {event} is not possible now{hint}")]
-    State {
-        /// The node.
-        name: String,
-        /// Its state.
-        state: &'static str,
-        /// What was wanted.
-        event: &'static str,
-        /// What to do instead; starts with "; " or is empty.
-        hint: String,
-    },
-    /// A node that runs would be restarted, and nobody has said its name.
-    #[error(
-        "this restarts {name}, and what it runs stands still until the image is taken: confirm it with its name \
-         (--confirm={name})"
-    )]
-    Unconfirmed {
-        /// The node.
-        name: String,
-    },
-    /// The certificate would not outlive the job.
-    #[error("this certificate ends before the job may: say hello again for a new one")]
-    Expiring,
-    /// Something severe, and nobody has said the node's name.
-    #[error("{what}: confirm it with its name (--confirm={name})")]
-    Unnamed {
-        /// The node.
-        name: String,
-        /// What would happen.
-        what: String,
-    },
-    /// Something else is in the way.
-    #[error("{0}")]
-    Conflict(String),
-    /// No plan can be made.
-    #[error(transparent)]
-    Unplannable(#[from] Unplannable),
-}
-
-/// Where those are listed that there are, as the end of a refusal.
-fn listed(kind: &str) -> String {
-    let command = match kind {
-        "node" => "node list",
-        "plan" => "plan list",
-        "job" => "job list",
-        "rollout" => "rollout list",
-        "image" => "image list",
-        "network" => "network list",
-        "unit" => "service list",
-        "reservation" => "network reservations",
-        "invitation" => "node adopt --list",
-        "lease" => "network leases",
-        "role" => "node role set --help",
-        _ => return String::new(),
-    };
-    format!(": see rackwright {command}")
 }
 
 impl Outcome {

@@ -73,6 +73,7 @@ impl Agents {
                 orders(world, node, &ask).next().is_some()
                     || self.document(world, node, &ask).is_some()
                     || is_called(world, node, &ask)
+                    || fleet::trust::hint(&world.fleet, node).is_some_and(|ca| ask.told != Some(ca))
             }
         };
         self.wait_for(ask.wait_seconds, news).await;

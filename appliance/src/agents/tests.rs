@@ -60,7 +60,7 @@ async fn orders_reach_a_node_whose_document_cannot_be_made() {
     let state = state();
     let node = state.enrolled("control").await;
     let agents = agents(&state);
-    let ask = StateAsk { have: 0, done_order: 0, wait_seconds: 0, checks: false };
+    let ask = StateAsk::default();
     let reply = agents.state(authed(&state, node), ask).await.unwrap().body;
     assert!(reply.document.is_some() && reply.orders.is_empty());
     // Storage wants a second disk, which this server has not.

@@ -43,7 +43,7 @@ fn link(number: u8) -> Link {
 async fn is_called(agent: &Agent, checks: bool) -> bool {
     // What it shall be is not what this is about.
     let have = journey::state(agent).await.document.map_or(0, |document| document.generation);
-    let ask = StateAsk { have, done_order: 0, wait_seconds: if checks { 1 } else { 20 }, checks };
+    let ask = StateAsk { have, wait_seconds: if checks { 1 } else { 20 }, checks, ..StateAsk::default() };
     let reply: Envelope<StateReply> = agent.ask(routes::STATE, &ask).await.unwrap();
     reply.body.check
 }

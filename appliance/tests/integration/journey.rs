@@ -138,7 +138,7 @@ async fn asked(agent: &Agent) -> protocol::NodeId {
 
 /// Asks for the state document.
 pub(crate) async fn state(agent: &Agent) -> StateReply {
-    let ask = StateAsk { have: 0, done_order: 0, wait_seconds: 0, checks: false };
+    let ask = StateAsk::default();
     let reply: Envelope<StateReply> = agent.ask(routes::STATE, &ask).await.unwrap();
     reply.body
 }

@@ -62,7 +62,7 @@ fn a_node_goes_on_with_another_machine_as_its_controller_and_nobody_touches_it()
 
         let daemon = Daemon::start(old.path()).await;
         let (kit, backup) = backed_up(&daemon.socket(), out.path()).await;
-        let ask = StateAsk { have: 0, done_order: 0, wait_seconds: 0, checks: false };
+        let ask = StateAsk::default();
         agent.moves_to(daemon.agents());
         let before: Envelope<StateReply> = agent.ask(routes::STATE, &ask).await.unwrap();
         let refused =

@@ -35,7 +35,7 @@ async fn renew(controller: &Controller, agent: &mut Agent, node: NodeId) -> Resu
 }
 
 async fn refused(agent: &Agent) -> protocol::Refusal {
-    let ask = StateAsk { have: 0, done_order: 0, wait_seconds: 0, checks: false };
+    let ask = StateAsk::default();
     agent.ask::<_, Envelope<StateReply>>(routes::STATE, &ask).await.unwrap_err().1
 }
 

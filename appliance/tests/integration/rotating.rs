@@ -65,7 +65,7 @@ impl Server {
     }
 
     async fn told(&self) -> Option<CaPin> {
-        let ask = StateAsk { have: u64::MAX, done_order: u64::MAX, wait_seconds: 0, checks: false };
+        let ask = StateAsk { have: u64::MAX, done_order: u64::MAX, ..StateAsk::default() };
         let reply: Envelope<StateReply> = self.agent.ask(routes::STATE, &ask).await.unwrap();
         reply.body.ca
     }

@@ -358,7 +358,7 @@ impl Node {
     }
 
     async fn state(&mut self, wait_seconds: u32) -> Result<StateReply, Failure> {
-        let ask = StateAsk { have: self.report.generation, done_order: 0, wait_seconds, checks: false };
+        let ask = StateAsk { have: self.report.generation, wait_seconds, ..StateAsk::default() };
         let reply: Envelope<StateReply> = self.insist(routes::STATE, &ask).await?;
         Ok(reply.body)
     }
@@ -370,8 +370,7 @@ impl Node {
         let (newest, mut generation) = watch::channel(self.report.generation);
         let waits = tokio::task::spawn_local(async move {
             loop {
-                let ask =
-                    StateAsk { have: *newest.borrow(), done_order: 0, wait_seconds: HOLD, checks: false };
+                let ask = StateAsk { have: *newest.borrow(), wait_seconds: HOLD, ..StateAsk::default() };
                 let said: Result<Envelope<StateReply>, _> =
                     news.insist(routes::STATE, &ask, DEADLINE, |_, _| ()).await;
                 match said.map(|said| said.body.document) {

@@ -208,7 +208,7 @@ fn what_the_controller_reads_may_not() {
     refused(&NetworkAsk::default());
     refused(&StepDone::default());
     refused(&Neighbour::default());
-    refused(&StateAsk { have: 1, done_order: 0, wait_seconds: 0, checks: false });
+    refused(&StateAsk { have: 1, ..StateAsk::default() });
     refused(&Progress {
         job: JobId([2; 8]),
         phase: Phase::Write,

@@ -1,18 +1,16 @@
 //! Power: one queue, one request on its way, no word of a controller believed.
 
-use fleet::power::console::hung_up;
 use fleet::power::{
-    Account, Act, ConsoleEvent, Device, Fault, HAND_SECONDS, Kind, Line, OFF_SECONDS, ON_SECONDS, Observed,
-    Power, PowerEvent, QUEUE, SOFT_SECONDS, Sealed, Step, TRIES, WAIT_SECONDS, Wish, Word, abandon, due,
-    orders, writes,
+    Account, Act, ConsoleEvent, Device, Fault, HAND_SECONDS, Kind, OFF_SECONDS, ON_SECONDS, Observed, Power,
+    PowerEvent, QUEUE, SOFT_SECONDS, Sealed, Step, TRIES, WAIT_SECONDS, Wish, Word, abandon, due, orders,
+    writes,
 };
 use fleet::{Denied, Event, Reply, Time};
-use proptest::prelude::*;
 use protocol::{NodeId, Report, Task};
 
 use crate::rack::{MAC, OTHER_MAC, Rack};
 
-fn account(kind: Kind, address: &str) -> Account {
+pub(crate) fn account(kind: Kind, address: &str) -> Account {
     let controlled = kind.has_controller();
     Account {
         kind,
@@ -29,7 +27,7 @@ impl Rack {
         Ok(self.bring(Event::Power { node, what: Box::new(what) })?.reply)
     }
 
-    fn power(&self, node: NodeId) -> Power {
+    pub(crate) fn power(&self, node: NodeId) -> Power {
         self.fleet.powers[&node].clone()
     }
 
@@ -38,7 +36,7 @@ impl Rack {
         self.power_event(node, PowerEvent::Wish { wish, confirmed, force: false })
     }
 
-    fn begins(&mut self, node: NodeId) -> Option<(u64, Act)> {
+    pub(crate) fn begins(&mut self, node: NodeId) -> Option<(u64, Act)> {
         match self.power_event(node, PowerEvent::Begin) {
             Ok(Reply::Errand(errand)) => Some((errand.flight, errand.act)),
             Ok(_) | Err(_) => None,
@@ -46,14 +44,14 @@ impl Rack {
     }
 
     /// The controller does, or says, what it is asked next.
-    fn answers(&mut self, node: NodeId, result: Result<Observed, Fault>) -> Act {
+    pub(crate) fn answers(&mut self, node: NodeId, result: Result<Observed, Fault>) -> Act {
         let (flight, act) = self.begins(node).expect("something is due");
         let result = result.map(|state| Word { state, ..Word::default() });
         self.power_event(node, PowerEvent::Answered { flight, result, pin: None }).unwrap();
         act
     }
 
-    fn passes(&mut self, seconds: u64) {
+    pub(crate) fn passes(&mut self, seconds: u64) {
         self.now = self.now.plus_seconds(seconds);
         self.bring(Event::Tick).unwrap();
     }
@@ -84,11 +82,11 @@ impl Rack {
     }
 }
 
-fn is_done(step: &Step) -> bool {
+pub(crate) fn is_done(step: &Step) -> bool {
     matches!(step, Step::Done { .. })
 }
 
-fn failed(step: &Step) -> &str {
+pub(crate) fn failed(step: &Step) -> &str {
     match step {
         Step::Failed { why } => why,
         other => panic!("{other:?}"),
@@ -370,79 +368,6 @@ fn two_nodes_in_one_chassis_take_turns() {
     assert!(told.contains("one line"), "{told}");
 }
 
-impl Rack {
-    fn opens(&mut self, node: NodeId, by: &str, types: bool, take: bool) -> Result<Line, Denied> {
-        let event = ConsoleEvent::Open { by: by.to_owned(), types, take };
-        match self.power_event(node, PowerEvent::Console(event))? {
-            Reply::Console(line) => Ok(*line),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn console(&mut self, node: NodeId, event: ConsoleEvent) -> Result<Reply, Denied> {
-        self.power_event(node, PowerEvent::Console(event))
-    }
-}
-
-#[test]
-fn a_console_is_opened_in_its_turn_and_lies_beside_requests_then() {
-    let (mut rack, node) = Rack::with_controller();
-    rack.power_event(node, PowerEvent::Look { act: Act::Status }).unwrap();
-    let (flight, _) = rack.begins(node).unwrap();
-    assert!(rack.opens(node, "alice", true, false).is_err(), "a login beside a request");
-    rack.power_event(node, PowerEvent::Answered { flight, result: Ok(Word::default()), pin: None }).unwrap();
-    let line = rack.opens(node, "alice", true, false).unwrap();
-    assert!(line.account.is_some() && line.keyboard.is_some());
-    rack.wishes(node, Wish::Cycle).unwrap();
-    assert_eq!(rack.begins(node), None, "a request beside a login");
-    rack.console(node, ConsoleEvent::Opened { number: line.number }).unwrap();
-    assert_eq!(rack.answers(node, Ok(Observed::On)), Act::Cycle);
-    // Another has no keyboard, but may look, and may take it; whoever had it leaves nothing behind then.
-    let told = rack.opens(node, "bob", true, false).unwrap_err().to_string();
-    assert!(told.contains("alice has the console") && told.contains("--take"), "{told}");
-    let looks = rack.opens(node, "bob", false, false).unwrap();
-    assert_eq!((looks.number, looks.keyboard, looks.account), (line.number, None, None));
-    let taken = rack.opens(node, "bob", true, true).unwrap();
-    assert!(taken.account.is_none() && taken.keyboard != line.keyboard);
-    assert!(rack.console(node, ConsoleEvent::Left { keyboard: line.keyboard.unwrap() }).is_err());
-    assert_eq!(rack.power(node).console.unwrap().keyboard.unwrap().by, "bob");
-    rack.console(node, ConsoleEvent::Left { keyboard: taken.keyboard.unwrap() }).unwrap();
-    let again = rack.opens(node, "alice", true, false).unwrap();
-    assert_eq!(again.number, line.number);
-    // Another account is another controller: the shell finds its number gone.
-    rack.power_event(node, PowerEvent::Set(Box::new(account(Kind::Ipmi, "10.0.0.6")))).unwrap();
-    assert_eq!(rack.power(node).console, None);
-    assert!(rack.console(node, ConsoleEvent::Closed { number: line.number, fault: None }).is_err());
-}
-
-#[test]
-fn a_console_that_is_not_let_in_locks_and_one_that_never_opens_ends() {
-    let (mut rack, node) = Rack::with_controller();
-    let line = rack.opens(node, "alice", true, false).unwrap();
-    rack.passes(fleet::power::FLIGHT_SECONDS);
-    assert_eq!(rack.power(node).console, None, "it is opened for ever");
-    assert!(rack.console(node, ConsoleEvent::Opened { number: line.number }).is_err(), "it came too late");
-    let line = rack.opens(node, "alice", true, false).unwrap();
-    rack.wishes(node, Wish::On).unwrap();
-    let fault = Some(Fault::Login("no".to_owned()));
-    rack.console(node, ConsoleEvent::Closed { number: line.number, fault }).unwrap();
-    failed(&rack.last(node));
-    assert!(rack.opens(node, "alice", true, true).is_err(), "asked after a wrong password");
-    assert!(due(&rack.fleet, rack.now).is_empty());
-    rack.power_event(node, PowerEvent::Set(Box::new(account(Kind::Wol, "")))).unwrap();
-    assert!(
-        rack.opens(node, "alice", true, true).unwrap_err().to_string().contains("no management controller")
-    );
-    // What was open when the controller was restarted is over.
-    rack.power_event(node, PowerEvent::Set(Box::new(account(Kind::Ipmi, "10.0.0.5")))).unwrap();
-    rack.opens(node, "alice", true, false).unwrap();
-    for (node, event) in hung_up(&rack.fleet) {
-        rack.console(node, event).unwrap();
-    }
-    let power = rack.power(node);
-    assert!(power.console.is_none() && power.locked.is_none());
-}
-
 #[test]
 fn what_waits_is_bounded_and_can_be_cancelled() {
     let (mut rack, node) = Rack::with_controller();
@@ -524,147 +449,4 @@ fn what_is_kept_says_nothing_of_the_password() {
     let row = r#"{"node":"00112233445566778899aabbccddeeff","account":null}"#;
     let power: Power = serde_json::from_str(row).unwrap();
     assert!(power.requests.is_empty() && power.locked.is_none());
-}
-
-fn fault(pick: u8) -> Fault {
-    let why = "no".to_owned();
-    match pick % 6 {
-        0 => Fault::Login(why),
-        1 => Fault::Stranger(why),
-        2 => Fault::Busy(why),
-        3 => Fault::Unreachable(why),
-        4 => Fault::Lost(why),
-        _ => Fault::Refused(why),
-    }
-}
-
-fn wish(pick: u8) -> Wish {
-    match pick % 5 {
-        0 => Wish::On,
-        1 => Wish::Off { hard: false },
-        2 => Wish::Off { hard: true },
-        3 => Wish::Cycle,
-        _ => Wish::Boot { device: Device::Pxe },
-    }
-}
-
-/// What an outsider can tell of a run: requests to controllers, in the order they left.
-#[derive(Default)]
-struct Watch {
-    open: Vec<(NodeId, String, u64)>,
-    locked: std::collections::BTreeSet<NodeId>,
-}
-
-impl Watch {
-    fn begins(&mut self, rack: &mut Rack, node: NodeId) -> Result<(), TestCaseError> {
-        let state = rack.fleet.nodes[&node].clone();
-        let forced =
-            rack.fleet.powers.get(&node).and_then(Power::current).is_some_and(|request| request.forced);
-        let Ok(Reply::Errand(errand)) = rack.power_event(node, PowerEvent::Begin) else { return Ok(()) };
-        let whom =
-            errand.account.address.map(|address| address.to_string()).unwrap_or_else(|| node.to_string());
-        prop_assert!(!self.locked.contains(&node), "asked after a wrong password");
-        prop_assert!(self.open.iter().all(|(_, other, _)| *other != whom), "two on their way to {whom}");
-        let cuts = matches!(errand.act, Act::SoftOff | Act::HardOff | Act::Cycle);
-        prop_assert!(!(cuts && writes(&state)) || forced, "{:?} while it writes", errand.act);
-        self.open.push((node, whom, errand.flight));
-        Ok(())
-    }
-
-    fn answered(&mut self, rack: &mut Rack, pick: u8, good: bool) {
-        if self.open.is_empty() {
-            return;
-        }
-        let (node, _, flight) = self.open.swap_remove(usize::from(pick) % self.open.len());
-        let state = [Observed::On, Observed::Off, Observed::Unknown][usize::from(pick) % 3];
-        let result = if good { Ok(Word { state, ..Word::default() }) } else { Err(fault(pick)) };
-        let locks = matches!(result, Err(Fault::Login(_) | Fault::Stranger(_)));
-        if rack.power_event(node, PowerEvent::Answered { flight, result, pin: None }).is_ok() && locks {
-            self.locked.insert(node);
-        }
-    }
-
-    /// What the rules have given up is not waited for any more.
-    fn prune(&mut self, rack: &Rack) {
-        let flies = |node: &NodeId, flight: u64| {
-            let power = rack.fleet.powers.get(node);
-            power.and_then(|power| power.flight).is_some_and(|known| known.number == flight)
-        };
-        self.open.retain(|(node, _, flight)| flies(node, *flight));
-    }
-}
-
-proptest! {
-    /// Whatever is asked, answered, lost and late, in whatever order.
-    #[test]
-    fn whatever_happens_to_power(steps in proptest::collection::vec((any::<u8>(), any::<u8>()), 1..150)) {
-        let (mut rack, first) = Rack::ready("control");
-        rack.hello(7, OTHER_MAC, false).unwrap();
-        let second = *rack.fleet.nodes.keys().find(|id| **id != first).unwrap();
-        let mut watch = Watch::default();
-        for (kind, pick) in steps {
-            let node = if pick.is_multiple_of(2) { first } else { second };
-            match kind % 15 {
-                0 | 1 => {
-                    let kind = [Kind::Ipmi, Kind::Redfish, Kind::Wol, Kind::Manual][usize::from(pick / 2) % 4];
-                    // Both may hang on one controller.
-                    let set = PowerEvent::Set(Box::new(account(kind, ["bmc1", "bmc2"][usize::from(pick / 8) % 2])));
-                    if rack.power_event(node, set).is_ok() {
-                        watch.locked.remove(&node);
-                    }
-                }
-                2..=4 => {
-                    let confirmed = (!pick.is_multiple_of(3)).then(|| rack.fleet.nodes[&node].name.to_string());
-                    let force = pick.is_multiple_of(5);
-                    drop(rack.power_event(node, PowerEvent::Wish { wish: wish(pick / 2), confirmed, force }));
-                }
-                5 | 6 => watch.begins(&mut rack, node)?,
-                7 => watch.answered(&mut rack, pick, true),
-                8 => watch.answered(&mut rack, pick, false),
-                9 => rack.passes(u64::from(pick) * 4),
-                10 => {
-                    if let Ok(plan) = rack.plan(first) {
-                        drop(rack.apply(&plan.id));
-                    }
-                    drop(rack.hello(1, MAC, true));
-                }
-                11 => drop(rack.power_event(node, PowerEvent::Look { act: Act::Status })),
-                12 => drop(rack.opens(node, ["alice", "bob"][usize::from(pick / 2) % 2], pick.is_multiple_of(3), pick.is_multiple_of(5))),
-                _ => {
-                    let known = rack.fleet.powers.get(&node).and_then(|power| power.console.clone());
-                    if let Some(console) = known {
-                        let number = console.number;
-                        let fault = (pick > 128).then(|| fault(pick));
-                        let locks = matches!(fault, Some(Fault::Login(_) | Fault::Stranger(_)));
-                        let event = match kind % 15 {
-                            13 => ConsoleEvent::Opened { number },
-                            _ => ConsoleEvent::Closed { number, fault },
-                        };
-                        let closes = matches!(event, ConsoleEvent::Closed { .. });
-                        if rack.console(node, event).is_ok() && locks && closes {
-                            watch.locked.insert(node);
-                        }
-                    }
-                }
-            }
-            watch.prune(&rack);
-            for power in rack.fleet.powers.values() {
-                let lets_in = power.console.as_ref().is_some_and(|console| !console.open);
-                prop_assert!(!lets_in || power.flight.is_none(), "a login beside a request: {power:?}");
-                // Who has its turn waits for something that ends.
-                if let Some(request) = power.current() {
-                    let locked = power.locked.is_some() && request.way == fleet::power::Way::Controller;
-                    prop_assert!(!locked, "a request waits for a controller that nothing is asked of");
-                }
-                prop_assert!(power.requests.len() <= 2 * QUEUE);
-            }
-        }
-        // No dead end: time alone ends whatever waits.
-        for _ in 0..4 * QUEUE {
-            rack.passes(HAND_SECONDS);
-        }
-        for power in rack.fleet.powers.values() {
-            prop_assert!(power.current().is_none() && power.flight.is_none(), "{power:?}");
-        }
-    }
 }

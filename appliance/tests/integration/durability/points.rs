@@ -130,7 +130,7 @@ impl Story<'_> {
         let enrolled: Enrolled = self.says(routes::ENROL, &enrol).await;
         self.agent.keys = own;
         self.agent.holds(&enrolled.certificate);
-        let ask = StateAsk { have: 0, done_order: 0, wait_seconds: 0, checks: false };
+        let ask = StateAsk::default();
         let state: Envelope<StateReply> = self.says(routes::STATE, &ask).await;
         let _: Value = self.says(routes::REPORT, &all_up(&state.body)).await;
     }

@@ -288,7 +288,7 @@ fn stored(job: &protocol::JobId) -> Ask {
 }
 
 fn ask_state(done_order: u64) -> StateAsk {
-    StateAsk { have: 0, done_order, wait_seconds: 0, checks: false }
+    StateAsk { done_order, ..StateAsk::default() }
 }
 
 fn enrol(keys: &Keys, node: &NodeId, controller: &Controller) -> Enrol {

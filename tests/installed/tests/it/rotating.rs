@@ -1,20 +1,17 @@
 //! The site CA is changed under installed agents that run, and under some that do not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::alone::{alone, block_on};
 use crate::node::Node;
 use crate::site::{Site, until};
 
-/// What the controller holds an answer back for at the most, by the machine's own clock.
-const HOLD: Duration = Duration::from_secs(33);
-
-/// Waits until nobody but these depends on the other CA. An agent is told when its question is answered, after half a minute at the latest;
-/// one that has just renewed waits for another minute, which is made to pass.
+/// Waits until nobody but these depends on the other CA. An agent is told at once; one that has just renewed waits for another minute, which
+/// is made to pass, and again when it was not enough: each time after a longer wait, for a machine that is busy.
 async fn waits_for(site: &Site, nodes: &mut [&mut Node], names: &[&str]) {
-    for _ in 0..8 {
-        let held = std::time::Instant::now();
-        while held.elapsed() < HOLD {
+    for wait in [2, 5, 10, 20, 40] {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(wait) {
             if site.waiting().await == names {
                 return;
             }
