@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Adoption, CaPin, Credential, Epoch, HardwareAddress, Inventory, Key, NodeId, Nonce, Signature, Tpm,
+    VERSION,
 };
 
 /// The ramdisk's first word, sent without a client certificate and repeated until there is a verdict.
@@ -30,6 +31,23 @@ pub struct Hello {
     /// Set: it is no ramdisk that says so, but a system that asks to be adopted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adoption: Option<Adoption>,
+}
+
+impl Hello {
+    /// The first hello of a ramdisk: no proof, no waiting, no TPM that was looked for.
+    #[must_use]
+    pub fn new(key: Key, boot: BootFacts, inventory: Inventory) -> Self {
+        Self {
+            protocol: VERSION,
+            key,
+            proof: None,
+            boot,
+            inventory,
+            wait_seconds: 0,
+            tpm: None,
+            adoption: None,
+        }
+    }
 }
 
 /// How the server came to run the agent.

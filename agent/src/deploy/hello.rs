@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use protocol::tpm::tpm_transcript;
 use protocol::{
-    BootFacts, Code, EcPoint, Hello, HelloReply, NodeId, Nonce, Signature, TpmSecret, VERSION, Verdict,
-    hello_proof, routes,
+    BootFacts, Code, EcPoint, Hello, HelloReply, NodeId, Nonce, Signature, TpmSecret, Verdict, hello_proof,
+    routes,
 };
 
 use crate::chain::Chain;
@@ -135,21 +135,18 @@ async fn say(
     let inventory = tokio::task::spawn_blocking(move || inventory::take(&root)).await.unwrap_or_default();
     // Without a proof there can't be a verdict: nothing to wait for.
     let wait_seconds = if answered.is_some() { HOLD_SECONDS } else { 0 };
+    let boot = BootFacts {
+        mac: server.told.mac.clone(),
+        address: server.told.address.address,
+        path: server.told.path.as_str().to_owned(),
+        uptime_seconds: clock::uptime_seconds(&server.root),
+        boot_id: crate::serve::boot_id(&server.root),
+    };
     let hello = Hello {
-        protocol: VERSION,
-        key: key.public(),
         proof: answered.map(|a| a.proof),
-        boot: BootFacts {
-            mac: server.told.mac.clone(),
-            address: server.told.address.address,
-            path: server.told.path.as_str().to_owned(),
-            uptime_seconds: clock::uptime_seconds(&server.root),
-            boot_id: crate::serve::boot_id(&server.root),
-        },
-        inventory,
         wait_seconds,
         tpm: Some(server.evidence.told()),
-        adoption: None,
+        ..Hello::new(key.public(), boot, inventory)
     };
     let deadline = Duration::from_secs(u64::from(wait_seconds)) + GRACE;
     loop {

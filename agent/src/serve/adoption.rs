@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use protocol::{
     Adoption, BootFacts, CaPin, Code, HardwareAddress, Hello, HelloReply, NodeId, Nonce, Signature, Token,
-    VERSION, Verdict, hello_proof, routes,
+    Verdict, hello_proof, routes,
 };
 use serde::{Deserialize, Serialize};
 use units::{Systemd, UnitName};
@@ -232,22 +232,19 @@ fn hello(
     let (address, mac) = reached_from(root, pending.controller)?;
     let host = super::host_name::own(root);
     let system = crate::adopt::system(root);
+    let boot = BootFacts {
+        mac,
+        address,
+        path: "own-system".to_owned(),
+        uptime_seconds: clock::uptime_seconds(root),
+        boot_id: boot_id(root),
+    };
+    // Its TPM is asked when its ramdisk comes: here it would prove nothing of what runs.
     Ok(Hello {
-        protocol: VERSION,
-        key: key.public(),
         proof,
-        boot: BootFacts {
-            mac,
-            address,
-            path: "own-system".to_owned(),
-            uptime_seconds: clock::uptime_seconds(root),
-            boot_id: boot_id(root),
-        },
-        inventory: inventory::take(root),
         wait_seconds,
-        // Its TPM is asked when its ramdisk comes: here it would prove nothing of what runs.
-        tpm: None,
         adoption: Some(Adoption { token: pending.token, host, system }),
+        ..Hello::new(key.public(), boot, inventory::take(root))
     })
 }
 

@@ -72,6 +72,8 @@ pub(super) struct Applied {
     pub(super) owned: BTreeSet<String>,
     /// Tasks without a guard that were run: name to command.
     pub(super) tasks: BTreeMap<String, Vec<String>>,
+    /// Those that were to be begun: what systemd has of a task of this name is of this command.
+    pub(super) begun: BTreeMap<String, Vec<String>>,
     /// The highest order that was carried out.
     pub(super) done_order: u64,
     /// The highest epoch that was seen.

@@ -7,6 +7,7 @@ use units::{Exit, Task, TaskName, TaskOutcome, UnitError};
 
 use super::ledger::{LOG_BYTES, last_bytes};
 use super::node::Node;
+use super::voice;
 use crate::chain::Chain;
 use crate::tool;
 
@@ -18,38 +19,80 @@ const LOG_LINES: usize = 30;
 const LOOK: Duration = Duration::from_secs(2);
 const LONGEST: u32 = 6 * 3600;
 
-/// Makes one task true.
+/// Makes one task true. Whenever the agent ends on its way, a command without a guard is run once: what is to be begun is written down
+/// before, and what came of it before systemd forgets it.
 pub(super) async fn run(node: &Node, wanted: &TaskWanted) -> TaskReport {
-    let report = |result, log| TaskReport { name: wanted.name.clone(), result, log };
-    let failed = |why: String| TaskResult::Failed { why };
+    let Ok(name) = TaskName::parse(&wanted.name) else { return unnamed(node, wanted).await };
+    // What an earlier life of the agent began may still be on its way to make it true.
+    let left = match left(node, &name).await {
+        Ok(left) => left.filter(|_| wanted.guard.is_empty() && is_begun(node, wanted)),
+        Err(error) => return failed(wanted, Chain(&error).to_string(), Vec::new()),
+    };
     if is_true(node, wanted).await {
-        return report(TaskResult::Already, Vec::new());
+        forget(node, &name).await;
+        return report(wanted, TaskResult::Already, Vec::new());
     }
-    let name = match TaskName::parse(&wanted.name) {
-        Ok(name) => name,
-        Err(error) => return report(failed(error.to_string()), Vec::new()),
-    };
-    let timeout = Duration::from_secs(u64::from(wanted.timeout_seconds.clamp(1, LONGEST)));
-    let task = Task::new(name.clone(), wanted.argv.clone(), timeout);
-    let outcome = match node.systemd.run(&task).await {
-        Err(UnitError::TaskRunning { .. }) => collect(node, &name).await,
-        other => other.map(Some),
-    };
-    let outcome = match outcome {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) => return report(failed("its outcome was lost".to_owned()), Vec::new()),
-        Err(error) => return report(failed(Chain(&error).to_string()), Vec::new()),
-    };
-    if !outcome.success() {
-        return report(failed(why(&outcome, wanted)), last(outcome.log));
+    if let Some(outcome) = left {
+        return settle(node, wanted, &name, outcome).await;
+    }
+    // Of another command: it must not be taken for this one's.
+    if let Err(error) = node.systemd.forget(&name).await {
+        return failed(wanted, Chain(&error).to_string(), Vec::new());
     }
     if wanted.guard.is_empty() {
-        node.note(|applied| drop(applied.tasks.insert(wanted.name.clone(), wanted.argv.clone()))).await;
-    } else if !is_true(node, wanted).await {
-        let why = "it ended well, and yet its guard does not hold".to_owned();
-        return report(failed(why), last(outcome.log));
+        node.note(|applied| drop(applied.begun.insert(wanted.name.clone(), wanted.argv.clone()))).await;
     }
-    report(TaskResult::Done, Vec::new())
+    let timeout = Duration::from_secs(u64::from(wanted.timeout_seconds.clamp(1, LONGEST)));
+    let task = Task::new(name.clone(), wanted.argv.clone(), timeout);
+    match node.systemd.run_kept(&task).await {
+        Ok(outcome) => settle(node, wanted, &name, outcome).await,
+        Err(error) => failed(wanted, Chain(&error).to_string(), Vec::new()),
+    }
+}
+
+/// A name that can't be a unit's: it may be true all the same.
+async fn unnamed(node: &Node, wanted: &TaskWanted) -> TaskReport {
+    if is_true(node, wanted).await {
+        return report(wanted, TaskResult::Already, Vec::new());
+    }
+    let why = TaskName::parse(&wanted.name).err().map(|error| error.to_string());
+    failed(wanted, why.unwrap_or_default(), Vec::new())
+}
+
+/// What came of a run is written down, and only then forgotten.
+async fn settle(node: &Node, wanted: &TaskWanted, name: &TaskName, outcome: TaskOutcome) -> TaskReport {
+    let told = if !outcome.success() {
+        failed(wanted, why(&outcome, wanted), last(outcome.log))
+    } else if wanted.guard.is_empty() {
+        node.note(|applied| drop(applied.tasks.insert(wanted.name.clone(), wanted.argv.clone()))).await;
+        report(wanted, TaskResult::Done, Vec::new())
+    } else if is_true(node, wanted).await {
+        report(wanted, TaskResult::Done, Vec::new())
+    } else {
+        failed(wanted, "it ended well, and yet its guard does not hold".to_owned(), last(outcome.log))
+    };
+    forget(node, name).await;
+    told
+}
+
+fn report(wanted: &TaskWanted, result: TaskResult, log: Vec<String>) -> TaskReport {
+    TaskReport { name: wanted.name.clone(), result, log }
+}
+
+fn failed(wanted: &TaskWanted, why: String, log: Vec<String>) -> TaskReport {
+    report(wanted, TaskResult::Failed { why }, log)
+}
+
+/// What systemd keeps of a run is only in the way of the next, which clears it away itself.
+async fn forget(node: &Node, name: &TaskName) {
+    if let Err(error) = node.systemd.forget(name).await {
+        voice::say(&Chain(&error).to_string());
+    }
+}
+
+/// Whether what systemd has of a task of this name is of this command.
+fn is_begun(node: &Node, wanted: &TaskWanted) -> bool {
+    node.applied().begun.get(&wanted.name) == Some(&wanted.argv)
 }
 
 /// Without a guard a command is run once, until it changes.
@@ -60,10 +103,10 @@ async fn is_true(node: &Node, wanted: &TaskWanted) -> bool {
     }
 }
 
-/// Waits for a run that an earlier life of the agent began.
-async fn collect(node: &Node, name: &TaskName) -> Result<Option<TaskOutcome>, UnitError> {
+/// The outcome of a run that an earlier life of the agent began, when it is over.
+async fn left(node: &Node, name: &TaskName) -> Result<Option<TaskOutcome>, UnitError> {
     loop {
-        match node.systemd.collect(name).await {
+        match node.systemd.outcome(name).await {
             Err(UnitError::TaskRunning { .. }) => tokio::time::sleep(LOOK).await,
             other => return other,
         }

@@ -141,6 +141,14 @@ impl Systemd {
     /// unread; take it first with [`Systemd::collect`] where it matters. After [`UnitError::BusLost`] the task goes
     /// on: `collect` gives its outcome later.
     pub async fn run(&self, task: &Task) -> Result<TaskOutcome, UnitError> {
+        let outcome = self.run_kept(task).await?;
+        self.forget(&task.name).await?;
+        Ok(outcome)
+    }
+
+    /// [`Systemd::run`], whose outcome stays until it is [forgotten](Systemd::forget): whoever ends before he has written down what
+    /// came of it finds that with [`Systemd::outcome`] in his next life.
+    pub async fn run_kept(&self, task: &Task) -> Result<TaskOutcome, UnitError> {
         let doing = format!("running task {}", task.name);
         if !task.argv.first().is_some_and(|program| program.starts_with('/')) {
             let program = task.argv.first().cloned().unwrap_or_default();
@@ -165,6 +173,15 @@ impl Systemd {
     /// The outcome of a task of this name that ended while nobody waited, and clears it away; `None` when there is
     /// none, [`UnitError::TaskRunning`] while it runs.
     pub async fn collect(&self, name: &TaskName) -> Result<Option<TaskOutcome>, UnitError> {
+        let outcome = self.outcome(name).await?;
+        if outcome.is_some() {
+            self.forget(name).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// [`Systemd::collect`], which leaves it there.
+    pub async fn outcome(&self, name: &TaskName) -> Result<Option<TaskOutcome>, UnitError> {
         let doing = format!("collecting task {name}");
         let link = self.link(&doing).await?;
         let unit = name.unit();
@@ -177,7 +194,17 @@ impl Systemd {
         }
     }
 
-    /// Reads all there is to know about a task that is over, then lets systemd forget it.
+    /// Clears away what a task of this name has left. Nothing left is no error.
+    pub async fn forget(&self, name: &TaskName) -> Result<(), UnitError> {
+        let doing = format!("forgetting task {name}");
+        let link = self.link(&doing).await?;
+        match read::look(&link, &name.unit(), &doing).await? {
+            Some(left) => self.clear(&link, &name.unit(), &left, &doing).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads all there is to know about a task that is over.
     async fn gather(
         &self,
         link: &Link,
@@ -188,7 +215,6 @@ impl Systemd {
         let exit = exit(read::main_exit(link, unit, doing).await?);
         let name = read::log_name(link, unit, doing).await?;
         let log = journal::written_as(unit, &name, LOG_LINES, doing).await?;
-        self.clear(link, unit, over, doing).await?;
         Ok(TaskOutcome { exit, result: over.state.result.clone(), log })
     }
 

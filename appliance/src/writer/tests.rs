@@ -232,16 +232,7 @@ pub(crate) fn hello(key: u8, mac: [u8; 6]) -> Hello {
         uptime_seconds: 4,
         boot_id: String::new(),
     };
-    Hello {
-        protocol: protocol::VERSION,
-        key: Key([key; 32]),
-        proof: None,
-        boot,
-        inventory,
-        wait_seconds: 0,
-        tpm: None,
-        adoption: None,
-    }
+    Hello::new(Key([key; 32]), boot, inventory)
 }
 
 #[tokio::test]

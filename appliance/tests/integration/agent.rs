@@ -149,16 +149,8 @@ impl Agent {
     }
 
     pub(crate) fn hello(&self, proof: Option<Signature>) -> Hello {
-        Hello {
-            protocol: protocol::VERSION,
-            key: self.keys.public(),
-            proof,
-            boot: self.boot.clone(),
-            inventory: self.inventory.clone(),
-            wait_seconds: 0,
-            tpm: None,
-            adoption: self.adoption.clone(),
-        }
+        let hello = Hello::new(self.keys.public(), self.boot.clone(), self.inventory.clone());
+        Hello { proof, adoption: self.adoption.clone(), ..hello }
     }
 
     /// Says hello with the proof that an earlier answer asks for.

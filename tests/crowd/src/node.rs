@@ -204,16 +204,7 @@ impl Node {
         };
         let (key, inventory) = (self.keys.public(), self.inventory.clone());
         let wait_seconds = if proof.is_some() { HOLD } else { 0 };
-        let hello = Hello {
-            protocol: protocol::VERSION,
-            key,
-            proof,
-            boot,
-            inventory,
-            wait_seconds,
-            tpm: None,
-            adoption: None,
-        };
+        let hello = Hello { proof, wait_seconds, ..Hello::new(key, boot, inventory) };
         Ok(self.insist(routes::HELLO, &hello).await?)
     }
 

@@ -317,16 +317,7 @@ fn hello() -> Hello {
         boot_id: String::new(),
     };
     let inventory = Inventory { nics: vec![nic], firmware: "bios".into(), ..Inventory::default() };
-    Hello {
-        protocol: protocol::VERSION,
-        key: Key([1; 32]),
-        proof: None,
-        boot,
-        inventory,
-        wait_seconds: 0,
-        tpm: None,
-        adoption: None,
-    }
+    Hello::new(Key([1; 32]), boot, inventory)
 }
 
 /// The plan for what is built in, and which disk it saw.

@@ -17,7 +17,7 @@ use pack::{Digest, PublicKey};
 use protocol::{
     Adoption, BootFacts, Disk, DiskBus, EcPoint, Epoch, HardwareAddress, Hello, Holding, Identity, Inventory,
     JobId, Key, Nic, NodeId, Part, Phase, Progress, Receipt, Report, TaskReport, TaskResult, TestReport,
-    Token, Tpm, TpmKeys, UnitReport, VERSION, Verify,
+    Token, Tpm, TpmKeys, UnitReport, Verify,
 };
 
 use crate::Reached;
@@ -393,7 +393,7 @@ fn hello(input: &mut Input<'_>) -> Hello {
         system: "Debian".to_owned(),
     });
     let tpm = tpm(input);
-    Hello { protocol: VERSION, key, proof: None, boot, inventory, wait_seconds: 0, tpm, adoption }
+    Hello { tpm, adoption, ..Hello::new(key, boot, inventory) }
 }
 
 fn tpm(input: &mut Input<'_>) -> Option<Tpm> {

@@ -184,16 +184,7 @@ fn what_the_controller_reads_may_not() {
     refused(&boot);
     refused(&Inventory::default());
     refused(&Disk::default());
-    refused(&Hello {
-        protocol: 1,
-        key: Key([1; 32]),
-        proof: None,
-        boot,
-        inventory: Inventory::default(),
-        wait_seconds: 0,
-        tpm: Some(tpm()),
-        adoption: None,
-    });
+    refused(&Hello { tpm: Some(tpm()), ..Hello::new(Key([1; 32]), boot, Inventory::default()) });
     let adoption = Adoption { token: Token([1; 16]), host: String::new(), system: String::new() };
     refused(&adoption);
     refused(&Enrol {

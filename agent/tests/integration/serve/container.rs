@@ -148,3 +148,46 @@ fn the_installed_agent_does_its_work_under_a_real_systemd() {
     let ticket = std::fs::read_to_string(shared.path().join("ticket")).unwrap();
     assert_eq!(key.public().to_string(), ticket, "the key that was handed in");
 }
+
+/// Puts the host's strace with all that it needs into the folder: no image of a node has one.
+fn bring_strace(shared: &Path) {
+    let folder = shared.join("strace");
+    std::fs::create_dir(&folder).unwrap();
+    let strace = Path::new("/usr/bin/strace");
+    assert!(strace.exists(), "strace (package strace) is needed for this test");
+    let needed = Command::new("ldd").arg(strace).output().unwrap();
+    let needed = String::from_utf8(needed.stdout).unwrap();
+    let paths = needed.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new);
+    let mut loader = String::new();
+    for path in paths.chain([strace]) {
+        let name = path.file_name().unwrap();
+        std::fs::copy(path, folder.join(name)).unwrap();
+        if name.to_string_lossy().starts_with("ld-") {
+            loader = name.to_string_lossy().into_owned();
+        }
+    }
+    let strace = format!("{SHARED}/strace/{loader} --library-path {SHARED}/strace {SHARED}/strace/strace");
+    // Detached, so that the agent is the unit's own process.
+    let script = format!(
+        "agent=\"/usr/bin/rackwright-agent serve --seed {SHARED}/seed\"\n\
+         [ -e /run/story-armed ] || exec $agent\n\
+         read -r trace inject < /run/story-armed\nrm /run/story-armed\n\
+         exec {strace} -D -f -qq -o /dev/null -e \"$trace\" -e \"$inject\" $agent\n"
+    );
+    std::fs::write(shared.join("start"), script).unwrap();
+}
+
+#[test]
+#[ignore = "needs a root file system, in RACKWRIGHT_NSPAWN_ROOT; `cargo xtask test` brings one"]
+fn an_agent_that_is_killed_at_any_call_goes_on_under_a_real_systemd() {
+    let root = std::env::var_os(ROOT).map(PathBuf::from).unwrap_or_else(|| panic!("{ROOT} is not set"));
+    let shared = TempDir::new().unwrap();
+    bring_strace(shared.path());
+    std::fs::write(shared.path().join("seed"), vec![0; usize::try_from(SEED_BYTES).unwrap()]).unwrap();
+    if std::env::var("RACKWRIGHT_POINTS").is_ok_and(|which| which == "all") {
+        std::fs::write(shared.path().join("all"), "").unwrap();
+    }
+    let container = Container::boot(&root, shared.path());
+    container.wait_until_up();
+    assert!(container.run("serve::killed::killed_at_any_call_the_agent_goes_on"), "inside the container");
+}

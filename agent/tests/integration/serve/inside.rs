@@ -10,14 +10,14 @@ use super::container::SHARED;
 use super::controller::Controller;
 use super::documents::{document, file, is, of, pid, service, systemctl, task, unit};
 
-const UNIT: &str = include_str!(
+pub(super) const UNIT: &str = include_str!(
     "../../../../image-build/recipes/node/files/usr/lib/systemd/system/rackwright-agent.service"
 );
-const AGENT: &str = "rackwright-agent.service";
+pub(super) const AGENT: &str = "rackwright-agent.service";
 /// The product's promise.
 const REPORTED: Duration = Duration::from_secs(2);
 
-fn run<T>(test: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(test)
 }

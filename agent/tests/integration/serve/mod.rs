@@ -4,3 +4,4 @@ mod container;
 mod controller;
 mod documents;
 mod inside;
+mod killed;

@@ -291,14 +291,5 @@ pub(crate) fn hello(key: u8, mac: &str) -> Hello {
         firmware: "bios".to_owned(),
         ..Inventory::default()
     };
-    Hello {
-        protocol: protocol::VERSION,
-        key: Key([key; 32]),
-        proof: None,
-        boot,
-        inventory,
-        wait_seconds: 0,
-        tpm: None,
-        adoption: None,
-    }
+    Hello::new(Key([key; 32]), boot, inventory)
 }

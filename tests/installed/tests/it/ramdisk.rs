@@ -131,16 +131,7 @@ impl Ramdisk {
 
     async fn hello(&mut self, proof: Option<Signature>) -> HelloReply {
         let (key, inventory, boot) = (self.key.public(), self.inventory.clone(), self.boot.clone());
-        let hello = Hello {
-            protocol: protocol::VERSION,
-            key,
-            proof,
-            boot,
-            inventory,
-            wait_seconds: 0,
-            tpm: None,
-            adoption: None,
-        };
+        let hello = Hello { proof, ..Hello::new(key, boot, inventory) };
         self.says(routes::HELLO, &hello).await
     }
 
