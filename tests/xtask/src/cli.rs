@@ -8,7 +8,8 @@ Usage: cargo xtask COMMAND
 
   demo [--keep] [--fresh]   build everything, boot a virtual rack, bring two servers up to Active
                             --keep: leave it up; --fresh: build the images from nothing
-  test [--fast]             everything CI runs; --fast: what needs no QEMU
+  test [--fast | --long]    everything CI runs; --fast: what needs no QEMU
+                            --long: every way in, every moment of a power cut, fuzzing: two hours
   fuzz TARGET|boot|all [--seconds N | --runs N]
                             look for inputs that break a parser, a minute each by default;
                             boot: the targets of network boot, which are compiled quickly
@@ -40,7 +41,7 @@ pub(crate) enum Command {
     Help,
     Prerequisites,
     Demo(Demo),
-    Test { fast: bool },
+    Test(Depth),
     Fuzz(Fuzz),
     Bench { names: Vec<String>, wish: Wish },
     Iso(Iso),
@@ -48,6 +49,17 @@ pub(crate) enum Command {
     RackExec(Vec<String>),
     RackConsole(String),
     RackDown,
+}
+
+/// How much is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// What needs neither images nor QEMU.
+    Fast,
+    /// What every change has to pass.
+    Usual,
+    /// All there is.
+    Long,
 }
 
 /// How the demo is run.
@@ -121,10 +133,12 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
             let [keep, fresh] = flags_of(flags, ["--keep", "--fresh"])?;
             Ok(Command::Demo(Demo { keep, fresh }))
         }
-        ["test", flags @ ..] => {
-            let [fast] = flags_of(flags, ["--fast"])?;
-            Ok(Command::Test { fast })
-        }
+        ["test", flags @ ..] => match flags_of(flags, ["--fast", "--long"])? {
+            [false, false] => Ok(Command::Test(Depth::Usual)),
+            [true, false] => Ok(Command::Test(Depth::Fast)),
+            [false, true] => Ok(Command::Test(Depth::Long)),
+            [true, true] => Err("--fast or --long, not both".to_owned()),
+        },
         ["fuzz", target] if !target.starts_with('-') => Ok(Command::Fuzz(Fuzz::of(target))),
         ["fuzz", target, "--seconds", number] if !target.starts_with('-') => {
             let seconds = number.parse().ok().filter(|seconds| *seconds > 0);
@@ -221,7 +235,8 @@ mod tests {
         let table = [
             ("demo", Command::Demo(Demo::default())),
             ("demo --fresh --keep", Command::Demo(Demo { keep: true, fresh: true })),
-            ("test --fast", Command::Test { fast: true }),
+            ("test --fast", Command::Test(Depth::Fast)),
+            ("test --long", Command::Test(Depth::Long)),
             ("fuzz all", Command::Fuzz(Fuzz::of("all"))),
             ("fuzz boot --runs 7", Command::Fuzz(Fuzz { limit: Limit::Runs(7), ..Fuzz::of("boot") })),
             (

@@ -42,7 +42,7 @@ fn run(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             println!("everything that building and the rack need is installed");
         }
         Command::Demo(options) => demo::run(options)?,
-        Command::Test { fast } => checks::run(fast)?,
+        Command::Test(depth) => checks::run(depth)?,
         Command::Fuzz(wish) => fuzz::run(&wish)?,
         Command::RackList => kept::list()?,
         Command::RackExec(argv) => return kept::exec(&argv),

@@ -8,7 +8,7 @@ use protocol::{Epoch, IdentityFile, OrderKind, Report, StateDocument, TaskResult
 
 use super::container::SHARED;
 use super::controller::Controller;
-use super::documents::{document, file, is, of, pid, service, systemctl, task, unit};
+use super::documents::{document, file, is, journal, of, pid, service, systemctl, task, unit};
 
 pub(super) const UNIT: &str = include_str!(
     "../../../../image-build/recipes/node/files/usr/lib/systemd/system/rackwright-agent.service"
@@ -322,7 +322,11 @@ async fn a_slow_unit_holds_nobody_up(controller: &Controller) {
         systemctl(&["show", property, "--value", name]).parse::<u64>().unwrap()
     });
     let begins = begins.collect::<Vec<_>>();
-    assert!(begins.is_sorted(), "started in the order of the document: {begins:?}");
+    // systemd begins in an order of its own what it was told in the same moment; microseconds.
+    assert!(
+        begins.is_sorted_by(|one, next| *one < next + 100_000),
+        "started in the order of the document: {begins:?}"
+    );
     assert_eq!(systemctl(&["is-active", SLOW]), "activating");
 
     // Something else changes: what is on its way does not begin once more.
@@ -359,7 +363,7 @@ async fn after_an_outage_the_first_report_comes_at_once(controller: &Controller)
     controller.with(|s| s.broken = false);
     let (took, _) = controller.report(begun, "a report after the outage", |_| true).await;
     println!("reported {took:?} after the controller was there again");
-    assert!(took <= REPORTED, "{took:?}");
+    assert!(took <= REPORTED, "{took:?}; the agent's journal:\n{}", journal(AGENT));
 }
 
 async fn logs_are_answered(controller: &Controller) {

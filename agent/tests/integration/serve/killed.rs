@@ -17,14 +17,14 @@ use super::inside::{AGENT, UNIT, run};
 
 /// Calls, and of which in an ordinary run every how manyth is tried. They are counted in each thread.
 const CALLS: [(&str, usize); 8] = [
-    ("sendmsg", 24),
+    ("sendmsg", 60),
     ("sendto", 6),
-    ("writev", 6),
-    ("connect", 3),
-    ("rename", 4),
-    ("fsync", 8),
-    ("unlink", 8),
-    ("write", 24),
+    ("writev", 18),
+    ("connect", 6),
+    ("rename", 8),
+    ("fsync", 12),
+    ("unlink", 16),
+    ("write", 48),
 ];
 const STORY: &str = "story.service";
 /// There while the next start of the agent is to be killed.
