@@ -2,6 +2,7 @@
 
 mod backup;
 mod burn_in;
+mod clock;
 mod doctor;
 mod image;
 mod job;
@@ -22,6 +23,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use backup::{BackupCommand, RestoreArgs};
 pub(crate) use burn_in::{TestArgs, TestCommand};
+pub(crate) use clock::ClockCommand;
 pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};
@@ -212,6 +214,14 @@ by node plan and node rebuild.")]
   rackwright key ca rotate"
     )]
     Key(KeyCommand),
+    /// The controller's clock, by which certificates are issued
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright clock accept
+  rackwright clock accept -o json"
+    )]
+    Clock(ClockCommand),
     /// Backups, and the recovery kit that opens them
     #[command(
         subcommand,

@@ -16,6 +16,7 @@ mod backup;
 mod boot;
 mod burn_in;
 mod client;
+mod clock;
 mod dispatch;
 mod doctor;
 mod erasure;

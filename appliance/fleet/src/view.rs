@@ -60,7 +60,7 @@ pub use receipt::{ProofView, ReceiptView};
 pub use rescue::RescueView;
 use rescue::rescue_view;
 pub use rollout::{RolloutStepRow, RolloutView, SkipRow, rollout_view};
-pub use status::{CopyRow, ListenerRow, Status, StorageRow, next_step};
+pub use status::{ClockRow, CopyRow, ListenerRow, Status, StorageRow, next_step};
 pub use support::{SupportFile, SupportView};
 pub use trust::{TrustRow, TrustView, trust_view};
 

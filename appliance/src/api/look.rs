@@ -104,7 +104,8 @@ impl Api {
         let store = self.store_row(world);
         let copy = self.copies.as_ref().map(|copies| copies.row());
         let uncopied = copy.as_ref().is_some_and(|copy| copy.problem.is_some());
-        let broken = storage.problem.is_some() || !store.problems.is_empty() || uncopied;
+        let clock = fleet::clock::problem(&world.fleet);
+        let broken = clock.is_some() || storage.problem.is_some() || !store.problems.is_empty() || uncopied;
         let health = match (troubled || deaf || broken, jobs.is_empty()) {
             (true, _) => "attention",
             (false, false) => "busy",
@@ -119,6 +120,7 @@ impl Api {
             time: now().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             storage: Some(storage),
+            clock,
             images: Some(store),
             copy,
             listeners,

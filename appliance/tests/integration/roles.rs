@@ -120,6 +120,7 @@ const ROUTES: &[(&str, u8, &[&str])] = &[
             "ca/rotate",
             "ca/finish",
             "ca/abort",
+            "clock/accept",
             "tomorrows/verb",
         ],
     ),

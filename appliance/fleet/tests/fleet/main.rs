@@ -7,6 +7,7 @@ mod adopting;
 mod burning_in;
 mod capturing;
 mod checking;
+mod clock;
 mod consoles;
 mod data_disks;
 mod documents;
