@@ -13,6 +13,7 @@ mod plan;
 mod power;
 mod rollout;
 mod service;
+mod size;
 mod watching;
 
 use std::ffi::OsString;
@@ -34,6 +35,7 @@ pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting, Word};
 pub(crate) use power::{BmcCommand, BootDevice, Kind, PowerCommand, Severe};
 pub(crate) use rollout::{RebuildArgs, RolloutCommand, Start};
 pub(crate) use service::{AnsibleCommand, ServiceCommand};
+pub(crate) use size::SizeArgs;
 pub(crate) use watching::{BundleArgs, MetricsCommand, NotifyCommand, SupportCommand};
 
 /// A rack of bare servers, as a cloud that can be repaired.

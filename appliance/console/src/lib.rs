@@ -44,6 +44,7 @@ mod serial;
 mod service;
 mod session;
 mod show;
+mod size;
 mod status;
 mod support;
 mod table;

@@ -39,6 +39,7 @@ impl Api {
                     || fleet::retire::of_plan(fleet, &id).map(|row| view::retirement_view(fleet, row));
                 plan.or_else(retirement).ok_or_else(|| missing("plan", &id.0)).and_then(one)
             }
+            ["v1", "capacity"] => rows(view::capacity_rows(&world.fleet)),
             ["v1", "invitations"] => rows(view::invitation_rows(&world.fleet, now())),
             ["v1", "ca"] => self.site_ca(&world),
             ["v1", "rollouts"] => self.rollouts(&world),

@@ -37,6 +37,7 @@ const ROUTES: &[(&str, u8, &[&str])] = &[
             "store/scrub",
             "networks",
             "network/check",
+            "capacity",
             "network/map",
             "network/leases",
             "network/trace",

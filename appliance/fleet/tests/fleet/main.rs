@@ -33,4 +33,6 @@ mod rolling_histories;
 mod rotating;
 mod running;
 mod servicing;
+mod sizing;
+mod sizing_histories;
 mod tpms;
