@@ -138,6 +138,8 @@ impl AgentRefusal {
             AgentRefusal::Capture(error) if error.may_pass() => (503, true),
             AgentRefusal::Capture(_) => (409, false),
             AgentRefusal::Refused(Refused::Denied(Denied::Missing { .. })) => (404, false),
+            // It is right in a while, or somebody says so.
+            AgentRefusal::Refused(Refused::Denied(Denied::Clock(_))) => (503, true),
             AgentRefusal::Refused(Refused::Denied(_)) => (409, false),
             AgentRefusal::Refused(Refused::Unsaved(_) | Refused::Stopping)
             | AgentRefusal::NotYet(_)

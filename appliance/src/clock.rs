@@ -1,10 +1,27 @@
-//! The clock on the wall of the controller: the local time of day.
+//! The clocks of the controller: the one on the wall, beside the one that nobody sets, and the local time of day.
 //!
-//! SQLite asks the C library for it, which knows `/etc/localtime` and `TZ`; nothing else that we link does so safely while there
+//! SQLite asks the C library for the latter, which knows `/etc/localtime` and `TZ`; nothing else that we link does so safely while there
 //! are threads.
 
+use std::sync::LazyLock;
+
+use fleet::Time;
+use fleet::clock::Look;
 use fleet::hours::Moment;
 use rusqlite::Connection;
+use rustix::time::{ClockId, clock_gettime};
+
+static BOOT: LazyLock<String> = LazyLock::new(|| {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.map(|id| id.trim().to_owned()).unwrap_or_default()
+});
+
+/// What the clocks show when the one on the wall shows this.
+pub(crate) fn look(wall: Time) -> Look {
+    let up = clock_gettime(ClockId::Boottime);
+    let milliseconds = up.tv_sec.saturating_mul(1000).saturating_add(up.tv_nsec / 1_000_000);
+    Look { wall, up_ms: u64::try_from(milliseconds).unwrap_or(0), boot: BOOT.clone() }
+}
 
 /// Day of the week and minute of the day, now and here.
 ///

@@ -267,6 +267,9 @@ impl Store {
         if let Some(invitations) = self.of_site("invitations")? {
             fleet.put(Change::Invitations(invitations));
         }
+        if let Some(doubt) = self.of_site("clock")? {
+            fleet.put(Change::Clock(doubt));
+        }
         for check in self.rows("preflight")? {
             fleet.put(Change::Preflight(check));
         }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod burn_in;
+mod clock;
 mod doctor;
 mod image;
 mod job;
@@ -12,6 +13,7 @@ mod plan;
 mod power;
 mod rollout;
 mod service;
+mod size;
 mod watching;
 
 use std::ffi::OsString;
@@ -22,6 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use backup::{BackupCommand, RestoreArgs};
 pub(crate) use burn_in::{TestArgs, TestCommand};
+pub(crate) use clock::ClockCommand;
 pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};
@@ -32,6 +35,7 @@ pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting, Word};
 pub(crate) use power::{BmcCommand, BootDevice, Kind, PowerCommand, Severe};
 pub(crate) use rollout::{RebuildArgs, RolloutCommand, Start};
 pub(crate) use service::{AnsibleCommand, ServiceCommand};
+pub(crate) use size::SizeArgs;
 pub(crate) use watching::{BundleArgs, MetricsCommand, NotifyCommand, SupportCommand};
 
 /// A rack of bare servers, as a cloud that can be repaired.
@@ -212,6 +216,14 @@ by node plan and node rebuild.")]
   rackwright key ca rotate"
     )]
     Key(KeyCommand),
+    /// The controller's clock, by which certificates are issued
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright clock accept
+  rackwright clock accept -o json"
+    )]
+    Clock(ClockCommand),
     /// Backups, and the recovery kit that opens them
     #[command(
         subcommand,

@@ -7,6 +7,7 @@ use crate::client::segment;
 use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::show::Page;
+use crate::size;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::{ago, bytes, disk_bytes, or_dash};
@@ -23,6 +24,7 @@ pub(crate) async fn plan(session: &mut Session, arguments: PlanArgs) -> Result<u
             let answer = session.client.get(&path(&plan)).await?;
             session.show(&answer, |answer, _| Ok(render_plan(&answer.item()?)))?;
         }
+        Some(PlanCommand::Size(arguments)) => return size::size(session, *arguments).await,
     }
     Ok(exit::OK)
 }

@@ -69,6 +69,7 @@ pub(crate) fn render_status(status: &Status, look: &Look) -> String {
     page.line(&cut(listeners(&status.listeners)));
     problems(&status.listeners).for_each(|line| page.line(&cut(line)));
     storage(status.storage.as_ref(), look).iter().for_each(|line| page.line(line));
+    status.clock.iter().flat_map(|problem| wrapped(problem, look)).for_each(|line| page.line(&line));
     if let Some((path, problem)) =
         status.copy.as_ref().and_then(|copy| Some((&copy.path, copy.problem.as_ref()?)))
     {
@@ -132,8 +133,12 @@ fn storage(disk: Option<&StorageRow>, look: &Look) -> Vec<String> {
     let Some((path, problem)) = disk.and_then(|disk| Some((&disk.path, disk.problem.as_ref()?))) else {
         return Vec::new();
     };
+    wrapped(&format!("disk {path}: {problem}"), look)
+}
+
+fn wrapped(text: &str, look: &Look) -> Vec<String> {
     let mut lines = Vec::<String>::new();
-    for word in format!("disk {path}: {problem}").split_whitespace() {
+    for word in text.split_whitespace() {
         match lines.last_mut() {
             Some(line) if look.columns.is_none_or(|columns| width(line) + width(word) < columns) => {
                 line.push(' ');

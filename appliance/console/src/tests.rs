@@ -11,6 +11,7 @@ mod harmless;
 mod mending;
 mod rolling;
 pub(crate) mod samples;
+mod sizing;
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, Write};

@@ -17,7 +17,7 @@ use crate::enroll::Checked;
 use crate::entropy::Entropy;
 use crate::event::Standing;
 use crate::identity::{self, Match};
-use crate::{Catalog, Change, Denied, Fleet, Name, Node, Outcome, Reply, State, Time, enroll};
+use crate::{Catalog, Change, Denied, Fleet, Name, Node, Outcome, Reply, State, Time, clock, enroll};
 
 /// So many invitations may be open at once.
 pub const MAX_OPEN: usize = 64;
@@ -128,6 +128,8 @@ pub(crate) fn invite(
     now: Time,
     dice: &mut Entropy,
 ) -> Result<Outcome, Denied> {
+    // One that is made in a wrong year would be good for as long.
+    clock::refuse(fleet)?;
     if !(SHORTEST_SECONDS..=LONGEST_SECONDS).contains(&seconds) {
         return Err(Denied::Conflict(format!(
             "an invitation is good for {SHORTEST_SECONDS} seconds to {} days, not for {seconds} seconds (--for 1h)",
@@ -158,6 +160,7 @@ pub(crate) fn invite(
 
 /// An operator takes an invitation back. Who has come with it is a node, or waits as one: that is another verb's matter.
 pub(crate) fn revoke(fleet: &Fleet, id: &str, now: Time) -> Result<Outcome, Denied> {
+    let now = clock::judged(fleet, now);
     let id = fleet.invitations.find(id)?;
     let row = fleet
         .invitations
@@ -207,7 +210,9 @@ pub(crate) fn hello(
     match (row.used, &row.over) {
         (_, Some(why)) => return Err(no(why)),
         (Some(_), None) if used.is_none() => return Err(no("another server has come with it")),
-        (None, None) if row.until <= now => return Err(no(&format!("it was good until {}", row.until))),
+        (None, None) if row.until <= clock::judged(fleet, now) => {
+            return Err(no(&format!("it was good until {}", row.until)));
+        }
         (Some(_) | None, None) => {}
     }
     let mut outcome = match identity::find(fleet, hello) {
@@ -233,7 +238,7 @@ pub(crate) fn hello(
         && used.is_none_or(|used| used.node != node)
     {
         let row = Invitation { used: Some(Used { key: hello.key, node }), ..row.clone() };
-        outcome.changes.push(fleet.invitations.with(id, row, now));
+        outcome.changes.push(fleet.invitations.with(id, row, clock::judged(fleet, now)));
     }
     Ok(outcome)
 }
@@ -257,7 +262,8 @@ fn no(why: &str) -> Denied {
 pub(crate) fn turned_away(fleet: &Fleet, key: Key, why: &str, now: Time) -> Option<Change> {
     let mut rows = fleet.invitations.0.iter();
     let (id, row) = rows.find(|(_, row)| row.used.is_some_and(|used| used.key == key))?;
-    Some(fleet.invitations.with(id, Invitation { over: Some(why.to_owned()), ..row.clone() }, now))
+    let row = Invitation { over: Some(why.to_owned()), ..row.clone() };
+    Some(fleet.invitations.with(id, row, clock::judged(fleet, now)))
 }
 
 /// Refuses roles whose data lies on a disk that only a plan can name: an adopted node has none.

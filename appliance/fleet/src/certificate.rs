@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entropy::Entropy;
 use crate::running::written_with;
-use crate::{Fleet, Name, Node, State, Time, attendance, burn_in, retire, returning};
+use crate::{Fleet, Name, Node, State, Time, attendance, burn_in, clock, retire, returning};
 
 /// What a certificate lets its holder do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -182,7 +182,7 @@ pub fn authorise(
     if certificate.generation != node.generation || (certificate.stage == Stage::Deploy && other_key()) {
         return Err(Unauthorised::Revoked);
     }
-    if certificate.until < now {
+    if certificate.until < clock::judged(fleet, now) {
         return Err(Unauthorised::Expired);
     }
     if certificate.stage != stage {
@@ -244,7 +244,7 @@ pub fn authorise_unlisted(
 /// A certificate of an installed system, if it did not end too long ago, or an operator has said that it may be renewed.
 fn late(fleet: &Fleet, row: &Certificate, now: Time) -> Result<Authed, Unauthorised> {
     let node = fleet.nodes.get(&row.node).ok_or(Unauthorised::NoNode)?;
-    let seconds = attendance::seconds_since(fleet, row.until, now);
+    let seconds = attendance::seconds_since(fleet, row.until, clock::judged(fleet, now));
     if seconds > LATE_SECONDS && !node.lapsed.is_some_and(|lapsed| lapsed.pardoned) {
         return Err(Unauthorised::TooLate { name: node.name.clone(), days: seconds / 86_400 });
     }

@@ -14,6 +14,7 @@ use crate::attendance::Attendance;
 use crate::burn_in::{BurnIn, Wish};
 use crate::capture::Capture;
 use crate::certificate::Certificate;
+use crate::clock::Doubt;
 use crate::image::Image;
 use crate::job::{Job, Work};
 use crate::limits::Limits;
@@ -59,6 +60,8 @@ pub struct Fleet {
     pub attendance: Attendance,
     /// Who is invited to keep its disks and join.
     pub invitations: Invitations,
+    /// Why its clock is not believed; none: it is.
+    pub clock: Option<Doubt>,
     /// By interface. Not kept over a restart.
     pub networks: BTreeMap<String, Network>,
     /// What may be destroyed in an hour. Not kept over a restart.
@@ -140,6 +143,8 @@ pub enum Change {
     Attendance(Box<Attendance>),
     /// All invitations.
     Invitations(Box<Invitations>),
+    /// Whether the controller's clock is believed.
+    Clock(Option<Box<Doubt>>),
     /// What is known of a provisioning network; not saved.
     Network(Box<Network>),
 }
@@ -169,6 +174,7 @@ impl Fleet {
             Change::Trust(trust) => self.trust = Some(*trust),
             Change::Attendance(attendance) => self.attendance = *attendance,
             Change::Invitations(invitations) => self.invitations = *invitations,
+            Change::Clock(doubt) => self.clock = doubt.map(|doubt| *doubt),
             Change::Network(network) => drop(self.networks.insert(network.interface.clone(), *network)),
         }
     }

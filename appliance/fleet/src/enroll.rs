@@ -15,7 +15,9 @@ use crate::identity::{self, Match};
 use crate::node::{Approved, Boot, Claim, Document, Wishes};
 use crate::returning::{homeless, keeps_system};
 use crate::tpm::{self, ClaimedTpm, KnownTpm};
-use crate::{Change, Denied, Effect, Fact, Fleet, Name, Node, Outcome, Reply, State, Time, event::Standing};
+use crate::{
+    Change, Denied, Effect, Fact, Fleet, Name, Node, Outcome, Reply, State, Time, clock, event::Standing,
+};
 
 /// How many servers may wait for approval at once: a stranger on the wire can't fill the controller's memory. A thousand
 /// are more than anybody compares codes of; with 128 KiB each, the longest hello that is read, they are 128 MiB.
@@ -157,7 +159,7 @@ fn approved(
         )),
         // Whoever has not proven the key can't have its TPM asked something else.
         (_, false) => Standing::Waiting("checking that the key is this server's own".to_owned()),
-        (_, true) => Standing::Approved,
+        (_, true) => clock::problem(fleet).map_or(Standing::Approved, Standing::Waiting),
     };
     let (standing, question) = match standing {
         Standing::Approved => {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::burn_in;
 use crate::capture;
 use crate::certificate::{Certificate, Grant};
+use crate::clock;
 use crate::image::Image;
 use crate::network::Sighting;
 use crate::plan::PlanId;
@@ -87,6 +88,8 @@ pub enum Event {
     },
     /// An operator wants the site CA changed.
     Trust(trust::Verb),
+    /// What is thought of the controller's clock.
+    Clock(clock::Verb),
     /// The installed system was refused: its certificate ended too long ago for a new one.
     Lapsed {
         /// Who.
@@ -443,6 +446,7 @@ impl Event {
             Event::Enrolled { .. } => "enrolling",
             Event::Pinned { .. } => "saying under which CA it is",
             Event::Trust(_) => "changing the site CA",
+            Event::Clock(_) => "believing the clock",
             Event::Lapsed { .. } => "refusing a certificate",
             Event::Ticketed { .. } => "handing in a ticket",
             Event::Escrowed { .. } => "handing in identity files",

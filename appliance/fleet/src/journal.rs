@@ -131,6 +131,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         // The command that changed it says who, and the fact why.
         Change::Trust(trust) => of("ca", None, json!({"wanted": trust.wanted, "other": trust.other})),
         Change::Invitations(rows) => of("invitation", None, invited(before, rows)?),
+        Change::Clock(doubt) => of("clock", None, json!({"doubt": doubt})),
         // Its end was written down when it was issued.
         Change::ForgetCertificate(_) | Change::Attendance(_) | Change::Network(_) => None,
     }

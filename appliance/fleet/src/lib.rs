@@ -4,7 +4,7 @@
 //! [`Change`]s in one transaction and lets the [`Effect`]s out after the commit. Nothing else changes a node.
 //!
 //! Where is what: [`node`] the states, [`mod@step`] the transitions, [`mod@enroll`] hello and approval, [`tpm`] whose TPM spoke for it, [`mod@plan`] what may
-//! destroy data, [`adopt`] servers that keep their disks, [`retire`] a node's end, [`burn_in`] hardware under load, [`rescue`] and [`service`] a node in its operator's hands, [`mod@rollout`] many nodes a few at a time, [`hold`] hands off, [`drain`] what would be killed with a node, [`data_disk`] where roles keep theirs, [`power`] on, off and by whom, [`preflight`] the network between nodes,
+//! destroy data, [`adopt`] servers that keep their disks, [`retire`] a node's end, [`burn_in`] hardware under load, [`rescue`] and [`service`] a node in its operator's hands, [`mod@rollout`] many nodes a few at a time, [`hold`] hands off, [`drain`] what would be killed with a node, [`data_disk`] where roles keep theirs, [`power`] on, off and by whom, [`preflight`] the network between nodes, [`clock`] whether the controller knows what time it is, [`sizing`] how many servers a cloud needs,
 //! [`mod@converge`] the state document, [`patience`] deadlines and reasons, [`view`] what people see.
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ pub mod burn_in;
 pub mod capture;
 pub mod catalog;
 pub mod certificate;
+pub mod clock;
 pub mod converge;
 pub mod data_disk;
 pub mod drain;
@@ -38,6 +39,7 @@ pub mod rescue;
 pub mod retire;
 pub mod rollout;
 pub mod service;
+pub mod sizing;
 pub mod step;
 pub mod time;
 pub mod tpm;

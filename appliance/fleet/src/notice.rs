@@ -12,7 +12,7 @@ use crate::certificate::Stage;
 use crate::job::{JobState, Work};
 use crate::patience::{self, SILENT_SECONDS};
 use crate::rollout::RolloutState;
-use crate::{Fleet, Node, State, Time};
+use crate::{Fleet, Node, State, Time, clock};
 
 /// A run certificate is renewed when at least eight of its 24 hours are left; when so little is, in seconds, that has failed for long.
 const CERTIFICATE_LEFT: u64 = 6 * 3600;
@@ -31,7 +31,8 @@ pub const MOST: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
-    /// `attention`, `silent`, `rescue`, `service`, `job-failed`, `rollout-stopped`, `foreign-dhcp`, `disk-full`, `certificate`, or `test`.
+    /// `attention`, `silent`, `rescue`, `service`, `job-failed`, `rollout-stopped`, `foreign-dhcp`, `disk-full`, `certificate`,
+    /// `clock`, or `test`.
     pub kind: String,
     /// What it is about: a node, a job, an interface.
     pub about: String,
@@ -57,6 +58,9 @@ impl Notice {
 /// Everything that is wrong with the fleet now.
 pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
     let mut all = Vec::new();
+    if let Some(problem) = clock::problem(fleet) {
+        all.push(Notice::new("clock", "controller", &problem, "rackwright status".to_owned()));
+    }
     for node in fleet.nodes.values() {
         let name = node.name.as_str();
         let why = || format!("rackwright node why {name}");
@@ -64,7 +68,8 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
             all.push(Notice::new("attention", name, cause, why()));
         }
         all.extend(in_hand(fleet, node, now));
-        let silent = node.reported.map(|at| now.seconds_since(at)).filter(|age| *age >= SILENT_SECONDS);
+        let silent =
+            node.reported.map(|at| clock::seconds_since(fleet, at, now)).filter(|age| *age >= SILENT_SECONDS);
         if let Some(age) = silent.filter(|_| matches!(node.state, State::Active)) {
             all.push(Notice::new("silent", name, &format!("not heard for {age} s"), why()));
         }
@@ -112,7 +117,7 @@ pub(crate) fn unrenewed(fleet: &Fleet, node: &Node, now: Time) -> Option<Time> {
     let own = (node.id, Stage::Run, node.generation);
     let valid = fleet.certificates.values().filter(|row| (row.node, row.stage, row.generation) == own);
     let until = valid.map(|row| row.until).max().filter(|_| matches!(node.state, State::Active));
-    until.filter(|until| *until < now.plus_seconds(CERTIFICATE_LEFT))
+    until.filter(|until| *until < clock::judged(fleet, now).plus_seconds(CERTIFICATE_LEFT))
 }
 
 /// A node that its operator has had in hand for long: perhaps nobody remembers it.

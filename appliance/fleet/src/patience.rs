@@ -7,7 +7,7 @@ use crate::network;
 use crate::node::State;
 use crate::running::{not_up, stuck};
 use crate::step::moved;
-use crate::{Change, Fleet, Node, Outcome, Time, burn_in, capture, power, rescue};
+use crate::{Change, Fleet, Node, Outcome, Time, burn_in, capture, clock, power, rescue};
 
 /// What a node waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,9 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
         return for_ever(format!("you: it is held: {} (rackwright node release {name})", hold.why));
     }
     if let Some(reason) = lapsed(node) {
+        return for_ever(reason);
+    }
+    if let Some(reason) = clock::keeps_waiting(fleet, node) {
         return for_ever(reason);
     }
     match &node.state {

@@ -4,6 +4,7 @@ use protocol::{Key, Order, OrderKind, Report, TaskResult};
 
 use crate::capture;
 use crate::certificate::{Grant, superseded};
+use crate::clock;
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::imaging::{attention, installed};
@@ -28,6 +29,7 @@ pub(crate) fn enrolled(
             node.name
         )));
     }
+    clock::refuse(fleet)?;
     let mut outcome = Outcome::default();
     let mut next = node.clone();
     match &node.state {

@@ -12,8 +12,8 @@ use crate::plan::{Plan, PlanState};
 use crate::tpm::KnownTpm;
 use crate::{Catalog, Change, Denied, Event, Fact, Fleet, Name, Node, Outcome, Reply, State, Time};
 use crate::{
-    adopt, attendance, burn_in, capture, enroll, hold, imaging, network, patience, plan, power, preflight,
-    replace, rescue, retire, rollout, running, service, trust,
+    adopt, attendance, burn_in, capture, clock, enroll, hold, imaging, network, patience, plan, power,
+    preflight, replace, rescue, retire, rollout, running, service, trust,
 };
 
 /// Decides one event. Changes nothing by itself: the writer saves the outcome's changes in one transaction.
@@ -52,6 +52,7 @@ pub fn step(
         }
         Event::Pinned { node, holder, pin } => Ok(trust::pinned(fleet, fleet.node(node)?, holder, pin)),
         Event::Trust(verb) => trust::step(fleet, verb, now),
+        Event::Clock(verb) => clock::step(fleet, verb),
         Event::Lapsed { node } => running::lapsed(fleet.node(node)?, now),
         Event::Ticketed { node, key } => running::ticketed(fleet, fleet.node(node)?, key, dice),
         Event::Escrowed { node, files } => Ok(escrowed(fleet.node(node)?, files)),
@@ -102,8 +103,11 @@ pub fn step(
 
 /// Deadlines, then what goes on by itself.
 fn ticked(fleet: &Fleet, now: Time, dice: &mut Entropy) -> Outcome {
-    let mut outcome = patience::overdue(fleet, now);
-    attendance::look(fleet, now, &mut outcome);
+    let mut outcome = patience::overdue(fleet, clock::judged(fleet, now));
+    // A time that is not believed is none in which the controller was there, or was not.
+    if fleet.clock.is_none() {
+        attendance::look(fleet, now, &mut outcome);
+    }
     // A node that has just been moved is not moved once more by what still sees it as it was.
     if outcome.changes.iter().any(|change| matches!(change, Change::Node(_))) {
         return outcome;
@@ -364,6 +368,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Trust(_)
         | Event::Invite { .. }
         | Event::Revoke { .. }
+        | Event::Clock(_)
         | Event::Roll(_)
         | Event::Rollout { .. }
         | Event::Preflight(_)

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::{Certificate, Stage};
 use crate::patience::SILENT_SECONDS;
-use crate::{Change, Denied, Fleet, Node, Outcome, Site, State, Time};
+use crate::{Change, Denied, Fleet, Node, Outcome, Site, State, Time, clock};
 
 /// Who runs its own system, or is about to, by phase; whoever else was let in sits in the ramdisk.
 const INSTALLED: [&str; 4] = ["booting", "enrolling", "active", "draining"];
@@ -198,6 +198,7 @@ pub(crate) fn step(fleet: &Fleet, verb: Verb, now: Time) -> Result<Outcome, Deni
     };
     match verb {
         Verb::Begin { current, new } => {
+            clock::refuse(fleet)?;
             if let Some((trust, _)) = changing {
                 return Err(Denied::Conflict(format!(
                     "the site CA is being changed since {}: see rackwright key ca show, then finish or abort that",

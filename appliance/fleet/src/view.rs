@@ -20,6 +20,7 @@ mod preflight;
 mod receipt;
 mod rescue;
 mod rollout;
+mod sizing;
 mod status;
 mod support;
 mod trust;
@@ -60,7 +61,8 @@ pub use receipt::{ProofView, ReceiptView};
 pub use rescue::RescueView;
 use rescue::rescue_view;
 pub use rollout::{RolloutStepRow, RolloutView, SkipRow, rollout_view};
-pub use status::{CopyRow, ListenerRow, Status, StorageRow, next_step};
+pub use sizing::{SizingView, capacity_rows, sizing_view};
+pub use status::{ClockRow, CopyRow, ListenerRow, Status, StorageRow, next_step};
 pub use support::{SupportFile, SupportView};
 pub use trust::{TrustRow, TrustView, trust_view};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use fleet::trust::Verb;
-use fleet::{Event, view};
+use fleet::{Denied, Event, view};
 use serde::Deserialize;
 
 use super::{Answer, Api, ApiError, one, read};
@@ -27,6 +27,10 @@ impl Api {
     pub(super) async fn rotate_ca(&self) -> Answer {
         let _alone = self.rotating.lock().await;
         let world = self.core.world();
+        // Before a root is made whose dates nobody can believe.
+        if let Some(problem) = fleet::clock::problem(&world.fleet) {
+            return Err(Denied::Clock(problem).into());
+        }
         self.refuse_alone("rotate the CA", || "rackwright key ca rotate".to_owned())?;
         let current = fleet::trust::wanted(&world.fleet, &world.site);
         // The next one's file is in use then.
@@ -61,6 +65,12 @@ impl Api {
         let command = || format!("rackwright key ca rotate --finish{named} --confirm {site}");
         self.refuse_alone(&format!("finish the CA{named}"), command)?;
         self.changed(Verb::Finish { leave: nodes }).await
+    }
+
+    /// The controller's clock is right, as a person says.
+    pub(super) async fn accept_clock(&self) -> Answer {
+        self.core.bring(Event::Clock(fleet::clock::Verb::Accept)).await?;
+        one(view::ClockRow { accepted: now().to_string() })
     }
 
     async fn changed(&self, verb: Verb) -> Answer {

@@ -39,6 +39,7 @@ impl Api {
                     || fleet::retire::of_plan(fleet, &id).map(|row| view::retirement_view(fleet, row));
                 plan.or_else(retirement).ok_or_else(|| missing("plan", &id.0)).and_then(one)
             }
+            ["v1", "capacity"] => rows(view::capacity_rows(&world.fleet)),
             ["v1", "invitations"] => rows(view::invitation_rows(&world.fleet, now())),
             ["v1", "ca"] => self.site_ca(&world),
             ["v1", "rollouts"] => self.rollouts(&world),
@@ -104,7 +105,8 @@ impl Api {
         let store = self.store_row(world);
         let copy = self.copies.as_ref().map(|copies| copies.row());
         let uncopied = copy.as_ref().is_some_and(|copy| copy.problem.is_some());
-        let broken = storage.problem.is_some() || !store.problems.is_empty() || uncopied;
+        let clock = fleet::clock::problem(&world.fleet);
+        let broken = clock.is_some() || storage.problem.is_some() || !store.problems.is_empty() || uncopied;
         let health = match (troubled || deaf || broken, jobs.is_empty()) {
             (true, _) => "attention",
             (false, false) => "busy",
@@ -119,6 +121,7 @@ impl Api {
             time: now().to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             storage: Some(storage),
+            clock,
             images: Some(store),
             copy,
             listeners,

@@ -128,6 +128,7 @@ fn nodes(world: &World, values: &mut Values) {
         certificates(world, node, values);
     }
     values.count(Metric::CaWaiting, &[], fleet::trust::waits(fleet, now()).len() as u64);
+    values.count(Metric::ClockDoubted, &[], u64::from(fleet.clock.is_some()));
 }
 
 /// When the newest certificate of each stage ends that is good now.

@@ -15,6 +15,7 @@ pub enum Metric {
     CertificateExpiry,
     ServerCertificateExpiry,
     CaWaiting,
+    ClockDoubted,
     Jobs,
     Images,
     ImageSent,
@@ -35,7 +36,7 @@ pub enum Metric {
 
 impl Metric {
     /// All, in the order in which they are printed.
-    pub const ALL: [Metric; 27] = [
+    pub const ALL: [Metric; 28] = [
         Metric::BuildInfo,
         Metric::StartTime,
         Metric::ResidentMemory,
@@ -47,6 +48,7 @@ impl Metric {
         Metric::CertificateExpiry,
         Metric::ServerCertificateExpiry,
         Metric::CaWaiting,
+        Metric::ClockDoubted,
         Metric::Jobs,
         Metric::Images,
         Metric::ImageSent,
@@ -85,6 +87,7 @@ impl Metric {
             Metric::CertificateExpiry => "rackwright_certificate_expiry_timestamp_seconds",
             Metric::ServerCertificateExpiry => "rackwright_server_certificate_expiry_timestamp_seconds",
             Metric::CaWaiting => "rackwright_ca_nodes_waiting",
+            Metric::ClockDoubted => "rackwright_clock_doubted",
             Metric::Jobs => "rackwright_jobs",
             Metric::Images => "rackwright_images",
             Metric::ImageSent => "rackwright_image_sent_bytes_total",
@@ -122,6 +125,9 @@ impl Metric {
             }
             Metric::CaWaiting => {
                 "While the site CA is changed: nodes that depend on the one that is to be refused; 0 otherwise."
+            }
+            Metric::ClockDoubted => {
+                "Whether the controller's clock is not believed, and no certificate issued."
             }
             Metric::Jobs => "Jobs that are known, by kind and state.",
             Metric::Images => "Images in the store.",

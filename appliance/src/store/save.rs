@@ -171,6 +171,7 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         Change::Trust(row) => put(transaction, "site", "trust", row),
         Change::Attendance(row) => put(transaction, "site", "attendance", row),
         Change::Invitations(rows) => put(transaction, "site", "invitations", rows),
+        Change::Clock(doubt) => put(transaction, "site", "clock", doubt),
         // Looked at anew after every start: what was there before says little.
         Change::Network(_) => Ok(()),
     }

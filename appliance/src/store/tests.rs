@@ -1,7 +1,8 @@
 //! A data base in a folder of its own.
 
-use fleet::Time;
+use fleet::clock::{Doubt, Look, Why};
 use fleet::event::Fact;
+use fleet::{Change, Time};
 use protocol::NodeId;
 
 use super::{Batch, Log, Retention, Store};
@@ -76,4 +77,20 @@ fn what_is_no_data_base_is_refused_by_its_name() {
     std::fs::write(&path, "not a data base, but long enough to look like a file of one ".repeat(99)).unwrap();
     let refused = crate::chain(&Store::open(&path).unwrap_err());
     assert!(refused.contains("state.db") && refused.contains("not a database"), "{refused}");
+}
+
+#[test]
+fn a_doubt_of_the_clock_outlives_the_daemon_and_so_does_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let kept = || Store::open(&path).unwrap().fleet().unwrap().clock;
+    assert_eq!(kept(), None, "nothing was ever said of it");
+    let at = Look { wall: Time(9), up_ms: 700_000, boot: "b".to_owned() };
+    let doubt = Doubt { why: Why::Jumped, believed: Time(5), at };
+    for doubt in [Some(doubt), None] {
+        let change = Change::Clock(doubt.clone().map(Box::new));
+        let batch = Batch { changes: vec![change], ..Batch::default() };
+        Store::open(&path).unwrap().save(&batch).unwrap();
+        assert_eq!(kept(), doubt);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fleet::clock::{self, Verdict};
 use fleet::event::Fact;
 use fleet::{Catalog, Change, Event, Time, converge};
 use pxe::dhcp::LeaseChange;
@@ -282,6 +283,13 @@ impl<'a> Draft<'a> {
         self.batch.changes.push(change);
     }
 
+    /// What is thought of the clock from now on.
+    pub(super) fn clock(&mut self, thought: Verdict) {
+        let mark = self.mark();
+        let result = self.event(Event::Clock(clock::Verb::Seen(thought)));
+        self.account(mark, None, &result);
+    }
+
     fn answer(&mut self, answer: impl FnOnce(Option<&Unsaved<'_>>) -> u64 + Send + 'static) {
         self.answers.push(Box::new(move |ended| answer(ended.unsaved)));
     }
@@ -391,6 +399,7 @@ fn settles(event: &Event) -> bool {
             | Event::Lapsed { .. }
             | Event::Pinned { .. }
             | Event::Trust(_)
+            | Event::Clock(_)
             | Event::Hello { .. }
             | Event::Power { .. }
             | Event::Logs { .. }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use fleet::clock::{Look, Verdict};
 use fleet::event::Fact;
 use fleet::{Catalog, Time};
 use tokio::sync::mpsc;
@@ -38,6 +39,10 @@ pub(super) struct Writer {
     pub(super) quota: Quota,
     /// Lines that are saved with what happens next.
     pub(super) held: Vec<(Time, Fact)>,
+    /// The last look at the clocks.
+    looked: Option<Look>,
+    /// A doubt of the clock in a batch that was not saved: no later look sees the jump again.
+    owed: Option<Verdict>,
 }
 
 /// What the saver is told, in this order.
@@ -59,7 +64,8 @@ impl Writer {
         let failed = Arc::new(AtomicBool::new(false));
         let (told, held, sign) = (Told::default(), Vec::new(), Arc::clone(&failed));
         let quota = Quota::default();
-        (Self { catalog, space, head, failed, saver, told, quota, held }, work, sign)
+        let (looked, owed) = (None, None);
+        (Self { catalog, space, head, failed, saver, told, quota, held, looked, owed }, work, sign)
     }
 
     /// Until nobody can bring anything any more, or the saver is gone.
@@ -84,8 +90,13 @@ impl Writer {
         let trouble = self.space.trouble();
         let troubled = trouble.is_some();
         let (head, now) = (self.head.clone(), now());
+        let thought = self.look_at_the_clock(now);
         let mut draft = Draft::new(head, self, now);
         draft.settle |= settle;
+        // Before anything is decided by it.
+        if let Some(thought) = thought {
+            draft.clock(thought);
+        }
         if let Some(trouble) = trouble {
             // Makes the batch one that has something to save: so the clock alone finds out when there is room again.
             draft.recovering(&trouble);
@@ -104,11 +115,22 @@ impl Writer {
         taken
     }
 
+    /// What is news of the clock since the last batch.
+    fn look_at_the_clock(&mut self, now: Time) -> Option<Verdict> {
+        let look = crate::clock::look(now);
+        let news = fleet::clock::look(&self.head.fleet, self.looked.as_ref(), &look);
+        self.looked = Some(look);
+        self.owed.take().or(news)
+    }
+
     /// Takes the last commit for the head; `None` when the saver is gone.
     fn go_back(&mut self) -> Option<()> {
         let (answer, world) = sync_channel(1);
         self.saver.send(Work::Again(answer)).ok()?;
+        let thought = self.head.fleet.clock.clone();
         self.head = world.recv().ok()?;
+        // Whose word was not saved has to say it once more.
+        self.owed = thought.filter(|_| self.head.fleet.clock.is_none()).map(Verdict::Doubted);
         // What was to be logged was not: it is told again.
         self.told = Told::default();
         Some(())

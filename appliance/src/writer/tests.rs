@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use fleet::clock::{Doubt, Look, Verb, Verdict, Why};
 use fleet::image::Image;
 use fleet::network::Rule;
 use fleet::{Event, Reply, Site, Subnet};
@@ -401,6 +402,36 @@ async fn what_was_decided_ahead_of_a_failure_never_happened_either() {
     assert!(matches!(asks(one, 105).await, DhcpAnswer::Send(_)));
     let state = opened(state.folder);
     assert_eq!(holders(&state), [Some(mac(one)), Some(mac(other))]);
+}
+
+#[tokio::test]
+async fn a_doubt_of_the_clock_outlives_a_batch_that_was_not_saved_and_an_operators_word_does_not() {
+    let state = state();
+    let disk = rusqlite::Connection::open(state.folder.path().join("state.db")).unwrap();
+    let fails = |wanted: bool| {
+        let trouble = "CREATE TRIGGER trouble BEFORE INSERT ON site WHEN NEW.key = 'clock'
+             BEGIN SELECT RAISE(ABORT, 'a bad row'); END;";
+        disk.execute_batch(if wanted { trouble } else { "DROP TRIGGER trouble" }).unwrap();
+    };
+    let thought = || state.core.world().fleet.clock.clone();
+    // So far ahead that no look meanwhile finds it come true.
+    let at = Look { wall: now(), up_ms: 1, boot: "b".to_owned() };
+    let doubt = Doubt { why: Why::Behind, believed: now().plus_seconds(365 * 86_400), at };
+    fails(true);
+    let seen = Event::Clock(Verb::Seen(Verdict::Doubted(doubt.clone())));
+    assert!(matches!(state.core.bring(seen).await, Err(Refused::Unsaved(_))));
+    assert_eq!(thought(), None);
+    fails(false);
+    state.core.bring(Event::Tick).await.unwrap();
+    assert_eq!(thought().as_ref(), Some(&doubt), "no later look would have seen it again");
+
+    fails(true);
+    assert!(matches!(state.core.bring(Event::Clock(Verb::Accept)).await, Err(Refused::Unsaved(_))));
+    fails(false);
+    state.core.bring(Event::Tick).await.unwrap();
+    assert_eq!(thought().as_ref(), Some(&doubt), "whoever said it was told that it is not saved");
+    state.core.bring(Event::Clock(Verb::Accept)).await.unwrap();
+    assert_eq!(thought(), None);
 }
 
 #[tokio::test]

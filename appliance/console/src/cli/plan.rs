@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::size::SizeArgs;
+
 /// Without a verb: what would be done now.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -33,6 +35,18 @@ pub(crate) enum PlanCommand {
         /// The plan's id
         plan: String,
     },
+    /// How many servers a cloud needs, or what a rack lacks for it
+    #[command(after_help = "Examples:
+  rackwright plan size --vms 200 --server 16c32t,128G,2x960G,2x10G
+  rackwright plan size --vms 40 --vcpus 4 --ram 8G --disk 20G --from n1
+  rackwright plan size --vms 200 --check
+
+A server is written as cores and threads, memory, disks, NICs; 2x480G+4T are
+three disks. Memory and disks of instances are in units of 1024, a server's
+disks as they are sold. Every sum is shown, and what decides. With --check the
+nodes that are ready or active are counted, and the exit code is 9 when
+something is missing; so it is when no shape of the rack can be built.")]
+    Size(Box<SizeArgs>),
 }
 
 pub(crate) const APPLY_EXAMPLES: &str = "Examples:

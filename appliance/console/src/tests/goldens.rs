@@ -499,6 +499,27 @@ fn a_full_disk_is_told_in_full() {
     assert!(!status::render_status(&read(older), &SCREEN).contains("disk"));
 }
 
+#[test]
+fn a_clock_that_is_not_believed_is_told_in_full() {
+    let doubted = json!({"nodes": [], "jobs": [], "events": [], "listeners": [], "health": "attention",
+        "clock": "the controller's clock has jumped from 2026-11-20T14:28:02.000Z to 2027-11-20T14:28:02.000Z: no \
+            certificates are issued until it is set back; if it is right now: rackwright clock accept",
+        "next": "look whether the controller's clock is right"});
+    assert_golden(
+        &status::render_status(&read(but(samples::status(), doubted)), &SCREEN),
+        "
+        school  ATTENTION  2026-11-20 14:31:02 UTC  rackwright 0.1.0
+        no listeners
+          the controller's clock has jumped from 2026-11-20T14:28:02.000Z to
+          2027-11-20T14:28:02.000Z: no certificates are issued until it is set back; if
+          it is right now: rackwright clock accept
+
+        no nodes yet
+
+        Next: look whether the controller's clock is right",
+    );
+}
+
 /// Forty nodes, nine jobs, twenty events: still one screen, and whoever needs a person is on it.
 #[test]
 fn a_full_rack_is_one_screen() {

@@ -45,6 +45,9 @@ pub enum Denied {
         /// What would happen.
         what: String,
     },
+    /// Nobody knows what time it is: what is wrong with the clock, and what to do.
+    #[error("{0}")]
+    Clock(String),
     /// Something else is in the way.
     #[error("{0}")]
     Conflict(String),

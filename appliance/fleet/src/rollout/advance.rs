@@ -4,7 +4,7 @@ use super::{Reached, Rollout, RolloutState, Step, down, is_silent, taken_back};
 use crate::entropy::Entropy;
 use crate::network::Rule;
 use crate::plan::{PlanId, Unplannable};
-use crate::{Change, Denied, Fact, Fleet, Node, Outcome, State, Time, imaging, limits, network};
+use crate::{Change, Denied, Fact, Fleet, Node, Outcome, State, Time, clock, imaging, limits, network};
 
 /// What a rollout that runs does next.
 #[derive(Debug)]
@@ -67,6 +67,10 @@ impl<'a> Progress<'a> {
         }
         if let Err(why) = limits::refuse_more(self.fleet, true, self.now) {
             return Next::Wait(why.to_string());
+        }
+        // It would wait in the ramdisk for a certificate, and be missed meanwhile.
+        if let Some(why) = clock::problem(self.fleet) {
+            return Next::Wait(format!("certificates to be issued again: {why}"));
         }
         let mut reason = None;
         for (at, step) in waiting {

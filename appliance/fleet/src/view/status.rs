@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::image::StoreRow;
 use super::{EventRow, JobRow, NodeRow};
+use crate::clock::Why;
 use crate::rollout::{Rollout, RolloutState};
 use crate::{Fleet, Node, State};
 
@@ -22,6 +23,9 @@ pub struct Status {
     /// The disk that the state is on; absent in answers of daemons that did not look at it yet.
     #[serde(default)]
     pub storage: Option<StorageRow>,
+    /// What is wrong with the controller's clock, and what to do; absent while it is believed.
+    #[serde(default)]
+    pub clock: Option<String>,
     /// The image store.
     #[serde(default)]
     pub images: Option<StoreRow>,
@@ -38,6 +42,14 @@ pub struct Status {
     pub events: Vec<EventRow>,
     /// The first thing to do now: what and the command.
     pub next: Option<String>,
+}
+
+/// The clock was taken for right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClockRow {
+    /// What it shows, RFC 3339.
+    pub accepted: String,
 }
 
 /// A listener of the controller.
@@ -88,6 +100,15 @@ pub fn next_step(fleet: &Fleet) -> Option<String> {
     let claim = fleet.nodes.values().find(|node| node.claim.is_some() && !rejected(node));
     let planned = first(|state| matches!(state, State::Planned { .. }));
     let ready = first(|state| matches!(state, State::Ready));
+    if let Some(doubt) = &fleet.clock {
+        return Some(match doubt.why {
+            Why::BeforeBuild => "set the controller's clock (date --set; or see chronyc sources)".to_owned(),
+            Why::Behind | Why::Jumped => {
+                "look whether the controller's clock is right: set it, or say so: rackwright clock accept"
+                    .to_owned()
+            }
+        });
+    }
     if let Some(node) = attention {
         return Some(format!("see why {} needs attention: rackwright node why {}", node.name, node.name));
     }

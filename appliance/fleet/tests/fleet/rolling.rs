@@ -1,5 +1,6 @@
 //! Many nodes rebuilt a few at a time: who comes when, what makes it wait, what stops it.
 
+use fleet::clock::{self, Doubt, Look, Verdict, Why};
 use fleet::limits::Limits;
 use fleet::network::{Noticed, Rule};
 use fleet::notice::notices;
@@ -130,6 +131,21 @@ pub(crate) fn breaks(rack: &mut Rack, node: NodeId, job: JobId) {
     let progress = Progress { failed, ..progress(job, Phase::Write, 5) };
     rack.bring(Event::Progressed { node, progress }).unwrap();
     assert!(matches!(rack.fleet.nodes[&node].state, State::Attention { .. }));
+}
+
+#[test]
+fn no_other_node_is_begun_with_while_the_clock_is_not_believed() {
+    let mut rack = rack_of(3);
+    let at = Look { wall: rack.now.plus_seconds(86_400), up_ms: 3_600_000, boot: "b".to_owned() };
+    let doubt = Doubt { why: Why::Jumped, believed: rack.now, at };
+    rack.bring(Event::Clock(clock::Verb::Seen(Verdict::Doubted(doubt)))).unwrap();
+    let rollout = begun(&mut rack, wish(role()));
+    minute(&mut rack);
+    is(&rack, &rollout, &[("n1", "waiting"), ("n2", "waiting"), ("n3", "waiting")]);
+    assert!(note(&rack, &rollout).contains("rackwright clock accept"), "{}", note(&rack, &rollout));
+    rack.bring(Event::Clock(clock::Verb::Accept)).unwrap();
+    minute(&mut rack);
+    assert_eq!(underway(&rack, &rollout).len(), 1);
 }
 
 fn note(rack: &Rack, rollout: &RolloutId) -> String {

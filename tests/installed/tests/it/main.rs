@@ -9,6 +9,7 @@ mod alone;
 mod bus;
 mod checking;
 mod clock;
+mod doubting;
 mod node;
 mod ramdisk;
 mod renewing;

@@ -69,6 +69,20 @@ pub(crate) async fn writes(site: &Site, number: u8) -> Seed {
     }
 }
 
+/// Has the server of this number let in as `n<number>`; what its ramdisk is told to wait for.
+pub(crate) async fn waits(site: &Site, number: u8) -> String {
+    let pin = site.pin();
+    let mut ramdisk = Ramdisk::new(pin, number);
+    let first = ramdisk.hello(None).await;
+    let approve = json!({"name": format!("n{number}"), "roles": ["compute"]});
+    site.post(&format!("/v1/nodes/{}/approve", mac(number)), approve).await;
+    let key = ramdisk.key.public();
+    let proof = ramdisk.key.sign(&hello_proof(&pin, &first.node, &key, &first.nonce));
+    let verdict = ramdisk.hello(Some(proof)).await.verdict;
+    let Verdict::Waiting { reason } = verdict else { panic!("{verdict:?}") };
+    reason
+}
+
 fn written(job: &ImageJob) -> Progress {
     Progress {
         job: job.job,

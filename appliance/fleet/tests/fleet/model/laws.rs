@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleet::certificate::{Certificate, Stage, authorise};
+use fleet::clock::{Doubt, Look, Verb, Verdict, Why};
+use fleet::event::Standing;
 use fleet::job::{JobState, Work};
 use fleet::patience;
 use fleet::plan::PlanState;
@@ -208,6 +210,33 @@ pub(super) fn of_world(world: &World) {
             has_way_out(world, node);
         }
     }
+}
+
+/// Of what would have a certificate issued, while the controller's clock is not believed: it is refused or told to wait, and it may wait for
+/// as long as that lasts.
+pub(super) fn of_doubt(world: &World, letter: &'static str, event: Event) {
+    let mut doubting = world.clone();
+    let wall = world.now.plus_seconds(400 * 86_400);
+    let at = Look { wall, up_ms: 3_600_000, boot: "b".to_owned() };
+    let doubt = Doubt { why: Why::Jumped, believed: world.now, at };
+    doubting.bring("the clock jumps", Event::Clock(Verb::Seen(Verdict::Doubted(doubt)))).unwrap();
+    doubting.now = wall;
+    let before = doubting.sketch();
+    match doubting.after(letter, event, 1) {
+        Ok((after, outcome)) => {
+            assert!(outcome.effects.is_empty(), "a certificate by a clock that jumped: {:?}", after.path);
+            let Reply::Hello { standing: Standing::Waiting(why), .. } = outcome.reply else {
+                panic!("{:?} by {:?}", outcome.reply, after.path)
+            };
+            assert!(why.contains("clock accept"), "{why}");
+        }
+        Err(denied) => assert!(matches!(denied, Denied::Clock(_)), "{denied:?} by {:?}", doubting.path),
+    }
+    doubting.bring("nothing ends", Event::Tick).unwrap();
+    assert_eq!(doubting.sketch(), before, "something has ended by {:?}", doubting.path);
+    let said = Event::Clock(Verb::Accept);
+    doubting.bring("an operator says that it is right", said).unwrap();
+    assert_eq!(doubting.fleet.clock, None);
 }
 
 /// When the patience with a working state is over, a person is called.

@@ -38,7 +38,7 @@ fn explore() -> Atlas {
         for (letter, event, later) in alphabet::letters(&world) {
             atlas.letters.insert(alphabet::name(&event));
             atlas.tried += 1;
-            let (next, outcome) = match world.after(letter, event, later) {
+            let (next, outcome) = match world.after(letter, event.clone(), later) {
                 Ok(after) => after,
                 Err(denied) => {
                     laws::of_refusal(&world, letter, &denied);
@@ -46,6 +46,9 @@ fn explore() -> Atlas {
                 }
             };
             laws::of_outcome(&next, &outcome);
+            if !outcome.effects.is_empty() {
+                laws::of_doubt(&world, letter, event);
+            }
             let sketch = next.sketch();
             if known.insert(sketch.clone()) {
                 assert!(known.len() <= LOOKS_MAX, "the search does not end: {sketch}\n{:?}", next.path);
