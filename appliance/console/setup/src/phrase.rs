@@ -77,8 +77,8 @@ pub const NO_LINK: Text = Text::new("no link", "未連線", "未连接");
 pub const GATEWAY: Text = Text::new("gateway {value}", "閘道 {value}", "网关 {value}");
 /// A DHCP server on a card's network.
 pub const DHCP_SEEN: Text = Text::new("DHCP by {value}", "DHCP 來自 {value}", "DHCP 来自 {value}");
-/// The card that is none.
-pub const NO_CARD: Text = Text::new("no such card", "沒有這張網卡", "没有这张网卡");
+/// Where there is no such card.
+pub const NO_CARD: Text = Text::new("no cable to it", "沒有這條線", "没有这条线");
 /// While cards are switched on and listened to.
 pub const LOOKING: Text = Text::new(
     "Looking at the machine and its networks; this takes some seconds.",

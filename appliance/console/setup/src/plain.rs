@@ -37,6 +37,7 @@ pub fn read(session: &Session, line: &str) -> Typed {
         (_, "?" | "？") => Typed::Said(Message::Help),
         (_, "<" | "＜") => Typed::Said(Message::Back),
         (Stage::Asking(id), _) => Typed::Said(Message::Answer(meant(session, id, line))),
+        (_, "") => Typed::Said(Message::Help),
         (_, APPLY) => Typed::Said(Message::Confirm),
         (_, "q" | "Q") => Typed::Said(Message::Leave),
         (_, "r" | "R") => Typed::Look,

@@ -47,13 +47,13 @@ const BASIC: Choice = Choice {
         "每台服务器一张网卡，没有网络节点",
     ),
     picture: "\
- site network  ----+---------------------------------
-                   |
-             [ controller ]
-                   |
- management    ----+----------+------------+---------
-                              |            |
-                         [ control ]  [ compute ] ...
+site network  ----+---------------------------------
+                  |
+            [ controller ]
+                  |
+management    ----+----------+------------+---------
+                             |            |
+                        [ control ]  [ compute ] ...
 ",
 };
 
@@ -65,16 +65,16 @@ const ADVANCED_1: Choice = Choice {
         "每台服务器两张网卡，VLAN 交换机，控制节点兼网络节点",
     ),
     picture: "\
- site network  ----+
-                   |
-             [ controller ]
-                   |
- management    ----+----------+----------------+-------
-                              |                |
-                     [ control,network ]  [ compute ] ...
-                              |                |
- VLAN switch   ---------------+----------------+-------
-   tunnel (VLAN) and external, on the second card
+site network  ----+
+                  |
+            [ controller ]
+                  |
+management    ----+----------+----------------+-------
+                             |                |
+                    [ control,network ]  [ compute ] ...
+                             |                |
+VLAN switch   ---------------+----------------+-------
+  tunnel (VLAN) and external, on the second card
 ",
 };
 
@@ -86,15 +86,15 @@ const ADVANCED_2: Choice = Choice {
         "计算节点两张网卡，控制节点三张并兼网络节点",
     ),
     picture: "\
- site network  ----+----------+------------------------
-                   |          |
-             [ controller ]   |
-                   |          |
- management    ----+------+---|----------------+-------
-                          |   |                |
-                     [ control,network ]  [ compute ] ...
-                              |                |
- tunnel        ---------------+----------------+-------
+site network  ----+----------+------------------------
+                  |          |
+            [ controller ]   |
+                  |          |
+management    ----+------+---|----------------+-------
+                         |   |                |
+                    [ control,network ]  [ compute ] ...
+                             |                |
+tunnel        ---------------+----------------+-------
 ",
 };
 
@@ -106,13 +106,13 @@ const FULL_1: Choice = Choice {
         "控制节点与网络节点分开，计算节点一张网卡",
     ),
     picture: "\
- site network  ----+----------------------+----------------
-                   |                      |
-             [ controller ]               |
-                   |                      |
- management    ----+-------+--------------+--------+-------
-  + tunnel (VLAN)          |              |        |
-                      [ control ]  [ network ]  [ compute ] ...
+site network  ----+----------------------+----------------
+                  |                      |
+            [ controller ]               |
+                  |                      |
+management    ----+-------+--------------+--------+-------
+ + tunnel (VLAN)          |              |        |
+                     [ control ]  [ network ]  [ compute ] ...
 ",
 };
 
@@ -124,15 +124,15 @@ const FULL_2: Choice = Choice {
         "控制节点与网络节点分开，网络节点三张网卡，其他两张",
     ),
     picture: "\
- site network  ----+---------------------+-----------------
-                   |                     |
-             [ controller ]              |
-                   |                     |
- management    ----+-------+-----------+-|---------+-------
-                           |           | |         |
-                      [ control ]  [ network ]  [ compute ] ...
-                           |             |         |
- tunnel        ------------+-------------+---------+-------
+site network  ----+---------------------+-----------------
+                  |                     |
+            [ controller ]              |
+                  |                     |
+management    ----+-------+-----------+-|---------+-------
+                          |           | |         |
+                     [ control ]  [ network ]  [ compute ] ...
+                          |             |         |
+tunnel        ------------+-------------+---------+-------
 ",
 };
 
@@ -144,12 +144,12 @@ const ALL_IN_ONE: Choice = Choice {
         "一台服务器身兼所有角色，适合试用",
     ),
     picture: "\
- site network  ----+---------------------------------
-                   |
-             [ controller ]
-                   |
- management    ----+----------+----------------------
-                              |
-          [ control, network, compute and storage ]
+site network  ----+---------------------------------
+                  |
+            [ controller ]
+                  |
+management    ----+----------+----------------------
+                             |
+         [ control, network, compute and storage ]
 ",
 };

@@ -34,7 +34,7 @@ pub(crate) static TUNNEL_VLAN: Question = Question {
     id: Id::TunnelVlan,
     key: "tunnel.vlan",
     kind: Kind::Vlan { optional: false },
-    title: Text::new("VLAN of that network", "通道網路的 VLAN", "隧道网络的 VLAN"),
+    title: Text::new("VLAN of the network between instances", "通道網路的 VLAN", "隧道网络的 VLAN"),
     help: Text::new(
         "In this topology it shares a card with another network, so the switch must carry it tagged to every node.",
         "這種接線方式與另一個網路共用網卡，因此交換器必須以標記方式把它送到每個節點。",
@@ -65,9 +65,9 @@ pub(crate) static EXTERNAL_POOL: Question = Question {
     key: "external.pool",
     kind: Kind::Pool(Id::ExternalNetwork),
     title: Text::new(
-        "Addresses of it that the cloud may use",
-        "其中可供雲端使用的位址範圍",
-        "其中可供云使用的地址范围",
+        "External addresses that the cloud may use",
+        "外部網路中可供雲端使用的位址範圍",
+        "外部网络中可供云使用的地址范围",
     ),
     help: Text::new(
         "First and last address, with a hyphen between. Ask whoever looks after that network: nobody else may use them, and \

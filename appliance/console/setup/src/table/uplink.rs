@@ -43,7 +43,7 @@ pub(crate) static METHOD: Question = Question {
         ),
         Choice::new(STATIC, Text::new("a fixed address", "固定位址", "固定地址")),
     ]),
-    title: Text::new("Its address", "這張網卡的位址", "这张网卡的地址"),
+    title: Text::new("How that card gets its address", "這張網卡如何取得位址", "这张网卡如何取得地址"),
     help: Text::new(
         "With dhcp, ask whoever looks after the site's network for a reservation: an address that changes is hard to find \
          again.",
