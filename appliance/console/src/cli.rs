@@ -12,6 +12,7 @@ mod plan;
 mod power;
 mod rollout;
 mod service;
+mod setup;
 mod watching;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::setup::SetupArgs;
 pub(crate) use backup::{BackupCommand, RestoreArgs};
 pub(crate) use burn_in::{TestArgs, TestCommand};
 pub(crate) use doctor::{Area, DoctorArgs};
@@ -263,6 +265,9 @@ themselves, and no longer obey the old controller.")]
   rackwright support bundle rack.tar.gz -o json"
     )]
     Support(SupportCommand),
+    /// Make this machine the controller: questions, or a file of answers
+    #[command(after_help = setup::EXAMPLES)]
+    Setup(SetupArgs),
     /// Be the daemon (started by rackwright.service)
     #[command(after_help = "Examples:
   rackwright serve
