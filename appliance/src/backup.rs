@@ -4,7 +4,7 @@
 //! images are trusted by. Images are not: they are named, with their digests. `appliance/docs/journal.md` has the format.
 
 pub mod copy;
-mod durable;
+pub(crate) mod durable;
 pub mod kit;
 pub mod make;
 pub mod parts;

@@ -21,6 +21,7 @@ pub mod daemon;
 pub mod images;
 pub mod join;
 pub mod journal;
+pub mod machine;
 pub mod netboot;
 pub mod offline;
 pub mod power;

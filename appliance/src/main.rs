@@ -8,6 +8,10 @@ fn main() -> ExitCode {
     match console::parse() {
         Invocation::Cli(cli) => console::run(*cli),
         Invocation::Offline(offline) => appliance::offline::run(&offline),
+        Invocation::Setup(options) => {
+            let mut machine = appliance::machine::Live::under(options.root.as_deref());
+            ExitCode::from(console::wizard::run(&options, &mut machine))
+        }
         Invocation::Serve(ServeOptions { root }) => {
             let filter = tracing_subscriber::EnvFilter::try_from_env("RACKWRIGHT_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));

@@ -13,18 +13,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cast", &[]),
     ("pack", &[]),
     ("pxe", &[]),
+    ("setup", &[]),
     ("units", &[]),
     ("xtask", &[]),
     ("protocol", &["pack"]),
     ("fleet", &["cast", "pack", "protocol", "pxe"]),
-    ("console", &["fleet"]),
+    ("console", &["fleet", "setup"]),
     ("agent", &["cast", "pack", "protocol", "units"]),
     ("image-build", &["pack"]),
-    ("appliance", &["ansible-compat", "cast", "console", "fleet", "pack", "protocol", "pxe", "units"]),
+    (
+        "appliance",
+        &["ansible-compat", "cast", "console", "fleet", "pack", "protocol", "pxe", "setup", "units"],
+    ),
 ];
 
 /// Crates that decide and never act.
-const PURE: &[&str] = &["cast", "fleet", "pack", "protocol", "pxe"];
+const PURE: &[&str] = &["cast", "fleet", "pack", "protocol", "pxe", "setup"];
 
 /// What a pure crate cannot be linked with: each of these acts, tells the time or throws dice.
 const ACTING: &[&str] = &[

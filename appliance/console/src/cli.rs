@@ -13,6 +13,7 @@ mod plan;
 mod power;
 mod rollout;
 mod service;
+mod setup;
 mod size;
 mod watching;
 
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::setup::SetupArgs;
 pub(crate) use backup::{BackupCommand, RestoreArgs};
 pub(crate) use burn_in::{TestArgs, TestCommand};
 pub(crate) use clock::ClockCommand;
@@ -275,6 +277,9 @@ themselves, and no longer obey the old controller.")]
   rackwright support bundle rack.tar.gz -o json"
     )]
     Support(SupportCommand),
+    /// Make this machine the controller: questions, or a file of answers
+    #[command(after_help = setup::EXAMPLES)]
+    Setup(SetupArgs),
     /// Be the daemon (started by rackwright.service)
     #[command(after_help = "Examples:
   rackwright serve

@@ -53,6 +53,7 @@ mod text;
 mod upload;
 mod watch;
 mod why;
+pub mod wizard;
 
 #[cfg(test)]
 mod fake;
@@ -80,6 +81,8 @@ pub enum Invocation {
     Serve(ServeOptions),
     /// Something that is done without the daemon.
     Offline(Offline),
+    /// To make this machine the controller.
+    Setup(wizard::SetupOptions),
     /// Anything else: give it to [`run`].
     Cli(Box<Cli>),
 }
@@ -132,6 +135,9 @@ fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
     let cli = cli::read(arguments);
     if matches!(cli.command, cli::Command::Serve) {
         return Invocation::Serve(ServeOptions { root: paths::root(cli.global.root) });
+    }
+    if let cli::Command::Setup(wish) = &cli.command {
+        return Invocation::Setup(wish.options(&cli.global));
     }
     match offline(&cli) {
         Some(offline) => Invocation::Offline(offline),

@@ -5,7 +5,7 @@
 //! broadcasts, and what is sent to this card; a switch does not bring more.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};

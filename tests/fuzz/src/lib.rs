@@ -55,6 +55,8 @@ mod row;
 mod screen;
 mod script;
 #[cfg(feature = "everything")]
+mod setup_answers;
+#[cfg(feature = "everything")]
 mod ssh_key;
 #[cfg(feature = "everything")]
 mod store;

@@ -7,7 +7,8 @@ use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
-    journal, message, power, recipe, recovery, row, screen, ssh_key, store, terminal, tpm, wiring,
+    journal, message, power, recipe, recovery, row, screen, setup_answers, ssh_key, store, terminal, tpm,
+    wiring,
 };
 use crate::{dhcp, loader, script, trace, transfer};
 #[cfg(feature = "delivery")]
@@ -166,6 +167,8 @@ const OTHERS: &[Target] = targets! {
     "journal-heads": recovery::heads, recovery::heads_seeds;
     "ca-file": configuration::ca_file, configuration::ca_file_seeds;
     "configuration": configuration::run, configuration::seeds;
+    "setup-answers": setup_answers::answers, setup_answers::answers_seeds;
+    "setup-record": setup_answers::recorded, setup_answers::recorded_seeds;
     "catalog": configuration::catalog, configuration::catalog_seeds;
     "catalog-template": configuration::template, configuration::template_seeds;
     // What people and other programs read.

@@ -92,6 +92,9 @@ fn wrong_words_are_refused() {
         "rackwright network check eno2 --nodes n1",
         "rackwright network check --no-throughput --beside-jobs",
         "rackwright network check --transfer-seconds 11",
+        "rackwright setup --dump --schema",
+        "rackwright setup --answers a --check a",
+        "rackwright setup --lang de",
     ] {
         let error = Cli::try_parse_from(words(line)).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");
@@ -130,6 +133,8 @@ fn the_socket_follows_the_root() {
     let arguments = words("rackwright serve --root /tmp/r").into_iter().map(OsString::from);
     match crate::parse_from(arguments) {
         crate::Invocation::Serve(options) => assert_eq!(options.root.as_deref(), Some(Path::new("/tmp/r"))),
-        other @ (crate::Invocation::Cli(_) | crate::Invocation::Offline(_)) => panic!("{other:?}"),
+        other @ (crate::Invocation::Cli(_) | crate::Invocation::Offline(_) | crate::Invocation::Setup(_)) => {
+            panic!("{other:?}")
+        }
     }
 }

@@ -88,10 +88,10 @@ async fn start(diary: &Arc<Diary>) -> (watch::Sender<bool>, Arc<ListenerState>) 
 }
 
 /// A DHCP server of the Debian package dnsmasq-base at the other end of the cable.
-struct Dnsmasq(Child);
+pub(crate) struct Dnsmasq(Child);
 
 impl Dnsmasq {
-    fn start(other: &Other, folder: &std::path::Path) -> Self {
+    pub(crate) fn start(other: &Other, folder: &std::path::Path) -> Self {
         other.ip("addr add 10.77.0.9/24 dev rw1");
         let words = "--no-daemon --conf-file=/dev/null --port=0 --interface=rw1 --bind-interfaces --no-ping \
                      --dhcp-range=10.77.0.150,10.77.0.160 --user=root --log-dhcp";
