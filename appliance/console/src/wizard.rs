@@ -7,11 +7,12 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use setup::{Code, Context, Language, Message, Problem, Session, Severity};
+use setup::{Code, Context, Id, Language, Message, Problem, Session, Severity};
 use setup::{file, phrase, plain, schema, update};
 
 pub use machine::{Machine, Written};
@@ -78,7 +79,7 @@ fn carry_out(options: &SetupOptions, machine: &mut dyn Machine, mut terminal: Te
         }
         SetupVerb::Dump => {
             let mut session = Session::default();
-            update(&mut session, Message::Earlier(earlier(machine, language)));
+            update(&mut session, Message::Earlier(earlier(machine, options.language, language)));
             update(&mut session, Message::Looked(machine.look()));
             terminal.out.write_all(file::write(&session.context()).as_bytes())?;
             Ok(exit::OK)
@@ -136,11 +137,12 @@ fn complain(
     Ok(if stops { exit::GENERAL } else { exit::OK })
 }
 
-/// The answers that are proposed: of the set-up before, in the language of the person who asks.
-fn earlier(machine: &dyn Machine, language: Language) -> std::collections::BTreeMap<setup::Id, String> {
+/// The answers that are proposed: of the set-up before. Its language too, unless the person says another.
+fn earlier(machine: &dyn Machine, asked: Option<Language>, usual: Language) -> BTreeMap<Id, String> {
     let answers = machine.earlier().and_then(|text| file::read(&text).ok());
     let mut earlier = answers.map(|(answers, _)| answers.words()).unwrap_or_default();
-    earlier.insert(setup::Id::Language, language.tag().to_owned());
+    let kept = earlier.get(&Id::Language).and_then(|tag| Language::of(tag));
+    earlier.insert(Id::Language, asked.or(kept).unwrap_or(usual).tag().to_owned());
     earlier
 }
 

@@ -201,4 +201,11 @@ fn an_earlier_set_up_is_proposed() {
         dumped.contains("site = \"school\"") && dumped.contains("\"10.99.0.100-10.99.0.199\""),
         "{dumped}"
     );
+    // In its language, unless another is asked for.
+    machine.earlier = Some(format!("language = \"zh-TW\"\n{earlier}"));
+    let silent = SetupOptions { language: None, ..options(SetupVerb::Dump) };
+    let (_, dumped) = run(&mut machine, &silent, "", false);
+    assert!(dumped.contains("language = \"zh-TW\"") && dumped.contains("站點名稱"), "{dumped}");
+    let (_, dumped) = run(&mut machine, &options(SetupVerb::Dump), "", false);
+    assert!(dumped.contains("language = \"en\""), "{dumped}");
 }

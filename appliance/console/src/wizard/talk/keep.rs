@@ -27,7 +27,7 @@ impl Talk<'_> {
         }
         let begun = self.machine.begin();
         self.keeps(begun)?;
-        self.note(Message::Earlier(earlier(self.machine, language)))
+        self.note(Message::Earlier(earlier(self.machine, self.options.language, language)))
     }
 
     pub(super) fn look(&mut self) -> io::Result<()> {
