@@ -1,7 +1,7 @@
 //! The questions that make a machine the controller, and what follows from the answers.
 //!
 //! One table of questions ([`QUESTIONS`]) in three languages; one function that takes what happened and says what a front-end
-//! must do ([`update`]). Every front-end is made from both: plain lines ([`plain`]), the answers file ([`file`]), its schema
+//! must do ([`update`]). Every front-end is made from both: plain lines ([`plain`]), the answers file ([`mod@file`]), its schema
 //! ([`schema`]). What is written in the end is a value ([`Outcome`]). Knows: words, addresses, files as texts. Refuses to know:
 //! terminals, disks, the network; what is true of the machine comes as [`Facts`].
 #![forbid(unsafe_code)]
