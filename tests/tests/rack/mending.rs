@@ -15,6 +15,7 @@ use crate::shell::Shell;
 use crate::{neighbours, offline};
 
 #[test]
+#[ignore = "four boots more, some minutes: cargo xtask test --long"]
 fn a_server_that_does_not_come_up_is_mended_by_hand() {
     let servers = vec![spec("n9", Firmware::Bios, 9, Bus::Virtio, false)];
     let Some(mut lab) = Lab::up(servers) else { return };

@@ -2,7 +2,7 @@
 //!
 //! The network is first in every boot order. The disk is a node image as it is: that its system starts is the proof,
 //! and nothing has to be written for it. `RACK_WAYS=bios,secure` walks only those; with `RACKWRIGHT_LONG` set all are walked, else those
-//! that have something no other has: every firmware, every kind of network, a second card.
+//! that have something no other has: every firmware, every kind of network.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -63,7 +63,7 @@ const WAYS: [Way; 9] = [
 ];
 
 /// What an ordinary run walks; without any disturbance by BIOS and UEFI is what the other stories begin with.
-const USUAL: &str = "secure,http,second,far-bios,prx-uefi";
+const USUAL: &str = "secure,http,far-bios,prx-uefi";
 
 #[test]
 fn every_way_in_leads_to_the_agent_and_to_the_local_disk() {

@@ -9,7 +9,7 @@ Usage: cargo xtask COMMAND
   demo [--keep] [--fresh]   build everything, boot a virtual rack, bring two servers up to Active
                             --keep: leave it up; --fresh: build the images from nothing
   test [--fast | --long]    everything CI runs; --fast: what needs no QEMU
-                            --long: every way in, every moment of a power cut, fuzzing: two hours
+                            --long: every story of the rack, every way in, every moment of a power cut, fuzzing
   fuzz TARGET|boot|all [--seconds N | --runs N]
                             look for inputs that break a parser, a minute each by default;
                             boot: the targets of network boot, which are compiled quickly
