@@ -214,7 +214,7 @@ impl Server {
 }
 
 #[test]
-#[ignore = "runs in the network that `a_debian_joins_by_a_pasted_line` makes"]
+#[ignore = "`a_debian_joins_by_a_pasted_line` runs it, in the network that it makes; its own reason has the command"]
 fn inside_a_network_of_its_own() {
     // Whoever runs this by itself would change the machine's own network.
     assert_ne!(own_network(), variable(NETWORK), "never on the network of the machine");
