@@ -1,5 +1,6 @@
 //! Writes what set-up came to: every file whole or not at all, what was there before kept beside it, the configuration last.
-//! Whatever ends it before that, the machine is no controller yet, and the next set-up writes everything again.
+//! Whatever ends it before that, a machine that was no controller is none yet, and the next set-up writes everything again. Of one that
+//! was, files of the set-up before may have been put aside already: their copies are beside them.
 
 use std::fs::{self, DirBuilder};
 use std::io;
