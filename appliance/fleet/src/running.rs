@@ -381,5 +381,9 @@ pub(crate) fn not_up(node: &Node) -> Option<String> {
     });
     let behind = (report.generation != node.document.generation)
         .then(|| format!("generation {} is being applied", node.document.generation));
-    failed_task.or(unit).or(behind)
+    let ill = report.services.iter().find_map(|service| match &service.health {
+        ServiceHealth::Ill { why } => Some(format!("{} is not well: {why}", service.name)),
+        ServiceHealth::Well | ServiceHealth::Coming { .. } => None,
+    });
+    failed_task.or(unit).or(ill).or(behind)
 }

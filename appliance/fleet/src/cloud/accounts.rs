@@ -22,8 +22,11 @@ pub(crate) fn databases(cloud: &Cloud, services: &[&Service]) -> String {
         let _ = writeln!(sql, "CREATE USER IF NOT EXISTS '{account}'@'%' IDENTIFIED BY '{password}';");
         let _ = writeln!(sql, "ALTER USER '{account}'@'%' IDENTIFIED BY '{password}';");
         for name in &service.databases {
-            let _ = writeln!(sql, "CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb3;");
-            let _ = writeln!(sql, "GRANT ALL PRIVILEGES ON `{name}`.* TO '{account}'@'%';");
+            let alike = "CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci";
+            let _ = writeln!(sql, "CREATE DATABASE IF NOT EXISTS `{name}` {alike};");
+            // In a grant `_` stands for any character.
+            let exactly = name.replace('_', "\\_");
+            let _ = writeln!(sql, "GRANT ALL PRIVILEGES ON `{exactly}`.* TO '{account}'@'%';");
         }
     }
     sql
@@ -51,5 +54,5 @@ pub(crate) fn identity<E>(
             "region": cloud.region,
         }));
     }
-    Ok(format!("{:#}\n", Value::from(rows)))
+    Ok(Value::from(rows).to_string())
 }

@@ -18,7 +18,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "services/token/service.toml",
-        "name='token'\nsummary=''\nneeds=['db']\naccount='token'\ndatabases=['token']\n\
+        "name='token'\nsummary=''\nneeds=['db']\naccount='token'\ndatabases=['to_ken']\n\
          [identity]\ntype='identity'\nurl='http://${rack.control}:5000/v3'\n\
          [[files]]\npath='/etc/token.conf'\nmode='0640'\nowner='root:token'\ntemplate='token.conf'\nrestarts=['shop','worker']\n\
          [[units]]\nname='token.service'\nenabled=false\nrunning=true\n\
@@ -124,6 +124,8 @@ fn a_service_comes_up_when_what_it_needs_is_well_on_whichever_node_and_is_not_ta
     assert_eq!(rack.fleet.nodes[&compute].document, settled, "a failure elsewhere stops nothing here");
     let ill = states(&rack).into_iter().filter(|row| row.1 == "ill").map(|row| row.0).collect::<Vec<_>>();
     assert_eq!(ill, ["token", "shop"]);
+    let row = view::node_row(&rack.fleet, &rack.site(), &rack.fleet.nodes[&control], rack.now);
+    assert_eq!(row.health, "degraded");
 }
 
 #[test]
@@ -167,7 +169,8 @@ fn a_document_says_how_services_hang_together_and_holds_their_secrets() {
     assert!(
         file.content.contains(&format!("CREATE USER IF NOT EXISTS 'token'@'%' IDENTIFIED BY '{token}';"))
     );
-    assert!(file.content.contains("`token`") && !file.content.contains("`shop`"), "{}", file.content);
+    assert!(file.content.contains("EXISTS `to_ken`") && !file.content.contains("`shop`"), "{}", file.content);
+    assert!(file.content.contains("ON `to\\_ken`.* TO 'token'@'%'"), "an underscore is a wildcard there");
     let json = &file.content[file.content.find("\n[").unwrap()..];
     let rows: serde_json::Value = serde_json::from_str(json).unwrap();
     assert_eq!(rows[0]["name"], "shop");
