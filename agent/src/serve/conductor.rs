@@ -163,9 +163,9 @@ impl Conductor {
         if let Some(needed) = service.needs.iter().find(|needed| !well.contains(needed.as_str())) {
             return Err(Trouble::Waits(format!("{needed} to be well")));
         }
-        // What is well already stays so while it is looked through once more.
+        // What was well, or was not, stays so while it is gone through once more.
         let news = |what: &str| {
-            if !self.node.ledger.is_settled(&service.name) {
+            if matches!(self.node.ledger.health(&service.name), None | Some(ServiceHealth::Coming { .. })) {
                 self.node.ledger.service(&service.name, ServiceHealth::Coming { what: what.to_owned() });
             }
         };

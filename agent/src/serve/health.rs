@@ -1,11 +1,12 @@
 //! How services are: waited for while they come up, and looked at for ever after.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Check, ServiceHealth, ServiceWanted};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use units::UnitName;
 
 use super::node::{Node, Wanted};
@@ -33,32 +34,49 @@ pub(super) async fn until_well(check: &Check) -> Result<(), String> {
     }
 }
 
-/// Looks at the services of the document for ever. What is on its way up is the conductor's, and not judged here.
+/// Looks at the services of the document for ever: one that was well may not be any more, and may be again. What comes up, and what did
+/// not, is the conductor's.
 pub(super) async fn follow(node: Arc<Node>, mut wanted: watch::Receiver<Wanted>) {
-    let mut strikes = std::collections::BTreeMap::<String, u32>::new();
+    let mut strikes = BTreeMap::new();
     loop {
         // A new document is the conductor's first.
-        let _ = tokio::time::timeout(LOOK, wanted.changed()).await;
+        let _ = timeout(LOOK, wanted.changed()).await;
         let document = wanted.borrow_and_update().clone();
         for service in document.iter().flat_map(|document| &document.services) {
-            if !node.ledger.is_settled(&service.name) {
+            let Some(before) = node.ledger.health(&service.name) else { continue };
+            if !is_ours(&before) {
                 continue;
             }
-            let count = strikes.entry(service.name.clone()).or_default();
-            let health = match look(&node, service).await {
-                Ok(()) => {
-                    *count = 0;
-                    ServiceHealth::Well
-                }
-                Err(why) => {
-                    *count += 1;
-                    if *count < STRIKES {
-                        continue;
-                    }
-                    ServiceHealth::Ill { why }
-                }
-            };
-            node.ledger.seen(&service.name, health);
+            let strikes = strikes.entry(service.name.clone()).or_default();
+            if let Some(now) = judged(look(&node, service).await, strikes) {
+                node.ledger.seen(&service.name, &before, now);
+            }
+        }
+    }
+}
+
+/// How a service begins that was well and is not.
+const LOST: &str = "no longer well: ";
+
+/// Whether it was well, or was lost here.
+fn is_ours(health: &ServiceHealth) -> bool {
+    match health {
+        ServiceHealth::Well => true,
+        ServiceHealth::Ill { why } => why.starts_with(LOST),
+        ServiceHealth::Coming { .. } => false,
+    }
+}
+
+/// What a look means, after so many in a row that failed; none: nothing yet.
+fn judged(look: Result<(), String>, strikes: &mut u32) -> Option<ServiceHealth> {
+    match look {
+        Ok(()) => {
+            *strikes = 0;
+            Some(ServiceHealth::Well)
+        }
+        Err(why) => {
+            *strikes = strikes.saturating_add(1);
+            (*strikes >= STRIKES).then(|| ServiceHealth::Ill { why: format!("{LOST}{why}") })
         }
     }
 }
@@ -75,5 +93,26 @@ async fn look(node: &Node, service: &ServiceWanted) -> Result<(), String> {
     match &service.check {
         Some(check) => probe::attempt(&check.kind).await,
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ServiceHealth;
+
+    use super::{is_ours, judged};
+
+    #[test]
+    fn one_failure_is_a_hiccup_and_the_conductor_s_reasons_are_left_alone() {
+        let mut strikes = 0;
+        let fails = || Err("HTTP 500".to_owned());
+        assert_eq!(judged(fails(), &mut strikes), None);
+        assert_eq!(judged(Ok(()), &mut strikes), Some(ServiceHealth::Well));
+        assert_eq!(judged(fails(), &mut strikes), None, "counted anew");
+        let ill = judged(fails(), &mut strikes).unwrap();
+        assert_eq!(ill, ServiceHealth::Ill { why: "no longer well: HTTP 500".to_owned() });
+        assert!(is_ours(&ill) && is_ours(&ServiceHealth::Well));
+        assert!(!is_ours(&ServiceHealth::Ill { why: "task a failed".to_owned() }));
+        assert!(!is_ours(&ServiceHealth::Coming { what: "its tasks".to_owned() }));
     }
 }

@@ -161,18 +161,17 @@ impl Ledger {
         self.bell.notify_one();
     }
 
-    /// One service, as a look at it in passing finds it: what is on its way up meanwhile is left to the conductor.
-    pub(super) fn seen(&self, name: &str, health: ServiceHealth) {
-        if self.is_settled(name) {
-            self.service(name, health);
+    /// One service, as a look at it in passing finds it, unless somebody else has told of it meanwhile.
+    pub(super) fn seen(&self, name: &str, before: &ServiceHealth, now: ServiceHealth) {
+        if self.health(name).as_ref() == Some(before) {
+            self.service(name, now);
         }
     }
 
-    /// Whether the conductor has brought the service up, or given it up, and is not at it now.
-    pub(super) fn is_settled(&self, name: &str) -> bool {
+    /// How a service is, as far as it was looked at.
+    pub(super) fn health(&self, name: &str) -> Option<ServiceHealth> {
         let book = self.book();
-        let health = book.services.iter().find(|known| known.name == name).map(|known| &known.health);
-        health.is_some_and(|health| !matches!(health, ServiceHealth::Coming { .. }))
+        book.services.iter().find(|known| known.name == name).map(|known| known.health.clone())
     }
 
     /// What an attempt on a unit failed with; `None` when it did not.

@@ -78,19 +78,60 @@ fn imaged(site: &Site) -> Container {
 
 /// What the client says, that ships with OpenStack.
 fn judged(site: &Site, node: &Container) {
-    let access = site.controller.rackwright(&["cloud", "openrc"]).unwrap_or_else(|error| fail(&error));
-    let client = |words: &str| {
-        let script = format!("{access}exec openstack {words}");
-        let out = node.exec(&["sh", "-ec", &script], CALL).unwrap_or_else(|error| fail(&error));
-        let said = format!("{}{}", out.stdout, out.stderr);
-        assert!(out.status.success(), "openstack {words}: {said}");
-        say::line(&format!("    openstack {words}\n{said}"));
-        out.stdout
+    let client = Client {
+        access: site.controller.rackwright(&["cloud", "openrc"]).unwrap_or_else(|error| fail(&error)),
+        node,
     };
-    let token = client("token issue -f value -c id");
+    let token = client.says("token issue -f value -c id");
     assert!(token.trim().len() > 100, "{token:?}");
-    let services = client("compute service list -f value -c Binary -c State");
+    let services = client.says("compute service list -f value -c Binary -c State");
     for binary in ["nova-conductor up", "nova-scheduler up", "nova-compute up"] {
         assert!(services.contains(binary), "{services}");
+    }
+    let agents = client.says("network agent list -f value -c Alive -c Binary");
+    for agent in ["True ovn-controller", "True neutron-ovn-metadata-agent"] {
+        assert!(agents.contains(agent), "{agents}");
+    }
+    runs_an_instance(&client);
+}
+
+/// On a network of its own behind a router. There is nothing on its disk: that it runs is what is asked here.
+fn runs_an_instance(client: &Client<'_>) {
+    client
+        .node
+        .exec(&["truncate", "--size=1M", "/root/blank.raw"], CALL)
+        .unwrap_or_else(|error| fail(&error));
+    for words in [
+        "image create blank --file /root/blank.raw --disk-format raw --container-format bare --public",
+        "flavor create tiny --ram 64 --disk 1 --vcpus 1",
+        "network create inside",
+        "subnet create inside --network inside --subnet-range 192.168.77.0/24",
+        "router create way",
+        "router add subnet way inside",
+        "server create first --image blank --flavor tiny --network inside --wait",
+    ] {
+        client.says(words);
+    }
+    let status = client.says("server show first -f value -c status");
+    assert_eq!(status.trim(), "ACTIVE");
+    let port = client.says("port list --server first -f value -c Status");
+    assert_eq!(port.trim(), "ACTIVE", "its port is a switch's");
+    client.says("server delete first --wait");
+}
+
+/// The openstack client, on the control node.
+struct Client<'a> {
+    access: String,
+    node: &'a Container,
+}
+
+impl Client<'_> {
+    /// What it prints; it has to succeed.
+    fn says(&self, words: &str) -> String {
+        let script = format!("{}exec openstack {words}", self.access);
+        let out = self.node.exec(&["sh", "-ec", &script], CALL).unwrap_or_else(|error| fail(&error));
+        assert!(out.status.success(), "openstack {words}: {}{}", out.stdout, out.stderr);
+        say::line(&format!("    openstack {words}\n{}", out.stdout.trim_end()));
+        out.stdout
     }
 }
