@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{
-    Drift, File, ServiceHealth, ServiceWanted, StateDocument, TaskReport, TaskResult, TaskWanted, UnitWanted,
-};
+use protocol::{Drift, File, StateDocument, TaskReport, TaskResult, TaskWanted, UnitWanted};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
@@ -15,8 +13,7 @@ use units::UnitName;
 use super::files::{self, Difference, Survey};
 use super::folder::Applied;
 use super::node::{Node, Wanted};
-use super::stage::{self, Stage};
-use super::{health, host_name, judge, settle, tasks, voice};
+use super::{host_name, judge, rise, settle, stage, tasks, voice};
 use crate::chain::Chain;
 
 /// Files are compared with the document this often.
@@ -58,8 +55,8 @@ pub(super) async fn follow(node: Arc<Node>, wanted: watch::Receiver<Wanted>) {
 }
 
 #[derive(Debug)]
-struct Conductor {
-    node: Arc<Node>,
+pub(super) struct Conductor {
+    pub(super) node: Arc<Node>,
     wanted: watch::Receiver<Wanted>,
     /// Passes that failed, one after the other.
     failures: u32,
@@ -87,13 +84,13 @@ impl Conductor {
     }
 
     /// There is a newer document, or the machine goes down: what is left of this one is not begun.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.node.hands.is_standing_down() || self.wanted.has_changed().unwrap_or(true)
     }
 
     /// What `work` on a unit gives, or `None` as soon as this document is over: a unit that takes minutes must not keep
     /// a newer one waiting.
-    async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn unless_over<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut news = self.wanted.clone();
         if self.is_over() {
             return None;
@@ -114,7 +111,7 @@ impl Conductor {
         let mut whole = self.stop_units(document).await;
         let mut well = BTreeSet::new();
         for stage in stage::stages(document) {
-            whole &= self.bring_up(&stage, &mut well, &mut reports).await;
+            whole &= rise::bring_up(self, &stage, &mut well, &mut reports).await;
         }
         if self.is_over() {
             return false;
@@ -123,75 +120,6 @@ impl Conductor {
         self.node.note(|applied| applied.generation = document.generation).await;
         self.node.ledger.applied(document.generation, reports);
         whole
-    }
-
-    /// Brings up what belongs together. Of a service, nothing is begun before all is well that it needs, and its units are not started
-    /// when a task that comes before them failed: they would only find out the same, again and again.
-    async fn bring_up<'a>(
-        &self,
-        stage: &Stage<'a>,
-        well: &mut BTreeSet<&'a str>,
-        reports: &mut Vec<TaskReport>,
-    ) -> bool {
-        let Some(service) = stage.service else {
-            self.run_tasks(&stage.before, reports).await;
-            let up = self.start_units(&stage.units).await;
-            self.run_tasks(&stage.after, reports).await;
-            return up;
-        };
-        let came = self.bring_up_service(service, stage, well, reports).await;
-        if self.is_over() {
-            return false;
-        }
-        let health = match &came {
-            Ok(()) => ServiceHealth::Well,
-            Err(Trouble::Waits(what)) => ServiceHealth::Coming { what: what.clone() },
-            Err(Trouble::Failed(why)) => ServiceHealth::Ill { why: why.clone() },
-        };
-        self.node.ledger.service(&service.name, health);
-        well.extend(came.is_ok().then_some(service.name.as_str()));
-        came.is_ok()
-    }
-
-    async fn bring_up_service<'a>(
-        &self,
-        service: &'a ServiceWanted,
-        stage: &Stage<'a>,
-        well: &BTreeSet<&'a str>,
-        reports: &mut Vec<TaskReport>,
-    ) -> Result<(), Trouble> {
-        if let Some(needed) = service.needs.iter().find(|needed| !well.contains(needed.as_str())) {
-            return Err(Trouble::Waits(format!("{needed} to be well")));
-        }
-        // What was well, or was not, stays so while it is gone through once more.
-        let news = |what: &str| {
-            if matches!(self.node.ledger.health(&service.name), None | Some(ServiceHealth::Coming { .. })) {
-                self.node.ledger.service(&service.name, ServiceHealth::Coming { what: what.to_owned() });
-            }
-        };
-        news("its tasks");
-        self.run_all(&stage.before, reports).await?;
-        news("its units to be up");
-        if !self.start_units(&stage.units).await {
-            return Err(Trouble::Failed("not all of its units came up".to_owned()));
-        }
-        news("its first answer");
-        if let Some(check) = &service.check {
-            let over = Trouble::Waits("its first answer".to_owned());
-            self.unless_over(health::until_well(check)).await.ok_or(over)?.map_err(Trouble::Failed)?;
-        }
-        self.run_all(&stage.after, reports).await
-    }
-
-    /// Runs tasks that all have to end well.
-    async fn run_all(&self, tasks: &[&TaskWanted], reports: &mut Vec<TaskReport>) -> Result<(), Trouble> {
-        let from = reports.len();
-        self.run_tasks(tasks, reports).await;
-        let ran = reports.get(from..).unwrap_or_default();
-        match ran.iter().find(|report| has_failed(report)) {
-            Some(report) => Err(Trouble::Failed(format!("task {} failed", report.name))),
-            None => Ok(()),
-        }
     }
 
     /// Looks whether the files are still right. `false` when what was wrong could not be put right.
@@ -253,7 +181,7 @@ impl Conductor {
         self.node.ledger.drift(Drift { what: path.to_owned(), found, done: "written again".to_owned() });
     }
 
-    async fn run_tasks(&self, tasks: &[&TaskWanted], reports: &mut Vec<TaskReport>) {
+    pub(super) async fn run_tasks(&self, tasks: &[&TaskWanted], reports: &mut Vec<TaskReport>) {
         for task in tasks {
             if self.is_over() {
                 return;
@@ -300,7 +228,7 @@ impl Conductor {
 
     /// Starts what shall run. The starts are begun in the order of the document and then go on together: what must wait
     /// for something else, systemd holds back.
-    async fn start_units(&self, units: &[&UnitWanted]) -> bool {
+    pub(super) async fn start_units(&self, units: &[&UnitWanted]) -> bool {
         let mut starts = JoinSet::new();
         for &wanted in units.iter().filter(|unit| unit.running) {
             let (begun, has_begun) = oneshot::channel();
@@ -342,15 +270,6 @@ impl Conductor {
     }
 }
 
-/// Why a service is not well.
-#[derive(Debug)]
-enum Trouble {
-    /// It is not its turn yet.
-    Waits(String),
-    /// It was tried.
-    Failed(String),
-}
-
 fn announce(generation: u64, whole: bool) {
     if whole {
         voice::milestone(&format!("active generation {generation}"));
@@ -359,7 +278,7 @@ fn announce(generation: u64, whole: bool) {
     }
 }
 
-fn has_failed(report: &TaskReport) -> bool {
+pub(super) fn has_failed(report: &TaskReport) -> bool {
     matches!(report.result, TaskResult::Failed { .. })
 }
 

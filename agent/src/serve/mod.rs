@@ -33,6 +33,7 @@ mod path;
 mod probe;
 mod renew;
 mod report;
+mod rise;
 mod root_disk;
 mod seed;
 mod settle;
