@@ -8,6 +8,7 @@ mod adopt;
 mod backup;
 mod boots;
 mod ca;
+mod cloud;
 mod console;
 mod image;
 mod journal;

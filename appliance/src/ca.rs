@@ -15,9 +15,9 @@ mod file;
 mod image_key;
 mod issue;
 pub mod journal_key;
-mod power_key;
 mod recognise;
 mod rotate;
+mod secret_key;
 #[cfg(test)]
 mod tests;
 
@@ -37,8 +37,8 @@ use authority::Authority;
 pub use image_key::image_key;
 pub use issue::{Issued, Leaf, ServerIdentity};
 pub use journal_key::journal_key;
-pub use power_key::power_key;
 pub use recognise::Recognised;
+pub use secret_key::{cloud_key, power_key};
 
 /// Private parsers, for the fuzz targets in `tests/fuzz`; no promise to anybody else.
 #[doc(hidden)]

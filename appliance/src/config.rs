@@ -17,6 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use fleet::burn_in;
+use fleet::cloud::Datapath;
 use fleet::hours::Hours;
 use fleet::limits::Limits;
 use ipnet::Ipv4Net;
@@ -69,6 +70,17 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Who is told what is wrong; none: nobody.
     pub notify: Option<Wish>,
+    /// The rack is a cloud; none: its nodes run what their roles have without one.
+    pub cloud: Option<Cloud>,
+}
+
+/// What the file says of the cloud.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cloud {
+    /// The name that keystone gives the rack.
+    pub region: String,
+    /// What moves the packets of virtual networks.
+    pub datapath: Datapath,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use fleet::cloud::{Cloud, CloudKey};
 use fleet::{Event, Site, Subnet};
 use pxe::dhcp::Policy;
 use tokio::sync::watch;
@@ -150,8 +151,9 @@ impl Daemon {
             subnets: networks.iter().flat_map(|wired| wired.dhcp.subnets()).map(subnet).collect(),
             ca: ca.pin(),
             addresses: std::collections::BTreeMap::new(),
+            cloud: config.cloud.as_ref().map(|cloud| agreed(paths, cloud)).transpose()?,
         };
-        let catalog = catalog::embedded().map_err(Fatal::of)?;
+        let catalog = catalog::embedded().map_err(Fatal::of)?.of_cloud(config.cloud.is_some());
         let log = Log::new(&paths.state_db);
         let (core, writer) = Core::start(store, log, catalog, networks, site).map_err(Fatal::of)?;
         let (ca, images) = (Arc::new(ca), Arc::new(images));
@@ -234,6 +236,13 @@ impl Daemon {
             }
         });
     }
+}
+
+/// What the services of the cloud must agree on.
+fn agreed(paths: &Paths, wanted: &crate::config::Cloud) -> Result<Cloud, Fatal> {
+    let key = crate::ca::cloud_key(&paths.ca).map_err(Fatal::of)?;
+    let (region, datapath) = (wanted.region.clone(), wanted.datapath);
+    Ok(Cloud { region, datapath, key: CloudKey::new(key) })
 }
 
 /// Our own units over D-Bus; without a systemd (tests, `--root`) there are none.

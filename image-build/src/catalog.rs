@@ -10,6 +10,8 @@ use crate::recipe::{self, RecipeError};
 
 /// The role of every node.
 const BASE: &str = "base";
+/// Among the roles of an image: it carries what they run where the rack is a cloud.
+const CLOUD: &str = "cloud";
 
 /// Why there is no list of packages.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,8 @@ pub enum CatalogError {
 #[derive(Debug, Deserialize)]
 struct Role {
     services: Vec<String>,
+    #[serde(default)]
+    cloud: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,8 +60,9 @@ pub fn packages(catalog: &Path, roles: &[String]) -> Result<Vec<String>, Catalog
     let mut packages = BTreeSet::new();
     for role in roles.iter().map(String::as_str).chain([BASE]) {
         let role: Role = recipe::load(&catalog.join(format!("roles/{role}.toml")), "--catalog")?;
-        for service in role.services {
-            let path = catalog.join(format!("services/{service}.toml"));
+        let of_cloud = if roles.iter().any(|role| role == CLOUD) { role.cloud } else { Vec::new() };
+        for service in role.services.into_iter().chain(of_cloud) {
+            let path = catalog.join(format!("services/{service}/service.toml"));
             let service: Service = recipe::load(&path, "--catalog")?;
             packages.extend(service.packages);
         }
@@ -95,7 +100,7 @@ mod tests {
     fn an_unknown_role_is_refused_with_those_there_are() {
         for role in ["contrl", "base", "", "../services/tgt"] {
             let error = packages(&shipped(), &[role.to_owned()]).unwrap_err().to_string();
-            assert!(error.ends_with("compute, control, network, storage"), "{error}");
+            assert!(error.ends_with("cloud, compute, control, network, storage"), "{error}");
         }
         let error = packages(Path::new("/nonexistent"), &[]).unwrap_err().to_string();
         assert!(error.contains("--catalog"), "{error}");

@@ -63,11 +63,15 @@ pub use preflight::{
 };
 pub use probe::{HEAD_BYTES, IP_UDP_BYTES, PROBE_PORT, Probe, ProbeKind, SMALLEST};
 pub use report::{
-    Answer, Domain, Drift, Facts, Hypervisor, Report, ReportReply, TaskReport, TaskResult, UnitReport,
+    Answer, Domain, Drift, Facts, Hypervisor, Report, ReportReply, ServiceHealth, ServiceReport, TaskReport,
+    TaskResult, UnitReport,
 };
 pub use rescue::{HostKey, NotAHostKey, Rescue, RescueJob, RescueReply, SSH_KEYS_MAX, SshKey, SshKeyError};
 pub use seed::{SEED_BYTES, SEED_OFFSET, SEED_SLOT_BYTES, Seed, SeedError, SeedWrite};
-pub use state::{File, Order, OrderKind, StateAsk, StateDocument, StateReply, TaskWanted, UnitWanted, When};
+pub use state::{
+    Check, CheckKind, File, Order, OrderKind, ServiceWanted, StateAsk, StateDocument, StateReply, TaskWanted,
+    UnitWanted, When,
+};
 pub use tpm::{Credential, EcPoint, Ek, Tpm, TpmAnswer, TpmKeys, TpmSecret};
 
 /// The version of this protocol; the first field of [`Hello`] and [`Enrol`].

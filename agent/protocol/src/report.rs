@@ -24,6 +24,39 @@ pub struct Report {
     pub done_order: u64,
     /// The node itself.
     pub facts: Facts,
+    /// Every service of the document that was looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceReport>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceReport {
+    /// Name.
+    pub name: String,
+    /// How it is.
+    pub health: ServiceHealth,
+    /// Since when, milliseconds since 1970 by the node's clock; 0 unknown.
+    pub since_ms: u64,
+}
+
+/// How a service is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "health", rename_all = "snake_case")]
+pub enum ServiceHealth {
+    /// Its units are up, its tasks done, and its check holds.
+    Well,
+    /// On its way: what it waits for, or does, for a person.
+    Coming {
+        /// What.
+        what: String,
+    },
+    /// Not well, for a person.
+    Ill {
+        /// Why.
+        why: String,
+    },
 }
 
 /// The answer to a [`Report`].

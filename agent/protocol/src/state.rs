@@ -51,6 +51,54 @@ pub struct StateDocument {
     pub units: Vec<UnitWanted>,
     /// Tasks, each run until its guard holds.
     pub tasks: Vec<TaskWanted>,
+    /// What of the units and tasks belongs together, in the order in which it comes up. What none of these names comes up first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceWanted>,
+}
+
+/// One service: its tasks and units come up after what it needs is well, and it is well itself before what needs it begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceWanted {
+    /// Unique in the document.
+    pub name: String,
+    /// Names of its units, all of the document.
+    pub units: Vec<String>,
+    /// Names of its tasks, all of the document.
+    pub tasks: Vec<String>,
+    /// Services before it in this document that must be well.
+    pub needs: Vec<String>,
+    /// How to tell that it is well, beside that its units are up.
+    pub check: Option<Check>,
+}
+
+/// What a service that is well answers to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What is tried.
+    pub kind: CheckKind,
+    /// How long that may be in vain, in seconds, after its units are up.
+    pub within_seconds: u32,
+}
+
+/// One attempt at a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "check", rename_all = "snake_case")]
+pub enum CheckKind {
+    /// `GET` gives a status of 200 to 399, or 401: who answers so is there, and wants to know who asks.
+    Http {
+        /// `http://ADDRESS:PORT/PATH`, no name, no TLS.
+        url: String,
+    },
+    /// A connection is taken.
+    Tcp {
+        /// `ADDRESS:PORT`.
+        address: String,
+    },
+    /// A program ends with status 0.
+    Command {
+        /// Program and arguments; no shell.
+        argv: Vec<String>,
+    },
 }
 
 /// One file.
@@ -114,9 +162,9 @@ pub struct TaskWanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum When {
-    /// After the files, before any unit.
+    /// After the files, before any unit; where it belongs to a service, before any of that one's.
     BeforeUnits,
-    /// After the units.
+    /// After the units; where it belongs to a service, when that one is well.
     AfterUnits,
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Drift, File, StateDocument, TaskReport, TaskResult, UnitWanted, When};
+use protocol::{
+    Drift, File, ServiceHealth, ServiceWanted, StateDocument, TaskReport, TaskResult, TaskWanted, UnitWanted,
+};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
@@ -13,7 +15,8 @@ use units::UnitName;
 use super::files::{self, Difference, Survey};
 use super::folder::Applied;
 use super::node::{Node, Wanted};
-use super::{host_name, judge, settle, tasks, voice};
+use super::stage::{self, Stage};
+use super::{health, host_name, judge, settle, tasks, voice};
 use crate::chain::Chain;
 
 /// Files are compared with the document this often.
@@ -108,24 +111,95 @@ impl Conductor {
         let mut reports = Vec::new();
         reports.extend(host_name::set(&self.node, &document.name));
         reports.extend(self.write_files(document).await.1);
-        self.run_tasks(document, When::BeforeUnits, &mut reports).await;
-        let stopped = self.stop_units(document).await;
-        let started = self.start_units(document).await;
-        self.run_tasks(document, When::AfterUnits, &mut reports).await;
+        let mut whole = self.stop_units(document).await;
+        let mut well = BTreeSet::new();
+        for stage in stage::stages(document) {
+            whole &= self.bring_up(&stage, &mut well, &mut reports).await;
+        }
         if self.is_over() {
             return false;
         }
-        let whole = stopped && started && !reports.iter().any(has_failed);
+        whole &= !reports.iter().any(has_failed);
         self.node.note(|applied| applied.generation = document.generation).await;
         self.node.ledger.applied(document.generation, reports);
         whole
+    }
+
+    /// Brings up what belongs together. Of a service, nothing is begun before all is well that it needs, and its units are not started
+    /// when a task that comes before them failed: they would only find out the same, again and again.
+    async fn bring_up<'a>(
+        &self,
+        stage: &Stage<'a>,
+        well: &mut BTreeSet<&'a str>,
+        reports: &mut Vec<TaskReport>,
+    ) -> bool {
+        let Some(service) = stage.service else {
+            self.run_tasks(&stage.before, reports).await;
+            let up = self.start_units(&stage.units).await;
+            self.run_tasks(&stage.after, reports).await;
+            return up;
+        };
+        let came = self.bring_up_service(service, stage, well, reports).await;
+        if self.is_over() {
+            return false;
+        }
+        let health = match &came {
+            Ok(()) => ServiceHealth::Well,
+            Err(Trouble::Waits(what)) => ServiceHealth::Coming { what: what.clone() },
+            Err(Trouble::Failed(why)) => ServiceHealth::Ill { why: why.clone() },
+        };
+        self.node.ledger.service(&service.name, health);
+        well.extend(came.is_ok().then_some(service.name.as_str()));
+        came.is_ok()
+    }
+
+    async fn bring_up_service<'a>(
+        &self,
+        service: &'a ServiceWanted,
+        stage: &Stage<'a>,
+        well: &BTreeSet<&'a str>,
+        reports: &mut Vec<TaskReport>,
+    ) -> Result<(), Trouble> {
+        if let Some(needed) = service.needs.iter().find(|needed| !well.contains(needed.as_str())) {
+            return Err(Trouble::Waits(format!("{needed} to be well")));
+        }
+        // What was well, or was not, stays so while it is gone through once more.
+        let news = |what: &str| {
+            if matches!(self.node.ledger.health(&service.name), None | Some(ServiceHealth::Coming { .. })) {
+                self.node.ledger.service(&service.name, ServiceHealth::Coming { what: what.to_owned() });
+            }
+        };
+        news("its tasks");
+        self.run_all(&stage.before, reports).await?;
+        news("its units to be up");
+        if !self.start_units(&stage.units).await {
+            return Err(Trouble::Failed("not all of its units came up".to_owned()));
+        }
+        news("its first answer");
+        if let Some(check) = &service.check {
+            let over = Trouble::Waits("its first answer".to_owned());
+            self.unless_over(health::until_well(check)).await.ok_or(over)?.map_err(Trouble::Failed)?;
+        }
+        self.run_all(&stage.after, reports).await
+    }
+
+    /// Runs tasks that all have to end well.
+    async fn run_all(&self, tasks: &[&TaskWanted], reports: &mut Vec<TaskReport>) -> Result<(), Trouble> {
+        let from = reports.len();
+        self.run_tasks(tasks, reports).await;
+        let ran = reports.get(from..).unwrap_or_default();
+        match ran.iter().find(|report| has_failed(report)) {
+            Some(report) => Err(Trouble::Failed(format!("task {} failed", report.name))),
+            None => Ok(()),
+        }
     }
 
     /// Looks whether the files are still right. `false` when what was wrong could not be put right.
     async fn look(&mut self, document: &Arc<StateDocument>) -> bool {
         let (changed, failed) = self.write_files(document).await;
         let failed = failed.map(|report| self.node.ledger.task(report)).is_some();
-        !failed && (!changed || self.start_units(document).await)
+        let units = document.units.iter().collect::<Vec<_>>();
+        !failed && (!changed || self.start_units(&units).await)
     }
 
     /// Writes what differs: whether any did, and what failed. The units to be restarted are noted before anything is
@@ -179,8 +253,8 @@ impl Conductor {
         self.node.ledger.drift(Drift { what: path.to_owned(), found, done: "written again".to_owned() });
     }
 
-    async fn run_tasks(&self, document: &StateDocument, when: When, reports: &mut Vec<TaskReport>) {
-        for task in document.tasks.iter().filter(|task| task.when == when) {
+    async fn run_tasks(&self, tasks: &[&TaskWanted], reports: &mut Vec<TaskReport>) {
+        for task in tasks {
             if self.is_over() {
                 return;
             }
@@ -226,9 +300,9 @@ impl Conductor {
 
     /// Starts what shall run. The starts are begun in the order of the document and then go on together: what must wait
     /// for something else, systemd holds back.
-    async fn start_units(&self, document: &StateDocument) -> bool {
+    async fn start_units(&self, units: &[&UnitWanted]) -> bool {
         let mut starts = JoinSet::new();
-        for wanted in document.units.iter().filter(|unit| unit.running) {
+        for &wanted in units.iter().filter(|unit| unit.running) {
             let (begun, has_begun) = oneshot::channel();
             starts.spawn(settle::begin(Arc::clone(&self.node), wanted.clone(), begun));
             match self.unless_over(has_begun).await {
@@ -266,6 +340,15 @@ impl Conductor {
         self.node.note(note).await;
         *up
     }
+}
+
+/// Why a service is not well.
+#[derive(Debug)]
+enum Trouble {
+    /// It is not its turn yet.
+    Waits(String),
+    /// It was tried.
+    Failed(String),
 }
 
 fn announce(generation: u64, whole: bool) {

@@ -4,9 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use protocol::{Answer, Drift, Facts, Hypervisor, Report, StateDocument, TaskReport, UnitReport};
+use protocol::{
+    Answer, Drift, Facts, Hypervisor, Report, ServiceHealth, ServiceReport, StateDocument, TaskReport,
+    UnitReport,
+};
 use tokio::sync::Notify;
 use units::UnitState;
+
+use crate::clock;
 
 /// News kept for a controller that is away; the oldest go first.
 const DRIFT_MOST: usize = 100;
@@ -34,6 +39,8 @@ struct Book {
     /// What the last attempt on a unit failed with, and what the unit itself said.
     complaints: BTreeMap<String, Vec<String>>,
     tasks: Vec<TaskReport>,
+    /// In the order of the document.
+    services: Vec<ServiceReport>,
     drift: VecDeque<(u64, Drift)>,
     answers: VecDeque<(u64, Answer)>,
     done_order: u64,
@@ -86,6 +93,9 @@ impl Ledger {
             book.units.retain(|name, _| units.contains(name));
             book.complaints.retain(|name, _| units.contains(name));
             book.order = units;
+            let known = std::mem::take(&mut book.services);
+            let known = |name: &str| known.iter().find(|known| known.name == name).cloned();
+            book.services = document.services.iter().filter_map(|service| known(&service.name)).collect();
         });
     }
 
@@ -134,6 +144,34 @@ impl Ledger {
             since_ms: 0,
             log: vec![why],
         });
+    }
+
+    /// One service, as the conductor finds it.
+    pub(super) fn service(&self, name: &str, health: ServiceHealth) {
+        let mut book = self.book();
+        let known = book.services.iter_mut().find(|known| known.name == name);
+        match known {
+            Some(known) if known.health == health => return,
+            Some(known) => (known.health, known.since_ms) = (health, clock::now_ms()),
+            None => {
+                book.services.push(ServiceReport { name: name.to_owned(), health, since_ms: clock::now_ms() })
+            }
+        }
+        drop(book);
+        self.bell.notify_one();
+    }
+
+    /// One service, as a look at it in passing finds it, unless somebody else has told of it meanwhile.
+    pub(super) fn seen(&self, name: &str, before: &ServiceHealth, now: ServiceHealth) {
+        if self.health(name).as_ref() == Some(before) {
+            self.service(name, now);
+        }
+    }
+
+    /// How a service is, as far as it was looked at.
+    pub(super) fn health(&self, name: &str) -> Option<ServiceHealth> {
+        let book = self.book();
+        book.services.iter().find(|known| known.name == name).map(|known| known.health.clone())
     }
 
     /// What an attempt on a unit failed with; `None` when it did not.
@@ -192,6 +230,7 @@ impl Ledger {
             answers: answers.into_iter().map(|(_, answer)| answer.clone()).collect(),
             done_order: book.done_order,
             facts,
+            services: book.services.clone(),
         };
         Page { report, drift: book.entries, answers: answered }
     }

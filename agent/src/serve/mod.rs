@@ -20,6 +20,7 @@ mod files;
 mod folder;
 mod guard;
 mod hands;
+mod health;
 mod host_keys;
 mod host_name;
 mod hypervisor;
@@ -29,11 +30,13 @@ mod node;
 mod options;
 mod orders;
 mod path;
+mod probe;
 mod renew;
 mod report;
 mod root_disk;
 mod seed;
 mod settle;
+mod stage;
 mod tasks;
 mod voice;
 
@@ -122,7 +125,8 @@ async fn serve(options: Options) -> Result<End, ServeError> {
     tokio::join!(
         ask::follow(node.clone(), documents, give),
         conductor::follow(node.clone(), wanted.clone()),
-        guard::follow(node.clone(), wanted),
+        guard::follow(node.clone(), wanted.clone()),
+        health::follow(node.clone(), wanted),
         orders::follow(node.clone(), given),
         report::follow(node.clone()),
         hypervisor::follow(node.clone()),

@@ -3,6 +3,7 @@
 mod backup;
 mod burn_in;
 mod clock;
+mod cloud;
 mod doctor;
 mod image;
 mod job;
@@ -27,6 +28,7 @@ pub(crate) use self::setup::SetupArgs;
 pub(crate) use backup::{BackupCommand, RestoreArgs};
 pub(crate) use burn_in::{TestArgs, TestCommand};
 pub(crate) use clock::ClockCommand;
+pub(crate) use cloud::CloudCommand;
 pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};
@@ -226,6 +228,14 @@ by node plan and node rebuild.")]
   rackwright clock accept -o json"
     )]
     Clock(ClockCommand),
+    /// The cloud that the rack is: its services, and the way in
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright cloud status
+  rackwright cloud openrc > openrc"
+    )]
+    Cloud(CloudCommand),
     /// Backups, and the recovery kit that opens them
     #[command(
         subcommand,

@@ -4,8 +4,8 @@ use crate::cli::{AnsibleCommand, Area, Command, DoctorArgs};
 use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::{
-    ansible, apply, backup, clock, doctor, event, image, job, key, metrics, network, node, notify, plan,
-    rollout, service, status, support,
+    ansible, apply, backup, clock, cloud, doctor, event, image, job, key, metrics, network, node, notify,
+    plan, rollout, service, status, support,
 };
 
 /// Does it; tells what went wrong and gives the exit code.
@@ -32,6 +32,7 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
         Command::Event(verb) => event::event(session, verb).await,
         Command::Key(verb) => key::key(session, verb).await,
         Command::Clock(verb) => clock::clock(session, verb).await,
+        Command::Cloud(verb) => cloud::cloud(session, verb).await,
         Command::Backup(verb) => backup::backup(session, verb).await,
         Command::Ansible(AnsibleCommand::Inventory { list: _, host }) => {
             ansible::inventory(session, host).await

@@ -17,6 +17,7 @@ mod boot;
 mod burn_in;
 mod client;
 mod clock;
+mod cloud;
 mod dispatch;
 mod doctor;
 mod erasure;

@@ -18,12 +18,14 @@ impl Tone {
     /// The tone of a state, a health or a unit's state.
     pub(crate) fn of(word: &str) -> Tone {
         match word {
-            "active" | "ok" | "running" | "done" | "verified" | "passed" => Tone::Good,
+            "active" | "ok" | "running" | "done" | "verified" | "passed" | "well" => Tone::Good,
             "faulty" | "died" | "attention" | "fail" | "failed" | "stopped" | "silent" | "rejected"
-            | "degraded" => Tone::Bad,
+            | "degraded" | "ill" => Tone::Bad,
             "discovered" | "inspecting" | "testing" | "suspicious" | "imaging" | "verifying" | "booting"
             | "enrolling" | "draining" | "rescue" | "servicing" | "returning" | "busy" | "underway"
-            | "warn" | "activating" | "deactivating" | "reloading" | "waiting" => Tone::Busy,
+            | "warn" | "activating" | "deactivating" | "reloading" | "waiting" | "coming" | "held" => {
+                Tone::Busy
+            }
             _ => Tone::Plain,
         }
     }

@@ -15,6 +15,7 @@ use crate::burn_in::{BurnIn, Wish};
 use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::clock::Doubt;
+use crate::cloud::Cloud;
 use crate::image::Image;
 use crate::job::{Job, Work};
 use crate::limits::Limits;
@@ -83,6 +84,8 @@ pub struct Site {
     pub ca: CaPin,
     /// The address of every NIC that ever had one from us: the one it has, not one that it has yet to take.
     pub addresses: BTreeMap<HardwareAddress, Ipv4Addr>,
+    /// What the services of the cloud must agree on; none: the rack is no cloud.
+    pub cloud: Option<Cloud>,
 }
 
 /// A subnet that servers are provisioned in.

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use pack::Digest;
-use protocol::{File, StateDocument, TaskWanted, UnitWanted, When};
+use protocol::{Check, CheckKind, File, ServiceWanted, StateDocument, TaskWanted, UnitWanted, When};
 
-use crate::catalog::Service;
+use crate::catalog::{CheckEntry, Service};
+use crate::cloud::release::{self, Providers};
+use crate::cloud::{Cloud, accounts};
 use crate::data_disk;
 use crate::node::Document;
 use crate::{Catalog, Change, Fleet, Node, Site};
@@ -39,84 +41,213 @@ pub fn converge(
     catalog: &Catalog,
     node: &Node,
 ) -> Result<StateDocument, Unconvertible> {
-    let values = values(fleet, site, node);
-    let mut document = StateDocument {
-        generation: node.document.generation,
-        name: node.name.to_string(),
-        ..StateDocument::default()
-    };
-    for service in catalog.services_of(&node.roles) {
-        add(&mut document, catalog, service, node, &values)?;
-    }
-    Ok(document)
+    document(fleet, site, catalog, &Providers::of(fleet, catalog), node)
 }
 
-fn add(
-    document: &mut StateDocument,
+fn document(
+    fleet: &Fleet,
+    site: &Site,
     catalog: &Catalog,
-    service: &Service,
+    providers: &Providers<'_>,
     node: &Node,
-    values: &Values,
-) -> Result<(), Unconvertible> {
-    let units = service.units.iter().map(|unit| unit.name.clone()).collect::<Vec<_>>();
-    for entry in &service.files {
-        let content = fill(&entry.template, catalog.template(&entry.template), values)?;
-        let (owner, group) = entry.owner.split_once(':').unwrap_or((&entry.owner, &entry.owner));
-        document.files.push(File {
-            path: entry.path.clone(),
-            mode: u32::from_str_radix(&entry.mode, 8).unwrap_or(0o600),
-            owner: owner.to_owned(),
-            group: group.to_owned(),
-            digest: Digest::of(content.as_bytes()),
-            content,
-            restarts: units.clone(),
-        });
+) -> Result<StateDocument, Unconvertible> {
+    let held = release::held(catalog, providers, node);
+    let services = catalog.services_of(&node.roles);
+    let services = services.into_iter().filter(|service| !held.contains_key(service.name.as_str()));
+    let values = values(fleet, site, catalog, node);
+    let mut draft = Draft {
+        catalog,
+        node,
+        values,
+        services: services.collect(),
+        document: StateDocument {
+            generation: node.document.generation,
+            name: node.name.to_string(),
+            ..StateDocument::default()
+        },
+    };
+    for service in draft.services.clone() {
+        draft.add(service)?;
     }
-    for unit in &service.units {
-        let stopped = node.wishes.stopped.contains(&unit.name);
-        document.units.push(UnitWanted {
-            name: unit.name.clone(),
-            enabled: unit.enabled && !stopped,
-            running: unit.running && !stopped,
-            restarts: node.wishes.restarts.get(&unit.name).copied().unwrap_or(0),
-            // An image has them; of a system of other making nobody knows.
-            packages: node.adopted.as_ref().map(|_| service.packages.clone()).unwrap_or_default(),
-        });
-    }
-    for task in &service.tasks {
-        let fill_all = |argv: &[String]| argv.iter().map(|arg| fill(&task.name, arg, values)).collect();
-        document.tasks.push(TaskWanted {
-            name: task.name.clone(),
-            guard: Result::<Vec<_>, _>::from_iter::<Vec<_>>(fill_all(&task.guard))?,
-            argv: Result::<Vec<_>, _>::from_iter::<Vec<_>>(fill_all(&task.argv))?,
-            timeout_seconds: task.timeout_seconds,
-            when: if task.before_units { When::BeforeUnits } else { When::AfterUnits },
-        });
-    }
-    Ok(())
+    Ok(draft.document)
 }
 
-type Values = BTreeMap<&'static str, Result<String, &'static str>>;
+/// A document on its way.
+struct Draft<'a> {
+    catalog: &'a Catalog,
+    node: &'a Node,
+    values: Values<'a>,
+    /// All of the document, in its order.
+    services: Vec<&'a Service>,
+    document: StateDocument,
+}
+
+impl Draft<'_> {
+    fn add(&mut self, service: &Service) -> Result<(), Unconvertible> {
+        self.add_files(service)?;
+        self.add_units(service);
+        for task in &service.tasks {
+            self.document.tasks.push(TaskWanted {
+                name: task.name.clone(),
+                guard: self.fill_all(&task.name, &task.guard)?,
+                argv: self.fill_all(&task.name, &task.argv)?,
+                timeout_seconds: task.timeout_seconds,
+                when: if task.before_units { When::BeforeUnits } else { When::AfterUnits },
+            });
+        }
+        // The others come up together, as they did before there was an order.
+        if self.catalog.is_of_cloud(&service.name) {
+            let check = service.check.as_ref().map(|check| self.check(service, check)).transpose()?;
+            let is_staged = |need: &&String| self.document.services.iter().any(|one| one.name == **need);
+            self.document.services.push(ServiceWanted {
+                name: service.name.clone(),
+                units: unit_names(service),
+                tasks: service.tasks.iter().map(|task| task.name.clone()).collect(),
+                needs: service.needs.iter().filter(is_staged).cloned().collect(),
+                check,
+            });
+        }
+        Ok(())
+    }
+
+    fn add_files(&mut self, service: &Service) -> Result<(), Unconvertible> {
+        for entry in &service.files {
+            let text = self.catalog.template(service, &entry.template);
+            let content = fill(&entry.template, text, &self.values)?;
+            let (owner, group) = entry.owner.split_once(':').unwrap_or((&entry.owner, &entry.owner));
+            let others = self.services.iter().filter(|other| entry.restarts.contains(&other.name));
+            let restarts = unit_names(service).into_iter().chain(others.flat_map(|other| unit_names(other)));
+            self.document.files.push(File {
+                path: entry.path.clone(),
+                mode: u32::from_str_radix(&entry.mode, 8).unwrap_or(0o600),
+                owner: owner.to_owned(),
+                group: group.to_owned(),
+                digest: Digest::of(content.as_bytes()),
+                restarts: restarts.collect(),
+                content,
+            });
+        }
+        Ok(())
+    }
+
+    fn add_units(&mut self, service: &Service) {
+        let wishes = &self.node.wishes;
+        for unit in &service.units {
+            let stopped = wishes.stopped.contains(&unit.name);
+            self.document.units.push(UnitWanted {
+                name: unit.name.clone(),
+                enabled: unit.enabled && !stopped,
+                running: unit.running && !stopped,
+                restarts: wishes.restarts.get(&unit.name).copied().unwrap_or(0),
+                // An image has them; of a system of other making nobody knows.
+                packages: self.node.adopted.as_ref().map(|_| service.packages.clone()).unwrap_or_default(),
+            });
+        }
+    }
+
+    fn check(&self, service: &Service, entry: &CheckEntry) -> Result<Check, Unconvertible> {
+        let one = |text: &String| fill(&service.name, text, &self.values);
+        let kind = match (&entry.http, &entry.tcp, &entry.command) {
+            (Some(url), _, _) => CheckKind::Http { url: one(url)? },
+            (None, Some(address), _) => CheckKind::Tcp { address: one(address)? },
+            (None, None, argv) => CheckKind::Command {
+                argv: self.fill_all(&service.name, argv.as_deref().unwrap_or_default())?,
+            },
+        };
+        Ok(Check { kind, within_seconds: entry.within_seconds })
+    }
+
+    fn fill_all(&self, place: &str, argv: &[String]) -> Result<Vec<String>, Unconvertible> {
+        argv.iter().map(|arg| fill(place, arg, &self.values)).collect()
+    }
+}
+
+fn unit_names(service: &Service) -> Vec<String> {
+    service.units.iter().map(|unit| unit.name.clone()).collect()
+}
+
+/// What placeholders stand for.
+struct Values<'a> {
+    plain: BTreeMap<&'static str, Result<String, &'static str>>,
+    cloud: Option<&'a Cloud>,
+    catalog: &'a Catalog,
+}
 
 const NO_SUBNET: &str = "the site has no provisioning network";
+const NO_CLOUD: &str = "the rack is no cloud ([cloud] in rackwright.toml)";
+const NO_VALUE: &str = "no value has that name";
 
-fn values(fleet: &Fleet, site: &Site, node: &Node) -> Values {
-    let address = |node: &Node| site.addresses.get(&node.boot.mac).copied().unwrap_or(node.boot.address);
-    let control = fleet.nodes.values().filter(|other| other.roles.contains("control"));
-    let control = control.min_by_key(|other| (other.discovered, other.id)).map(address);
+impl Values<'_> {
+    /// The value of this name.
+    fn get(&self, place: &str, name: &str) -> Result<String, Unconvertible> {
+        let missing = |why: &str| Unconvertible::Missing {
+            place: place.to_owned(),
+            name: name.to_owned(),
+            why: why.to_owned(),
+        };
+        if let Some(value) = self.plain.get(name) {
+            return value.clone().map_err(missing);
+        }
+        let (family, rest) = name.split_once('.').ok_or_else(|| missing(NO_VALUE))?;
+        let cloud = || self.cloud.ok_or_else(|| missing(NO_CLOUD));
+        let services = || self.catalog.services().collect::<Vec<_>>();
+        match (family, rest) {
+            ("secret", name) => Ok(cloud()?.key.secret(name)),
+            ("fernet", name) => Ok(cloud()?.key.fernet(name)),
+            ("cloud", "region") => Ok(cloud()?.region.clone()),
+            ("cloud", "datapath") => Ok(cloud()?.datapath.bridge_type().to_owned()),
+            ("cloud", "databases") => Ok(accounts::databases(cloud()?, &services())),
+            // No URL of the catalog has what this is made of in it: a test reads them all.
+            ("cloud", "identity") => accounts::identity(cloud()?, &services(), |service, url| {
+                if url.contains("${cloud.identity}") {
+                    Err(missing(NO_VALUE))
+                } else {
+                    fill(&service.name, url, self)
+                }
+            }),
+            _ => Err(missing(NO_VALUE)),
+        }
+    }
+}
+
+/// The node's address: the one it has, not one that it has yet to take.
+fn address(site: &Site, node: &Node) -> Ipv4Addr {
+    site.addresses.get(&node.boot.mac).copied().unwrap_or(node.boot.address)
+}
+
+/// The address of the control node; of several, the one that was there first.
+pub(crate) fn control(fleet: &Fleet, site: &Site) -> Option<Ipv4Addr> {
+    let all = fleet.nodes.values().filter(|node| node.roles.contains("control"));
+    all.min_by_key(|node| (node.discovered, node.id)).map(|node| address(site, node))
+}
+
+fn values<'a>(fleet: &Fleet, site: &'a Site, catalog: &'a Catalog, node: &Node) -> Values<'a> {
+    let address = |node: &Node| address(site, node);
+    let control = control(fleet, site);
     let text = |address: Ipv4Addr| Ok(address.to_string());
     let subnet = site.subnet_of(address(node));
     let controller = subnet.map(|subnet| subnet.controller);
-    BTreeMap::from([
+    let virt_type = if node.inventory.cpu.virtualisation { "kvm" } else { "qemu" };
+    let plain = BTreeMap::from([
         ("node.name", Ok(node.name.to_string())),
         ("node.address", text(address(node))),
+        ("node.uuid", Ok(uuid(node))),
+        ("node.virt_type", Ok(virt_type.to_owned())),
         ("rack.subnet", subnet.map(|subnet| subnet.net.to_string()).ok_or(NO_SUBNET)),
         ("rack.controller", controller.ok_or(NO_SUBNET).and_then(text)),
         ("rack.control", control.or(controller).ok_or(NO_SUBNET).and_then(text)),
         ("rack.hosts", Ok(hosts(fleet, &address))),
         ("disk.data", data_disk(node)),
         ("disk.group", Ok(data_disk::VOLUME_GROUP.to_owned())),
-    ])
+    ]);
+    Values { plain, cloud: site.cloud.as_ref(), catalog }
+}
+
+/// The node's id as a UUID of version 8 (RFC 9562 §5.8): the same after every rebuild, and no other node's.
+fn uuid(node: &Node) -> String {
+    let digest = Digest::of(node.id.to_string().as_bytes()).to_string();
+    let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default().to_owned();
+    format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
 }
 
 fn hosts(fleet: &Fleet, address: &dyn Fn(&Node) -> Ipv4Addr) -> String {
@@ -136,19 +267,13 @@ fn data_disk(node: &Node) -> Result<String, &'static str> {
 }
 
 /// Replaces every `${name}`; there is no other syntax.
-fn fill(place: &str, text: &str, values: &Values) -> Result<String, Unconvertible> {
+fn fill(place: &str, text: &str, values: &Values<'_>) -> Result<String, Unconvertible> {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         let (name, after) = after.split_once('}').ok_or_else(|| Unconvertible::Open(place.to_owned()))?;
-        let missing = |why: &str| Unconvertible::Missing {
-            place: place.to_owned(),
-            name: name.to_owned(),
-            why: why.to_owned(),
-        };
-        let value = values.get(name).ok_or_else(|| missing("no value has that name"))?;
         out.push_str(before);
-        out.push_str(value.as_deref().map_err(|why| missing(why))?);
+        out.push_str(&values.get(place, name)?);
         rest = after;
     }
     out.push_str(rest);
@@ -160,15 +285,17 @@ fn fill(place: &str, text: &str, values: &Values) -> Result<String, Unconvertibl
 /// A document that can't be made leaves the node with the one it has; the reason is in the second list.
 pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Vec<(Node, Unconvertible)>) {
     let (mut changes, mut failed) = (Vec::new(), Vec::new());
+    let providers = Providers::of(fleet, catalog);
     for node in fleet.nodes.values().filter(|node| runs(node)) {
-        match converge(fleet, site, catalog, node) {
+        match document(fleet, site, catalog, &providers, node) {
             Err(why) => failed.push((node.clone(), why)),
             Ok(document) => {
                 let digest = Some(fingerprint(&document));
                 let grows = u64::from(node.document.digest != digest);
                 let generation = node.document.generation + grows;
                 let mut next = node.clone();
-                next.document = Document { generation, digest, resting: resting(&document) };
+                let released = document.services.iter().map(|service| service.name.clone()).collect();
+                next.document = Document { generation, digest, resting: resting(&document), released };
                 if next.document != node.document {
                     changes.push(Change::Node(Box::new(next)));
                 }

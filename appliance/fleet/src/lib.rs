@@ -15,6 +15,7 @@ pub mod capture;
 pub mod catalog;
 pub mod certificate;
 pub mod clock;
+pub mod cloud;
 pub mod converge;
 pub mod data_disk;
 pub mod drain;

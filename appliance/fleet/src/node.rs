@@ -213,6 +213,9 @@ pub struct Document {
     /// Units of it that shall not run: nobody waits for them to be up.
     #[serde(default)]
     pub resting: BTreeSet<String>,
+    /// Services of the cloud in it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub released: BTreeSet<String>,
 }
 
 /// Where a node is in its life; data lives in the state it is true in.

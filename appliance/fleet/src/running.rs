@@ -1,6 +1,6 @@
 //! From the first boot to active, and what keeps an active node what it should be.
 
-use protocol::{Key, Order, OrderKind, Report, TaskResult};
+use protocol::{Key, Order, OrderKind, Report, ServiceHealth, TaskResult};
 
 use crate::capture;
 use crate::certificate::{Grant, superseded};
@@ -177,6 +177,7 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
         outcome.fact(node.id, "drift", format!("{}: {}; {}", drift.what, drift.found, drift.done));
     }
     unit_facts(node, &report, &mut outcome);
+    service_facts(node, &report, &mut outcome);
     let up = all_up(node, &report);
     let job = node.state.job();
     let settled = node.state == State::Active;
@@ -280,6 +281,24 @@ fn unit_facts(node: &Node, report: &Report, outcome: &mut Outcome) {
     }
 }
 
+/// One fact for every service that is well, or is not any more. What is on its way is no news.
+fn service_facts(node: &Node, report: &Report, outcome: &mut Outcome) {
+    let before = node.report.as_ref();
+    for service in &report.services {
+        let known = before.and_then(|old| old.services.iter().find(|old| old.name == service.name));
+        if known.is_some_and(|old| old.health == service.health) {
+            continue;
+        }
+        match &service.health {
+            ServiceHealth::Well => outcome.fact(node.id, "service", format!("{} is well", service.name)),
+            ServiceHealth::Ill { why } => {
+                outcome.fact(node.id, "service-ill", format!("{} is not well: {why}", service.name));
+            }
+            ServiceHealth::Coming { .. } => {}
+        }
+    }
+}
+
 /// A wish about one unit of a node's roles.
 pub(crate) fn wish(catalog: &Catalog, node: &Node, unit: &str, verb: UnitVerb) -> Result<Outcome, Denied> {
     if !catalog.units_of(&node.roles).any(|known| known == unit) {
@@ -362,5 +381,9 @@ pub(crate) fn not_up(node: &Node) -> Option<String> {
     });
     let behind = (report.generation != node.document.generation)
         .then(|| format!("generation {} is being applied", node.document.generation));
-    failed_task.or(unit).or(behind)
+    let ill = report.services.iter().find_map(|service| match &service.health {
+        ServiceHealth::Ill { why } => Some(format!("{} is not well: {why}", service.name)),
+        ServiceHealth::Well | ServiceHealth::Coming { .. } => None,
+    });
+    failed_task.or(unit).or(ill).or(behind)
 }

@@ -5,6 +5,7 @@ pub mod backup;
 mod boot;
 mod burn_in;
 mod check;
+mod cloud;
 mod erasure;
 mod evidence;
 pub mod image;
@@ -42,6 +43,7 @@ pub use adopt::{AdoptedView, InvitationRow, InvitedView, JoinLine, invitation_ro
 pub use boot::{AttemptView, BootRow, BootView, DoctorView, FindingRow, StepView, boot_row, boot_view};
 pub use burn_in::{OutlierRow, TestView, test_view, test_views};
 pub use check::{CheckRow, certificates_check, dhcp_check, others_check, pool_check};
+pub use cloud::{CloudAccess, CloudRow, cloud_access, cloud_rows};
 pub use erasure::{CertificateView, DoomedView, ErasureRow, erasure_rows, retirement_view};
 pub use evidence::EvidenceView;
 use job::percent;

@@ -1,5 +1,6 @@
 //! From what the file says to what the program believes.
 
+mod cloud;
 mod hours;
 mod network;
 mod notify;
@@ -65,6 +66,7 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
         limits: operators::limits(text, &raw.limits)?,
         metrics: metrics(&at("metrics.listen"), raw.metrics.listen.as_ref())?,
         notify: notify::notify(text, &raw.notify)?,
+        cloud: raw.cloud.as_ref().map(|raw| cloud::cloud(text, raw)).transpose()?,
     })
 }
 

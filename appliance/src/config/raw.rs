@@ -33,6 +33,15 @@ pub(super) struct Raw {
     pub(super) metrics: Metrics,
     #[serde(default)]
     pub(super) notify: Notify,
+    pub(super) cloud: Option<Cloud>,
+}
+
+/// `[cloud]`: the rack is one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cloud {
+    pub(super) region: Option<Spanned<String>>,
+    pub(super) datapath: Option<Spanned<String>>,
 }
 
 /// `[backup]`.

@@ -24,6 +24,7 @@ fn site() -> Site {
         subnets: vec![subnet(0), subnet(5)],
         ca: CaPin([7; 32]),
         addresses: std::collections::BTreeMap::new(),
+        cloud: None,
     }
 }
 

@@ -40,7 +40,8 @@ async fn controller(interface: &str, own: Ipv4Addr, site: &str) -> Two {
     };
     let dhcp = Network { site: site.to_owned(), ..Network::single(interface, local) };
     let subnets = vec![Subnet { net: address.trunc(), controller: own, gateway: None }];
-    let site = Site { name: site.to_owned(), subnets, ca: CaPin([1; 32]), addresses: BTreeMap::new() };
+    let site =
+        Site { name: site.to_owned(), subnets, ca: CaPin([1; 32]), addresses: BTreeMap::new(), cloud: None };
     let catalog = crate::catalog::embedded().unwrap();
     let wired = vec![Wired { dhcp, rule: Rule::Pause }];
     let store = Store::open(&path).unwrap();

@@ -39,6 +39,7 @@ pub(crate) fn opened(folder: tempfile::TempDir) -> State {
         subnets: vec![Subnet { net: "10.77.0.0/24".parse().unwrap(), controller: OURS, gateway: None }],
         ca: CaPin([1; 32]),
         addresses: BTreeMap::new(),
+        cloud: None,
     };
     let policy = Policy {
         server: OURS,

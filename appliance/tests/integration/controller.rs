@@ -281,6 +281,7 @@ fn site(ca: &SiteCa) -> Site {
         }],
         ca: ca.pin(),
         addresses: BTreeMap::new(),
+        cloud: None,
     }
 }
 

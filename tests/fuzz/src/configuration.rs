@@ -102,12 +102,12 @@ pub(crate) fn catalog(data: &[u8]) -> Reached {
 pub(crate) fn catalog_seeds() -> Vec<Vec<u8>> {
     let role = "# FILE roles/base.toml\nname='base'\nsummary=''\nservices=['a']\n\
                 # FILE roles/control.toml\nname='control'\nsummary=''\nservices=['a', 'b']\n";
-    let a = "# FILE services/a.toml\nname='a'\nsummary=''\n[[files]]\npath='/etc/hosts'\nmode='0644'\n\
-             owner='root:root'\ntemplate='hosts'\n# FILE templates/hosts\n${node.address} ${node.name}\n";
-    let b = "# FILE services/b.toml\nname='b'\nsummary=''\npackages=['x']\n[[units]]\nname='b.service'\nenabled=true\n\
+    let a = "# FILE services/a/service.toml\nname='a'\nsummary=''\n[[files]]\npath='/etc/hosts'\nmode='0644'\n\
+             owner='root:root'\ntemplate='hosts'\n# FILE services/a/hosts\n${node.address} ${node.name}\n";
+    let b = "# FILE services/b/service.toml\nname='b'\nsummary=''\npackages=['x']\n[[units]]\nname='b.service'\nenabled=true\n\
              running=true\n[[tasks]]\nname='t'\nguard=['/bin/false']\nargv=['/bin/${node.name}']\n\
              timeout_seconds=5\nbefore_units=true\n";
-    let twice = b.replace("b.toml", "c.toml").replace("name='b'", "name='c'");
+    let twice = b.replace("services/b/", "services/c/").replace("name='b'", "name='c'");
     let all = [
         format!("{role}{a}{b}"),
         format!("{role}{a}"),
@@ -123,10 +123,10 @@ pub(crate) fn template(data: &[u8]) -> Reached {
     let files = [
         ("roles/base.toml", "name='base'\nsummary=''\nservices=['a']"),
         (
-            "services/a.toml",
+            "services/a/service.toml",
             "name='a'\nsummary=''\n[[files]]\npath='/etc/a'\nmode='0644'\nowner='root:root'\ntemplate='a'",
         ),
-        ("templates/a", &text),
+        ("services/a/a", &text),
     ];
     let catalog = Catalog::parse(files).expect("any text is a template");
     match fleet::converge(&Fleet::default(), &site(), &catalog, &node(BTreeSet::new())) {

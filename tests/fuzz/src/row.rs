@@ -70,6 +70,7 @@ pub(crate) fn site() -> Site {
         }],
         ca: CaPin([1; 32]),
         addresses: [].into(),
+        cloud: None,
     }
 }
 
@@ -84,16 +85,19 @@ const FILES: &[(&str, &str)] = &[
     ("roles/control.toml", "name='control'\nsummary=''\nservices=['db']"),
     ("roles/storage.toml", "name='storage'\nsummary=''\nservices=['volumes']"),
     (
-        "services/names.toml",
+        "services/names/service.toml",
         "name='names'\nsummary=''\n[[files]]\npath='/etc/hosts'\nmode='0644'\nowner='root:root'\ntemplate='hosts'",
     ),
-    ("services/db.toml", "name='db'\nsummary=''\n[[units]]\nname='a.service'\nenabled=true\nrunning=true"),
     (
-        "services/volumes.toml",
+        "services/db/service.toml",
+        "name='db'\nsummary=''\n[[units]]\nname='a.service'\nenabled=true\nrunning=true",
+    ),
+    (
+        "services/volumes/service.toml",
         "name='volumes'\nsummary=''\n[[tasks]]\nname='vg'\nguard=['/bin/false']\nargv=['/bin/vg','${disk.data}']\n\
          timeout_seconds=5\nbefore_units=true",
     ),
-    ("templates/hosts", "${node.address} ${node.name}\n${rack.hosts}\n"),
+    ("services/names/hosts", "${node.address} ${node.name}\n${rack.hosts}\n"),
 ];
 
 /// Rows of each table, as the exchange makes them.

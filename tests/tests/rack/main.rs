@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests: a panic is how they fail")]
 
 mod clients;
+mod cloud;
 mod erasing;
 mod iso;
 mod lab;

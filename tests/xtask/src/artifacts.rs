@@ -66,6 +66,10 @@ pub const RECIPES: [Recipe; 2] = [
     Recipe { name: "worker", roles: &["compute", "network", "storage"], libvirt: true },
 ];
 
+/// The node image of a cloud in one server: for [`Artifacts::cloud`].
+pub const CLOUD: Recipe =
+    Recipe { name: "cloud", roles: &["control", "network", "compute", "cloud"], libvirt: true };
+
 /// Everything a rack needs.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
@@ -102,6 +106,16 @@ impl Artifacts {
             let tool = tool.arg("--agent").arg(agent).arg("--key").arg(&key);
             tool.arg("--out").arg(self.packed(recipe.name))
         })
+    }
+
+    /// Builds [`CLOUD`], packed and raw, beside the other node images: only what needs it waits for it.
+    ///
+    /// # Errors
+    /// image-build.
+    pub fn cloud(&self) -> Result<(), ArtifactError> {
+        let dir = place::images();
+        let maker = Maker { dir: &dir, programs: &self.programs };
+        maker.node(&CLOUD, &self.parts.images, &dir.join("image.key"), true)
     }
 
     /// Builds the ISO at `out`, with every node image on it; beside it come its checksum, signature and list of contents.

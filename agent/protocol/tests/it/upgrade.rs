@@ -7,12 +7,12 @@ use std::fmt::Debug;
 use pack::{Digest, PublicKey};
 use protocol::tpm::{Attest, CredentialBlob, EcdsaSignature};
 use protocol::{
-    Adoption, Answer, BootFacts, CaPin, Credential, Disk, DiskId, Drift, EcPoint, Enrol, Enrolled, Envelope,
-    Epoch, Expectation, Facts, File, Hello, HelloReply, IdentityFile, ImageJob, Inventory, JobId, Key,
-    Neighbour, NetworkAsk, NetworkReply, NodeId, Nonce, Order, OrderKind, Phase, Progress, ProgressReply,
-    Receipt, Report, ReportReply, Seed, Signature, StateAsk, StateDocument, StateReply, StepDone, Target,
-    Task, TaskAsk, TaskReport, TaskResult, TaskWanted, Ticket, Token, Tpm, TpmAnswer, TpmKeys, UnitReport,
-    UnitWanted, Verdict, Verify, When,
+    Adoption, Answer, BootFacts, CaPin, Check, CheckKind, Credential, Disk, DiskId, Drift, EcPoint, Enrol,
+    Enrolled, Envelope, Epoch, Expectation, Facts, File, Hello, HelloReply, IdentityFile, ImageJob,
+    Inventory, JobId, Key, Neighbour, NetworkAsk, NetworkReply, NodeId, Nonce, Order, OrderKind, Phase,
+    Progress, ProgressReply, Receipt, Report, ReportReply, Seed, ServiceWanted, Signature, StateAsk,
+    StateDocument, StateReply, StepDone, Target, Task, TaskAsk, TaskReport, TaskResult, TaskWanted, Ticket,
+    Token, Tpm, TpmAnswer, TpmKeys, UnitReport, UnitWanted, Verdict, Verify, When,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -95,6 +95,23 @@ fn document() -> StateDocument {
         files: vec![file],
         units: vec![unit],
         tasks: vec![task],
+        services: [
+            CheckKind::Http { url: "http://10.77.0.10:5000/".to_owned() },
+            CheckKind::Tcp { address: "10.77.0.10:5672".to_owned() },
+            CheckKind::Command { argv: vec!["/bin/true".to_owned()] },
+        ]
+        .map(service)
+        .into(),
+    }
+}
+
+fn service(kind: CheckKind) -> ServiceWanted {
+    ServiceWanted {
+        name: "s".to_owned(),
+        units: vec!["a.service".to_owned()],
+        tasks: vec!["t".to_owned()],
+        needs: vec!["r".to_owned()],
+        check: Some(Check { kind, within_seconds: 1 }),
     }
 }
 

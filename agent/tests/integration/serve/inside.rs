@@ -9,6 +9,7 @@ use protocol::{Epoch, IdentityFile, OrderKind, Report, StateDocument, TaskResult
 use super::container::SHARED;
 use super::controller::Controller;
 use super::documents::{document, file, is, journal, of, pid, service, systemctl, task, unit};
+use super::staged::services_come_up_in_order;
 
 pub(super) const UNIT: &str = include_str!(
     "../../../../image-build/recipes/node/files/usr/lib/systemd/system/rackwright-agent.service"
@@ -84,6 +85,7 @@ fn a_node_from_seed_to_last_order() {
         after_an_outage_the_first_report_comes_at_once(&controller).await;
         logs_are_answered(&controller).await;
         a_flapping_unit_is_left_alone(&controller).await;
+        services_come_up_in_order(&controller).await;
     });
 }
 

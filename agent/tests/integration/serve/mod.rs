@@ -5,3 +5,4 @@ mod controller;
 mod documents;
 mod inside;
 mod killed;
+mod staged;

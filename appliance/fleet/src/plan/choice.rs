@@ -4,11 +4,12 @@ use protocol::{Disk, DiskBus, DiskId};
 
 use super::{Unplannable, Wish};
 use crate::image::Image;
-use crate::{Fleet, Node, capture};
+use crate::{Catalog, Fleet, Node, capture};
 
 /// The image that was named, else the one that carries least beside the roles.
 pub(super) fn choose_image<'a>(
     fleet: &'a Fleet,
+    catalog: &Catalog,
     node: &Node,
     wish: Wish<'a>,
 ) -> Result<&'a Image, Unplannable> {
@@ -16,7 +17,8 @@ pub(super) fn choose_image<'a>(
     if roles.is_empty() {
         return Err(Unplannable::NoRole { name: node.name.to_string() });
     }
-    let lacks = |image: &Image| roles.difference(&image.roles).cloned().collect::<Vec<_>>();
+    let needed = catalog.image_roles(roles);
+    let lacks = |image: &Image| needed.difference(&image.roles).cloned().collect::<Vec<_>>();
     if let Some(image) = wish.image {
         let missing = lacks(image);
         return if missing.is_empty() {
@@ -32,7 +34,7 @@ pub(super) fn choose_image<'a>(
         .values()
         .filter(|image| lacks(image).is_empty() && !capture::is_taken(fleet, image.digest));
     fits.min_by_key(|image| (image.roles.len(), std::cmp::Reverse(image.imported)))
-        .ok_or_else(|| Unplannable::NoImage { roles: roles.iter().cloned().collect::<Vec<_>>().join(", ") })
+        .ok_or_else(|| Unplannable::NoImage { roles: needed.iter().cloned().collect::<Vec<_>>().join(", ") })
 }
 
 /// The disk that was named, else the only one that fits.

@@ -148,7 +148,7 @@ pub fn plan(
 ) -> Result<Plan, Unplannable> {
     let kind = kind_of(node)?;
     wish.image.map_or(Ok(()), |image| refuse_another_s(fleet, node, image))?;
-    let image = choose_image(fleet, node, wish)?;
+    let image = choose_image(fleet, catalog, node, wish)?;
     let installed = node.installed.as_ref().map(|installed| &installed.disk);
     let wanted = wish.disk.or(installed.filter(|_| kind == PlanKind::Rebuild));
     let target = choose_disk(node, image, wanted)?;

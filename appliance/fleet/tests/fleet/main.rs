@@ -8,6 +8,7 @@ mod burning_in;
 mod capturing;
 mod checking;
 mod clock;
+mod cloud;
 mod consoles;
 mod data_disks;
 mod documents;

@@ -33,19 +33,19 @@ impl Rack {
             ("roles/control.toml", "name='control'\nsummary=''\nservices=['db']"),
             ("roles/storage.toml", "name='storage'\nsummary=''\nservices=['volumes']"),
             (
-                "services/names.toml",
+                "services/names/service.toml",
                 "name='names'\nsummary=''\n[[files]]\npath='/etc/hosts'\nmode='0644'\nowner='root:root'\ntemplate='hosts'",
             ),
             (
-                "services/db.toml",
+                "services/db/service.toml",
                 "name='db'\nsummary=''\n[[units]]\nname='db.service'\nenabled=true\nrunning=true",
             ),
             (
-                "services/volumes.toml",
+                "services/volumes/service.toml",
                 "name='volumes'\nsummary=''\n[[tasks]]\nname='vg'\nguard=['/bin/false']\nargv=['/bin/vg','${disk.data}']\n\
                  timeout_seconds=5\nbefore_units=true",
             ),
-            ("templates/hosts", "${node.address} ${node.name}\n${rack.hosts}\n"),
+            ("services/names/hosts", "${node.address} ${node.name}\n${rack.hosts}\n"),
         ]);
         let fleet = Fleet { epoch: Epoch(1), ..Fleet::default() };
         Self { fleet, catalog: catalog.unwrap(), now: Time(1_000_000), signs: None, log: Vec::new(), seed: 0 }
@@ -61,6 +61,7 @@ impl Rack {
             }],
             ca: CaPin([1; 32]),
             addresses: BTreeMap::new(),
+            cloud: None,
         }
     }
 

@@ -232,7 +232,7 @@ fn a_unit_that_shall_not_run_keeps_nobody_from_being_active() {
     let files = [
         ("roles/base.toml", "name='base'\nsummary=''\nservices=[]"),
         ("roles/control.toml", "name='control'\nsummary=''\nservices=['db']"),
-        ("services/db.toml", db),
+        ("services/db/service.toml", db),
     ];
     rack.catalog = Catalog::parse(files).unwrap();
     rack.verified(node, job).unwrap();

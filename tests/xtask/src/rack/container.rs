@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::gpt::Partition;
 use super::process::{Lifetime, Process, ProcessError};
 use crate::interrupt::{self, Interrupted};
 use crate::tool::{Output, TICK, Tool, ToolError};
@@ -48,10 +49,14 @@ pub struct Setup {
     pub name: String,
     /// Its root file system; it is written to.
     pub root: PathBuf,
+    /// A disk file whose partition is mounted there first, for the container alone; none: the files are there.
+    pub disk: Option<(PathBuf, Partition)>,
     /// The network namespace it is in.
     pub namespace: String,
-    /// Directories of ours it sees read only: (here, there).
+    /// Files and directories of ours it sees read only: (here, there).
     pub binds: Vec<(PathBuf, PathBuf)>,
+    /// Those that it may write to.
+    pub shares: Vec<(PathBuf, PathBuf)>,
     /// Gets its console.
     pub log: PathBuf,
     /// Whether it may outlive us.
@@ -200,6 +205,13 @@ fn argv(setup: &Setup) -> Vec<OsString> {
     // the pid 1 of its namespace, and that one dies with unshare.
     let outer = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"];
     let mut words: Vec<OsString> = outer.map(OsString::from).into();
+    if let Some((disk, partition)) = &setup.disk {
+        // unshare has made a mount namespace too: the mount, and the loop device below it, end with the container.
+        let mount = "mount -t ext4 -o \"$1\" \"$2\" \"$3\" && shift 3 && exec \"$@\"";
+        let options = format!("loop,offset={},sizelimit={}", partition.offset, partition.bytes);
+        words.extend(["sh", "-ec", mount, "sh", &options].map(OsString::from));
+        words.extend([disk.clone().into(), setup.root.clone().into()]);
+    }
     words.extend(
         ["env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network"]
             .map(OsString::from),
@@ -211,6 +223,9 @@ fn argv(setup: &Setup) -> Vec<OsString> {
     words.push(format!("--network-namespace-path=/run/netns/{}", setup.namespace).into());
     for (here, there) in &setup.binds {
         words.push(format!("--bind-ro={}:{}", here.display(), there.display()).into());
+    }
+    for (here, there) in &setup.shares {
+        words.push(format!("--bind={}:{}", here.display(), there.display()).into());
     }
     words
 }

@@ -128,7 +128,9 @@ impl Controller {
             name: place.id,
             root,
             namespace: place.namespace,
+            disk: None,
             binds: vec![(parts.images.clone(), IMAGES.into())],
+            shares: Vec::new(),
             log: dir.join("console.log"),
             lifetime: place.lifetime,
         };

@@ -4,11 +4,13 @@
 //! see this machine's state: what they keep below `/var/lib` and `/run` is their own and ends with them.
 
 use std::ffi::OsString;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::container::{self, Container, ContainerError};
+use super::gpt;
 use super::ledger::{Ledger, LedgerError};
 use super::netns::{Netns, Network};
 use super::process::{Lifetime, Process, ProcessError};
@@ -85,6 +87,20 @@ pub(super) struct Place {
     pub(super) dir: PathBuf,
     pub(super) lifetime: Lifetime,
     pub(super) ledger: Arc<Mutex<Ledger>>,
+}
+
+/// Where a system that is booted from a disk finds its seed.
+const SEED: &str = "/run/host-seed";
+/// The agent looks for its seed on the disk that carries the root: a loop device over a part of one is none.
+const AGENT_UNIT: &str =
+    "[Service]\nExecStart=\nExecStart=/usr/bin/rackwright-agent serve --seed /run/host-seed\n";
+
+/// What lies in the seed's partition of a disk.
+fn seed(disk: &Path) -> std::io::Result<Vec<u8>> {
+    let partition = gpt::partition(disk, "rackwright-seed")?;
+    let mut bytes = vec![0; usize::try_from(partition.bytes).map_err(std::io::Error::other)?];
+    std::fs::File::open(disk)?.read_exact_at(&mut bytes, partition.offset)?;
+    Ok(bytes)
 }
 
 impl Host {
@@ -174,10 +190,49 @@ impl Host {
             name: self.namespace(),
             log: dir.join("console.log"),
             namespace: self.namespace(),
+            disk: None,
             binds: Vec::new(),
+            shares: Vec::new(),
             lifetime: self.lifetime,
             root,
         };
+        self.start_system(setup)
+    }
+
+    /// Boots what was written to a server's disk, by this machine's own kernel: the same files at its full speed, without what is the
+    /// hardware's. The disk is written to. The seed, which lies beside the root, is a file to the agent.
+    ///
+    /// # Errors
+    /// The disk is none of a node, or it does not come up.
+    pub fn boot_disk(&self, disk: &Path) -> Result<Container, HostError> {
+        let dir = self.dir.join(format!("{}-native", self.name));
+        let at = |name: &str| dir.join(name);
+        let prepare = |source| HostError::Prepare { path: dir.clone(), source };
+        std::fs::create_dir_all(at("root")).map_err(prepare)?;
+        let root = gpt::partition(disk, "rackwright-root").map_err(prepare)?;
+        if !at("seed").exists() {
+            std::fs::write(at("seed"), seed(disk).map_err(prepare)?).map_err(prepare)?;
+        }
+        std::fs::write(at("agent.conf"), AGENT_UNIT).map_err(prepare)?;
+        // The clock is this machine's: chronyd may tell of it, and not turn it.
+        std::fs::write(at("chrony"), "DAEMON_OPTS=\"-x\"\n").map_err(prepare)?;
+        let setup = container::Setup {
+            name: self.namespace(),
+            log: at("console.log"),
+            namespace: self.namespace(),
+            disk: Some((disk.to_owned(), root)),
+            binds: vec![
+                (at("agent.conf"), "/etc/systemd/system/rackwright-agent.service.d/native.conf".into()),
+                (at("chrony"), "/etc/default/chrony".into()),
+            ],
+            shares: vec![(at("seed"), SEED.into()), ("/dev/net/tun".into(), "/dev/net/tun".into())],
+            lifetime: self.lifetime,
+            root: at("root"),
+        };
+        self.start_system(setup)
+    }
+
+    fn start_system(&self, setup: container::Setup) -> Result<Container, HostError> {
         let mut container = Container::start(setup)?;
         self.ledger().set_process(&self.name, container.process().identity())?;
         container.wait_up()?;

@@ -1,4 +1,4 @@
-//! The key that seals the passwords of management controllers.
+//! Keys that nobody but the daemon has use for: 32 random bytes each.
 
 use std::path::Path;
 
@@ -7,24 +7,39 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{CaError, file};
 
-/// The file in the CA directory: 64 hexadecimal digits.
-const FILE: &str = "power.key";
+/// The key that seals the passwords of management controllers: a file in the CA directory. Without the old one these passwords have to
+/// be set again: that is all that is lost with it.
+const POWER: &str = "power.key";
+/// The key that all passwords of the cloud are made of. Without the old one they are all others.
+const CLOUD: &str = "cloud.key";
 
-/// The key in this directory; made, and durable, when there is none. Without the old one the passwords that it sealed
-/// have to be set again: that is all that is lost with it.
+/// The key that seals the passwords of management controllers; made, and durable, when there is none.
 ///
 /// # Errors
 /// [`CaError`]: what is there but can't be used is refused, never replaced.
 pub fn power_key(directory: &Path) -> Result<[u8; 32], CaError> {
+    key(directory, POWER)
+}
+
+/// The key that all passwords of the cloud are made of; made, and durable, when there is none.
+///
+/// # Errors
+/// As [`power_key`].
+pub fn cloud_key(directory: &Path) -> Result<[u8; 32], CaError> {
+    key(directory, CLOUD)
+}
+
+/// The key in this file: 64 hexadecimal digits.
+fn key(directory: &Path, name: &str) -> Result<[u8; 32], CaError> {
     file::make_directory(directory)?;
-    let path = directory.join(FILE);
+    let path = directory.join(name);
     let text = match file::read(&path)? {
         Some(text) => text,
         None => {
             let mut key = [0; 32];
             SystemRandom::new().fill(&mut key).map_err(|_| CaError::Random)?;
             let text = HEXLOWER.encode(&key) + "\n";
-            file::replace(directory, FILE, text.as_bytes())?;
+            file::replace(directory, name, text.as_bytes())?;
             text
         }
     };
@@ -37,7 +52,7 @@ pub fn power_key(directory: &Path) -> Result<[u8; 32], CaError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{FILE, power_key};
+    use super::{POWER, cloud_key, power_key};
     use crate::ca::CaError;
 
     #[test]
@@ -46,7 +61,8 @@ mod tests {
         let ca = folder.path().join("ca");
         let first = power_key(&ca).unwrap();
         assert_eq!(power_key(&ca).unwrap(), first);
-        let path = ca.join(FILE);
+        assert_ne!(cloud_key(&ca).unwrap(), first);
+        let path = ca.join(POWER);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         for damage in ["", "ab", &"g".repeat(64), &"a".repeat(66)] {
             std::fs::write(&path, damage).unwrap();

@@ -1,0 +1,94 @@
+//! Services of a cloud under a real systemd: each comes up when what it needs is well, and how it is, is told.
+
+use std::path::Path;
+use std::time::Instant;
+
+use protocol::{Check, CheckKind, Report, ServiceHealth, ServiceWanted, StateDocument, UnitWanted, When};
+
+use super::controller::Controller;
+use super::documents::{document, file, is, service, systemctl, task, unit};
+
+const FIRST: &str = "first.service";
+const SECOND: &str = "second.service";
+/// Beyond all that the other stories count to.
+const GENERATION: u64 = 900;
+
+fn wanted() -> StateDocument {
+    let not_by_the_boot = |name: &str| UnitWanted { enabled: false, ..unit(name) };
+    let before = ["/bin/sh", "-ec", "test -e /run/allowed && touch /run/first-made"];
+    let mut first = task("first-before", &["/usr/bin/test", "-e", "/run/first-made"], &before);
+    first.when = When::BeforeUnits;
+    let after = ["/bin/sh", "-ec", "systemctl is-active second.service && touch /run/second-done"];
+    let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+    let answers = CheckKind::Command { argv: words(&["/usr/bin/test", "-e", "/run/first-answers"]) };
+    let one = |name: &str, unit: &str, task: &str, needs: &[&str]| ServiceWanted {
+        name: name.to_owned(),
+        units: words(&[unit]),
+        tasks: words(&[task]),
+        needs: words(needs),
+        check: None,
+    };
+    StateDocument {
+        files: vec![
+            file("/etc/systemd/system/first.service", &service("exec sleep 9999"), &[]),
+            file("/etc/systemd/system/second.service", &service("exec sleep 9999"), &[]),
+        ],
+        // In the wrong order: what needs what is what counts.
+        units: vec![not_by_the_boot(SECOND), not_by_the_boot(FIRST)],
+        tasks: vec![task("second-after", &["/usr/bin/test", "-e", "/run/second-done"], &after), first],
+        services: vec![
+            ServiceWanted {
+                check: Some(Check { kind: answers, within_seconds: 1 }),
+                ..one("first", FIRST, "first-before", &[])
+            },
+            one("second", SECOND, "second-after", &["first"]),
+        ],
+        ..document(GENERATION)
+    }
+}
+
+fn of<'a>(report: &'a Report, name: &str) -> Option<&'a ServiceHealth> {
+    report.services.iter().find(|told| told.name == name).map(|told| &told.health)
+}
+
+fn is_ill(report: &Report, name: &str, why: &str) -> bool {
+    matches!(of(report, name), Some(ServiceHealth::Ill { why: told }) if told.contains(why))
+}
+
+fn waits(report: &Report) -> bool {
+    of(report, "second") == Some(&ServiceHealth::Coming { what: "first to be well".to_owned() })
+}
+
+pub(super) async fn services_come_up_in_order(controller: &Controller) {
+    for mark in ["allowed", "first-made", "first-answers", "second-done"] {
+        let _ = std::fs::remove_file(format!("/run/{mark}"));
+    }
+    controller.with(|s| s.document = Some(wanted()));
+    let begun = Instant::now();
+    let fails = |r: &Report| is_ill(r, "first", "task first-before failed") && waits(r);
+    let (_, report) = controller.report(begun, "the first one's task fails", fails).await;
+    assert!(!is(&report, FIRST, "active") && !is(&report, SECOND, "active"), "{report:?}");
+    assert_eq!(systemctl(&["is-active", FIRST, SECOND]), "inactive\ninactive");
+
+    std::fs::write("/run/allowed", "").unwrap();
+    let silent = |r: &Report| is_ill(r, "first", "not well 1 s after its units were up") && waits(r);
+    let (_, report) = controller.report(Instant::now(), "the first one does not answer", silent).await;
+    assert!(is(&report, FIRST, "active") && !is(&report, SECOND, "active"), "{report:?}");
+    assert!(!Path::new("/run/second-done").exists());
+
+    std::fs::write("/run/first-answers", "").unwrap();
+    let well = |r: &Report, name: &str| of(r, name) == Some(&ServiceHealth::Well);
+    let both = |r: &Report| well(r, "first") && well(r, "second") && r.generation == GENERATION;
+    let (_, report) = controller.report(Instant::now(), "both are well", both).await;
+    assert!(is(&report, FIRST, "active") && is(&report, SECOND, "active"), "{report:?}");
+    assert!(Path::new("/run/second-done").exists(), "after its units");
+    assert_eq!(systemctl(&["is-enabled", FIRST]), "disabled", "the boot starts none of them");
+
+    std::fs::remove_file("/run/first-answers").unwrap();
+    let gone = |r: &Report| is_ill(r, "first", "says no");
+    let (_, report) = controller.report(Instant::now(), "the first one answers no more", gone).await;
+    assert!(
+        well(&report, "second") && is(&report, SECOND, "active"),
+        "nothing is stopped for that: {report:?}"
+    );
+}

@@ -1,0 +1,58 @@
+//! What the database and keystone are told of the services: generated of the catalog, so that a service brings its own.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::Cloud;
+use crate::catalog::Service;
+
+/// Services that have an account, in the order of their names.
+fn holders(services: &[&Service]) -> impl Iterator<Item = (String, Service)> {
+    let holder = |service: &&Service| Some((service.account.clone()?, (*service).clone()));
+    services.iter().filter_map(holder).collect::<Vec<_>>().into_iter()
+}
+
+/// SQL that makes every database and account that the services have, and sets the passwords; running it again changes nothing.
+pub(crate) fn databases(cloud: &Cloud, services: &[&Service]) -> String {
+    let mut sql = String::new();
+    for (account, service) in holders(services).filter(|(_, service)| !service.databases.is_empty()) {
+        let password = cloud.key.secret(&account);
+        // Writing to a String can't fail.
+        let _ = writeln!(sql, "CREATE USER IF NOT EXISTS '{account}'@'%' IDENTIFIED BY '{password}';");
+        let _ = writeln!(sql, "ALTER USER '{account}'@'%' IDENTIFIED BY '{password}';");
+        for name in &service.databases {
+            let alike = "CHARACTER SET utf8mb3 COLLATE utf8mb3_general_ci";
+            let _ = writeln!(sql, "CREATE DATABASE IF NOT EXISTS `{name}` {alike};");
+            // In a grant `_` stands for any character.
+            let exactly = name.replace('_', "\\_");
+            let _ = writeln!(sql, "GRANT ALL PRIVILEGES ON `{exactly}`.* TO '{account}'@'%';");
+        }
+    }
+    sql
+}
+
+/// JSON of every account that keystone shall have, with what it is told of where the service is. `fill` puts values into an URL.
+///
+/// # Errors
+/// Those of `fill`.
+pub(crate) fn identity<E>(
+    cloud: &Cloud,
+    services: &[&Service],
+    fill: impl Fn(&Service, &str) -> Result<String, E>,
+) -> Result<String, E> {
+    let mut rows = Vec::new();
+    for (account, service) in holders(services) {
+        let Some(identity) = &service.identity else { continue };
+        let url = fill(&service, &identity.url)?;
+        rows.push(json!({
+            "account": account,
+            "password": cloud.key.secret(&account),
+            "name": service.name,
+            "type": identity.kind,
+            "url": url,
+            "region": cloud.region,
+        }));
+    }
+    Ok(Value::from(rows).to_string())
+}

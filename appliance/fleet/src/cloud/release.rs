@@ -1,0 +1,123 @@
+//! When a service of the cloud may come up: when all that it needs is well, on whichever node. What was let go once is not taken back: a
+//! service whose database is away for a moment waits for it by itself, and stopping it would make two failures of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{Report, ServiceHealth};
+
+use crate::catalog::Service;
+use crate::{Catalog, Fleet, Node, State};
+
+/// How a service of a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing was heard of it.
+    Unknown,
+    /// On its way.
+    Coming(String),
+    /// Well.
+    Well,
+    /// Not well.
+    Ill(String),
+}
+
+/// What runs where, and how it is: looked at once for all nodes.
+#[derive(Debug, Default)]
+pub struct Providers<'a>(BTreeMap<&'a str, Vec<(&'a Node, Condition)>>);
+
+impl<'a> Providers<'a> {
+    /// As the reports have it. Of a rack that is no cloud there is nothing to know.
+    pub fn of(fleet: &'a Fleet, catalog: &'a Catalog) -> Self {
+        let mut all = BTreeMap::<&str, Vec<_>>::new();
+        let nodes = fleet.nodes.values().filter(|node| catalog.is_cloud() && node.has_system());
+        // Nodes of a rack have few sets of roles between them.
+        let mut by_roles = BTreeMap::new();
+        for node in nodes {
+            for service in
+                by_roles.entry(&node.roles).or_insert_with(|| catalog.services_of(&node.roles)).iter()
+            {
+                all.entry(&service.name).or_default().push((node, condition(node, service)));
+            }
+        }
+        Self(all)
+    }
+
+    /// Why nobody can go on who needs this service; none: somebody has it, and well.
+    fn lack(&self, service: &str) -> Option<String> {
+        let all = self.0.get(service).map(Vec::as_slice).unwrap_or_default();
+        if all.iter().any(|(_, condition)| *condition == Condition::Well) {
+            return None;
+        }
+        let Some((node, condition)) = all.first() else {
+            return Some(format!("{service}, which no node runs"));
+        };
+        let name = &node.name;
+        Some(match condition {
+            Condition::Coming(what) => format!("{service} on {name}, which waits for {what}"),
+            Condition::Ill(why) => format!("{service} on {name}, which is not well: {why}"),
+            Condition::Unknown | Condition::Well => format!("{service} on {name}, which has not come up yet"),
+        })
+    }
+}
+
+/// How a service of this node is, as its last report has it.
+pub fn condition(node: &Node, service: &Service) -> Condition {
+    let Some(report) = &node.report else { return Condition::Unknown };
+    let told = report.services.iter().find(|told| told.name == service.name);
+    match told.map(|told| &told.health) {
+        Some(ServiceHealth::Well) => Condition::Well,
+        Some(ServiceHealth::Coming { what }) => Condition::Coming(what.clone()),
+        Some(ServiceHealth::Ill { why }) => Condition::Ill(why.clone()),
+        None => of_units(node, report, service),
+    }
+}
+
+/// Of a service that has no check: it is as its units are.
+fn of_units(node: &Node, report: &Report, service: &Service) -> Condition {
+    let units = service.units.iter().filter(|unit| unit.running && node.should_run(&unit.name));
+    for wanted in units {
+        match report.units.iter().find(|unit| unit.name == wanted.name) {
+            None => return Condition::Unknown,
+            Some(unit) if unit.active == "active" => {}
+            Some(unit) => return Condition::Ill(format!("{} is {} ({})", unit.name, unit.active, unit.sub)),
+        }
+    }
+    if report.generation == 0 { Condition::Unknown } else { Condition::Well }
+}
+
+/// The services of the cloud that this node has yet to wait with, and what for.
+pub fn held<'a>(catalog: &'a Catalog, providers: &Providers<'_>, node: &Node) -> BTreeMap<&'a str, String> {
+    let mut held = BTreeMap::new();
+    if !catalog.is_cloud() {
+        return held;
+    }
+    let own = catalog.services_of(&node.roles);
+    let names = own.iter().map(|service| service.name.as_str()).collect::<BTreeSet<_>>();
+    for service in own.iter().filter(|service| catalog.is_of_cloud(&service.name)) {
+        if let Some(why) = waits(node, service, providers, &names, &held) {
+            held.insert(service.name.as_str(), why);
+        }
+    }
+    held
+}
+
+/// What a service waits for. What it needs of its own node, its agent waits for: that must not be held, and no more.
+fn waits(
+    node: &Node,
+    service: &Service,
+    providers: &Providers<'_>,
+    own: &BTreeSet<&str>,
+    held: &BTreeMap<&str, String>,
+) -> Option<String> {
+    if node.state != State::Active {
+        return Some("the node to be active".to_owned());
+    }
+    if node.document.released.contains(&service.name) {
+        return None;
+    }
+    service.needs.iter().find_map(|need| match (own.contains(need.as_str()), held.get(need.as_str())) {
+        (true, None) => None,
+        (true, Some(why)) => Some(format!("{need}, which waits for {why}")),
+        (false, _) => providers.lack(need),
+    })
+}

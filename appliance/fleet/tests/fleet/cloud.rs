@@ -1,0 +1,223 @@
+//! A rack that is a cloud: what comes up when, on whichever node.
+
+use fleet::cloud::{Cloud, CloudKey, Datapath};
+use fleet::{Catalog, Change, Event, Node, Site, State, converge, view};
+use protocol::{CheckKind, NodeId, Report, ServiceHealth, ServiceReport, StateDocument};
+
+use crate::rack::{Rack, unit};
+
+const FILES: &[(&str, &str)] = &[
+    ("roles/base.toml", "name='base'\nsummary=''\nservices=['names']"),
+    ("roles/cloud.toml", "name='cloud'\nsummary=''\nservices=[]"),
+    ("roles/control.toml", "name='control'\nsummary=''\nservices=['db']\ncloud=['shop','token']"),
+    ("roles/compute.toml", "name='compute'\nsummary=''\nservices=[]\ncloud=['worker']"),
+    ("services/names/service.toml", "name='names'\nsummary=''"),
+    (
+        "services/db/service.toml",
+        "name='db'\nsummary=''\n[[units]]\nname='db.service'\nenabled=true\nrunning=true",
+    ),
+    (
+        "services/token/service.toml",
+        "name='token'\nsummary=''\nneeds=['db']\naccount='token'\ndatabases=['to_ken']\n\
+         [identity]\ntype='identity'\nurl='http://${rack.control}:5000/v3'\n\
+         [[files]]\npath='/etc/token.conf'\nmode='0640'\nowner='root:token'\ntemplate='token.conf'\nrestarts=['shop','worker']\n\
+         [[units]]\nname='token.service'\nenabled=false\nrunning=true\n\
+         [[tasks]]\nname='token-db'\nguard=['/bin/false']\nargv=['/bin/sync']\ntimeout_seconds=5\nbefore_units=true\n\
+         [check]\nhttp='http://${node.address}:5000/v3'\nwithin_seconds=60",
+    ),
+    (
+        "services/token/token.conf",
+        "key=${secret.token}\nregion=${cloud.region}\n${cloud.databases}${cloud.identity}",
+    ),
+    (
+        "services/shop/service.toml",
+        "name='shop'\nsummary=''\nneeds=['token']\naccount='shop'\n[identity]\ntype='image'\nurl='http://${rack.control}:1/'\n\
+         [[units]]\nname='shop.service'\nenabled=false\nrunning=true",
+    ),
+    (
+        "services/worker/service.toml",
+        "name='worker'\nsummary=''\nneeds=['shop']\n[[units]]\nname='worker.service'\nenabled=false\nrunning=true",
+    ),
+];
+
+/// An active control node, and an active compute node beside it.
+fn cloud() -> (Rack, NodeId, NodeId) {
+    let (mut rack, control, _) = Rack::active("control");
+    rack.catalog = Catalog::parse(FILES.iter().copied()).unwrap().of_cloud(true);
+    let compute = NodeId([9; 16]);
+    let node = Node {
+        id: compute,
+        name: "c1".parse().unwrap(),
+        roles: ["compute".to_owned()].into(),
+        document: fleet::node::Document::default(),
+        ..rack.only().clone()
+    };
+    rack.fleet.put(Change::Node(Box::new(node)));
+    rack.bring(Event::Tick).unwrap();
+    (rack, control, compute)
+}
+
+fn site(rack: &Rack) -> Site {
+    let cloud = Cloud { region: "Here".to_owned(), datapath: Datapath::Kernel, key: CloudKey::new([7; 32]) };
+    Site { cloud: Some(cloud), ..rack.site() }
+}
+
+fn document(rack: &Rack, node: NodeId) -> StateDocument {
+    converge(&rack.fleet, &site(rack), &rack.catalog, &rack.fleet.nodes[&node]).unwrap()
+}
+
+fn services(rack: &Rack, node: NodeId) -> Vec<String> {
+    document(rack, node).services.into_iter().map(|service| service.name).collect()
+}
+
+/// The node tells of its services, and that all units of its document are up.
+fn tells(rack: &mut Rack, node: NodeId, all: &[(&str, ServiceHealth)]) {
+    let units = document(rack, node).units.iter().map(|wanted| unit(&wanted.name, "active")).collect();
+    let told = |(name, health): &(&str, ServiceHealth)| ServiceReport {
+        name: (*name).to_owned(),
+        health: health.clone(),
+        since_ms: 1,
+    };
+    let services = all.iter().map(told).collect();
+    let generation = rack.fleet.nodes[&node].document.generation;
+    let report = Report { generation, units, services, ..Report::default() };
+    rack.bring(Event::Reported { node, report: Box::new(report) }).unwrap();
+}
+
+fn states(rack: &Rack) -> Vec<(String, String, Option<String>)> {
+    let rows = view::cloud_rows(&rack.fleet, &rack.catalog);
+    rows.into_iter().map(|row| (row.service, row.state, row.why)).collect()
+}
+
+#[test]
+fn a_service_comes_up_when_what_it_needs_is_well_on_whichever_node_and_is_not_taken_back() {
+    use ServiceHealth::{Coming, Ill, Well};
+    let (mut rack, control, compute) = cloud();
+    assert_eq!(
+        services(&rack, control),
+        ["token", "shop"],
+        "what is needed first, whatever the role's order"
+    );
+    assert!(services(&rack, compute).is_empty());
+    let why = |rack: &Rack| states(rack).into_iter().find(|row| row.0 == "worker").unwrap();
+    let held = |why: &str| ("worker".to_owned(), "held".to_owned(), Some(why.to_owned()));
+    let name = rack.fleet.nodes[&control].name.to_string();
+    assert_eq!(why(&rack), held(&format!("shop on {name}, which has not come up yet")));
+
+    tells(&mut rack, control, &[("token", Well), ("shop", Coming { what: "its first answer".to_owned() })]);
+    assert_eq!(why(&rack), held(&format!("shop on {name}, which waits for its first answer")));
+    tells(&mut rack, control, &[("token", Well), ("shop", Ill { why: "HTTP 500".to_owned() })]);
+    assert_eq!(why(&rack), held(&format!("shop on {name}, which is not well: HTTP 500")));
+    assert!(rack.log.contains(&"service-ill".to_owned()));
+    let before = rack.fleet.nodes[&compute].document.generation;
+    tells(&mut rack, control, &[("token", Well), ("shop", Well)]);
+    assert_eq!(services(&rack, compute), ["worker"]);
+    assert_eq!(rack.fleet.nodes[&compute].document.generation, before + 1, "its agent hears of it");
+
+    tells(&mut rack, compute, &[("worker", Well)]);
+    let settled = rack.fleet.nodes[&compute].document.clone();
+    tells(
+        &mut rack,
+        control,
+        &[("token", Ill { why: "gone".to_owned() }), ("shop", Ill { why: "gone".to_owned() })],
+    );
+    assert_eq!(rack.fleet.nodes[&compute].document, settled, "a failure elsewhere stops nothing here");
+    let ill = states(&rack).into_iter().filter(|row| row.1 == "ill").map(|row| row.0).collect::<Vec<_>>();
+    assert_eq!(ill, ["token", "shop"]);
+    let row = view::node_row(&rack.fleet, &rack.site(), &rack.fleet.nodes[&control], rack.now);
+    assert_eq!(row.health, "degraded");
+}
+
+#[test]
+fn nothing_of_the_cloud_comes_up_before_the_node_is_active_and_a_rebuilt_one_waits_again() {
+    let (mut rack, control, compute) = cloud();
+    tells(&mut rack, control, &[("token", ServiceHealth::Well), ("shop", ServiceHealth::Well)]);
+    assert_eq!(services(&rack, compute), ["worker"]);
+    let node = Node { state: State::Enrolling { job: None }, ..rack.fleet.nodes[&compute].clone() };
+    rack.fleet.put(Change::Node(Box::new(node)));
+    assert!(services(&rack, compute).is_empty());
+    rack.bring(Event::Tick).unwrap();
+    assert!(rack.fleet.nodes[&compute].document.released.is_empty());
+    let worker = states(&rack).into_iter().find(|row| row.0 == "worker").unwrap();
+    assert_eq!(worker.2.as_deref(), Some("the node to be active"));
+    rack.fleet.put(Change::ForgetNode(control));
+    let node = Node { state: State::Active, ..rack.fleet.nodes[&compute].clone() };
+    rack.fleet.put(Change::Node(Box::new(node)));
+    let worker = states(&rack).into_iter().find(|row| row.0 == "worker").unwrap();
+    assert_eq!(worker.2.as_deref(), Some("shop, which no node runs"));
+}
+
+#[test]
+fn a_document_says_how_services_hang_together_and_holds_their_secrets() {
+    let (rack, control, _) = cloud();
+    let document = document(&rack, control);
+    let [token, shop] = document.services.as_slice() else { panic!("{document:?}") };
+    assert!(token.needs.is_empty(), "what the base brings is up before: {token:?}");
+    assert_eq!((shop.needs.clone(), shop.check.clone()), (vec!["token".to_owned()], None));
+    assert_eq!(
+        (&token.units, &token.tasks),
+        (&vec!["token.service".to_owned()], &vec!["token-db".to_owned()])
+    );
+    let address = rack.fleet.nodes[&control].boot.address;
+    let http = CheckKind::Http { url: format!("http://{address}:5000/v3") };
+    assert_eq!(token.check.as_ref().map(|check| check.kind.clone()), Some(http));
+    let [file] = document.files.as_slice() else { panic!("{document:?}") };
+    assert_eq!(file.restarts, ["token.service", "shop.service"], "what is not on this node is not named");
+    let key = CloudKey::new([7; 32]);
+    let (token, shop) = (key.secret("token"), key.secret("shop"));
+    assert!(file.content.starts_with(&format!("key={token}\nregion=Here\n")), "{}", file.content);
+    assert!(
+        file.content.contains(&format!("CREATE USER IF NOT EXISTS 'token'@'%' IDENTIFIED BY '{token}';"))
+    );
+    assert!(file.content.contains("EXISTS `to_ken`") && !file.content.contains("`shop`"), "{}", file.content);
+    assert!(file.content.contains("ON `to\\_ken`.* TO 'token'@'%'"), "an underscore is a wildcard there");
+    let json = &file.content[file.content.find("\n[").unwrap()..];
+    let rows: serde_json::Value = serde_json::from_str(json).unwrap();
+    assert_eq!(rows[0]["name"], "shop");
+    assert_eq!((&rows[0]["password"], &rows[0]["region"]), (&shop.into(), &"Here".into()));
+    assert_eq!(rows[1]["url"], format!("http://{address}:5000/v3"));
+    assert!(!format!("{document:?}").contains(&token), "a log has no secret");
+}
+
+#[test]
+fn a_rack_that_is_no_cloud_has_nothing_of_it() {
+    let (mut rack, control, _) = cloud();
+    rack.catalog = Catalog::parse(FILES.iter().copied()).unwrap();
+    let document = converge(&rack.fleet, &rack.site(), &rack.catalog, &rack.fleet.nodes[&control]).unwrap();
+    assert!(document.services.is_empty() && document.files.is_empty());
+    assert_eq!(document.units.len(), 1);
+    assert!(states(&rack).is_empty());
+    assert!(!rack.catalog.has_role("cloud") && !rack.catalog.is_of_cloud("token"));
+    let roles = ["control".to_owned()].into();
+    assert_eq!(rack.catalog.image_roles(&roles), roles);
+    rack.catalog = rack.catalog.of_cloud(true);
+    assert_eq!(rack.catalog.image_roles(&roles), ["cloud".to_owned(), "control".to_owned()].into());
+    let secret = converge(&rack.fleet, &rack.site(), &rack.catalog, &rack.fleet.nodes[&control]).unwrap_err();
+    assert!(secret.to_string().contains("[cloud] in rackwright.toml"), "{secret}");
+}
+
+#[test]
+fn a_catalog_that_does_not_hang_together_is_refused() {
+    let service = |more: &str| format!("name='a'\nsummary=''\n{more}");
+    for (text, want) in [
+        (service("needs=['b']"), "there is no service \"b\""),
+        (service("needs=['a']"), "needs itself"),
+        (service("databases=['x']"), "no account"),
+        (service("[check]\nwithin_seconds=1"), "not one of http, tcp, command"),
+        (service("[check]\nhttp='x'\ntcp='x'\nwithin_seconds=1"), "not one of http, tcp, command"),
+        (service("[check]\nwithin_seconds=1\nudp='x'"), "reading services/a/service.toml"),
+        (service("[[files]]\npath='/x'\nmode='0644'\nowner='root'\ntemplate='x'"), "no template \"x\""),
+        ("name='b'\nsummary=''".to_owned(), "another name than its folder"),
+    ] {
+        let told = Catalog::parse([("services/a/service.toml", text.as_str())]).unwrap_err().to_string();
+        assert!(told.contains(want), "{told}: {want}");
+    }
+    for path in ["services/a.toml", "templates/a", "a", "services/a/b/service.toml", ""] {
+        let told = Catalog::parse([(path, "name='a'\nsummary=''")]).unwrap_err().to_string();
+        assert!(told.contains("neither roles/FILE nor services/NAME/FILE"), "{path}: {told}");
+    }
+    let (a, b) = ("name='a'\nsummary=''\nneeds=['b']", "name='b'\nsummary=''\nneeds=['a']");
+    let circle =
+        Catalog::parse([("services/a/service.toml", a), ("services/b/service.toml", b)]).unwrap_err();
+    assert!(circle.to_string().contains("by way of others"), "{circle}");
+}
