@@ -221,6 +221,10 @@ fn argv(setup: &Setup) -> Vec<OsString> {
     words.push(setup.root.clone().into());
     words.push(format!("--machine={}", setup.name).into());
     words.push(format!("--network-namespace-path=/run/netns/{}", setup.namespace).into());
+    if setup.disk.is_some() {
+        // What the programs of a node ask of the kernel of a whole machine.
+        words.push("--system-call-filter=@module @raw-io bpf keyctl add_key perf_event_open".into());
+    }
     for (here, there) in &setup.binds {
         words.push(format!("--bind-ro={}:{}", here.display(), there.display()).into());
     }
