@@ -107,8 +107,8 @@ fn shell(live: &Live) -> Shell {
     type_in(live, "\n");
     until(live, "root@rackwright:");
     let mut shell = Shell::open(live.console(), Duration::from_secs(120));
-    // Its marks would stand before what a command says.
-    shell.run("bind 'set enable-bracketed-paste off'");
+    // Its marks and its prompt would stand before what a command says.
+    shell.run("bind 'set enable-bracketed-paste off'; PS1=");
     shell
 }
 

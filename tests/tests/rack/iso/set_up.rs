@@ -88,7 +88,7 @@ fn the_console_says_what_is_wrong_with_a_stick_and_set_up_on_it_makes_a_controll
     for (line, question) in conversation {
         shell.answer(line, (question, "\n> "), LOOK);
     }
-    let said = shell.answer("apply", ("Done: this machine is the controller of iso", "# "), LOOK);
+    let said = shell.answer("apply", ("Done: this machine is the controller of iso", "node approve"), LOOK);
     assert!(said.contains("/etc/rackwright/rackwright.toml"), "{said}");
     running(&mut shell);
     // The console again, when the shell has ended.
