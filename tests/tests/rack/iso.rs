@@ -202,8 +202,13 @@ fn a_flipped_bit_is_found_before_anything_is_started() {
     drop(live);
     let live = bench.start(&bench.spec("checked", Firmware::Bios, Medium::Disc));
     until(&live, "Check the medium");
-    // Two lines down.
-    type_in(&live, "\x1b[B\x1b[B\r");
+    // Ctrl-N is a line down, in one byte: of an arrow's three, firmware and loader took some each, because both read this line.
+    for (keys, then) in
+        [("\x0e", "*The same"), ("\x0e", "*Check the medium"), ("\r", "reading system.squashfs")]
+    {
+        type_in(&live, keys);
+        until(&live, then);
+    }
     until(&live, "DAMAGED: rackwright/system.squashfs");
     bench.passed();
 }
