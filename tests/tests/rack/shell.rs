@@ -32,27 +32,44 @@ impl Shell {
         text.trim().to_owned()
     }
 
+    /// Types a line to a program that asks, and waits until it has said `text` and then `prompt`; returns what it said.
+    pub(crate) fn answer(&mut self, line: &str, (text, prompt): (&str, &str), limit: Duration) -> String {
+        self.port.write_all(format!("{line}\n").as_bytes()).unwrap();
+        let asked = |said: &str| said.split_once(text).is_some_and(|(_, rest)| rest.contains(prompt));
+        let (said, there) = self.hear(line, limit, asked);
+        assert!(there, "{line:?} was not answered by {text:?} and {prompt:?}:\n{said}");
+        said
+    }
+
     /// (exit code, output), or `None` when the end did not come in time.
     fn try_run(&mut self, command: &str, limit: Duration) -> Option<(String, String)> {
         // The quotes keep the echo of the line itself from looking like its end.
         let line = format!("{command}; echo 'rack''end:'$?:\n");
         self.port.write_all(line.as_bytes()).unwrap();
-        let (start, mut heard) = (Instant::now(), Vec::new());
+        let end = |said: &str| {
+            let (output, rest) = said.split_once("rackend:")?;
+            Some((rest.split_once(':')?.0.to_owned(), output.to_owned()))
+        };
+        let (said, _) = self.hear(command, limit, |said| end(said).is_some());
+        end(&said)
+    }
+
+    /// What was said until it was enough, and whether it came to be.
+    fn hear(&mut self, to: &str, limit: Duration, enough: impl Fn(&str) -> bool) -> (String, bool) {
+        let (start, mut heard, mut said) = (Instant::now(), Vec::new(), String::new());
         while start.elapsed() < limit {
             let mut piece = [0_u8; 4096];
             match self.port.read(&mut piece) {
-                Ok(0) => panic!("the server went off while it ran {command}"),
+                Ok(0) => panic!("the server went off while it ran {to}"),
                 Ok(count) => heard.extend_from_slice(&piece[..count]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(error) => panic!("{command}: {error}"),
+                Err(error) => panic!("{to}: {error}"),
             }
-            let text = String::from_utf8_lossy(&heard).replace('\r', "");
-            if let Some((output, rest)) = text.split_once("rackend:")
-                && let Some((code, _)) = rest.split_once(':')
-            {
-                return Some((code.to_owned(), output.to_owned()));
+            said = String::from_utf8_lossy(&heard).replace('\r', "");
+            if enough(&said) {
+                return (said, true);
             }
         }
-        None
+        (said, false)
     }
 }
