@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::{Check, ServiceHealth, ServiceWanted};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use units::UnitName;
 
 use super::node::{Node, Wanted};
@@ -19,14 +19,14 @@ const LOOK: Duration = Duration::from_secs(15);
 /// One failure is a hiccup: a service that is well is called ill when it fails so often in a row.
 const STRIKES: u32 = 2;
 
-/// Waits until its check holds; `Err` says why it does not, when its time is over.
-pub(super) async fn until_well(check: &Check) -> Result<(), String> {
+/// Waits until its check holds, or with `once` looks once; `Err` says why it does not, when its time is over.
+pub(super) async fn until_well(check: &Check, once: bool) -> Result<(), String> {
     let patience = Duration::from_secs(u64::from(check.within_seconds));
     let end = Instant::now() + patience;
     loop {
         match probe::attempt(&check.kind).await {
             Ok(()) => return Ok(()),
-            Err(why) if Instant::now() >= end => {
+            Err(why) if once || Instant::now() >= end => {
                 return Err(format!("not well {} s after its units were up: {why}", patience.as_secs()));
             }
             Err(_) => sleep(AGAIN).await,
@@ -39,8 +39,7 @@ pub(super) async fn until_well(check: &Check) -> Result<(), String> {
 pub(super) async fn follow(node: Arc<Node>, mut wanted: watch::Receiver<Wanted>) {
     let mut strikes = BTreeMap::new();
     loop {
-        // A new document is the conductor's first.
-        let _ = timeout(LOOK, wanted.changed()).await;
+        sleep(LOOK).await;
         let document = wanted.borrow_and_update().clone();
         for service in document.iter().flat_map(|document| &document.services) {
             let Some(before) = node.ledger.health(&service.name) else { continue };

@@ -163,9 +163,12 @@ impl Ledger {
 
     /// One service, as a look at it in passing finds it, unless somebody else has told of it meanwhile.
     pub(super) fn seen(&self, name: &str, before: &ServiceHealth, now: ServiceHealth) {
-        if self.health(name).as_ref() == Some(before) {
-            self.service(name, now);
-        }
+        let mut book = self.book();
+        let known = book.services.iter_mut().find(|known| known.name == name && known.health == *before);
+        let Some(known) = known.filter(|known| known.health != now) else { return };
+        (known.health, known.since_ms) = (now, clock::now_ms());
+        drop(book);
+        self.bell.notify_one();
     }
 
     /// How a service is, as far as it was looked at.

@@ -15,6 +15,8 @@ enum Trouble {
     Waits(String),
     /// It was tried.
     Failed(String),
+    /// The operator's wish.
+    Rests(String),
 }
 
 /// Brings up what belongs together. Of a service, nothing is begun before all is well that it needs, and its units are not started
@@ -38,7 +40,9 @@ pub(super) async fn bring_up<'a>(
     let ledger = &conductor.node.ledger;
     match &came {
         Ok(()) => ledger.service(&service.name, ServiceHealth::Well),
-        Err(Trouble::Failed(why)) => ledger.service(&service.name, ServiceHealth::Ill { why: why.clone() }),
+        Err(Trouble::Failed(why) | Trouble::Rests(why)) => {
+            ledger.service(&service.name, ServiceHealth::Ill { why: why.clone() })
+        }
         // It is up, whatever it needs is not at the moment.
         Err(Trouble::Waits(_)) if ledger.health(&service.name) == Some(ServiceHealth::Well) => {}
         Err(Trouble::Waits(what)) => {
@@ -46,7 +50,8 @@ pub(super) async fn bring_up<'a>(
         }
     }
     well.extend(came.is_ok().then_some(service.name.as_str()));
-    came.is_ok()
+    // What waits, waits for one that failed, or that nobody wants: going through everything again soon is of no use for that.
+    !matches!(came, Err(Trouble::Failed(_)))
 }
 
 async fn bring_up_service<'a>(
@@ -65,20 +70,26 @@ async fn bring_up_service<'a>(
             conductor.node.ledger.service(&service.name, ServiceHealth::Coming { what: what.to_owned() });
         }
     };
-    // Its check would be waited for in vain.
-    if let Some(resting) = stage.units.iter().find(|unit| !unit.running) {
-        return Err(Trouble::Failed(format!("{} shall not run", resting.name)));
-    }
     news("its tasks");
     run_all(conductor, &stage.before, reports).await?;
     news("its units to be up");
     if !conductor.start_units(&stage.units).await {
         return Err(Trouble::Failed("not all of its units came up".to_owned()));
     }
+    // Its check would be waited for in vain.
+    if let Some(resting) = stage.units.iter().find(|unit| !unit.running) {
+        return Err(Trouble::Rests(format!("{} shall not run", resting.name)));
+    }
     news("its first answer");
     if let Some(check) = &service.check {
         let over = Trouble::Waits("its first answer".to_owned());
-        conductor.unless_over(health::until_well(check)).await.ok_or(over)?.map_err(Trouble::Failed)?;
+        // One that was waited for in vain is only looked at: others have their turn, and this pass comes again.
+        let is_ill = matches!(conductor.node.ledger.health(&service.name), Some(ServiceHealth::Ill { .. }));
+        conductor
+            .unless_over(health::until_well(check, is_ill))
+            .await
+            .ok_or(over)?
+            .map_err(Trouble::Failed)?;
     }
     run_all(conductor, &stage.after, reports).await
 }

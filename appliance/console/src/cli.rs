@@ -233,7 +233,7 @@ by node plan and node rebuild.")]
         subcommand,
         after_help = "Examples:
   rackwright cloud status
-  rackwright cloud openrc > openrc"
+  rackwright cloud openrc"
     )]
     Cloud(CloudCommand),
     /// Backups, and the recovery kit that opens them

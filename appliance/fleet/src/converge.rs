@@ -41,20 +41,35 @@ pub fn converge(
     catalog: &Catalog,
     node: &Node,
 ) -> Result<StateDocument, Unconvertible> {
-    document(fleet, site, catalog, &Providers::of(fleet, catalog), node)
+    // What was let go of the cloud, and nothing else: this is what the generation stands for, whatever can be let go since.
+    let held = |service: &Service| {
+        catalog.is_of_cloud(&service.name) && !node.document.released.contains(&service.name)
+    };
+    document(&Rack::of(fleet, site), site, catalog, node, held)
+}
+
+/// What all nodes are told of each other.
+struct Rack {
+    hosts: String,
+    control: Option<Ipv4Addr>,
+}
+
+impl Rack {
+    fn of(fleet: &Fleet, site: &Site) -> Self {
+        Self { hosts: hosts(fleet, site), control: control(fleet, site) }
+    }
 }
 
 fn document(
-    fleet: &Fleet,
+    rack: &Rack,
     site: &Site,
     catalog: &Catalog,
-    providers: &Providers<'_>,
     node: &Node,
+    held: impl Fn(&Service) -> bool,
 ) -> Result<StateDocument, Unconvertible> {
-    let held = release::held(catalog, providers, node);
     let services = catalog.services_of(&node.roles);
-    let services = services.into_iter().filter(|service| !held.contains_key(service.name.as_str()));
-    let values = values(fleet, site, catalog, node);
+    let services = services.into_iter().filter(|service| !held(service));
+    let values = values(rack, site, catalog, node);
     let mut draft = Draft {
         catalog,
         node,
@@ -215,15 +230,19 @@ fn address(site: &Site, node: &Node) -> Ipv4Addr {
     site.addresses.get(&node.boot.mac).copied().unwrap_or(node.boot.address)
 }
 
-/// The address of the control node; of several, the one that was there first.
-pub(crate) fn control(fleet: &Fleet, site: &Site) -> Option<Ipv4Addr> {
-    let all = fleet.nodes.values().filter(|node| node.roles.contains("control"));
-    all.min_by_key(|node| (node.discovered, node.id)).map(|node| address(site, node))
+/// The control node: of several the one that was there first, and before all that have no system yet.
+pub(crate) fn control_node(fleet: &Fleet) -> Option<&Node> {
+    let all = fleet.nodes.values().filter(|node| node.roles.contains("control") && node.is_let_in());
+    all.min_by_key(|node| (!node.has_system(), node.discovered, node.id))
 }
 
-fn values<'a>(fleet: &Fleet, site: &'a Site, catalog: &'a Catalog, node: &Node) -> Values<'a> {
+/// The address of the control node.
+pub(crate) fn control(fleet: &Fleet, site: &Site) -> Option<Ipv4Addr> {
+    control_node(fleet).map(|node| address(site, node))
+}
+
+fn values<'a>(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &Node) -> Values<'a> {
     let address = |node: &Node| address(site, node);
-    let control = control(fleet, site);
     let text = |address: Ipv4Addr| Ok(address.to_string());
     let subnet = site.subnet_of(address(node));
     let controller = subnet.map(|subnet| subnet.controller);
@@ -235,8 +254,8 @@ fn values<'a>(fleet: &Fleet, site: &'a Site, catalog: &'a Catalog, node: &Node) 
         ("node.virt_type", Ok(virt_type.to_owned())),
         ("rack.subnet", subnet.map(|subnet| subnet.net.to_string()).ok_or(NO_SUBNET)),
         ("rack.controller", controller.ok_or(NO_SUBNET).and_then(text)),
-        ("rack.control", control.or(controller).ok_or(NO_SUBNET).and_then(text)),
-        ("rack.hosts", Ok(hosts(fleet, &address))),
+        ("rack.control", rack.control.or(controller).ok_or(NO_SUBNET).and_then(text)),
+        ("rack.hosts", Ok(rack.hosts.clone())),
         ("disk.data", data_disk(node)),
         ("disk.group", Ok(data_disk::VOLUME_GROUP.to_owned())),
     ]);
@@ -250,9 +269,9 @@ fn uuid(node: &Node) -> String {
     format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
 }
 
-fn hosts(fleet: &Fleet, address: &dyn Fn(&Node) -> Ipv4Addr) -> String {
+fn hosts(fleet: &Fleet, site: &Site) -> String {
     let lines = fleet.nodes.values().filter(|node| node.has_system());
-    let mut lines = lines.map(|node| format!("{} {}", address(node), node.name)).collect::<Vec<_>>();
+    let mut lines = lines.map(|node| format!("{} {}", address(site, node), node.name)).collect::<Vec<_>>();
     lines.sort();
     lines.join("\n")
 }
@@ -285,9 +304,11 @@ fn fill(place: &str, text: &str, values: &Values<'_>) -> Result<String, Unconver
 /// A document that can't be made leaves the node with the one it has; the reason is in the second list.
 pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Vec<(Node, Unconvertible)>) {
     let (mut changes, mut failed) = (Vec::new(), Vec::new());
-    let providers = Providers::of(fleet, catalog);
+    let (rack, providers) = (Rack::of(fleet, site), Providers::of(fleet, catalog));
     for node in fleet.nodes.values().filter(|node| runs(node)) {
-        match document(fleet, site, catalog, &providers, node) {
+        let held = release::held(catalog, &providers, node);
+        let is_held = |service: &Service| held.contains_key(service.name.as_str());
+        match document(&rack, site, catalog, node, is_held) {
             Err(why) => failed.push((node.clone(), why)),
             Ok(document) => {
                 let digest = Some(fingerprint(&document));

@@ -420,6 +420,8 @@ pub(crate) fn verified(fleet: &Fleet, node: &Node, receipt: Receipt, now: Time) 
     next.heard = now;
     next.report = None;
     next.reported = None;
+    // What is written anew begins from the start.
+    next.document.released.clear();
     (next.installed, next.adopted) = (Some(installed(fleet, &job, now)), None);
     job.receipt = Some(receipt);
     outcome.changes.extend([Change::Job(Box::new(job)), Change::Node(Box::new(next))]);

@@ -1,6 +1,8 @@
 //! From the first boot to active, and what keeps an active node what it should be.
 
-use protocol::{Key, Order, OrderKind, Report, ServiceHealth, TaskResult};
+use std::mem::discriminant;
+
+use protocol::{Key, Order, OrderKind, Report, ServiceHealth, ServiceReport, TaskResult};
 
 use crate::capture;
 use crate::certificate::{Grant, superseded};
@@ -97,7 +99,8 @@ fn unreceipted(
     let job = written_with(fleet, node, certificate).ok_or_else(|| refused(node, "enrolling", ""))?;
     outcome.fact(node.id, "enrolled", "its own disk came up; the receipt of it was lost");
     outcome.changes.push(Change::Job(Box::new(Job { state: JobState::Verified, ..job.clone() })));
-    let next = moved(node, State::Enrolling { job: Some(job.id) }, now);
+    let mut next = moved(node, State::Enrolling { job: Some(job.id) }, now);
+    next.document.released.clear();
     let installed = Some(installed(fleet, job, now));
     Ok(Node { installed, adopted: None, report: None, reported: None, ..next })
 }
@@ -286,7 +289,9 @@ fn service_facts(node: &Node, report: &Report, outcome: &mut Outcome) {
     let before = node.report.as_ref();
     for service in &report.services {
         let known = before.and_then(|old| old.services.iter().find(|old| old.name == service.name));
-        if known.is_some_and(|old| old.health == service.health) {
+        // Why it is not well may change with every look: that is no news.
+        let same = |old: &ServiceReport| discriminant(&old.health) == discriminant(&service.health);
+        if known.is_some_and(same) {
             continue;
         }
         match &service.health {

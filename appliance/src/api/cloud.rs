@@ -3,14 +3,14 @@
 use fleet::{Denied, view};
 
 use super::{Answer, Api, one, rows};
-use crate::writer::World;
+use crate::writer::{World, now};
 
 impl Api {
     pub(super) fn cloud(&self, world: &World) -> Answer {
         if !self.core.catalog.is_cloud() {
             return Err(no_cloud().into());
         }
-        rows(view::cloud_rows(&world.fleet, &self.core.catalog))
+        rows(view::cloud_rows(&world.fleet, &self.core.catalog, now()))
     }
 
     /// A secret: asked for like a change, so that the journal says who has it.

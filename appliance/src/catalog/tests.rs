@@ -54,7 +54,11 @@ fn document(roles: &[&str], key: u8) -> StateDocument {
         addresses: [].into(),
         cloud: Some(cloud),
     };
-    converge(&Fleet::default(), &site, &embedded().unwrap().of_cloud(true), &node(roles)).unwrap()
+    let catalog = embedded().unwrap().of_cloud(true);
+    let mut node = node(roles);
+    let all = catalog.services_of(&node.roles);
+    node.document.released = all.iter().map(|service| service.name.clone()).collect();
+    converge(&Fleet::default(), &site, &catalog, &node).unwrap()
 }
 
 #[test]
@@ -70,6 +74,9 @@ fn a_cloud_in_one_node_has_every_value_and_comes_up_in_an_order_that_can_be() {
     }
     let paths = document.files.iter().map(|file| &file.path).collect::<BTreeSet<_>>();
     assert_eq!(paths.len(), document.files.len(), "two services write one file");
+    // The agent takes no other.
+    let elsewhere = paths.iter().find(|path| !path.starts_with("/etc/") && !path.starts_with("/var/lib/"));
+    assert_eq!(elsewhere, None);
     let staged = document.services.iter().flat_map(|service| &service.units).collect::<BTreeSet<_>>();
     let boots = document.units.iter().filter(|unit| unit.enabled && staged.contains(&unit.name));
     assert_eq!(boots.count(), 0, "a boot would start it before what it needs");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fleet::clock::{self, Verdict};
+use fleet::cloud::release::lets_go;
 use fleet::event::Fact;
-use fleet::{Catalog, Change, Event, Time, converge};
+use fleet::{Catalog, Change, Event, Node, Time, converge};
 use pxe::dhcp::LeaseChange;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::oneshot;
@@ -306,9 +307,12 @@ impl<'a> Draft<'a> {
             return Ok(Done { reply: fleet::Reply::Done, effects: Vec::new() });
         }
         let settles = settles(&event);
+        let before = self.reporter(&event);
         let outcome = fleet::step(&self.world.fleet, self.catalog, event, self.now, &mut dice);
         let outcome = outcome.inspect_err(|why| tracing::warn!(event = name, %why, "refused"))?;
-        self.settle |= settles && !outcome.changes.is_empty();
+        let lets_go = |change: &Change| matches!((change, &before), (Change::Node(after), Some(before)) if after.id == before.id && lets_go(before, after));
+        self.settle |=
+            if settles { !outcome.changes.is_empty() } else { outcome.changes.iter().any(lets_go) };
         outcome.changes.into_iter().for_each(|change| self.put(change));
         for fact in outcome.facts {
             let of_stranger = OF_STRANGERS.contains(&fact.kind.as_str()).then_some(fact.node).flatten();
@@ -318,6 +322,12 @@ impl<'a> Draft<'a> {
             }
         }
         Ok(Done { reply: outcome.reply, effects: outcome.effects })
+    }
+
+    /// The node that reports, as it is before: what it says may be what services of the cloud wait for, on other nodes too.
+    fn reporter(&self, event: &Event) -> Option<Node> {
+        let Event::Reported { node, .. } = event else { return None };
+        self.world.fleet.nodes.get(node).filter(|_| self.catalog.is_cloud()).cloned()
     }
 
     pub(super) fn log(&mut self, fact: Fact) {

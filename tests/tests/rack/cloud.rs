@@ -29,11 +29,10 @@ const CALL: Duration = Duration::from_secs(300);
 fn a_cloud_comes_up_in_one_server_and_runs_an_instance() {
     let Some(site) = Site::up(&format!("{CONFIG}{OF_CLOUD}")) else { return };
     let node = imaged(&site);
-    let all_well = || {
-        let told = site.controller.run_for(&["rackwright", "cloud", "status", "--wait"], RISE);
-        say::line(&told.unwrap_or_else(|error| fail(&error)));
-    };
-    say::step("all services of the cloud come up", || Ok::<_, std::convert::Infallible>(all_well())).unwrap();
+    let up = say::step("all services of the cloud come up", || {
+        site.controller.run_for(&["rackwright", "cloud", "status", "--wait"], RISE)
+    });
+    say::line(&up.unwrap_or_else(|error| fail(&error)));
     judged(&site, &node);
     site.passed();
 }

@@ -20,16 +20,19 @@ service logs NODE UNIT.")]
     },
     /// What the openstack client needs, as lines for a shell
     #[command(after_help = "Examples:
-  rackwright cloud openrc > openrc
-  . ./openrc && openstack token issue
+  rackwright cloud openrc
+  rackwright cloud openrc -o json
 
-It has the administrator's password in it: keep it where only you can read it.")]
+Into a file: umask 077, then with > openrc behind it; then . ./openrc, and
+openstack token issue. It has the administrator's password in it.")]
     Openrc,
     /// What the openstack client needs, as clouds.yaml
     #[command(after_help = "Examples:
-  rackwright cloud clouds-yaml > clouds.yaml
-  openstack --os-cloud rackwright server list
+  rackwright cloud clouds-yaml
+  rackwright cloud clouds-yaml -o json
 
-It has the administrator's password in it: keep it where only you can read it.")]
+Into a file: umask 077, then with > clouds.yaml behind it; then
+openstack --os-cloud rackwright server list. It has the administrator's
+password in it.")]
     CloudsYaml,
 }

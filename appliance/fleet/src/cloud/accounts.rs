@@ -8,16 +8,15 @@ use super::Cloud;
 use crate::catalog::Service;
 
 /// Services that have an account, in the order of their names.
-fn holders(services: &[&Service]) -> impl Iterator<Item = (String, Service)> {
-    let holder = |service: &&Service| Some((service.account.clone()?, (*service).clone()));
-    services.iter().filter_map(holder).collect::<Vec<_>>().into_iter()
+fn holders<'a>(services: &'a [&'a Service]) -> impl Iterator<Item = (&'a str, &'a Service)> {
+    services.iter().filter_map(|service| Some((service.account.as_deref()?, *service)))
 }
 
 /// SQL that makes every database and account that the services have, and sets the passwords; running it again changes nothing.
 pub(crate) fn databases(cloud: &Cloud, services: &[&Service]) -> String {
     let mut sql = String::new();
     for (account, service) in holders(services).filter(|(_, service)| !service.databases.is_empty()) {
-        let password = cloud.key.secret(&account);
+        let password = cloud.key.secret(account);
         // Writing to a String can't fail.
         let _ = writeln!(sql, "CREATE USER IF NOT EXISTS '{account}'@'%' IDENTIFIED BY '{password}';");
         let _ = writeln!(sql, "ALTER USER '{account}'@'%' IDENTIFIED BY '{password}';");
@@ -44,10 +43,10 @@ pub(crate) fn identity<E>(
     let mut rows = Vec::new();
     for (account, service) in holders(services) {
         let Some(identity) = &service.identity else { continue };
-        let url = fill(&service, &identity.url)?;
+        let url = fill(service, &identity.url)?;
         rows.push(json!({
             "account": account,
-            "password": cloud.key.secret(&account),
+            "password": cloud.key.secret(account),
             "name": service.name,
             "type": identity.kind,
             "url": url,

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Report, ServiceHealth};
 
-use crate::catalog::Service;
+use crate::catalog::{CLOUD, Service};
+use crate::converge::control_node;
 use crate::{Catalog, Fleet, Node, State};
 
 /// How a service of a node is.
@@ -22,8 +23,12 @@ pub enum Condition {
 }
 
 /// What runs where, and how it is: looked at once for all nodes.
-#[derive(Debug, Default)]
-pub struct Providers<'a>(BTreeMap<&'a str, Vec<(&'a Node, Condition)>>);
+#[derive(Debug)]
+pub struct Providers<'a> {
+    fleet: &'a Fleet,
+    control: Option<&'a Node>,
+    services: BTreeMap<&'a str, Vec<(&'a Node, Condition)>>,
+}
 
 impl<'a> Providers<'a> {
     /// As the reports have it. Of a rack that is no cloud there is nothing to know.
@@ -39,12 +44,12 @@ impl<'a> Providers<'a> {
                 all.entry(&service.name).or_default().push((node, condition(node, service)));
             }
         }
-        Self(all)
+        Self { fleet, control: control_node(fleet), services: all }
     }
 
     /// Why nobody can go on who needs this service; none: somebody has it, and well.
     fn lack(&self, service: &str) -> Option<String> {
-        let all = self.0.get(service).map(Vec::as_slice).unwrap_or_default();
+        let all = self.services.get(service).map(Vec::as_slice).unwrap_or_default();
         if all.iter().any(|(_, condition)| *condition == Condition::Well) {
             return None;
         }
@@ -82,7 +87,9 @@ fn of_units(node: &Node, report: &Report, service: &Service) -> Condition {
             Some(unit) => return Condition::Ill(format!("{} is {} ({})", unit.name, unit.active, unit.sub)),
         }
     }
-    if report.generation == 0 { Condition::Unknown } else { Condition::Well }
+    // Of one that has no units, the node itself must say that it is done.
+    let says_nothing = report.generation == 0 || service.units.is_empty();
+    if says_nothing { Condition::Unknown } else { Condition::Well }
 }
 
 /// The services of the cloud that this node has yet to wait with, and what for.
@@ -93,8 +100,17 @@ pub fn held<'a>(catalog: &'a Catalog, providers: &Providers<'_>, node: &Node) ->
     }
     let own = catalog.services_of(&node.roles);
     let names = own.iter().map(|service| service.name.as_str()).collect::<BTreeSet<_>>();
+    let second = providers.control.filter(|first| node.roles.contains("control") && first.id != node.id);
+    let without_control = node.roles.iter().filter(|role| *role != "control").cloned().collect();
+    let elsewhere = catalog.services_of(&without_control);
     for service in own.iter().filter(|service| catalog.is_of_cloud(&service.name)) {
-        if let Some(why) = waits(node, service, providers, &names, &held) {
+        let is_controls = !elsewhere.iter().any(|other| other.name == service.name);
+        let why = match second.filter(|_| is_controls) {
+            // Two would each make the databases of one cloud.
+            Some(first) => Some(format!("{} to be the control node no more: a cloud has one", first.name)),
+            None => waits(node, service, providers, &names, &held),
+        };
+        if let Some(why) = why {
             held.insert(service.name.as_str(), why);
         }
     }
@@ -109,15 +125,35 @@ fn waits(
     own: &BTreeSet<&str>,
     held: &BTreeMap<&str, String>,
 ) -> Option<String> {
-    if node.state != State::Active {
-        return Some("the node to be active".to_owned());
-    }
     if node.document.released.contains(&service.name) {
         return None;
+    }
+    if !carries_cloud(providers.fleet, node) {
+        return Some(format!("an image that carries the cloud: rackwright node rebuild {}", node.name));
+    }
+    if node.state != State::Active {
+        return Some("the node to be active".to_owned());
     }
     service.needs.iter().find_map(|need| match (own.contains(need.as_str()), held.get(need.as_str())) {
         (true, None) => None,
         (true, Some(why)) => Some(format!("{need}, which waits for {why}")),
         (false, _) => providers.lack(need),
     })
+}
+
+/// Whether the node's system came with what the cloud needs. On one of other making there may be another cloud: nothing of ours is put
+/// beside that. An image that is not here any more is believed.
+fn carries_cloud(fleet: &Fleet, node: &Node) -> bool {
+    let image = node.installed.as_ref().map(|installed| fleet.images.get(&installed.image));
+    image.is_some_and(|image| image.is_none_or(|image| image.roles.contains(CLOUD)))
+}
+
+/// Whether this report may let go of something: its node became active, or a service of it well.
+pub fn lets_go(before: &Node, after: &Node) -> bool {
+    let well = |node: &Node| {
+        let services = node.report.iter().flat_map(|report| &report.services);
+        let well = services.filter(|told| told.health == ServiceHealth::Well);
+        well.map(|told| told.name.clone()).collect::<BTreeSet<_>>()
+    };
+    (after.state == State::Active && before.state != State::Active) || !well(after).is_subset(&well(before))
 }

@@ -4,6 +4,7 @@ use protocol::ServiceReport;
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::release::{self, Condition, Providers};
+use crate::patience::SILENT_SECONDS;
 use crate::{Catalog, Fleet, Node, Site, Time, converge};
 
 /// One service on one node, as `rackwright cloud status` has it.
@@ -52,17 +53,22 @@ impl std::fmt::Debug for CloudAccess {
 }
 
 /// Every service of the cloud on every node that has a system, the base ones with units beside them.
-pub fn cloud_rows(fleet: &Fleet, catalog: &Catalog) -> Vec<CloudRow> {
+pub fn cloud_rows(fleet: &Fleet, catalog: &Catalog, now: Time) -> Vec<CloudRow> {
     let providers = Providers::of(fleet, catalog);
     let mut rows = Vec::new();
     for node in fleet.nodes.values().filter(|node| catalog.is_cloud() && node.has_system()) {
         let held = release::held(catalog, &providers, node);
+        let silent = node.reported.is_none_or(|at| now.seconds_since(at) > SILENT_SECONDS);
         for service in catalog.services_of(&node.roles) {
             if service.units.is_empty() && !catalog.is_of_cloud(&service.name) {
                 continue;
             }
             let (state, why) = match (held.get(service.name.as_str()), release::condition(node, service)) {
                 (Some(why), _) => ("held", Some(why.clone())),
+                // What it said last says nothing of now.
+                (None, Condition::Well | Condition::Coming(_)) if silent => {
+                    ("unknown", Some("its node is silent".to_owned()))
+                }
                 (None, Condition::Well) => ("well", None),
                 (None, Condition::Coming(what)) => ("coming", Some(what)),
                 (None, Condition::Ill(why)) => ("ill", Some(why)),

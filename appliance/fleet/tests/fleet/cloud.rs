@@ -1,8 +1,9 @@
 //! A rack that is a cloud: what comes up when, on whichever node.
 
-use fleet::cloud::{Cloud, CloudKey, Datapath};
-use fleet::{Catalog, Change, Event, Node, Site, State, converge, view};
-use protocol::{CheckKind, NodeId, Report, ServiceHealth, ServiceReport, StateDocument};
+use fleet::cloud::CloudKey;
+use fleet::cloud::release::lets_go;
+use fleet::{Catalog, Change, Event, Node, Site, State, Time, converge, view};
+use protocol::{CheckKind, JobId, NodeId, Report, ServiceHealth, ServiceReport, StateDocument};
 
 use crate::rack::{Rack, unit};
 
@@ -44,6 +45,9 @@ const FILES: &[(&str, &str)] = &[
 fn cloud() -> (Rack, NodeId, NodeId) {
     let (mut rack, control, _) = Rack::active("control");
     rack.catalog = Catalog::parse(FILES.iter().copied()).unwrap().of_cloud(true);
+    for image in rack.fleet.images.values_mut() {
+        image.roles.insert("cloud".to_owned());
+    }
     let compute = NodeId([9; 16]);
     let node = Node {
         id: compute,
@@ -57,13 +61,8 @@ fn cloud() -> (Rack, NodeId, NodeId) {
     (rack, control, compute)
 }
 
-fn site(rack: &Rack) -> Site {
-    let cloud = Cloud { region: "Here".to_owned(), datapath: Datapath::Kernel, key: CloudKey::new([7; 32]) };
-    Site { cloud: Some(cloud), ..rack.site() }
-}
-
 fn document(rack: &Rack, node: NodeId) -> StateDocument {
-    converge(&rack.fleet, &site(rack), &rack.catalog, &rack.fleet.nodes[&node]).unwrap()
+    converge(&rack.fleet, &rack.site(), &rack.catalog, &rack.fleet.nodes[&node]).unwrap()
 }
 
 fn services(rack: &Rack, node: NodeId) -> Vec<String> {
@@ -85,7 +84,7 @@ fn tells(rack: &mut Rack, node: NodeId, all: &[(&str, ServiceHealth)]) {
 }
 
 fn states(rack: &Rack) -> Vec<(String, String, Option<String>)> {
-    let rows = view::cloud_rows(&rack.fleet, &rack.catalog);
+    let rows = view::cloud_rows(&rack.fleet, &rack.catalog, rack.now);
     rows.into_iter().map(|row| (row.service, row.state, row.why)).collect()
 }
 
@@ -133,7 +132,14 @@ fn nothing_of_the_cloud_comes_up_before_the_node_is_active_and_a_rebuilt_one_wai
     let (mut rack, control, compute) = cloud();
     tells(&mut rack, control, &[("token", ServiceHealth::Well), ("shop", ServiceHealth::Well)]);
     assert_eq!(services(&rack, compute), ["worker"]);
-    let node = Node { state: State::Enrolling { job: None }, ..rack.fleet.nodes[&compute].clone() };
+    // Its disk was read, or nearly: it is the system that it was.
+    let node = Node { state: State::Booting { job: JobId([1; 8]) }, ..rack.fleet.nodes[&compute].clone() };
+    rack.fleet.put(Change::Node(Box::new(node)));
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(services(&rack, compute), ["worker"], "nothing is stopped that was not written anew");
+    // Written anew, as `verified` has it.
+    let mut node = Node { state: State::Enrolling { job: None }, ..rack.fleet.nodes[&compute].clone() };
+    node.document.released.clear();
     rack.fleet.put(Change::Node(Box::new(node)));
     assert!(services(&rack, compute).is_empty());
     rack.bring(Event::Tick).unwrap();
@@ -145,6 +151,62 @@ fn nothing_of_the_cloud_comes_up_before_the_node_is_active_and_a_rebuilt_one_wai
     rack.fleet.put(Change::Node(Box::new(node)));
     let worker = states(&rack).into_iter().find(|row| row.0 == "worker").unwrap();
     assert_eq!(worker.2.as_deref(), Some("shop, which no node runs"));
+}
+
+/// The writer looks at all documents after such a report, and not after every one: a thousand nodes report twice a minute.
+#[test]
+fn only_a_report_of_something_that_is_well_now_may_let_go() {
+    use ServiceHealth::{Ill, Well};
+    let (mut rack, control, _) = cloud();
+    let told = |rack: &mut Rack, all: &[(&str, ServiceHealth)]| {
+        let before = rack.fleet.nodes[&control].clone();
+        tells(rack, control, all);
+        lets_go(&before, &rack.fleet.nodes[&control])
+    };
+    let ill = || Ill { why: "x".to_owned() };
+    assert!(!told(&mut rack, &[("token", ill())]));
+    assert!(told(&mut rack, &[("token", Well)]));
+    assert!(!told(&mut rack, &[("token", Well)]));
+    assert!(told(&mut rack, &[("token", Well), ("shop", Well)]));
+    assert!(!told(&mut rack, &[("token", ill()), ("shop", Well)]));
+    let active = rack.fleet.nodes[&control].clone();
+    let before = Node { state: State::Enrolling { job: None }, ..active.clone() };
+    assert!(lets_go(&before, &active) && !lets_go(&active, &before));
+}
+
+#[test]
+fn a_second_control_node_an_adopted_one_and_an_older_image_have_nothing_of_the_cloud() {
+    let (mut rack, control, compute) = cloud();
+    let first = rack.fleet.nodes[&control].name.to_string();
+    let why = |rack: &Rack, node: NodeId| {
+        let name = rack.fleet.nodes[&node].name.to_string();
+        let rows = view::cloud_rows(&rack.fleet, &rack.catalog, rack.now);
+        let of_cloud = rows.into_iter().filter(|row| row.node == name && row.service != "db");
+        of_cloud.map(|row| (row.service, row.why.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let both = ["compute", "control"].map(str::to_owned).into();
+    let node = Node { roles: both, discovered: Time(u64::MAX), ..rack.fleet.nodes[&compute].clone() };
+    rack.fleet.put(Change::Node(Box::new(node)));
+    let told = why(&rack, compute);
+    let one = format!("{first} to be the control node no more: a cloud has one");
+    assert_eq!(told[..2], [("token".to_owned(), one.clone()), ("shop".to_owned(), one.clone())]);
+    assert_eq!(told[2], ("worker".to_owned(), format!("shop, which waits for {one}")));
+    rack.bring(Event::Tick).unwrap();
+    assert!(services(&rack, compute).is_empty());
+
+    let mut node = rack.fleet.nodes[&control].clone();
+    node.document.released.clear();
+    let image = fleet::image::Image {
+        roles: ["control".to_owned()].into(),
+        ..rack.fleet.images.values().next().unwrap().clone()
+    };
+    rack.fleet.put(Change::Image(Box::new(image)));
+    rack.fleet.put(Change::Node(Box::new(node.clone())));
+    let rebuild = format!("an image that carries the cloud: rackwright node rebuild {first}");
+    assert_eq!(why(&rack, control)[0].1, rebuild);
+    let adopted = Some(fleet::adopt::Adopted { at: rack.now, system: "Debian".to_owned() });
+    rack.fleet.put(Change::Node(Box::new(Node { installed: None, adopted, ..node })));
+    assert_eq!(why(&rack, control)[0].1, rebuild, "nobody knows what it runs already");
 }
 
 #[test]
@@ -192,7 +254,8 @@ fn a_rack_that_is_no_cloud_has_nothing_of_it() {
     assert_eq!(rack.catalog.image_roles(&roles), roles);
     rack.catalog = rack.catalog.of_cloud(true);
     assert_eq!(rack.catalog.image_roles(&roles), ["cloud".to_owned(), "control".to_owned()].into());
-    let secret = converge(&rack.fleet, &rack.site(), &rack.catalog, &rack.fleet.nodes[&control]).unwrap_err();
+    let bare = Site { cloud: None, ..rack.site() };
+    let secret = converge(&rack.fleet, &bare, &rack.catalog, &rack.fleet.nodes[&control]).unwrap_err();
     assert!(secret.to_string().contains("[cloud] in rackwright.toml"), "{secret}");
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet::certificate::{Certificate, Grant, Stage};
+use fleet::cloud::{Cloud, CloudKey, Datapath};
 use fleet::entropy::Entropy;
 use fleet::image::Image;
 use fleet::{
@@ -61,7 +62,11 @@ impl Rack {
             }],
             ca: CaPin([1; 32]),
             addresses: BTreeMap::new(),
-            cloud: None,
+            cloud: Some(Cloud {
+                region: "Here".to_owned(),
+                datapath: Datapath::Kernel,
+                key: CloudKey::new([7; 32]),
+            }),
         }
     }
 
