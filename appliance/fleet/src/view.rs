@@ -321,18 +321,22 @@ pub fn item<T>(item: T) -> Item<T> {
 }
 
 fn health(node: &Node, now: Time) -> &'static str {
-    let silent = node.reported.is_none_or(|at| now.seconds_since(at) > SILENT_SECONDS);
     if matches!(node.state, State::Attention { .. }) {
         "attention"
     } else if node.state != State::Active {
         ""
-    } else if silent {
+    } else if is_silent(node, now) {
         "silent"
     } else if crate::running::not_up(node).is_some() {
         "degraded"
     } else {
         "ok"
     }
+}
+
+/// Whether its system was not heard for so long that what it said last says nothing of now.
+fn is_silent(node: &Node, now: Time) -> bool {
+    node.reported.is_none_or(|at| now.seconds_since(at) > SILENT_SECONDS)
 }
 
 /// Why somebody works at it.

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use data_encoding::HEXLOWER;
 use pack::SigningKey;
-use ring::rand::{SecureRandom, SystemRandom};
 
-use super::{CaError, file};
+use super::{CaError, secret_key};
 
 /// The file in the CA directory: the key's seed, 64 hexadecimal digits.
 const FILE: &str = "images.key";
@@ -17,23 +15,8 @@ const FILE: &str = "images.key";
 /// # Errors
 /// [`CaError`]: what is there but can't be used is refused, never replaced.
 pub fn image_key(directory: &Path) -> Result<SigningKey, CaError> {
-    file::make_directory(directory)?;
-    let path = directory.join(FILE);
-    let damaged = |why: &str| CaError::Damaged { path: path.clone(), why: why.to_owned() };
-    let text = match file::read(&path)? {
-        Some(text) => text,
-        None => {
-            let mut seed = [0; 32];
-            SystemRandom::new().fill(&mut seed).map_err(|_| CaError::Random)?;
-            let text = HEXLOWER.encode(&seed) + "\n";
-            file::replace(directory, FILE, text.as_bytes())?;
-            tracing::info!(path = %path.display(), "a key for images was made");
-            text
-        }
-    };
-    let bytes = HEXLOWER.decode(text.trim().as_bytes()).ok();
-    let seed = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let seed = seed.ok_or_else(|| damaged("it is not 64 hexadecimal digits"))?;
+    let seed = secret_key::key(directory, FILE)?;
+    let damaged = |why: &str| CaError::Damaged { path: directory.join(FILE), why: why.to_owned() };
     SigningKey::from_seed(&seed).map_err(|error| damaged(&error.to_string()))
 }
 

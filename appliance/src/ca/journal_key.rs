@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
-use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::Ed25519KeyPair;
 
-use super::{CaError, file};
+use super::{CaError, secret_key};
 
 /// The file in the CA directory: the key's seed, 64 hexadecimal digits.
 const FILE: &str = "journal.key";
@@ -17,19 +16,10 @@ const FILE: &str = "journal.key";
 /// # Errors
 /// [`CaError`]: what is there but can't be used is refused, never replaced.
 pub fn journal_key(directory: &Path) -> Result<Ed25519KeyPair, CaError> {
-    file::make_directory(directory)?;
-    let path = directory.join(FILE);
-    let text = match file::read(&path)? {
-        Some(text) => text,
-        None => {
-            let mut seed = [0; 32];
-            SystemRandom::new().fill(&mut seed).map_err(|_| CaError::Random)?;
-            let text = HEXLOWER.encode(&seed) + "\n";
-            file::replace(directory, FILE, text.as_bytes())?;
-            text
-        }
-    };
-    parse(&text).map_err(|why| CaError::Damaged { path, why: why.to_owned() })
+    let seed = secret_key::key(directory, FILE)?;
+    let damaged =
+        |_| CaError::Damaged { path: directory.join(FILE), why: "it is no seed of a key".to_owned() };
+    Ed25519KeyPair::from_seed_unchecked(&seed).map_err(damaged)
 }
 
 /// The key of such a file's text.

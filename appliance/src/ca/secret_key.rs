@@ -29,8 +29,8 @@ pub fn cloud_key(directory: &Path) -> Result<[u8; 32], CaError> {
     key(directory, CLOUD)
 }
 
-/// The key in this file: 64 hexadecimal digits.
-fn key(directory: &Path, name: &str) -> Result<[u8; 32], CaError> {
+/// The key in this file: 64 hexadecimal digits; made, and durable, when there is none.
+pub(super) fn key(directory: &Path, name: &str) -> Result<[u8; 32], CaError> {
     file::make_directory(directory)?;
     let path = directory.join(name);
     let text = match file::read(&path)? {
@@ -40,6 +40,7 @@ fn key(directory: &Path, name: &str) -> Result<[u8; 32], CaError> {
             SystemRandom::new().fill(&mut key).map_err(|_| CaError::Random)?;
             let text = HEXLOWER.encode(&key) + "\n";
             file::replace(directory, name, text.as_bytes())?;
+            tracing::info!(path = %path.display(), "a key was made");
             text
         }
     };

@@ -4,7 +4,6 @@ use protocol::ServiceReport;
 use serde::{Deserialize, Serialize};
 
 use crate::cloud::release::{self, Condition, Providers};
-use crate::patience::SILENT_SECONDS;
 use crate::{Catalog, Fleet, Node, Site, Time, converge};
 
 /// One service on one node, as `rackwright cloud status` has it.
@@ -58,14 +57,13 @@ pub fn cloud_rows(fleet: &Fleet, catalog: &Catalog, now: Time) -> Vec<CloudRow> 
     let mut rows = Vec::new();
     for node in fleet.nodes.values().filter(|node| catalog.is_cloud() && node.has_system()) {
         let held = release::held(catalog, &providers, node);
-        let silent = node.reported.is_none_or(|at| now.seconds_since(at) > SILENT_SECONDS);
+        let silent = super::is_silent(node, now);
         for service in catalog.services_of(&node.roles) {
             if service.units.is_empty() && !catalog.is_of_cloud(&service.name) {
                 continue;
             }
             let (state, why) = match (held.get(service.name.as_str()), release::condition(node, service)) {
                 (Some(why), _) => ("held", Some(why.clone())),
-                // What it said last says nothing of now.
                 (None, Condition::Well | Condition::Coming(_)) if silent => {
                     ("unknown", Some("its node is silent".to_owned()))
                 }

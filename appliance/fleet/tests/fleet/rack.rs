@@ -70,7 +70,7 @@ impl Rack {
         }
     }
 
-    /// Steps, saves, and settles documents as the writer does.
+    /// Steps, saves, and settles documents: after every event, where the writer does so only after those that can change one.
     pub(crate) fn bring(&mut self, event: Event) -> Result<Outcome, Denied> {
         self.now = Time(self.now.0 + 1000);
         self.seed = self.seed.wrapping_add(1);
