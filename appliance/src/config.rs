@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use fleet::burn_in;
-use fleet::cloud::Datapath;
+use fleet::cloud::{Datapath, External};
 use fleet::hours::Hours;
 use fleet::limits::Limits;
 use ipnet::Ipv4Net;
@@ -81,6 +81,8 @@ pub struct Cloud {
     pub region: String,
     /// What moves the packets of virtual networks.
     pub datapath: Datapath,
+    /// The network outside.
+    pub external: Option<External>,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

@@ -8,7 +8,7 @@ use protocol::{Check, CheckKind, File, ServiceWanted, StateDocument, TaskWanted,
 
 use crate::catalog::{CheckEntry, Service};
 use crate::cloud::release::{self, Providers};
-use crate::cloud::{Cloud, accounts};
+use crate::cloud::{Cloud, External, accounts};
 use crate::data_disk;
 use crate::node::Document;
 use crate::{Catalog, Change, Fleet, Node, Site};
@@ -49,13 +49,14 @@ pub fn converge(
 }
 
 /// What all nodes are told of each other.
-struct Rack {
+#[derive(Debug)]
+pub(crate) struct Rack {
     hosts: String,
     control: Option<Ipv4Addr>,
 }
 
 impl Rack {
-    fn of(fleet: &Fleet, site: &Site) -> Self {
+    pub(crate) fn of(fleet: &Fleet, site: &Site) -> Self {
         Self { hosts: hosts(fleet, site), control: control(fleet, site) }
     }
 }
@@ -73,7 +74,7 @@ fn document(
     let mut draft = Draft {
         catalog,
         node,
-        values,
+        values: &values,
         services: services.collect(),
         document: StateDocument {
             generation: node.document.generation,
@@ -87,11 +88,35 @@ fn document(
     Ok(draft.document)
 }
 
+/// The values of one node, to ask of service after service whether they are there.
+pub(crate) struct Known<'a> {
+    catalog: &'a Catalog,
+    node: &'a Node,
+    values: Values<'a>,
+}
+
+impl<'a> Known<'a> {
+    pub(crate) fn of(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node) -> Self {
+        Self { catalog, node, values: values(rack, site, catalog, node) }
+    }
+
+    /// Why there is nothing that this service could be made of, for a person; none: there is.
+    pub(crate) fn lack(&self, service: &Service) -> Option<String> {
+        let Self { catalog, node, values } = self;
+        let mut draft =
+            Draft { catalog, node, values, services: Vec::new(), document: StateDocument::default() };
+        match draft.add(service).err()? {
+            Unconvertible::Missing { why, .. } => Some(why),
+            other @ Unconvertible::Open(_) => Some(other.to_string()),
+        }
+    }
+}
+
 /// A document on its way.
 struct Draft<'a> {
     catalog: &'a Catalog,
     node: &'a Node,
-    values: Values<'a>,
+    values: &'a Values<'a>,
     /// All of the document, in its order.
     services: Vec<&'a Service>,
     document: StateDocument,
@@ -128,7 +153,7 @@ impl Draft<'_> {
     fn add_files(&mut self, service: &Service) -> Result<(), Unconvertible> {
         for entry in &service.files {
             let text = self.catalog.template(service, &entry.template);
-            let content = fill(&entry.template, text, &self.values)?;
+            let content = fill(&entry.template, text, self.values)?;
             let (owner, group) = entry.owner.split_once(':').unwrap_or((&entry.owner, &entry.owner));
             let others = self.services.iter().filter(|other| entry.restarts.contains(&other.name));
             let restarts = unit_names(service).into_iter().chain(others.flat_map(|other| unit_names(other)));
@@ -161,7 +186,7 @@ impl Draft<'_> {
     }
 
     fn check(&self, service: &Service, entry: &CheckEntry) -> Result<Check, Unconvertible> {
-        let one = |text: &String| fill(&service.name, text, &self.values);
+        let one = |text: &String| fill(&service.name, text, self.values);
         let kind = match (&entry.http, &entry.tcp, &entry.command) {
             (Some(url), _, _) => CheckKind::Http { url: one(url)? },
             (None, Some(address), _) => CheckKind::Tcp { address: one(address)? },
@@ -173,7 +198,7 @@ impl Draft<'_> {
     }
 
     fn fill_all(&self, place: &str, argv: &[String]) -> Result<Vec<String>, Unconvertible> {
-        argv.iter().map(|arg| fill(place, arg, &self.values)).collect()
+        argv.iter().map(|arg| fill(place, arg, self.values)).collect()
     }
 }
 
@@ -186,6 +211,7 @@ struct Values<'a> {
     plain: BTreeMap<&'static str, Result<String, &'static str>>,
     cloud: Option<&'a Cloud>,
     catalog: &'a Catalog,
+    node: &'a Node,
 }
 
 const NO_SUBNET: &str = "the site has no provisioning network";
@@ -209,6 +235,13 @@ impl Values<'_> {
         match (family, rest) {
             ("secret", name) => Ok(cloud()?.key.secret(name)),
             ("fernet", name) => Ok(cloud()?.key.fernet(name)),
+            ("node", "external_port") => {
+                External::port(cloud()?.external.as_ref(), self.node).map_err(|why| missing(&why))
+            }
+            ("cloud", name) if name.starts_with("external.") => {
+                let name = name.trim_start_matches("external.");
+                External::value(cloud()?.external.as_ref(), name).ok_or_else(|| missing(NO_VALUE))
+            }
             ("cloud", "region") => Ok(cloud()?.region.clone()),
             ("cloud", "datapath") => Ok(cloud()?.datapath.bridge_type().to_owned()),
             ("cloud", "databases") => Ok(accounts::databases(cloud()?, &services())),
@@ -241,7 +274,7 @@ pub(crate) fn control(fleet: &Fleet, site: &Site) -> Option<Ipv4Addr> {
     control_node(fleet).map(|node| address(site, node))
 }
 
-fn values<'a>(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &Node) -> Values<'a> {
+fn values<'a>(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node) -> Values<'a> {
     let address = |node: &Node| address(site, node);
     let text = |address: Ipv4Addr| Ok(address.to_string());
     let subnet = site.subnet_of(address(node));
@@ -259,7 +292,7 @@ fn values<'a>(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &Node) ->
         ("disk.data", data_disk(node)),
         ("disk.group", Ok(data_disk::VOLUME_GROUP.to_owned())),
     ]);
-    Values { plain, cloud: site.cloud.as_ref(), catalog }
+    Values { plain, cloud: site.cloud.as_ref(), catalog, node }
 }
 
 /// The node's id as a UUID of version 8 (RFC 9562 §5.8): the same after every rebuild, and no other node's.
@@ -304,7 +337,7 @@ fn fill(place: &str, text: &str, values: &Values<'_>) -> Result<String, Unconver
 /// A document that can't be made leaves the node with the one it has; the reason is in the second list.
 pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Vec<(Node, Unconvertible)>) {
     let (mut changes, mut failed) = (Vec::new(), Vec::new());
-    let (rack, providers) = (Rack::of(fleet, site), Providers::of(fleet, catalog));
+    let (rack, providers) = (Rack::of(fleet, site), Providers::of(fleet, site, catalog));
     for node in fleet.nodes.values().filter(|node| runs(node)) {
         let held = release::held(catalog, &providers, node);
         let is_held = |service: &Service| held.contains_key(service.name.as_str());

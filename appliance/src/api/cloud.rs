@@ -10,7 +10,7 @@ impl Api {
         if !self.core.catalog.is_cloud() {
             return Err(no_cloud().into());
         }
-        rows(view::cloud_rows(&world.fleet, &self.core.catalog, now()))
+        rows(view::cloud_rows(&world.fleet, &world.site, &self.core.catalog, now()))
     }
 
     /// A secret: asked for like a change, so that the journal says who has it.

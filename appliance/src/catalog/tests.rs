@@ -45,8 +45,12 @@ fn document(roles: &[&str], key: u8) -> StateDocument {
         controller: "10.77.0.1".parse().unwrap(),
         gateway: None,
     };
-    let cloud =
-        Cloud { region: "RegionOne".to_owned(), datapath: Datapath::Kernel, key: CloudKey::new([key; 32]) };
+    let cloud = Cloud {
+        region: "RegionOne".to_owned(),
+        datapath: Datapath::Kernel,
+        key: CloudKey::new([key; 32]),
+        external: None,
+    };
     let site = Site {
         name: "test".to_owned(),
         subnets: vec![subnet],

@@ -1,6 +1,7 @@
 //! From what the file says to what the program believes.
 
 mod cloud;
+mod external;
 mod hours;
 mod network;
 mod notify;
@@ -47,6 +48,7 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
     let cast_flooding = flooding(&at("cast.flooding"), raw.cast.flooding.as_ref())?;
     let cast_querier = raw.cast.querier.unwrap_or(true);
     let cast_hours = hours::hours(text, &raw.cast.hours)?;
+    let cloud = raw.cloud.as_ref().map(|raw| cloud::cloud(text, raw, &provision)).transpose()?;
     Ok(Config {
         site,
         provision,
@@ -66,7 +68,7 @@ pub(super) fn believe(text: &str, raw: &raw::Raw) -> Result<Config, ConfigError>
         limits: operators::limits(text, &raw.limits)?,
         metrics: metrics(&at("metrics.listen"), raw.metrics.listen.as_ref())?,
         notify: notify::notify(text, &raw.notify)?,
-        cloud: raw.cloud.as_ref().map(|raw| cloud::cloud(text, raw)).transpose()?,
+        cloud,
     })
 }
 

@@ -42,6 +42,18 @@ pub(super) struct Raw {
 pub(super) struct Cloud {
     pub(super) region: Option<Spanned<String>>,
     pub(super) datapath: Option<Spanned<String>>,
+    pub(super) external: Option<External>,
+}
+
+/// `[cloud.external]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct External {
+    pub(super) subnet: Spanned<String>,
+    pub(super) gateway: Spanned<String>,
+    pub(super) pool: Spanned<String>,
+    pub(super) vlan: Option<Spanned<i64>>,
+    pub(super) ports: Option<Spanned<Vec<String>>>,
 }
 
 /// `[backup]`.

@@ -465,3 +465,45 @@ fn people_with_roles_are_users_and_groups_and_nobody_else() {
         assert!(why.contains(wanted), "{bad}: {why}");
     }
 }
+
+const CLOUD: &str = r#"[cloud]
+[cloud.external]
+subnet = "203.0.113.0/24"
+gateway = "203.0.113.1"
+pool = "203.0.113.100-203.0.113.199"
+vlan = 120
+ports = ["52:54:00:77:02:01", "52:54:00:77:02:02"]
+"#;
+
+#[test]
+fn the_network_outside_of_a_cloud_is_read_and_mistakes_are_told_with_their_line() {
+    let cloud = |text: &str| parse(&format!("{GOOD}{text}"));
+    let plain = cloud("[cloud]\n").unwrap().cloud.unwrap();
+    assert_eq!((plain.region.as_str(), plain.external), ("RegionOne", None));
+    let external = cloud(CLOUD).unwrap().cloud.unwrap().external.unwrap();
+    assert_eq!((external.subnet.to_string(), external.vlan), ("203.0.113.0/24".to_owned(), Some(120)));
+    assert_eq!((external.first.to_string(), external.ports.len()), ("203.0.113.100".to_owned(), 2));
+    let untagged = CLOUD.replace("vlan = 120\n", "");
+    assert_eq!(cloud(&untagged).unwrap().cloud.unwrap().external.unwrap().vlan, None);
+    for (right, wrong, told) in [
+        ("subnet = \"203.0.113.0/24\"", "subnet = \"10.77.0.0/16\"", "overlaps 10.77.0.0/24 on \"eth1\""),
+        ("subnet = \"203.0.113.0/24\"", "subnet = \"203.0.113.7/24\"", "an address in 203.0.113.0/24"),
+        ("gateway = \"203.0.113.1\"", "gateway = \"203.0.112.1\"", "no machine's in 203.0.113.0/24"),
+        (
+            "gateway = \"203.0.113.1\"",
+            "gateway = \"203.0.113.100\"",
+            "the router's address 203.0.113.100 is in it",
+        ),
+        ("-203.0.113.199", "-203.0.113.149, 203.0.113.160-203.0.113.199", "2 ranges"),
+        ("vlan = 120", "vlan = 4095", "4095 is no VLAN"),
+        ("vlan = 120", "vlan = 0", "0 is no VLAN"),
+        ("\"52:54:00:77:02:01\", \"52:54:00:77:02:02\"", "", "an empty list"),
+        ("52:54:00:77:02:01", "eth2", "\"eth2\" is no card's address"),
+        ("vlan = 120", "vlans = 120", "vlans"),
+        ("gateway = \"203.0.113.1\"\n", "", "gateway"),
+    ] {
+        assert!(CLOUD.contains(right), "{right}");
+        let error = cloud(&CLOUD.replacen(right, wrong, 1)).unwrap_err().to_string();
+        assert!(error.contains(told) && error.starts_with("line "), "{wrong}: {error}");
+    }
+}

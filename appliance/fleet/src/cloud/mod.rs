@@ -1,9 +1,11 @@
 //! The rack as a cloud: what its services must agree on, and when each of them may come up.
 
 pub(crate) mod accounts;
+mod external;
 pub mod release;
 mod secret;
 
+pub use external::External;
 pub use secret::CloudKey;
 
 /// What the services of the cloud must agree on.
@@ -15,6 +17,8 @@ pub struct Cloud {
     pub datapath: Datapath,
     /// What all passwords are made of.
     pub key: CloudKey,
+    /// The network outside; none: virtual networks end at the rack.
+    pub external: Option<External>,
 }
 
 /// What moves the packets of virtual networks.

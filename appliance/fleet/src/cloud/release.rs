@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::{Report, ServiceHealth};
 
 use crate::catalog::{CLOUD, Service};
-use crate::converge::control_node;
-use crate::{Catalog, Fleet, Node, State};
+use crate::converge::{Known, Rack, control_node};
+use crate::{Catalog, Fleet, Node, Site, State};
 
 /// How a service of a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +26,15 @@ pub enum Condition {
 #[derive(Debug)]
 pub struct Providers<'a> {
     fleet: &'a Fleet,
+    site: &'a Site,
+    rack: Rack,
     control: Option<&'a Node>,
     services: BTreeMap<&'a str, Vec<(&'a Node, Condition)>>,
 }
 
 impl<'a> Providers<'a> {
     /// As the reports have it. Of a rack that is no cloud there is nothing to know.
-    pub fn of(fleet: &'a Fleet, catalog: &'a Catalog) -> Self {
+    pub fn of(fleet: &'a Fleet, site: &'a Site, catalog: &'a Catalog) -> Self {
         let mut all = BTreeMap::<&str, Vec<_>>::new();
         let nodes = fleet.nodes.values().filter(|node| catalog.is_cloud() && node.has_system());
         // Nodes of a rack have few sets of roles between them.
@@ -44,7 +46,7 @@ impl<'a> Providers<'a> {
                 all.entry(&service.name).or_default().push((node, condition(node, service)));
             }
         }
-        Self { fleet, control: control_node(fleet), services: all }
+        Self { fleet, site, rack: Rack::of(fleet, site), control: control_node(fleet), services: all }
     }
 
     /// Why nobody can go on who needs this service; none: somebody has it, and well.
@@ -99,6 +101,7 @@ pub fn held<'a>(catalog: &'a Catalog, providers: &Providers<'_>, node: &Node) ->
         return held;
     }
     let own = catalog.services_of(&node.roles);
+    let known = Known::of(&providers.rack, providers.site, catalog, node);
     let names = own.iter().map(|service| service.name.as_str()).collect::<BTreeSet<_>>();
     let second = providers.control.filter(|first| node.roles.contains("control") && first.id != node.id);
     let without_control = node.roles.iter().filter(|role| *role != "control").cloned().collect();
@@ -108,7 +111,7 @@ pub fn held<'a>(catalog: &'a Catalog, providers: &Providers<'_>, node: &Node) ->
         let why = match second.filter(|_| is_controls) {
             // Two would each make the databases of one cloud.
             Some(first) => Some(format!("{} to be the control node no more: a cloud has one", first.name)),
-            None => waits(node, service, providers, &names, &held),
+            None => waits(node, service, (providers, &known), &names, &held),
         };
         if let Some(why) = why {
             held.insert(service.name.as_str(), why);
@@ -121,7 +124,7 @@ pub fn held<'a>(catalog: &'a Catalog, providers: &Providers<'_>, node: &Node) ->
 fn waits(
     node: &Node,
     service: &Service,
-    providers: &Providers<'_>,
+    (providers, known): (&Providers<'_>, &Known<'_>),
     own: &BTreeSet<&str>,
     held: &BTreeMap<&str, String>,
 ) -> Option<String> {
@@ -133,6 +136,9 @@ fn waits(
     }
     if node.state != State::Active {
         return Some("the node to be active".to_owned());
+    }
+    if let Some(why) = known.lack(service) {
+        return Some(why);
     }
     service.needs.iter().find_map(|need| match (own.contains(need.as_str()), held.get(need.as_str())) {
         (true, None) => None,

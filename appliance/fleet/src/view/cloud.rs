@@ -52,8 +52,8 @@ impl std::fmt::Debug for CloudAccess {
 }
 
 /// Every service of the cloud on every node that has a system, the base ones with units beside them.
-pub fn cloud_rows(fleet: &Fleet, catalog: &Catalog, now: Time) -> Vec<CloudRow> {
-    let providers = Providers::of(fleet, catalog);
+pub fn cloud_rows(fleet: &Fleet, site: &Site, catalog: &Catalog, now: Time) -> Vec<CloudRow> {
+    let providers = Providers::of(fleet, site, catalog);
     let mut rows = Vec::new();
     for node in fleet.nodes.values().filter(|node| catalog.is_cloud() && node.has_system()) {
         let held = release::held(catalog, &providers, node);

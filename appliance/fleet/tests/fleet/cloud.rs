@@ -1,9 +1,9 @@
 //! A rack that is a cloud: what comes up when, on whichever node.
 
-use fleet::cloud::CloudKey;
 use fleet::cloud::release::lets_go;
+use fleet::cloud::{CloudKey, External};
 use fleet::{Catalog, Change, Event, Node, Site, State, Time, converge, view};
-use protocol::{CheckKind, JobId, NodeId, Report, ServiceHealth, ServiceReport, StateDocument};
+use protocol::{CheckKind, JobId, Nic, NodeId, Report, ServiceHealth, ServiceReport, StateDocument};
 
 use crate::rack::{Rack, unit};
 
@@ -11,6 +11,12 @@ const FILES: &[(&str, &str)] = &[
     ("roles/base.toml", "name='base'\nsummary=''\nservices=['names']"),
     ("roles/cloud.toml", "name='cloud'\nsummary=''\nservices=[]"),
     ("roles/control.toml", "name='control'\nsummary=''\nservices=['db']\ncloud=['shop','token']"),
+    ("roles/network.toml", "name='network'\nsummary=''\nservices=[]\ncloud=['gate']"),
+    (
+        "services/gate/service.toml",
+        "name='gate'\nsummary=''\n[[tasks]]\nname='gate'\nguard=['/bin/false']\nargv=['/bin/echo','${node.external_port}','${cloud.external.first} ${cloud.external.vlan}']\n\
+         timeout_seconds=5\nbefore_units=true",
+    ),
     ("roles/compute.toml", "name='compute'\nsummary=''\nservices=[]\ncloud=['worker']"),
     ("services/names/service.toml", "name='names'\nsummary=''"),
     (
@@ -84,7 +90,7 @@ fn tells(rack: &mut Rack, node: NodeId, all: &[(&str, ServiceHealth)]) {
 }
 
 fn states(rack: &Rack) -> Vec<(String, String, Option<String>)> {
-    let rows = view::cloud_rows(&rack.fleet, &rack.catalog, rack.now);
+    let rows = view::cloud_rows(&rack.fleet, &rack.site(), &rack.catalog, rack.now);
     rows.into_iter().map(|row| (row.service, row.state, row.why)).collect()
 }
 
@@ -180,7 +186,7 @@ fn a_second_control_node_an_adopted_one_and_an_older_image_have_nothing_of_the_c
     let first = rack.fleet.nodes[&control].name.to_string();
     let why = |rack: &Rack, node: NodeId| {
         let name = rack.fleet.nodes[&node].name.to_string();
-        let rows = view::cloud_rows(&rack.fleet, &rack.catalog, rack.now);
+        let rows = view::cloud_rows(&rack.fleet, &rack.site(), &rack.catalog, rack.now);
         let of_cloud = rows.into_iter().filter(|row| row.node == name && row.service != "db");
         of_cloud.map(|row| (row.service, row.why.unwrap_or_default())).collect::<Vec<_>>()
     };
@@ -283,4 +289,49 @@ fn a_catalog_that_does_not_hang_together_is_refused() {
     let circle =
         Catalog::parse([("services/a/service.toml", a), ("services/b/service.toml", b)]).unwrap_err();
     assert!(circle.to_string().contains("by way of others"), "{circle}");
+}
+
+/// What the task of the gate is told on a node with these cards beside the one that it booted from, else what it is held for.
+fn gate(external: Option<External>, cards: &[&str]) -> Result<Vec<String>, String> {
+    let (mut rack, _, node) = cloud();
+    rack.external = external;
+    let mut next = Node { roles: ["network".to_owned()].into(), ..rack.fleet.nodes[&node].clone() };
+    let card = |mac: &str| Nic { mac: mac.parse().unwrap(), ..next.inventory.nics[0].clone() };
+    let cards = cards.iter().map(|mac| card(mac)).collect::<Vec<_>>();
+    next.inventory.nics.extend(cards);
+    rack.fleet.put(Change::Node(Box::new(next)));
+    rack.bring(Event::Tick).unwrap();
+    match document(&rack, node).tasks.into_iter().find(|task| task.name == "gate") {
+        Some(task) => Ok(task.argv),
+        None => Err(states(&rack).into_iter().find(|row| row.0 == "gate").unwrap().2.unwrap()),
+    }
+}
+
+#[test]
+fn the_port_to_the_outside_is_the_one_that_is_named_or_the_only_other_one_and_never_guessed() {
+    let (a, b) = ("52:54:00:77:00:0a", "52:54:00:77:00:0b");
+    let external = |ports: &[&str]| {
+        Some(External {
+            subnet: "10.88.0.0/24".parse().unwrap(),
+            gateway: "10.88.0.1".parse().unwrap(),
+            first: "10.88.0.100".parse().unwrap(),
+            last: "10.88.0.199".parse().unwrap(),
+            vlan: (ports.len() == 1).then_some(120),
+            ports: ports.iter().map(|mac| mac.parse().unwrap()).collect(),
+        })
+    };
+    let told = |port: &str, rest: &str| Ok(["/bin/echo", port, rest].map(str::to_owned).to_vec());
+    assert_eq!(gate(None, &[a, b]), told("ff:ff:ff:ff:ff:ff", " "), "there is no outside");
+    assert_eq!(gate(external(&[]), &[a]), told(a, "10.88.0.100 "));
+    assert_eq!(gate(external(&[b]), &[a, b]), told(b, "10.88.0.100 120"));
+    let several = gate(external(&[]), &[a, b]).unwrap_err();
+    assert!(several.contains(a) && several.contains(b) && several.contains("has 2"), "{several}");
+    assert!(gate(external(&[a, b]), &[a, b]).unwrap_err().contains("has 2"));
+    let none = gate(external(&[]), &[]).unwrap_err();
+    assert!(none.ends_with("which has only the one that it booted from"), "{none}");
+    let other = gate(external(&[b]), &[a]).unwrap_err();
+    assert!(other.contains("[cloud.external]") && other.ends_with(a), "{other}");
+    // The one that it booted from is never given away.
+    let boots = crate::rack::MAC;
+    assert!(gate(external(&[boots]), &[a]).is_err());
 }

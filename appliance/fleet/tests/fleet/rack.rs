@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet::certificate::{Certificate, Grant, Stage};
-use fleet::cloud::{Cloud, CloudKey, Datapath};
+use fleet::cloud::{Cloud, CloudKey, Datapath, External};
 use fleet::entropy::Entropy;
 use fleet::image::Image;
 use fleet::{
@@ -20,6 +20,7 @@ pub(crate) struct Rack {
     pub(crate) catalog: Catalog,
     pub(crate) now: Time,
     pub(crate) signs: Option<CaPin>,
+    pub(crate) external: Option<External>,
     pub(crate) log: Vec<String>,
     seed: u8,
 }
@@ -49,7 +50,15 @@ impl Rack {
             ("services/names/hosts", "${node.address} ${node.name}\n${rack.hosts}\n"),
         ]);
         let fleet = Fleet { epoch: Epoch(1), ..Fleet::default() };
-        Self { fleet, catalog: catalog.unwrap(), now: Time(1_000_000), signs: None, log: Vec::new(), seed: 0 }
+        Self {
+            fleet,
+            catalog: catalog.unwrap(),
+            now: Time(1_000_000),
+            signs: None,
+            external: None,
+            log: Vec::new(),
+            seed: 0,
+        }
     }
 
     pub(crate) fn site(&self) -> Site {
@@ -66,6 +75,7 @@ impl Rack {
                 region: "Here".to_owned(),
                 datapath: Datapath::Kernel,
                 key: CloudKey::new([7; 32]),
+                external: self.external.clone(),
             }),
         }
     }

@@ -3,17 +3,21 @@
 use fleet::cloud::Datapath;
 use toml::Spanned;
 
-use super::At;
-use crate::config::{Cloud, ConfigError, raw};
+use super::{At, external};
+use crate::config::{Cloud, ConfigError, Provision, raw};
 
 /// What OpenStack's own documents call the only region there is.
 const USUAL: &str = "RegionOne";
 
-pub(super) fn cloud(text: &str, raw: &raw::Cloud) -> Result<Cloud, ConfigError> {
+pub(super) fn cloud(text: &str, raw: &raw::Cloud, provision: &[Provision]) -> Result<Cloud, ConfigError> {
     let at = |key: &str| At { text, key: format!("cloud.{key}") };
     let region = raw.region.as_ref().map(|value| region(&at("region"), value)).transpose()?;
     let datapath = raw.datapath.as_ref().map(|value| datapath(&at("datapath"), value)).transpose()?;
-    Ok(Cloud { region: region.unwrap_or_else(|| USUAL.to_owned()), datapath: datapath.unwrap_or_default() })
+    Ok(Cloud {
+        region: region.unwrap_or_else(|| USUAL.to_owned()),
+        datapath: datapath.unwrap_or_default(),
+        external: raw.external.as_ref().map(|raw| external::external(text, raw, provision)).transpose()?,
+    })
 }
 
 /// It stands in URLs and files of many programs as it is.

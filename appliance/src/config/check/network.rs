@@ -16,7 +16,7 @@ const MAX_RELAYED: usize = 64;
 /// IFNAMSIZ of `linux/if.h`, without the terminating NUL.
 const MAX_INTERFACE: usize = 15;
 /// Tags of IEEE 802.1Q that mean a network.
-const VLANS: std::ops::RangeInclusive<i64> = 1..=4094;
+pub(super) const VLANS: std::ops::RangeInclusive<i64> = 1..=4094;
 /// More name servers than any resolver asks (resolv.conf(5), MAXNS).
 const MAX_DNS: usize = 3;
 
@@ -53,13 +53,13 @@ pub(super) fn networks(text: &str, raw: &[raw::Provision]) -> Result<Vec<Provisi
     Ok(believed)
 }
 
-fn subnets(provision: &Provision) -> Vec<(Ipv4Net, String)> {
+pub(super) fn subnets(provision: &Provision) -> Vec<(Ipv4Net, String)> {
     let relayed = provision.relayed.iter().map(|relayed| relayed.subnet);
     std::iter::once(provision.address.trunc()).chain(relayed).map(|net| (net, provision.name())).collect()
 }
 
 /// Two subnets that share an address could not be told apart.
-fn apart(
+pub(super) fn apart(
     at: &At<'_>,
     value: &Spanned<String>,
     net: Ipv4Net,

@@ -117,6 +117,6 @@ fn pool(text: &str, net: Ipv4Net, router: Option<Ipv4Addr>) -> Result<Pool, Stri
 pub(super) fn example(net: Ipv4Net) -> String {
     let (own, low, high) =
         (u32::from(net.addr()), u32::from(net.network()) + 1, u32::from(net.broadcast()) - 1);
-    let (first, last) = if high - own >= own - low { (own + 1, high) } else { (low, own - 1) };
+    let (first, last) = if high - own >= own.saturating_sub(low) { (own + 1, high) } else { (low, own - 1) };
     format!("\"{}-{}\"", Ipv4Addr::from(first), Ipv4Addr::from(last))
 }

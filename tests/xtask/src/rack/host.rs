@@ -232,6 +232,24 @@ impl Host {
         self.start_system(setup)
     }
 
+    /// What the system that was booted from this disk has left in its seed, the key of its next deployment for one, is the disk's again.
+    /// Until its next boot here the seed on the disk is the one that counts.
+    ///
+    /// # Errors
+    /// It was never booted, or the disk can't be written.
+    pub fn give_back_seed(&self, disk: &Path) -> Result<(), HostError> {
+        let file = self.dir.join(format!("{}-native", self.name)).join("seed");
+        let give = || {
+            let partition = gpt::partition(disk, "rackwright-seed")?;
+            let bytes = std::fs::read(&file)?;
+            let disk = std::fs::File::options().write(true).open(disk)?;
+            disk.write_all_at(&bytes, partition.offset)?;
+            disk.sync_all()?;
+            std::fs::remove_file(&file)
+        };
+        give().map_err(|source| HostError::Prepare { path: file.clone(), source })
+    }
+
     fn start_system(&self, setup: container::Setup) -> Result<Container, HostError> {
         let mut container = Container::start(setup)?;
         self.ledger().set_process(&self.name, container.process().identity())?;
