@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use fleet::burn_in;
-use fleet::cloud::{Datapath, External};
+use fleet::cloud::{Datapath, External, Tunnel};
 use fleet::hours::Hours;
 use fleet::limits::Limits;
 use ipnet::Ipv4Net;
@@ -83,6 +83,8 @@ pub struct Cloud {
     pub datapath: Datapath,
     /// The network outside.
     pub external: Option<External>,
+    /// The network of tunnels.
+    pub tunnel: Option<Tunnel>,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

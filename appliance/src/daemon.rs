@@ -241,8 +241,8 @@ impl Daemon {
 /// What the services of the cloud must agree on.
 fn agreed(paths: &Paths, wanted: &crate::config::Cloud) -> Result<Cloud, Fatal> {
     let key = crate::ca::cloud_key(&paths.ca).map_err(Fatal::of)?;
-    let crate::config::Cloud { region, datapath, external } = wanted.clone();
-    Ok(Cloud { region, datapath, key: CloudKey::new(key), external })
+    let crate::config::Cloud { region, datapath, external, tunnel } = wanted.clone();
+    Ok(Cloud { region, datapath, key: CloudKey::new(key), external, tunnel })
 }
 
 /// Our own units over D-Bus; without a systemd (tests, `--root`) there are none.

@@ -8,10 +8,10 @@ use protocol::{Check, CheckKind, File, ServiceWanted, StateDocument, TaskWanted,
 
 use crate::catalog::{CheckEntry, Service};
 use crate::cloud::release::{self, Providers};
-use crate::cloud::{Cloud, External, accounts};
+use crate::cloud::{Cloud, accounts};
 use crate::data_disk;
 use crate::node::Document;
-use crate::{Catalog, Change, Fleet, Node, Site};
+use crate::{Catalog, Change, Fleet, Node, Site, Subnet};
 
 /// Why a document can't be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -212,6 +212,8 @@ struct Values<'a> {
     cloud: Option<&'a Cloud>,
     catalog: &'a Catalog,
     node: &'a Node,
+    /// Its address, and the network of it.
+    place: (Ipv4Addr, Option<&'a Subnet>),
 }
 
 const NO_SUBNET: &str = "the site has no provisioning network";
@@ -235,15 +237,6 @@ impl Values<'_> {
         match (family, rest) {
             ("secret", name) => Ok(cloud()?.key.secret(name)),
             ("fernet", name) => Ok(cloud()?.key.fernet(name)),
-            ("node", "external_port") => {
-                External::port(cloud()?.external.as_ref(), self.node).map_err(|why| missing(&why))
-            }
-            ("cloud", name) if name.starts_with("external.") => {
-                let name = name.trim_start_matches("external.");
-                External::value(cloud()?.external.as_ref(), name).ok_or_else(|| missing(NO_VALUE))
-            }
-            ("cloud", "region") => Ok(cloud()?.region.clone()),
-            ("cloud", "datapath") => Ok(cloud()?.datapath.bridge_type().to_owned()),
             ("cloud", "databases") => Ok(accounts::databases(cloud()?, &services())),
             // No URL of the catalog has what this is made of in it: a test reads them all.
             ("cloud", "identity") => accounts::identity(cloud()?, &services(), |service, url| {
@@ -253,6 +246,11 @@ impl Values<'_> {
                     fill(&service.name, url, self)
                 }
             }),
+            ("cloud", name) => cloud()?.value(name).ok_or_else(|| missing(NO_VALUE)),
+            ("node", name) => match cloud()?.value_of_node(name, self.node, self.place) {
+                Some(value) => value.map_err(|why| missing(&why)),
+                None => Err(missing(NO_VALUE)),
+            },
             _ => Err(missing(NO_VALUE)),
         }
     }
@@ -292,7 +290,7 @@ fn values<'a>(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node)
         ("disk.data", data_disk(node)),
         ("disk.group", Ok(data_disk::VOLUME_GROUP.to_owned())),
     ]);
-    Values { plain, cloud: site.cloud.as_ref(), catalog, node }
+    Values { plain, cloud: site.cloud.as_ref(), catalog, node, place: (address(node), subnet) }
 }
 
 /// The node's id as a UUID of version 8 (RFC 9562 §5.8): the same after every rebuild, and no other node's.

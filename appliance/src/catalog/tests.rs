@@ -50,6 +50,7 @@ fn document(roles: &[&str], key: u8) -> StateDocument {
         datapath: Datapath::Kernel,
         key: CloudKey::new([key; 32]),
         external: None,
+        tunnel: None,
     };
     let site = Site {
         name: "test".to_owned(),

@@ -1,7 +1,7 @@
 //! From what the file says to what the program believes.
 
 mod cloud;
-mod external;
+mod cloud_networks;
 mod hours;
 mod network;
 mod notify;

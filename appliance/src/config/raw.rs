@@ -43,6 +43,15 @@ pub(super) struct Cloud {
     pub(super) region: Option<Spanned<String>>,
     pub(super) datapath: Option<Spanned<String>>,
     pub(super) external: Option<External>,
+    pub(super) tunnel: Option<Tunnel>,
+}
+
+/// `[cloud.tunnel]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tunnel {
+    pub(super) subnet: Spanned<String>,
+    pub(super) ports: Option<Spanned<Vec<String>>>,
 }
 
 /// `[cloud.external]`.

@@ -507,3 +507,27 @@ fn the_network_outside_of_a_cloud_is_read_and_mistakes_are_told_with_their_line(
         assert!(error.contains(told) && error.starts_with("line "), "{wrong}: {error}");
     }
 }
+
+#[test]
+fn the_network_of_tunnels_has_room_for_every_node_and_is_nobody_elses() {
+    let cloud = |text: &str| {
+        parse(&format!("{GOOD}{CLOUD}[cloud.tunnel]\n{text}")).map(|config| config.cloud.unwrap())
+    };
+    let tunnel = cloud("subnet = \"10.20.20.0/24\"\n").unwrap().tunnel.unwrap();
+    assert_eq!((tunnel.subnet.to_string().as_str(), tunnel.ports.len()), ("10.20.20.0/24", 0));
+    let ports = "subnet = \"10.20.0.0/16\"\nports = [\"52:54:00:77:03:01\"]\n";
+    assert_eq!(cloud(ports).unwrap().tunnel.unwrap().ports.len(), 1);
+    for (text, told) in [
+        ("subnet = \"10.77.0.0/24\"", "overlaps 10.77.0.0/24 on \"eth1\""),
+        ("subnet = \"203.0.113.0/24\"", "overlaps 203.0.113.0/24 on \"cloud.external\""),
+        ("subnet = \"10.20.20.0/25\"", "fewer addresses than 10.77.0.0/24"),
+        ("subnet = \"10.20.20.0/24\"\nports = []", "an empty list"),
+        ("ports = []", "subnet"),
+    ] {
+        let error = cloud(text).unwrap_err().to_string();
+        assert!(error.contains(told) && error.starts_with("line "), "{text}: {error}");
+    }
+    let second = "[[provision]]\ninterface = \"eth2\"\naddress = \"10.78.0.1/24\"\npool = \"10.78.0.100-10.78.0.199\"\n";
+    let two = parse(&format!("{GOOD}{second}[cloud]\n[cloud.tunnel]\nsubnet = \"10.20.20.0/24\"\n"));
+    assert!(two.unwrap_err().to_string().contains("2 provisioning subnets"));
+}

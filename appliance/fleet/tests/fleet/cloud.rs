@@ -1,7 +1,7 @@
 //! A rack that is a cloud: what comes up when, on whichever node.
 
 use fleet::cloud::release::lets_go;
-use fleet::cloud::{CloudKey, External};
+use fleet::cloud::{CloudKey, External, Tunnel};
 use fleet::{Catalog, Change, Event, Node, Site, State, Time, converge, view};
 use protocol::{CheckKind, JobId, Nic, NodeId, Report, ServiceHealth, ServiceReport, StateDocument};
 
@@ -14,7 +14,8 @@ const FILES: &[(&str, &str)] = &[
     ("roles/network.toml", "name='network'\nsummary=''\nservices=[]\ncloud=['gate']"),
     (
         "services/gate/service.toml",
-        "name='gate'\nsummary=''\n[[tasks]]\nname='gate'\nguard=['/bin/false']\nargv=['/bin/echo','${node.external_port}','${cloud.external.first} ${cloud.external.vlan}']\n\
+        "name='gate'\nsummary=''\n[[tasks]]\nname='gate'\nguard=['/bin/false']\nargv=['/bin/echo','${node.external_port}','${cloud.external.first} ${cloud.external.vlan}',\n\
+         '${node.tunnel_port}','${node.tunnel_address}','${node.tunnel_prefix}']\n\
          timeout_seconds=5\nbefore_units=true",
     ),
     ("roles/compute.toml", "name='compute'\nsummary=''\nservices=[]\ncloud=['worker']"),
@@ -292,9 +293,9 @@ fn a_catalog_that_does_not_hang_together_is_refused() {
 }
 
 /// What the task of the gate is told on a node with these cards beside the one that it booted from, else what it is held for.
-fn gate(external: Option<External>, cards: &[&str]) -> Result<Vec<String>, String> {
+fn gate(external: Option<External>, tunnel: Option<Tunnel>, cards: &[&str]) -> Result<Vec<String>, String> {
     let (mut rack, _, node) = cloud();
-    rack.external = external;
+    (rack.external, rack.tunnel) = (external, tunnel);
     let mut next = Node { roles: ["network".to_owned()].into(), ..rack.fleet.nodes[&node].clone() };
     let card = |mac: &str| Nic { mac: mac.parse().unwrap(), ..next.inventory.nics[0].clone() };
     let cards = cards.iter().map(|mac| card(mac)).collect::<Vec<_>>();
@@ -307,31 +308,60 @@ fn gate(external: Option<External>, cards: &[&str]) -> Result<Vec<String>, Strin
     }
 }
 
+const A: &str = "52:54:00:77:00:0a";
+const B: &str = "52:54:00:77:00:0b";
+const NOBODY: &str = "ff:ff:ff:ff:ff:ff";
+
+fn external(ports: &[&str]) -> Option<External> {
+    Some(External {
+        subnet: "10.88.0.0/24".parse().unwrap(),
+        gateway: "10.88.0.1".parse().unwrap(),
+        first: "10.88.0.100".parse().unwrap(),
+        last: "10.88.0.199".parse().unwrap(),
+        vlan: (ports.len() == 1).then_some(120),
+        ports: ports.iter().map(|mac| mac.parse().unwrap()).collect(),
+    })
+}
+
+fn tunnel(subnet: &str, ports: &[&str]) -> Option<Tunnel> {
+    let ports = ports.iter().map(|mac| mac.parse().unwrap()).collect();
+    Some(Tunnel { subnet: subnet.parse().unwrap(), ports })
+}
+
 #[test]
 fn the_port_to_the_outside_is_the_one_that_is_named_or_the_only_other_one_and_never_guessed() {
-    let (a, b) = ("52:54:00:77:00:0a", "52:54:00:77:00:0b");
-    let external = |ports: &[&str]| {
-        Some(External {
-            subnet: "10.88.0.0/24".parse().unwrap(),
-            gateway: "10.88.0.1".parse().unwrap(),
-            first: "10.88.0.100".parse().unwrap(),
-            last: "10.88.0.199".parse().unwrap(),
-            vlan: (ports.len() == 1).then_some(120),
-            ports: ports.iter().map(|mac| mac.parse().unwrap()).collect(),
-        })
+    let told = |port: &str, rest: &str| {
+        Ok(["/bin/echo", port, rest, NOBODY, "10.77.0.100", ""].map(str::to_owned).to_vec())
     };
-    let told = |port: &str, rest: &str| Ok(["/bin/echo", port, rest].map(str::to_owned).to_vec());
-    assert_eq!(gate(None, &[a, b]), told("ff:ff:ff:ff:ff:ff", " "), "there is no outside");
-    assert_eq!(gate(external(&[]), &[a]), told(a, "10.88.0.100 "));
-    assert_eq!(gate(external(&[b]), &[a, b]), told(b, "10.88.0.100 120"));
-    let several = gate(external(&[]), &[a, b]).unwrap_err();
-    assert!(several.contains(a) && several.contains(b) && several.contains("has 2"), "{several}");
-    assert!(gate(external(&[a, b]), &[a, b]).unwrap_err().contains("has 2"));
+    let gate = |external, cards: &[&str]| gate(external, None, cards);
+    assert_eq!(gate(None, &[A, B]), told(NOBODY, " "), "there is no outside");
+    assert_eq!(gate(external(&[]), &[A]), told(A, "10.88.0.100 "));
+    assert_eq!(gate(external(&[B]), &[A, B]), told(B, "10.88.0.100 120"));
+    let several = gate(external(&[]), &[A, B]).unwrap_err();
+    assert!(several.contains(A) && several.contains(B) && several.contains("has 2"), "{several}");
+    assert!(gate(external(&[A, B]), &[A, B]).unwrap_err().contains("has 2"));
     let none = gate(external(&[]), &[]).unwrap_err();
     assert!(none.ends_with("which has only the one that it booted from"), "{none}");
-    let other = gate(external(&[b]), &[a]).unwrap_err();
-    assert!(other.contains("[cloud.external]") && other.ends_with(a), "{other}");
+    let other = gate(external(&[B]), &[A]).unwrap_err();
+    assert!(other.contains("[cloud.external]") && other.ends_with(A), "{other}");
     // The one that it booted from is never given away.
-    let boots = crate::rack::MAC;
-    assert!(gate(external(&[boots]), &[a]).is_err());
+    assert!(gate(external(&[crate::rack::MAC]), &[A]).is_err());
+}
+
+#[test]
+fn a_node_has_its_own_number_in_the_network_of_tunnels_and_no_card_is_in_two_networks() {
+    let told = |external: &str, tunnel: &str, address: &str, prefix: &str| {
+        let (first, tail) = if external == NOBODY { (" ", "") } else { ("10.88.0.100", " 120") };
+        let rest = if external == NOBODY { first.to_owned() } else { format!("{first}{tail}") };
+        Ok(["/bin/echo", external, &rest, tunnel, address, prefix].map(str::to_owned).to_vec())
+    };
+    let small = || tunnel("10.20.20.0/24", &[]);
+    assert_eq!(gate(None, small(), &[A]), told(NOBODY, A, "10.20.20.100", "10.20.20.100/24"));
+    let large = tunnel("10.32.0.0/12", &[B]);
+    assert_eq!(gate(None, large, &[A, B]), told(NOBODY, B, "10.32.0.100", "10.32.0.100/12"));
+    // The card that is named for one is free for no other.
+    let both = gate(external(&[A]), small(), &[A, B]);
+    assert_eq!(both, told(A, B, "10.20.20.100", "10.20.20.100/24"));
+    let why = gate(external(&[A]), small(), &[A]).unwrap_err();
+    assert!(why.starts_with("a card for tunnels: [cloud.tunnel]"), "{why}");
 }

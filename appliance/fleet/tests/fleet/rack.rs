@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fleet::certificate::{Certificate, Grant, Stage};
-use fleet::cloud::{Cloud, CloudKey, Datapath, External};
+use fleet::cloud::{Cloud, CloudKey, Datapath, External, Tunnel};
 use fleet::entropy::Entropy;
 use fleet::image::Image;
 use fleet::{
@@ -21,6 +21,7 @@ pub(crate) struct Rack {
     pub(crate) now: Time,
     pub(crate) signs: Option<CaPin>,
     pub(crate) external: Option<External>,
+    pub(crate) tunnel: Option<Tunnel>,
     pub(crate) log: Vec<String>,
     seed: u8,
 }
@@ -56,6 +57,7 @@ impl Rack {
             now: Time(1_000_000),
             signs: None,
             external: None,
+            tunnel: None,
             log: Vec::new(),
             seed: 0,
         }
@@ -76,6 +78,7 @@ impl Rack {
                 datapath: Datapath::Kernel,
                 key: CloudKey::new([7; 32]),
                 external: self.external.clone(),
+                tunnel: self.tunnel.clone(),
             }),
         }
     }

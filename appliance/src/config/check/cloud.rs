@@ -3,7 +3,7 @@
 use fleet::cloud::Datapath;
 use toml::Spanned;
 
-use super::{At, external};
+use super::{At, cloud_networks};
 use crate::config::{Cloud, ConfigError, Provision, raw};
 
 /// What OpenStack's own documents call the only region there is.
@@ -13,10 +13,15 @@ pub(super) fn cloud(text: &str, raw: &raw::Cloud, provision: &[Provision]) -> Re
     let at = |key: &str| At { text, key: format!("cloud.{key}") };
     let region = raw.region.as_ref().map(|value| region(&at("region"), value)).transpose()?;
     let datapath = raw.datapath.as_ref().map(|value| datapath(&at("datapath"), value)).transpose()?;
+    let external = raw.external.as_ref().map(|raw| cloud_networks::external(text, raw, provision));
+    let external = external.transpose()?;
+    let tunnel = raw.tunnel.as_ref();
+    let tunnel = tunnel.map(|raw| cloud_networks::tunnel(text, raw, provision, external.as_ref()));
     Ok(Cloud {
         region: region.unwrap_or_else(|| USUAL.to_owned()),
         datapath: datapath.unwrap_or_default(),
-        external: raw.external.as_ref().map(|raw| external::external(text, raw, provision)).transpose()?,
+        external,
+        tunnel: tunnel.transpose()?,
     })
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::container::{self, Container, ContainerError};
-use super::gpt;
+use super::gpt::{self, Partition};
 use super::ledger::{Ledger, LedgerError};
 use super::netns::{Netns, Network};
 use super::process::{Lifetime, Process, ProcessError};
@@ -89,6 +89,8 @@ pub(super) struct Place {
     pub(super) ledger: Arc<Mutex<Ledger>>,
 }
 
+/// The partition of a node's disk that its system is on: the last one.
+const ROOT: &str = "rackwright-root";
 /// Where a system that is booted from a disk finds its seed.
 const SEED: &str = "/run/host-seed";
 /// The agent looks for its seed on the disk that carries the root: a loop device over a part of one is none.
@@ -209,7 +211,7 @@ impl Host {
         let at = |name: &str| dir.join(name);
         let prepare = |source| HostError::Prepare { path: dir.clone(), source };
         std::fs::create_dir_all(at("root")).map_err(prepare)?;
-        let root = gpt::partition(disk, "rackwright-root").map_err(prepare)?;
+        let root = self.grow(disk)?;
         if !at("seed").exists() {
             std::fs::write(at("seed"), seed(disk).map_err(prepare)?).map_err(prepare)?;
         }
@@ -230,6 +232,31 @@ impl Host {
             root: at("root"),
         };
         self.start_system(setup)
+    }
+
+    /// The root gets all of its disk, as at the first boot of a real server, where udev and the kernel see to it; and it is mended, where
+    /// the power was cut.
+    fn grow(&self, disk: &Path) -> Result<Partition, HostError> {
+        let shell = |script: &str, words: &[&str]| {
+            let tool = Tool::new("sh").args(["-ec", script, "sh"]).arg(disk).args(words);
+            tool.read().map_err(|source| self.failed(source))
+        };
+        let find = || gpt::partition(disk, ROOT);
+        let prepare = |source| HostError::Prepare { path: disk.to_owned(), source };
+        let before = find().map_err(prepare)?;
+        let last = "number=$(sfdisk --dump \"$1\" | grep -c ^\"$1\")
+            echo ', +' | sfdisk --quiet --no-reread --no-tell-kernel -N $number \"$1\"";
+        shell(last, &[])?;
+        let after = find().map_err(prepare)?;
+        if after.bytes < before.bytes || after.offset != before.offset {
+            return Err(prepare(std::io::Error::other(format!("{before:?} became {after:?}"))));
+        }
+        let fit = "loop=$(losetup --find --show --offset \"$2\" --sizelimit \"$3\" \"$1\")
+            trap 'losetup --detach $loop' EXIT
+            e2fsck -f -p $loop || [ $? = 1 ]
+            resize2fs $loop";
+        shell(fit, &[&after.offset.to_string(), &after.bytes.to_string()])?;
+        Ok(after)
     }
 
     /// What the system that was booted from this disk has left in its seed, the key of its next deployment for one, is the disk's again.

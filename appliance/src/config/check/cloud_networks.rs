@@ -1,8 +1,8 @@
-//! The network outside of a cloud: where floating addresses come from.
+//! Networks of a cloud beside the provisioning one: outside, where floating addresses come from, and that of the tunnels.
 
 use std::collections::BTreeSet;
 
-use fleet::cloud::External;
+use fleet::cloud::{External, Tunnel};
 use protocol::HardwareAddress;
 use toml::Spanned;
 
@@ -36,6 +36,39 @@ pub(super) fn external(
     })
 }
 
+pub(super) fn tunnel(
+    text: &str,
+    raw: &raw::Tunnel,
+    provision: &[Provision],
+    external: Option<&External>,
+) -> Result<Tunnel, ConfigError> {
+    let at = |key: &str| At { text, key: format!("cloud.tunnel.{key}") };
+    let net = subnet(&at("subnet"), &raw.subnet)?;
+    let nodes = provision.iter().flat_map(subnets).collect::<Vec<_>>();
+    let outside = external.map(|external| (external.subnet, "cloud.external".to_owned()));
+    let others = nodes.iter().cloned().chain(outside).collect::<Vec<_>>();
+    apart(&at("subnet"), &raw.subnet, net, &others)?;
+    // A node has the number there that it has in its provisioning network.
+    let refuse = |why: String, write: &str| Err(at("subnet").refuse(&raw.subnet, why, write));
+    match nodes.as_slice() {
+        [(own, _)] if own.prefix_len() < net.prefix_len() => {
+            let write = format!("a subnet of /{} or larger", own.prefix_len());
+            refuse(format!("{net} has fewer addresses than {own}, whose nodes have one each"), &write)
+        }
+        [_] => {
+            let ports = raw.ports.as_ref().map(|value| ports(&at("ports"), value)).transpose()?;
+            Ok(Tunnel { subnet: net, ports: ports.unwrap_or_default() })
+        }
+        several => {
+            let why = format!(
+                "nodes of {} provisioning subnets would have the same addresses there",
+                several.len()
+            );
+            refuse(why, "no [cloud.tunnel]: tunnels then go through the provisioning networks")
+        }
+    }
+}
+
 fn vlan(at: &At<'_>, value: &Spanned<i64>) -> Result<u16, ConfigError> {
     let number = *value.get_ref();
     let tag = u16::try_from(number).ok().filter(|_| VLANS.contains(&number));
@@ -47,7 +80,7 @@ fn vlan(at: &At<'_>, value: &Spanned<i64>) -> Result<u16, ConfigError> {
 fn ports(at: &At<'_>, value: &Spanned<Vec<String>>) -> Result<BTreeSet<HardwareAddress>, ConfigError> {
     let refuse = |why: String| {
         let write = "addresses of network cards as `rackwright node show` has them, [\"52:54:00:12:34:56\"], or no ports \
-                     where every network node has two cards";
+                     where every node has one card for it beside its first";
         at.refuse(value, why, write)
     };
     if value.get_ref().is_empty() {

@@ -1,0 +1,165 @@
+//! What befalls a cloud: a daemon that is killed again and again, services that die, a node that is written anew, no power.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use xtask::rack::container::Container;
+use xtask::say;
+
+use super::bed::Bed;
+use super::client::Client;
+use super::{RISE, comes_up};
+use crate::lab::{Site, fail};
+
+/// How often the daemon is killed while the cloud comes up.
+const KILLS: u32 = 30;
+/// One command on a node.
+const CALL: Duration = Duration::from_secs(120);
+/// A unit that died has to run again this soon: twice the 10 s that a quiet machine is given.
+const BACK: Duration = Duration::from_secs(20);
+
+/// A row of `cloud status`.
+#[derive(Deserialize)]
+struct Row {
+    node: String,
+    state: String,
+    units: Vec<String>,
+}
+
+/// The rows of `cloud status`; none while nobody answers.
+fn rows(site: &Site) -> Option<Vec<Row>> {
+    #[derive(Deserialize)]
+    struct List {
+        items: Vec<Row>,
+    }
+    let said = site.controller.exec(&["rackwright", "cloud", "status", "-o", "json"]).ok()?;
+    serde_json::from_str::<List>(&said.stdout).ok().map(|list| list.items)
+}
+
+fn is_well(site: &Site) -> bool {
+    rows(site).is_some_and(|rows| !rows.is_empty() && rows.iter().all(|row| row.state == "well"))
+}
+
+/// Until all is well, the daemon is killed at moments that nobody chose. What makes a database has run once all the same.
+pub(super) fn killed_while_it_rises(site: &Site, bed: &Bed<'_>) {
+    let well = AtomicBool::new(false);
+    let (start, mut kills) = (Instant::now(), 0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_well(site) && start.elapsed() < RISE {
+                thread::sleep(Duration::from_secs(1));
+            }
+            well.store(true, Ordering::SeqCst);
+        });
+        // 2 to 9 s, and no two waits alike.
+        let mut chance = 0x2545_f491_u32;
+        while kills < KILLS && !well.load(Ordering::SeqCst) {
+            chance ^= chance << 13;
+            chance ^= chance >> 17;
+            chance ^= chance << 5;
+            thread::sleep(Duration::from_millis(u64::from(2000 + chance % 7000)));
+            site.controller.kill9_daemon().unwrap_or_else(|error| fail(&error));
+            kills += 1;
+        }
+    });
+    say::line(&format!("    the daemon was killed {kills} times"));
+    assert!(kills >= 10, "the cloud was up after {kills} kills already: this shows nothing");
+    comes_up(site);
+    let said = on(
+        bed.node(0),
+        &["journalctl", "--no-pager", "-o", "cat", "--grep=^Start(ing|ed) .*Rackwright task .*"],
+    );
+    for task in
+        ["keystone-database", "glance-database", "nova-database", "neutron-database", "keystone-bootstrap"]
+    {
+        let ends = |line: &&str| line.starts_with("Starting") && line.contains(&format!("task {task}"));
+        assert_eq!(said.lines().filter(ends).count(), 1, "{task} has to run once:\n{said}");
+    }
+}
+
+/// Each unit of each service on each node is killed; it runs again by itself, and its service is well again.
+pub(super) fn every_service_is_killed(site: &Site, bed: &Bed<'_>) {
+    let rows = rows(site).unwrap();
+    let (mut slowest, mut killed) = ((Duration::ZERO, String::new()), 0);
+    for (at, name) in bed.names().into_iter().enumerate() {
+        let node = bed.node(at);
+        for unit in rows.iter().filter(|row| row.node == name).flat_map(|row| &row.units) {
+            let main = || show(node, unit, "MainPID");
+            let before = main();
+            // A socket, or what has done its work and ended.
+            if before.is_empty() || before == "0" {
+                continue;
+            }
+            on(node, &["systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit]);
+            let start = Instant::now();
+            while show(node, unit, "ActiveState") != "active" || [&before, "0"].contains(&main().as_str()) {
+                assert!(start.elapsed() < BACK, "{unit} on {name} is not back: {}", status(node, unit));
+                thread::sleep(Duration::from_millis(200));
+            }
+            killed += 1;
+            slowest = slowest.max((start.elapsed(), format!("{unit} on {name}")));
+        }
+    }
+    say::line(&format!(
+        "    {killed} units were killed; the slowest was back after {}: {}",
+        say::seconds(slowest.0),
+        slowest.1
+    ));
+    assert!(killed > 25, "{killed} units are not all of a cloud");
+    let events = site.events();
+    let told = |unit: &str| events.iter().any(|event| event.text.contains(unit));
+    let mute = ["keystone.service", "nova-compute.service", "mariadb.service"]
+        .into_iter()
+        .filter(|unit| !told(unit));
+    assert_eq!(mute.collect::<Vec<_>>(), Vec::<&str>::new(), "no event names them");
+    comes_up(site);
+}
+
+/// The second server is written anew, and is the same host to all of OpenStack.
+pub(super) fn a_compute_node_is_written_anew(site: &Site, bed: &mut Bed<'_>) {
+    let ids = |bed: &Bed<'_>| {
+        let client = Client::on(site, bed.node(0));
+        [
+            "compute service list -f value -c ID -c Binary -c Host --sort-column ID",
+            "hypervisor list -f value -c ID -c Hypervisor\\ Hostname --sort-column ID",
+            "network agent list -f value -c ID -c Binary -c Host --sort-column ID",
+        ]
+        .map(|words| client.says(words))
+    };
+    let before = ids(bed);
+    let image = bed.image().to_owned();
+    site.operator().rebuild("n2", &image).unwrap_or_else(|error| fail(&error));
+    bed.rebuilt(1);
+    comes_up(site);
+    assert_eq!(ids(bed), before, "the same host, and no other beside it");
+    let smoke = site.controller.run_for(&["rackwright", "cloud", "smoke", "--node", "n2"], RISE);
+    say::line(&smoke.unwrap_or_else(|error| fail(&error)));
+}
+
+/// Everything is without power at once, and comes back with the compute node first.
+pub(super) fn all_power_is_gone(site: &Site, bed: &mut Bed<'_>) {
+    site.controller.kill9_daemon().unwrap_or_else(|error| fail(&error));
+    for at in [0, 1] {
+        bed.cut(at);
+    }
+    for at in [1, 0] {
+        bed.boot(at);
+    }
+    bed.until("active", |node| node.state == "active" && node.health != "silent");
+}
+
+fn on(node: &Container, argv: &[&str]) -> String {
+    let out = node.exec(argv, CALL).unwrap_or_else(|error| fail(&error));
+    assert!(out.status.success(), "{argv:?}: {}{}", out.stdout, out.stderr);
+    out.stdout
+}
+
+fn show(node: &Container, unit: &str, property: &str) -> String {
+    on(node, &["systemctl", "show", "--value", "--property", property, unit]).trim().to_owned()
+}
+
+fn status(node: &Container, unit: &str) -> String {
+    node.exec(&["systemctl", "status", "--no-pager", unit], CALL).map(|out| out.stdout).unwrap_or_default()
+}
