@@ -81,6 +81,8 @@ pub struct Cloud {
     pub region: String,
     /// What moves the packets of virtual networks.
     pub datapath: Datapath,
+    /// The services that it has and not every cloud has.
+    pub optional: BTreeSet<String>,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

@@ -153,7 +153,9 @@ impl Daemon {
             addresses: std::collections::BTreeMap::new(),
             cloud: config.cloud.as_ref().map(|cloud| agreed(paths, cloud)).transpose()?,
         };
+        let optional = config.cloud.iter().flat_map(|cloud| cloud.optional.iter().cloned()).collect();
         let catalog = catalog::embedded().map_err(Fatal::of)?.of_cloud(config.cloud.is_some());
+        let catalog = catalog.with_optional(optional);
         let log = Log::new(&paths.state_db);
         let (core, writer) = Core::start(store, log, catalog, networks, site).map_err(Fatal::of)?;
         let (ca, images) = (Arc::new(ca), Arc::new(images));
