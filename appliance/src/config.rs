@@ -85,6 +85,8 @@ pub struct Cloud {
     pub external: Option<External>,
     /// The network of tunnels.
     pub tunnel: Option<Tunnel>,
+    /// The services that it has and not every cloud has.
+    pub optional: BTreeSet<String>,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

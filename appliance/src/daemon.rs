@@ -153,7 +153,9 @@ impl Daemon {
             addresses: std::collections::BTreeMap::new(),
             cloud: config.cloud.as_ref().map(|cloud| agreed(paths, cloud)).transpose()?,
         };
+        let optional = config.cloud.iter().flat_map(|cloud| cloud.optional.iter().cloned()).collect();
         let catalog = catalog::embedded().map_err(Fatal::of)?.of_cloud(config.cloud.is_some());
+        let catalog = catalog.with_optional(optional);
         let log = Log::new(&paths.state_db);
         let (core, writer) = Core::start(store, log, catalog, networks, site).map_err(Fatal::of)?;
         let (ca, images) = (Arc::new(ca), Arc::new(images));
@@ -241,7 +243,7 @@ impl Daemon {
 /// What the services of the cloud must agree on.
 fn agreed(paths: &Paths, wanted: &crate::config::Cloud) -> Result<Cloud, Fatal> {
     let key = crate::ca::cloud_key(&paths.ca).map_err(Fatal::of)?;
-    let crate::config::Cloud { region, datapath, external, tunnel } = wanted.clone();
+    let crate::config::Cloud { region, datapath, external, tunnel, optional: _ } = wanted.clone();
     Ok(Cloud { region, datapath, key: CloudKey::new(key), external, tunnel })
 }
 

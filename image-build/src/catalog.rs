@@ -25,14 +25,19 @@ pub enum CatalogError {
         /// Why not.
         source: FileError,
     },
-    /// There is no such role.
-    #[error("there is no role {role:?} in {}; there are: {}", catalog.display(), known.join(", "))]
+    /// There is no such role, or optional service.
+    #[error(
+        "{name:?} is no role in {}, and no optional service of the roles asked for; optional services, where the role cloud is among \
+         them: {}; roles: {}", catalog.display(), listed(optional), listed(known)
+    )]
     NoRole {
         /// The one asked for.
-        role: String,
+        name: String,
         /// Where it was looked for.
         catalog: PathBuf,
-        /// What there is.
+        /// The optional services that there are.
+        optional: Vec<String>,
+        /// The roles that there are.
         known: Vec<String>,
     },
 }
@@ -43,6 +48,8 @@ struct Role {
     services: Vec<String>,
     #[serde(default)]
     cloud: Vec<String>,
+    #[serde(default)]
+    optional: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,23 +58,38 @@ struct Service {
     packages: Vec<String>,
 }
 
-/// The packages of these roles and of the base that every node has; sorted.
-pub fn packages(catalog: &Path, roles: &[String]) -> Result<Vec<String>, CatalogError> {
+/// The packages of all that an image carries: these roles, the base that every node has, and those of the roles' optional services that
+/// are named beside them, as a manifest does; sorted.
+pub fn packages(catalog: &Path, carried: &[String]) -> Result<Vec<String>, CatalogError> {
     let known = known_roles(catalog)?;
-    if let Some(role) = roles.iter().find(|role| !known.contains(role)) {
-        return Err(CatalogError::NoRole { role: role.clone(), catalog: catalog.to_owned(), known });
-    }
-    let mut packages = BTreeSet::new();
-    for role in roles.iter().map(String::as_str).chain([BASE]) {
+    let is_cloud = carried.iter().any(|name| name == CLOUD);
+    let (mut services, mut optional) = (BTreeSet::new(), BTreeSet::new());
+    for role in carried.iter().filter(|name| known.contains(name)).map(String::as_str).chain([BASE]) {
         let role: Role = recipe::load(&catalog.join(format!("roles/{role}.toml")), "--catalog")?;
-        let of_cloud = if roles.iter().any(|role| role == CLOUD) { role.cloud } else { Vec::new() };
-        for service in role.services.into_iter().chain(of_cloud) {
-            let path = catalog.join(format!("services/{service}/service.toml"));
-            let service: Service = recipe::load(&path, "--catalog")?;
-            packages.extend(service.packages);
+        services.extend(role.services);
+        if is_cloud {
+            services.extend(role.cloud);
+            optional.extend(role.optional);
         }
     }
+    for name in carried.iter().filter(|name| !known.contains(name)) {
+        if !optional.contains(name) {
+            let (name, optional) = (name.clone(), optional.into_iter().collect());
+            return Err(CatalogError::NoRole { name, catalog: catalog.to_owned(), optional, known });
+        }
+        services.insert(name.clone());
+    }
+    let mut packages = BTreeSet::new();
+    for service in services {
+        let path = catalog.join(format!("services/{service}/service.toml"));
+        let service: Service = recipe::load(&path, "--catalog")?;
+        packages.extend(service.packages);
+    }
     Ok(packages.into_iter().collect())
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// The roles one can ask for.
@@ -94,6 +116,25 @@ mod tests {
         assert!(has(&["control"], "mariadb-server") && has(&["control"], "chrony"));
         assert!(has(&["network"], "openvswitch-switch") && !has(&["network"], "mariadb-server"));
         assert!(has(&["network", "storage"], "tgt") && has(&["network", "storage"], "openvswitch-switch"));
+    }
+
+    #[test]
+    fn an_optional_service_is_carried_where_it_is_asked_for_of_a_role_that_has_it() {
+        let of = |carried: &[&str]| {
+            packages(&shipped(), &carried.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        let has = |carried: &[&str]| of(carried).unwrap().iter().any(|name| name == "heat-engine");
+        assert!(has(&["control", "cloud", "heat"]) && has(&["cloud", "control", "heat", "horizon"]));
+        assert!(!has(&["control", "cloud"]) && !has(&["control", "cloud", "horizon"]));
+        let error = of(&["control", "cloud", "haet"]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("\"haet\" is no role") && error.contains(": heat, horizon; roles:"),
+            "{error}"
+        );
+        for carried in [["control", "heat", "heat"], ["cloud", "network", "heat"]] {
+            let error = of(&carried).unwrap_err().to_string();
+            assert!(error.contains("among them: none; roles: cloud, compute"), "{error}");
+        }
     }
 
     #[test]

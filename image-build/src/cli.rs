@@ -30,6 +30,7 @@ Examples:
   image-build ramdisk --agent rackwright-agent --out boot/ --cache ~/.cache/rackwright
   image-build node --role control --agent rackwright-agent --out control.rwimage --cache ~/.cache/rackwright
   image-build node --role compute --role network --agent rackwright-agent --out node.rwimage --raw node.raw
+  image-build node --role control --role cloud --optional heat --agent rackwright-agent --out control.rwimage
   image-build capture /dev/sdb --name lab-1 --role compute --generalize --out lab-1.rwimage
   image-build verify node.rwimage --trust $(image-build show node.rwimage | awk '/^signed/ {print $3}')
   image-build import debian-13.qcow2 --format qcow2 --out debian-13.rwimage
@@ -119,6 +120,9 @@ pub enum Command {
         /// A role the image can serve; repeat for more
         #[arg(long = "role", value_name = "ROLE", required = true)]
         roles: Vec<String>,
+        /// An optional service of its roles to carry, beside `--role cloud`; repeat for more
+        #[arg(long, value_name = "SERVICE")]
+        optional: Vec<String>,
         /// The agent program; with the compute role it is the one with libvirt in it
         #[arg(long, value_name = "FILE")]
         agent: PathBuf,

@@ -57,7 +57,7 @@ pub enum NodeError {
 /// What is asked for.
 #[derive(Debug)]
 pub struct Order<'a> {
-    /// The roles it is for.
+    /// The roles it is for, and those of their optional services that it carries.
     pub roles: &'a [String],
     /// What it is called; the roles' names without it.
     pub name: Option<&'a str>,

@@ -34,8 +34,10 @@ pub fn run(cli: &Cli) -> Done {
             let own = ramdisk::Own { agent, image_build: &image_build };
             build(&cli.how, out, |workshop, out| Ok(deliver(&ramdisk::build(workshop, own)?, out)?))
         }
-        Command::Node { roles, agent, out, raw, name, catalog, key, level } => {
+        Command::Node { roles, optional, agent, out, raw, name, catalog, key, level } => {
             let name = name.as_deref();
+            // A manifest has both in one list.
+            let roles = &[roles.as_slice(), optional].concat();
             let order = Order { roles, name, agent, catalog, key, level: *level };
             build(&cli.how, out, |workshop, out| {
                 files::copy(&node::build(workshop, &order)?, out)?;

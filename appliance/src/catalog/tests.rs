@@ -60,6 +60,8 @@ fn document(roles: &[&str], key: u8) -> StateDocument {
         cloud: Some(cloud),
     };
     let catalog = embedded().unwrap().of_cloud(true);
+    let all = catalog.optional().into_iter().map(str::to_owned).collect();
+    let catalog = catalog.with_optional(all);
     let mut node = node(roles);
     let all = catalog.services_of(&node.roles);
     node.document.released = all.iter().map(|service| service.name.clone()).collect();
@@ -70,7 +72,17 @@ fn document(roles: &[&str], key: u8) -> StateDocument {
 fn a_cloud_in_one_node_has_every_value_and_comes_up_in_an_order_that_can_be() {
     let document = document(&ALL, 1);
     let names = document.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>();
-    for name in ["keystone", "glance", "placement", "nova", "neutron", "nova-compute", "ovn-gateway"] {
+    for name in [
+        "keystone",
+        "glance",
+        "placement",
+        "nova",
+        "neutron",
+        "nova-compute",
+        "ovn-gateway",
+        "heat",
+        "horizon",
+    ] {
         assert!(names.contains(&name), "{name} is in no role: {names:?}");
     }
     for (at, service) in document.services.iter().enumerate() {

@@ -42,6 +42,7 @@ pub(super) struct Raw {
 pub(super) struct Cloud {
     pub(super) region: Option<Spanned<String>>,
     pub(super) datapath: Option<Spanned<String>>,
+    pub(super) optional: Option<Vec<Spanned<String>>>,
     pub(super) external: Option<External>,
     pub(super) tunnel: Option<Tunnel>,
 }

@@ -415,6 +415,20 @@ fn servers_are_tested_once_where_the_site_wants_it() {
 }
 
 #[test]
+fn a_cloud_has_the_optional_services_that_there_are_and_were_asked_for() {
+    let said = |optional: &str| format!("{GOOD}[cloud]\noptional = {optional}\n");
+    assert_eq!(good(GOOD).cloud, None);
+    assert!(good(&format!("{GOOD}[cloud]\n")).cloud.unwrap().optional.is_empty());
+    let both = good(&said("[\"horizon\", \"heat\", \"heat\"]")).cloud.unwrap().optional;
+    assert_eq!(both.into_iter().collect::<Vec<_>>(), ["heat", "horizon"]);
+    for bad in ["haet", "nova", "control", ""] {
+        let why = parse(&said(&format!("[\"heat\", \"{bad}\"]"))).unwrap_err().to_string();
+        let want = format!("{bad:?} is not an optional service; write any of \"heat\", \"horizon\"");
+        assert!(why.contains("cloud.optional") && why.contains(&want), "{why}");
+    }
+}
+
+#[test]
 fn expected_tpms_are_digests_or_names() {
     let said = |list: &str| format!("{GOOD}[enrol]\nexpected_tpms = {list}\n");
     let (one, other) = ("5d".repeat(32), "a7".repeat(32));

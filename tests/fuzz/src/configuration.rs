@@ -87,6 +87,8 @@ pub(crate) fn catalog(data: &[u8]) -> Reached {
             return Reached::Refusal;
         }
     };
+    let optional = catalog.optional().into_iter().map(str::to_owned).collect();
+    let catalog = catalog.with_optional(optional);
     let roles: BTreeSet<String> = catalog.roles().map(|role| role.name.clone()).collect();
     assert!(roles.iter().all(|role| catalog.has_role(role)) && !catalog.has_role("base"));
     let services = catalog.services_of(&roles);
@@ -101,7 +103,7 @@ pub(crate) fn catalog(data: &[u8]) -> Reached {
 /// Roles, services and a template; a service that is not there; a task twice.
 pub(crate) fn catalog_seeds() -> Vec<Vec<u8>> {
     let role = "# FILE roles/base.toml\nname='base'\nsummary=''\nservices=['a']\n\
-                # FILE roles/control.toml\nname='control'\nsummary=''\nservices=['a', 'b']\n";
+                # FILE roles/control.toml\nname='control'\nsummary=''\nservices=['a', 'b']\noptional=[]\n";
     let a = "# FILE services/a/service.toml\nname='a'\nsummary=''\n[[files]]\npath='/etc/hosts'\nmode='0644'\n\
              owner='root:root'\ntemplate='hosts'\n# FILE services/a/hosts\n${node.address} ${node.name}\n";
     let b = "# FILE services/b/service.toml\nname='b'\nsummary=''\npackages=['x']\n[[units]]\nname='b.service'\nenabled=true\n\

@@ -15,6 +15,9 @@ pub struct Role {
     /// What it runs beside these where the rack is a cloud.
     #[serde(default)]
     pub cloud: Vec<String>,
+    /// What it runs on top of that where the operator asks for it.
+    #[serde(default)]
+    pub optional: Vec<String>,
 }
 
 /// One base or cloud component.

@@ -20,6 +20,8 @@ pub struct Catalog {
     /// By `SERVICE/FILE`.
     templates: BTreeMap<String, String>,
     is_cloud: bool,
+    /// The optional services that the operator asked for.
+    chosen: BTreeSet<String>,
 }
 
 /// Why the catalog is not one.
@@ -86,12 +88,37 @@ impl Catalog {
         self.is_cloud
     }
 
+    /// The catalog of a rack whose operator asked for these optional services: its roles run what they have of them in a cloud.
+    #[must_use]
+    pub fn with_optional(self, chosen: BTreeSet<String>) -> Self {
+        Self { chosen, ..self }
+    }
+
+    /// The services that not every cloud has, but those whose operator asks for them.
+    pub fn optional(&self) -> BTreeSet<&str> {
+        self.roles.values().flat_map(|role| &role.optional).map(String::as_str).collect()
+    }
+
+    /// Those that the operator asked for and the role has.
+    fn chosen_of<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a String> {
+        role.optional.iter().filter(|name| self.is_cloud && self.chosen.contains(*name))
+    }
+
     fn check(&self) -> Result<(), CatalogError> {
         let wrong = |file: String, what: String| Err(CatalogError::Content { file, what });
         let is_unknown = |name: &&String| !self.services.contains_key(*name);
         for role in self.roles.values() {
-            if let Some(name) = role.services.iter().chain(&role.cloud).find(is_unknown) {
-                return wrong(format!("roles/{}", role.name), format!("there is no service {name:?}"));
+            let file = format!("roles/{}", role.name);
+            let named = role.services.iter().chain(&role.cloud).chain(&role.optional);
+            if let Some(name) = named.into_iter().find(is_unknown) {
+                return wrong(file, format!("there is no service {name:?}"));
+            }
+            // An image has both among its roles, by their names.
+            if let Some(name) = role.optional.iter().find(|name| self.roles.contains_key(*name)) {
+                return wrong(file, format!("{name:?} is an optional service, and a role"));
+            }
+            if let Some(name) = role.services.iter().chain(&role.cloud).find(|name| self.is_optional(name)) {
+                return wrong(file, format!("{name:?} is optional for one role, and not for this one"));
             }
         }
         let mut tasks = BTreeSet::new();
@@ -117,11 +144,14 @@ impl Catalog {
         let twice = twice.map(|task| format!("task {:?} is there twice", task.name));
         let named = service.needs.iter().chain(service.files.iter().flat_map(|file| &file.restarts));
         let unknown = named.into_iter().find(is_unknown).map(|name| format!("there is no service {name:?}"));
+        let beyond =
+            service.needs.iter().find(|need| self.is_optional(need) && !self.is_optional(&service.name));
+        let beyond = beyond.map(|need| format!("it needs {need:?}, which not every cloud has"));
         let homeless = !service.databases.is_empty() && service.account.is_none();
         let homeless = homeless.then(|| "it has databases and no account".to_owned());
         let kinds = service.check.as_ref().is_some_and(|check| check.kinds() != 1);
         let kinds = kinds.then(|| "its check is not one of http, tcp, command".to_owned());
-        absent.or(twice).or(unknown).or(homeless).or(kinds)
+        absent.or(twice).or(unknown).or(beyond).or(homeless).or(kinds)
     }
 
     /// Whether an operator can give this role; `base` is every node's, `cloud` the whole rack's.
@@ -136,12 +166,20 @@ impl Catalog {
 
     /// What an image for these roles must be made for.
     pub fn image_roles(&self, roles: &BTreeSet<String>) -> BTreeSet<String> {
-        roles.iter().cloned().chain(self.is_cloud.then(|| CLOUD.to_owned())).collect()
+        let chosen =
+            roles.iter().filter_map(|name| self.roles.get(name)).flat_map(|role| self.chosen_of(role));
+        roles.iter().chain(chosen).cloned().chain(self.is_cloud.then(|| CLOUD.to_owned())).collect()
     }
 
-    /// Every service, used or not.
+    /// Every service that some node of the rack can have: all but the optional ones that nobody asked for.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.services.values()
+        let is_left_out = |name: &str| self.is_optional(name) && !self.chosen.contains(name);
+        self.services.values().filter(move |service| !is_left_out(&service.name))
+    }
+
+    /// Whether the service is there only where the operator asks for it.
+    pub fn is_optional(&self, service: &str) -> bool {
+        self.roles.values().any(|role| role.optional.iter().any(|name| name == service))
     }
 
     /// Whether the service is of the cloud, and comes up after all that a node is active with.
@@ -154,7 +192,8 @@ impl Catalog {
     pub fn services_of(&self, roles: &BTreeSet<String>) -> Vec<&Service> {
         let named = roles.iter().filter_map(|name| self.roles.get(name)).collect::<Vec<_>>();
         let all = self.roles.get(BASE).into_iter().chain(named.iter().copied());
-        let of_cloud = named.iter().filter(|_| self.is_cloud).flat_map(|role| &role.cloud);
+        let of_cloud = named.iter().filter(|_| self.is_cloud);
+        let of_cloud = of_cloud.flat_map(|role| role.cloud.iter().chain(self.chosen_of(role)));
         let names = all.flat_map(|role| &role.services).chain(of_cloud);
         let mut seen = BTreeSet::new();
         let services = names.filter_map(|name| self.services.get(name));

@@ -28,6 +28,7 @@ pub struct Providers<'a> {
     fleet: &'a Fleet,
     site: &'a Site,
     rack: Rack,
+    catalog: &'a Catalog,
     control: Option<&'a Node>,
     services: BTreeMap<&'a str, Vec<(&'a Node, Condition)>>,
 }
@@ -46,7 +47,7 @@ impl<'a> Providers<'a> {
                 all.entry(&service.name).or_default().push((node, condition(node, service)));
             }
         }
-        Self { fleet, site, rack: Rack::of(fleet, site), control: control_node(fleet), services: all }
+        Self { fleet, site, rack: Rack::of(fleet, site), catalog, control: control_node(fleet), services: all }
     }
 
     /// Why nobody can go on who needs this service; none: somebody has it, and well.
@@ -131,8 +132,11 @@ fn waits(
     if node.document.released.contains(&service.name) {
         return None;
     }
-    if !carries_cloud(providers.fleet, node) {
-        return Some(format!("an image that carries the cloud: rackwright node rebuild {}", node.name));
+    let optional = providers.catalog.is_optional(&service.name).then_some(service.name.as_str());
+    if let Some(part) = [CLOUD].into_iter().chain(optional).find(|part| !carries(providers.fleet, node, part))
+    {
+        let what = if part == CLOUD { "the cloud" } else { part };
+        return Some(format!("an image that carries {what}: rackwright node rebuild {}", node.name));
     }
     if node.state != State::Active {
         return Some("the node to be active".to_owned());
@@ -147,11 +151,11 @@ fn waits(
     })
 }
 
-/// Whether the node's system came with what the cloud needs. On one of other making there may be another cloud: nothing of ours is put
-/// beside that. An image that is not here any more is believed.
-fn carries_cloud(fleet: &Fleet, node: &Node) -> bool {
+/// Whether the node's system came with what the cloud, or an optional service of it, needs. On one of other making there may be another
+/// cloud: nothing of ours is put beside that. An image that is not here any more is believed.
+fn carries(fleet: &Fleet, node: &Node, part: &str) -> bool {
     let image = node.installed.as_ref().map(|installed| fleet.images.get(&installed.image));
-    image.is_some_and(|image| image.is_none_or(|image| image.roles.contains(CLOUD)))
+    image.is_some_and(|image| image.is_none_or(|image| image.roles.contains(part)))
 }
 
 /// Whether this report may let go of something: its node became active, or a service of it well.

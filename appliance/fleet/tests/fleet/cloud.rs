@@ -7,7 +7,7 @@ use protocol::{CheckKind, JobId, Nic, NodeId, Report, ServiceHealth, ServiceRepo
 
 use crate::rack::{Rack, unit};
 
-const FILES: &[(&str, &str)] = &[
+pub(crate) const FILES: &[(&str, &str)] = &[
     ("roles/base.toml", "name='base'\nsummary=''\nservices=['names']"),
     ("roles/cloud.toml", "name='cloud'\nsummary=''\nservices=[]"),
     ("roles/control.toml", "name='control'\nsummary=''\nservices=['db']\ncloud=['shop','token']"),
@@ -49,7 +49,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// An active control node, and an active compute node beside it.
-fn cloud() -> (Rack, NodeId, NodeId) {
+pub(crate) fn cloud() -> (Rack, NodeId, NodeId) {
     let (mut rack, control, _) = Rack::active("control");
     rack.catalog = Catalog::parse(FILES.iter().copied()).unwrap().of_cloud(true);
     for image in rack.fleet.images.values_mut() {
@@ -68,7 +68,7 @@ fn cloud() -> (Rack, NodeId, NodeId) {
     (rack, control, compute)
 }
 
-fn document(rack: &Rack, node: NodeId) -> StateDocument {
+pub(crate) fn document(rack: &Rack, node: NodeId) -> StateDocument {
     converge(&rack.fleet, &rack.site(), &rack.catalog, &rack.fleet.nodes[&node]).unwrap()
 }
 
@@ -90,7 +90,7 @@ fn tells(rack: &mut Rack, node: NodeId, all: &[(&str, ServiceHealth)]) {
     rack.bring(Event::Reported { node, report: Box::new(report) }).unwrap();
 }
 
-fn states(rack: &Rack) -> Vec<(String, String, Option<String>)> {
+pub(crate) fn states(rack: &Rack) -> Vec<(String, String, Option<String>)> {
     let rows = view::cloud_rows(&rack.fleet, &rack.site(), &rack.catalog, rack.now);
     rows.into_iter().map(|row| (row.service, row.state, row.why)).collect()
 }

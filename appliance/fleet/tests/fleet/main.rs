@@ -20,6 +20,7 @@ mod imaging;
 mod laws;
 mod model;
 mod networks;
+mod optional;
 mod owning;
 mod planning;
 mod powering;

@@ -1,9 +1,12 @@
 //! The rack as a cloud.
 
+use std::collections::BTreeSet;
+
 use fleet::cloud::Datapath;
 use toml::Spanned;
 
 use super::{At, cloud_networks};
+use crate::catalog::embedded;
 use crate::config::{Cloud, ConfigError, Provision, raw};
 
 /// What OpenStack's own documents call the only region there is.
@@ -22,7 +25,21 @@ pub(super) fn cloud(text: &str, raw: &raw::Cloud, provision: &[Provision]) -> Re
         datapath: datapath.unwrap_or_default(),
         external,
         tunnel: tunnel.transpose()?,
+        optional: optional(&at("optional"), raw.optional.as_deref().unwrap_or_default())?,
     })
+}
+
+/// Of those services that a role offers, and that not every cloud has.
+fn optional(at: &At<'_>, values: &[Spanned<String>]) -> Result<BTreeSet<String>, ConfigError> {
+    // A test keeps a program whose catalog is not one from being built.
+    let catalog = embedded().unwrap_or_default();
+    let known = catalog.optional();
+    if let Some(value) = values.iter().find(|value| !known.contains(value.get_ref().as_str())) {
+        let why = format!("{:?} is not an optional service", value.get_ref());
+        let names = known.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>();
+        return Err(at.refuse(value, why, &format!("any of {}", names.join(", "))));
+    }
+    Ok(values.iter().map(|value| value.get_ref().clone()).collect())
 }
 
 /// It stands in URLs and files of many programs as it is.
