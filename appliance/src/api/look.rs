@@ -43,6 +43,7 @@ impl Api {
             ["v1", "invitations"] => rows(view::invitation_rows(&world.fleet, now())),
             ["v1", "ca"] => self.site_ca(&world),
             ["v1", "cloud"] => self.cloud(&world),
+            ["v1", "cloud", "guest"] => self.cloud_guest(query).await,
             ["v1", "rollouts"] => self.rollouts(&world),
             ["v1", "rollouts", id] => self.rollout(&world, id),
             ["v1", "erasures"] => rows(view::erasure_rows(&world.fleet, query.text("of"))),
