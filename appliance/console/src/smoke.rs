@@ -33,13 +33,23 @@ use course::{Course, Guest, Wish};
 use report::Report;
 
 pub(crate) async fn smoke(session: &mut Session, arguments: SmokeArgs) -> Result<u8, Failure> {
+    let interrupt = || async { drop(tokio::signal::ctrl_c().await) };
+    prove(session, arguments, interrupt).await
+}
+
+/// Until it is proven, or `interrupt` says that it is enough; the second time, that the removal is too.
+async fn prove<I: Future<Output = ()>>(
+    session: &mut Session,
+    arguments: SmokeArgs,
+    interrupt: impl Fn() -> I,
+) -> Result<u8, Failure> {
     let guest = guest(&session.client).await?;
     let access = session.client.post("/v1/cloud/access", &json!({})).await?.item::<CloudAccess>()?;
     let SmokeArgs { keep, external, node } = arguments;
     let mut course = Course::new(session, Cloud::new(access), guest, Wish { external, node, keep });
     let interrupted = tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => true,
+        () = interrupt() => true,
         () = course.run() => false,
     };
     if interrupted {
@@ -48,7 +58,7 @@ pub(crate) async fn smoke(session: &mut Session, arguments: SmokeArgs) -> Result
     let began = course.session.elapsed_ms();
     let left = tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => true,
+        () = interrupt() => true,
         () = course.finish() => false,
     };
     if left {

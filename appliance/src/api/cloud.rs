@@ -73,3 +73,27 @@ fn no_cloud() -> Denied {
             .to_owned(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::tests::fill;
+
+    #[test]
+    fn the_guest_comes_from_the_boot_store_and_a_store_without_one_says_how_to_get_it() {
+        let boot = tempfile::tempdir().unwrap();
+        fill(boot.path());
+        let kernel = read_part(boot.path(), BootStore::guest_kernel).unwrap();
+        assert_eq!(kernel, std::fs::read(boot.path().join("vmlinuz")).unwrap());
+        let refused = read_part(boot.path(), BootStore::guest_ramdisk).unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains("guest.img") && said.contains("image-build ramdisk --out"), "{said}");
+        assert_eq!(refused.codes().1, 4, "{said}");
+
+        std::fs::write(boot.path().join("guest.img"), "a guest").unwrap();
+        assert_eq!(read_part(boot.path(), BootStore::guest_ramdisk).unwrap(), b"a guest");
+        std::fs::File::create(boot.path().join("guest.img")).unwrap().set_len(MAX_PART + 1).unwrap();
+        let said = read_part(boot.path(), BootStore::guest_ramdisk).unwrap_err().to_string();
+        assert!(said.contains("33554433 bytes") && said.contains("image-build ramdisk"), "{said}");
+    }
+}

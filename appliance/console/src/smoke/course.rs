@@ -15,6 +15,9 @@ use crate::session::Session;
 /// How long what was deleted may take to be gone, as [`Course::deadline`] counts.
 const REMOVAL: u32 = 600;
 
+/// How often a service that does not say what it has is asked.
+const LOOKS: u32 = 3;
+
 /// What was wished.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wish {
@@ -172,35 +175,42 @@ impl Course<'_> {
     /// want to go is tried again.
     async fn remove_all(&mut self, none: &str) -> Ended {
         let deadline = self.deadline(REMOVAL);
-        let mut gone = String::new();
-        let mut last = None;
+        let (mut gone, mut last, mut blind) = (String::new(), None, 0);
         loop {
-            let left = remains::look(&mut self.cloud).await?;
-            if left.is_empty() {
-                let text = if gone.is_empty() { none.to_owned() } else { gone };
-                return Ok(Outcome::Ok(text));
-            }
+            let (left, unseen) = remains::look(&mut self.cloud).await;
             if gone.is_empty() {
                 gone = remains::summary(&left);
             }
-            self.tell(&format!("removing {}", remains::summary(&left)));
-            for thing in remains::due(&left) {
-                if let Err(fault) = remains::remove(&mut self.cloud, &thing).await {
-                    last = Some(fault);
+            match unseen {
+                None if left.is_empty() => {
+                    return Ok(Outcome::Ok(if gone.is_empty() { none.to_owned() } else { gone }));
                 }
+                Some(fault) if left.is_empty() => {
+                    blind += 1;
+                    if blind == LOOKS {
+                        return Err(Fault::new(format!("it can't be seen what is left: {}", fault.why)));
+                    }
+                }
+                None | Some(_) => self.tell(&format!("removing {}", remains::summary(&left))),
+            }
+            for thing in remains::due(&left) {
+                let removed = remains::remove(&mut self.cloud, &thing).await;
+                last = removed.err().or(last);
             }
             if !self.again(deadline).await {
-                let names = left.iter().map(Thing::text).collect::<Vec<_>>().join(", ");
                 let why = last.map(|fault| format!("; {}", fault.why)).unwrap_or_default();
-                return Err(Fault::new(format!("still there: {names}{why}")));
+                return Err(Fault::new(format!("still there: {}{why}", names(&left))));
             }
         }
     }
 
     async fn keep(&mut self) -> Ended {
-        self.kept = remains::look(&mut self.cloud).await?;
-        let many = remains::summary(&self.kept);
-        Ok(Outcome::Skipped(format!("--keep: {many}; the next run removes them at its start")))
+        let (kept, unseen) = remains::look(&mut self.cloud).await;
+        self.kept = kept;
+        match unseen {
+            Some(fault) => Err(fault),
+            None => Ok(Outcome::Skipped(format!("--keep: {}", remains::summary(&self.kept)))),
+        }
     }
 
     /// Waits between two looks; false when the time is over.
@@ -224,6 +234,10 @@ impl Course<'_> {
             self.told = line.to_owned();
         }
     }
+}
+
+fn names(things: &[Thing]) -> String {
+    things.iter().map(Thing::text).collect::<Vec<_>>().join(", ")
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -120,14 +120,18 @@ impl Thing {
     }
 }
 
-/// Everything of ours that is there.
-pub(super) async fn look(cloud: &mut Cloud) -> Result<Vec<Thing>, Fault> {
-    let mut found = Vec::new();
+/// Everything of ours that is there, and why there may be more: a service that does not answer keeps nobody from removing
+/// what the others have.
+pub(super) async fn look(cloud: &mut Cloud) -> (Vec<Thing>, Option<Fault>) {
+    let (mut found, mut unseen) = (Vec::new(), None);
     for kind in Kind::ALL.into_iter().filter(|kind| cloud.has(kind.service())).collect::<Vec<_>>() {
         let listing = kind.listing(cloud.project());
-        found.extend(ours(kind, &cloud.get(kind.service(), &listing).await?));
+        match cloud.get(kind.service(), &listing).await {
+            Ok(answer) => found.extend(ours(kind, &answer)),
+            Err(fault) => unseen = unseen.or(Some(fault)),
+        }
     }
-    Ok(found)
+    (found, unseen)
 }
 
 /// What a list has of ours.
