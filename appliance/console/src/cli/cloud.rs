@@ -35,7 +35,7 @@ Into a file: umask 077, then with > clouds.yaml behind it; then
 openstack --os-cloud rackwright server list. It has the administrator's
 password in it.")]
     CloudsYaml,
-    /// Prove that the cloud works: start instances, reach them, remove all again
+    /// Prove that the cloud works by using it; nothing of it is left
     #[command(after_help = "Examples:
   rackwright cloud smoke
   rackwright cloud smoke --node n3
@@ -52,13 +52,13 @@ that the cloud has nothing for is skipped, and says so.")]
 
 #[derive(Debug, Args)]
 pub(crate) struct SmokeArgs {
-    /// Leave everything as it is at the end, to be looked at
+    /// Leave everything there, to be looked at
     #[arg(long)]
     pub(crate) keep: bool,
-    /// The external network to go out by [default: the first there is]
+    /// The external network to go out by, instead of the first
     #[arg(long, value_name = "NAME")]
     pub(crate) external: Option<String>,
-    /// One instance only, on this compute node: after its rebuild, say
+    /// One instance only, on this compute node (after its rebuild)
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
 }

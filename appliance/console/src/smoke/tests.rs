@@ -60,7 +60,7 @@ fn a_whole_cloud_is_proven_and_nothing_of_it_is_left() {
     assert_eq!(results(&ran).len(), 18, "{ran:?}");
     assert_eq!(cloud.left(), [] as [&str; 0]);
     assert!(ran.out.contains("ACTIVE on n1") && ran.out.contains("from n2 to n1"), "{ran:?}");
-    assert!(ran.err.lines().any(|line| line == "address: ok, 192.168.233.8/24 via 192.168.233.1"), "{ran:?}");
+    assert!(ran.err.lines().any(|line| line == "address: ok, 192.168.233.9/24 via 192.168.233.1"), "{ran:?}");
     assert!(!ran.out.contains("00ff") && !ran.err.contains("00ff"), "the password is for nobody's eyes");
 }
 
@@ -122,9 +122,9 @@ fn an_instance_that_breaks_says_why() {
 #[test]
 fn a_guest_without_metadata_is_a_failure_and_a_silent_one_too() {
     for (said, step, why) in [
-        ("rackwright-guest: address 192.168.233.8/24\nrackwright-guest: no metadata\n", "metadata", "169.254.169.254"),
+        ("rackwright-guest: address 192.168.233.9/24\nrackwright-guest: no metadata\n", "metadata", "169.254.169.254"),
         ("rackwright-guest: no address\n", "address", "got none by DHCP"),
-        ("rackwright-guest: address 10.9.9.9/24\n", "address", "neutron says 192.168.233.8"),
+        ("rackwright-guest: address 10.9.9.9/24\n", "address", "neutron says 192.168.233.9"),
         ("Kernel panic\n", "address", "it ends with: Kernel panic"),
     ] {
         let cloud = FakeCloud::start(SMALL, move |asked| {
