@@ -315,12 +315,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn store(
-        &self,
-        recipe: &Ramdisk,
-        folder: &Path,
-        made: Files<'_>,
-    ) -> Result<(), RamdiskError> {
+    fn store(&self, recipe: &Ramdisk, folder: &Path, made: Files<'_>) -> Result<(), RamdiskError> {
         let Files { ramdisk: (ramdisk, inputs), agent, guest } = made;
         let kernel = format!("linux-image-{}", self.toolbox.kernel());
         let kernel = self.toolbox.package(&kernel)?;

@@ -64,7 +64,10 @@ fn read_part(boot: &Path, part: Part) -> Result<Vec<u8>, ApiError> {
 }
 
 fn too_large(boot: &Path, length: u64) -> String {
-    format!("a part of the guest is {length} bytes long: make it again (image-build ramdisk --out {})", boot.display())
+    format!(
+        "a part of the guest is {length} bytes long: make it again (image-build ramdisk --out {})",
+        boot.display()
+    )
 }
 
 fn no_cloud() -> Denied {

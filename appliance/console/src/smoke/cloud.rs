@@ -151,7 +151,8 @@ impl Cloud {
         let missing = || Fault::new(format!("the catalog has no {} service", service.word()));
         let url = format!("{}{path}", self.endpoints.get(&service).ok_or_else(missing)?);
         let method = || method.clone();
-        let first = Call { method: method(), url: &url, token: self.token.as_deref(), content, body: body.clone() };
+        let first =
+            Call { method: method(), url: &url, token: self.token.as_deref(), content, body: body.clone() };
         let reply = send(first).await?;
         if reply.status != StatusCode::UNAUTHORIZED {
             return reply.succeeded(&what);

@@ -157,7 +157,8 @@ impl Course<'_> {
     async fn console(&mut self, path: &str) -> Result<Said, Fault> {
         let order = json!({"os-getConsoleOutput": {"length": LINES}}).to_string();
         let body = ("application/json", order.into());
-        let answer = self.cloud.raw(Service::Compute, Method::POST, path, body).await?.value("the console")?;
+        let answer =
+            self.cloud.raw(Service::Compute, Method::POST, path, body).await?.value("the console")?;
         Ok(Said::read(text(&answer, &["output"])))
     }
 }

@@ -83,7 +83,8 @@ impl Course<'_> {
         let answer = self.cloud.post(Service::Network, "/networks", network).await?;
         let network = id_of(&answer, &["network", "id"])?;
         self.made.network = Some(network.clone());
-        let subnet = json!({"subnet": {"name": PREFIX, "network_id": network, "ip_version": 4, "cidr": SUBNET}});
+        let subnet =
+            json!({"subnet": {"name": PREFIX, "network_id": network, "ip_version": 4, "cidr": SUBNET}});
         let made = self.cloud.post(Service::Network, "/subnets", subnet).await?;
         self.made.subnet = Some(id_of(&made, &["subnet", "id"])?);
         let mtu = answer["network"]["mtu"].as_u64().map(|mtu| format!(", MTU {mtu}"));

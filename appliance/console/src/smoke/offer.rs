@@ -123,7 +123,8 @@ pub(super) fn outside(answer: &Value, wanted: Option<&str>) -> Result<Option<Out
         None => Ok(found.into_iter().next()),
         Some(wanted) => {
             let names = found.iter().map(|net| net.name.as_str()).collect::<Vec<_>>().join(", ");
-            let names = if names.is_empty() { "there is none".to_owned() } else { format!("there is {names}") };
+            let names =
+                if names.is_empty() { "there is none".to_owned() } else { format!("there is {names}") };
             let none = || Fault::new(format!("no external network is called {wanted}; {names}"));
             let none = || none().advise("openstack network list --external");
             found.into_iter().find(|net| net.name == wanted || net.id == wanted).ok_or_else(none).map(Some)
@@ -196,7 +197,8 @@ mod tests {
     #[test]
     fn the_way_out_is_the_named_one_or_the_first() {
         let net = |name: &str, external: Value| json!({"id": format!("id-{name}"), "name": name, "router:external": external});
-        let answer = json!({"networks": [net("b", json!(true)), net("a", json!(true)), net("inner", json!(false))]});
+        let answer =
+            json!({"networks": [net("b", json!(true)), net("a", json!(true)), net("inner", json!(false))]});
         assert_eq!(outside(&answer, None).unwrap().unwrap().name, "a");
         assert_eq!(outside(&answer, Some("b")).unwrap().unwrap().id, "id-b");
         assert_eq!(outside(&json!({"networks": []}), None).unwrap(), None);

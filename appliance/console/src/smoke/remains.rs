@@ -251,7 +251,8 @@ mod tests {
         ]});
         let found = ours(Kind::Instance, &answer);
         assert_eq!(found.iter().map(|thing| thing.id.as_str()).collect::<Vec<_>>(), ["1"]);
-        let keys = json!({"keypairs": [{"keypair": {"name": "rackwright-smoke"}}, {"name": "rackwright-smoke"}]});
+        let keys =
+            json!({"keypairs": [{"keypair": {"name": "rackwright-smoke"}}, {"name": "rackwright-smoke"}]});
         assert_eq!(ours(Kind::KeyPair, &keys).len(), 1);
         let addresses = json!({"floatingips": [{"id": "1", "description": "rackwright-smoke"}, {"id": "2"}]});
         assert_eq!(ours(Kind::FloatingAddress, &addresses).len(), 1);

@@ -46,7 +46,11 @@ impl Report {
             what: row.outcome.text().to_owned(),
             next: row.next().map(str::to_owned),
         };
-        Report { result, steps: rows.iter().map(step).collect(), kept: kept.iter().map(Thing::text).collect() }
+        Report {
+            result,
+            steps: rows.iter().map(step).collect(),
+            kept: kept.iter().map(Thing::text).collect(),
+        }
     }
 
     pub(super) fn render(&self, look: &Look) -> String {
@@ -80,7 +84,11 @@ fn add(page: &mut Page, row: &StepRow, look: &Look) {
             Some(columns) => fill(label, text, columns),
             None => format!("{label}{text}"),
         };
-        let text = if look.colour { text.replacen("[fail]", &format!("[{}]", Tone::of("fail").paint("fail")), 1) } else { text };
+        let text = if look.colour {
+            text.replacen("[fail]", &format!("[{}]", Tone::of("fail").paint("fail")), 1)
+        } else {
+            text
+        };
         page.line(&text);
     }
 }
@@ -120,7 +128,8 @@ mod tests {
 
     #[test]
     fn json_says_the_same() {
-        let of = |rows: &[Row], interrupted| serde_json::to_value(Report::new(rows, &[], interrupted)).unwrap();
+        let of =
+            |rows: &[Row], interrupted| serde_json::to_value(Report::new(rows, &[], interrupted)).unwrap();
         let report = of(&rows(), false);
         assert_eq!(report["result"], "failed");
         assert_eq!(report["steps"][1]["seconds"], 1.5);

@@ -60,7 +60,8 @@ impl Reply {
         if self.body.is_empty() {
             return Ok(Value::Null);
         }
-        let misread = |error: serde_json::Error| Fault::new(format!("the answer to {what} is no JSON: {error}"));
+        let misread =
+            |error: serde_json::Error| Fault::new(format!("the answer to {what} is no JSON: {error}"));
         serde_json::from_slice(&self.body).map_err(misread)
     }
 }
@@ -105,9 +106,9 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, Fault> {
     match connected {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(Fault::new(format!("{host} port {port} can't be reached: {error}"))),
-        Err(_) => {
-            Err(Fault::new(format!("{host} port {port} can't be reached: nothing within {CONNECT_SECONDS} s")))
-        }
+        Err(_) => Err(Fault::new(format!(
+            "{host} port {port} can't be reached: nothing within {CONNECT_SECONDS} s"
+        ))),
     }
 }
 
@@ -132,7 +133,8 @@ mod tests {
         assert_eq!((host.as_str(), port, path.as_str()), ("10.77.0.10", 8774, "/v2.1/servers?a=b"));
         assert_eq!(is("http://control"), ("control".to_owned(), 80, "/".to_owned()));
         assert_eq!(is("http://[fd00::1]:5000/v3").0, "fd00::1");
-        for url in ["", "https://10.0.0.1/", "/v3", "http://", "file:///etc/passwd", "http://a b/", "\u{1b}"] {
+        for url in ["", "https://10.0.0.1/", "/v3", "http://", "file:///etc/passwd", "http://a b/", "\u{1b}"]
+        {
             let why = place(url).unwrap_err().why;
             assert!(why.contains("is no URL") && !why.contains('\u{1b}'), "{why}");
         }

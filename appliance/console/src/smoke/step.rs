@@ -82,9 +82,7 @@ impl Step {
             | Step::SecurityGroup
             | Step::Objects => &[Step::Leftovers],
             Step::Router => &[Step::Network],
-            Step::Instance => {
-                &[Step::Image, Step::Flavor, Step::KeyPair, Step::Network, Step::SecurityGroup]
-            }
+            Step::Instance => &[Step::Image, Step::Flavor, Step::KeyPair, Step::Network, Step::SecurityGroup],
             Step::Address => &[Step::Instance],
             // What the guest is to do comes to it with its metadata.
             Step::Metadata => &[Step::Address],
@@ -115,7 +113,9 @@ impl Step {
                 "rackwright service logs NODE neutron-ovn-metadata-agent.service, nova-api-metadata.service"
             }
             Step::Tunnel => "rackwright network check: the nodes reach each other, also with large packets",
-            Step::Ping => "ip route get ADDRESS: does this machine reach the external network's own addresses?",
+            Step::Ping => {
+                "ip route get ADDRESS: does this machine reach the external network's own addresses?"
+            }
             Step::Volume => {
                 "rackwright service logs NODE cinder-volume.service, tgt.service, nova-compute.service"
             }

@@ -47,7 +47,9 @@ impl Course<'_> {
         match (kept, bytes) {
             (true, 0x4000_0000) => Ok(format!("{disk}, {size}, written and read in the guest")),
             (true, _) => Err(Fault::new(format!("the guest sees {disk} with {size} instead of 1 GiB"))),
-            (false, _) => Err(Fault::new(format!("what the guest wrote to {disk} is not what it read there"))),
+            (false, _) => {
+                Err(Fault::new(format!("what the guest wrote to {disk} is not what it read there")))
+            }
         }
     }
 
@@ -72,7 +74,8 @@ impl Course<'_> {
         if !self.cloud.has(Service::Objects) {
             return Ok(Outcome::Skipped("the catalog has no object storage".to_owned()));
         }
-        let content = Bytes::from((0..OBJECT_BYTES).map(|at| (at % 251).to_le_bytes()[0]).collect::<Vec<_>>());
+        let content =
+            Bytes::from((0..OBJECT_BYTES).map(|at| (at % 251).to_le_bytes()[0]).collect::<Vec<_>>());
         let (container, object) = (format!("/{PREFIX}"), format!("/{PREFIX}/{PREFIX}"));
         let nothing = || ("application/octet-stream", Bytes::new());
         self.cloud.raw(Service::Objects, Method::PUT, &container, nothing()).await?;

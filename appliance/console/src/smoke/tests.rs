@@ -41,7 +41,10 @@ fn instead(status: u16, body: impl ToString) -> Option<Instead> {
 /// (step, result) of a table.
 fn results(ran: &Ran) -> Vec<(&str, &str)> {
     let lines = ran.out.lines().skip(1).take_while(|line| !line.is_empty());
-    lines.map(|line| line.split_whitespace()).filter_map(|mut words| Some((words.next()?, words.next()?))).collect()
+    lines
+        .map(|line| line.split_whitespace())
+        .filter_map(|mut words| Some((words.next()?, words.next()?)))
+        .collect()
 }
 
 fn result<'a>(ran: &'a Ran, step: &str) -> &'a str {
@@ -122,7 +125,11 @@ fn an_instance_that_breaks_says_why() {
 #[test]
 fn a_guest_without_metadata_is_a_failure_and_a_silent_one_too() {
     for (said, step, why) in [
-        ("rackwright-guest: address 192.168.233.9/24\nrackwright-guest: no metadata\n", "metadata", "169.254.169.254"),
+        (
+            "rackwright-guest: address 192.168.233.9/24\nrackwright-guest: no metadata\n",
+            "metadata",
+            "169.254.169.254",
+        ),
         ("rackwright-guest: no address\n", "address", "got none by DHCP"),
         ("rackwright-guest: address 10.9.9.9/24\n", "address", "neutron says 192.168.233.9"),
         ("Kernel panic\n", "address", "it ends with: Kernel panic"),
@@ -139,8 +146,13 @@ fn a_guest_without_metadata_is_a_failure_and_a_silent_one_too() {
 
 /// What a run leaves that was killed, each in its place.
 fn put_leftovers(cloud: &FakeCloud) {
-    for (number, place) in ["compute/servers", "network/v2.0/networks", "volumes/volumes", "compute/flavors"].iter().enumerate() {
-        cloud.put(&format!("/{place}"), json!({"id": format!("old-{number}"), "name": "rackwright-smoke-old"}));
+    for (number, place) in
+        ["compute/servers", "network/v2.0/networks", "volumes/volumes", "compute/flavors"].iter().enumerate()
+    {
+        cloud.put(
+            &format!("/{place}"),
+            json!({"id": format!("old-{number}"), "name": "rackwright-smoke-old"}),
+        );
         cloud.put(&format!("/{place}"), json!({"id": format!("theirs-{number}"), "name": "theirs"}));
     }
     cloud.put("/network/v2.0/floatingips", json!({"id": "old-ip", "description": "rackwright-smoke"}));
@@ -153,7 +165,10 @@ fn what_a_killed_run_left_goes_first_and_what_is_others_stays() {
     put_leftovers(&cloud);
     let ran = smoke(&cloud, "");
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.out.contains("1 floating address, 1 instance, 1 volume, 1 network, 1 key pair, 1 flavor"), "{ran:?}");
+    assert!(
+        ran.out.contains("1 floating address, 1 instance, 1 volume, 1 network, 1 key pair, 1 flavor"),
+        "{ran:?}"
+    );
     let asked = cloud.asked();
     let first = |line: &str| asked.iter().position(|asked| asked.starts_with(line)).unwrap();
     assert!(first("DELETE /compute/servers/old-0") < first("DELETE /network/v2.0/networks/old-1"));
@@ -166,7 +181,8 @@ fn what_a_killed_run_left_goes_first_and_what_is_others_stays() {
 fn what_does_not_want_to_go_is_named_and_tried_again() {
     let tried = AtomicUsize::new(0);
     let cloud = FakeCloud::start(SMALL, move |asked| {
-        let is_early = asked.starts_with("DELETE /network/v2.0/networks/") && tried.fetch_add(1, Ordering::SeqCst) < 3;
+        let is_early =
+            asked.starts_with("DELETE /network/v2.0/networks/") && tried.fetch_add(1, Ordering::SeqCst) < 3;
         is_early.then(|| instead(409, json!({"NeutronError": {"message": "in use"}})))?
     });
     let ran = smoke(&cloud, "");
@@ -226,9 +242,8 @@ fn whoever_interrupts_it_finds_nothing_left_unless_it_is_interrupted_twice() {
     assert_eq!((result(&ran, "security-group"), result(&ran, "instance")), ("ok", "none"), "{ran:?}");
     assert_eq!(cloud.left(), [] as [&str; 0]);
 
-    let cloud = FakeCloud::start(SMALL, |asked| {
-        asked.starts_with("DELETE ").then(|| instead(409, "not yet"))?
-    });
+    let cloud =
+        FakeCloud::start(SMALL, |asked| asked.starts_with("DELETE ").then(|| instead(409, "not yet"))?);
     let ran = interrupted(&cloud, &["POST /compute/servers", "DELETE /compute/flavors/id-4"]);
     assert_eq!((ran.code, result(&ran, "removed")), (130, "failed"), "{ran:?}");
     assert!(ran.out.contains("interrupted before everything was gone"), "{ran:?}");
@@ -242,7 +257,11 @@ fn a_service_that_is_away_keeps_nobody_from_removing_the_rest() {
     });
     put_leftovers(&cloud);
     let ran = smoke(&cloud, "");
-    assert_eq!((ran.code, result(&ran, "leftovers"), result(&ran, "image")), (9, "failed", "skipped"), "{ran:?}");
+    assert_eq!(
+        (ran.code, result(&ran, "leftovers"), result(&ran, "image")),
+        (9, "failed", "skipped"),
+        "{ran:?}"
+    );
     assert!(ran.out.contains("it can't be seen what is left"), "{ran:?}");
     let left = cloud.left().into_iter().filter(|left| !left.ends_with(" theirs")).collect::<Vec<_>>();
     assert_eq!(left, ["/volumes/volumes rackwright-smoke-old"]);
@@ -268,10 +287,18 @@ fn whatever_a_cloud_answers_is_survived_and_obeyed_by_no_terminal() {
     let worded = json!({"servers": [{"id": text, "name": format!("rackwright-smoke{text}")}], "id": text,
         "server": {"id": text}, "status": text, "e": {"message": text}});
     for answer in [worded.to_string(), text, huge, deep, "null".to_owned(), "[]".to_owned()] {
-        for line in ["POST /v3/auth/tokens", "GET /compute/os-services", "GET /compute/servers", "POST /compute/servers", "GET /image/v2/images/id-1"] {
+        for line in [
+            "POST /v3/auth/tokens",
+            "GET /compute/os-services",
+            "GET /compute/servers",
+            "POST /compute/servers",
+            "GET /image/v2/images/id-1",
+        ] {
             for status in [200, 500] {
                 let answer = answer.clone();
-                let cloud = FakeCloud::start(SMALL, move |asked| (asked == line).then(|| instead(status, &answer))?);
+                let cloud = FakeCloud::start(SMALL, move |asked| {
+                    (asked == line).then(|| instead(status, &answer))?
+                });
                 let ran = smoke(&cloud, "");
                 let shown = format!("{}{}", ran.out, ran.err);
                 assert!(!shown.chars().any(|c| c != '\n' && is_hostile(c)), "{line}: {shown:?}");

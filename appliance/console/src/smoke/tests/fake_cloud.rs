@@ -161,7 +161,9 @@ impl State {
                 let outside = json!({"id": "out", "name": "outside", "router:external": true});
                 ok(json!({"networks": if kind.external { json!([outside]) } else { json!([]) }}))
             }
-            ("GET", ["network", "v2.0", "ports"]) => ok(json!({"ports": [{"id": "port-1", "device_owner": "network:x"}]})),
+            ("GET", ["network", "v2.0", "ports"]) => {
+                ok(json!({"ports": [{"id": "port-1", "device_owner": "network:x"}]}))
+            }
             ("PUT", ["image", "v2", "images", _, "file"]) => (204, Vec::new()),
             ("PUT", _) => ok(json!({})),
             ("POST", ["compute", "servers", id, "action"]) => ok(json!({"output": self.console(id)})),
@@ -205,7 +207,8 @@ impl State {
         self.made += 1;
         let (id, number) = (format!("id-{}", self.made), self.made);
         // An image is not wrapped, everything else is in one field.
-        let wrapped = asked.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.iter().next());
+        let wrapped =
+            asked.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.iter().next());
         let (key, mut thing) =
             wrapped.map_or((None, asked.clone()), |(key, inner)| (Some(key.clone()), inner.clone()));
         let status = match key.as_deref() {
@@ -213,13 +216,15 @@ impl State {
             Some("volume") => "available",
             Some(_) => "ACTIVE",
         };
-        let host = thing["availability_zone"].as_str().unwrap_or("nova:n1").trim_start_matches("nova:").to_owned();
+        let host =
+            thing["availability_zone"].as_str().unwrap_or("nova:n1").trim_start_matches("nova:").to_owned();
         thing["id"] = json!(id);
         thing["status"] = json!(status);
         thing["OS-EXT-SRV-ATTR:host"] = json!(host);
         thing["addresses"] = json!({"net": [{"addr": format!("192.168.233.{number}"), "version": 4}]});
         thing["floating_ip_address"] = json!("127.0.0.1");
-        let kept = if key.as_deref() == Some("keypair") { json!({ "keypair": thing }) } else { thing.clone() };
+        let kept =
+            if key.as_deref() == Some("keypair") { json!({ "keypair": thing }) } else { thing.clone() };
         self.things.push((place.to_owned(), kept));
         ok(key.map_or(thing.clone(), |key| json!({ key: thing })))
     }
