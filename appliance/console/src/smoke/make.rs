@@ -87,7 +87,8 @@ impl Course<'_> {
             json!({"subnet": {"name": PREFIX, "network_id": network, "ip_version": 4, "cidr": SUBNET}});
         let made = self.cloud.post(Service::Network, "/subnets", subnet).await?;
         self.made.subnet = Some(id_of(&made, &["subnet", "id"])?);
-        let mtu = answer["network"]["mtu"].as_u64().map(|mtu| format!(", MTU {mtu}"));
+        let mtu = answer.pointer("/network/mtu").and_then(Value::as_u64);
+        let mtu = mtu.map(|mtu| format!(", MTU {mtu}"));
         Ok(Outcome::Ok(format!("{SUBNET}{}", mtu.unwrap_or_default())))
     }
 

@@ -66,19 +66,19 @@ impl Kind {
         }
     }
 
-    /// Where its things lie, and as what a list has them.
-    fn place(self) -> (&'static str, &'static str) {
+    /// Where its things lie, and below what an answer lists them.
+    fn place(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Kind::FloatingAddress => ("/floatingips", "floatingips"),
-            Kind::Instance => ("/servers", "servers"),
-            Kind::Volume => ("/volumes", "volumes"),
-            Kind::Router => ("/routers", "routers"),
-            Kind::Network => ("/networks", "networks"),
-            Kind::SecurityGroup => ("/security-groups", "security_groups"),
-            Kind::KeyPair => ("/os-keypairs", "keypairs"),
-            Kind::Flavor => ("/flavors", "flavors"),
-            Kind::Image => ("/images", "images"),
-            Kind::Container => ("", ""),
+            Kind::FloatingAddress => ("/floatingips", &["floatingips"]),
+            Kind::Instance => ("/servers", &["servers"]),
+            Kind::Volume => ("/volumes", &["volumes"]),
+            Kind::Router => ("/routers", &["routers"]),
+            Kind::Network => ("/networks", &["networks"]),
+            Kind::SecurityGroup => ("/security-groups", &["security_groups"]),
+            Kind::KeyPair => ("/os-keypairs", &["keypairs"]),
+            Kind::Flavor => ("/flavors", &["flavors"]),
+            Kind::Image => ("/images", &["images"]),
+            Kind::Container => ("", &[]),
         }
     }
 
@@ -136,10 +136,7 @@ pub(super) async fn look(cloud: &mut Cloud) -> (Vec<Thing>, Option<Fault>) {
 
 /// What a list has of ours.
 fn ours(kind: Kind, answer: &Value) -> Vec<Thing> {
-    let rows = match kind {
-        Kind::Container => answer.as_array().map_or(&[][..], Vec::as_slice),
-        kind => list(answer, &[kind.place().1]),
-    };
+    let rows = list(answer, kind.place().1);
     let read = |row: &Value| {
         let (id, name) = match kind {
             // It has no name; what it is for is written on it.
