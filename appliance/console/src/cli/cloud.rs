@@ -58,7 +58,7 @@ pub(crate) struct SmokeArgs {
     /// The external network to go out by, instead of the first
     #[arg(long, value_name = "NAME")]
     pub(crate) external: Option<String>,
-    /// One instance only, on this compute node (after its rebuild)
+    /// One instance only, on this compute node
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
 }
