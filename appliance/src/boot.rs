@@ -18,6 +18,8 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 /// What was put into the store, written beside the files.
 const VERSIONS: &str = "versions.json";
+/// The guest that proves clouds.
+const GUEST: &str = "guest.img";
 /// `versions.json` is not longer, in bytes.
 const MAX_VERSIONS: u64 = 1 << 20;
 /// No file of a boot store is larger, in bytes: firmware would run out of memory.
@@ -107,6 +109,22 @@ impl BootStore {
     /// As [`BootStore::file`].
     pub fn length(&self, file: StoreFile) -> Result<u64, BootError> {
         self.file(file).map(|(_, length)| length)
+    }
+
+    /// The kernel of the guest that proves clouds: every server's.
+    ///
+    /// # Errors
+    /// As [`BootStore::file`].
+    pub fn guest_kernel(&self) -> Result<(File, u64), BootError> {
+        self.file(StoreFile::Kernel)
+    }
+
+    /// The ramdisk of the guest that proves clouds. No machine boots it from here, and an older store has none.
+    ///
+    /// # Errors
+    /// As [`BootStore::file`].
+    pub fn guest_ramdisk(&self) -> Result<(File, u64), BootError> {
+        self.named(GUEST)
     }
 
     /// What `image-build` wrote about what it put here.

@@ -103,7 +103,7 @@ pub enum Output {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build the boot store: kernel, ramdisk with the agent, boot loaders
+    /// Build the boot store: kernel, ramdisk with the agent, boot loaders, the guest that proves clouds
     Ramdisk {
         /// The static agent program
         #[arg(long, value_name = "FILE")]

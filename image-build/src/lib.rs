@@ -15,6 +15,7 @@ pub mod export;
 mod fat;
 pub mod files;
 pub mod grub;
+mod guest;
 pub mod import;
 pub mod iso;
 pub mod keys;

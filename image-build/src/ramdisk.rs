@@ -1,4 +1,4 @@
-//! The boot store: kernel, ramdisk and boot loaders, each with where it came from.
+//! The boot store: kernel, ramdisk, boot loaders and the guest, each with where it came from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use crate::cache::{CacheError, Inputs};
 use crate::cpio::{CpioError, Entry, Tree};
 use crate::elf::{self, Linkage};
 use crate::files::{self, FileError};
+use crate::guest;
 use crate::modules::{Index, NoSuchModule};
 use crate::recipe::{self, Modules, Program, Ramdisk, RecipeError};
 use crate::toolbox::{Toolbox, ToolboxError};
@@ -63,6 +64,17 @@ pub enum RamdiskError {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// The guest is no longer small.
+    #[error(
+        "the guest is {is} MiB, the recipe allows {limit} MiB; take modules out of recipes/guest.toml, or raise limit_mib \
+         there"
+    )]
+    GuestTooBig {
+        /// Its size.
+        is: u64,
+        /// What the recipe allows.
+        limit: u64,
     },
     /// Too much for every server to load.
     #[error(
@@ -129,6 +141,8 @@ pub fn build(workshop: &Workshop, own: Own<'_>) -> Result<PathBuf, RamdiskError>
     // The agent lies beside the ramdisk too: a store of before it did is not taken for this one.
     inputs.bytes("store", b"with the agent");
     inputs.bytes("image-build", &image_build);
+    let guest = guest::build(workshop)?;
+    inputs.bytes("guest", &guest.0);
     let store = cache.keep("ramdisk", &inputs, |folder| {
         let mut tree = Tree::default();
         tree.put("usr/bin/rackwright-agent", Entry::File { mode: 0o755, content: agent.clone() })?;
@@ -136,7 +150,8 @@ pub fn build(workshop: &Workshop, own: Own<'_>) -> Result<PathBuf, RamdiskError>
         let archive = tree.encode(release.epoch)?;
         let mut ramdisk = files::read(&system.join("system.img"))?;
         ramdisk.extend(zstd::bulk::compress(&archive, recipe.level).map_err(RamdiskError::Compress)?);
-        build.store(&recipe, folder, (&ramdisk, &agent), &inputs.digest())
+        let digest = inputs.digest();
+        build.store(&recipe, folder, Files { ramdisk: (&ramdisk, &digest), agent: &agent, guest: &guest })
     });
     Ok(store?)
 }
@@ -164,7 +179,15 @@ fn shipped_program(path: &Path) -> Result<Vec<u8>, RamdiskError> {
     Err(RamdiskError::ImageBuild { path: path.into(), why })
 }
 
-/// What the kernel's first file system is made of: the boot ramdisk's, and the live system's ([`crate::iso`]).
+/// What was made for the boot store, each with the digest of what it is made of where that is its own.
+struct Files<'a> {
+    ramdisk: (&'a [u8], &'a str),
+    agent: &'a [u8],
+    guest: &'a (Vec<u8>, String),
+}
+
+/// What the kernel's first file system is made of: the boot ramdisk's, the live system's ([`crate::iso`]), and
+/// the guest's.
 pub(crate) struct Build<'a> {
     /// Beside busybox.
     pub(crate) programs: &'a [Program],
@@ -292,13 +315,8 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn store(
-        &self,
-        recipe: &Ramdisk,
-        folder: &Path,
-        (ramdisk, agent): (&[u8], &[u8]),
-        inputs: &str,
-    ) -> Result<(), RamdiskError> {
+    fn store(&self, recipe: &Ramdisk, folder: &Path, made: Files<'_>) -> Result<(), RamdiskError> {
+        let Files { ramdisk: (ramdisk, inputs), agent, guest } = made;
         let kernel = format!("linux-image-{}", self.toolbox.kernel());
         let kernel = self.toolbox.package(&kernel)?;
         let vmlinuz = files::read(&self.toolbox.path(&format!("boot/vmlinuz-{}", self.toolbox.kernel())))?;
@@ -318,6 +336,7 @@ impl Build<'_> {
         put("initrd.img", ramdisk, "rackwright ramdisk", inputs)?;
         // For servers that are adopted with the system they have.
         put("rackwright-agent", agent, "rackwright agent", inputs)?;
+        put(guest::NAME, &guest.0, "rackwright guest", &guest.1)?;
         for loader in &recipe.loaders {
             let package = self.toolbox.package(&loader.package)?;
             let bytes = files::read(&self.toolbox.path(&loader.path))?;

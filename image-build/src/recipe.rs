@@ -63,6 +63,18 @@ pub struct Ramdisk {
     pub loaders: Vec<Loader>,
 }
 
+/// `guest.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guest {
+    /// It may not be larger, in MiB.
+    pub limit_mib: u64,
+    /// zstd level.
+    pub level: i32,
+    /// Kernel modules.
+    pub modules: Modules,
+}
+
 /// `controller.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +183,7 @@ mod tests {
         let release: Release = load(&shipped().join("release.toml"), "--recipes").unwrap();
         assert_eq!(release.name, "trixie");
         let ramdisk: Ramdisk = load(&shipped().join("ramdisk.toml"), "--recipes").unwrap();
+        load::<Guest>(&shipped().join("guest.toml"), "--recipes").unwrap();
         load::<Node>(&shipped().join("node.toml"), "--recipes").unwrap();
         load::<Controller>(&shipped().join("controller.toml"), "--recipes").unwrap();
         load::<Iso>(&shipped().join("iso.toml"), "--recipes").unwrap();

@@ -45,6 +45,11 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|source| self.misunderstood(source))
     }
 
+    /// The body, whatever it is.
+    pub(crate) fn bytes(self) -> Bytes {
+        self.body
+    }
+
     /// The rows of a list, cleaned.
     pub(crate) fn items<T: DeserializeOwned>(&self) -> Result<Vec<T>, Failure> {
         Ok(self.read::<List<T>>()?.items)

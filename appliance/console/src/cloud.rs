@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::cli::CloudCommand;
 use crate::failure::{Failure, exit};
 use crate::session::Session;
+use crate::smoke;
 use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::or_dash;
@@ -20,6 +21,7 @@ pub(crate) async fn cloud(session: &mut Session, verb: CloudCommand) -> Result<u
         CloudCommand::Status { wait } => status(session, wait).await,
         CloudCommand::Openrc => access(session, openrc).await,
         CloudCommand::CloudsYaml => access(session, clouds_yaml).await,
+        CloudCommand::Smoke(arguments) => Box::pin(smoke::smoke(session, arguments)).await,
     }
 }
 

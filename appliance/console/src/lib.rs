@@ -46,6 +46,7 @@ mod service;
 mod session;
 mod show;
 mod size;
+mod smoke;
 mod status;
 mod support;
 mod table;

@@ -79,6 +79,17 @@ fn run_with(fake: &Fake, words: &str, answer: Option<String>) -> Ran {
 }
 
 fn run_cli(cli: Cli, answer: Option<String>, err_tty: bool) -> Ran {
+    let Cli { global, command } = cli;
+    run_in(&global, answer, err_tty, async |session| crate::dispatch::dispatch(session, command).await)
+}
+
+/// Runs what takes a session that a script has.
+pub(crate) fn run_in(
+    global: &crate::cli::Global,
+    answer: Option<String>,
+    err_tty: bool,
+    what: impl AsyncFnOnce(&mut Session) -> u8,
+) -> Ran {
     let (out, err) = (Captured::default(), Captured::default());
     let terminal = Terminal {
         out: Box::new(out.clone()),
@@ -90,10 +101,10 @@ fn run_cli(cli: Cli, answer: Option<String>, err_tty: bool) -> Ran {
         size: None,
         err_size: || None,
     };
-    let mut session = Session::new(&cli.global, terminal, Wishes::default());
+    let mut session = Session::new(global, terminal, Wishes::default());
     session.pause = Duration::from_millis(4);
     session.absence = Duration::from_millis(40);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let code = runtime.block_on(crate::dispatch::dispatch(&mut session, cli.command));
+    let code = runtime.block_on(what(&mut session));
     Ran { code, out: out.text(), err: err.text() }
 }

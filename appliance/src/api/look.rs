@@ -32,17 +32,12 @@ impl Api {
                 let wanted = query.text("state");
                 rows(plans.filter(|plan| wanted.is_none_or(|state| plan.state == state)).collect())
             }
-            ["v1", "plans", id] => {
-                let (fleet, id) = (&world.fleet, PlanId((*id).to_owned()));
-                let plan = fleet.plans.get(&id).map(|plan| view::plan_view(fleet, plan));
-                let retirement =
-                    || fleet::retire::of_plan(fleet, &id).map(|row| view::retirement_view(fleet, row));
-                plan.or_else(retirement).ok_or_else(|| missing("plan", &id.0)).and_then(one)
-            }
+            ["v1", "plans", id] => plan(&world, PlanId((*id).to_owned())),
             ["v1", "capacity"] => rows(view::capacity_rows(&world.fleet)),
             ["v1", "invitations"] => rows(view::invitation_rows(&world.fleet, now())),
             ["v1", "ca"] => self.site_ca(&world),
             ["v1", "cloud"] => self.cloud(&world),
+            ["v1", "cloud", "guest"] => self.cloud_guest(query).await,
             ["v1", "rollouts"] => self.rollouts(&world),
             ["v1", "rollouts", id] => self.rollout(&world, id),
             ["v1", "erasures"] => rows(view::erasure_rows(&world.fleet, query.text("of"))),
@@ -216,6 +211,14 @@ impl Api {
         let text = ansible_compat::inventory(&hosts);
         Ok(hyper::Response::new(http_body_util::Full::new(text.into())))
     }
+}
+
+/// A plan, also one that erases.
+fn plan(world: &World, id: PlanId) -> Answer {
+    let fleet = &world.fleet;
+    let plan = fleet.plans.get(&id).map(|plan| view::plan_view(fleet, plan));
+    let retirement = || fleet::retire::of_plan(fleet, &id).map(|row| view::retirement_view(fleet, row));
+    plan.or_else(retirement).ok_or_else(|| missing("plan", &id.0)).and_then(one)
 }
 
 /// A node as people see it: what keeps its document from being made comes first, because all else waits for that.

@@ -26,6 +26,7 @@ const ROUTES: &[(&str, u8, &[&str])] = &[
             "plans/_",
             "ca",
             "cloud",
+            "cloud/guest",
             "invitations",
             "rollouts",
             "rollouts/_",

@@ -1,6 +1,6 @@
 //! `rackwright cloud …`
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CloudCommand {
@@ -35,4 +35,30 @@ Into a file: umask 077, then with > clouds.yaml behind it; then
 openstack --os-cloud rackwright server list. It has the administrator's
 password in it.")]
     CloudsYaml,
+    /// Prove that the cloud works by using it; nothing of it is left
+    #[command(after_help = "Examples:
+  rackwright cloud smoke
+  rackwright cloud smoke --node n3
+  rackwright cloud smoke --external lab --keep
+  rackwright cloud smoke -o json
+
+Everything that it makes is called rackwright-smoke..., and is removed at its
+end, also after a failure or Ctrl-C; what a run has left that was killed, at
+the start of the next. One run at a time. It takes a minute or two, and ten
+where processors are emulated. The exit code is 9 when a step failed; a step
+that the cloud has nothing for is skipped, and says so.")]
+    Smoke(SmokeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SmokeArgs {
+    /// Leave everything there, to be looked at
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// The external network to go out by, instead of the first
+    #[arg(long, value_name = "NAME")]
+    pub(crate) external: Option<String>,
+    /// One instance only, on this compute node
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
 }
