@@ -47,7 +47,14 @@ impl<'a> Providers<'a> {
                 all.entry(&service.name).or_default().push((node, condition(node, service)));
             }
         }
-        Self { fleet, site, rack: Rack::of(fleet, site), catalog, control: control_node(fleet), services: all }
+        Self {
+            fleet,
+            site,
+            rack: Rack::of(fleet, site),
+            catalog,
+            control: control_node(fleet),
+            services: all,
+        }
     }
 
     /// Why nobody can go on who needs this service; none: somebody has it, and well.
