@@ -66,6 +66,8 @@ pub(super) fn killed_while_it_rises(site: &Site, bed: &Bed<'_>) {
     });
     say::line(&format!("    the daemon was killed {kills} times"));
     assert!(kills >= 10, "the cloud was up after {kills} kills already: this shows nothing");
+    // The last kill may have been just now.
+    site.controller.wait_ready(CALL).unwrap_or_else(|error| fail(&error));
     comes_up(site);
     let said = on(
         bed.node(0),
