@@ -69,8 +69,8 @@ pub use report::{
 pub use rescue::{HostKey, NotAHostKey, Rescue, RescueJob, RescueReply, SSH_KEYS_MAX, SshKey, SshKeyError};
 pub use seed::{SEED_BYTES, SEED_OFFSET, SEED_SLOT_BYTES, Seed, SeedError, SeedWrite};
 pub use state::{
-    Check, CheckKind, File, Order, OrderKind, ServiceWanted, StateAsk, StateDocument, StateReply, TaskWanted,
-    UnitWanted, When,
+    Check, CheckKind, File, Leave, Order, OrderKind, ServiceWanted, StateAsk, StateDocument, StateReply,
+    TaskWanted, UnitWanted, When,
 };
 pub use tpm::{Credential, EcPoint, Ek, Tpm, TpmAnswer, TpmKeys, TpmSecret};
 

@@ -69,6 +69,21 @@ pub struct ServiceWanted {
     pub needs: Vec<String>,
     /// How to tell that it is well, beside that its units are up.
     pub check: Option<Check>,
+    /// What gives its work to other nodes before this machine goes down; none: it has nothing to give away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leave: Option<Leave>,
+}
+
+/// How a service gives its work to other nodes, and takes part again when its machine stays up after all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leave {
+    /// Program and arguments; no shell. Behind them comes `restart`, or `rewrite` where the system disk will be written anew, and `--force`
+    /// where the order has that. Status 0: nothing is left here that would be lost.
+    pub argv: Vec<String>,
+    /// Undoes that.
+    pub back: Vec<String>,
+    /// After this many seconds it is killed and has failed.
+    pub timeout_seconds: u32,
 }
 
 /// What a service that is well answers to.
@@ -188,13 +203,16 @@ pub enum OrderKind {
         /// How many lines; at most 1,000.
         lines: u32,
     },
-    /// Hand in a ticket, then restart into the ramdisk. Refused while virtual machines run.
+    /// Hand in a ticket, then restart into the ramdisk. Refused while virtual machines run that no service gives away ([`Leave`]).
     Redeploy {
         /// Also then: they are told to shut down, and those that have not are killed.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         force: bool,
+        /// What is on the system disk will be there afterwards.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keeps: bool,
     },
-    /// Restart as what it is. Refused while virtual machines run.
+    /// Restart as what it is. Refused as [`OrderKind::Redeploy`] is.
     Restart {
         /// As [`OrderKind::Redeploy`] has it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]

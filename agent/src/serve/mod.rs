@@ -25,6 +25,7 @@ mod host_keys;
 mod host_name;
 mod hypervisor;
 mod judge;
+mod leave;
 mod ledger;
 mod node;
 mod options;

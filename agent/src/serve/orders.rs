@@ -11,6 +11,7 @@ use units::UnitName;
 
 use super::drain::drain;
 use super::folder::Identity;
+use super::leave::{self, SystemDisk};
 use super::ledger::last_bytes;
 use super::node::Node;
 use super::seed::{self, PartitionError};
@@ -37,17 +38,31 @@ pub(super) async fn follow(node: Arc<Node>, mut orders: mpsc::Receiver<Order>) {
             OrderKind::Logs { unit, lines } => Some(answer(order.id, logs(&node, &unit, lines).await)),
             OrderKind::Restart { force } => {
                 let gone = again(&node, order.id, force).await;
-                gone.err().map(|why| answer(order.id, Err(why)))
+                stays(&node, order.id, gone).await
             }
-            OrderKind::Redeploy { force } => {
-                let gone = redeploy(&node, order.id, force).await;
-                gone.err().map(|why| answer(order.id, Err(why)))
+            OrderKind::Redeploy { force, keeps } => {
+                let disk = if keeps { SystemDisk::Kept } else { SystemDisk::Rewritten };
+                let gone = redeploy(&node, order.id, force, disk).await;
+                stays(&node, order.id, gone).await
             }
         };
         finish(&node, order.id, answer).await;
     }
     // The asking side has ended, and with it the agent.
     std::future::pending::<()>().await;
+}
+
+/// The answer to an order to go down: none when the machine does, else why not, and what gave its work away takes part again.
+async fn stays(node: &Node, order: u64, gone: Result<(), String>) -> Option<Answer> {
+    let why = gone.err()?;
+    leave::back(node).await;
+    Some(answer(order, Err(why)))
+}
+
+/// Nothing that is worth keeping runs here when this returns.
+async fn empty(node: &Node, force: bool, disk: SystemDisk) -> Result<(), String> {
+    leave::all(node, force, disk).await?;
+    drain(node.root(), force).await
 }
 
 async fn finish(node: &Node, order: u64, answer: Option<Answer>) {
@@ -72,7 +87,7 @@ async fn logs(node: &Node, unit: &str, lines: u32) -> Result<Vec<String>, String
 /// Restarts the machine into the system that it runs.
 async fn again(node: &Node, order: u64, force: bool) -> Result<(), String> {
     voice::milestone("restart ordered");
-    drain(node.root(), force).await?;
+    empty(node, force, SystemDisk::Kept).await?;
     finish(node, order, None).await;
     // A last word: else the order would be given again after the restart.
     let _ = timeout(FAREWELL, node.ledger.until_received(order)).await;
@@ -81,9 +96,9 @@ async fn again(node: &Node, order: u64, force: bool) -> Result<(), String> {
 
 /// Leaves a ticket on the disk and then with the controller, then restarts the machine. In this order: a key that is
 /// approved in advance and lost in a power cut would leave the ramdisk with nothing to say hello with.
-async fn redeploy(node: &Node, order: u64, force: bool) -> Result<(), String> {
+async fn redeploy(node: &Node, order: u64, force: bool, disk: SystemDisk) -> Result<(), String> {
     voice::milestone("rebuild ordered: leaving a ticket and restarting");
-    drain(node.root(), force).await?;
+    empty(node, force, disk).await?;
     // A disk of other making has no place for a ticket: the ramdisk shows a code once more.
     if node.identity.adopted {
         finish(node, order, None).await;

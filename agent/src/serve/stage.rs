@@ -78,6 +78,7 @@ mod tests {
             tasks: all(tasks),
             needs: Vec::new(),
             check: None,
+            leave: None,
         }
     }
 

@@ -78,7 +78,11 @@ pub(crate) fn render_steps(plan: &PlanView) -> String {
     page.line("");
     if !plan.guests.is_empty() {
         page.line(&format!("! VIRTUAL MACHINES RUN ON IT: {}", plan.guests.join(", ")));
-        page.line("         it is not applied while they do, or with --force, which ends them");
+        page.line(if plan.guests_leave {
+            "         they move to other nodes first; one that can't stops it, or is lost with --force"
+        } else {
+            "         it is not applied while they do, or with --force, which ends them"
+        });
     }
     if plan.kind == "retire" {
         retirement(&mut page, plan);

@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::burn_in;
 use crate::certificate::LEFT_FOR_A_JOB;
-use crate::drain::refuse_guests;
+use crate::drain::may_go_down;
 use crate::entropy::Entropy;
 use crate::image::Image;
 use crate::imaging::{marks, wait};
 use crate::job::{Headway, JobState};
 use crate::network;
 use crate::plan::title;
-use crate::running::{order_again, order_redeploy};
+use crate::running::{SystemDisk, order_again, order_redeploy};
 use crate::step::{check_roles, moved, refused, withdraw};
 use crate::{Catalog, Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 
@@ -123,7 +123,7 @@ pub(crate) fn begin(
     if runs && wish.confirmed.as_deref() != Some(node.name.as_str()) {
         return Err(Denied::Unconfirmed { name: node.name.to_string() });
     }
-    refuse_guests(node, wish.force)?;
+    may_go_down(node, wish.force)?;
     refuse_imported(fleet, &wish.name)?;
     let disk = choose_disk(node, wish.disk.as_ref())?;
     let subject = Subject::of(disk).ok_or_else(|| unfit(node, disk, "it has neither WWN nor serial"))?;
@@ -160,7 +160,7 @@ pub(crate) fn begin(
     let state = if runs { State::Draining { job: id } } else { State::Capturing { job: id } };
     let mut next = moved(&next, state, now);
     if runs {
-        order_redeploy(&mut next, wish.force);
+        order_redeploy(&mut next, wish.force, SystemDisk::Kept);
     }
     outcome.changes.extend(network::want_look(fleet, node, now));
     outcome.changes.extend([Change::Node(Box::new(next)), Change::Capture(Box::new(capture))]);
@@ -443,7 +443,7 @@ pub(crate) fn retried(node: &Node, capture: &Capture, next: &mut Node, outcome: 
         && (node.state.phase() == "draining" || node.reported.is_some_and(|reported| reported > node.since));
     outcome.changes.push(Change::Capture(Box::new(capture)));
     if in_own_system {
-        order_again(next);
+        order_again(next, SystemDisk::Kept);
         State::Draining { job }
     } else {
         State::Capturing { job }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use pack::Digest;
-use protocol::{Check, CheckKind, File, ServiceWanted, StateDocument, TaskWanted, UnitWanted, When};
+use protocol::{Check, CheckKind, File, Leave, ServiceWanted, StateDocument, TaskWanted, UnitWanted, When};
 
-use crate::catalog::{CheckEntry, Service};
+use crate::catalog::{CheckEntry, LeaveEntry, Service};
 use crate::cloud::release::{self, Providers};
 use crate::cloud::{Cloud, accounts};
 use crate::data_disk;
@@ -138,6 +138,7 @@ impl Draft<'_> {
         // The others come up together, as they did before there was an order.
         if self.catalog.is_of_cloud(&service.name) {
             let check = service.check.as_ref().map(|check| self.check(service, check)).transpose()?;
+            let leave = service.leave.as_ref().map(|leave| self.leave(service, leave)).transpose()?;
             let is_staged = |need: &&String| self.document.services.iter().any(|one| one.name == **need);
             self.document.services.push(ServiceWanted {
                 name: service.name.clone(),
@@ -145,6 +146,7 @@ impl Draft<'_> {
                 tasks: service.tasks.iter().map(|task| task.name.clone()).collect(),
                 needs: service.needs.iter().filter(is_staged).cloned().collect(),
                 check,
+                leave,
             });
         }
         Ok(())
@@ -195,6 +197,14 @@ impl Draft<'_> {
             },
         };
         Ok(Check { kind, within_seconds: entry.within_seconds })
+    }
+
+    fn leave(&self, service: &Service, entry: &LeaveEntry) -> Result<Leave, Unconvertible> {
+        Ok(Leave {
+            argv: self.fill_all(&service.name, &entry.argv)?,
+            back: self.fill_all(&service.name, &entry.back)?,
+            timeout_seconds: entry.timeout_seconds,
+        })
     }
 
     fn fill_all(&self, place: &str, argv: &[String]) -> Result<Vec<String>, Unconvertible> {
@@ -347,7 +357,9 @@ pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Ve
                 let generation = node.document.generation + grows;
                 let mut next = node.clone();
                 let released = document.services.iter().map(|service| service.name.clone()).collect();
-                next.document = Document { generation, digest, resting: resting(&document), released };
+                let leaves = document.services.iter().any(|service| service.leave.is_some());
+                next.document =
+                    Document { generation, digest, resting: resting(&document), released, leaves };
                 if next.document != node.document {
                     changes.push(Change::Node(Box::new(next)));
                 }

@@ -1,7 +1,7 @@
 //! What runs on a node and would be killed when it goes down.
 //!
 //! The node's last report says it here, before anything is begun; its agent asks libvirt once more before it restarts, because a machine
-//! may have been started since.
+//! may have been started since. Where a service moves them to other nodes, that is tried first, and the agent has the only word.
 
 use protocol::Hypervisor;
 
@@ -34,6 +34,18 @@ pub(crate) fn refuse_guests(node: &Node, force: bool) -> Result<(), Denied> {
         "{why}: move them away or shut them down, which is seen within half a minute; or add --force: then they are told to shut down, and \
          killed after a minute"
     )))
+}
+
+/// The same before its agent takes a node down, which asks its services first to give away what they have: then what runs here now is no
+/// reason.
+pub(crate) fn may_go_down(node: &Node, force: bool) -> Result<(), Denied> {
+    if node.document.leaves && lives_on_disk(node) { Ok(()) } else { refuse_guests(node, force) }
+}
+
+/// What a node that is on its way down still has to give away, as of its last report.
+pub(crate) fn moving(node: &Node) -> Option<String> {
+    let hypervisor = hypervisor(node).filter(|_| node.document.leaves)?;
+    in_words(&hypervisor.domains)
 }
 
 /// How many run and what they are called, cut short.

@@ -3,7 +3,7 @@
 use protocol::{ImageJob, Inventory, JobId, Phase, Progress, Receipt, Task, Verify};
 
 use crate::certificate::LEFT_FOR_A_JOB;
-use crate::drain::refuse_guests;
+use crate::drain::may_go_down;
 use crate::entropy::Entropy;
 use crate::identity;
 use crate::job::{Headway, Job, JobState};
@@ -11,7 +11,7 @@ use crate::limits;
 use crate::network;
 use crate::node::Installed;
 use crate::plan::{PlanId, PlanKind, PlanState, data_still_true, lives_on_disk, still_true};
-use crate::running::{comes_back, order_again, order_redeploy, pardoned};
+use crate::running::{SystemDisk, comes_back, order_again, order_redeploy, pardoned};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 use crate::{burn_in, capture, hold, rescue, retire};
@@ -33,7 +33,7 @@ pub(crate) fn apply(
     hold::refuse_held(node)?;
     still_true(fleet, node, plan)?;
     limits::refuse_more(fleet, plan.kind == PlanKind::Rebuild, now)?;
-    refuse_guests(node, force)?;
+    may_go_down(node, force)?;
     let image = fleet.images.get(&plan.image).ok_or_else(missing)?;
     let id = JobId(dice.draw());
     let job = Job {
@@ -69,7 +69,7 @@ pub(crate) fn apply(
         next.roles.clone_from(roles);
     }
     if runs {
-        order_redeploy(&mut next, force);
+        order_redeploy(&mut next, force, SystemDisk::Rewritten);
     } else if next.run.take().is_some() {
         // It waits in the ramdisk with a whole system on its disk, which this is the end of: a capture was to bring it back.
         next.generation += 1;
@@ -484,7 +484,7 @@ pub(crate) fn retry(fleet: &Fleet, node: &Node, now: Time, dice: &mut Entropy) -
             outcome.changes.push(Change::Job(Box::new(job)));
             if phase == "draining" {
                 // It may still run its installed system, which hands a ticket in only while it is told to go.
-                order_again(&mut next);
+                order_again(&mut next, SystemDisk::Rewritten);
                 State::Draining { job: *id }
             } else {
                 State::Imaging { job: *id }

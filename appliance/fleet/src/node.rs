@@ -216,6 +216,9 @@ pub struct Document {
     /// Services of the cloud in it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub released: BTreeSet<String>,
+    /// One of these gives its work to other nodes before the machine goes down.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
 }
 
 /// Where a node is in its life; data lives in the state it is true in.

@@ -7,7 +7,7 @@ use crate::network;
 use crate::node::State;
 use crate::running::{not_up, stuck};
 use crate::step::moved;
-use crate::{Change, Fleet, Node, Outcome, Time, burn_in, capture, clock, power, rescue};
+use crate::{Change, Fleet, Node, Outcome, Time, burn_in, capture, clock, drain, power, rescue};
 
 /// What a node waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
             limited(format!("its units to be up: {what}"), node.since, ENROLLING_SECONDS)
         }
         State::Active => not_up(node).and_then(for_ever),
-        State::Draining { .. } => limited(to_be_drained(node), node.since, DRAINING_SECONDS),
+        State::Draining { .. } => limited(to_be_drained(node), drained_from(node), DRAINING_SECONDS),
         State::Rescue { rescue } => for_ever(rescue::waits_for(node, rescue)),
         State::Servicing { why, .. } => {
             for_ever(format!("you: it is in service: {why} (rackwright node service {name} off)"))
@@ -120,7 +120,17 @@ fn to_be_drained(node: &Node) -> String {
                 network before its disk"
             .to_owned();
     }
-    "it to restart into the ramdisk".to_owned()
+    match drain::moving(node) {
+        Some(guests) => format!("{guests}: they move to other nodes"),
+        None => "it to restart into the ramdisk".to_owned(),
+    }
+}
+
+/// From when on it must have restarted. Giving its work away may take hours, in which its system reports; how long that may take, its
+/// agent knows.
+fn drained_from(node: &Node) -> Time {
+    let reported = node.reported.filter(|_| node.document.leaves);
+    reported.map_or(node.since, |reported| reported.max(node.since))
 }
 
 fn to_be_planned(node: &Node) -> String {

@@ -10,11 +10,11 @@
 use protocol::{HostKey, JobId, RescueJob, SshKey, Task};
 use serde::{Deserialize, Serialize};
 
-use crate::drain::refuse_guests;
+use crate::drain::may_go_down;
 use crate::entropy::Entropy;
 use crate::patience::SILENT_SECONDS;
 use crate::returning::{home, leave, may_leave, stay};
-use crate::running::{order_again, order_redeploy};
+use crate::running::{SystemDisk, order_again, order_redeploy};
 use crate::step::{moved, refused};
 use crate::{Change, Denied, Fleet, Node, Outcome, Reply, State, Time};
 
@@ -79,7 +79,7 @@ pub(crate) fn begin(
         return Err(Denied::Unnamed { name, what });
     }
     // One that does not speak is not taken down by this.
-    refuse_guests(node, force || !up)?;
+    may_go_down(node, force || !up)?;
     let mut outcome = Outcome::default();
     let who = match keys.len() {
         0 => "nobody by SSH".to_owned(),
@@ -95,7 +95,7 @@ pub(crate) fn begin(
     // It holds for what comes later too.
     next.redeploy_forced = force;
     if up {
-        order_redeploy(&mut next, force);
+        order_redeploy(&mut next, force, SystemDisk::Kept);
     }
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)
@@ -186,7 +186,7 @@ pub(crate) fn reported(node: &Node, next: &mut Node, cant: Option<String>, now: 
     } else if rescue.entered.is_none() && rescue.asked.is_none() && rescue.trouble.is_none() {
         outcome.fact(node.id, "rescue", "its own system is up, and told to restart into the ramdisk");
         news.asked = Some(now);
-        order_again(next);
+        order_again(next, SystemDisk::Kept);
     }
     next.state = State::Rescue { rescue: news };
 }

@@ -14,7 +14,7 @@ use protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::LEFT_FOR_A_JOB;
-use crate::drain::refuse_guests;
+use crate::drain::may_go_down;
 use crate::entropy::Entropy;
 use crate::hold;
 use crate::imaging::{attention, ended_jobs, marks, wait};
@@ -22,7 +22,7 @@ use crate::job::{Headway, JobState};
 use crate::limits;
 use crate::network;
 use crate::plan::{Kept, PlanId, PlanState, lives_on_disk, title};
-use crate::running::{order_again, order_redeploy};
+use crate::running::{SystemDisk, order_again, order_redeploy};
 use crate::step::{moved, refused, withdraw};
 use crate::{Change, Denied, Fleet, Name, Node, Outcome, Reply, State, Time};
 
@@ -215,7 +215,7 @@ pub(crate) fn apply(
     still_true(node, retirement)?;
     let was_installed = node.has_system();
     limits::refuse_more(fleet, was_installed, now)?;
-    refuse_guests(node, force)?;
+    may_go_down(node, force)?;
     let id = retirement.id;
     let mut outcome = Outcome::default();
     outcome.fact(node.id, "applied", format!("{} as job {id}: erase and retire", retirement.plan));
@@ -224,7 +224,7 @@ pub(crate) fn apply(
     let state = if runs { State::Draining { job: id } } else { State::Retiring { job: id } };
     let mut next = moved(node, state, now);
     if runs {
-        order_redeploy(&mut next, force);
+        order_redeploy(&mut next, force, SystemDisk::Rewritten);
     } else if next.run.take().is_some() {
         next.generation += 1;
     }
@@ -397,7 +397,7 @@ pub(crate) fn retried(node: &Node, retirement: &Retirement, next: &mut Node, out
     let job = row.id;
     outcome.changes.push(Change::Retirement(Box::new(row)));
     if node.state.phase() == "draining" {
-        order_again(next);
+        order_again(next, SystemDisk::Rewritten);
         State::Draining { job }
     } else {
         State::Retiring { job }

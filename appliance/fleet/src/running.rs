@@ -333,16 +333,26 @@ pub(crate) fn logs(node: &Node, unit: &str, lines: u32) -> Result<Outcome, Denie
     Ok(Outcome { reply: Reply::Order(order), ..changes([Change::Node(Box::new(next))]) })
 }
 
+/// What becomes of the system disk once the ramdisk runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SystemDisk {
+    /// It is looked at.
+    Kept,
+    /// What is on it is lost.
+    Rewritten,
+}
+
 /// Orders the installed system to restart into the ramdisk, in place of an earlier such order; with `force` whatever runs on it.
-pub(crate) fn order_redeploy(node: &mut Node, force: bool) {
+pub(crate) fn order_redeploy(node: &mut Node, force: bool, disk: SystemDisk) {
     node.orders.retain(|order| !order.kind.redeploys());
-    node.redeploy = Some(give_order(node, OrderKind::Redeploy { force }));
+    let keeps = disk == SystemDisk::Kept;
+    node.redeploy = Some(give_order(node, OrderKind::Redeploy { force, keeps }));
     node.redeploy_forced = force;
 }
 
 /// The order to restart into the ramdisk once more, as it was given.
-pub(crate) fn order_again(node: &mut Node) {
-    order_redeploy(node, node.redeploy_forced);
+pub(crate) fn order_again(node: &mut Node, disk: SystemDisk) {
+    order_redeploy(node, node.redeploy_forced, disk);
 }
 
 /// Orders the installed system to restart as what it is, in place of an earlier such order; with `force` whatever runs on it.

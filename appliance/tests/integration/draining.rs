@@ -54,7 +54,7 @@ async fn nothing_takes_it_down_but_force() {
     let orders = state(&agent).await.orders;
     assert_eq!(
         orders.iter().map(|order| &order.kind).collect::<Vec<_>>(),
-        [&OrderKind::Redeploy { force: true }]
+        [&OrderKind::Redeploy { force: true, keeps: false }]
     );
     let journal = operator::get(&controller, "/v1/journal?limit=1000").await.unwrap();
     let applies =

@@ -22,6 +22,7 @@ mod journey;
 mod limits;
 mod matrix;
 mod metrics;
+mod nova_host;
 mod operator;
 mod operators;
 mod planning;

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pack::disk::Access;
 use pack::{Block, Header, Manifest, Parsed, table};
@@ -85,6 +86,20 @@ impl Site {
 
     pub(crate) fn events(&self) -> Vec<Event> {
         self.operator().events().unwrap_or_else(|error| fail(&error))
+    }
+
+    /// Waits for an event of which this holds.
+    pub(crate) fn until_event(&self, what: &str, is: impl Fn(&Event) -> bool) {
+        let start = Instant::now();
+        while !self.events().iter().any(&is) {
+            assert!(start.elapsed() < PATIENCE, "{what} is waited for in vain");
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// The number of the last event.
+    pub(crate) fn last_event(&self) -> u64 {
+        self.events().last().map_or(0, |event| event.seq)
     }
 
     /// The end of a story that went well; its servers and hosts are gone already.

@@ -112,6 +112,7 @@ fn service(kind: CheckKind) -> ServiceWanted {
         tasks: vec!["t".to_owned()],
         needs: vec!["r".to_owned()],
         check: Some(Check { kind, within_seconds: 1 }),
+        leave: None,
     }
 }
 
@@ -147,8 +148,10 @@ fn what_an_agent_reads_may_have_more_fields_than_it_knows() {
     understood(&envelope(Task::Reboot));
     understood(&envelope(ProgressReply { go_on: true }));
     understood(&envelope(ReportReply { generation: 1 }));
-    let orders =
-        [OrderKind::Redeploy { force: true }, OrderKind::Logs { unit: "a.service".to_owned(), lines: 1 }];
+    let orders = [
+        OrderKind::Redeploy { force: true, keeps: false },
+        OrderKind::Logs { unit: "a.service".to_owned(), lines: 1 },
+    ];
     let orders = orders.into_iter().zip(1..).map(|(kind, id)| Order { id, kind }).collect();
     understood(&envelope(StateReply {
         document: Some(document()),

@@ -432,7 +432,7 @@ fn a_rebuild_is_ordered() {
         controller.report(begun, "a sign of life", |_| true).await;
         assert_eq!(std::fs::read(IdentityFile::PATHS[2]).unwrap(), b"kept");
         assert!(controller.with(|s| s.escrows.is_empty()));
-        controller.order(OrderKind::Redeploy { force: false });
+        controller.order(OrderKind::Redeploy { force: false, keeps: false });
         loop {
             if let Some(ticket) = controller.with(|s| s.tickets.last().copied()) {
                 std::fs::write(format!("{SHARED}/ticket"), ticket.key.to_string()).unwrap();

@@ -27,6 +27,7 @@ fn wanted() -> StateDocument {
         tasks: words(&[task]),
         needs: words(needs),
         check: None,
+        leave: None,
     };
     StateDocument {
         files: vec![
@@ -39,6 +40,7 @@ fn wanted() -> StateDocument {
         services: vec![
             ServiceWanted {
                 check: Some(Check { kind: answers, within_seconds: 1 }),
+                leave: None,
                 ..one("first", FIRST, "first-before", &[])
             },
             one("second", SECOND, "second-after", &["first"]),

@@ -52,6 +52,8 @@ pub struct Service {
     pub tasks: Vec<TaskEntry>,
     /// How to tell that it is well, beside that its units are up.
     pub check: Option<CheckEntry>,
+    /// What gives its work to other nodes before its machine goes down.
+    pub leave: Option<LeaveEntry>,
 }
 
 /// A row of keystone's catalogue.
@@ -108,6 +110,18 @@ pub struct TaskEntry {
     pub timeout_seconds: u32,
     /// Before the units, or after the check holds.
     pub before_units: bool,
+}
+
+/// How a service gives its work away, and takes part again; see [`protocol::Leave`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaveEntry {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// The same for the way back.
+    pub back: Vec<String>,
+    /// Killed after so many seconds.
+    pub timeout_seconds: u32,
 }
 
 /// What is tried; exactly one of the three.

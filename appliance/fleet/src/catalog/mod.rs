@@ -5,7 +5,7 @@ mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use entry::{CheckEntry, FileEntry, Identity, Role, Service, TaskEntry, UnitEntry};
+pub use entry::{CheckEntry, FileEntry, Identity, LeaveEntry, Role, Service, TaskEntry, UnitEntry};
 
 /// What every node runs.
 const BASE: &str = "base";

@@ -3,7 +3,7 @@
 use protocol::Holding;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{KeptView, PlanView, verdict, would_end};
+use super::plan::{KeptView, PlanView, verdict, would_end, would_leave};
 use crate::Fleet;
 use crate::job::JobState;
 use crate::plan::PlanState;
@@ -119,6 +119,7 @@ pub fn retirement_view(fleet: &Fleet, row: &Retirement) -> PlanView {
         made: row.made.to_string(),
         note,
         guests: would_end(node, &row.verdict),
+        guests_leave: would_leave(node, &row.verdict),
         disks,
     }
 }

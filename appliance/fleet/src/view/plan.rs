@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::erasure::DoomedView;
 use crate::data_disk::VOLUME_GROUP;
-use crate::drain::guests;
+use crate::drain::{self, guests};
 use crate::plan::{Kept, Plan, PlanKind, PlanState};
 use crate::{Fleet, Node};
 
@@ -58,6 +58,9 @@ pub struct PlanView {
     /// While it is open: virtual machines that run on the node now and would be ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guests: Vec<String>,
+    /// These are moved to other nodes before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guests_leave: bool,
     /// With `retire`: the disks that are erased; `disk` then has their names, `disk_bytes` all their bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<DoomedView>,
@@ -121,6 +124,11 @@ pub(super) fn would_end(node: Option<&Node>, state: &PlanState) -> Vec<String> {
     node.filter(|_| *state == PlanState::Open).map(guests).unwrap_or_default()
 }
 
+/// Whether those are moved to other nodes before.
+pub(super) fn would_leave(node: Option<&Node>, state: &PlanState) -> bool {
+    *state == PlanState::Open && node.is_some_and(|node| drain::moving(node).is_some())
+}
+
 /// A plan.
 pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
     let node = fleet.nodes.get(&plan.node);
@@ -162,6 +170,7 @@ pub fn plan_view(fleet: &Fleet, plan: &Plan) -> PlanView {
         made: plan.made.to_string(),
         note,
         guests: would_end(node, &plan.state),
+        guests_leave: would_leave(node, &plan.state),
         disks: Vec::new(),
     }
 }

@@ -46,7 +46,67 @@ fn a_node_is_not_rebuilt_under_its_guests() {
     assert_eq!(rack.only(), &before.nodes[&node]);
     says(&mut rack, node, running(&[]));
     rack.apply(&plan.id).unwrap();
-    assert_eq!(redeploys(&rack)[0].kind, OrderKind::Redeploy { force: false }, "its agent looks once more");
+    assert_eq!(
+        redeploys(&rack)[0].kind,
+        OrderKind::Redeploy { force: false, keeps: false },
+        "its agent looks once more"
+    );
+}
+
+/// As a document makes it whose services give their work away.
+fn leaves(rack: &mut Rack) {
+    let mut known = rack.only().clone();
+    known.document.leaves = true;
+    rack.fleet.put(Change::Node(Box::new(known)));
+}
+
+#[test]
+fn where_a_service_moves_them_away_they_are_no_reason_and_seen_to_go() {
+    let (mut rack, node, _) = Rack::active("control");
+    leaves(&mut rack);
+    says(&mut rack, node, running(&["web", "db"]));
+    let plan = rack.plan(node).unwrap();
+    assert!(plan_view(&rack.fleet, &plan).guests_leave);
+    rack.apply(&plan.id).unwrap();
+    assert_eq!(redeploys(&rack)[0].kind, OrderKind::Redeploy { force: false, keeps: false });
+    let waits = |rack: &Rack| fleet::patience::wait(&rack.fleet, rack.only()).unwrap();
+    assert!(
+        waits(&rack).reason.contains("2 virtual machines (web, db) run: they move"),
+        "{}",
+        waits(&rack).reason
+    );
+    // Hours of moving are no failure, as long as its system reports; a silence is.
+    rack.now = rack.now.plus_seconds(3 * 3600);
+    says_of_moving(&mut rack, node, &["db"]);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "draining");
+    assert!(
+        waits(&rack).reason.contains("the virtual machine db runs: they move"),
+        "{}",
+        waits(&rack).reason
+    );
+    rack.now = rack.now.plus_seconds(1600);
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!(rack.state(), "attention");
+}
+
+/// The same, of a node that has not carried its order out yet.
+fn says_of_moving(rack: &mut Rack, node: NodeId, names: &[&str]) {
+    let known = &rack.fleet.nodes[&node];
+    let (generation, done_order) = (known.document.generation, known.last_order - 1);
+    let facts = Facts { hypervisor: Some(running(names)), ..Facts::default() };
+    let report = Report { generation, done_order, facts, ..Report::default() };
+    rack.bring(Event::Reported { node, report: Box::new(report) }).unwrap();
+}
+
+#[test]
+fn a_rescued_node_keeps_what_is_on_its_disk() {
+    let (mut rack, node, _) = Rack::active("control");
+    leaves(&mut rack);
+    says(&mut rack, node, running(&["web"]));
+    let wish = rescue::Wish { keys: Vec::new(), confirmed: Some("n1".to_owned()), force: false };
+    rack.bring(Event::Rescue { node, wish: Box::new(wish) }).unwrap();
+    assert_eq!(redeploys(&rack)[0].kind, OrderKind::Redeploy { force: false, keeps: true });
 }
 
 #[test]
@@ -55,7 +115,7 @@ fn with_force_they_go_also_when_it_is_tried_again() {
     says(&mut rack, node, running(&["web"]));
     let plan = rack.plan(node).unwrap();
     rack.bring(Event::Apply { plan: plan.id, force: true }).unwrap();
-    let forced = OrderKind::Redeploy { force: true };
+    let forced = OrderKind::Redeploy { force: true, keeps: false };
     assert_eq!(redeploys(&rack)[0].kind, forced);
     rack.now = rack.now.plus_seconds(7200);
     rack.bring(Event::Tick).unwrap();
@@ -171,7 +231,7 @@ fn a_node_is_not_mended_under_them_and_not_switched_off_in_service() {
     assert!(why.contains("web") && why.contains("--force"), "{why}");
     assert_eq!(rack.state(), "active");
     rack.bring(rescues(true)).unwrap();
-    assert_eq!(redeploys(&rack)[0].kind, OrderKind::Redeploy { force: true });
+    assert_eq!(redeploys(&rack)[0].kind, OrderKind::Redeploy { force: true, keeps: false });
     rack.bring(Event::EndRescue { node }).unwrap();
     says(&mut rack, node, running(&["web"]));
 

@@ -132,10 +132,13 @@ impl<'a> Bed<'a> {
         self.nodes[at] = None;
     }
 
-    /// A node that an operator has had rebuilt: written anew from the network, and booted.
-    pub(super) fn rebuilt(&mut self, at: usize) {
+    /// A node that an operator has had rebuilt, after the event `since`: written anew from the network, and booted.
+    pub(super) fn rebuilt(&mut self, at: usize, since: u64) {
         let name = self.wanted[at].name.clone();
-        self.until("on its way", |node| node.name != name || node.state != "active");
+        // Not before: what its services give away first takes its time.
+        self.site.until_event("a ticket", |event| {
+            event.node == name && event.kind == "ticket" && event.seq > since
+        });
         let disk = self.servers[at].files().disks[0].clone();
         // What it restarts into here is its disk once more: the network is the other machine's.
         self.nodes[at].as_mut().unwrap().power_off(Duration::from_secs(60));

@@ -47,8 +47,8 @@ impl<'a> Client<'a> {
         assert!(!agents.contains("False"), "{agents}");
     }
 
-    /// On a network of its own behind a router. There is nothing on its disk: that it runs is what is asked here.
-    pub(super) fn runs_an_instance(&self) {
+    /// An image with nothing on it, because that an instance runs is what is asked here, and a network behind a router.
+    pub(super) fn prepares(&self) {
         self.node
             .exec(&["truncate", "--size=1M", "/root/blank.raw"], CALL)
             .unwrap_or_else(|error| fail(&error));
@@ -59,10 +59,14 @@ impl<'a> Client<'a> {
             "subnet create inside --network inside --subnet-range 192.168.77.0/24",
             "router create way",
             "router add subnet way inside",
-            "server create first --image blank --flavor tiny --network inside --wait",
         ] {
             self.says(words);
         }
+    }
+
+    pub(super) fn runs_an_instance(&self) {
+        self.prepares();
+        self.says("server create first --image blank --flavor tiny --network inside --wait");
         let status = self.says("server show first -f value -c status");
         assert_eq!(status.trim(), "ACTIVE");
         let port = self.says("port list --server first -f value -c Status");

@@ -84,7 +84,7 @@ pub(super) fn killed_while_it_rises(site: &Site, bed: &Bed<'_>) {
 /// Each unit of each service on each node is killed; it runs again by itself, and its service is well again.
 pub(super) fn every_service_is_killed(site: &Site, bed: &Bed<'_>) {
     let rows = rows(site).unwrap();
-    let seen = site.events().last().map_or(0, |event| event.seq);
+    let seen = site.last_event();
     let (mut slowest, mut killed) = ((Duration::ZERO, String::new()), 0);
     for (at, name) in bed.names().into_iter().enumerate() {
         let node = bed.node(at);
@@ -120,7 +120,8 @@ pub(super) fn every_service_is_killed(site: &Site, bed: &Bed<'_>) {
     assert_eq!(mute.collect::<Vec<_>>(), Vec::<&str>::new(), "no event names them");
 }
 
-/// The second server is written anew, and is the same host to all of OpenStack.
+/// The second server is written anew, and is the same host to all of OpenStack. An instance on it is alive on the other one afterwards;
+/// as long as it has nowhere to go, the server stays as it is.
 pub(super) fn a_compute_node_is_written_anew(site: &Site, bed: &mut Bed<'_>) {
     let ids = |bed: &Bed<'_>| {
         let client = Client::on(site, bed.node(0));
@@ -133,12 +134,45 @@ pub(super) fn a_compute_node_is_written_anew(site: &Site, bed: &mut Bed<'_>) {
     };
     let before = ids(bed);
     let image = bed.image().to_owned();
+    let client = Client::on(site, bed.node(0));
+    client.prepares();
+    let start = "--os-compute-api-version 2.74 server create kept --image blank --flavor tiny --network inside --host n2 --wait";
+    client.says(start);
+    client.says("compute service set --disable n1 nova-compute");
+    let mut since = site.last_event();
     site.operator().rebuild("n2", &image).unwrap_or_else(|error| fail(&error));
-    bed.rebuilt(1);
+    site.until_event("a refusal", |event| {
+        event.seq > since && event.node == "n2" && event.text.contains("1 of its instances can't move: kept")
+    });
+    assert_eq!(is_at(&client, "n2"), "enabled", "it takes part again");
+    assert_eq!(
+        client.says("server show kept -f value -c OS-EXT-SRV-ATTR:host -c status").trim(),
+        "n2\nACTIVE"
+    );
+    client.says("compute service set --enable n1 nova-compute");
+    since = site.last_event();
+    let again = site.controller.rackwright(&["node", "retry", "n2"]);
+    again.unwrap_or_else(|error| fail(&error));
+    bed.rebuilt(1, since);
     comes_up(site);
+    let client = Client::on(site, bed.node(0));
+    assert_eq!(
+        client.says("server show kept -f value -c OS-EXT-SRV-ATTR:host -c status").trim(),
+        "n1\nACTIVE"
+    );
+    client.says("server delete kept --wait");
+    assert_eq!(is_at(&client, "n2"), "enabled");
     assert_eq!(ids(bed), before, "the same host, and no other beside it");
     let smoke = site.controller.run_for(&["rackwright", "cloud", "smoke", "--node", "n2"], RISE);
     say::line(&smoke.unwrap_or_else(|error| fail(&error)));
+}
+
+/// What nova says of a host.
+fn is_at(client: &Client<'_>, host: &str) -> String {
+    client
+        .says(&format!("compute service list --service nova-compute --host {host} -f value -c Status"))
+        .trim()
+        .to_owned()
 }
 
 /// Everything is without power at once, and comes back with the compute node first.
@@ -163,6 +197,13 @@ fn show(node: &Container, unit: &str, property: &str) -> String {
     on(node, &["systemctl", "show", "--value", "--property", property, unit]).trim().to_owned()
 }
 
+/// All that systemd says of it, and what its cgroup says itself.
 fn status(node: &Container, unit: &str) -> String {
-    node.exec(&["systemctl", "status", "--no-pager", unit], CALL).map(|out| out.stdout).unwrap_or_default()
+    let script = format!(
+        "systemctl status --no-pager --full {unit}; systemctl show {unit}; systemctl list-jobs --no-pager; \
+         systemctl list-dependencies --no-pager --reverse {unit}; \
+         head -v /sys/fs/cgroup/system.slice/{unit}/cgroup.{{procs,events,threads}}; \
+         journalctl --no-pager -o short-precise -n 60"
+    );
+    node.exec(&["bash", "-c", &script], CALL).map(|out| out.stdout + &out.stderr).unwrap_or_default()
 }
