@@ -11,7 +11,7 @@ use xtask::rack::firmware::Firmware;
 use xtask::rack::machine::{Bus, Reboot};
 use xtask::{say, timeline};
 
-use crate::lab::{Lab, fail, spec};
+use crate::lab::{Lab, PATIENCE, fail, spec};
 use crate::offline;
 use crate::shell::Shell;
 
@@ -41,16 +41,20 @@ fn both_firmwares_reach_active_stay_so_and_survive_a_rebuild() {
         rebuilt(&mut lab, [AS_IT_WAS, GOLDEN], [true, false], |_| {});
     } else {
         let images = lab.wanted.iter().map(|server| server.image.clone()).collect::<Vec<_>>();
+        for server in &lab.servers {
+            server.on_reboot(Reboot::Off).unwrap_or_else(|error| fail(&error));
+        }
         rebuilt(&mut lab, [&images[0], &images[1]], [false, false], with_a_shell_again);
     }
     lab.passed();
 }
 
-/// What is written by the network has no shell of ours: it is put there between the writing and the first boot.
+/// What is written by the network has no shell of ours: it is put there between the writing and the first boot. Each restart is a
+/// power-off here, so that neither server can be missed in what it does meanwhile.
 fn with_a_shell_again(lab: &mut Lab) {
-    lab.until("being written", |node| ["imaging", "verifying"].contains(&node.state.as_str()));
-    for server in &lab.servers {
-        server.on_reboot(Reboot::Off).unwrap_or_else(|error| fail(&error));
+    for server in 0..2 {
+        lab.servers[server].wait_off(PATIENCE).unwrap_or_else(|error| fail(&error));
+        lab.start(server, Reboot::Off);
     }
     lab.until("verified", |node| node.state == "booting");
     for server in 0..2 {

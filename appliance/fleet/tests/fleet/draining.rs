@@ -6,9 +6,10 @@ use fleet::power::{PowerEvent, Step, Wish};
 use fleet::rescue;
 use fleet::rollout::{self, Next, Rollout};
 use fleet::view::plan_view;
-use fleet::{Change, Denied, Event, State};
+use fleet::{Catalog, Change, Denied, Event, State};
 use protocol::{Answer, Domain, Facts, Hypervisor, NodeId, Order, OrderKind, Report};
 
+use crate::cloud::document;
 use crate::rack::Rack;
 use crate::rolling::{begun, find, rack_of, role, wish};
 
@@ -53,17 +54,32 @@ fn a_node_is_not_rebuilt_under_its_guests() {
     );
 }
 
-/// As a document makes it whose services give their work away.
-fn leaves(rack: &mut Rack) {
-    let mut known = rack.only().clone();
-    known.document.leaves = true;
-    rack.fleet.put(Change::Node(Box::new(known)));
+/// An active node whose service gives its work to other nodes.
+fn with_a_mover() -> (Rack, NodeId) {
+    let (mut rack, node, _) = Rack::active("control");
+    let catalog = Catalog::parse([
+        ("roles/base.toml", "name='base'\nsummary=''\nservices=[]"),
+        ("roles/control.toml", "name='control'\nsummary=''\nservices=[]\ncloud=['mover']"),
+        (
+            "services/mover/service.toml",
+            "name='mover'\nsummary=''\n[leave]\nargv=['/bin/move','${node.name}']\nback=['/bin/back']\ntimeout_seconds=9",
+        ),
+    ]);
+    rack.catalog = catalog.unwrap().of_cloud(true);
+    for image in rack.fleet.images.values_mut() {
+        image.roles.insert("cloud".to_owned());
+    }
+    rack.bring(Event::Tick).unwrap();
+    let leave = &document(&rack, node).services[0].leave;
+    let leave =
+        leave.as_ref().map(|leave| (leave.argv.join(" "), leave.back.join(" "), leave.timeout_seconds));
+    assert_eq!(leave, Some(("/bin/move n1".to_owned(), "/bin/back".to_owned(), 9)));
+    (rack, node)
 }
 
 #[test]
 fn where_a_service_moves_them_away_they_are_no_reason_and_seen_to_go() {
-    let (mut rack, node, _) = Rack::active("control");
-    leaves(&mut rack);
+    let (mut rack, node) = with_a_mover();
     says(&mut rack, node, running(&["web", "db"]));
     let plan = rack.plan(node).unwrap();
     assert!(plan_view(&rack.fleet, &plan).guests_leave);
@@ -101,8 +117,7 @@ fn says_of_moving(rack: &mut Rack, node: NodeId, names: &[&str]) {
 
 #[test]
 fn a_rescued_node_keeps_what_is_on_its_disk() {
-    let (mut rack, node, _) = Rack::active("control");
-    leaves(&mut rack);
+    let (mut rack, node) = with_a_mover();
     says(&mut rack, node, running(&["web"]));
     let wish = rescue::Wish { keys: Vec::new(), confirmed: Some("n1".to_owned()), force: false };
     rack.bring(Event::Rescue { node, wish: Box::new(wish) }).unwrap();
@@ -231,7 +246,7 @@ fn a_node_is_not_mended_under_them_and_not_switched_off_in_service() {
     assert!(why.contains("web") && why.contains("--force"), "{why}");
     assert_eq!(rack.state(), "active");
     rack.bring(rescues(true)).unwrap();
-    assert_eq!(redeploys(&rack)[0].kind, OrderKind::Redeploy { force: true, keeps: false });
+    assert_eq!(redeploys(&rack)[0].kind, OrderKind::Redeploy { force: true, keeps: true });
     rack.bring(Event::EndRescue { node }).unwrap();
     says(&mut rack, node, running(&["web"]));
 
