@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use protocol::{Check, CheckKind, Report, ServiceHealth, ServiceWanted, StateDocument, UnitWanted, When};
+use protocol::{
+    Check, CheckKind, Leave, OrderKind, Report, ServiceHealth, ServiceWanted, StateDocument, UnitWanted, When,
+};
 
 use super::controller::Controller;
 use super::documents::{document, file, is, service, systemctl, task, unit};
@@ -29,6 +31,12 @@ fn wanted() -> StateDocument {
         check: None,
         leave: None,
     };
+    let holds_on = "echo \"$*\" >/run/second-left; echo it goes nowhere; test \"$2\" = --force";
+    let leave = Leave {
+        argv: words(&["/bin/sh", "-c", holds_on, "second"]),
+        back: words(&["/usr/bin/touch", "/run/second-back"]),
+        timeout_seconds: 30,
+    };
     StateDocument {
         files: vec![
             file("/etc/systemd/system/first.service", &service("exec sleep 9999"), &[]),
@@ -40,10 +48,9 @@ fn wanted() -> StateDocument {
         services: vec![
             ServiceWanted {
                 check: Some(Check { kind: answers, within_seconds: 1 }),
-                leave: None,
                 ..one("first", FIRST, "first-before", &[])
             },
-            one("second", SECOND, "second-after", &["first"]),
+            ServiceWanted { leave: Some(leave), ..one("second", SECOND, "second-after", &["first"]) },
         ],
         ..document(GENERATION)
     }
@@ -93,4 +100,27 @@ pub(super) async fn services_come_up_in_order(controller: &Controller) {
         well(&report, "second") && is(&report, SECOND, "active"),
         "nothing is stopped for that: {report:?}"
     );
+}
+
+/// As [`services_come_up_in_order`] left it: the service that gives its work away can't, and so the machine stays, with that service.
+pub(super) async fn one_that_holds_on_keeps_the_machine_up(controller: &Controller) {
+    for (kind, said) in [
+        (OrderKind::Redeploy { force: false, keeps: false }, "rewrite\n"),
+        (OrderKind::Redeploy { force: false, keeps: true }, "restart\n"),
+        (OrderKind::Restart { force: false }, "restart\n"),
+    ] {
+        for mark in ["second-left", "second-back"] {
+            let _ = std::fs::remove_file(format!("/run/{mark}"));
+        }
+        let since = Instant::now();
+        let order = controller.order(kind);
+        let refuses = |report: &Report| {
+            let answer = report.answers.iter().find(|answer| answer.order == order);
+            answer.and_then(|answer| answer.error.as_deref()) == Some("second: it goes nowhere")
+        };
+        controller.report(since, "the refusal", refuses).await;
+        assert_eq!(std::fs::read_to_string("/run/second-left").unwrap(), said);
+        assert!(Path::new("/run/second-back").exists(), "it takes part again");
+        assert_eq!(systemctl(&["is-active", SECOND]), "active");
+    }
 }
