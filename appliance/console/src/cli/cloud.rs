@@ -39,6 +39,7 @@ password in it.")]
     #[command(after_help = "Examples:
   rackwright cloud smoke
   rackwright cloud smoke --node n3
+  rackwright cloud smoke --no-attach
   rackwright cloud smoke --external lab --keep
   rackwright cloud smoke -o json
 
@@ -61,4 +62,7 @@ pub(crate) struct SmokeArgs {
     /// One instance only, on this compute node
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
+    /// Make the volume and give it to no instance: where the kernel of the compute nodes has no iSCSI
+    #[arg(long)]
+    pub(crate) no_attach: bool,
 }
