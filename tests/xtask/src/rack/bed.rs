@@ -203,7 +203,8 @@ impl<'a> Bed<'a> {
         };
         let written = |node: &Node| {
             let mut waited = which.iter().filter_map(|&at| self.twins.get(at));
-            waited.find(|twin| twin.wanted.name == node.name).is_none_or(|twin| twin.is_written(node))
+            let its = |twin: &&Twin| twin.wanted.mac.eq_ignore_ascii_case(&node.mac);
+            waited.find(its).is_none_or(|twin| twin.is_written(node))
         };
         self.follow("verified", written, seen)?;
         self.by_multicast.extend(heard);
