@@ -45,8 +45,9 @@ async fn prove<I: Future<Output = ()>>(
 ) -> Result<u8, Failure> {
     let guest = guest(&session.client).await?;
     let access = session.client.post("/v1/cloud/access", &json!({})).await?.item::<CloudAccess>()?;
-    let SmokeArgs { keep, external, node } = arguments;
-    let mut course = Course::new(session, Cloud::new(access), guest, Wish { external, node, keep });
+    let SmokeArgs { keep, external, node, no_attach } = arguments;
+    let wish = Wish { external, node, no_attach, keep };
+    let mut course = Course::new(session, Cloud::new(access), guest, wish);
     let interrupted = tokio::select! {
         biased;
         () = interrupt() => true,

@@ -5,9 +5,11 @@
 mod bed;
 mod client;
 mod trouble;
+mod volumes;
 
 use std::time::Duration;
 
+use xtask::rack::bed::{OF_CLOUD, OUTSIDE};
 use xtask::rack::controller::CONFIG;
 use xtask::say;
 
@@ -15,19 +17,6 @@ use crate::lab::{Site, fail};
 use bed::{Bed, Member};
 use client::Client;
 
-/// Containers have the kernel of this machine, which may have no module for Open vSwitch.
-const OF_CLOUD: &str = "\n[cloud]\ndatapath = \"userspace\"\n";
-/// Userspace switches send tunnels through cards of their own. The router outside is the controller, with its second card.
-const OUTSIDE: &str = r#"
-[cloud.external]
-subnet = "10.88.0.0/24"
-gateway = "10.88.0.1"
-pool = "10.88.0.100-10.88.0.199"
-ports = ["52:54:00:77:02:01"]
-
-[cloud.tunnel]
-subnet = "10.20.20.0/24"
-"#;
 /// Until all services are well, once their nodes are active.
 const RISE: Duration = Duration::from_secs(20 * 60);
 

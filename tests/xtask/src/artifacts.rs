@@ -66,9 +66,9 @@ pub const RECIPES: [Recipe; 2] = [
     Recipe { name: "worker", roles: &["compute", "network", "storage"], libvirt: true },
 ];
 
-/// The node image of a cloud in one server: for [`Artifacts::cloud`].
+/// The node image of every server of a cloud: for [`Artifacts::cloud`].
 pub const CLOUD: Recipe =
-    Recipe { name: "cloud", roles: &["control", "network", "compute", "cloud"], libvirt: true };
+    Recipe { name: "cloud", roles: &["control", "network", "compute", "storage", "cloud"], libvirt: true };
 
 /// Everything a rack needs.
 #[derive(Debug, Clone)]
@@ -108,14 +108,14 @@ impl Artifacts {
         })
     }
 
-    /// Builds [`CLOUD`], packed and raw, beside the other node images: only what needs it waits for it.
+    /// Builds [`CLOUD`] beside the other node images: only what needs it waits for it.
     ///
     /// # Errors
     /// image-build.
     pub fn cloud(&self) -> Result<(), ArtifactError> {
         let dir = place::images();
         let maker = Maker { dir: &dir, programs: &self.programs };
-        maker.node(&CLOUD, &self.parts.images, &dir.join("image.key"), true)
+        maker.node(&CLOUD, &self.parts.images, &dir.join("image.key"), false)
     }
 
     /// Builds the ISO at `out`, with every node image on it; beside it come its checksum, signature and list of contents.

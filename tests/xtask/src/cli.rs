@@ -6,7 +6,9 @@ use xtask::bench::{BENCHES, CAST, Wish};
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
-  demo [--keep] [--fresh]   build everything, boot a virtual rack, bring two servers up to Active
+  demo [--cloud] [--keep] [--fresh]
+                            build everything, boot a virtual rack, bring two servers up to Active
+                            --cloud: four servers instead, and OpenStack on them, proven by using it
                             --keep: leave it up; --fresh: build the images from nothing
   test [--fast | --long]    everything CI runs; --fast: what needs no QEMU
                             --long: every story of the rack, every way in, every moment of a power cut, fuzzing
@@ -33,6 +35,7 @@ Usage: cargo xtask COMMAND
 
 Examples:
   cargo xtask demo --keep
+  cargo xtask demo --cloud
   cargo xtask rack exec -- rackwright status";
 
 /// A parsed command line.
@@ -65,6 +68,8 @@ pub(crate) enum Depth {
 /// How the demo is run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Demo {
+    /// A cloud on four servers, instead of two servers.
+    pub(crate) cloud: bool,
     pub(crate) keep: bool,
     pub(crate) fresh: bool,
 }
@@ -130,8 +135,8 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
         ["help" | "-h" | "--help"] => Ok(Command::Help),
         ["prerequisites"] => Ok(Command::Prerequisites),
         ["demo", flags @ ..] => {
-            let [keep, fresh] = flags_of(flags, ["--keep", "--fresh"])?;
-            Ok(Command::Demo(Demo { keep, fresh }))
+            let [cloud, keep, fresh] = flags_of(flags, ["--cloud", "--keep", "--fresh"])?;
+            Ok(Command::Demo(Demo { cloud, keep, fresh }))
         }
         ["test", flags @ ..] => match flags_of(flags, ["--fast", "--long"])? {
             [false, false] => Ok(Command::Test(Depth::Usual)),
@@ -234,7 +239,8 @@ mod tests {
     fn what_usage_says_is_understood() {
         let table = [
             ("demo", Command::Demo(Demo::default())),
-            ("demo --fresh --keep", Command::Demo(Demo { keep: true, fresh: true })),
+            ("demo --fresh --keep", Command::Demo(Demo { keep: true, fresh: true, ..Demo::default() })),
+            ("demo --keep --cloud", Command::Demo(Demo { cloud: true, keep: true, ..Demo::default() })),
             ("test --fast", Command::Test(Depth::Fast)),
             ("test --long", Command::Test(Depth::Long)),
             ("fuzz all", Command::Fuzz(Fuzz::of("all"))),
@@ -282,6 +288,7 @@ mod tests {
         for line in [
             "",
             "demo --kep",
+            "demo cloud",
             "test fast",
             "fuzz",
             "fuzz --seconds 9",

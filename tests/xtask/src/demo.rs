@@ -1,4 +1,6 @@
-//! `cargo xtask demo`: from nothing to two Active servers, with everything shown.
+//! `cargo xtask demo`: from nothing to two Active servers, with everything shown; or to a cloud.
+
+mod cloud;
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,10 @@ use crate::cli::Demo;
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 pub(crate) fn run(options: Demo) -> Done {
+    if options.cloud { cloud::run(options) } else { two_servers(options) }
+}
+
+fn two_servers(options: Demo) -> Done {
     let start = Instant::now();
     let artifacts = artifacts::build(Wish { fresh: options.fresh, raw: false })?;
     let built = start.elapsed();

@@ -4,6 +4,7 @@
 //! namespace it was started in, processes it did not start, and the controller's insides.
 
 pub mod accel;
+pub mod bed;
 pub mod container;
 pub mod controller;
 pub mod disk;

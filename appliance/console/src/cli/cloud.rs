@@ -39,6 +39,7 @@ password in it.")]
     #[command(after_help = "Examples:
   rackwright cloud smoke
   rackwright cloud smoke --node n3
+  rackwright cloud smoke --no-attach
   rackwright cloud smoke --external lab --keep
   rackwright cloud smoke -o json
 
@@ -46,7 +47,8 @@ Everything that it makes is called rackwright-smoke..., and is removed at its
 end, also after a failure or Ctrl-C; what a run has left that was killed, at
 the start of the next. One run at a time. It takes a minute or two, and ten
 where processors are emulated. The exit code is 9 when a step failed; a step
-that the cloud has nothing for is skipped, and says so.")]
+that the cloud has nothing for is skipped, and says so. --no-attach is for
+compute nodes whose kernel has no iSCSI, such as containers.")]
     Smoke(SmokeArgs),
 }
 
@@ -61,4 +63,7 @@ pub(crate) struct SmokeArgs {
     /// One instance only, on this compute node
     #[arg(long, value_name = "NAME")]
     pub(crate) node: Option<String>,
+    /// Make the volume, and give it to no instance
+    #[arg(long)]
+    pub(crate) no_attach: bool,
 }

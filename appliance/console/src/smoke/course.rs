@@ -25,6 +25,8 @@ pub(super) struct Wish {
     pub(super) external: Option<String>,
     /// The compute node that is to be proven.
     pub(super) node: Option<String>,
+    /// Whether the volume is given to no instance.
+    pub(super) no_attach: bool,
     /// Whether everything stays.
     pub(super) keep: bool,
 }

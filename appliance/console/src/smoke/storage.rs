@@ -24,11 +24,14 @@ impl Course<'_> {
         if let Some(why) = &self.offer.no_volumes {
             return Ok(Outcome::Skipped(why.clone()));
         }
-        let first = made(&self.made.first, "instance")?;
         let wish = json!({"volume": {"name": PREFIX, "size": 1}});
         let answer = self.cloud.post(Service::Volumes, "/volumes", wish).await?;
         let volume = id_of(&answer, &["volume", "id"])?;
         self.becomes(&volume, "available").await?;
+        if self.wish.no_attach {
+            return Ok(Outcome::Ok("1 GiB, made; given to no instance: --no-attach".to_owned()));
+        }
+        let first = made(&self.made.first, "instance")?;
         let heard = self.attached(&first, &volume).await?;
         let path = format!("/servers/{}/os-volume_attachments/{}", segment(&first.id), segment(&volume));
         self.cloud.delete(Service::Compute, &path).await?;

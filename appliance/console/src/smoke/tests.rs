@@ -89,6 +89,18 @@ fn what_a_cloud_does_not_have_is_skipped_and_says_so() {
 }
 
 #[test]
+fn a_volume_that_nobody_could_be_given_is_made_all_the_same() {
+    let cloud = FakeCloud::start(WHOLE, no_trouble);
+    let ran = smoke(&cloud, "--no-attach");
+    assert_eq!((ran.code, result(&ran, "volume")), (0, "ok"), "{ran:?}");
+    assert!(ran.out.contains("given to no instance: --no-attach"), "{ran:?}");
+    let asked = cloud.asked();
+    assert!(asked.iter().any(|line| line == "POST /volumes/volumes"));
+    assert!(!asked.iter().any(|line| line.contains("os-volume_attachments")), "{asked:?}");
+    assert_eq!(cloud.left(), [] as [&str; 0]);
+}
+
+#[test]
 fn a_step_that_fails_in_the_middle_leaves_nothing_either() {
     for (line, step) in [
         ("POST /network/v2.0/security-groups", "security-group"),

@@ -190,6 +190,14 @@ impl Controller {
         Err(ControllerError::Refused { command: argv.join(" "), status: output.status, said })
     }
 
+    /// As [`Controller::run_for`], for a person who watches: what it says is shown while it says it.
+    ///
+    /// # Errors
+    /// As [`Controller::run_for`].
+    pub fn show_for(&self, argv: &[&str], limit: Duration) -> Result<(), ControllerError> {
+        Ok(container::enter(self.container.leader(), argv).deadline(limit).show()?)
+    }
+
     /// Calls the CLI; it has to succeed.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ fn interrupted(cloud: &FakeCloud, when: &'static [&'static str]) -> Ran {
                 }
             }
         };
-        let nothing = SmokeArgs { keep: false, external: None, node: None };
+        let nothing = SmokeArgs { keep: false, external: None, node: None, no_attach: false };
         crate::smoke::prove(session, nothing, interrupt).await.unwrap()
     })
 }

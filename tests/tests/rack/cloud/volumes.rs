@@ -1,0 +1,47 @@
+//! A storage node: an emulated machine with a kernel of its own, for device-mapper and iSCSI. It computes too, so that a volume can be
+//! attached to an instance.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use xtask::rack::bed::OF_CLOUD;
+use xtask::rack::controller::CONFIG;
+
+use super::bed::{Bed, Member};
+use super::client::Client;
+use super::{comes_up, works};
+use crate::lab::Site;
+
+/// Until a volume has changed, on an emulated processor.
+const CHANGE: Duration = Duration::from_secs(10 * 60);
+
+#[test]
+#[ignore = "takes half an hour: cargo xtask test --long"]
+fn a_cloud_with_a_storage_node_keeps_volumes() {
+    let Some(site) = Site::up(&format!("{CONFIG}{OF_CLOUD}")) else { return };
+    let members = [
+        Member { number: 1, roles: &["control", "network"] },
+        Member { number: 2, roles: &["compute", "storage"] },
+    ];
+    let bed = Bed::up(&site, &members);
+    comes_up(&site);
+    let client = Client::on(&site, bed.node(0));
+    let services = client.says("volume service list -f value -c Binary -c Host -c State");
+    assert!(services.contains("cinder-volume n2@lvm up"), "{services}");
+    client.says("volume create --size 1 kept");
+    until("kept is available", || client.says("volume show kept -f value -c status").trim() == "available");
+    client.says("volume delete kept");
+    until("kept is gone", || client.says("volume list -f value -c Name").trim().is_empty());
+    // Here the volume is attached, written and read in an instance.
+    works(&site);
+    drop(bed);
+    site.passed();
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < CHANGE, "{CHANGE:?}, and not yet: {what}");
+        thread::sleep(Duration::from_secs(2));
+    }
+}
