@@ -5,6 +5,7 @@
 
 pub mod accel;
 pub mod bed;
+mod cgroup;
 pub mod container;
 pub mod controller;
 pub mod disk;

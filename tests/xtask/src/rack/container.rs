@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cgroup::{self, Group};
 use super::gpt::Partition;
 use super::process::{Lifetime, Process, ProcessError};
 use crate::interrupt::{self, Interrupted};
@@ -69,6 +70,8 @@ pub struct Container {
     setup: Setup,
     nspawn: Process,
     leader: i32,
+    /// After the process: it is removed when that is gone.
+    _group: Group,
 }
 
 impl Container {
@@ -79,7 +82,8 @@ impl Container {
     pub fn start(setup: Setup) -> Result<Container, ContainerError> {
         let nspawn = Process::start(&argv(&setup), &setup.log, setup.lifetime)
             .map_err(|source| ContainerError::Start { name: setup.name.clone(), source })?;
-        Ok(Container { setup, nspawn, leader: 0 })
+        let group = Group::of(&setup.name);
+        Ok(Container { setup, nspawn, leader: 0, _group: group })
     }
 
     /// Waits until its systemd is up to running commands.
@@ -205,6 +209,7 @@ fn argv(setup: &Setup) -> Vec<OsString> {
     // the pid 1 of its namespace, and that one dies with unshare.
     let outer = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"];
     let mut words: Vec<OsString> = outer.map(OsString::from).into();
+    words.extend(["sh", "-ec", cgroup::ENTER, "sh", &setup.name].map(OsString::from));
     if let Some((disk, partition)) = &setup.disk {
         // unshare has made a mount namespace too: the mount, and the loop device below it, end with the container.
         let mount = "mount -t ext4 -o \"$1\" \"$2\" \"$3\" && shift 3 && exec \"$@\"";

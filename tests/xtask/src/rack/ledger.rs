@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
+use super::cgroup;
 use super::process::Identity;
 use crate::tool::{TICK, Tool};
 
@@ -126,6 +127,7 @@ impl Ledger {
             }
             std::thread::sleep(TICK);
         }
+        cgroup::sweep(&self.id);
         for name in &self.namespaces {
             if Path::new("/run/netns").join(name).exists() {
                 // A failure shows at the next start as a namespace that can't be made.
