@@ -14,6 +14,8 @@ use crate::patience::{self, SILENT_SECONDS};
 use crate::rollout::RolloutState;
 use crate::{Fleet, Node, State, Time, clock};
 
+/// A root file system of which less than the 20th part is free is full.
+const LEAST_FREE_OF: u64 = 20;
 /// A run certificate is renewed when at least eight of its 24 hours are left; when so little is, in seconds, that has failed for long.
 const CERTIFICATE_LEFT: u64 = 6 * 3600;
 /// How long news is collected before it is sent: what comes together is told together.
@@ -73,6 +75,9 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
         if let Some(age) = silent.filter(|_| matches!(node.state, State::Active)) {
             all.push(Notice::new("silent", name, &format!("not heard for {age} s"), why()));
         }
+        if let Some(full) = full_root(node).filter(|_| silent.is_none()) {
+            all.push(Notice::new("disk-full", name, &full, format!("rackwright node show {name}")));
+        }
         if let Some(lapsed) = node.lapsed.filter(|lapsed| !lapsed.pardoned) {
             let text =
                 format!("it is back, and refused since {}: its certificate ended too long ago", lapsed.since);
@@ -110,6 +115,20 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
         }
     }
     all
+}
+
+/// That there is hardly any room in the root file system of an active node. Its units may all be up: a message queue that has no room goes
+/// on, and takes nothing more.
+fn full_root(node: &Node) -> Option<String> {
+    let facts = &node.report.as_ref().filter(|_| matches!(node.state, State::Active))?.facts;
+    let least = facts.root_bytes / LEAST_FREE_OF;
+    (facts.root_free_bytes < least).then(|| {
+        format!(
+            "its root file system is full: {} of {} MB are free; databases and the message queue stop at that",
+            facts.root_free_bytes / 1_000_000,
+            facts.root_bytes / 1_000_000
+        )
+    })
 }
 
 /// When the newest certificate of an active node ends, if it should have been renewed long before.

@@ -3,7 +3,7 @@
 use fleet::limits::Limits;
 use fleet::notice::notices;
 use fleet::{Denied, Event, Reply, Time};
-use protocol::{Answer, Key, Nic, NodeId, Report};
+use protocol::{Answer, Facts, Key, Nic, NodeId, Report};
 
 use crate::rack::{OTHER_MAC, Rack};
 
@@ -103,6 +103,21 @@ fn rebuilds_stop_at_the_limit_and_go_on_an_hour_later() {
         rack.now = Time(rack.now.0 + 3_600_000);
         rack.apply(&plan.id).unwrap();
     }
+}
+
+#[test]
+fn a_root_file_system_without_room_is_noticed_before_what_is_on_it_stops() {
+    let (mut rack, first, _) = two();
+    let says = |rack: &mut Rack, free: u64| {
+        let known = rack.fleet.nodes[&first].report.clone().unwrap();
+        let facts = Facts { root_bytes: 20_000_000_000, root_free_bytes: free, ..known.facts.clone() };
+        let report = Report { facts, ..known };
+        rack.bring(Event::Reported { node: first, report: Box::new(report) }).unwrap();
+        notices(&rack.fleet, rack.now).into_iter().map(|notice| notice.text).collect::<Vec<_>>()
+    };
+    assert_eq!(says(&mut rack, 1_000_000_000), [""; 0]);
+    let told = says(&mut rack, 999_000_000);
+    assert!(told.len() == 1 && told[0].contains("999 of 20000 MB are free"), "{told:?}");
 }
 
 #[test]
