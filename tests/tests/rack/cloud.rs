@@ -51,6 +51,7 @@ fn a_cloud_of_two_servers_is_reached_from_outside_and_survives_what_befalls_it()
     .unwrap_or_else(|never| match never {});
     comes_up(&site);
     Client::on(&site, bed.node(0)).finds_all_up();
+    trouble::nothing_else_runs_on_a_compute_node(&bed);
     works(&site);
     trouble::every_service_is_killed(&site, &bed);
     works(&site);

@@ -81,6 +81,15 @@ pub(super) fn killed_while_it_rises(site: &Site, bed: &Bed<'_>) {
     }
 }
 
+/// A node runs what is its own. Units of packages want others: the message queue, keystone.
+pub(super) fn nothing_else_runs_on_a_compute_node(bed: &Bed<'_>) {
+    let units = ["rabbitmq-server.service", "keystone.service", "mariadb.service", "memcached.service"];
+    let argv =
+        ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--state=active,activating,failed"];
+    let found = on(bed.node(1), &[&argv[..], &units[..]].concat());
+    assert_eq!(found.trim(), "", "n2 is for compute alone");
+}
+
 /// Each unit of each service on each node is killed; it runs again by itself, and its service is well again.
 pub(super) fn every_service_is_killed(site: &Site, bed: &Bed<'_>) {
     let rows = rows(site).unwrap();
