@@ -1,5 +1,7 @@
 //! `rackwright cloud …`
 
+mod passwords;
+
 use std::time::Duration;
 
 use fleet::view::{CloudAccess, CloudRow};
@@ -21,6 +23,7 @@ pub(crate) async fn cloud(session: &mut Session, verb: CloudCommand) -> Result<u
         CloudCommand::Status { wait } => status(session, wait).await,
         CloudCommand::Openrc => access(session, openrc).await,
         CloudCommand::CloudsYaml => access(session, clouds_yaml).await,
+        CloudCommand::Passwords(verb) => passwords::passwords(session, verb).await,
         CloudCommand::Smoke(arguments) => Box::pin(smoke::smoke(session, arguments)).await,
     }
 }

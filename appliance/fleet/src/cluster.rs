@@ -25,6 +25,7 @@ use crate::power::Power;
 use crate::preflight::Preflight;
 use crate::retire::Retirement;
 use crate::rollout::{Rollout, RolloutId};
+use crate::cloud::passwords::Passwords;
 use crate::trust::Trust;
 use crate::{Denied, Name, Node, Nodes, State};
 
@@ -57,6 +58,8 @@ pub struct Fleet {
     pub powers: BTreeMap<NodeId, Power>,
     /// Which site CA is trusted; none where it was never changed.
     pub trust: Option<Trust>,
+    /// The cloud's passwords; none: they were never rotated.
+    pub passwords: Option<Passwords>,
     /// When the controller was there.
     pub attendance: Attendance,
     /// Who is invited to keep its disks and join.
@@ -142,6 +145,8 @@ pub enum Change {
     ForgetPower(NodeId),
     /// Which site CA is trusted.
     Trust(Box<Trust>),
+    /// The cloud's passwords.
+    Passwords(Box<Passwords>),
     /// When the controller was there.
     Attendance(Box<Attendance>),
     /// All invitations.
@@ -175,6 +180,7 @@ impl Fleet {
             Change::Power(power) => drop(self.powers.insert(power.node, *power)),
             Change::ForgetPower(node) => drop(self.powers.remove(&node)),
             Change::Trust(trust) => self.trust = Some(*trust),
+            Change::Passwords(passwords) => self.passwords = Some(*passwords),
             Change::Attendance(attendance) => self.attendance = *attendance,
             Change::Invitations(invitations) => self.invitations = *invitations,
             Change::Clock(doubt) => self.clock = doubt.map(|doubt| *doubt),

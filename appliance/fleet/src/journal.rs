@@ -130,6 +130,11 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         Change::ForgetPower(node) => of("power", Some(*node), json!({"account": "forgotten"})),
         // The command that changed it says who, and the fact why.
         Change::Trust(trust) => of("ca", None, json!({"wanted": trust.wanted, "other": trust.other})),
+        // Never what they are made of.
+        Change::Passwords(row) => {
+            let told = if row.before.is_some() { "the control node" } else { "every node" };
+            of("passwords", None, json!({"number": row.wanted.number, "told": told}))
+        }
         Change::Invitations(rows) => of("invitation", None, invited(before, rows)?),
         Change::Clock(doubt) => of("clock", None, json!({"doubt": doubt})),
         // Its end was written down when it was issued.

@@ -216,6 +216,12 @@ pub struct Document {
     /// Services of the cloud in it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub released: BTreeSet<String>,
+    /// Which of the cloud's passwords are in it, by the number of rotations; 0: the first ones.
+    #[serde(default)]
+    pub passwords: u64,
+    /// The last of them that the node has gone through a document with.
+    #[serde(default)]
+    pub taken: u64,
 }
 
 /// Where a node is in its life; data lives in the state it is true in.

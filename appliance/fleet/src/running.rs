@@ -175,6 +175,9 @@ pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) ->
     let mut next = node.clone();
     next.speaks(Some(&report.boot_id), now);
     next.reported = Some(now);
+    if report.generation == node.document.generation && report.applying.is_none() {
+        next.document.taken = node.document.passwords;
+    }
     next.orders.retain(|order| order.id > report.done_order);
     for drift in &report.drift {
         outcome.fact(node.id, "drift", format!("{}: {}; {}", drift.what, drift.found, drift.done));

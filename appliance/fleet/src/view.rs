@@ -15,6 +15,7 @@ mod laggard;
 mod lease;
 mod metric;
 mod network;
+mod passwords;
 mod plan;
 mod power;
 mod preflight;
@@ -66,6 +67,7 @@ pub use rollout::{RolloutStepRow, RolloutView, SkipRow, rollout_view};
 pub use sizing::{SizingView, capacity_rows, sizing_view};
 pub use status::{ClockRow, CopyRow, ListenerRow, Status, StorageRow, next_step};
 pub use support::{SupportFile, SupportView};
+pub use passwords::{PasswordsRow, PasswordsView, passwords_view};
 pub use trust::{TrustRow, TrustView, trust_view};
 
 /// The version word of every answer.

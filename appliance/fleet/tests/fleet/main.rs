@@ -22,6 +22,7 @@ mod model;
 mod networks;
 mod optional;
 mod owning;
+mod passwords;
 mod planning;
 mod powering;
 mod powering_histories;
