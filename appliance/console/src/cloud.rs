@@ -1,6 +1,6 @@
 //! `rackwright cloud …`
 
-mod passwords;
+pub(crate) mod passwords;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ mod goldens_image;
 mod goldens_network;
 mod harmless;
 mod mending;
+mod passwords;
 mod rolling;
 pub(crate) mod samples;
 mod sizing;

@@ -370,6 +370,18 @@ pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Ve
     (changes, failed)
 }
 
+/// After a restore: every document under a number that no controller of an earlier reign has given. What that has told nodes since the
+/// backup was made may have the number that this one would give next, and another content: passwords of a rotation that is forgotten here.
+pub fn renumbered(fleet: &Fleet, epoch: u64) -> Vec<Change> {
+    let told = fleet.nodes.values().filter(|node| node.document.generation > 0);
+    let next = told.map(|node| {
+        let mut next = node.clone();
+        next.document.generation = epoch.max(node.document.generation + 1);
+        Change::Node(Box::new(next))
+    });
+    next.collect()
+}
+
 /// Units that the document wants stopped.
 fn resting(document: &StateDocument) -> BTreeSet<String> {
     let stopped = document.units.iter().filter(|unit| !unit.running);
