@@ -16,6 +16,7 @@ use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::clock::Doubt;
 use crate::cloud::Cloud;
+use crate::cloud::passwords::Passwords;
 use crate::image::Image;
 use crate::job::{Job, Work};
 use crate::limits::Limits;
@@ -25,7 +26,6 @@ use crate::power::Power;
 use crate::preflight::Preflight;
 use crate::retire::Retirement;
 use crate::rollout::{Rollout, RolloutId};
-use crate::cloud::passwords::Passwords;
 use crate::trust::Trust;
 use crate::{Denied, Name, Node, Nodes, State};
 

@@ -7,8 +7,8 @@ use pack::Digest;
 use protocol::{Check, CheckKind, File, ServiceWanted, StateDocument, TaskWanted, UnitWanted, When};
 
 use crate::catalog::{CheckEntry, Service};
-use crate::cloud::release::{self, Providers};
 use crate::cloud::passwords::Editions;
+use crate::cloud::release::{self, Providers};
 use crate::cloud::{Cloud, Salt, accounts};
 use crate::data_disk;
 use crate::node::Document;
@@ -244,13 +244,15 @@ impl Values<'_> {
             ("fernet", name) => Ok(cloud()?.key.fernet(name)),
             ("cloud", "databases") => Ok(accounts::databases((cloud()?, self.salt), &services())),
             // No URL of the catalog has what this is made of in it: a test reads them all.
-            ("cloud", "identity") => accounts::identity((cloud()?, self.salt), &services(), |service, url| {
-                if url.contains("${cloud.identity}") {
-                    Err(missing(NO_VALUE))
-                } else {
-                    fill(&service.name, url, self)
-                }
-            }),
+            ("cloud", "identity") => {
+                accounts::identity((cloud()?, self.salt), &services(), |service, url| {
+                    if url.contains("${cloud.identity}") {
+                        Err(missing(NO_VALUE))
+                    } else {
+                        fill(&service.name, url, self)
+                    }
+                })
+            }
             ("cloud", name) => cloud()?.value(name).ok_or_else(|| missing(NO_VALUE)),
             ("node", name) => match cloud()?.value_of_node(name, self.node, self.place) {
                 Some(value) => value.map_err(|why| missing(&why)),

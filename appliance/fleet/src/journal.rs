@@ -5,10 +5,10 @@ use protocol::NodeId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cloud::passwords::Passwords;
 use crate::adopt::Invitations;
 use crate::burn_in::BurnIn;
 use crate::certificate::{Certificate, Stage};
+use crate::cloud::passwords::Passwords;
 use crate::power::{Power, Request};
 use crate::preflight::Preflight;
 use crate::retire::{Erased, Retirement};

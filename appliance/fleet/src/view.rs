@@ -53,6 +53,7 @@ pub use laggard::{Slow, Standing, median_left, slow};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
 pub use metric::{MetricFamily, MetricSample, exposition};
 pub use network::{NetworkRow, OtherRow, network_rows};
+pub use passwords::{PasswordsRow, PasswordsView, passwords_view};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use power::{PowerView, RequestRow, power_view};
 pub use preflight::{
@@ -67,7 +68,6 @@ pub use rollout::{RolloutStepRow, RolloutView, SkipRow, rollout_view};
 pub use sizing::{SizingView, capacity_rows, sizing_view};
 pub use status::{ClockRow, CopyRow, ListenerRow, Status, StorageRow, next_step};
 pub use support::{SupportFile, SupportView};
-pub use passwords::{PasswordsRow, PasswordsView, passwords_view};
 pub use trust::{TrustRow, TrustView, trust_view};
 
 /// The version word of every answer.

@@ -167,7 +167,8 @@ fn a_rotation_leaves_what_data_at_rest_is_encrypted_with() {
     let mut lasts = Vec::new();
     for (file, after) in first.files.iter().zip(&after.files) {
         let is_key = |line: &str| file.path.contains("-keys/") || line.contains("encryption_key");
-        for (line, after) in file.content.lines().zip(after.content.lines()).filter(|(line, _)| is_key(line)) {
+        for (line, after) in file.content.lines().zip(after.content.lines()).filter(|(line, _)| is_key(line))
+        {
             assert_eq!(line, after, "{}", file.path);
             lasts.push(format!("{}: {line}", file.path));
         }
@@ -189,7 +190,12 @@ fn nobody_who_reads_a_password_misses_a_rotation() {
         let readers = first.tasks.iter().filter(|task| task.argv.iter().any(|arg| arg.contains(&file.path)));
         let readers = readers.collect::<Vec<_>>();
         for task in &readers {
-            assert!(task.guard.contains(&file.path), "{} reads {}, and its guard does not", task.name, file.path);
+            assert!(
+                task.guard.contains(&file.path),
+                "{} reads {}, and its guard does not",
+                task.name,
+                file.path
+            );
             assert_eq!(task.guard[..2], ["/etc/rackwright/done", "is"], "{}", task.name);
         }
         of_tasks += readers.len();
@@ -222,8 +228,18 @@ fn no_password_of_before_is_left_and_both_sides_have_the_same() {
         document.files.iter().filter(|file| file.content.contains(&password)).count()
     };
     for name in [
-        "keystone", "keystone-admin", "nova", "neutron", "cinder", "glance", "placement", "heat", "heat-domain",
-        "queue", "metadata", "horizon",
+        "keystone",
+        "keystone-admin",
+        "nova",
+        "neutron",
+        "cinder",
+        "glance",
+        "placement",
+        "heat",
+        "heat-domain",
+        "queue",
+        "metadata",
+        "horizon",
     ] {
         assert_eq!(has(name, None), 0, "{name} of before is still there");
         let least = if name == "horizon" { 1 } else { 2 };

@@ -99,20 +99,31 @@ async fn what_was_begun_is_durable_with_its_documents_and_ends_after_every_kill(
     state.bring(Event::Rotate).await.unwrap();
     let begun = rotation(&state);
     let wanted = begun.0.as_ref().unwrap().wanted;
-    assert_eq!(begun.1, [(first.0 + 1, 1), other], "in one transaction: the control node is told, and nobody else");
+    assert_eq!(
+        begun.1,
+        [(first.0 + 1, 1), other],
+        "in one transaction: the control node is told, and nobody else"
+    );
     assert!(has(&state, control, wanted) && has(&state, COMPUTE, Edition::default()));
 
     let state = again(state);
     assert_eq!(rotation(&state), begun, "the same salt, the same documents, no new generation");
     assert!(has(&state, control, wanted) && has(&state, COMPUTE, Edition::default()));
     let refused = state.bring(Event::Rotate).await;
-    assert!(matches!(&refused, Err(Refused::Denied(why)) if why.to_string().contains("still being rotated")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Refused::Denied(why)) if why.to_string().contains("still being rotated")),
+        "{refused:?}"
+    );
 
     // Every service of it was well before, too: that alone would be no reason to look at the others' documents.
     tells(&state, control).await;
     let through = rotation(&state);
     assert_eq!(through.0.as_ref().unwrap().before, None);
-    assert_eq!(through.1, [(first.0 + 1, 1), (other.0 + 1, 1)], "the others are told in the same transaction");
+    assert_eq!(
+        through.1,
+        [(first.0 + 1, 1), (other.0 + 1, 1)],
+        "the others are told in the same transaction"
+    );
     let state = again(state);
     assert_eq!(rotation(&state), through);
     assert!(has(&state, COMPUTE, wanted));
@@ -140,8 +151,12 @@ async fn neither_log_nor_journal_nor_the_rack_that_is_no_cloud_has_a_password() 
     let want = [r#"{"number":1,"told":"the control node"}"#, r#"{"number":1,"told":"every node"}"#];
     assert_eq!(journal, want);
     assert_eq!(all("SELECT text FROM event WHERE kind = 'passwords'").len(), 2);
-    let told = all("SELECT body FROM journal UNION ALL SELECT text FROM event UNION ALL SELECT body FROM node");
-    assert!(told.len() > 10 && !told.iter().any(|text| secrets.iter().any(|secret| text.contains(secret.as_str()))));
+    let told =
+        all("SELECT body FROM journal UNION ALL SELECT text FROM event UNION ALL SELECT body FROM node");
+    assert!(
+        told.len() > 10
+            && !told.iter().any(|text| secrets.iter().any(|secret| text.contains(secret.as_str())))
+    );
 
     let bare = self::state();
     assert!(matches!(bare.bring(Event::Rotate).await, Err(Refused::Denied(_))));

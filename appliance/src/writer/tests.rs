@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use fleet::cloud::Cloud;
 use fleet::clock::{Doubt, Look, Verb, Verdict, Why};
+use fleet::cloud::Cloud;
 use fleet::image::Image;
 use fleet::network::Rule;
 use fleet::{Event, Reply, Site, Subnet};

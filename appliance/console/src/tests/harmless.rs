@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{passwords, run};
 use super::samples;
+use super::{passwords, run};
 use crate::fake::{Fake, Reply, item, list, problem};
 use crate::hostile::HOSTILE;
 use crate::text::is_hostile;

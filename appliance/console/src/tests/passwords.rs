@@ -17,11 +17,12 @@ pub(super) fn settled() -> Value {
 }
 
 pub(super) fn rotating() -> Value {
-    let row = |node: &str, away: bool, why: &str| {
-        json!({"node": node, "state": "active", "heard": "2026-11-20T14:28:02.000Z", "away": away, "why": why})
-    };
+    let row = |node: &str, away: bool, why: &str| json!({"node": node, "state": "active", "heard": "2026-11-20T14:28:02.000Z", "away": away, "why": why});
     let why = "it goes through generation 9 of its document";
-    let rows = [row("n1", false, why), row("n3", true, "off or silent since 2026-11-20T14:28:02.000Z: it has them when it is back")];
+    let rows = [
+        row("n1", false, why),
+        row("n3", true, "off or silent since 2026-11-20T14:28:02.000Z: it has them when it is back"),
+    ];
     but(settled(), json!({"state": "rotating", "why": format!("n1: {why}"), "waiting": rows}))
 }
 
@@ -88,7 +89,8 @@ fn what_the_daemon_refuses_is_said_as_it_says_it() {
     let ran = run(&fake, "cloud passwords rotate --confirm lab");
     assert!(ran.code == 4 && ran.err.contains(why) && ran.out.is_empty(), "{ran:?}");
     // An older daemon knows nothing of it.
-    let old = Fake::start(|_| Reply::Http(404, crate::fake::problem_text("there is no /v1/cloud/passwords", 3)));
+    let old =
+        Fake::start(|_| Reply::Http(404, crate::fake::problem_text("there is no /v1/cloud/passwords", 3)));
     assert_eq!(run(&old, "cloud passwords rotate --confirm lab").code, 3);
 }
 

@@ -96,7 +96,8 @@ pub(crate) fn rotate(
 ) -> Result<Outcome, Denied> {
     if !catalog.is_cloud() {
         return Err(Denied::Conflict(
-            "this rack is no cloud, and has none of its passwords ([cloud] in rackwright.toml makes it one)".to_owned(),
+            "this rack is no cloud, and has none of its passwords ([cloud] in rackwright.toml makes it one)"
+                .to_owned(),
         ));
     }
     if let Some(why) = goes_on(fleet, catalog, now) {

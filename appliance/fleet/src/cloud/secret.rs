@@ -148,7 +148,8 @@ mod tests {
         let text = serde_json::to_string(&salt).unwrap();
         assert_eq!(text, format!("\"{}\"", "a5".repeat(32)));
         assert_eq!(serde_json::from_str::<Salt>(&text).unwrap(), salt);
-        for bad in ["\"\"", "\"zz\"", &format!("\"{}\"", "a5".repeat(33)), &text.to_uppercase(), "7", "null"] {
+        for bad in ["\"\"", "\"zz\"", &format!("\"{}\"", "a5".repeat(33)), &text.to_uppercase(), "7", "null"]
+        {
             assert!(serde_json::from_str::<Salt>(bad).is_err(), "{bad}");
         }
     }
