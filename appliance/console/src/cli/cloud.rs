@@ -68,7 +68,7 @@ pub(crate) enum PasswordsCommand {
 
 No password is shown. The administrator's is in cloud openrc.")]
     Show {
-        /// Until the rotation is over; Ctrl-C ends the wait and changes nothing
+        /// Until the rotation is over; Ctrl-C changes nothing
         #[arg(long)]
         wait: bool,
     },

@@ -98,8 +98,16 @@ fn what_the_daemon_refuses_is_said_as_it_says_it() {
 fn how_far_it_is_fits_a_terminal() {
     assert_eq!(
         render(&read(rotating()), &PIPE, NOW),
-        "\
-rotated    2 times, last 3h0m ago
+        "  rotated    2 times, last 3m ago
+  state      rotating
+  have them  1 of 3 nodes
+
+Without them
+  NODE  STATE   HEARD  WHY
+  n1    active  3m     it goes through generation 9 of its document
+  n3    active  3m     off or silent since 2026-11-20T14:28:02.000Z: it has them when it is back
+
+Next: rackwright cloud passwords show --wait; it goes on by itself
 "
     );
 }
