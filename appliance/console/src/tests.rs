@@ -13,6 +13,7 @@ mod passwords;
 mod rolling;
 pub(crate) mod samples;
 mod sizing;
+mod upgrading;
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, Write};

@@ -26,6 +26,7 @@ mod sizing;
 mod status;
 mod support;
 mod trust;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -69,6 +70,7 @@ pub use sizing::{SizingView, capacity_rows, sizing_view};
 pub use status::{ClockRow, CopyRow, ListenerRow, Status, StorageRow, next_step};
 pub use support::{SupportFile, SupportView};
 pub use trust::{TrustRow, TrustView, trust_view};
+pub use upgrade::{UpgradeImage, UpgradeRow, UpgradeView, upgrade_view};
 
 /// The version word of every answer.
 pub const API_VERSION: &str = "rackwright/v1";

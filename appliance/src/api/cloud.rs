@@ -39,6 +39,16 @@ impl Api {
         one(view::cloud_access(&world.fleet, &world.site).ok_or_else(none)?)
     }
 
+    /// What an upgrade of the nodes would be.
+    pub(super) fn upgrade(&self, world: &World) -> Answer {
+        if !self.core.catalog.is_cloud() {
+            return Err(no_cloud().into());
+        }
+        let images = world.fleet.images.keys();
+        let packages = images.filter_map(|digest| Some((*digest, self.images.packages(digest)?))).collect();
+        one(view::upgrade_view(&world.fleet, &self.core.catalog, &packages))
+    }
+
     /// How far a rotation of the passwords is; none of them is in it.
     pub(super) fn passwords(&self, world: &World) -> Answer {
         if !self.core.catalog.is_cloud() {

@@ -191,7 +191,12 @@ fn nobody_who_reads_a_password_misses_a_rotation() {
         let reads = |arg: &String| arg.contains(&file.path) && !file.path.ends_with(".conf");
         let readers = first.tasks.iter().filter(|task| task.argv.iter().any(reads)).collect::<Vec<_>>();
         for task in &readers {
-            assert!(task.guard.contains(&file.path), "{} reads {}, and its guard does not", task.name, file.path);
+            assert!(
+                task.guard.contains(&file.path),
+                "{} reads {}, and its guard does not",
+                task.name,
+                file.path
+            );
             assert_eq!(task.guard[..2], ["/etc/rackwright/done", "is"], "{}", task.name);
             hand_on.insert(task.name.as_str());
         }

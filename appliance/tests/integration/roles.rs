@@ -28,6 +28,7 @@ const ROUTES: &[(&str, u8, &[&str])] = &[
             "cloud",
             "cloud/guest",
             "cloud/passwords",
+            "cloud/upgrade",
             "invitations",
             "rollouts",
             "rollouts/_",

@@ -43,6 +43,19 @@ password in it.")]
   rackwright cloud passwords rotate"
     )]
     Passwords(PasswordsCommand),
+    /// What would change if the nodes were rebuilt from the newest images
+    #[command(after_help = "Examples:
+  rackwright cloud upgrade --plan
+  rackwright cloud upgrade --plan -o json
+
+Which node gets which image and in which order, what goes down with it, and
+what is lost. Nothing is upgraded by this command, with --plan or without: it
+names the rebuilds that do it.")]
+    Upgrade {
+        /// Show it; nothing is changed
+        #[arg(long)]
+        plan: bool,
+    },
     /// Prove that the cloud works by using it; nothing of it is left
     #[command(after_help = "Examples:
   rackwright cloud smoke

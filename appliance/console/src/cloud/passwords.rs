@@ -71,10 +71,12 @@ async fn until_over(session: &mut Session) -> Result<Answer, Failure> {
 pub(crate) fn render(view: &PasswordsView, look: &Look, now: u64) -> String {
     let mut page = Page::default();
     let since = view.since.as_ref().map(|since| format!(", last {} ago", ago(since, now)));
-    let mut pairs = vec![
-        ("rotated", format!("{} times{}", view.number, since.unwrap_or_default())),
-        ("state", view.state.clone()),
-    ];
+    let times = match view.number {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        number => format!("{number} times"),
+    };
+    let mut pairs = vec![("rotated", times + &since.unwrap_or_default()), ("state", view.state.clone())];
     if view.number > 0 {
         let waiting = view.waiting.len() as u64;
         pairs.push(("have them", format!("{} of {} nodes", view.nodes.saturating_sub(waiting), view.nodes)));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::samples;
-use super::{passwords, run};
+use super::{passwords, run, upgrading};
 use crate::fake::{Fake, Reply, item, list, problem};
 use crate::hostile::HOSTILE;
 use crate::text::is_hostile;
@@ -77,6 +77,7 @@ fn answer(line: &str, hostile: &str) -> Reply {
         }
         "GET /v1/services" => many(samples::service()),
         "GET /v1/services/n1/a.service/logs" => one(json!({"lines": ["a", "b"]})),
+        "GET /v1/cloud/upgrade" => one(upgrading::view()),
         "GET /v1/cloud/passwords" => one(passwords::rotating()),
         "GET /v1/networks" | "POST /v1/networks/check" => many(samples::network("eno2")),
         "POST /v1/network/check" | "GET /v1/network/check" | "POST /v1/network/check/stop" => {
@@ -140,6 +141,7 @@ const COMMANDS: &[&str] = &[
     "node power on n1",
     "node bmc show n1",
     "cloud passwords show",
+    "cloud upgrade --plan",
 ];
 
 #[test]

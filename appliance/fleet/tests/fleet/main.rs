@@ -39,3 +39,4 @@ mod servicing;
 mod sizing;
 mod sizing_histories;
 mod tpms;
+mod upgrading;

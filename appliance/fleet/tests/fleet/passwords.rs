@@ -2,6 +2,7 @@
 
 use fleet::cloud::passwords::{Passwords, goes_on, wanted};
 use fleet::cloud::{CloudKey, Salt};
+use fleet::converge::renumbered;
 use fleet::journal::effect;
 use fleet::{Catalog, Change, Denied, Event, Node, State, view};
 use proptest::prelude::*;
@@ -235,6 +236,38 @@ fn the_key_alone_says_nothing_of_passwords_that_were_rotated() {
     let mut guesses = guesses.chain([key.password(None, "shop"), key.lasting("shop")]);
     let password = told(&rack, control);
     assert!(guesses.all(|guess| guess != password));
+}
+
+/// The other controller knows nothing of the rotation after its backup, and the nodes have done it.
+#[test]
+fn a_backup_from_before_a_rotation_brings_its_passwords_and_no_number_of_a_document_twice() {
+    let (mut rack, control, compute) = up();
+    let (backup, old) = (rack.fleet.clone(), told(&rack, control));
+    let rotated = |rack: &mut Rack| {
+        rotate(rack).unwrap();
+        tells(rack, control, ServiceHealth::Well);
+        tells(rack, compute, ServiceHealth::Well);
+    };
+    rotated(&mut rack);
+    let (forgotten, have) = (told(&rack, control), rack.fleet.nodes[&control].document.generation);
+    rack.fleet = backup;
+    for change in renumbered(&rack.fleet, 1_800_000_000) {
+        rack.fleet.put(change);
+    }
+    rack.bring(Event::Tick).unwrap();
+    assert_eq!((told(&rack, control), worker(&rack, compute)[0].clone()), (old.clone(), old.clone()));
+    assert_eq!(rack.fleet.nodes[&control].document.generation, 1_800_000_000, "every agent takes it");
+    // Before any of them asked: what they have done since the backup is not taken for this one.
+    rotate(&mut rack).unwrap();
+    tells_of(&mut rack, control, have, ServiceHealth::Well);
+    assert_eq!(worker(&rack, compute)[0], old);
+    assert!(now(&rack).why.is_some());
+    tells(&mut rack, control, ServiceHealth::Well);
+    tells(&mut rack, compute, ServiceHealth::Well);
+    assert_eq!(now(&rack).state, "settled");
+    assert!(![&old, &forgotten].contains(&&told(&rack, control)), "passwords that there never were");
+    let none = fleet::Fleet::default();
+    assert!(renumbered(&none, 7).is_empty());
 }
 
 /// What may happen in any order.
