@@ -14,6 +14,8 @@ mod image;
 mod journal;
 mod look;
 mod network;
+#[cfg(test)]
+mod passwords_tests;
 mod permission;
 mod power;
 mod preflight;

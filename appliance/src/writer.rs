@@ -14,7 +14,7 @@ mod inbox;
 mod network;
 mod nics;
 #[cfg(test)]
-mod passwords_tests;
+pub(crate) mod passwords_tests;
 mod record;
 mod run;
 mod saver;

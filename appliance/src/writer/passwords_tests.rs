@@ -12,7 +12,7 @@ use crate::store::{Batch, Store};
 
 const COMPUTE: NodeId = NodeId([9; 16]);
 
-fn cloud() -> Cloud {
+pub(crate) fn cloud() -> Cloud {
     let (region, key) = ("RegionOne".to_owned(), CloudKey::new([7; 32]));
     Cloud { region, datapath: Datapath::Kernel, key, external: None, tunnel: None }
 }

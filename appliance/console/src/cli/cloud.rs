@@ -43,7 +43,7 @@ password in it.")]
   rackwright cloud passwords rotate"
     )]
     Passwords(PasswordsCommand),
-    /// What would change if the nodes were rebuilt from the newest images
+    /// What rebuilding the nodes from newer images would change
     #[command(after_help = "Examples:
   rackwright cloud upgrade --plan
   rackwright cloud upgrade --plan -o json

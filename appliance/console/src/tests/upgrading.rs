@@ -21,7 +21,18 @@ pub(super) fn view() -> Value {
 fn order_images_and_what_is_lost_fit_a_terminal() {
     assert_eq!(
         render(&read(view()), &PIPE),
-        "\
+        "  ORDER  NODE  ROLES            IMAGE                 BECOMES               PACKAGES  WHY NOT
+  1      n1    control,network  aaaaaaaaaaaa          all-2 (bbbbbbbbbbbb)  others
+  -      n2    compute          all-1 (cccccccccccc)  -                     -         no image carries it
+
+n1
+  goes down     mariadb, keystone
+  to be moved   web
+  LOSES         the databases
+  sets up anew  keystone-database
+
+Commands
+  rackwright node rebuild n1
 "
     );
     let nothing = json!({"rebuilds": 0, "commands": [], "nodes": []});
