@@ -14,6 +14,8 @@ mod image;
 mod journal;
 mod look;
 mod network;
+#[cfg(test)]
+mod passwords_tests;
 mod permission;
 mod power;
 mod preflight;
@@ -165,6 +167,12 @@ pub enum ApiError {
         "this refuses the other site CA, and whoever trusts only that: confirm it with the site's name (--confirm={0})"
     )]
     Refuses(String),
+    /// The typed name is not the site's.
+    #[error(
+        "this gives the cloud other passwords, the administrator's too, and its services are away for minutes; instances run on: \
+         confirm it with the site's name (--confirm={0})"
+    )]
+    Rotates(String),
     /// One person has asked for something severe.
     #[error(
         "this takes two people, and {name} has asked for it now: it is done when another admin asks for the same within an hour \
@@ -256,6 +264,7 @@ impl ApiError {
             | ApiError::Unnamed(_)
             | ApiError::Forgets(_)
             | ApiError::Refuses(_)
+            | ApiError::Rotates(_)
             | ApiError::Many(_)
             | ApiError::Alone { .. }
             | ApiError::Replaces { .. }

@@ -190,15 +190,15 @@ fn place(paths: &Paths, config: &Config, name: &str) -> PathBuf {
     }
 }
 
-/// Begins the new reign in the data base: ends what the old one had open with servers' power, lets no rollout and no check go on, and writes
-/// down that it was restored. A reign is named by the time it began where that
+/// Begins the new reign in the data base: ends what the old one had open with servers' power, lets no rollout and no check go on, gives
+/// documents numbers that nodes have not seen, and writes down that it was restored. A reign is named by the time it began where that
 /// is later than the old one's name: two that are restored from one backup are told apart.
 fn reign(database: &Path, content: &Content, peer: &Peer) -> Result<u64, RestoreError> {
     let mut store = Store::open(database)?;
     let now = now();
     let why =
         "the controller was restored from a backup, in which it was open: ask again if it is still wanted";
-    let fleet = store.fleet()?;
+    let mut fleet = store.fleet()?;
     let mut dropped = fleet::power::abandon(&fleet, why, now);
     let Outcome { changes, facts, .. } = fleet::rollout::abandon(&fleet, why, now);
     dropped.changes.extend(changes);
@@ -206,11 +206,13 @@ fn reign(database: &Path, content: &Content, peer: &Peer) -> Result<u64, Restore
     let Outcome { changes, facts, .. } = fleet::preflight::abandon(&fleet, now);
     dropped.changes.extend(changes);
     dropped.facts.extend(facts);
+    let manifest = &content.manifest;
+    let epoch = (manifest.epoch + 1).max(now.0 / 1000);
+    dropped.changes.iter().for_each(|change| fleet.put(change.clone()));
+    dropped.changes.extend(fleet::converge::renumbered(&fleet, epoch));
     let numbers = store.last_seq()? + 1..;
     let facts = numbers.zip(dropped.facts).map(|(number, fact)| (number, now, fact)).collect();
     store.save(&Batch { changes: dropped.changes, facts, ..Batch::default() })?;
-    let epoch = (content.manifest.epoch + 1).max(now.0 / 1000);
-    let manifest = &content.manifest;
     let body = json!({"backup": manifest.made, "record": manifest.journal, "epoch": epoch,
         "before": manifest.epoch});
     let entry = Entry { time: now, actor: peer.actor(), kind: "restored", node: None, body };

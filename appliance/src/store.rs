@@ -261,6 +261,9 @@ impl Store {
         if let Some(trust) = self.of_site("trust")? {
             fleet.put(Change::Trust(trust));
         }
+        for passwords in self.rows("cloud")? {
+            fleet.put(Change::Passwords(passwords));
+        }
         if let Some(attendance) = self.of_site("attendance")? {
             fleet.put(Change::Attendance(attendance));
         }

@@ -13,6 +13,8 @@ mod import;
 mod inbox;
 mod network;
 mod nics;
+#[cfg(test)]
+pub(crate) mod passwords_tests;
 mod record;
 mod run;
 mod saver;

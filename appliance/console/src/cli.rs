@@ -28,7 +28,7 @@ pub(crate) use self::setup::SetupArgs;
 pub(crate) use backup::{BackupCommand, RestoreArgs};
 pub(crate) use burn_in::{TestArgs, TestCommand};
 pub(crate) use clock::ClockCommand;
-pub(crate) use cloud::{CloudCommand, SmokeArgs};
+pub(crate) use cloud::{CloudCommand, PasswordsCommand, SmokeArgs};
 pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use job::{EventCommand, JobCommand};

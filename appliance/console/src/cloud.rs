@@ -1,5 +1,8 @@
 //! `rackwright cloud …`
 
+pub(crate) mod passwords;
+pub(crate) mod upgrade;
+
 use std::time::Duration;
 
 use fleet::view::{CloudAccess, CloudRow};
@@ -21,6 +24,8 @@ pub(crate) async fn cloud(session: &mut Session, verb: CloudCommand) -> Result<u
         CloudCommand::Status { wait } => status(session, wait).await,
         CloudCommand::Openrc => access(session, openrc).await,
         CloudCommand::CloudsYaml => access(session, clouds_yaml).await,
+        CloudCommand::Passwords(verb) => passwords::passwords(session, verb).await,
+        CloudCommand::Upgrade { plan } => upgrade::upgrade(session, plan).await,
         CloudCommand::Smoke(arguments) => Box::pin(smoke::smoke(session, arguments)).await,
     }
 }

@@ -9,9 +9,11 @@ mod goldens_image;
 mod goldens_network;
 mod harmless;
 mod mending;
+mod passwords;
 mod rolling;
 pub(crate) mod samples;
 mod sizing;
+mod upgrading;
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, Write};

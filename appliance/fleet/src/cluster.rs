@@ -16,6 +16,7 @@ use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::clock::Doubt;
 use crate::cloud::Cloud;
+use crate::cloud::passwords::Passwords;
 use crate::image::Image;
 use crate::job::{Job, Work};
 use crate::limits::Limits;
@@ -57,6 +58,8 @@ pub struct Fleet {
     pub powers: BTreeMap<NodeId, Power>,
     /// Which site CA is trusted; none where it was never changed.
     pub trust: Option<Trust>,
+    /// The cloud's passwords; none: they were never rotated.
+    pub passwords: Option<Passwords>,
     /// When the controller was there.
     pub attendance: Attendance,
     /// Who is invited to keep its disks and join.
@@ -142,6 +145,8 @@ pub enum Change {
     ForgetPower(NodeId),
     /// Which site CA is trusted.
     Trust(Box<Trust>),
+    /// The cloud's passwords.
+    Passwords(Box<Passwords>),
     /// When the controller was there.
     Attendance(Box<Attendance>),
     /// All invitations.
@@ -175,6 +180,7 @@ impl Fleet {
             Change::Power(power) => drop(self.powers.insert(power.node, *power)),
             Change::ForgetPower(node) => drop(self.powers.remove(&node)),
             Change::Trust(trust) => self.trust = Some(*trust),
+            Change::Passwords(passwords) => self.passwords = Some(*passwords),
             Change::Attendance(attendance) => self.attendance = *attendance,
             Change::Invitations(invitations) => self.invitations = *invitations,
             Change::Clock(doubt) => self.clock = doubt.map(|doubt| *doubt),

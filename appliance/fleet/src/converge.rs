@@ -7,8 +7,9 @@ use pack::Digest;
 use protocol::{Check, CheckKind, File, Leave, ServiceWanted, StateDocument, TaskWanted, UnitWanted, When};
 
 use crate::catalog::{CheckEntry, LeaveEntry, Service};
+use crate::cloud::passwords::Editions;
 use crate::cloud::release::{self, Providers};
-use crate::cloud::{Cloud, accounts};
+use crate::cloud::{Cloud, Salt, accounts};
 use crate::data_disk;
 use crate::node::Document;
 use crate::{Catalog, Change, Fleet, Node, Site, Subnet};
@@ -53,11 +54,12 @@ pub fn converge(
 pub(crate) struct Rack {
     hosts: String,
     control: Option<Ipv4Addr>,
+    editions: Editions,
 }
 
 impl Rack {
     pub(crate) fn of(fleet: &Fleet, site: &Site) -> Self {
-        Self { hosts: hosts(fleet, site), control: control(fleet, site) }
+        Self { hosts: hosts(fleet, site), control: control(fleet, site), editions: Editions::of(fleet) }
     }
 }
 
@@ -220,6 +222,8 @@ fn unit_names(service: &Service) -> Vec<String> {
 struct Values<'a> {
     plain: BTreeMap<&'static str, Result<String, &'static str>>,
     cloud: Option<&'a Cloud>,
+    /// What passwords are made of, beside the cloud's key.
+    salt: Option<Salt>,
     catalog: &'a Catalog,
     node: &'a Node,
     /// Its address, and the network of it.
@@ -245,17 +249,20 @@ impl Values<'_> {
         let cloud = || self.cloud.ok_or_else(|| missing(NO_CLOUD));
         let services = || self.catalog.services().collect::<Vec<_>>();
         match (family, rest) {
-            ("secret", name) => Ok(cloud()?.key.secret(name)),
+            ("secret", name) => Ok(cloud()?.key.password(self.salt, name)),
+            ("lasting", name) => Ok(cloud()?.key.lasting(name)),
             ("fernet", name) => Ok(cloud()?.key.fernet(name)),
-            ("cloud", "databases") => Ok(accounts::databases(cloud()?, &services())),
+            ("cloud", "databases") => Ok(accounts::databases((cloud()?, self.salt), &services())),
             // No URL of the catalog has what this is made of in it: a test reads them all.
-            ("cloud", "identity") => accounts::identity(cloud()?, &services(), |service, url| {
-                if url.contains("${cloud.identity}") {
-                    Err(missing(NO_VALUE))
-                } else {
-                    fill(&service.name, url, self)
-                }
-            }),
+            ("cloud", "identity") => {
+                accounts::identity((cloud()?, self.salt), &services(), |service, url| {
+                    if url.contains("${cloud.identity}") {
+                        Err(missing(NO_VALUE))
+                    } else {
+                        fill(&service.name, url, self)
+                    }
+                })
+            }
             ("cloud", name) => cloud()?.value(name).ok_or_else(|| missing(NO_VALUE)),
             ("node", name) => match cloud()?.value_of_node(name, self.node, self.place) {
                 Some(value) => value.map_err(|why| missing(&why)),
@@ -300,7 +307,8 @@ fn values<'a>(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node)
         ("disk.data", data_disk(node)),
         ("disk.group", Ok(data_disk::VOLUME_GROUP.to_owned())),
     ]);
-    Values { plain, cloud: site.cloud.as_ref(), catalog, node, place: (address(node), subnet) }
+    let salt = rack.editions.of_node(node.id).salt;
+    Values { plain, cloud: site.cloud.as_ref(), salt, catalog, node, place: (address(node), subnet) }
 }
 
 /// The node's id as a UUID of version 8 (RFC 9562 §5.8): the same after every rebuild, and no other node's.
@@ -358,8 +366,15 @@ pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Ve
                 let mut next = node.clone();
                 let released = document.services.iter().map(|service| service.name.clone()).collect();
                 let leaves = document.services.iter().any(|service| service.leave.is_some());
-                next.document =
-                    Document { generation, digest, resting: resting(&document), released, leaves };
+                next.document = Document {
+                    generation,
+                    digest,
+                    resting: resting(&document),
+                    released,
+                    leaves,
+                    passwords: rack.editions.of_node(node.id).number,
+                    taken: node.document.taken,
+                };
                 if next.document != node.document {
                     changes.push(Change::Node(Box::new(next)));
                 }
@@ -369,13 +384,26 @@ pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Ve
     (changes, failed)
 }
 
+/// After a restore: every document under a number that no controller of an earlier reign has given. What that has told nodes since the
+/// backup was made may have the number that this one would give next, and another content: passwords of a rotation that is forgotten here.
+pub fn renumbered(fleet: &Fleet, epoch: u64) -> Vec<Change> {
+    let told = fleet.nodes.values().filter(|node| node.document.generation > 0);
+    let next = told.map(|node| {
+        let mut next = node.clone();
+        next.document.generation = epoch.max(node.document.generation + 1);
+        Change::Node(Box::new(next))
+    });
+    next.collect()
+}
+
 /// Units that the document wants stopped.
 fn resting(document: &StateDocument) -> BTreeSet<String> {
     let stopped = document.units.iter().filter(|unit| !unit.running);
     stopped.map(|unit| unit.name.clone()).collect()
 }
 
-fn runs(node: &Node) -> bool {
+/// Whether it has a document, or should.
+pub(crate) fn runs(node: &Node) -> bool {
     node.run.is_some() && ["booting", "enrolling", "active"].contains(&node.state.phase())
 }
 

@@ -88,6 +88,8 @@ pub enum Event {
     },
     /// An operator wants the site CA changed.
     Trust(trust::Verb),
+    /// An operator wants other passwords for the cloud.
+    Rotate,
     /// What is thought of the controller's clock.
     Clock(clock::Verb),
     /// The installed system was refused: its certificate ended too long ago for a new one.
@@ -446,6 +448,7 @@ impl Event {
             Event::Enrolled { .. } => "enrolling",
             Event::Pinned { .. } => "saying under which CA it is",
             Event::Trust(_) => "changing the site CA",
+            Event::Rotate => "rotating the cloud's passwords",
             Event::Clock(_) => "believing the clock",
             Event::Lapsed { .. } => "refusing a certificate",
             Event::Ticketed { .. } => "handing in a ticket",

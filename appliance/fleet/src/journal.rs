@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::adopt::Invitations;
 use crate::burn_in::BurnIn;
 use crate::certificate::{Certificate, Stage};
+use crate::cloud::passwords::Passwords;
 use crate::power::{Power, Request};
 use crate::preflight::Preflight;
 use crate::retire::{Erased, Retirement};
@@ -130,6 +131,8 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         Change::ForgetPower(node) => of("power", Some(*node), json!({"account": "forgotten"})),
         // The command that changed it says who, and the fact why.
         Change::Trust(trust) => of("ca", None, json!({"wanted": trust.wanted, "other": trust.other})),
+        // Never what they are made of.
+        Change::Passwords(row) => of("passwords", None, rotated(row)),
         Change::Invitations(rows) => of("invitation", None, invited(before, rows)?),
         Change::Clock(doubt) => of("clock", None, json!({"doubt": doubt})),
         // Its end was written down when it was issued.
@@ -169,6 +172,12 @@ fn tested(before: Option<&BurnIn>, after: &BurnIn) -> Option<Value> {
     let parts = after.wish.parts.iter().map(|part| part.word()).collect::<Vec<_>>();
     Some(json!({"job": after.id, "tests": parts, "seconds": after.wish.seconds, "becomes": after.state,
         "end": after.end}))
+}
+
+/// How far a rotation of the cloud's passwords is: who is told of them from here on.
+fn rotated(after: &Passwords) -> Value {
+    let told = if after.before.is_some() { "the control node" } else { "every node" };
+    json!({"number": after.wanted.number, "told": told})
 }
 
 /// What is new about a rollout: what becomes of it.

@@ -219,6 +219,12 @@ pub struct Document {
     /// One of these gives its work to other nodes before the machine goes down.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaves: bool,
+    /// Which of the cloud's passwords are in it, by the number of rotations; 0: the first ones.
+    #[serde(default)]
+    pub passwords: u64,
+    /// The last of them that the node has gone through a document with.
+    #[serde(default)]
+    pub taken: u64,
 }
 
 /// Where a node is in its life; data lives in the state it is true in.

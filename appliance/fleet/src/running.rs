@@ -169,13 +169,22 @@ pub(crate) fn ticketed(fleet: &Fleet, node: &Node, key: Key, dice: &mut Entropy)
     Ok(outcome)
 }
 
-/// A report: facts about units, tasks, drift, and a sign of life.
-pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) -> Result<Outcome, Denied> {
-    let mut outcome = Outcome::default();
+/// The node, as far as any report changes it.
+fn heard(node: &Node, report: &Report, now: Time) -> Node {
     let mut next = node.clone();
     next.speaks(Some(&report.boot_id), now);
     next.reported = Some(now);
+    if report.generation == node.document.generation && report.applying.is_none() {
+        next.document.taken = node.document.passwords;
+    }
     next.orders.retain(|order| order.id > report.done_order);
+    next
+}
+
+/// A report: facts about units, tasks, drift, and a sign of life.
+pub(crate) fn reported(fleet: &Fleet, node: &Node, report: Report, now: Time) -> Result<Outcome, Denied> {
+    let mut outcome = Outcome::default();
+    let mut next = heard(node, &report, now);
     for drift in &report.drift {
         outcome.fact(node.id, "drift", format!("{}: {}; {}", drift.what, drift.found, drift.done));
     }

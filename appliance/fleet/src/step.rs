@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use protocol::{Inventory, NodeId};
 
+use crate::cloud::passwords;
 use crate::entropy::Entropy;
 use crate::event::UnitVerb;
 use crate::plan::{Plan, PlanState};
@@ -52,11 +53,16 @@ pub fn step(
         }
         Event::Pinned { node, holder, pin } => Ok(trust::pinned(fleet, fleet.node(node)?, holder, pin)),
         Event::Trust(verb) => trust::step(fleet, verb, now),
+        Event::Rotate => passwords::rotate(fleet, catalog, now, dice),
         Event::Clock(verb) => clock::step(fleet, verb),
         Event::Lapsed { node } => running::lapsed(fleet.node(node)?, now),
         Event::Ticketed { node, key } => running::ticketed(fleet, fleet.node(node)?, key, dice),
         Event::Escrowed { node, files } => Ok(escrowed(fleet.node(node)?, files)),
-        Event::Reported { node, report } => running::reported(fleet, fleet.node(node)?, *report, now),
+        Event::Reported { node, report } => {
+            let mut outcome = running::reported(fleet, fleet.node(node)?, *report, now)?;
+            passwords::reported(fleet, catalog, node, &mut outcome);
+            Ok(outcome)
+        }
         Event::Served { mac, what, text } => Ok(served(fleet, &mac, &what, text)),
         Event::Foreign { interface, sighting } => network::noticed(fleet, &interface, &sighting, now),
         Event::Plugged { interface } => network::plugged(fleet, &interface),
@@ -97,13 +103,18 @@ pub fn step(
         Event::Imported(image) => Ok(crate::image::imported(image)),
         Event::ForgetImage(digest) => crate::image::forget(fleet, digest),
         Event::Power { node, what } => power::step(fleet, node, *what, now, dice),
-        Event::Tick => Ok(ticked(fleet, now, dice)),
+        Event::Tick => Ok(ticked(fleet, catalog, now, dice)),
     }
 }
 
 /// Deadlines, then what goes on by itself.
-fn ticked(fleet: &Fleet, now: Time, dice: &mut Entropy) -> Outcome {
+fn ticked(fleet: &Fleet, catalog: &Catalog, now: Time, dice: &mut Entropy) -> Outcome {
     let mut outcome = patience::overdue(fleet, clock::judged(fleet, now));
+    // Its control node may have left.
+    if let Some(advanced) = passwords::advance(fleet, catalog) {
+        outcome.changes.extend(advanced.changes);
+        outcome.facts.extend(advanced.facts);
+    }
     // A time that is not believed is none in which the controller was there, or was not.
     if fleet.clock.is_none() {
         attendance::look(fleet, now, &mut outcome);
@@ -366,6 +377,7 @@ pub fn about(event: &Event) -> Option<NodeId> {
         | Event::Looked { .. }
         | Event::Apply { .. }
         | Event::Trust(_)
+        | Event::Rotate
         | Event::Invite { .. }
         | Event::Revoke { .. }
         | Event::Clock(_)

@@ -15,6 +15,7 @@ mod laggard;
 mod lease;
 mod metric;
 mod network;
+mod passwords;
 mod plan;
 mod power;
 mod preflight;
@@ -25,6 +26,7 @@ mod sizing;
 mod status;
 mod support;
 mod trust;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -52,6 +54,7 @@ pub use laggard::{Slow, Standing, median_left, slow};
 pub use lease::{LeaseRow, Released, ReservationRow, lease_rows};
 pub use metric::{MetricFamily, MetricSample, exposition};
 pub use network::{NetworkRow, OtherRow, network_rows};
+pub use passwords::{PasswordsRow, PasswordsView, passwords_view};
 pub use plan::{DataView, KeptView, PlanView, plan_view};
 pub use power::{PowerView, RequestRow, power_view};
 pub use preflight::{
@@ -67,6 +70,7 @@ pub use sizing::{SizingView, capacity_rows, sizing_view};
 pub use status::{ClockRow, CopyRow, ListenerRow, Status, StorageRow, next_step};
 pub use support::{SupportFile, SupportView};
 pub use trust::{TrustRow, TrustView, trust_view};
+pub use upgrade::{UpgradeImage, UpgradeRow, UpgradeView, upgrade_view};
 
 /// The version word of every answer.
 pub const API_VERSION: &str = "rackwright/v1";

@@ -165,6 +165,7 @@ impl Api {
             ["v1", "ca", "finish"] => self.finish_ca(body).await,
             ["v1", "clock", "accept"] => self.accept_clock().await,
             ["v1", "cloud", "access"] => self.cloud_access(&self.core.world()),
+            ["v1", "cloud", "passwords", "rotate"] => self.rotate_passwords(body).await,
             ["v1", "rollouts"] => self.make_rollout(body).await,
             ["v1", "rollouts", id, verb] => self.change_rollout(id, rollout::verb(verb)?, body).await,
             ["v1", "jobs", id, "cancel"] => self.cancel(id).await,

@@ -4,16 +4,23 @@ use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
-use fleet::{Denied, view};
+use fleet::{Denied, Event, view};
 use http_body_util::Full;
 use hyper::Response;
+use serde::Deserialize;
 
-use super::{Answer, Api, ApiError, Query, one, rows};
+use super::{Answer, Api, ApiError, Query, one, read, rows};
 use crate::boot::{BootError, BootStore};
 use crate::writer::{World, now};
 
 /// Neither part of the guest is larger, in bytes: whoever asks takes a part as one piece.
 const MAX_PART: u64 = 32 << 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotate {
+    confirm: Option<String>,
+}
 
 impl Api {
     pub(super) fn cloud(&self, world: &World) -> Answer {
@@ -30,6 +37,42 @@ impl Api {
         }
         let none = || Denied::Conflict("no node has the role control: there is no keystone yet".to_owned());
         one(view::cloud_access(&world.fleet, &world.site).ok_or_else(none)?)
+    }
+
+    /// What an upgrade of the nodes would be.
+    pub(super) fn upgrade(&self, world: &World) -> Answer {
+        if !self.core.catalog.is_cloud() {
+            return Err(no_cloud().into());
+        }
+        let images = world.fleet.images.keys();
+        let packages = images.filter_map(|digest| Some((*digest, self.images.packages(digest)?))).collect();
+        one(view::upgrade_view(&world.fleet, &self.core.catalog, &packages))
+    }
+
+    /// How far a rotation of the passwords is; none of them is in it.
+    pub(super) fn passwords(&self, world: &World) -> Answer {
+        if !self.core.catalog.is_cloud() {
+            return Err(no_cloud().into());
+        }
+        one(view::passwords_view(&world.fleet, &world.site, &self.core.catalog, now()))
+    }
+
+    /// Others take the place of all passwords. They are durable when this is answered; nodes are told, and take them, after that.
+    pub(super) async fn rotate_passwords(&self, body: &[u8]) -> Answer {
+        let Rotate { confirm } = read(body)?;
+        if !self.core.catalog.is_cloud() {
+            return Err(no_cloud().into());
+        }
+        let world = self.core.world();
+        let site = &world.site.name;
+        if confirm.as_deref() != Some(site.as_str()) {
+            return Err(ApiError::Rotates(site.clone()));
+        }
+        self.refuse_alone("rotate the passwords of the cloud", || {
+            format!("rackwright cloud passwords rotate --confirm {site}")
+        })?;
+        self.core.bring(Event::Rotate).await?;
+        self.passwords(&self.core.world())
     }
 
     /// One part of the guest that proves the cloud, as it lies in the boot store.

@@ -37,6 +37,8 @@ impl Api {
             ["v1", "invitations"] => rows(view::invitation_rows(&world.fleet, now())),
             ["v1", "ca"] => self.site_ca(&world),
             ["v1", "cloud"] => self.cloud(&world),
+            ["v1", "cloud", "upgrade"] => self.upgrade(&world),
+            ["v1", "cloud", "passwords"] => self.passwords(&world),
             ["v1", "cloud", "guest"] => self.cloud_guest(query).await,
             ["v1", "rollouts"] => self.rollouts(&world),
             ["v1", "rollouts", id] => self.rollout(&world, id),

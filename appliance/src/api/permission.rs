@@ -164,6 +164,8 @@ mod tests {
             &["v1", "ca", "abort"],
             &["v1", "ca", "finish"],
             &["v1", "clock", "accept"],
+            &["v1", "cloud", "access"],
+            &["v1", "cloud", "passwords", "rotate"],
             &["v1", "nodes", "n1", "something-new"],
             &["v1", "nodes", "n1"],
             &["v2", "nodes", "n1", "approve"],

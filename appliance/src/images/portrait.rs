@@ -36,6 +36,11 @@ impl Images {
         })
     }
 
+    /// The digest of the list of packages that an image was built from; none: it does not say, or is not there.
+    pub fn packages(&self, digest: &Digest) -> Option<Digest> {
+        self.stored(digest).ok()?.manifest.packages()
+    }
+
     /// The difference between two images.
     ///
     /// # Errors

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use fleet::cloud::Salt;
+use fleet::cloud::passwords::{Edition, Passwords};
 use fleet::power::{Act, Power, Request, Step, Way, Wish};
 use fleet::preflight::{CheckId, Preflight, PreflightState, Terms};
 use fleet::rollout::{Group, Rollout, RolloutId, RolloutState};
@@ -265,4 +267,29 @@ fn no_rollout_and_no_check_of_the_backup_goes_on() {
     assert_eq!(fleet.preflight.unwrap().state, PreflightState::Stopped);
     let words = fleet.rollouts.values().map(|rollout| rollout.state.word()).collect::<Vec<_>>();
     assert_eq!(words, ["stopped", "withdrawn", "done"]);
+}
+
+/// What was rotated after the backup is forgotten with everything else that came after it.
+#[test]
+fn the_passwords_of_the_cloud_are_those_of_the_backup() {
+    let (from, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let sources = site(from.path(), 3);
+    let passwords = |number: u64, salt: [u8; 32]| {
+        let wanted = Edition { number, salt: Some(Salt::new(salt)) };
+        Passwords { wanted, before: None, since: Time(number) }
+    };
+    let save = |passwords: Passwords| {
+        let changes = vec![Change::Passwords(Box::new(passwords))];
+        Store::open(&sources.database).unwrap().save(&Batch { changes, ..Batch::default() }).unwrap();
+    };
+    save(passwords(1, [1; 32]));
+    let mut out = Vec::new();
+    make(&sources, &kit(), &mut out, Time(1_800_000_000_000)).unwrap();
+    save(passwords(2, [2; 32]));
+    let content = Content::open(out.as_slice(), 1 << 30, &kit()).unwrap();
+    let paths = Paths::under(Some(root.path()));
+    restore(&paths, &content, &kit(), None, &Peer::own()).unwrap();
+    let kept = |path: &Path| Store::open(path).unwrap().fleet().unwrap().passwords;
+    assert_eq!(kept(&paths.state_db), Some(passwords(1, [1; 32])));
+    assert_eq!(kept(&sources.database), Some(passwords(2, [2; 32])));
 }

@@ -69,6 +69,10 @@ const STEPS: &[&str] = &[
     CREATE TABLE burn_in (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
     CREATE TABLE preflight (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
 ",
+    // A version that does not know of it would give a cloud whose passwords were rotated those of before: it must refuse instead.
+    "
+    CREATE TABLE cloud (key TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+",
 ];
 
 /// The newest version.

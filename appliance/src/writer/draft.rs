@@ -311,8 +311,13 @@ impl<'a> Draft<'a> {
         let outcome = fleet::step(&self.world.fleet, self.catalog, event, self.now, &mut dice);
         let outcome = outcome.inspect_err(|why| tracing::warn!(event = name, %why, "refused"))?;
         let lets_go = |change: &Change| matches!((change, &before), (Change::Node(after), Some(before)) if after.id == before.id && lets_go(before, after));
-        self.settle |=
-            if settles { !outcome.changes.is_empty() } else { outcome.changes.iter().any(lets_go) };
+        // The control node has told that it is through with new passwords: all others are due.
+        let rotates = |change: &Change| matches!(change, Change::Passwords(_));
+        self.settle |= if settles {
+            !outcome.changes.is_empty()
+        } else {
+            outcome.changes.iter().any(|change| lets_go(change) || rotates(change))
+        };
         outcome.changes.into_iter().for_each(|change| self.put(change));
         for fact in outcome.facts {
             let of_stranger = OF_STRANGERS.contains(&fact.kind.as_str()).then_some(fact.node).flatten();

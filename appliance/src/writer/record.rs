@@ -81,6 +81,7 @@ fn is_of_agent(event: &Event) -> bool {
         | Event::Delete { .. }
         | Event::Apply { .. }
         | Event::Trust(_)
+        | Event::Rotate
         | Event::Clock(_)
         | Event::Roll(_)
         | Event::Rollout { .. }

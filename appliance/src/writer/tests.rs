@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use fleet::clock::{Doubt, Look, Verb, Verdict, Why};
+use fleet::cloud::Cloud;
 use fleet::image::Image;
 use fleet::network::Rule;
 use fleet::{Event, Reply, Site, Subnet};
@@ -33,13 +34,18 @@ pub(crate) fn state() -> State {
 
 /// The state in this folder, as a daemon finds it when it starts.
 pub(crate) fn opened(folder: tempfile::TempDir) -> State {
+    opened_as(folder, None)
+}
+
+/// The same, of a rack that is this cloud.
+pub(crate) fn opened_as(folder: tempfile::TempDir, cloud: Option<Cloud>) -> State {
     let path = folder.path().join("state.db");
     let site = Site {
         name: "lab".to_owned(),
         subnets: vec![Subnet { net: "10.77.0.0/24".parse().unwrap(), controller: OURS, gateway: None }],
         ca: CaPin([1; 32]),
         addresses: BTreeMap::new(),
-        cloud: None,
+        cloud,
     };
     let policy = Policy {
         server: OURS,
@@ -53,7 +59,7 @@ pub(crate) fn opened(folder: tempfile::TempDir) -> State {
         proxy: false,
         http: HttpBase::at(OURS),
     };
-    let catalog = crate::catalog::embedded().unwrap();
+    let catalog = crate::catalog::embedded().unwrap().of_cloud(site.cloud.is_some());
     let store = Store::open(&path).unwrap();
     let (core, _) = Core::start(
         store,
@@ -500,7 +506,7 @@ async fn whoever_goes_on_is_more_urgent_than_whoever_begins() {
 
 /// One that serves every role.
 fn image() -> Image {
-    let roles = ["control", "compute", "network", "storage"].map(str::to_owned).into();
+    let roles = ["cloud", "control", "compute", "network", "storage"].map(str::to_owned).into();
     Image {
         digest: Digest::of(b"image"),
         name: "node".to_owned(),

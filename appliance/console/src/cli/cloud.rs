@@ -35,6 +35,27 @@ Into a file: umask 077, then with > clouds.yaml behind it; then
 openstack --os-cloud rackwright server list. It has the administrator's
 password in it.")]
     CloudsYaml,
+    /// The passwords of all its services, and others in their place
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rackwright cloud passwords show
+  rackwright cloud passwords rotate"
+    )]
+    Passwords(PasswordsCommand),
+    /// What rebuilding the nodes from newer images would change
+    #[command(after_help = "Examples:
+  rackwright cloud upgrade --plan
+  rackwright cloud upgrade --plan -o json
+
+Which node gets which image and in which order, what goes down with it, and
+what is lost. Nothing is upgraded by this command, with --plan or without: it
+names the rebuilds that do it.")]
+    Upgrade {
+        /// Show it; nothing is changed
+        #[arg(long)]
+        plan: bool,
+    },
     /// Prove that the cloud works by using it; nothing of it is left
     #[command(after_help = "Examples:
   rackwright cloud smoke
@@ -50,6 +71,42 @@ where processors are emulated. The exit code is 9 when a step failed; a step
 that the cloud has nothing for is skipped, and says so. --no-attach is for
 compute nodes whose kernel has no iSCSI, such as containers.")]
     Smoke(SmokeArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PasswordsCommand {
+    /// How far a rotation is, and which node waits for what
+    #[command(after_help = "Examples:
+  rackwright cloud passwords show
+  rackwright cloud passwords show --wait
+  rackwright cloud passwords show -o json
+
+No password is shown. The administrator's is in cloud openrc.")]
+    Show {
+        /// Until the rotation is over; Ctrl-C changes nothing
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Give the cloud other passwords: none of before is good any more
+    #[command(after_help = "Examples:
+  rackwright cloud passwords rotate
+  rackwright cloud passwords rotate --confirm lab
+  rackwright cloud passwords rotate --confirm lab --no-wait
+  rackwright cloud passwords rotate --confirm lab -o json
+
+Accounts in database, message queue and keystone, what services share, and the
+administrator's password: afterwards, take cloud openrc again. The control node
+comes first, then all others; one that is off, when it is back. Services are
+away for minutes, instances run on. What data at rest is encrypted with stays.
+Once begun it ends, whatever is restarted; Ctrl-C only ends the wait.")]
+    Rotate {
+        /// The site's name, instead of typing it
+        #[arg(long, value_name = "SITE")]
+        confirm: Option<String>,
+        /// Come back as soon as it is begun
+        #[arg(long)]
+        no_wait: bool,
+    },
 }
 
 #[derive(Debug, Args)]

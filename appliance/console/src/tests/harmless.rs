@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::run;
 use super::samples;
+use super::{passwords, run, upgrading};
 use crate::fake::{Fake, Reply, item, list, problem};
 use crate::hostile::HOSTILE;
 use crate::text::is_hostile;
@@ -77,6 +77,8 @@ fn answer(line: &str, hostile: &str) -> Reply {
         }
         "GET /v1/services" => many(samples::service()),
         "GET /v1/services/n1/a.service/logs" => one(json!({"lines": ["a", "b"]})),
+        "GET /v1/cloud/upgrade" => one(upgrading::view()),
+        "GET /v1/cloud/passwords" => one(passwords::rotating()),
         "GET /v1/networks" | "POST /v1/networks/check" => many(samples::network("eno2")),
         "POST /v1/network/check" | "GET /v1/network/check" | "POST /v1/network/check/stop" => {
             one(samples::check("done"))
@@ -138,6 +140,8 @@ const COMMANDS: &[&str] = &[
     "node power status n1",
     "node power on n1",
     "node bmc show n1",
+    "cloud passwords show",
+    "cloud upgrade --plan",
 ];
 
 #[test]

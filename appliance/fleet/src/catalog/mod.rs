@@ -222,6 +222,13 @@ impl Catalog {
         })
     }
 
+    /// Whether a service makes the accounts of all others, and so says which passwords are right.
+    pub fn keeps_accounts(&self, service: &Service) -> bool {
+        let texts = service.files.iter().map(|file| self.template(service, &file.template));
+        let all = ["${cloud.databases}", "${cloud.identity}"];
+        texts.into_iter().any(|text| all.iter().any(|name| text.contains(name)))
+    }
+
     /// The text of a template of a service.
     pub fn template(&self, service: &Service, name: &str) -> &str {
         self.templates.get(&place(service, name)).map_or("", String::as_str)

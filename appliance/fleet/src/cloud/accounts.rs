@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::Cloud;
+use super::{Cloud, Salt};
 use crate::catalog::Service;
 
 /// Services that have an account, in the order of their names.
@@ -13,10 +13,10 @@ fn holders<'a>(services: &'a [&'a Service]) -> impl Iterator<Item = (&'a str, &'
 }
 
 /// SQL that makes every database and account that the services have, and sets the passwords; running it again changes nothing.
-pub(crate) fn databases(cloud: &Cloud, services: &[&Service]) -> String {
+pub(crate) fn databases((cloud, salt): (&Cloud, Option<Salt>), services: &[&Service]) -> String {
     let mut sql = String::new();
     for (account, service) in holders(services).filter(|(_, service)| !service.databases.is_empty()) {
-        let password = cloud.key.secret(account);
+        let password = cloud.key.password(salt, account);
         // Writing to a String can't fail.
         let _ = writeln!(sql, "CREATE USER IF NOT EXISTS '{account}'@'%' IDENTIFIED BY '{password}';");
         let _ = writeln!(sql, "ALTER USER '{account}'@'%' IDENTIFIED BY '{password}';");
@@ -36,7 +36,7 @@ pub(crate) fn databases(cloud: &Cloud, services: &[&Service]) -> String {
 /// # Errors
 /// Those of `fill`.
 pub(crate) fn identity<E>(
-    cloud: &Cloud,
+    (cloud, salt): (&Cloud, Option<Salt>),
     services: &[&Service],
     fill: impl Fn(&Service, &str) -> Result<String, E>,
 ) -> Result<String, E> {
@@ -46,7 +46,7 @@ pub(crate) fn identity<E>(
         let url = fill(service, &identity.url)?;
         rows.push(json!({
             "account": account,
-            "password": cloud.key.secret(account),
+            "password": cloud.key.password(salt, account),
             "name": service.name,
             "type": identity.kind,
             "url": url,

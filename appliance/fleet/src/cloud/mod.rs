@@ -2,13 +2,14 @@
 
 pub(crate) mod accounts;
 mod external;
+pub mod passwords;
 mod port;
 pub mod release;
 mod secret;
 mod tunnel;
 
 pub use external::External;
-pub use secret::CloudKey;
+pub use secret::{CloudKey, Salt};
 pub use tunnel::Tunnel;
 
 use std::net::Ipv4Addr;
@@ -22,7 +23,7 @@ pub struct Cloud {
     pub region: String,
     /// What moves the packets of virtual networks.
     pub datapath: Datapath,
-    /// What all passwords are made of.
+    /// What all secrets are made of.
     pub key: CloudKey,
     /// The network outside; none: virtual networks end at the rack.
     pub external: Option<External>,

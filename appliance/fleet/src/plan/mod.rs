@@ -25,6 +25,14 @@ pub(crate) use choice::title;
 pub use refusal::Unplannable;
 pub use validity::{data_still_true, still_true};
 
+/// The image that a plan for the node takes when it names none.
+///
+/// # Errors
+/// [`Unplannable`]: the node has no role, or no image carries its roles.
+pub fn image_for<'a>(fleet: &'a Fleet, catalog: &Catalog, node: &Node) -> Result<&'a Image, Unplannable> {
+    choose_image(fleet, catalog, node, Wish::default())
+}
+
 /// A plan's id: `p-` and eight hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PlanId(pub String);

@@ -83,7 +83,7 @@ fn in_order<'a>(fleet: &'a Fleet, wish: &'a Wish) -> Result<Vec<&'a Node>, Denie
 }
 
 /// `n2` comes before `n10`.
-fn natural(name: &str) -> (String, u64, String) {
+pub(crate) fn natural(name: &str) -> (String, u64, String) {
     let start = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let number = name.strip_prefix(start).and_then(|digits| digits.parse().ok()).unwrap_or(0);
     (start.to_owned(), number, name.to_owned())

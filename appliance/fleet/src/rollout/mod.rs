@@ -24,7 +24,7 @@ pub use advance::{Next, next};
 pub use verb::abandon;
 
 pub(crate) use advance::advance;
-pub(crate) use make::planned;
+pub(crate) use make::{natural, planned};
 pub(crate) use verb::carry_out;
 
 /// A rollout's id: `r-` and eight hexadecimal digits.

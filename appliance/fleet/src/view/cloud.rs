@@ -3,6 +3,7 @@
 use protocol::ServiceReport;
 use serde::{Deserialize, Serialize};
 
+use crate::cloud::passwords;
 use crate::cloud::release::{self, Condition, Providers};
 use crate::{Catalog, Fleet, Node, Site, Time, converge};
 
@@ -103,6 +104,6 @@ pub fn cloud_access(fleet: &Fleet, site: &Site) -> Option<CloudAccess> {
         username: "admin".to_owned(),
         project: "admin".to_owned(),
         domain: "Default".to_owned(),
-        password: cloud.key.secret("keystone-admin"),
+        password: cloud.key.password(passwords::wanted(fleet).salt, "keystone-admin"),
     })
 }

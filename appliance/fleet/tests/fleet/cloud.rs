@@ -233,7 +233,7 @@ fn a_document_says_how_services_hang_together_and_holds_their_secrets() {
     let [file] = document.files.as_slice() else { panic!("{document:?}") };
     assert_eq!(file.restarts, ["token.service", "shop.service"], "what is not on this node is not named");
     let key = CloudKey::new([7; 32]);
-    let (token, shop) = (key.secret("token"), key.secret("shop"));
+    let (token, shop) = (key.password(None, "token"), key.password(None, "shop"));
     assert!(file.content.starts_with(&format!("key={token}\nregion=Here\n")), "{}", file.content);
     assert!(
         file.content.contains(&format!("CREATE USER IF NOT EXISTS 'token'@'%' IDENTIFIED BY '{token}';"))

@@ -24,7 +24,7 @@ use crate::rack::{MAC, OTHER_MAC, hello, progress, unit};
 pub(super) type Letter = (&'static str, Event, u64);
 
 /// Every kind of event; a new one does not compile until it is here, and the search fails until it is tried.
-pub(super) const NAMES: [&str; 52] = [
+pub(super) const NAMES: [&str; 53] = [
     "apply",
     "approve",
     "asked",
@@ -67,6 +67,7 @@ pub(super) const NAMES: [&str; 52] = [
     "roll",
     "rollout",
     "roles",
+    "rotate",
     "sealing",
     "served",
     "service",
@@ -91,6 +92,7 @@ pub(super) fn name(event: &Event) -> &'static str {
         Event::Lapsed { .. } => "lapsed",
         Event::Pinned { .. } => "pinned",
         Event::Trust(_) => "trust",
+        Event::Rotate => "rotate",
         Event::Clock(_) => "clock",
         Event::Ticketed { .. } => "ticketed",
         Event::Escrowed { .. } => "escrowed",
@@ -178,6 +180,7 @@ fn strangers() -> Vec<Letter> {
         ("apply nothing", Event::Apply { plan: PlanId("p-00000000".to_owned()), force: false }),
         ("cancel nothing", Event::Cancel { job: JobId([0xee; 8]) }),
         ("abort no change of the CA", Event::Trust(fleet::trust::Verb::Abort)),
+        ("rotate the passwords of no cloud", Event::Rotate),
         ("accept a clock that is right", Event::Clock(fleet::clock::Verb::Accept)),
         ("retry nobody", Event::Retry { node: NodeId([0xee; 16]) }),
     ])
