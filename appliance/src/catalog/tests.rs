@@ -197,12 +197,14 @@ fn nobody_who_reads_a_password_misses_a_rotation() {
                 task.name,
                 file.path
             );
-            assert_eq!(task.guard[..2], ["/etc/rackwright/done", "is"], "{}", task.name);
+            // What was done with the file is noted by its digest; or the script that does it says whether that is older than the file.
+            let notices = task.guard[..2] == ["/etc/rackwright/done", "is"] || task.guard[0] == task.argv[0];
+            assert!(notices, "{}", task.name);
             hand_on.insert(task.name.as_str());
         }
         assert!(!readers.is_empty() || !file.restarts.is_empty(), "nobody is told of {}", file.path);
     }
-    let want = ["databases", "heat-domain", "keystone-bootstrap", "keystone-register"];
+    let want = ["databases", "heat-domain", "keystone-bootstrap", "keystone-register", "live-migration"];
     assert_eq!(hand_on.into_iter().collect::<Vec<_>>(), want);
     let restarted = |path: &str| {
         let file = first.files.iter().find(|file| file.path == path).unwrap();
