@@ -3,7 +3,7 @@
 //! The node's last report says it here, before anything is begun; its agent asks libvirt once more before it restarts, because a machine
 //! may have been started since. Where a service moves them to other nodes, that is tried first, and the agent has the only word.
 
-use protocol::Hypervisor;
+use protocol::{Domain, Hypervisor};
 
 use crate::plan::lives_on_disk;
 use crate::{Denied, Node};
@@ -42,21 +42,28 @@ pub(crate) fn may_go_down(node: &Node, force: bool) -> Result<(), Denied> {
     if node.document.leaves && lives_on_disk(node) { Ok(()) } else { refuse_guests(node, force) }
 }
 
-/// What a node that is on its way down still has to give away, as of its last report.
+/// What a node that is on its way down still has to give away, as of its last report: `web to move to another node`.
 pub(crate) fn moving(node: &Node) -> Option<String> {
     let hypervisor = hypervisor(node).filter(|_| node.document.leaves)?;
-    in_words(&hypervisor.domains)
+    Some(match hypervisor.domains.as_slice() {
+        [] => return None,
+        [only] => format!("the virtual machine {} to move to another node", only.name),
+        many => format!("{} virtual machines ({}) to move to other nodes", many.len(), named(many)),
+    })
 }
 
 /// How many run and what they are called, cut short.
-fn in_words(domains: &[protocol::Domain]) -> Option<String> {
-    let (first, _) = domains.split_first()?;
-    let named = domains.iter().take(NAMED).map(|domain| domain.name.as_str()).collect::<Vec<_>>().join(", ");
-    let more = if domains.len() > NAMED { ", …" } else { "" };
-    Some(match domains.len() {
-        1 => format!("the virtual machine {} runs", first.name),
-        many => format!("{many} virtual machines ({named}{more}) run"),
+fn in_words(domains: &[Domain]) -> Option<String> {
+    Some(match domains {
+        [] => return None,
+        [only] => format!("the virtual machine {} runs", only.name),
+        many => format!("{} virtual machines ({}) run", many.len(), named(many)),
     })
+}
+
+fn named(domains: &[Domain]) -> String {
+    let names = domains.iter().take(NAMED).map(|domain| domain.name.as_str()).collect::<Vec<_>>().join(", ");
+    if domains.len() > NAMED { names + ", …" } else { names }
 }
 
 /// The word of the system that the node runs now, as far as is known.

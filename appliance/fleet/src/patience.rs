@@ -120,10 +120,7 @@ fn to_be_drained(node: &Node) -> String {
                 network before its disk"
             .to_owned();
     }
-    match drain::moving(node) {
-        Some(guests) => format!("{guests}: they move to other nodes"),
-        None => "it to restart into the ramdisk".to_owned(),
-    }
+    drain::moving(node).unwrap_or_else(|| "it to restart into the ramdisk".to_owned())
 }
 
 /// From when on it must have restarted. Giving its work away may take hours, in which its system reports; how long that may take, its

@@ -87,7 +87,7 @@ fn where_a_service_moves_them_away_they_are_no_reason_and_seen_to_go() {
     assert_eq!(redeploys(&rack)[0].kind, OrderKind::Redeploy { force: false, keeps: false });
     let waits = |rack: &Rack| fleet::patience::wait(&rack.fleet, rack.only()).unwrap();
     assert!(
-        waits(&rack).reason.contains("2 virtual machines (web, db) run: they move"),
+        waits(&rack).reason.contains("2 virtual machines (web, db) to move to other nodes"),
         "{}",
         waits(&rack).reason
     );
@@ -97,7 +97,7 @@ fn where_a_service_moves_them_away_they_are_no_reason_and_seen_to_go() {
     rack.bring(Event::Tick).unwrap();
     assert_eq!(rack.state(), "draining");
     assert!(
-        waits(&rack).reason.contains("the virtual machine db runs: they move"),
+        waits(&rack).reason.contains("the virtual machine db to move to another node"),
         "{}",
         waits(&rack).reason
     );
