@@ -212,7 +212,7 @@ pub enum OrderKind {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         keeps: bool,
     },
-    /// Restart as what it is. Refused as [`OrderKind::Redeploy`] is.
+    /// Restart as what it is. Refused while virtual machines run; nothing is given away first.
     Restart {
         /// As [`OrderKind::Redeploy`] has it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]

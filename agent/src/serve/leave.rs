@@ -29,26 +29,29 @@ pub(super) enum SystemDisk {
 /// The services of the document that have something to give away, last started first, have given it away when this returns; with `force`
 /// whatever came of that.
 ///
+/// Whether there was any.
+///
 /// # Errors
 /// What the first one says that could not; never with `force`.
-pub(super) async fn all(node: &Node, force: bool, disk: SystemDisk) -> Result<(), String> {
+pub(super) async fn all(node: &Node, force: bool, disk: SystemDisk) -> Result<bool, String> {
     let how = match disk {
         SystemDisk::Kept => "restart",
         SystemDisk::Rewritten => "rewrite",
     };
     let more = ["--force"].into_iter().filter(|_| force);
     let more = [how].into_iter().chain(more).map(str::to_owned).collect::<Vec<_>>();
-    for service in leaving(node) {
+    let services = leaving(node);
+    for service in &services {
         let Some(leave) = &service.leave else { continue };
         voice::milestone(&format!("{} gives its work to other nodes", service.name));
         let argv = leave.argv.iter().chain(&more).cloned().collect();
-        let left = run(node, &service, argv, Duration::from_secs(u64::from(leave.timeout_seconds))).await;
+        let left = run(node, service, argv, Duration::from_secs(u64::from(leave.timeout_seconds))).await;
         match left {
             Err(why) if force => voice::milestone(&format!("going down all the same: {why}")),
             left => left?,
         }
     }
-    Ok(())
+    Ok(!services.is_empty())
 }
 
 /// The machine stays: who gave its work away takes part again. What goes wrong is said, and no more.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Answer, Order, OrderKind, Seed, Ticket, routes};
+use protocol::{Answer, Envelope, Order, OrderKind, Seed, StateAsk, StateReply, Ticket, routes};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use units::UnitName;
@@ -38,12 +38,15 @@ pub(super) async fn follow(node: Arc<Node>, mut orders: mpsc::Receiver<Order>) {
             OrderKind::Logs { unit, lines } => Some(answer(order.id, logs(&node, &unit, lines).await)),
             OrderKind::Restart { force } => {
                 let gone = again(&node, order.id, force).await;
-                stays(&node, order.id, gone).await
+                gone.err().map(|why| answer(order.id, Err(why)))
             }
             OrderKind::Redeploy { force, keeps } => {
                 let disk = if keeps { SystemDisk::Kept } else { SystemDisk::Rewritten };
                 let gone = redeploy(&node, order.id, force, disk).await;
-                stays(&node, order.id, gone).await
+                if gone.is_err() {
+                    leave::back(&node).await;
+                }
+                gone.err().map(|why| answer(order.id, Err(why)))
             }
         };
         finish(&node, order.id, answer).await;
@@ -52,17 +55,26 @@ pub(super) async fn follow(node: Arc<Node>, mut orders: mpsc::Receiver<Order>) {
     std::future::pending::<()>().await;
 }
 
-/// The answer to an order to go down: none when the machine does, else why not, and what gave its work away takes part again.
-async fn stays(node: &Node, order: u64, gone: Result<(), String>) -> Option<Answer> {
-    let why = gone.err()?;
-    leave::back(node).await;
-    Some(answer(order, Err(why)))
+/// Nothing that is worth keeping runs here when this returns, and the order still holds: giving work away takes hours, in which an operator
+/// may have thought of something else.
+async fn empty(node: &Node, order: u64, force: bool, disk: SystemDisk) -> Result<(), String> {
+    if leave::all(node, force, disk).await? {
+        still_wanted(node, order).await?;
+    }
+    drain(node.root(), force).await
 }
 
-/// Nothing that is worth keeping runs here when this returns.
-async fn empty(node: &Node, force: bool, disk: SystemDisk) -> Result<(), String> {
-    leave::all(node, force, disk).await?;
-    drain(node.root(), force).await
+async fn still_wanted(node: &Node, order: u64) -> Result<(), String> {
+    let have = node.applied().generation;
+    let ask = StateAsk { have, done_order: order.saturating_sub(1), ..StateAsk::default() };
+    let mut line = Line::new(node.controller().borrow().clone());
+    let mut nag = Nag::default();
+    let trouble = |error: &CallError, _| nag.say(&format!("asking whether to go down: {}", Chain(error)));
+    let told = line.insist::<_, Envelope<StateReply>>(routes::STATE, &ask, DEADLINE, trouble).await;
+    let reply = node.open(told.map_err(|error| Chain(&error).to_string())?).await;
+    let reply = reply.map_err(|error| error.to_string())?;
+    let holds = reply.orders.iter().any(|open| open.id == order);
+    if holds { Ok(()) } else { Err("it is not wanted any more".to_owned()) }
 }
 
 async fn finish(node: &Node, order: u64, answer: Option<Answer>) {
@@ -87,7 +99,7 @@ async fn logs(node: &Node, unit: &str, lines: u32) -> Result<Vec<String>, String
 /// Restarts the machine into the system that it runs.
 async fn again(node: &Node, order: u64, force: bool) -> Result<(), String> {
     voice::milestone("restart ordered");
-    empty(node, force, SystemDisk::Kept).await?;
+    drain(node.root(), force).await?;
     finish(node, order, None).await;
     // A last word: else the order would be given again after the restart.
     let _ = timeout(FAREWELL, node.ledger.until_received(order)).await;
@@ -98,7 +110,7 @@ async fn again(node: &Node, order: u64, force: bool) -> Result<(), String> {
 /// approved in advance and lost in a power cut would leave the ramdisk with nothing to say hello with.
 async fn redeploy(node: &Node, order: u64, force: bool, disk: SystemDisk) -> Result<(), String> {
     voice::milestone("rebuild ordered: leaving a ticket and restarting");
-    empty(node, force, disk).await?;
+    empty(node, order, force, disk).await?;
     // A disk of other making has no place for a ticket: the ramdisk shows a code once more.
     if node.identity.adopted {
         finish(node, order, None).await;

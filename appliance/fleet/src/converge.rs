@@ -391,6 +391,8 @@ pub fn renumbered(fleet: &Fleet, epoch: u64) -> Vec<Change> {
     let next = told.map(|node| {
         let mut next = node.clone();
         next.document.generation = epoch.max(node.document.generation + 1);
+        // Nobody knows which of a rotation that is forgotten here it has.
+        next.document.taken = u64::MAX;
         Change::Node(Box::new(next))
     });
     next.collect()

@@ -16,6 +16,8 @@ use crate::{Fleet, Node, State, Time, clock};
 
 /// A root file system of which less than the 20th part is free is full.
 const LEAST_FREE_OF: u64 = 20;
+/// With so many bytes free none is.
+const ENOUGH: u64 = 5_000_000_000;
 /// A run certificate is renewed when at least eight of its 24 hours are left; when so little is, in seconds, that has failed for long.
 const CERTIFICATE_LEFT: u64 = 6 * 3600;
 /// How long news is collected before it is sent: what comes together is told together.
@@ -121,7 +123,7 @@ pub fn notices(fleet: &Fleet, now: Time) -> Vec<Notice> {
 /// on, and takes nothing more.
 fn full_root(node: &Node) -> Option<String> {
     let facts = &node.report.as_ref().filter(|_| matches!(node.state, State::Active))?.facts;
-    let least = facts.root_bytes / LEAST_FREE_OF;
+    let least = (facts.root_bytes / LEAST_FREE_OF).min(ENOUGH);
     (facts.root_free_bytes < least).then(|| {
         format!(
             "its root file system is full: {} of {} MB are free; databases and the message queue stop at that",

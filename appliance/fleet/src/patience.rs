@@ -33,6 +33,9 @@ const ENROLLING_SECONDS: u64 = 25 * 60;
 /// Until a system that was told to restart is in the ramdisk.
 pub(crate) const DRAINING_SECONDS: u64 = 25 * 60;
 
+/// Until it has given its work away, however large that is: a service's own limit comes before.
+const LEAVING_SECONDS: u64 = 6 * 3600;
+
 /// What this node waits for, and how long it may.
 pub fn wait(fleet: &Fleet, node: &Node) -> Option<Wait> {
     let limited = |reason: String, from: Time, seconds: u64| {
@@ -120,14 +123,17 @@ fn to_be_drained(node: &Node) -> String {
                 network before its disk"
             .to_owned();
     }
-    drain::moving(node).unwrap_or_else(|| "it to restart into the ramdisk".to_owned())
+    let gives_away = node.orders.iter().any(|order| order.kind.redeploys());
+    drain::moving(node).filter(|_| gives_away).unwrap_or_else(|| "it to restart into the ramdisk".to_owned())
 }
 
-/// From when on it must have restarted. Giving its work away may take hours, in which its system reports; how long that may take, its
-/// agent knows.
+/// From when on it must have restarted. Giving its work away may take hours, in which its system reports and its order is open; with its
+/// ticket it begins to count.
 fn drained_from(node: &Node) -> Time {
-    let reported = node.reported.filter(|_| node.document.leaves);
-    reported.map_or(node.since, |reported| reported.max(node.since))
+    let gives_away = node.document.leaves && node.orders.iter().any(|order| order.kind.redeploys());
+    let reported = node.reported.filter(|_| gives_away);
+    let latest = node.since.plus_seconds(LEAVING_SECONDS);
+    reported.map_or(node.since, |reported| reported.max(node.since).min(latest))
 }
 
 fn to_be_planned(node: &Node) -> String {

@@ -10,7 +10,7 @@
 use protocol::{HostKey, JobId, RescueJob, SshKey, Task};
 use serde::{Deserialize, Serialize};
 
-use crate::drain::may_go_down;
+use crate::drain::{self, may_go_down};
 use crate::entropy::Entropy;
 use crate::patience::SILENT_SECONDS;
 use crate::returning::{home, leave, may_leave, stay};
@@ -205,7 +205,9 @@ pub(crate) fn overdue(fleet: &Fleet, now: Time, outcome: &mut Outcome) {
         let State::Rescue { rescue } = &node.state else { continue };
         let Some(asked) = rescue.asked.filter(|_| awaits_ticket(node, rescue)) else { continue };
         let silent = now.seconds_since(asked.max(node.heard)) >= SILENT_SECONDS;
-        if !silent && now.seconds_since(asked) < TICKET_SECONDS {
+        // What it gives away before takes its time, and is bounded by its agent.
+        let moves = drain::moving(node).is_some();
+        if !silent && (moves || now.seconds_since(asked) < TICKET_SECONDS) {
             continue;
         }
         let mut next = node.clone();

@@ -137,7 +137,12 @@ pub(crate) fn pardoned(node: &Node, lapsed: Lapsed) -> Outcome {
 }
 
 /// The installed system hands in the key of the ramdisk it is about to restart into.
-pub(crate) fn ticketed(fleet: &Fleet, node: &Node, key: Key, dice: &mut Entropy) -> Result<Outcome, Denied> {
+pub(crate) fn ticketed(
+    fleet: &Fleet,
+    node: &Node,
+    key: Key,
+    (now, dice): (Time, &mut Entropy),
+) -> Result<Outcome, Denied> {
     let waits = matches!(&node.state, State::Draining { .. })
         || matches!(&node.state, State::Rescue { rescue } if rescue.entered.is_none())
         || matches!(&node.state, State::Attention { phase, .. } if phase == "draining");
@@ -164,6 +169,9 @@ pub(crate) fn ticketed(fleet: &Fleet, node: &Node, key: Key, dice: &mut Entropy)
             question: None,
         });
         outcome.fact(node.id, "ticket", "restarting into the ramdisk");
+        if node.document.leaves && node.state.phase() == "draining" {
+            next.since = now;
+        }
     }
     outcome.changes.push(Change::Node(Box::new(next)));
     Ok(outcome)
@@ -174,7 +182,8 @@ fn heard(node: &Node, report: &Report, now: Time) -> Node {
     let mut next = node.clone();
     next.speaks(Some(&report.boot_id), now);
     next.reported = Some(now);
-    if report.generation == node.document.generation && report.applying.is_none() {
+    let failed = report.tasks.iter().any(|task| matches!(task.result, TaskResult::Failed { .. }));
+    if report.generation == node.document.generation && report.applying.is_none() && !failed {
         next.document.taken = node.document.passwords;
     }
     next.orders.retain(|order| order.id > report.done_order);
@@ -374,8 +383,12 @@ pub(crate) fn order_restart(node: &mut Node, force: bool) {
 fn give_order(node: &mut Node, kind: OrderKind) -> u64 {
     node.last_order += 1;
     node.orders.push(Order { id: node.last_order, kind });
-    let surplus = node.orders.len().saturating_sub(16);
-    node.orders.drain(..surplus);
+    // Never one to go down: a state waits for that.
+    while node.orders.len() > 16
+        && let Some(old) = node.orders.iter().position(|order| matches!(order.kind, OrderKind::Logs { .. }))
+    {
+        node.orders.remove(old);
+    }
     node.last_order
 }
 

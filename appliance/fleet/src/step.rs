@@ -56,7 +56,7 @@ pub fn step(
         Event::Rotate => passwords::rotate(fleet, catalog, now, dice),
         Event::Clock(verb) => clock::step(fleet, verb),
         Event::Lapsed { node } => running::lapsed(fleet.node(node)?, now),
-        Event::Ticketed { node, key } => running::ticketed(fleet, fleet.node(node)?, key, dice),
+        Event::Ticketed { node, key } => running::ticketed(fleet, fleet.node(node)?, key, (now, dice)),
         Event::Escrowed { node, files } => Ok(escrowed(fleet.node(node)?, files)),
         Event::Reported { node, report } => {
             let mut outcome = running::reported(fleet, fleet.node(node)?, *report, now)?;

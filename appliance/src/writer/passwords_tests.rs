@@ -4,7 +4,9 @@
 use fleet::cloud::passwords::{Edition, Passwords};
 use fleet::cloud::{Cloud, CloudKey, Datapath};
 use fleet::{Change, Event, Node, converge};
-use protocol::{NodeId, Report, ServiceHealth, ServiceReport, StateDocument, UnitReport};
+use protocol::{
+    NodeId, Report, ServiceHealth, ServiceReport, StateDocument, TaskReport, TaskResult, UnitReport,
+};
 
 use super::Refused;
 use super::tests::{State, opened_as, state};
@@ -32,7 +34,7 @@ fn document(state: &State, node: NodeId) -> StateDocument {
 
 /// The node has gone through its document, and everything is well.
 async fn tells(state: &State, node: NodeId) {
-    let StateDocument { generation, units, services, .. } = document(state, node);
+    let StateDocument { generation, units, tasks, services, .. } = document(state, node);
     let unit = |name: String| UnitReport {
         name,
         load: "loaded".to_owned(),
@@ -43,10 +45,12 @@ async fn tells(state: &State, node: NodeId) {
         log: Vec::new(),
     };
     let service = |name: String| ServiceReport { name, health: ServiceHealth::Well, since_ms: 1 };
+    let task = |name: String| TaskReport { name, result: TaskResult::Already, log: Vec::new() };
     let report = Report {
         generation,
         units: units.into_iter().map(|wanted| unit(wanted.name)).collect(),
         services: services.into_iter().map(|wanted| service(wanted.name)).collect(),
+        tasks: tasks.into_iter().map(|wanted| task(wanted.name)).collect(),
         ..Report::default()
     };
     state.bring(Event::Reported { node, report: Box::new(report) }).await.unwrap();

@@ -58,7 +58,7 @@ impl Bed {
             }
         });
         let root = tempfile::tempdir().unwrap();
-        for folder in ["etc/nova", "var/lib/nova", "run"] {
+        for folder in ["etc/nova", "var/lib/rackwright-nova-host", "run"] {
             std::fs::create_dir_all(root.path().join(folder)).unwrap();
         }
         let account = format!(
@@ -66,13 +66,17 @@ impl Bed {
              password = a%b$c\nuser_domain_name = Default\nproject_domain_name = Default\nproject_name = service\n"
         );
         std::fs::write(root.path().join("etc/nova/nova.conf"), account).unwrap();
-        std::fs::write(root.path().join("var/lib/nova/in-use"), "").unwrap();
+        std::fs::write(root.path().join("var/lib/rackwright-nova-host/in-use"), "").unwrap();
         Self { nova, root }
     }
 
     fn run(&self, words: &str) -> Output {
         let mut command = Command::new("python3");
-        command.arg(SCRIPT).args(words.split(' ')).env("NOVA_HOST_ROOT", self.root.path());
+        command
+            .arg(SCRIPT)
+            .args(words.split(' '))
+            .env("NOVA_HOST_ROOT", self.root.path())
+            .env("NOVA_HOST_PATIENCE", "1");
         command.env("http_proxy", "http://127.0.0.1:9").output().unwrap()
     }
 
@@ -194,10 +198,10 @@ fn what_runs_moves_and_the_host_is_back_only_when_it_is_told() {
     assert_eq!(status, Some(0), "{said}");
     assert_eq!(bed.calls(), ["os-migrateLive web"], "what is shut off stays where its disk is");
     assert_eq!(bed.service(), ("disabled".to_owned(), Some(REASON.to_owned())));
-    assert!(!bed.has("var/lib/nova/in-use") && bed.has("run/rackwright-nova-host-leaves"));
+    assert!(!bed.has("var/lib/rackwright-nova-host/in-use") && bed.has("run/rackwright-nova-host-leaves"));
     assert_eq!(bed.ends("back").0, Some(0));
     assert_eq!(bed.service(), ("enabled".to_owned(), None));
-    assert!(bed.has("var/lib/nova/in-use") && !bed.has("run/rackwright-nova-host-leaves"));
+    assert!(bed.has("var/lib/rackwright-nova-host/in-use") && !bed.has("run/rackwright-nova-host-leaves"));
 }
 
 #[test]
@@ -235,10 +239,11 @@ fn with_force_it_is_shut_down_and_started_again() {
     let servers = [server("db", true, Moves::Refused), server("off", false, Moves::Away)];
     let bed = Bed::new("enabled", None, &servers);
     assert_eq!(bed.ends("leave restart --force").0, Some(0));
-    assert_eq!(bed.calls(), ["os-migrateLive db", "os-stop db"]);
+    assert_eq!(bed.calls(), ["os-migrateLive db", "os-migrateLive db", "os-stop db"]);
+    assert_eq!(bed.ends("leave restart --force").0, Some(0), "once more, as after a lost agent");
     assert_eq!(bed.ends("back").0, Some(0));
-    assert_eq!(bed.calls()[2..], ["os-start db"], "what was off before stays so");
-    assert!(!bed.has("var/lib/nova/stopped"));
+    assert_eq!(bed.calls()[3..], ["os-start db"], "what was off before stays so");
+    assert!(!bed.has("var/lib/rackwright-nova-host/stopped"));
 }
 
 #[test]
@@ -261,4 +266,8 @@ fn without_a_nova_it_says_so_in_one_line() {
     assert_eq!(status, Some(1));
     assert!(said.starts_with("nova: http://127.0.0.1:1/v3/auth/tokens: "), "{said}");
     assert_eq!(bed.ends("leave").0, Some(1), "how it goes down has to be said");
+    // Nobody is told that it is on its way while the way back is tried again.
+    std::fs::write(bed.root.path().join("run/rackwright-nova-host-leaves"), "").unwrap();
+    assert_eq!(bed.ends("back").0, Some(1));
+    assert!(!bed.has("run/rackwright-nova-host-leaves"));
 }

@@ -56,9 +56,12 @@ fn a_cloud_of_two_servers_is_reached_from_outside_and_survives_what_befalls_it()
     trouble::every_service_is_killed(&site, &bed);
     works(&site);
     trouble::a_compute_node_is_written_anew(&site, &mut bed);
+    works(&site);
     trouble::all_power_is_gone(&site, &mut bed);
     comes_up(&site);
     works(&site);
+    let smoke = site.controller.run_for(&["rackwright", "cloud", "smoke", "--node", "n2"], RISE);
+    say::line(&smoke.unwrap_or_else(|error| fail(&error)));
     drop(bed);
     site.passed();
 }

@@ -107,7 +107,6 @@ pub(super) async fn one_that_holds_on_keeps_the_machine_up(controller: &Controll
     for (kind, said) in [
         (OrderKind::Redeploy { force: false, keeps: false }, "rewrite\n"),
         (OrderKind::Redeploy { force: false, keeps: true }, "restart\n"),
-        (OrderKind::Restart { force: false }, "restart\n"),
     ] {
         for mark in ["second-left", "second-back"] {
             let _ = std::fs::remove_file(format!("/run/{mark}"));

@@ -19,7 +19,7 @@ use crate::catalog::Service;
 use crate::converge::{control_node, runs};
 use crate::entropy::Entropy;
 use crate::patience::SILENT_SECONDS;
-use crate::{Catalog, Change, Denied, Fact, Fleet, Node, Outcome, Time};
+use crate::{Catalog, Change, Denied, Fact, Fleet, Node, Outcome, State, Time};
 
 /// One set of all passwords.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,11 +105,28 @@ pub(crate) fn rotate(
             "the passwords of the cloud are still being rotated: {why} (rackwright cloud passwords show)"
         )));
     }
+    if let Some(node) = fleet.nodes.values().find(|node| is_on_its_way_down(node)) {
+        return Err(Denied::Conflict(format!(
+            "{0} is on its way down, and what it does for that it does with the passwords of now: wait for it, or see to it (rackwright \
+             node why {0})",
+            node.name
+        )));
+    }
     let before = wanted(fleet);
     let salt = Some(Salt::new(dice.draw()));
     let wanted = Edition { number: before.number + 1, salt };
     let begun = Passwords { wanted, before: Some(before), since: now };
     Ok(changed(begun, "another set is made: the control node is told first".to_owned()))
+}
+
+/// Whether its system gives its work away now, or stays up after it could not: it gets no document meanwhile.
+fn is_on_its_way_down(node: &Node) -> bool {
+    let goes = match &node.state {
+        State::Rescue { rescue } => rescue.entered.is_none(),
+        State::Attention { phase, .. } => phase == "draining",
+        other => other.phase() == "draining",
+    };
+    goes && node.document.leaves
 }
 
 /// Why the rotation is not over; none: it is, but for nodes that are away.
@@ -169,6 +186,12 @@ fn ill_account(catalog: &Catalog, node: &Node) -> Option<String> {
     let services = catalog.services_of(&node.roles);
     let mut accounts = services.into_iter().filter(|service| catalog.keeps_accounts(service)).filter(begun);
     accounts.find_map(|service| {
+        // One that waits for another keeps the health that it had; a pass tells only of the tasks that it came to.
+        let ran =
+            |name: &str| node.report.iter().flat_map(|report| &report.tasks).any(|told| told.name == name);
+        if let Some(task) = service.tasks.iter().find(|task| !ran(&task.name)) {
+            return Some(format!("{} has not come to its task {}", service.name, task.name));
+        }
         let told = node.report.iter().flat_map(|report| &report.services);
         match told.into_iter().find(|told| told.name == service.name).map(|told| &told.health) {
             Some(ServiceHealth::Well) => None,

@@ -6,7 +6,7 @@ use fleet::converge::renumbered;
 use fleet::journal::effect;
 use fleet::{Catalog, Change, Denied, Event, Node, State, view};
 use proptest::prelude::*;
-use protocol::{NodeId, Report, ServiceHealth, ServiceReport};
+use protocol::{JobId, NodeId, Report, ServiceHealth, ServiceReport, TaskReport, TaskResult, TaskWanted};
 
 use crate::cloud::{FILES, cloud, document};
 use crate::rack::{Rack, unit};
@@ -35,7 +35,27 @@ fn tells(rack: &mut Rack, node: NodeId, health: ServiceHealth) {
 }
 
 fn tells_of(rack: &mut Rack, node: NodeId, generation: u64, health: ServiceHealth) {
+    tells_with(rack, node, generation, health, Some(TaskResult::Already));
+}
+
+/// `tasks`: what came of all of them; none: the node did not come to any.
+fn tells_with(
+    rack: &mut Rack,
+    node: NodeId,
+    generation: u64,
+    health: ServiceHealth,
+    tasks: Option<TaskResult>,
+) {
     let document = document(rack, node);
+    let ran = |result: TaskResult| {
+        let report = |task: &TaskWanted| TaskReport {
+            name: task.name.clone(),
+            result: result.clone(),
+            log: Vec::new(),
+        };
+        document.tasks.iter().map(report).collect()
+    };
+    let tasks = tasks.map(ran).unwrap_or_default();
     let units = document.units.iter().map(|wanted| unit(&wanted.name, "active")).collect();
     let services = document.services.iter();
     let services = services.map(|service| ServiceReport {
@@ -43,8 +63,38 @@ fn tells_of(rack: &mut Rack, node: NodeId, generation: u64, health: ServiceHealt
         health: health.clone(),
         since_ms: 1,
     });
-    let report = Report { generation, units, services: services.collect(), ..Report::default() };
+    let report = Report { generation, units, tasks, services: services.collect(), ..Report::default() };
     rack.bring(Event::Reported { node, report: Box::new(report) }).unwrap();
+}
+
+/// A service that waits for another keeps the health that it had, and its node goes through its document without it.
+#[test]
+fn a_control_node_that_did_not_come_to_its_accounts_is_not_through() {
+    let (mut rack, control, compute) = up();
+    let old = worker(&rack, compute);
+    rotate(&mut rack).unwrap();
+    let generation = rack.fleet.nodes[&control].document.generation;
+    let name = rack.fleet.nodes[&control].name.to_string();
+    tells_with(&mut rack, control, generation, ServiceHealth::Well, None);
+    assert_eq!(now(&rack).why, Some(format!("{name}: token has not come to its task token-db")));
+    let failed = TaskResult::Failed { why: "no room".to_owned() };
+    tells_with(&mut rack, control, generation, ServiceHealth::Well, Some(failed));
+    assert!(rack.fleet.passwords.as_ref().unwrap().before.is_some() && worker(&rack, compute) == old);
+    tells(&mut rack, control, ServiceHealth::Well);
+    assert_ne!(worker(&rack, compute)[0], old[0]);
+}
+
+/// Else what it gives away would be asked for with a password that is nobody's any more.
+#[test]
+fn a_node_on_its_way_down_is_waited_for() {
+    let (mut rack, _, compute) = up();
+    let mut known = rack.fleet.nodes[&compute].clone();
+    known.document.leaves = true;
+    known.state = State::Draining { job: JobId([3; 8]) };
+    rack.fleet.put(Change::Node(Box::new(known)));
+    let why = rotate(&mut rack).unwrap_err().to_string();
+    assert!(why.contains("c1 is on its way down") && why.contains("rackwright node why c1"), "{why}");
+    assert_eq!(rack.fleet.passwords, None);
 }
 
 fn ill() -> ServiceHealth {

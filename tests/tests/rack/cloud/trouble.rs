@@ -172,8 +172,6 @@ pub(super) fn a_compute_node_is_written_anew(site: &Site, bed: &mut Bed<'_>) {
     client.says("server delete kept --wait");
     assert_eq!(is_at(&client, "n2"), "enabled");
     assert_eq!(ids(bed), before, "the same host, and no other beside it");
-    let smoke = site.controller.run_for(&["rackwright", "cloud", "smoke", "--node", "n2"], RISE);
-    say::line(&smoke.unwrap_or_else(|error| fail(&error)));
 }
 
 /// What nova says of a host.

@@ -13,8 +13,7 @@ root=$(sed -n 's/^[^ ]* \([^ ]*\) cgroup2 .*/\1/p' /proc/mounts | head -n 1)
 own=$(sed -n 's/^0:://p' /proc/self/cgroup)
 group="$root${own%/}/$1"
 shift
-if [ -n "$root" ]; then
-    mkdir -p "$group"
+if [ -n "$root" ] && mkdir -p "$group"; then
     echo 0 >"$group/cgroup.procs"
 fi
 exec "$@"
@@ -32,14 +31,21 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.0.iter().for_each(|group| remove(group));
+        // One that was left to run keeps its groups, also those that are empty now.
+        let is_empty = |group: &&PathBuf| {
+            fs::read_to_string(group.join("cgroup.events")).is_ok_and(|text| text.contains("populated 0"))
+        };
+        self.0.iter().filter(is_empty).for_each(|group| remove(group));
     }
 }
 
 /// Removes what containers of the rack `id` have left.
 pub(super) fn sweep(id: &str) {
     let entries = own().and_then(|own| fs::read_dir(own).ok()).into_iter().flatten().flatten();
-    let of_rack = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(id));
+    let of_rack = entries.filter(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    });
     of_rack.for_each(|entry| remove(&entry.path()));
 }
 
