@@ -15,6 +15,9 @@ use crate::session::Session;
 /// How long what was deleted may take to be gone, as [`Course::deadline`] counts.
 const REMOVAL: u32 = 600;
 
+/// How long a service may take to report after it has come up, in the same pauses: nova and cinder count one as down until then.
+const REPORTED: u32 = 90;
+
 /// How often a service that does not say what it has is asked.
 const LOOKS: u32 = 3;
 
@@ -153,24 +156,36 @@ impl Course<'_> {
         Ok(Outcome::Ok(format!("region {region}")))
     }
 
+    /// One that has just come up is down until it has reported: it is given its time.
     async fn services(&mut self) -> Ended {
-        let computes = self.cloud.get(Service::Compute, "/os-services").await?;
-        self.offer.computes(&computes);
-        let agents = self.cloud.get(Service::Network, "/agents").await?;
-        self.offer.agents(&agents);
-        if self.cloud.has(Service::Volumes) {
-            let volumes = self.cloud.get(Service::Volumes, "/os-services").await?;
-            self.offer.volumes(&volumes);
+        let deadline = self.deadline(REPORTED);
+        loop {
+            self.offer = self.look().await?;
+            if self.offer.down.is_empty() {
+                break;
+            }
+            let down = format!("down: {}", self.offer.down.join(", "));
+            self.tell(&down);
+            if !self.again(deadline).await {
+                return Err(Fault::new(down));
+            }
         }
-        let Offer { hosts, down, .. } = &self.offer;
-        if !down.is_empty() {
-            return Err(Fault::new(format!("down: {}", down.join(", "))));
-        }
+        let hosts = &self.offer.hosts;
         let names = hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(", ");
         if hosts.is_empty() {
             return Err(Fault::new("no compute service is up"));
         }
         Ok(Outcome::Ok(format!("compute on {names}")))
+    }
+
+    async fn look(&mut self) -> Result<Offer, Fault> {
+        let mut offer = Offer::default();
+        offer.computes(&self.cloud.get(Service::Compute, "/os-services").await?);
+        offer.agents(&self.cloud.get(Service::Network, "/agents").await?);
+        if self.cloud.has(Service::Volumes) {
+            offer.volumes(&self.cloud.get(Service::Volumes, "/os-services").await?);
+        }
+        Ok(offer)
     }
 
     /// Removes what has our name, until a look finds nothing. Things that hold on to others go first; one that does not

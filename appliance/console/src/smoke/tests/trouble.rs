@@ -1,6 +1,6 @@
 //! When something gets in the way of a run: a person, a service, answers of anything.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
@@ -81,6 +81,23 @@ fn a_token_that_runs_out_is_replaced() {
     let ran = smoke(&cloud, "");
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(cloud.asked().iter().filter(|line| line.ends_with("/auth/tokens")).count(), 2);
+}
+
+#[test]
+fn a_service_that_has_just_come_up_is_given_the_time_to_report() {
+    for (times, code) in [(3, 0), (u32::MAX, 9)] {
+        let looks = AtomicU32::new(0);
+        let row = json!({"binary": "nova-compute", "host": "n9", "state": "down", "status": "enabled", "zone": "nova"});
+        let down = json!({"services": [row]}).to_string();
+        let cloud = FakeCloud::start(SMALL, move |asked| {
+            let is_early =
+                asked == "GET /compute/os-services" && looks.fetch_add(1, Ordering::SeqCst) < times;
+            is_early.then(|| instead(200, &down))?
+        });
+        let ran = smoke(&cloud, "");
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(format!("{}{}", ran.out, ran.err).contains("down: nova-compute on n9"), "{ran:?}");
+    }
 }
 
 #[test]
