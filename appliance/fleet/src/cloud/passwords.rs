@@ -11,7 +11,7 @@
 //! The new ones are durable, together with the documents that have them, before anything is sent; those of before are forgotten when the
 //! control node is through, and nothing accepts them any more. What lasts ([`super::CloudKey::lasting`]) is no password.
 
-use protocol::{NodeId, ServiceHealth};
+use protocol::{NodeId, ServiceHealth, TaskResult};
 use serde::{Deserialize, Serialize};
 
 use super::Salt;

@@ -76,7 +76,7 @@ fn a_control_node_that_did_not_come_to_its_accounts_is_not_through() {
     let generation = rack.fleet.nodes[&control].document.generation;
     let name = rack.fleet.nodes[&control].name.to_string();
     tells_with(&mut rack, control, generation, ServiceHealth::Well, None);
-    assert_eq!(now(&rack).why, Some(format!("{name}: token has not come to its task token-db")));
+    assert_eq!(now(&rack).why, Some(format!("{name}: token is not through with its task token-db")));
     let failed = TaskResult::Failed { why: "no room".to_owned() };
     tells_with(&mut rack, control, generation, ServiceHealth::Well, Some(failed));
     assert!(rack.fleet.passwords.as_ref().unwrap().before.is_some() && worker(&rack, compute) == old);
