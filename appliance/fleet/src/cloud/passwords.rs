@@ -187,10 +187,12 @@ fn ill_account(catalog: &Catalog, node: &Node) -> Option<String> {
     let mut accounts = services.into_iter().filter(|service| catalog.keeps_accounts(service)).filter(begun);
     accounts.find_map(|service| {
         // One that waits for another keeps the health that it had; a pass tells only of the tasks that it came to.
-        let ran =
-            |name: &str| node.report.iter().flat_map(|report| &report.tasks).any(|told| told.name == name);
-        if let Some(task) = service.tasks.iter().find(|task| !ran(&task.name)) {
-            return Some(format!("{} has not come to its task {}", service.name, task.name));
+        let done = |name: &str| {
+            let mut all = node.report.iter().flat_map(|report| &report.tasks);
+            all.any(|told| told.name == name && !matches!(told.result, TaskResult::Failed { .. }))
+        };
+        if let Some(task) = service.tasks.iter().find(|task| !done(&task.name)) {
+            return Some(format!("{} is not through with its task {}", service.name, task.name));
         }
         let told = node.report.iter().flat_map(|report| &report.services);
         match told.into_iter().find(|told| told.name == service.name).map(|told| &told.health) {
