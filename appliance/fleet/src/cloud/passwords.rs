@@ -121,12 +121,9 @@ pub(crate) fn rotate(
 
 /// Whether its system gives its work away now, or stays up after it could not: it gets no document meanwhile.
 fn is_on_its_way_down(node: &Node) -> bool {
-    let goes = match &node.state {
-        State::Rescue { rescue } => rescue.entered.is_none(),
-        State::Attention { phase, .. } => phase == "draining",
-        other => other.phase() == "draining",
-    };
-    goes && node.document.leaves
+    let enters = matches!(&node.state, State::Rescue { rescue } if rescue.entered.is_none());
+    let stays = matches!(&node.state, State::Attention { phase, .. } if phase == "draining");
+    node.document.leaves && (enters || stays || node.state.phase() == "draining")
 }
 
 /// Why the rotation is not over; none: it is, but for nodes that are away.
