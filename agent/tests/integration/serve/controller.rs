@@ -30,6 +30,8 @@ pub struct State {
     pub document: Option<StateDocument>,
     pub identity: Vec<IdentityFile>,
     pub orders: Vec<Order>,
+    /// The number of the last order: none is given twice, also when the earlier ones are carried out.
+    given: u64,
     /// Until then every call is answered with 503.
     pub broken: bool,
     pub enrols: Vec<Enrol>,
@@ -58,6 +60,7 @@ impl Controller {
             document: None,
             identity: Vec::new(),
             orders: Vec::new(),
+            given: 0,
             broken: false,
             enrols: Vec::new(),
             escrows: Vec::new(),
@@ -114,9 +117,9 @@ impl Controller {
     /// Gives an order and waits until it is reported as carried out.
     pub fn order(&self, kind: OrderKind) -> u64 {
         self.with(|s| {
-            let id = s.orders.last().map_or(1, |order| order.id + 1);
-            s.orders.push(Order { id, kind });
-            id
+            s.given += 1;
+            s.orders.push(Order { id: s.given, kind });
+            s.given
         })
     }
 
