@@ -94,7 +94,7 @@ pub(super) fn nothing_else_runs_on_a_compute_node(bed: &Bed<'_>) {
 pub(super) fn every_service_is_killed(site: &Site, bed: &Bed<'_>) {
     let rows = rows(site).unwrap();
     let seen = site.last_event();
-    let (mut slowest, mut killed) = ((Duration::ZERO, String::new()), 0);
+    let mut back = Vec::new();
     for (at, name) in bed.names().into_iter().enumerate() {
         let node = bed.node(at);
         for unit in rows.iter().filter(|row| row.node == name).flat_map(|row| &row.units) {
@@ -110,15 +110,15 @@ pub(super) fn every_service_is_killed(site: &Site, bed: &Bed<'_>) {
                 assert!(start.elapsed() < BACK, "{unit} on {name} is not back: {}", status(node, unit));
                 thread::sleep(Duration::from_millis(200));
             }
-            killed += 1;
-            slowest = slowest.max((start.elapsed(), format!("{unit} on {name}")));
+            back.push((start.elapsed(), format!("{unit} on {name}")));
         }
     }
-    say::line(&format!(
-        "    {killed} units were killed; the slowest was back after {}: {}",
-        say::seconds(slowest.0),
-        slowest.1
-    ));
+    back.sort();
+    let killed = back.len();
+    say::line(&format!("    {killed} units were killed; the slowest were back after"));
+    for (time, unit) in back.iter().rev().take(8) {
+        say::line(&format!("    {:>8}  {unit}", say::seconds(*time)));
+    }
     assert!(killed > 25, "{killed} units are not all of a cloud");
     comes_up(site);
     let events = site.events();
