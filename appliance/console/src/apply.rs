@@ -3,21 +3,22 @@
 use fleet::view::{JobRow, PlanView};
 use serde_json::json;
 
-use crate::cli::{ApplyArgs, Choice, Waiting, Word};
+use crate::cli::{ApplyArgs, Choice, Course, Word};
 use crate::failure::{Failure, exit};
 use crate::follow::{self, Stream};
 use crate::plan;
+use crate::proof;
 use crate::session::Session;
 
 /// Applies a plan that was looked at before.
 pub(crate) async fn apply(session: &mut Session, arguments: ApplyArgs) -> Result<u8, Failure> {
-    let ApplyArgs { plan: id, word, waiting } = arguments;
+    let ApplyArgs { plan: id, word, course } = arguments;
     let plan = session.client.get(&plan::path(&id)).await?.item::<PlanView>()?;
     // Where a person decides now, the person sees now what is decided.
     if word.confirm.is_none() && session.terminal.asks {
         session.note(&plan::render_steps(&plan));
     }
-    carry_out(session, &plan, word, waiting).await
+    carry_out(session, &plan, word, course).await
 }
 
 /// Plans, shows, asks and applies.
@@ -26,7 +27,7 @@ pub(crate) async fn rebuild(
     node: &str,
     choice: &Choice,
     word: Word,
-    waiting: Waiting,
+    course: Course,
 ) -> Result<u8, Failure> {
     if word.confirm.is_none() && !session.terminal.asks {
         // Before a plan is made: it would withdraw another one for nothing.
@@ -37,15 +38,16 @@ pub(crate) async fn rebuild(
     }
     let plan = crate::node::make_plan(session, node, choice).await?.item::<PlanView>()?;
     session.note(&plan::render_steps(&plan));
-    carry_out(session, &plan, word, waiting).await
+    carry_out(session, &plan, word, course).await
 }
 
 async fn carry_out(
     session: &mut Session,
     plan: &PlanView,
     word: Word,
-    waiting: Waiting,
+    course: Course,
 ) -> Result<u8, Failure> {
+    let Course { waiting, no_proof } = course;
     let name = confirmed(session, plan, word.confirm)?;
     let path = format!("{}/apply", plan::path(&plan.id));
     let answer = session.client.post(&path, &json!({ "confirm": name, "force": word.force })).await?;
@@ -57,11 +59,16 @@ async fn carry_out(
     }
     session.note(&format!("job {} has begun; Ctrl-C leaves it to itself", job.id));
     let code = follow::follow(session, &job.id, Some(waiting.timeout), Stream::Nothing).await?;
-    if code == exit::OK && session.json() {
+    if code != exit::OK {
+        return Ok(code);
+    }
+    if session.json() {
         let last = session.client.get(&follow::path(&job.id)).await?;
         session.show(&last, |_, _| Ok(String::new()))?;
+    } else if plan.kind == "rebuild" && !no_proof {
+        return proof::prove(session, &plan.node, waiting.timeout).await;
     }
-    Ok(code)
+    Ok(exit::OK)
 }
 
 /// The node's name, typed now or given by `--confirm`; anything else and nothing happens.

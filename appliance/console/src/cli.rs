@@ -35,7 +35,7 @@ pub(crate) use job::{EventCommand, JobCommand};
 pub(crate) use key::{CaCommand, KeyCommand, RotateArgs};
 pub(crate) use network::{CheckArgs, NetworkCommand};
 pub(crate) use node::{Choice, NodeCommand, RoleCommand, Turn};
-pub(crate) use plan::{ApplyArgs, PlanArgs, PlanCommand, Waiting, Word};
+pub(crate) use plan::{ApplyArgs, Course, PlanArgs, PlanCommand, Waiting, Word};
 pub(crate) use power::{BmcCommand, BootDevice, Kind, PowerCommand, Severe};
 pub(crate) use rollout::{RebuildArgs, RolloutCommand, Start};
 pub(crate) use service::{AnsibleCommand, ServiceCommand};

@@ -8,7 +8,6 @@ use crate::client::Answer;
 use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::show::Page;
-use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::ago;
 
@@ -72,19 +71,8 @@ pub(crate) fn render(view: &TrustView, look: &Look, now: u64) -> String {
         pairs.push(("moved", format!("{} of {} nodes", view.nodes.saturating_sub(waiting), view.nodes)));
     }
     page.pairs(&pairs);
-    if !view.waiting.is_empty() {
-        page.heading("Not moved");
-        let mut table = Table::new(&["NODE", "STATE", "HEARD", "WHY"]);
-        for row in &view.waiting {
-            table.row([
-                row.node.clone().into(),
-                Cell::state(&row.state),
-                ago(&row.heard, now).into(),
-                row.why.clone().into(),
-            ]);
-        }
-        page.table(&table, look);
-    }
+    let waiting = view.waiting.iter().map(|row| [&row.node, &row.state, &row.heard, &row.why]);
+    page.waiting("Not moved", waiting, look, now);
     page.next(match (&view.other, view.waiting.is_empty()) {
         (None, _) => None,
         (Some(_), true) => Some("rackwright key ca rotate --finish".to_owned()),

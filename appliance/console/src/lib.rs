@@ -38,6 +38,7 @@ mod plan;
 mod power;
 mod preflight;
 mod progress;
+mod proof;
 mod replace;
 mod rescue;
 mod rollout;

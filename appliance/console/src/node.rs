@@ -39,8 +39,8 @@ pub(crate) async fn node(session: &mut Session, verb: NodeCommand) -> Result<u8,
             tell(session, &node, "roles", &json!({ "roles": roles })).await
         }
         NodeCommand::Plan { node, choice } => show_plan(session, &node, &choice).await,
-        NodeCommand::Rebuild { node, choice, word, waiting } => {
-            apply::rebuild(session, &node, &choice, word, waiting).await
+        NodeCommand::Rebuild { node, choice, word, course } => {
+            apply::rebuild(session, &node, &choice, word, course).await
         }
         NodeCommand::Power(verb) => power::power(session, verb).await,
         NodeCommand::Boot { node, device, waiting } => power::boot(session, &node, device, waiting).await,

@@ -1,7 +1,8 @@
 //! One thing in full: sections of names and values, tables under headings.
 
-use crate::table::Table;
+use crate::table::{Cell, Table};
 use crate::terminal::Look;
+use crate::text::ago;
 
 /// Collects sections.
 #[derive(Debug, Default)]
@@ -38,6 +39,27 @@ impl Page {
         for line in table.render(&narrower).lines() {
             self.line(&format!("  {line}"));
         }
+    }
+
+    /// Nodes that something waits for, each with its name, its state, when it was heard and why, under a heading; nothing where there is
+    /// none.
+    pub(crate) fn waiting<'a>(
+        &mut self,
+        title: &str,
+        nodes: impl Iterator<Item = [&'a String; 4]>,
+        look: &Look,
+        now: u64,
+    ) {
+        let mut nodes = nodes.peekable();
+        if nodes.peek().is_none() {
+            return;
+        }
+        self.heading(title);
+        let mut table = Table::new(&["NODE", "STATE", "HEARD", "WHY"]);
+        for [node, state, heard, why] in nodes {
+            table.row([node.clone().into(), Cell::state(state), ago(heard, now).into(), why.clone().into()]);
+        }
+        self.table(&table, look);
     }
 
     /// What to do next, where there is something.

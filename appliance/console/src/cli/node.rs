@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::burn_in::TEST_EXAMPLES;
-use super::{BmcCommand, BootDevice, PowerCommand, TestArgs, Waiting, Word};
+use super::{BmcCommand, BootDevice, Course, PowerCommand, TestArgs, Waiting, Word};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
@@ -122,7 +122,10 @@ line is good for one server, and only for a while.")]
     /// Erase the system disk and install again; keeps who it is
     #[command(after_help = "Examples:
   rackwright node rebuild n1
-  rackwright node rebuild n1 --image base --confirm n1 --no-wait")]
+  rackwright node rebuild n1 --image base --confirm n1 --no-wait
+
+A compute node of a cloud is proven by an instance at the end, as with
+cloud smoke --node (with -o json and --no-wait it is not: run that yourself).")]
     Rebuild {
         /// Name, id, MAC or code
         node: String,
@@ -131,7 +134,7 @@ line is good for one server, and only for a while.")]
         #[command(flatten)]
         word: Word,
         #[command(flatten)]
-        waiting: Waiting,
+        course: Course,
     },
     /// Power: on, off, off and on again, and what is known of it
     #[command(

@@ -54,7 +54,9 @@ pub(crate) const APPLY_EXAMPLES: &str = "Examples:
   rackwright apply p-8f31 --confirm n1 --no-wait
 
 The disk is erased: on a terminal you type the node's name, a script gives
---confirm. Ctrl-C stops watching, never the job.";
+--confirm. Ctrl-C stops watching, never the job. A compute node of a cloud that
+was rebuilt is proven by an instance at the end, as with cloud smoke --node
+(with -o json and --no-wait it is not: run that yourself).";
 
 #[derive(Args, Debug)]
 pub(crate) struct ApplyArgs {
@@ -63,7 +65,17 @@ pub(crate) struct ApplyArgs {
     #[command(flatten)]
     pub(crate) word: Word,
     #[command(flatten)]
+    pub(crate) course: Course,
+}
+
+/// How far to go with what was applied.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Course {
+    #[command(flatten)]
     pub(crate) waiting: Waiting,
+    /// After the rebuild of a compute node, start no instance on it
+    #[arg(long)]
+    pub(crate) no_proof: bool,
 }
 
 /// What is said before a node is taken down.

@@ -9,7 +9,6 @@ use crate::client::Answer;
 use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::show::Page;
-use crate::table::{Cell, Table};
 use crate::terminal::Look;
 use crate::text::ago;
 
@@ -82,19 +81,8 @@ pub(crate) fn render(view: &PasswordsView, look: &Look, now: u64) -> String {
         pairs.push(("have them", format!("{} of {} nodes", view.nodes.saturating_sub(waiting), view.nodes)));
     }
     page.pairs(&pairs);
-    if !view.waiting.is_empty() {
-        page.heading("Without them");
-        let mut table = Table::new(&["NODE", "STATE", "HEARD", "WHY"]);
-        for row in &view.waiting {
-            table.row([
-                row.node.clone().into(),
-                Cell::state(&row.state),
-                ago(&row.heard, now).into(),
-                row.why.clone().into(),
-            ]);
-        }
-        page.table(&table, look);
-    }
+    let waiting = view.waiting.iter().map(|row| [&row.node, &row.state, &row.heard, &row.why]);
+    page.waiting("Without them", waiting, look, now);
     page.next(match view.why {
         Some(_) => Some("rackwright cloud passwords show --wait; it goes on by itself".to_owned()),
         None if view.number > 0 => {
