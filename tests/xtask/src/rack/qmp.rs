@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+/// A machine writes all of its memory to a file while it is asked, beside others that are busy.
+const ANSWER: Duration = Duration::from_secs(120);
+
 /// Why a machine did not obey.
 #[derive(Debug, thiserror::Error)]
 pub enum QmpError {
@@ -42,11 +45,11 @@ pub enum QmpError {
 /// Runs one command and returns what it returned.
 ///
 /// # Errors
-/// QEMU is gone, hangs for ten seconds, or refuses.
+/// QEMU is gone, hangs for two minutes, or refuses.
 pub fn ask(socket: &Path, command: &str, arguments: Value) -> Result<Value, QmpError> {
     let io = |source| QmpError::Io { socket: socket.to_path_buf(), source };
     let stream = UnixStream::connect(socket).map_err(io)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(io)?;
+    stream.set_read_timeout(Some(ANSWER)).map_err(io)?;
     let mut lines = BufReader::new(stream.try_clone().map_err(io)?);
     let mut session = Session { socket, stream, lines: &mut lines };
     session.receive()?;
