@@ -124,8 +124,8 @@ line is good for one server, and only for a while.")]
   rackwright node rebuild n1
   rackwright node rebuild n1 --image base --confirm n1 --no-wait
 
-A compute node of a cloud is proven by an instance at the end, as with
-cloud smoke --node (with -o json and --no-wait it is not: run that yourself).")]
+A compute node of a cloud is proven by an instance at the end (cloud smoke),
+not with -o json or --no-wait.")]
     Rebuild {
         /// Name, id, MAC or code
         node: String,

@@ -54,9 +54,8 @@ pub(crate) const APPLY_EXAMPLES: &str = "Examples:
   rackwright apply p-8f31 --confirm n1 --no-wait
 
 The disk is erased: on a terminal you type the node's name, a script gives
---confirm. Ctrl-C stops watching, never the job. A compute node of a cloud that
-was rebuilt is proven by an instance at the end, as with cloud smoke --node
-(with -o json and --no-wait it is not: run that yourself).";
+--confirm. Ctrl-C stops watching, never the job. A compute node of a cloud is
+proven by an instance at the end, not with -o json or --no-wait.";
 
 #[derive(Args, Debug)]
 pub(crate) struct ApplyArgs {
@@ -73,7 +72,7 @@ pub(crate) struct ApplyArgs {
 pub(crate) struct Course {
     #[command(flatten)]
     pub(crate) waiting: Waiting,
-    /// After the rebuild of a compute node, start no instance on it
+    /// Start no instance on a rebuilt compute node
     #[arg(long)]
     pub(crate) no_proof: bool,
 }

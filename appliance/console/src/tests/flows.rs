@@ -283,7 +283,7 @@ fn rebuild_is_plan_and_apply() {
 /// A node that runs instances shows that it does so again, where somebody stays to see it.
 #[test]
 fn a_compute_node_that_was_rebuilt_is_proven() {
-    let service = |name: &str, state: &str| json!({"node": "n1", "service": name, "state": state, "since": null, "why": null, "units": []});
+    let service = |name: &str, state: &str| json!({"node": "n1", "service": name, "summary": "", "state": state, "since": null, "why": null, "units": []});
     let rebuilds = move |kind: &'static str, name: &'static str| {
         let looks = AtomicUsize::new(0);
         Fake::start(move |line| match line {
