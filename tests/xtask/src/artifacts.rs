@@ -56,19 +56,25 @@ pub struct Recipe {
     pub name: &'static str,
     /// What it is for.
     pub roles: &'static [&'static str],
+    /// What a cloud has only where its operator asks for it.
+    pub optional: &'static [&'static str],
     /// Whether its agent speaks to libvirt.
     pub libvirt: bool,
 }
 
 /// The node images of the demo: together they have every base role.
 pub const RECIPES: [Recipe; 2] = [
-    Recipe { name: "control", roles: &["control"], libvirt: false },
-    Recipe { name: "worker", roles: &["compute", "network", "storage"], libvirt: true },
+    Recipe { name: "control", roles: &["control"], optional: &[], libvirt: false },
+    Recipe { name: "worker", roles: &["compute", "network", "storage"], optional: &[], libvirt: true },
 ];
 
 /// The node image of every server of a cloud: for [`Artifacts::cloud`].
-pub const CLOUD: Recipe =
-    Recipe { name: "cloud", roles: &["control", "network", "compute", "storage", "cloud"], libvirt: true };
+pub const CLOUD: Recipe = Recipe {
+    name: "cloud",
+    roles: &["control", "network", "compute", "storage", "cloud"],
+    optional: &["swift"],
+    libvirt: true,
+};
 
 /// Everything a rack needs.
 #[derive(Debug, Clone)]
@@ -286,6 +292,7 @@ impl Maker<'_> {
         let what = format!("the node image for {}", recipe.roles.join(", "));
         self.run(&what, &["node"], |tool| {
             let tool = recipe.roles.iter().fold(tool, |tool, role| tool.arg("--role").arg(role));
+            let tool = recipe.optional.iter().fold(tool, |tool, name| tool.arg("--optional").arg(name));
             let tool = tool.arg("--agent").arg(agent).arg("--key").arg(key);
             let tool = tool.arg("--out").arg(images.join(format!("{}.rwimage", recipe.name)));
             if raw { tool.arg("--raw").arg(images.join(format!("{}.raw", recipe.name))) } else { tool }

@@ -24,10 +24,21 @@ impl<'a> Client<'a> {
 
     /// What it prints; it has to succeed.
     pub(super) fn says(&self, words: &str) -> String {
-        let script = format!("{}exec openstack {words}", self.access);
-        let out = self.node.exec(&["sh", "-ec", &script], CALL).unwrap_or_else(|error| fail(&error));
-        assert!(out.status.success(), "openstack {words}: {}{}", out.stdout, out.stderr);
-        say::line(&format!("    openstack {words}\n{}", out.stdout.trim_end()));
+        let said = self.runs(&format!("{}exec openstack {words}", self.access));
+        say::line(&format!("    openstack {words}\n{}", said.trim_end()));
+        said
+    }
+
+    /// What a script prints where the client is; it has to succeed.
+    pub(super) fn runs(&self, script: &str) -> String {
+        let out = self.node.exec(&["sh", "-ec", script], CALL).unwrap_or_else(|error| fail(&error));
+        assert!(
+            out.status.success(),
+            "{}: {}{}",
+            script.lines().last().unwrap_or_default(),
+            out.stdout,
+            out.stderr
+        );
         out.stdout
     }
 

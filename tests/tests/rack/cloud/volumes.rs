@@ -1,10 +1,10 @@
 //! A storage node: an emulated machine with a kernel of its own, for device-mapper and iSCSI. It computes too, so that a volume can be
-//! attached to an instance.
+//! attached to an instance, and keeps objects beside the volumes.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use xtask::rack::bed::OF_CLOUD;
+use xtask::rack::bed::{OBJECTS, OF_CLOUD};
 use xtask::rack::controller::CONFIG;
 
 use super::bed::{Bed, Member};
@@ -17,8 +17,8 @@ const CHANGE: Duration = Duration::from_secs(10 * 60);
 
 #[test]
 #[ignore = "takes half an hour: cargo xtask test --long"]
-fn a_cloud_with_a_storage_node_keeps_volumes() {
-    let Some(site) = Site::up(&format!("{CONFIG}{OF_CLOUD}")) else { return };
+fn a_cloud_with_a_storage_node_keeps_volumes_and_objects() {
+    let Some(site) = Site::up(&format!("{CONFIG}{OF_CLOUD}{OBJECTS}")) else { return };
     let members = [
         Member { number: 1, roles: &["control", "network"] },
         Member { number: 2, roles: &["compute", "storage"] },
@@ -32,10 +32,22 @@ fn a_cloud_with_a_storage_node_keeps_volumes() {
     until("kept is available", || client.says("volume show kept -f value -c status").trim() == "available");
     client.says("volume delete kept");
     until("kept is gone", || client.says("volume list -f value -c Name").trim().is_empty());
+    keeps_objects(&client);
     // Here the volume is attached, written and read in an instance.
     works(&site);
     drop(bed);
     site.passed();
+}
+
+/// What is put comes back, byte for byte, and is gone when it is deleted.
+fn keeps_objects(client: &Client<'_>) {
+    client.says("container create kept");
+    client.says("object create kept /usr/bin/ovs-vsctl --name tool");
+    client.says("object save kept tool --file /root/tool");
+    client.runs("cmp /usr/bin/ovs-vsctl /root/tool");
+    assert_eq!(client.says("object list kept -f value").trim(), "tool");
+    client.says("container delete --recursive kept");
+    assert_eq!(client.says("container list -f value").trim(), "");
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use xtask::artifacts::{self, Artifacts, Wish};
 use xtask::operator::Operator;
-use xtask::rack::bed::{Bed, Ground, Member, OF_CLOUD, OUTSIDE};
+use xtask::rack::bed::{Bed, Ground, Member, OBJECTS, OF_CLOUD, OUTSIDE};
 use xtask::rack::controller::{CONFIG, Controller};
 use xtask::rack::{Options, Rack};
 use xtask::{place, say};
@@ -68,7 +68,7 @@ pub(super) fn run(options: Demo) -> Done {
 }
 
 fn boot_controller(rack: &Rack, artifacts: &Artifacts) -> Result<Controller, Box<dyn std::error::Error>> {
-    let config = format!("{CONFIG}{CAST}{OF_CLOUD}{OUTSIDE}");
+    let config = format!("{CONFIG}{CAST}{OF_CLOUD}{OBJECTS}{OUTSIDE}");
     let controller = rack.controller_with(&artifacts.parts, &config)?;
     controller.wait_ready(Duration::from_secs(120))?;
     Ok(controller)

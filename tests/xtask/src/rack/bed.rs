@@ -26,6 +26,8 @@ use crate::watch::Watch;
 
 /// What makes a rack a cloud. Containers have the kernel of this machine, which may have no module for Open vSwitch.
 pub const OF_CLOUD: &str = "\n[cloud]\ndatapath = \"userspace\"\n";
+/// Right behind that: a quarter of each disk for volumes is for objects.
+pub const OBJECTS: &str = "optional = [\"swift\"]\nobjects = \"2GiB\"\n";
 /// Userspace switches send tunnels through cards of their own. The router outside is the controller, with its second card
 /// ([`Bed::opens_outside`]); the card named is the one of `n1`.
 pub const OUTSIDE: &str = r#"
