@@ -133,6 +133,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         Change::Trust(trust) => of("ca", None, json!({"wanted": trust.wanted, "other": trust.other})),
         // Never what they are made of.
         Change::Passwords(row) => of("passwords", None, rotated(row)),
+        Change::Objects(row) => of("objects", None, json!({"devices": row.nodes})),
         Change::Invitations(rows) => of("invitation", None, invited(before, rows)?),
         Change::Clock(doubt) => of("clock", None, json!({"doubt": doubt})),
         // Its end was written down when it was issued.
