@@ -34,8 +34,9 @@ pub struct Objects {
 /// Who has come since; none: nobody.
 pub(crate) fn joined(fleet: &Fleet, catalog: &Catalog) -> Option<Objects> {
     let known = fleet.objects.as_ref().map(|objects| objects.nodes.as_slice()).unwrap_or_default();
-    let is_new =
-        |node: &&Node| !known.contains(&node.id) && keeps(catalog, node) && is_mounted(catalog, node);
+    // Few nodes of a large rack are told to mount anything, and what a node's roles have is not looked up for nothing.
+    let is_told = |node: &&Node| node.document.released.contains(KEEPER) && !known.contains(&node.id);
+    let is_new = |node: &&Node| is_told(node) && keeps(catalog, node) && is_mounted(catalog, node);
     // By id: nodes that come at once, come in the same order wherever this is asked.
     let new = fleet.nodes.values().filter(is_new).map(|node| node.id);
     let mut nodes = known.to_vec();
@@ -55,9 +56,7 @@ fn keeper<'a>(catalog: &'a Catalog, node: &Node) -> Option<&'a Service> {
 }
 
 fn is_mounted(catalog: &Catalog, node: &Node) -> bool {
-    keeper(catalog, node).is_some_and(|service| {
-        node.document.released.contains(&service.name) && condition(node, service) == Condition::Well
-    })
+    keeper(catalog, node).is_some_and(|service| condition(node, service) == Condition::Well)
 }
 
 /// The rings of this moment. The files are made when somebody wants one, once.
