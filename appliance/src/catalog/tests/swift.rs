@@ -57,10 +57,8 @@ fn a_storage_node_makes_room_before_volumes_take_it() {
     let script = task.argv.last().unwrap();
     assert!(script.contains("--size 107374182400b cinder-volumes"), "{script}");
     // A file system is made of what is not called objects yet, and of nothing else.
-    let makes = document
-        .tasks
-        .iter()
-        .filter(|task| task.argv.iter().any(|arg| arg.contains("\nmkfs") || arg.contains(" mkfs")));
+    let is_made = |arg: &String| arg.lines().any(|line| line.trim_start().starts_with("mkfs"));
+    let makes = document.tasks.iter().filter(|task| task.argv.iter().any(is_made));
     assert_eq!(makes.map(|task| task.name.as_str()).collect::<Vec<_>>(), ["swift-space"]);
     assert!(
         script.contains("new=cinder-volumes/objects-new\n") && script.contains("mkfs.xfs -f -q /dev/$new\n"),
