@@ -87,6 +87,8 @@ pub struct Cloud {
     pub tunnel: Option<Tunnel>,
     /// The services that it has and not every cloud has.
     pub optional: BTreeSet<String>,
+    /// How much of each storage node's data disk is for objects, in bytes; there where `optional` has the object storage, and only there.
+    pub objects: Option<u64>,
 }
 
 /// A site's name: a DNS label, so that it can stand in a SPIFFE id and in a file name as it is.

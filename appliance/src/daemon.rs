@@ -243,8 +243,8 @@ impl Daemon {
 /// What the services of the cloud must agree on.
 fn agreed(paths: &Paths, wanted: &crate::config::Cloud) -> Result<Cloud, Fatal> {
     let key = crate::ca::cloud_key(&paths.ca).map_err(Fatal::of)?;
-    let crate::config::Cloud { region, datapath, external, tunnel, optional: _ } = wanted.clone();
-    Ok(Cloud { region, datapath, key: CloudKey::new(key), external, tunnel })
+    let crate::config::Cloud { region, datapath, external, tunnel, optional: _, objects } = wanted.clone();
+    Ok(Cloud { region, datapath, key: CloudKey::new(key), external, tunnel, objects })
 }
 
 /// Our own units over D-Bus; without a systemd (tests, `--root`) there are none.

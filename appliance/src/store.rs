@@ -264,6 +264,9 @@ impl Store {
         for passwords in self.rows("cloud")? {
             fleet.put(Change::Passwords(passwords));
         }
+        if let Some(objects) = self.of_site("objects")? {
+            fleet.put(Change::Objects(objects));
+        }
         if let Some(attendance) = self.of_site("attendance")? {
             fleet.put(Change::Attendance(attendance));
         }

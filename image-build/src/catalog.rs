@@ -1,6 +1,6 @@
 //! The catalog, as far as images go: which packages a role needs. Everything else in it is the controller's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -56,6 +56,8 @@ struct Role {
 struct Service {
     #[serde(default)]
     packages: Vec<String>,
+    /// What an operator asks for to have it, where that has several services.
+    part_of: Option<String>,
 }
 
 /// The packages of all that an image carries: these roles, the base that every node has, and those of the roles' optional services that
@@ -63,29 +65,34 @@ struct Service {
 pub fn packages(catalog: &Path, carried: &[String]) -> Result<Vec<String>, CatalogError> {
     let known = known_roles(catalog)?;
     let is_cloud = carried.iter().any(|name| name == CLOUD);
-    let (mut services, mut optional) = (BTreeSet::new(), BTreeSet::new());
+    let (mut services, mut optional) = (BTreeSet::new(), BTreeMap::<String, BTreeSet<String>>::new());
     for role in carried.iter().filter(|name| known.contains(name)).map(String::as_str).chain([BASE]) {
         let role: Role = recipe::load(&catalog.join(format!("roles/{role}.toml")), "--catalog")?;
         services.extend(role.services);
         if is_cloud {
             services.extend(role.cloud);
-            optional.extend(role.optional);
+            for name in role.optional {
+                let asked_for = load(catalog, &name)?.part_of.unwrap_or_else(|| name.clone());
+                optional.entry(asked_for).or_default().insert(name);
+            }
         }
     }
     for name in carried.iter().filter(|name| !known.contains(name)) {
-        if !optional.contains(name) {
-            let (name, optional) = (name.clone(), optional.into_iter().collect());
+        let Some(parts) = optional.get(name) else {
+            let (name, optional) = (name.clone(), optional.into_keys().collect());
             return Err(CatalogError::NoRole { name, catalog: catalog.to_owned(), optional, known });
-        }
-        services.insert(name.clone());
+        };
+        services.extend(parts.iter().cloned());
     }
     let mut packages = BTreeSet::new();
     for service in services {
-        let path = catalog.join(format!("services/{service}/service.toml"));
-        let service: Service = recipe::load(&path, "--catalog")?;
-        packages.extend(service.packages);
+        packages.extend(load(catalog, &service)?.packages);
     }
     Ok(packages.into_iter().collect())
+}
+
+fn load(catalog: &Path, service: &str) -> Result<Service, CatalogError> {
+    Ok(recipe::load(&catalog.join(format!("services/{service}/service.toml")), "--catalog")?)
 }
 
 fn listed(names: &[String]) -> String {
@@ -128,9 +135,18 @@ mod tests {
         assert!(!has(&["control", "cloud"]) && !has(&["control", "cloud", "horizon"]));
         let error = of(&["control", "cloud", "haet"]).unwrap_err().to_string();
         assert!(
-            error.starts_with("\"haet\" is no role") && error.contains(": heat, horizon; roles:"),
+            error.starts_with("\"haet\" is no role") && error.contains(": heat, horizon, swift; roles:"),
             "{error}"
         );
+        // One name, and of each role what it has of it.
+        let of_swift = |carried: &[&str]| {
+            let all = of(carried).unwrap();
+            ["swift-proxy", "swift-object", "xfsprogs"].map(|name| all.iter().any(|package| package == name))
+        };
+        assert_eq!(of_swift(&["control", "cloud", "swift"]), [true, false, false]);
+        assert_eq!(of_swift(&["storage", "cloud", "swift"]), [false, true, true]);
+        assert_eq!(of_swift(&["control", "storage", "cloud", "swift"]), [true; 3]);
+        assert_eq!(of_swift(&["control", "storage", "cloud", "heat"]), [false; 3]);
         for carried in [["control", "heat", "heat"], ["cloud", "network", "heat"]] {
             let error = of(&carried).unwrap_err().to_string();
             assert!(error.contains("among them: none; roles: cloud, compute"), "{error}");

@@ -16,6 +16,7 @@ use crate::capture::Capture;
 use crate::certificate::Certificate;
 use crate::clock::Doubt;
 use crate::cloud::Cloud;
+use crate::cloud::objects::Objects;
 use crate::cloud::passwords::Passwords;
 use crate::image::Image;
 use crate::job::{Job, Work};
@@ -60,6 +61,8 @@ pub struct Fleet {
     pub trust: Option<Trust>,
     /// The cloud's passwords; none: they were never rotated.
     pub passwords: Option<Passwords>,
+    /// Who keeps the cloud's objects; none: nobody ever did.
+    pub objects: Option<Objects>,
     /// When the controller was there.
     pub attendance: Attendance,
     /// Who is invited to keep its disks and join.
@@ -147,6 +150,8 @@ pub enum Change {
     Trust(Box<Trust>),
     /// The cloud's passwords.
     Passwords(Box<Passwords>),
+    /// Who keeps the cloud's objects.
+    Objects(Box<Objects>),
     /// When the controller was there.
     Attendance(Box<Attendance>),
     /// All invitations.
@@ -181,6 +186,7 @@ impl Fleet {
             Change::ForgetPower(node) => drop(self.powers.remove(&node)),
             Change::Trust(trust) => self.trust = Some(*trust),
             Change::Passwords(passwords) => self.passwords = Some(*passwords),
+            Change::Objects(objects) => self.objects = Some(*objects),
             Change::Attendance(attendance) => self.attendance = *attendance,
             Change::Invitations(invitations) => self.invitations = *invitations,
             Change::Clock(doubt) => self.clock = doubt.map(|doubt| *doubt),

@@ -7,6 +7,7 @@ use pack::Digest;
 use protocol::{Check, CheckKind, File, Leave, ServiceWanted, StateDocument, TaskWanted, UnitWanted, When};
 
 use crate::catalog::{CheckEntry, LeaveEntry, Service};
+use crate::cloud::objects::{self, Rings};
 use crate::cloud::passwords::Editions;
 use crate::cloud::release::{self, Providers};
 use crate::cloud::{Cloud, Salt, accounts};
@@ -46,7 +47,7 @@ pub fn converge(
     let held = |service: &Service| {
         catalog.is_of_cloud(&service.name) && !node.document.released.contains(&service.name)
     };
-    document(&Rack::of(fleet, site), site, catalog, node, held)
+    document(&Rack::of(fleet, site, catalog), site, catalog, node, held)
 }
 
 /// What all nodes are told of each other.
@@ -55,11 +56,17 @@ pub(crate) struct Rack {
     hosts: String,
     control: Option<Ipv4Addr>,
     editions: Editions,
+    rings: Rings,
 }
 
 impl Rack {
-    pub(crate) fn of(fleet: &Fleet, site: &Site) -> Self {
-        Self { hosts: hosts(fleet, site), control: control(fleet, site), editions: Editions::of(fleet) }
+    pub(crate) fn of(fleet: &Fleet, site: &Site, catalog: &Catalog) -> Self {
+        Self {
+            hosts: hosts(fleet, site),
+            control: control(fleet, site),
+            editions: Editions::of(fleet),
+            rings: Rings::of(fleet, catalog, |node| address(site, node)),
+        }
     }
 }
 
@@ -98,7 +105,7 @@ pub(crate) struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    pub(crate) fn of(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node) -> Self {
+    pub(crate) fn of(rack: &'a Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node) -> Self {
         Self { catalog, node, values: values(rack, site, catalog, node) }
     }
 
@@ -142,11 +149,12 @@ impl Draft<'_> {
             let check = service.check.as_ref().map(|check| self.check(service, check)).transpose()?;
             let leave = service.leave.as_ref().map(|leave| self.leave(service, leave)).transpose()?;
             let is_staged = |need: &&String| self.document.services.iter().any(|one| one.name == **need);
+            let needs = service.needs.iter().chain(&service.after);
             self.document.services.push(ServiceWanted {
                 name: service.name.clone(),
                 units: unit_names(service),
                 tasks: service.tasks.iter().map(|task| task.name.clone()).collect(),
-                needs: service.needs.iter().filter(is_staged).cloned().collect(),
+                needs: needs.filter(is_staged).cloned().collect(),
                 check,
                 leave,
             });
@@ -225,6 +233,7 @@ struct Values<'a> {
     /// What passwords are made of, beside the cloud's key.
     salt: Option<Salt>,
     catalog: &'a Catalog,
+    rings: &'a Rings,
     node: &'a Node,
     /// Its address, and the network of it.
     place: (Ipv4Addr, Option<&'a Subnet>),
@@ -263,6 +272,10 @@ impl Values<'_> {
                     }
                 })
             }
+            ("ring", name) => match self.rings.value(name) {
+                Some(value) => value.map_err(missing),
+                None => Err(missing(NO_VALUE)),
+            },
             ("cloud", name) => cloud()?.value(name).ok_or_else(|| missing(NO_VALUE)),
             ("node", name) => match cloud()?.value_of_node(name, self.node, self.place) {
                 Some(value) => value.map_err(|why| missing(&why)),
@@ -289,7 +302,7 @@ pub(crate) fn control(fleet: &Fleet, site: &Site) -> Option<Ipv4Addr> {
     control_node(fleet).map(|node| address(site, node))
 }
 
-fn values<'a>(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node) -> Values<'a> {
+fn values<'a>(rack: &'a Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node) -> Values<'a> {
     let address = |node: &Node| address(site, node);
     let text = |address: Ipv4Addr| Ok(address.to_string());
     let subnet = site.subnet_of(address(node));
@@ -308,7 +321,8 @@ fn values<'a>(rack: &Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node)
         ("disk.group", Ok(data_disk::VOLUME_GROUP.to_owned())),
     ]);
     let salt = rack.editions.of_node(node.id).salt;
-    Values { plain, cloud: site.cloud.as_ref(), salt, catalog, node, place: (address(node), subnet) }
+    let (cloud, rings) = (site.cloud.as_ref(), &rack.rings);
+    Values { plain, cloud, salt, catalog, rings, node, place: (address(node), subnet) }
 }
 
 /// The node's id as a UUID of version 8 (RFC 9562 §5.8): the same after every rebuild, and no other node's.
@@ -352,8 +366,19 @@ fn fill(place: &str, text: &str, values: &Values<'_>) -> Result<String, Unconver
 ///
 /// A document that can't be made leaves the node with the one it has; the reason is in the second list.
 pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Vec<(Node, Unconvertible)>) {
+    let Some(objects) = objects::joined(fleet, catalog) else { return documents(fleet, site, catalog) };
+    // The documents name who has come: that is kept together with them.
+    let joined = Change::Objects(Box::new(objects));
+    let mut fleet = fleet.clone();
+    fleet.put(joined.clone());
+    let (mut changes, failed) = documents(&fleet, site, catalog);
+    changes.insert(0, joined);
+    (changes, failed)
+}
+
+fn documents(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Vec<(Node, Unconvertible)>) {
     let (mut changes, mut failed) = (Vec::new(), Vec::new());
-    let (rack, providers) = (Rack::of(fleet, site), Providers::of(fleet, site, catalog));
+    let (rack, providers) = (Rack::of(fleet, site, catalog), Providers::of(fleet, site, catalog));
     for node in fleet.nodes.values().filter(|node| runs(node)) {
         let held = release::held(catalog, &providers, node);
         let is_held = |service: &Service| held.contains_key(service.name.as_str());

@@ -9,6 +9,7 @@ use crate::adopt::Invitations;
 use crate::burn_in::BurnIn;
 use crate::certificate::{Certificate, Stage};
 use crate::cloud::passwords::Passwords;
+use crate::job::Job;
 use crate::power::{Power, Request};
 use crate::preflight::Preflight;
 use crate::retire::{Erased, Retirement};
@@ -96,11 +97,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
                 "disk": plan.target.disk, "roles": plan.roles, "erase": plan.erase});
             if same { None } else { of("plan", Some(plan.node), body) }
         }
-        Change::Job(job) => {
-            let same = before.jobs.get(&job.id).is_some_and(|old| old.state == job.state);
-            let body = json!({"job": job.id, "plan": job.plan, "image": job.image, "becomes": job.state});
-            if same { None } else { of("job", Some(job.node), body) }
-        }
+        Change::Job(job) => of("job", Some(job.node), worked(before.jobs.get(&job.id), job)?),
         Change::Capture(capture) => {
             let same = before.captures.get(&capture.id).is_some_and(|old| old.state == capture.state);
             let body = json!({"job": capture.id, "name": capture.name, "image": capture.image,
@@ -133,6 +130,7 @@ pub fn effect(before: &Fleet, change: &Change) -> Option<Effect> {
         Change::Trust(trust) => of("ca", None, json!({"wanted": trust.wanted, "other": trust.other})),
         // Never what they are made of.
         Change::Passwords(row) => of("passwords", None, rotated(row)),
+        Change::Objects(row) => of("objects", None, json!({"devices": row.nodes})),
         Change::Invitations(rows) => of("invitation", None, invited(before, rows)?),
         Change::Clock(doubt) => of("clock", None, json!({"doubt": doubt})),
         // Its end was written down when it was issued.
@@ -146,6 +144,14 @@ fn is_renewal(before: &Fleet, row: &Certificate) -> bool {
         (old.node, old.stage, old.generation, old.key) == (row.node, Stage::Run, row.generation, row.key)
     };
     row.stage == Stage::Run && before.certificates.values().any(same)
+}
+
+/// What is new about a job: what becomes of it.
+fn worked(before: Option<&Job>, after: &Job) -> Option<Value> {
+    if before.is_some_and(|old| old.state == after.state) {
+        return None;
+    }
+    Some(json!({"job": after.id, "plan": after.plan, "image": after.image, "becomes": after.state}))
 }
 
 /// What is new about a node's end: how far it is, and each disk's proof once, since a record has room for some.

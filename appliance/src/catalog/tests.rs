@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+mod swift;
+
+use fleet::cloud::objects::Objects;
 use fleet::cloud::passwords::{Edition, Passwords};
 use fleet::cloud::{Cloud, CloudKey, Datapath, Salt};
-use fleet::{Fleet, Node, Site, Subnet, Time, converge};
+use fleet::{Change, Fleet, Node, Site, Subnet, Time, converge};
 use protocol::{CaPin, File, StateDocument, When};
 
 use super::embedded;
@@ -57,6 +60,7 @@ fn rotated(roles: &[&str], key: u8, salt: Option<u8>) -> StateDocument {
         key: CloudKey::new([key; 32]),
         external: None,
         tunnel: None,
+        objects: Some(100 << 30),
     };
     let site = Site {
         name: "test".to_owned(),
@@ -69,11 +73,17 @@ fn rotated(roles: &[&str], key: u8, salt: Option<u8>) -> StateDocument {
     let all = catalog.optional().into_iter().map(str::to_owned).collect();
     let catalog = catalog.with_optional(all);
     let mut node = node(roles);
+    if roles.contains(&"storage") {
+        swift::give_disk(&mut node);
+    }
     let all = catalog.services_of(&node.roles);
     node.document.released = all.iter().map(|service| service.name.clone()).collect();
     let wanted = Edition { number: 1, salt: salt.map(|salt| Salt::new([salt; 32])) };
     let passwords = salt.map(|_| Passwords { wanted, before: None, since: Time(0) });
-    converge(&Fleet { passwords, ..Fleet::default() }, &site, &catalog, &node).unwrap()
+    let mut fleet = Fleet { passwords, ..Fleet::default() };
+    fleet.objects = Some(Objects { nodes: vec![node.id] });
+    fleet.put(Change::Node(Box::new(node.clone())));
+    converge(&fleet, &site, &catalog, &node).unwrap()
 }
 
 #[test]
@@ -90,6 +100,8 @@ fn a_cloud_in_one_node_has_every_value_and_comes_up_in_an_order_that_can_be() {
         "ovn-gateway",
         "heat",
         "horizon",
+        "swift-proxy",
+        "swift-expirer",
     ] {
         assert!(names.contains(&name), "{name} is in no role: {names:?}");
     }
@@ -166,7 +178,11 @@ fn a_rotation_leaves_what_data_at_rest_is_encrypted_with() {
     let (first, after) = (document(&ALL, 1), rotated(&ALL, 1, Some(1)));
     let mut lasts = Vec::new();
     for (file, after) in first.files.iter().zip(&after.files) {
-        let is_key = |line: &str| file.path.contains("-keys/") || line.contains("encryption_key");
+        let is_key = |line: &str| {
+            file.path.contains("-keys/")
+                || line.contains("encryption_key")
+                || line.contains("swift_hash_path")
+        };
         for (line, after) in file.content.lines().zip(after.content.lines()).filter(|(line, _)| is_key(line))
         {
             assert_eq!(line, after, "{}", file.path);
@@ -179,6 +195,7 @@ fn a_rotation_leaves_what_data_at_rest_is_encrypted_with() {
     assert!(lasts.iter().all(|last| !all.contains(last.split_once(": ").unwrap().1)), "{}", lasts.len());
     let has = |part: &str| lasts.iter().filter(|last| last.contains(part)).count();
     assert_eq!([has("/fernet-keys/"), has("/credential-keys/"), has("/heat.conf")], [2, 2, 1]);
+    assert_eq!(has("/swift.conf"), 2);
 }
 
 /// Whoever reads a password gets the new one by itself: a task because its guard hangs on the file, a unit because it is restarted.
@@ -217,6 +234,7 @@ fn nobody_who_reads_a_password_misses_a_rotation() {
         ("/etc/neutron/neutron_ovn_metadata_agent.ini", &["neutron-ovn-metadata-agent.service"]),
         ("/etc/cinder/cinder.conf", &["cinder-api.service", "cinder-scheduler.service"]),
         ("/etc/openstack-dashboard/local_settings.py", &["horizon.service"]),
+        ("/etc/swift/proxy-server.conf", &["swift-proxy.service"]),
     ] {
         assert!(units.iter().all(|unit| restarted(path).contains(unit)), "{path}: {:?}", restarted(path));
     }
@@ -241,6 +259,7 @@ fn no_password_of_before_is_left_and_both_sides_have_the_same() {
         "placement",
         "heat",
         "heat-domain",
+        "swift",
         "queue",
         "metadata",
         "horizon",

@@ -43,6 +43,7 @@ pub(super) struct Cloud {
     pub(super) region: Option<Spanned<String>>,
     pub(super) datapath: Option<Spanned<String>>,
     pub(super) optional: Option<Vec<Spanned<String>>>,
+    pub(super) objects: Option<Spanned<String>>,
     pub(super) external: Option<External>,
     pub(super) tunnel: Option<Tunnel>,
 }

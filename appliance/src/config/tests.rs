@@ -423,9 +423,57 @@ fn a_cloud_has_the_optional_services_that_there_are_and_were_asked_for() {
     assert_eq!(both.into_iter().collect::<Vec<_>>(), ["heat", "horizon"]);
     for bad in ["haet", "nova", "control", ""] {
         let why = parse(&said(&format!("[\"heat\", \"{bad}\"]"))).unwrap_err().to_string();
-        let want = format!("{bad:?} is not an optional service; write any of \"heat\", \"horizon\"");
+        let want =
+            format!("{bad:?} is not an optional service; write any of \"heat\", \"horizon\", \"swift\"");
         assert!(why.contains("cloud.optional") && why.contains(&want), "{why}");
     }
+}
+
+#[test]
+fn whoever_wants_an_object_storage_says_how_much_of_each_disk_it_may_have() {
+    let said = |optional: &str, objects: &str| format!("{GOOD}[cloud]\noptional = [{optional}]\n{objects}\n");
+    let room =
+        |objects: &str| good(&said("\"swift\"", &format!("objects = \"{objects}\""))).cloud.unwrap().objects;
+    assert_eq!(good(&said("\"heat\"", "")).cloud.unwrap().objects, None);
+    assert_eq!(room("1GiB"), Some(1 << 30));
+    assert_eq!(room("500GiB"), Some(500 << 30));
+    assert_eq!(room("1024TiB"), Some(1 << 50));
+    let refused = |optional: &str, objects: &str| {
+        let why = parse(&said(optional, objects)).unwrap_err().to_string();
+        assert!(why.contains("cloud.objects"), "{optional} {objects}: {why}");
+        why
+    };
+    let why = refused("\"heat\", \"swift\"", "");
+    assert!(why.contains("needs room") && why.contains("objects = \"500GiB\""), "{why}");
+    let why = refused("\"heat\"", "objects = \"500GiB\"");
+    assert!(why.contains("nothing keeps objects") && why.contains("optional = [\"swift\"]"), "{why}");
+    for bad in [
+        "",
+        "GiB",
+        "0GiB",
+        "00GiB",
+        "01GiB",
+        "-1GiB",
+        "+1GiB",
+        "1.5TiB",
+        "500",
+        "500GB",
+        "500 GiB",
+        "500gib",
+        "1025TiB",
+        "1MiB",
+        "18446744073709551615GiB",
+        "18446744073709551616TiB",
+        "5é",
+        "é",
+        "50%",
+        "1GiB; rm -rf /",
+        "１GiB",
+    ] {
+        let why = refused("\"swift\"", &format!("objects = \"{bad}\""));
+        assert!(why.contains("whole number of GiB or TiB"), "{bad}: {why}");
+    }
+    assert!(parse(&said("\"swift\"", "objects = 500")).is_err());
 }
 
 #[test]

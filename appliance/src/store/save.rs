@@ -170,6 +170,7 @@ fn save_change(transaction: &Transaction<'_>, change: &Change) -> Result<(), Sto
         }
         Change::Trust(row) => put(transaction, "site", "trust", row),
         Change::Passwords(row) => put(transaction, "cloud", "passwords", row),
+        Change::Objects(row) => put(transaction, "site", "objects", row),
         Change::Attendance(row) => put(transaction, "site", "attendance", row),
         Change::Invitations(rows) => put(transaction, "site", "invitations", rows),
         Change::Clock(doubt) => put(transaction, "site", "clock", doubt),

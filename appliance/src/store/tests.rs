@@ -1,6 +1,7 @@
 //! A data base in a folder of its own.
 
 use fleet::clock::{Doubt, Look, Why};
+use fleet::cloud::objects::Objects;
 use fleet::event::Fact;
 use fleet::{Change, Time};
 use protocol::NodeId;
@@ -92,5 +93,22 @@ fn a_doubt_of_the_clock_outlives_the_daemon_and_so_does_its_end() {
         let batch = Batch { changes: vec![change], ..Batch::default() };
         Store::open(&path).unwrap().save(&batch).unwrap();
         assert_eq!(kept(), doubt);
+    }
+}
+
+/// With others, the devices of the rings would have other numbers after a restart.
+#[test]
+fn who_keeps_objects_outlives_the_daemon_in_the_order_of_coming() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let kept = || Store::open(&path).unwrap().fleet().unwrap().objects;
+    assert_eq!(kept(), None, "nobody ever did");
+    let mut nodes = Vec::new();
+    for id in [9, 2, 5] {
+        nodes.push(NodeId([id; 16]));
+        let objects = Objects { nodes: nodes.clone() };
+        let batch = Batch { changes: vec![Change::Objects(Box::new(objects.clone()))], ..Batch::default() };
+        Store::open(&path).unwrap().save(&batch).unwrap();
+        assert_eq!(kept(), Some(objects));
     }
 }

@@ -16,7 +16,7 @@ const COMPUTE: NodeId = NodeId([9; 16]);
 
 pub(crate) fn cloud() -> Cloud {
     let (region, key) = ("RegionOne".to_owned(), CloudKey::new([7; 32]));
-    Cloud { region, datapath: Datapath::Kernel, key, external: None, tunnel: None }
+    Cloud { region, datapath: Datapath::Kernel, key, external: None, tunnel: None, objects: None }
 }
 
 /// Killed, and started again.

@@ -68,8 +68,9 @@ Everything that it makes is called rackwright-smoke..., and is removed at its
 end, also after a failure or Ctrl-C; what a run has left that was killed, at
 the start of the next. One run at a time. It takes a minute or two, and ten
 where processors are emulated. The exit code is 9 when a step failed; a step
-that the cloud has nothing for is skipped, and says so. --no-attach is for
-compute nodes whose kernel has no iSCSI, such as containers.")]
+that the cloud has nothing for is skipped, and says so: objects are put and
+got back where it has an object storage. --no-attach is for compute nodes
+whose kernel has no iSCSI, such as containers.")]
     Smoke(SmokeArgs),
 }
 

@@ -119,7 +119,9 @@ impl Step {
             Step::Volume => {
                 "rackwright service logs NODE cinder-volume.service, tgt.service, nova-compute.service"
             }
-            Step::Objects => "openstack container list; the logs of the object storage",
+            Step::Objects => {
+                "rackwright cloud status; rackwright service logs NODE swift-proxy.service, swift-object.service"
+            }
         }
     }
 }

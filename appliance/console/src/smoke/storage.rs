@@ -14,6 +14,8 @@ use crate::client::segment;
 
 /// How long a volume may take for each of its changes, as [`Course::deadline`] counts.
 const CHANGE: u32 = 600;
+/// How long the list of a container may be behind: the objects' updater comes every five minutes.
+const LIST: u32 = 600;
 const OBJECT_BYTES: usize = 256 << 10;
 
 impl Course<'_> {
@@ -90,7 +92,24 @@ impl Course<'_> {
             return Err(Fault::new(why));
         }
         self.cloud.delete(Service::Objects, &object).await?;
-        self.cloud.delete(Service::Objects, &container).await?;
+        self.emptied(&container).await?;
         Ok(Outcome::Ok(format!("{} came back as they were put", crate::text::bytes(OBJECT_BYTES as u64))))
+    }
+
+    /// Deletes a container that nothing is in any more. Swift keeps the list of it elsewhere than what was in it: where a node was slow to hear
+    /// that the object has gone, the list follows minutes later, and until then the answer is a conflict (409).
+    async fn emptied(&mut self, container: &str) -> Result<(), Fault> {
+        let deadline = self.deadline(LIST);
+        loop {
+            match self.cloud.delete(Service::Objects, container).await {
+                Err(fault) if fault.is(409) => {
+                    self.tell("objects: the container's list still has the object");
+                    if !self.again(deadline).await {
+                        return Err(fault);
+                    }
+                }
+                ended => return ended,
+            }
+        }
     }
 }

@@ -118,6 +118,39 @@ fn a_step_that_fails_in_the_middle_leaves_nothing_either() {
     }
 }
 
+/// Swift's list of a container may be behind what is in it.
+#[test]
+fn a_container_whose_list_is_behind_is_asked_again() {
+    let asked = AtomicUsize::new(0);
+    let cloud = FakeCloud::start(WHOLE, move |line| {
+        let behind = line == "DELETE /objects/rackwright-smoke" && asked.fetch_add(1, Ordering::SeqCst) < 2;
+        behind.then(|| (409, b"There was a conflict when trying to complete your request.".to_vec()))
+    });
+    let ran = smoke(&cloud, "");
+    assert_eq!((ran.code, result(&ran, "objects"), result(&ran, "removed")), (0, "ok", "ok"), "{ran:?}");
+    assert!(ran.err.contains("the container's list still has the object"), "{ran:?}");
+    assert_eq!(cloud.left(), [] as [&str; 0]);
+    let deletions = cloud.asked().into_iter().filter(|line| line == "DELETE /objects/rackwright-smoke");
+    assert_eq!(deletions.count(), 3);
+    let cloud = FakeCloud::start(WHOLE, |line| {
+        (line == "DELETE /objects/rackwright-smoke").then(|| (403, Vec::new()))
+    });
+    let ran = smoke(&cloud, "");
+    assert_eq!((ran.code, result(&ran, "objects")), (9, "failed"), "another refusal is one: {ran:?}");
+    assert!(ran.out.contains("service logs NODE swift-proxy.service"), "{ran:?}");
+}
+
+#[test]
+fn an_object_that_comes_back_otherwise_is_a_failure() {
+    let cloud = FakeCloud::start(WHOLE, |line| {
+        (line == "GET /objects/rackwright-smoke/rackwright-smoke").then(|| (200, vec![7; 1000]))
+    });
+    let ran = smoke(&cloud, "");
+    assert_eq!((ran.code, result(&ran, "objects"), result(&ran, "removed")), (9, "failed", "ok"), "{ran:?}");
+    assert!(ran.out.contains("262144 bytes were put, and 1000 others came back"), "{ran:?}");
+    assert_eq!(cloud.left(), [] as [&str; 0]);
+}
+
 #[test]
 fn an_instance_that_breaks_says_why() {
     let cloud = FakeCloud::start(SMALL, |asked| {

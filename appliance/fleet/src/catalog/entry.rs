@@ -34,6 +34,11 @@ pub struct Service {
     /// Services that must be well, on whichever node, before anything of this one is done.
     #[serde(default)]
     pub needs: Vec<String>,
+    /// Services that come before it where the same node has them, and that it does without elsewhere.
+    #[serde(default)]
+    pub after: Vec<String>,
+    /// What an operator asks for to have this one, where that has several services; none: it is asked for by its own name.
+    pub part_of: Option<String>,
     /// The name under which the database and keystone know it; its password is `${secret.NAME}`.
     pub account: Option<String>,
     /// Databases of that account.

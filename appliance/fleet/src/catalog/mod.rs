@@ -20,7 +20,7 @@ pub struct Catalog {
     /// By `SERVICE/FILE`.
     templates: BTreeMap<String, String>,
     is_cloud: bool,
-    /// The optional services that the operator asked for.
+    /// What the operator asked for of the optional services.
     chosen: BTreeSet<String>,
 }
 
@@ -88,20 +88,34 @@ impl Catalog {
         self.is_cloud
     }
 
-    /// The catalog of a rack whose operator asked for these optional services: its roles run what they have of them in a cloud.
+    /// The catalog of a rack whose operator asked for these of [`Catalog::optional`]: its roles run what they have of them in a cloud.
     #[must_use]
     pub fn with_optional(self, chosen: BTreeSet<String>) -> Self {
         Self { chosen, ..self }
     }
 
-    /// The services that not every cloud has, but those whose operator asks for them.
+    /// What not every cloud has, but those whose operator asks for it: services, or what several of them are part of.
     pub fn optional(&self) -> BTreeSet<&str> {
-        self.roles.values().flat_map(|role| &role.optional).map(String::as_str).collect()
+        self.roles.values().flat_map(|role| &role.optional).map(|name| self.asked_for(name)).collect()
+    }
+
+    /// By which name an operator asks for this optional service.
+    fn asked_for<'a>(&'a self, service: &'a str) -> &'a str {
+        self.services.get(service).and_then(|service| service.part_of.as_deref()).unwrap_or(service)
+    }
+
+    /// By which name an operator asks for this service; none: every cloud has it.
+    pub fn choice<'a>(&'a self, service: &'a Service) -> Option<&'a str> {
+        self.is_optional(&service.name).then(|| self.asked_for(&service.name))
+    }
+
+    fn is_chosen(&self, service: &str) -> bool {
+        self.chosen.contains(self.asked_for(service))
     }
 
     /// Those that the operator asked for and the role has.
     fn chosen_of<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a String> {
-        role.optional.iter().filter(|name| self.is_cloud && self.chosen.contains(*name))
+        role.optional.iter().filter(|name| self.is_cloud && self.is_chosen(name))
     }
 
     fn check(&self) -> Result<(), CatalogError> {
@@ -114,7 +128,8 @@ impl Catalog {
                 return wrong(file, format!("there is no service {name:?}"));
             }
             // An image has both among its roles, by their names.
-            if let Some(name) = role.optional.iter().find(|name| self.roles.contains_key(*name)) {
+            let mut asked = role.optional.iter().map(|name| self.asked_for(name));
+            if let Some(name) = asked.find(|name| self.roles.contains_key(*name)) {
                 return wrong(file, format!("{name:?} is an optional service, and a role"));
             }
             if let Some(name) = role.services.iter().chain(&role.cloud).find(|name| self.is_optional(name)) {
@@ -142,16 +157,19 @@ impl Catalog {
         let absent = absent.map(|entry| format!("there is no template {:?}", entry.template));
         let twice = service.tasks.iter().find(|task| !tasks.insert(&task.name));
         let twice = twice.map(|task| format!("task {:?} is there twice", task.name));
-        let named = service.needs.iter().chain(service.files.iter().flat_map(|file| &file.restarts));
+        let named = service.needs.iter().chain(&service.after);
+        let named = named.chain(service.files.iter().flat_map(|file| &file.restarts));
         let unknown = named.into_iter().find(is_unknown).map(|name| format!("there is no service {name:?}"));
         let beyond =
             service.needs.iter().find(|need| self.is_optional(need) && !self.is_optional(&service.name));
         let beyond = beyond.map(|need| format!("it needs {need:?}, which not every cloud has"));
         let homeless = !service.databases.is_empty() && service.account.is_none();
         let homeless = homeless.then(|| "it has databases and no account".to_owned());
+        let part = service.part_of.is_some() && !self.is_optional(&service.name);
+        let part = part.then(|| "it is part of what an operator asks for, and every cloud has it".to_owned());
         let kinds = service.check.as_ref().is_some_and(|check| check.kinds() != 1);
         let kinds = kinds.then(|| "its check is not one of http, tcp, command".to_owned());
-        absent.or(twice).or(unknown).or(beyond).or(homeless).or(kinds)
+        absent.or(twice).or(unknown).or(beyond).or(homeless).or(part).or(kinds)
     }
 
     /// Whether an operator can give this role; `base` is every node's, `cloud` the whole rack's.
@@ -168,12 +186,13 @@ impl Catalog {
     pub fn image_roles(&self, roles: &BTreeSet<String>) -> BTreeSet<String> {
         let chosen =
             roles.iter().filter_map(|name| self.roles.get(name)).flat_map(|role| self.chosen_of(role));
-        roles.iter().chain(chosen).cloned().chain(self.is_cloud.then(|| CLOUD.to_owned())).collect()
+        let chosen = chosen.map(|name| self.asked_for(name).to_owned());
+        roles.iter().cloned().chain(chosen).chain(self.is_cloud.then(|| CLOUD.to_owned())).collect()
     }
 
     /// Every service that some node of the rack can have: all but the optional ones that nobody asked for.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        let is_left_out = |name: &str| self.is_optional(name) && !self.chosen.contains(name);
+        let is_left_out = |name: &str| self.is_optional(name) && !self.is_chosen(name);
         self.services.values().filter(move |service| !is_left_out(&service.name))
     }
 

@@ -8,7 +8,8 @@ use super::Service;
 pub(super) fn by_need(mut left: Vec<&Service>) -> Vec<&Service> {
     let mut ordered = Vec::with_capacity(left.len());
     while !left.is_empty() {
-        let waits = |service: &Service| left.iter().any(|other| service.needs.contains(&other.name));
+        let waits =
+            |service: &Service| left.iter().any(|other| comes_after(service).any(|name| *name == other.name));
         // The catalog has no circles: there always is one.
         let first = left.iter().position(|service| !waits(service)).unwrap_or_default();
         ordered.push(left.remove(first));
@@ -20,7 +21,7 @@ pub(super) fn by_need(mut left: Vec<&Service>) -> Vec<&Service> {
 pub(super) fn circle(services: &BTreeMap<String, Service>) -> Option<&str> {
     let mut free = BTreeSet::new();
     loop {
-        let is_ready = |service: &&Service| service.needs.iter().all(|need| free.contains(need.as_str()));
+        let is_ready = |service: &&Service| comes_after(service).all(|need| free.contains(need.as_str()));
         let ready =
             services.values().filter(is_ready).map(|service| service.name.as_str()).collect::<Vec<_>>();
         if ready.len() == free.len() {
@@ -28,4 +29,9 @@ pub(super) fn circle(services: &BTreeMap<String, Service>) -> Option<&str> {
         }
         free.extend(ready);
     }
+}
+
+/// All that comes before it, where it is there.
+fn comes_after(service: &Service) -> impl Iterator<Item = &String> {
+    service.needs.iter().chain(&service.after)
 }

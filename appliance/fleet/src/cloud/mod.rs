@@ -2,9 +2,11 @@
 
 pub(crate) mod accounts;
 mod external;
+pub mod objects;
 pub mod passwords;
 mod port;
 pub mod release;
+pub mod ring;
 mod secret;
 mod tunnel;
 
@@ -29,6 +31,8 @@ pub struct Cloud {
     pub external: Option<External>,
     /// The network of tunnels; none: they go through the provisioning network.
     pub tunnel: Option<Tunnel>,
+    /// How much of each storage node's data disk is for objects, in bytes; none: the cloud has no object storage.
+    pub objects: Option<u64>,
 }
 
 impl Cloud {
@@ -37,6 +41,7 @@ impl Cloud {
         match name {
             "region" => Some(self.region.clone()),
             "datapath" => Some(self.datapath.bridge_type().to_owned()),
+            "objects" => Some(self.objects.map(|bytes| bytes.to_string()).unwrap_or_default()),
             _ => External::value(self.external.as_ref(), name.strip_prefix("external.")?),
         }
     }

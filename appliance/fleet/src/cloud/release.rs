@@ -50,7 +50,7 @@ impl<'a> Providers<'a> {
         Self {
             fleet,
             site,
-            rack: Rack::of(fleet, site),
+            rack: Rack::of(fleet, site, catalog),
             catalog,
             control: control_node(fleet),
             services: all,
@@ -139,7 +139,7 @@ fn waits(
     if node.document.released.contains(&service.name) {
         return None;
     }
-    let optional = providers.catalog.is_optional(&service.name).then_some(service.name.as_str());
+    let optional = providers.catalog.choice(service);
     if let Some(part) = [CLOUD].into_iter().chain(optional).find(|part| !carries(providers.fleet, node, part))
     {
         let what = if part == CLOUD { "the cloud" } else { part };
@@ -151,11 +151,15 @@ fn waits(
     if let Some(why) = known.lack(service) {
         return Some(why);
     }
-    service.needs.iter().find_map(|need| match (own.contains(need.as_str()), held.get(need.as_str())) {
-        (true, None) => None,
-        (true, Some(why)) => Some(format!("{need}, which waits for {why}")),
-        (false, _) => providers.lack(need),
-    })
+    let needs =
+        service.needs.iter().find_map(|need| match (own.contains(need.as_str()), held.get(need.as_str())) {
+            (true, None) => None,
+            (true, Some(why)) => Some(format!("{need}, which waits for {why}")),
+            (false, _) => providers.lack(need),
+        });
+    // What comes first on this node, where it is to have it at all.
+    let first = || service.after.iter().find_map(|name| Some((name, held.get(name.as_str())?)));
+    needs.or_else(|| first().map(|(name, why)| format!("{name}, which waits for {why}")))
 }
 
 /// Whether the node's system came with what the cloud, or an optional service of it, needs. On one of other making there may be another

@@ -77,7 +77,7 @@ fn services(rack: &Rack, node: NodeId) -> Vec<String> {
 }
 
 /// The node tells of its services, and that all units of its document are up.
-fn tells(rack: &mut Rack, node: NodeId, all: &[(&str, ServiceHealth)]) {
+pub(crate) fn tells(rack: &mut Rack, node: NodeId, all: &[(&str, ServiceHealth)]) {
     let units = document(rack, node).units.iter().map(|wanted| unit(&wanted.name, "active")).collect();
     let told = |(name, health): &(&str, ServiceHealth)| ServiceReport {
         name: (*name).to_owned(),

@@ -79,6 +79,7 @@ impl Rack {
                 key: CloudKey::new([7; 32]),
                 external: self.external.clone(),
                 tunnel: self.tunnel.clone(),
+                objects: Some(100 << 30),
             }),
         }
     }
