@@ -36,7 +36,8 @@ pub(crate) async fn prove(session: &mut Session, node: &str, limit: Duration) ->
         }
         Wait::Well => {
             session.note(&format!("an instance proves {node}"));
-            let one = SmokeArgs { keep: false, external: None, node: Some(node.to_owned()), no_attach: false };
+            let one =
+                SmokeArgs { keep: false, external: None, node: Some(node.to_owned()), no_attach: false };
             Box::pin(smoke::smoke(session, one)).await
         }
     }
@@ -62,7 +63,8 @@ async fn well(session: &mut Session, node: &str, limit: Duration) -> Result<Wait
             return Ok(Wait::RunsNone);
         }
         let Some(late) = own.iter().find(|row| row.state != "well") else { return Ok(Wait::Well) };
-        let news = format!("{node} waits for {}: {}", late.service, late.why.as_deref().unwrap_or(&late.state));
+        let news =
+            format!("{node} waits for {}: {}", late.service, late.why.as_deref().unwrap_or(&late.state));
         if news != said {
             session.note(&news);
             said = news;
