@@ -184,6 +184,7 @@ fn is_at(client: &Client<'_>, host: &str) -> String {
 
 /// Everything is without power at once, and comes back with the compute node first.
 pub(super) fn all_power_is_gone(site: &Site, bed: &mut Bed<'_>) {
+    let since = site.last_event();
     site.controller.kill9_daemon().unwrap_or_else(|error| fail(&error));
     for at in [0, 1] {
         bed.cut(at);
@@ -192,6 +193,12 @@ pub(super) fn all_power_is_gone(site: &Site, bed: &mut Bed<'_>) {
         bed.boot(at);
     }
     bed.until("active", |node| node.state == "active" && node.health != "silent");
+    // Until then all that is known of a node is from before.
+    for name in bed.names() {
+        site.until_event(&format!("{name} with its units down"), |event| {
+            event.seq > since && event.node == name && event.text.contains(" is inactive (dead)")
+        });
+    }
 }
 
 fn on(node: &Container, argv: &[&str]) -> String {
