@@ -10,6 +10,7 @@ mod goldens_network;
 mod harmless;
 mod mending;
 mod passwords;
+mod proving;
 mod rolling;
 pub(crate) mod samples;
 mod sizing;

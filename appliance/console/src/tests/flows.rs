@@ -280,49 +280,6 @@ fn rebuild_is_plan_and_apply() {
     assert!(ran.err.contains("the plan is still there: rackwright apply p-8f31"), "{}", ran.err);
 }
 
-/// A node that runs instances shows that it does so again, where somebody stays to see it.
-#[test]
-fn a_compute_node_that_was_rebuilt_is_proven() {
-    let service = |name: &str, state: &str| json!({"node": "n1", "service": name, "summary": "", "state": state, "since": null, "why": null, "units": []});
-    let rebuilds = move |kind: &'static str, name: &'static str| {
-        let looks = AtomicUsize::new(0);
-        Fake::start(move |line| match line {
-            "POST /v1/nodes/n1/plan" => item(but(samples::plan(), json!({ "kind": kind }))),
-            "POST /v1/plans/p-8f31/apply" => job(json!({})),
-            "GET /v1/cloud" => {
-                let state = if looks.fetch_add(1, Ordering::SeqCst) == 0 { "coming" } else { "well" };
-                list(&[service("openvswitch", "well"), service(name, state)])
-            }
-            "GET /v1/cloud/guest?part=kernel" => problem(409, "there is no guest here", 4),
-            _ => done(),
-        })
-    };
-    let (words, begins) = ("node rebuild n1 --confirm n1", "GET /v1/cloud/guest?part=kernel".to_owned());
-    let fake = rebuilds("rebuild", "nova-compute");
-    let ran = run(&fake, words);
-    assert_eq!(ran.code, 4, "a proof that can't be is no success: {ran:?}");
-    assert!(fake.lines().contains(&begins), "{:?}", fake.lines());
-    for said in ["n1 is active", "n1 waits for nova-compute: coming", "an instance proves n1", "no guest"] {
-        assert!(ran.err.contains(said), "{said}: {}", ran.err);
-    }
-
-    let fake = rebuilds("rebuild", "nova-compute");
-    let ran = run(&fake, &format!("{words} --timeout 0s"));
-    assert_ne!(ran.code, 0, "{ran:?}");
-    for (kind, service, more) in [
-        ("install", "nova-compute", ""),
-        ("rebuild", "cinder-volume", ""),
-        ("rebuild", "nova-compute", " --no-proof"),
-        ("rebuild", "nova-compute", " --no-wait"),
-        ("rebuild", "nova-compute", " -o json"),
-    ] {
-        let fake = rebuilds(kind, service);
-        let ran = run(&fake, &format!("{words}{more}"));
-        assert_eq!(ran.code, 0, "{kind} {service}{more}: {ran:?}");
-        assert!(!fake.lines().contains(&begins), "{kind} {service}{more}: {:?}", fake.lines());
-    }
-}
-
 /// Asked before anything restarts; followed to the image and back.
 #[test]
 fn capture_is_confirmed_followed_and_told() {
