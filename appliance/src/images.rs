@@ -302,7 +302,7 @@ fn describe(digest: Digest, manifest: &Manifest, signer: PublicKey) -> Image {
     }
 }
 
-fn trusted(folder: &Path) -> Result<Vec<PublicKey>, ImageError> {
+pub(crate) fn trusted(folder: &Path) -> Result<Vec<PublicKey>, ImageError> {
     let mut keys = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(keys) };
     let mut paths = entries.flatten().map(|entry| entry.path()).collect::<Vec<_>>();

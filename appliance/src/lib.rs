@@ -19,6 +19,7 @@ pub mod catalog;
 pub mod clock;
 pub mod daemon;
 pub mod images;
+pub mod install;
 pub mod join;
 pub mod journal;
 pub mod machine;

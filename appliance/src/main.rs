@@ -12,6 +12,9 @@ fn main() -> ExitCode {
             let mut machine = appliance::machine::Live::under(options.root.as_deref());
             ExitCode::from(console::wizard::run(&options, &mut machine))
         }
+        Invocation::Install(options) => {
+            ExitCode::from(console::install::run(&options, &mut appliance::install::Bench))
+        }
         Invocation::Serve(ServeOptions { root }) => {
             let filter = tracing_subscriber::EnvFilter::try_from_env("RACKWRIGHT_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));

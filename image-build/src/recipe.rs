@@ -97,6 +97,8 @@ pub struct Iso {
     pub without: Vec<String>,
     /// GRUB modules of the BIOS loader.
     pub bios_modules: Vec<String>,
+    /// GRUB modules of the BIOS loader of a disk that it is installed on.
+    pub disk_modules: Vec<String>,
     /// Kernel modules of the first file system.
     pub modules: Modules,
 }

@@ -109,10 +109,7 @@ impl Conductor {
         reports.extend(host_name::set(&self.node, &document.name));
         reports.extend(self.write_files(document).await.1);
         let mut whole = self.stop_units(document).await;
-        let mut well = BTreeSet::new();
-        for stage in stage::stages(document) {
-            whole &= rise::bring_up(self, &stage, &mut well, &mut reports).await;
-        }
+        whole &= rise::bring_up(self, &stage::stages(document), &mut reports).await;
         if self.is_over() {
             return false;
         }

@@ -6,6 +6,7 @@ mod clock;
 mod cloud;
 mod doctor;
 mod image;
+mod install;
 mod job;
 mod key;
 mod network;
@@ -31,6 +32,7 @@ pub(crate) use clock::ClockCommand;
 pub(crate) use cloud::{CloudCommand, PasswordsCommand, SmokeArgs};
 pub(crate) use doctor::{Area, DoctorArgs};
 pub(crate) use image::{CaptureArgs, ImageCommand};
+pub(crate) use install::{InstallArgs, UpdateCommand};
 pub(crate) use job::{EventCommand, JobCommand};
 pub(crate) use key::{CaCommand, KeyCommand, RotateArgs};
 pub(crate) use network::{CheckArgs, NetworkCommand};
@@ -290,6 +292,12 @@ themselves, and no longer obey the old controller.")]
     /// Make this machine the controller: questions, or a file of answers
     #[command(after_help = setup::EXAMPLES)]
     Setup(SetupArgs),
+    /// Put this live controller on a disk, so that it stays
+    #[command(after_help = install::EXAMPLES)]
+    Install(InstallArgs),
+    /// A newer system for this controller, and back if it is not well
+    #[command(subcommand, after_help = install::UPDATES)]
+    Update(UpdateCommand),
     /// Be the daemon (started by rackwright.service)
     #[command(after_help = "Examples:
   rackwright serve

@@ -41,6 +41,10 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
         Command::Notify(verb) => notify::notify(session, verb).await,
         Command::Support(verb) => support::support(session, verb).await,
         // `parse` hands these to the daemon, or to what needs none; whoever calls `run` with it gets no second daemon.
-        Command::Serve | Command::Restore(_) | Command::Setup(_) => Ok(exit::GENERAL),
+        Command::Serve
+        | Command::Restore(_)
+        | Command::Setup(_)
+        | Command::Install(_)
+        | Command::Update(_) => Ok(exit::GENERAL),
     }
 }

@@ -25,6 +25,7 @@ mod event;
 mod failure;
 mod follow;
 mod image;
+pub mod install;
 mod job;
 mod journal;
 mod key;
@@ -86,6 +87,8 @@ pub enum Invocation {
     Offline(Offline),
     /// To make this machine the controller.
     Setup(wizard::SetupOptions),
+    /// To put it on a disk, or something newer there.
+    Install(install::InstallOptions),
     /// Anything else: give it to [`run`].
     Cli(Box<Cli>),
 }
@@ -141,6 +144,12 @@ fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Invocation {
     }
     if let cli::Command::Setup(wish) = &cli.command {
         return Invocation::Setup(wish.options(&cli.global));
+    }
+    if let cli::Command::Install(wish) = &cli.command {
+        return Invocation::Install(wish.options(&cli.global));
+    }
+    if let cli::Command::Update(wish) = &cli.command {
+        return Invocation::Install(wish.options(&cli.global));
     }
     match offline(&cli) {
         Some(offline) => Invocation::Offline(offline),

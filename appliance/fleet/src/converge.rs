@@ -1,19 +1,21 @@
 //! The state document of every node: roles and services as data in, files, units and tasks out.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod settle;
+mod values;
+
 use std::net::Ipv4Addr;
 
 use pack::Digest;
 use protocol::{Check, CheckKind, File, Leave, ServiceWanted, StateDocument, TaskWanted, UnitWanted, When};
 
 use crate::catalog::{CheckEntry, LeaveEntry, Service};
-use crate::cloud::objects::{self, Rings};
+use crate::cloud::objects::Rings;
 use crate::cloud::passwords::Editions;
-use crate::cloud::release::{self, Providers};
-use crate::cloud::{Cloud, Salt, accounts};
-use crate::data_disk;
-use crate::node::Document;
-use crate::{Catalog, Change, Fleet, Node, Site, Subnet};
+use crate::{Catalog, Fleet, Node, Site};
+
+pub(crate) use settle::runs;
+pub use settle::{renumbered, settle};
+use values::{Values, fill, values};
 
 /// Why a document can't be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -226,66 +228,6 @@ fn unit_names(service: &Service) -> Vec<String> {
     service.units.iter().map(|unit| unit.name.clone()).collect()
 }
 
-/// What placeholders stand for.
-struct Values<'a> {
-    plain: BTreeMap<&'static str, Result<String, &'static str>>,
-    cloud: Option<&'a Cloud>,
-    /// What passwords are made of, beside the cloud's key.
-    salt: Option<Salt>,
-    catalog: &'a Catalog,
-    rings: &'a Rings,
-    node: &'a Node,
-    /// Its address, and the network of it.
-    place: (Ipv4Addr, Option<&'a Subnet>),
-}
-
-const NO_SUBNET: &str = "the site has no provisioning network";
-const NO_CLOUD: &str = "the rack is no cloud ([cloud] in rackwright.toml)";
-const NO_VALUE: &str = "no value has that name";
-
-impl Values<'_> {
-    /// The value of this name.
-    fn get(&self, place: &str, name: &str) -> Result<String, Unconvertible> {
-        let missing = |why: &str| Unconvertible::Missing {
-            place: place.to_owned(),
-            name: name.to_owned(),
-            why: why.to_owned(),
-        };
-        if let Some(value) = self.plain.get(name) {
-            return value.clone().map_err(missing);
-        }
-        let (family, rest) = name.split_once('.').ok_or_else(|| missing(NO_VALUE))?;
-        let cloud = || self.cloud.ok_or_else(|| missing(NO_CLOUD));
-        let services = || self.catalog.services().collect::<Vec<_>>();
-        match (family, rest) {
-            ("secret", name) => Ok(cloud()?.key.password(self.salt, name)),
-            ("lasting", name) => Ok(cloud()?.key.lasting(name)),
-            ("fernet", name) => Ok(cloud()?.key.fernet(name)),
-            ("cloud", "databases") => Ok(accounts::databases((cloud()?, self.salt), &services())),
-            // No URL of the catalog has what this is made of in it: a test reads them all.
-            ("cloud", "identity") => {
-                accounts::identity((cloud()?, self.salt), &services(), |service, url| {
-                    if url.contains("${cloud.identity}") {
-                        Err(missing(NO_VALUE))
-                    } else {
-                        fill(&service.name, url, self)
-                    }
-                })
-            }
-            ("ring", name) => match self.rings.value(name) {
-                Some(value) => value.map_err(missing),
-                None => Err(missing(NO_VALUE)),
-            },
-            ("cloud", name) => cloud()?.value(name).ok_or_else(|| missing(NO_VALUE)),
-            ("node", name) => match cloud()?.value_of_node(name, self.node, self.place) {
-                Some(value) => value.map_err(|why| missing(&why)),
-                None => Err(missing(NO_VALUE)),
-            },
-            _ => Err(missing(NO_VALUE)),
-        }
-    }
-}
-
 /// The node's address: the one it has, not one that it has yet to take.
 fn address(site: &Site, node: &Node) -> Ipv4Addr {
     site.addresses.get(&node.boot.mac).copied().unwrap_or(node.boot.address)
@@ -302,139 +244,9 @@ pub(crate) fn control(fleet: &Fleet, site: &Site) -> Option<Ipv4Addr> {
     control_node(fleet).map(|node| address(site, node))
 }
 
-fn values<'a>(rack: &'a Rack, site: &'a Site, catalog: &'a Catalog, node: &'a Node) -> Values<'a> {
-    let address = |node: &Node| address(site, node);
-    let text = |address: Ipv4Addr| Ok(address.to_string());
-    let subnet = site.subnet_of(address(node));
-    let controller = subnet.map(|subnet| subnet.controller);
-    let virt_type = if node.inventory.cpu.virtualisation { "kvm" } else { "qemu" };
-    let plain = BTreeMap::from([
-        ("node.name", Ok(node.name.to_string())),
-        ("node.address", text(address(node))),
-        ("node.uuid", Ok(uuid(node))),
-        ("node.virt_type", Ok(virt_type.to_owned())),
-        ("rack.subnet", subnet.map(|subnet| subnet.net.to_string()).ok_or(NO_SUBNET)),
-        ("rack.controller", controller.ok_or(NO_SUBNET).and_then(text)),
-        ("rack.control", rack.control.or(controller).ok_or(NO_SUBNET).and_then(text)),
-        ("rack.hosts", Ok(rack.hosts.clone())),
-        ("disk.data", data_disk(node)),
-        ("disk.group", Ok(data_disk::VOLUME_GROUP.to_owned())),
-    ]);
-    let salt = rack.editions.of_node(node.id).salt;
-    let (cloud, rings) = (site.cloud.as_ref(), &rack.rings);
-    Values { plain, cloud, salt, catalog, rings, node, place: (address(node), subnet) }
-}
-
-/// The node's id as a UUID of version 8 (RFC 9562 §5.8): the same after every rebuild, and no other node's.
-fn uuid(node: &Node) -> String {
-    let digest = Digest::of(node.id.to_string().as_bytes()).to_string();
-    let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default().to_owned();
-    format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
-}
-
 fn hosts(fleet: &Fleet, site: &Site) -> String {
     let lines = fleet.nodes.values().filter(|node| node.has_system());
     let mut lines = lines.map(|node| format!("{} {}", address(site, node), node.name)).collect::<Vec<_>>();
     lines.sort();
     lines.join("\n")
-}
-
-/// The path of the disk that the applied plan names, as long as it is what the plan saw or what became of it.
-fn data_disk(node: &Node) -> Result<String, &'static str> {
-    let data = node.installed.as_ref().and_then(|installed| installed.data.as_ref());
-    let data = data.ok_or("no plan that was applied names a data disk of this node: rebuild it")?;
-    let disk =
-        data.find(node).ok_or("the data disk of its plan is not there, or holds something else now")?;
-    data_disk::path(disk).ok_or("its data disk has no name under /dev/disk/by-id")
-}
-
-/// Replaces every `${name}`; there is no other syntax.
-fn fill(place: &str, text: &str, values: &Values<'_>) -> Result<String, Unconvertible> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        let (name, after) = after.split_once('}').ok_or_else(|| Unconvertible::Open(place.to_owned()))?;
-        out.push_str(before);
-        out.push_str(&values.get(place, name)?);
-        rest = after;
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-/// After any change: every running node whose document is another one now gets a new generation.
-///
-/// A document that can't be made leaves the node with the one it has; the reason is in the second list.
-pub fn settle(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Vec<(Node, Unconvertible)>) {
-    let Some(objects) = objects::joined(fleet, catalog) else { return documents(fleet, site, catalog) };
-    // The documents name who has come: that is kept together with them.
-    let joined = Change::Objects(Box::new(objects));
-    let mut fleet = fleet.clone();
-    fleet.put(joined.clone());
-    let (mut changes, failed) = documents(&fleet, site, catalog);
-    changes.insert(0, joined);
-    (changes, failed)
-}
-
-fn documents(fleet: &Fleet, site: &Site, catalog: &Catalog) -> (Vec<Change>, Vec<(Node, Unconvertible)>) {
-    let (mut changes, mut failed) = (Vec::new(), Vec::new());
-    let (rack, providers) = (Rack::of(fleet, site, catalog), Providers::of(fleet, site, catalog));
-    for node in fleet.nodes.values().filter(|node| runs(node)) {
-        let held = release::held(catalog, &providers, node);
-        let is_held = |service: &Service| held.contains_key(service.name.as_str());
-        match document(&rack, site, catalog, node, is_held) {
-            Err(why) => failed.push((node.clone(), why)),
-            Ok(document) => {
-                let digest = Some(fingerprint(&document));
-                let grows = u64::from(node.document.digest != digest);
-                let generation = node.document.generation + grows;
-                let mut next = node.clone();
-                let released = document.services.iter().map(|service| service.name.clone()).collect();
-                let leaves = document.services.iter().any(|service| service.leave.is_some());
-                next.document = Document {
-                    generation,
-                    digest,
-                    resting: resting(&document),
-                    released,
-                    leaves,
-                    passwords: rack.editions.of_node(node.id).number,
-                    taken: node.document.taken,
-                };
-                if next.document != node.document {
-                    changes.push(Change::Node(Box::new(next)));
-                }
-            }
-        }
-    }
-    (changes, failed)
-}
-
-/// After a restore: every document under a number that no controller of an earlier reign has given. What that has told nodes since the
-/// backup was made may have the number that this one would give next, and another content: passwords of a rotation that is forgotten here.
-pub fn renumbered(fleet: &Fleet, epoch: u64) -> Vec<Change> {
-    let told = fleet.nodes.values().filter(|node| node.document.generation > 0);
-    let next = told.map(|node| {
-        let mut next = node.clone();
-        next.document.generation = epoch.max(node.document.generation + 1);
-        // Nobody knows which of a rotation that is forgotten here it has.
-        next.document.taken = u64::MAX;
-        Change::Node(Box::new(next))
-    });
-    next.collect()
-}
-
-/// Units that the document wants stopped.
-fn resting(document: &StateDocument) -> BTreeSet<String> {
-    let stopped = document.units.iter().filter(|unit| !unit.running);
-    stopped.map(|unit| unit.name.clone()).collect()
-}
-
-/// Whether it has a document, or should.
-pub(crate) fn runs(node: &Node) -> bool {
-    node.run.is_some() && ["booting", "enrolling", "active"].contains(&node.state.phase())
-}
-
-fn fingerprint(document: &StateDocument) -> Digest {
-    let bare = StateDocument { generation: 0, ..document.clone() };
-    Digest::of(&serde_json::to_vec(&bare).unwrap_or_default())
 }

@@ -5,10 +5,13 @@
 //! boot/vmlinuz, boot/live.img       Debian's signed kernel; the first file system, which knows the sums of the next two
 //! rackwright/system.squashfs        the controller's root file system, kernel modules, the live system's units, the guide
 //! rackwright/store.squashfs         /var/lib/rackwright: boot store and image store, laid below the system
+//! rackwright/release                grows from one to the next: an update to an older one is refused
+//! disk/                             what the installer puts on a disk beside all this
 //! rackwright/SHA256SUMS             of every file, for "Check the medium"
 //! rackwright/sbom.spdx.json         every package and crate that is in it
 //! ```
 
+mod disk;
 mod first;
 mod live;
 mod loaders;
@@ -175,7 +178,10 @@ impl Job<'_> {
             files::copy(path, &tree.join("docs").join(path.strip_prefix(order.docs).unwrap_or(path)))?;
         }
         files::write(&tree.join("rackwright").join(self.id()), b"")?;
+        let release = format!("{}\n", workshop.release.epoch);
+        files::write(&tree.join("rackwright/release"), release.as_bytes())?;
         loaders::put_menu(self, tree)?;
+        disk::put(self, work, tree)?;
         let names = files::walk(tree)?.into_iter().filter(|path| path.is_file());
         let names: Vec<_> =
             names.filter_map(|path| Some(path.strip_prefix(tree).ok()?.display().to_string())).collect();

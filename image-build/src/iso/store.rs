@@ -27,9 +27,9 @@ pub(super) fn write(job: &Job<'_>, stage: &Path, to: &Path) -> Result<(), IsoErr
     let images = state.join("images");
     files::make_folder(&images)?;
     let mut known = BTreeSet::new();
-    for (number, image) in job.images.iter().enumerate() {
+    for image in job.images {
         job.workshop.progress.still(|| format!("writing the store: {}", image.manifest.name()));
-        put_image(&images, number, image, &mut known)?;
+        put_image(&images, image, &mut known)?;
     }
     // The daemon's folders are its own, and nobody else's.
     for folder in [&state, &images] {
@@ -48,15 +48,18 @@ pub(super) fn write(job: &Job<'_>, stage: &Path, to: &Path) -> Result<(), IsoErr
     Ok(())
 }
 
+/// The number of an image's pack. The packs of an installed controller and those of the media that it gets later are in one folder: no
+/// other image's pack has this number, and the controller counts on from the highest.
+fn number(image: &Digest) -> u64 {
+    let (first, _) = image.0.split_at(8);
+    // Half of all numbers are left to count on in.
+    first.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)) >> 1
+}
+
 /// One image: its head as it is in the image file, and a pack of the stored bytes that no image before it has.
-fn put_image(
-    folder: &Path,
-    number: usize,
-    image: &Image,
-    known: &mut BTreeSet<Digest>,
-) -> Result<(), IsoError> {
+fn put_image(folder: &Path, image: &Image, known: &mut BTreeSet<Digest>) -> Result<(), IsoError> {
     files::write(&folder.join(format!("{}.manifest", image.digest)), &image.head()?)?;
-    let path = folder.join(format!("{number:016x}.pack"));
+    let path = folder.join(format!("{:016x}.pack", number(&image.digest)));
     let mut pack = Pack { file: files::create(&path)?, at: 0, records: Vec::new() };
     for chunk in image.manifest.chunks() {
         if let Some(digest) = chunk.stored_digest
@@ -117,9 +120,9 @@ mod tests {
         let images = [image(work.path(), "a", &[1, 2, 3]), image(work.path(), "b", &[3, 4, 1, 1])];
         let (folder, mut known) = (work.path().join("images"), BTreeSet::new());
         let mut found = std::collections::BTreeMap::new();
-        for (number, image) in images.iter().enumerate() {
-            put_image(&folder, number, image, &mut known).unwrap();
-            let pack = files::read(&folder.join(format!("{number:016x}.pack"))).unwrap();
+        for image in &images {
+            put_image(&folder, image, &mut known).unwrap();
+            let pack = files::read(&folder.join(format!("{:016x}.pack", number(&image.digest)))).unwrap();
             let footer = pack.last_chunk::<{ index::FOOTER_BYTES }>().unwrap();
             let tail = index::tail_bytes(footer, pack.len() as u64).unwrap();
             for record in index::decode(&pack[pack.len() - tail..], pack.len() as u64).unwrap() {

@@ -1,6 +1,7 @@
 //! The ISO, from firmware to a running controller, driven over its serial console: every firmware, every medium, a damaged one. How it
 //! is set up is in `set_up`.
 
+mod installing;
 mod set_up;
 
 use std::fs::{self, File};
@@ -61,7 +62,16 @@ impl Bench {
     }
 
     fn spec<'a>(&'a self, name: &'a str, firmware: Firmware, medium: Medium) -> Spec<'a> {
-        Spec { name, firmware, medium, iso: &self.iso, memory_mib: 2048, drive: None, cable: None }
+        Spec {
+            name,
+            firmware,
+            medium,
+            iso: &self.iso,
+            memory_mib: 2048,
+            drive: None,
+            disk: None,
+            cable: None,
+        }
     }
 
     fn start(&self, spec: &Spec<'_>) -> Live {

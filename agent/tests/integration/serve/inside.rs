@@ -9,7 +9,10 @@ use protocol::{Epoch, IdentityFile, OrderKind, Report, StateDocument, TaskResult
 use super::container::SHARED;
 use super::controller::Controller;
 use super::documents::{document, file, is, journal, of, pid, service, systemctl, task, unit};
-use super::staged::{one_that_holds_on_keeps_the_machine_up, services_come_up_in_order};
+use super::staged::{
+    one_that_holds_on_keeps_the_machine_up, services_are_waited_for_beside_each_other,
+    services_come_up_in_order,
+};
 
 pub(super) const UNIT: &str = include_str!(
     "../../../../image-build/recipes/node/files/usr/lib/systemd/system/rackwright-agent.service"
@@ -86,6 +89,7 @@ fn a_node_from_seed_to_last_order() {
         logs_are_answered(&controller).await;
         a_flapping_unit_is_left_alone(&controller).await;
         services_come_up_in_order(&controller).await;
+        services_are_waited_for_beside_each_other(&controller).await;
         one_that_holds_on_keeps_the_machine_up(&controller).await;
     });
 }

@@ -12,6 +12,7 @@ use super::documents::{document, file, is, service, systemctl, task, unit};
 
 const FIRST: &str = "first.service";
 const SECOND: &str = "second.service";
+const SSH: &str = "ssh.service";
 /// Beyond all that the other stories count to.
 const GENERATION: u64 = 900;
 
@@ -100,6 +101,52 @@ pub(super) async fn services_come_up_in_order(controller: &Controller) {
         well(&report, "second") && is(&report, SECOND, "active"),
         "nothing is stopped for that: {report:?}"
     );
+}
+
+/// A service answers only when one is up that comes after it and needs nothing of it: with one after the other it would be given up.
+pub(super) async fn services_are_waited_for_beside_each_other(controller: &Controller) {
+    let answers = ["/usr/bin/test", "-e", "/run/quick-done"].map(str::to_owned).into();
+    // Long enough for a report of what waits meanwhile.
+    let touch = ["/bin/sh", "-c", "sleep 3 && touch /run/quick-done"];
+    let one = |name: &str, unit: &str| ServiceWanted {
+        name: name.to_owned(),
+        units: vec![unit.to_owned()],
+        tasks: Vec::new(),
+        needs: Vec::new(),
+        check: None,
+        leave: None,
+    };
+    let check = Check { kind: CheckKind::Command { argv: answers }, within_seconds: 30 };
+    let slow = ServiceWanted { check: Some(check), ..one("slow", FIRST) };
+    let after = ServiceWanted { needs: vec!["slow".to_owned()], ..one("after", SSH) };
+    let quick = ServiceWanted { tasks: vec!["quick-done".to_owned()], ..one("quick", SECOND) };
+    let before = wanted();
+    let document = StateDocument {
+        tasks: vec![task("quick-done", &["/usr/bin/test", "-e", "/run/quick-done"], &touch)],
+        services: vec![slow, after, quick],
+        units: [before.units.clone(), vec![unit(SSH)]].concat(),
+        ..StateDocument { generation: GENERATION + 1, ..before.clone() }
+    };
+    let _ = std::fs::remove_file("/run/quick-done");
+    let begun = Instant::now();
+    controller.with(|s| s.document = Some(document));
+    let well = |report: &Report, name: &str| of(report, name) == Some(&ServiceHealth::Well);
+    let all = |report: &Report| ["slow", "after", "quick"].iter().all(|name| well(report, name));
+    let waited = |report: &Report| {
+        let slow = ServiceHealth::Coming { what: "slow to be well".to_owned() };
+        of(report, "after") == Some(&slow)
+    };
+    controller.report(begun, "one that needs the slow one waits", waited).await;
+    controller.report(begun, "all three are well", all).await;
+    let gave_up =
+        |report: &Report| is_ill(report, "slow", "") || well(report, "after") && !well(report, "slow");
+    let seen = controller.with(|s| s.reports.iter().find(|(at, r)| *at >= begun && gave_up(r)).cloned());
+    assert!(seen.is_none(), "{seen:?}");
+    std::fs::write("/run/first-answers", "").unwrap();
+    let begun = Instant::now();
+    controller.with(|s| s.document = Some(StateDocument { generation: GENERATION + 2, ..before }));
+    let back = |report: &Report| well(report, "second") && report.generation == GENERATION + 2;
+    controller.report(begun, "as it was", back).await;
 }
 
 /// As [`services_come_up_in_order`] left it: the service that gives its work away can't, and so the machine stays, with that service.

@@ -12,6 +12,7 @@ mod default;
 mod facts;
 pub mod file;
 mod findings;
+pub mod install;
 mod language;
 mod outcome;
 pub mod phrase;

@@ -133,7 +133,10 @@ fn the_socket_follows_the_root() {
     let arguments = words("rackwright serve --root /tmp/r").into_iter().map(OsString::from);
     match crate::parse_from(arguments) {
         crate::Invocation::Serve(options) => assert_eq!(options.root.as_deref(), Some(Path::new("/tmp/r"))),
-        other @ (crate::Invocation::Cli(_) | crate::Invocation::Offline(_) | crate::Invocation::Setup(_)) => {
+        other @ (crate::Invocation::Cli(_)
+        | crate::Invocation::Offline(_)
+        | crate::Invocation::Setup(_)
+        | crate::Invocation::Install(_)) => {
             panic!("{other:?}")
         }
     }

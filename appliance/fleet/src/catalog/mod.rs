@@ -169,7 +169,14 @@ impl Catalog {
         let part = part.then(|| "it is part of what an operator asks for, and every cloud has it".to_owned());
         let kinds = service.check.as_ref().is_some_and(|check| check.kinds() != 1);
         let kinds = kinds.then(|| "its check is not one of http, tcp, command".to_owned());
-        absent.or(twice).or(unknown).or(beyond).or(homeless).or(part).or(kinds)
+        // What a node is active with comes up together, and nobody waits for it or has it leave.
+        let is_base = self.roles.values().any(|role| role.services.contains(&service.name));
+        let ignored = is_base && (service.check.is_some() || service.leave.is_some());
+        let ignored = ignored.then(|| {
+            "it is one that a node is active with, and of those neither check nor leave is looked at"
+                .to_owned()
+        });
+        absent.or(twice).or(unknown).or(beyond).or(homeless).or(part).or(kinds).or(ignored)
     }
 
     /// Whether an operator can give this role; `base` is every node's, `cloud` the whole rack's.

@@ -27,7 +27,8 @@ pub enum Condition {
 pub struct Providers<'a> {
     fleet: &'a Fleet,
     site: &'a Site,
-    rack: Rack,
+    /// What all nodes are told of each other.
+    pub(crate) rack: Rack,
     catalog: &'a Catalog,
     control: Option<&'a Node>,
     services: BTreeMap<&'a str, Vec<(&'a Node, Condition)>>,
@@ -103,8 +104,8 @@ fn of_units(node: &Node, report: &Report, service: &Service) -> Condition {
 }
 
 /// The services of the cloud that this node has yet to wait with, and what for.
-pub fn held<'a>(catalog: &'a Catalog, providers: &Providers<'_>, node: &Node) -> BTreeMap<&'a str, String> {
-    let mut held = BTreeMap::new();
+pub fn held<'a>(providers: &Providers<'a>, node: &Node) -> BTreeMap<&'a str, String> {
+    let (catalog, mut held) = (providers.catalog, BTreeMap::new());
     if !catalog.is_cloud() {
         return held;
     }

@@ -57,7 +57,7 @@ pub fn cloud_rows(fleet: &Fleet, site: &Site, catalog: &Catalog, now: Time) -> V
     let providers = Providers::of(fleet, site, catalog);
     let mut rows = Vec::new();
     for node in fleet.nodes.values().filter(|node| catalog.is_cloud() && node.has_system()) {
-        let held = release::held(catalog, &providers, node);
+        let held = release::held(&providers, node);
         let silent = super::is_silent(node, now);
         for service in catalog.services_of(&node.roles) {
             if service.units.is_empty() && !catalog.is_of_cloud(&service.name) {

@@ -286,6 +286,10 @@ fn a_catalog_that_does_not_hang_together_is_refused() {
         let told = Catalog::parse([(path, "name='a'\nsummary=''")]).unwrap_err().to_string();
         assert!(told.contains("neither roles/FILE nor services/NAME/FILE"), "{path}: {told}");
     }
+    let (role, check) =
+        ("name='r'\nsummary=''\nservices=['a']", service("[check]\ntcp='x'\nwithin_seconds=1"));
+    let base = Catalog::parse([("roles/r.toml", role), ("services/a/service.toml", &check)]).unwrap_err();
+    assert!(base.to_string().contains("neither check nor leave is looked at"), "{base}");
     let (a, b) = ("name='a'\nsummary=''\nneeds=['b']", "name='b'\nsummary=''\nneeds=['a']");
     let circle =
         Catalog::parse([("services/a/service.toml", a), ("services/b/service.toml", b)]).unwrap_err();

@@ -21,7 +21,7 @@ pub enum Medium {
     Disc,
     /// A USB stick that the file was copied to.
     Stick,
-    /// None: it boots from the cable.
+    /// None: it boots from its disk, or else from the cable.
     None,
 }
 
@@ -40,6 +40,8 @@ pub struct Spec<'a> {
     pub memory_mib: u32,
     /// A further drive, as a file; nothing is written to it.
     pub drive: Option<&'a Path>,
+    /// A disk of its own, as a file, and its serial number. It outlives the machine.
+    pub disk: Option<(&'a Path, &'a str)>,
     /// One end of a cable: a socket that the other machine's end is at, and whether this one makes it.
     pub cable: Option<(&'a Path, bool)>,
 }
@@ -147,10 +149,17 @@ fn argv(
         let file = format!("if=none,id=drive,format=raw,readonly=on,file={}", drive.display());
         put(&["-drive", &file, "-device", "virtio-blk-pci,drive=drive"]);
     }
+    if let Some((disk, serial)) = spec.disk {
+        // Written through: what the machine was told is on the disk outlives it, however it ends.
+        let file =
+            format!("if=none,id=disk,format=raw,cache=writethrough,discard=unmap,file={}", disk.display());
+        put(&["-drive", &file, "-device", &format!("virtio-blk-pci,drive=disk,serial={serial},bootindex=1")]);
+    }
     if let Some((socket, makes)) = spec.cable {
         let server = if makes { "on" } else { "off" };
         let cable = format!("stream,id=cable,server={server},addr.type=unix,addr.path={}", socket.display());
-        let boots = if spec.medium == Medium::None { ",bootindex=0" } else { ",romfile=" };
+        let boots =
+            if spec.medium == Medium::None && spec.disk.is_none() { ",bootindex=0" } else { ",romfile=" };
         // On a bus of its own number, so that its name is the same whatever else is plugged in.
         let card = format!(
             "virtio-net-pci,netdev=cable,addr=0x10,mac=52:54:00:77:09:{:02x}{boots}",
