@@ -47,7 +47,7 @@ fn install(bench: &Bench, firmware: Firmware, medium: Medium, disk: &Path) {
     // What it was told lives on.
     shell.run("echo told >/etc/rackwright/told");
     let command = format!("rackwright install --disk {SERIAL} --confirm {SERIAL}");
-    let said = shell.answer(&command, ("Installed on CTRL1", "systemctl reboot"), COPY);
+    let said = shell.answer(&command, ("Installed on CTRL1", "with this live system."), COPY);
     say::line(said.lines().find(|line| line.contains("Installed on")).unwrap_or_default());
     let left = shell.run("losetup --all | grep /dev/vd; grep /run/rackwright- /proc/mounts; true");
     assert_eq!(left, "", "something is left over");
@@ -149,7 +149,7 @@ fn an_update_comes_up_or_is_left_again() {
         "{refused}"
     );
     let apply = "rackwright update apply /run/new/rackwright.iso";
-    at.answer(apply, ("Slot b has it", "one more restart is back here"), COPY);
+    at.answer(apply, ("Slot b has it", "one more restart is back here."), COPY);
     assert_eq!(status(&mut at), "slot a runs; slot b is started once, with the next restart");
     drop((at, live));
     // The disk has lost a bit meanwhile.
@@ -162,7 +162,7 @@ fn an_update_comes_up_or_is_left_again() {
     let mut at = shell(&live);
     assert_eq!(status(&mut at), "slot a runs, and is what is started");
     at.run("mkdir /run/new && mount -o ro /dev/vda /run/new; echo kept >/var/lib/kept");
-    at.answer(apply, ("Slot b has it", "one more restart is back here"), COPY);
+    at.answer(apply, ("Slot b has it", "one more restart is back here."), COPY);
     at.run("sync");
     drop((at, live));
     let live = installed(&bench, "second", Firmware::Bios, &disk, None);
