@@ -7,6 +7,7 @@
 
 mod clients;
 mod cloud;
+mod cuts;
 mod erasing;
 mod iso;
 mod lab;

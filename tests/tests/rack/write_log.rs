@@ -2,23 +2,22 @@
 //! written down, and every state that a drive could have kept of it is looked at.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use xtask::rack::disk::{self, MIB, Stretch};
 use xtask::rack::firmware::Firmware;
 use xtask::rack::machine::{Bus, Reboot, log_of};
-use xtask::rack::write_log::{Entry, SECTOR, WriteLog};
+use xtask::rack::write_log::{Entry, WriteLog};
 use xtask::say;
 
+use crate::cuts::{Head, Heads, old_system, range};
 use crate::lab::{Lab, fail, spec};
 
 /// The bar.
 const CUTS: usize = 1000;
 /// Where an agent keeps the node's seed.
 const SEED: std::ops::Range<u64> = 66 * MIB..67 * MIB;
-const SECTORS: usize = (MIB / SECTOR) as usize;
 
 #[test]
 fn no_power_cut_at_any_write_leaves_a_half_written_disk_that_boots() {
@@ -58,18 +57,6 @@ fn no_power_cut_at_any_write_leaves_a_half_written_disk_that_boots() {
     lab.passed();
 }
 
-/// What another system may have left: boot code without partitions, data, and something in the last MiB.
-fn old_system(disk: &Path) {
-    let file = File::options().write(true).open(disk).unwrap();
-    let bytes = file.metadata().unwrap().len();
-    let mut boot = vec![0x5a; SECTORS * 512];
-    boot[440..510].fill(0);
-    boot[510..512].copy_from_slice(&[0x55, 0xaa]);
-    for (at, what) in [(0, &boot), (300 * MIB, &vec![0xa5; SECTORS * 512]), (bytes - MIB, &boot)] {
-        file.write_all_at(what, at).unwrap();
-    }
-}
-
 #[derive(Debug, Default)]
 struct Told {
     writes: usize,
@@ -88,33 +75,20 @@ struct Replay<'a> {
     log: &'a WriteLog,
     /// The disk as it becomes.
     durable: File,
-    /// The disk before and the finished one: first MiB of each.
-    old_head: Vec<u8>,
-    new_head: Vec<u8>,
+    heads: Heads<'a>,
     disk: &'a Path,
     before: &'a Path,
     promised: Vec<Stretch>,
     bytes: u64,
-    dice: u64,
-    scratch: File,
 }
 
 impl<'a> Replay<'a> {
     fn new(log: &'a WriteLog, before: &'a Path, disk: &'a Path, mut promised: Vec<Stretch>) -> Replay<'a> {
-        let head = |path: &Path| {
-            let mut head = vec![0; SECTORS * 512];
-            File::open(path).unwrap().read_exact_at(&mut head, 0).unwrap();
-            head
-        };
         let durable = File::options().read(true).write(true).open(before).unwrap();
         let bytes = durable.metadata().unwrap().len();
         // The image's last MiB, with the backup of its table, is the disk's.
         promised.push(Stretch { offset: bytes - MIB, length: MIB });
-        let (old_head, new_head) = (head(before), head(disk));
-        let path = before.with_extension("scratch");
-        let scratch = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
-        let dice = 0x9e37_79b9_7f4a_7c15;
-        Replay { log, durable, old_head, new_head, disk, before, promised, bytes, dice, scratch }
+        Replay { log, durable, heads: Heads::new(log, before, disk), disk, before, promised, bytes }
     }
 
     fn run(mut self) -> Told {
@@ -123,6 +97,7 @@ impl<'a> Replay<'a> {
         let mut touched = false;
         for entry in self.log.entries() {
             if *entry == Entry::Flush {
+                self.heads.flush(&pending);
                 for entry in pending.drain(..) {
                     self.log.apply(entry, &self.durable, |_| true).unwrap();
                 }
@@ -157,22 +132,17 @@ impl<'a> Replay<'a> {
 
     /// One of the states that a cut here can leave.
     fn cut(&mut self, pending: &[&Entry], touched: bool, told: &mut Told) {
-        let kept: Vec<u64> = pending.iter().map(|_| self.roll()).collect();
-        let mut head = vec![0; SECTORS * 512];
-        self.durable.read_exact_at(&mut head, 0).unwrap();
-        for (entry, dice) in pending.iter().zip(&kept).filter(|(entry, _)| range(entry).0 < MIB) {
-            self.overlay(entry, *dice, &mut head);
-        }
-        let sectors = || head.chunks(512).zip(self.old_head.chunks(512).zip(self.new_head.chunks(512)));
-        let is_set = |sector: &[u8]| sector.iter().any(|byte| *byte != 0);
-        if sectors().any(|(is, (old, new))| is_set(is) && is == new && is != old) {
-            told.whole += 1;
-            self.assert_whole(pending, &kept);
-        } else if sectors().any(|(is, _)| is_set(is)) {
-            told.old += 1;
-            assert!(!touched, "the old system may still boot, and something of the image is on its disk");
-        } else {
-            told.none += 1;
+        let (head, kept) = self.heads.cut(pending);
+        match head {
+            Head::New => {
+                told.whole += 1;
+                self.assert_whole(pending, &kept);
+            }
+            Head::Old => {
+                told.old += 1;
+                assert!(!touched, "the old system may still boot, and something of the image is on its disk");
+            }
+            Head::None => told.none += 1,
         }
     }
 
@@ -188,33 +158,5 @@ impl<'a> Replay<'a> {
         let unsure = self.promised.iter().filter(after).filter(|stretch| !is_sure(stretch)).count();
         assert_eq!(unsure, 0, "{} writes beside the first MiB are not durable: {kept:?}", pending.len());
         disk::compare(self.before, self.disk, &sure).unwrap_or_else(|error| fail(&error));
-    }
-
-    fn overlay(&self, entry: &Entry, dice: u64, head: &mut [u8]) {
-        self.scratch.set_len(0).unwrap();
-        self.scratch.write_all_at(head, 0).unwrap();
-        // All, nothing, or any of its sectors.
-        let keeps = |sector: u64| match dice % 4 {
-            0 => true,
-            1 => false,
-            _ => (dice.rotate_left((sector % 64) as u32) ^ sector.wrapping_mul(dice | 1)) & 8 == 0,
-        };
-        self.log.apply(entry, &self.scratch, keeps).unwrap();
-        self.scratch.read_exact_at(head, 0).unwrap();
-    }
-
-    /// xorshift64: the same dice in every run.
-    fn roll(&mut self) -> u64 {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        self.dice
-    }
-}
-
-fn range(entry: &Entry) -> (u64, u64) {
-    match *entry {
-        Entry::Write { at, bytes, .. } | Entry::Discard { at, bytes } => (at, bytes),
-        Entry::Flush => (u64::MAX, 0),
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::accel::Accel;
 use super::firmware::Firmware;
-use super::machine::BIOS_CONSOLE;
+use super::machine::{BIOS_CONSOLE, log_of};
 use super::process::{Lifetime, Process, ProcessError};
 use super::serial::Serial;
 
@@ -40,10 +40,21 @@ pub struct Spec<'a> {
     pub memory_mib: u32,
     /// A further drive, as a file; nothing is written to it.
     pub drive: Option<&'a Path>,
-    /// A disk of its own, as a file, and its serial number. It outlives the machine.
-    pub disk: Option<(&'a Path, &'a str)>,
+    /// A disk of its own. It outlives the machine.
+    pub disk: Option<Disk<'a>>,
     /// One end of a cable: a socket that the other machine's end is at, and whether this one makes it.
     pub cable: Option<(&'a Path, bool)>,
+}
+
+/// A disk that a machine writes to.
+#[derive(Debug, Clone, Copy)]
+pub struct Disk<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// What it says its serial number is.
+    pub serial: &'a str,
+    /// Whether all that it is told is written down, at [`log_of`] its file.
+    pub logged: bool,
 }
 
 /// A running machine; dropping it switches it off.
@@ -149,11 +160,18 @@ fn argv(
         let file = format!("if=none,id=drive,format=raw,readonly=on,file={}", drive.display());
         put(&["-drive", &file, "-device", "virtio-blk-pci,drive=drive"]);
     }
-    if let Some((disk, serial)) = spec.disk {
-        // Written through: what the machine was told is on the disk outlives it, however it ends.
-        let file =
-            format!("if=none,id=disk,format=raw,cache=writethrough,discard=unmap,file={}", disk.display());
-        put(&["-drive", &file, "-device", &format!("virtio-blk-pci,drive=disk,serial={serial},bootindex=1")]);
+    if let Some(Disk { file, serial, logged }) = spec.disk {
+        if logged {
+            logged_words(&mut put, file);
+        } else {
+            // Written through: what the machine was told is on the disk outlives it, however it ends.
+            let file = format!(
+                "if=none,id=disk,format=raw,cache=writethrough,discard=unmap,file={}",
+                file.display()
+            );
+            put(&["-drive", &file]);
+        }
+        put(&["-device", &format!("virtio-blk-pci,drive=disk,serial={serial},bootindex=1")]);
     }
     if let Some((socket, makes)) = spec.cable {
         let server = if makes { "on" } else { "off" };
@@ -174,4 +192,10 @@ fn argv(
     put(&["-chardev", &port, "-serial", "chardev:serial"]);
     words.extend(spec.firmware.arguments(vars, sercon));
     words
+}
+
+fn logged_words(put: &mut impl FnMut(&[&str]), disk: &Path) {
+    let file = |name: &str, path: &Path| format!("driver=file,node-name={name},filename={}", path.display());
+    put(&["-blockdev", &(file("kept", disk) + ",discard=unmap"), "-blockdev", &file("log", &log_of(disk))]);
+    put(&["-blockdev", "driver=blklogwrites,file=kept,log=log,log-sector-size=512,node-name=disk"]);
 }
