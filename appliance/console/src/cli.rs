@@ -5,6 +5,7 @@ mod burn_in;
 mod clock;
 mod cloud;
 mod doctor;
+mod explain;
 mod image;
 mod install;
 mod job;
@@ -31,6 +32,7 @@ pub(crate) use burn_in::{TestArgs, TestCommand};
 pub(crate) use clock::ClockCommand;
 pub(crate) use cloud::{CloudCommand, PasswordsCommand, SmokeArgs};
 pub(crate) use doctor::{Area, DoctorArgs};
+pub(crate) use explain::ExplainArgs;
 pub(crate) use image::{CaptureArgs, ImageCommand};
 pub(crate) use install::{InstallArgs, UpdateCommand};
 pub(crate) use job::{EventCommand, JobCommand};
@@ -292,6 +294,9 @@ themselves, and no longer obey the old controller.")]
     /// Make this machine the controller: questions, or a file of answers
     #[command(after_help = setup::EXAMPLES)]
     Setup(SetupArgs),
+    /// What a code of set-up means, why it matters and what to do
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(ExplainArgs),
     /// Put this live controller on a disk, so that it stays
     #[command(after_help = install::EXAMPLES)]
     Install(InstallArgs),

@@ -22,6 +22,7 @@ mod dispatch;
 mod doctor;
 mod erasure;
 mod event;
+mod explain;
 mod failure;
 mod follow;
 mod image;

@@ -160,7 +160,7 @@ fn bounded(path: &Path) -> io::Result<String> {
 }
 
 /// The language of the environment, in the order of locale(7).
-fn of_environment() -> Option<Language> {
+pub(crate) fn of_environment() -> Option<Language> {
     let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let name = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(set)?;
     Language::of(&name)

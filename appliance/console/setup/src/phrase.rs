@@ -115,6 +115,19 @@ pub const NOBODY: Text = Text::new(
     "这里无法互动提问：请提供答案文件（--answers FILE），或加上 --plain。",
 );
 
+/// What stands for what in an explanation.
+pub const STANDS: Text = Text::new(
+    "KEY is the question, VALUE what was answered or found, OTHER what it is at odds with.",
+    "KEY 是問題，VALUE 是回答或偵測到的值，OTHER 是與它衝突的值。",
+    "KEY 是问题，VALUE 是回答或检测到的值，OTHER 是与它冲突的值。",
+);
+/// A code that there is not.
+pub const NO_CODE: Text = Text::new(
+    "there is no code {value}; rackwright explain lists all",
+    "沒有代碼 {value}；rackwright explain 會列出全部",
+    "没有代码 {value}；rackwright explain 会列出全部",
+);
+
 /// All of them.
 pub const ALL: &[Text] = &[
     QUESTION,
@@ -146,4 +159,6 @@ pub const ALL: &[Text] = &[
     FILE_GOOD,
     NOT_KEPT,
     NOBODY,
+    STANDS,
+    NO_CODE,
 ];

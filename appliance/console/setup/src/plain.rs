@@ -3,7 +3,7 @@
 
 mod complaint;
 
-pub use complaint::complain;
+pub use complaint::{complain, explain};
 
 use crate::answers::NONE;
 use crate::facts::{Facts, Interface};

@@ -57,13 +57,37 @@ impl Problem {
     /// In words.
     #[must_use]
     pub fn report(&self, language: Language) -> Report {
-        let words = words::words(self.code);
-        let key = self.id.map_or("", Id::key);
-        let values = [("key", key), ("value", self.value.as_str()), ("other", self.other.as_str())];
+        let values = [self.id.map_or("", Id::key), &self.value, &self.other];
+        Report { line: self.line, ..self.code.report(language, values) }
+    }
+}
+
+impl Code {
+    /// As it is looked up: `RK-SET-0107`.
+    #[must_use]
+    pub fn number(self) -> &'static str {
+        words::words(self).number
+    }
+
+    /// The one of this number, in letters of any case.
+    #[must_use]
+    pub fn of(number: &str) -> Option<Code> {
+        Code::ALL.into_iter().find(|code| code.number().eq_ignore_ascii_case(number.trim()))
+    }
+
+    /// What it is whenever it comes up, with `KEY`, `VALUE` and `OTHER` for what differs.
+    #[must_use]
+    pub fn explained(self, language: Language) -> Report {
+        self.report(language, ["KEY", "VALUE", "OTHER"])
+    }
+
+    fn report(self, language: Language, [key, value, other]: [&str; 3]) -> Report {
+        let words = words::words(self);
+        let values = [("key", key), ("value", value), ("other", other)];
         Report {
             number: words.number,
             severity: words.severity,
-            line: self.line,
+            line: None,
             what: words.what.filled(language, &values),
             why: words.why.filled(language, &values),
             fix: words.fix.filled(language, &values),

@@ -72,6 +72,6 @@ impl SetupArgs {
     }
 }
 
-fn language(text: &str) -> Result<Language, String> {
+pub(super) fn language(text: &str) -> Result<Language, String> {
     Language::of(text).ok_or_else(|| "one of en, zh-TW, zh-CN".to_owned())
 }
