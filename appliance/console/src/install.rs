@@ -41,6 +41,8 @@ pub enum InstallVerb {
         disk: Option<String>,
         /// The same once more; asked for without.
         confirm: Option<String>,
+        /// Whether it must be empty.
+        empty: bool,
         /// Whether to restart then.
         restart: bool,
     },
@@ -147,8 +149,8 @@ impl Desk {
     fn carry_out(&mut self, verb: &InstallVerb, bench: &mut dyn Workbench) -> u8 {
         let done = match verb {
             InstallVerb::List => self.list(bench),
-            InstallVerb::Install { disk, confirm, restart } => {
-                self.install(bench, disk.as_deref(), confirm.as_deref(), *restart)
+            InstallVerb::Install { disk, confirm, empty, restart } => {
+                self.install(bench, (disk.as_deref(), confirm.as_deref()), *empty, *restart)
             }
             InstallVerb::Status => self.status(bench),
             InstallVerb::Update { file, older, restart } => self.update(bench, file, *older, *restart),
@@ -180,8 +182,8 @@ impl Desk {
     fn install(
         &mut self,
         bench: &mut dyn Workbench,
-        disk: Option<&str>,
-        confirm: Option<&str>,
+        (disk, confirm): (Option<&str>, Option<&str>),
+        empty: bool,
         restart: bool,
     ) -> Result<(), End> {
         let medium = bench.medium()?;
@@ -191,6 +193,13 @@ impl Desk {
             None => self.ask_which(&disks)?,
         };
         let (disk, layout) = chosen(&disks, &name, medium).map_err(|why| why.to_string())?;
+        if empty && !disk.content.is_empty() {
+            let why = format!(
+                "{name} is not empty, and --empty was said: nothing was written. On it: {}",
+                disk.content.join(", ")
+            );
+            return Err(End(exit::CONFLICT, clean(&why)));
+        }
         self.confirm(disk, layout, &name, confirm)?;
         let begun = Instant::now();
         let mut progress = Progress::default();

@@ -35,6 +35,9 @@ pub(crate) struct InstallArgs {
     /// The same name once more, instead of being asked
     #[arg(long, value_name = "NAME", requires = "disk")]
     pub(crate) confirm: Option<String>,
+    /// Only if nothing is on it
+    #[arg(long, requires = "disk")]
+    pub(crate) empty: bool,
     /// Restart the machine when it is done
     #[arg(long)]
     pub(crate) restart: bool,
@@ -81,6 +84,7 @@ impl InstallArgs {
             InstallVerb::Install {
                 disk: self.disk.clone(),
                 confirm: self.confirm.clone(),
+                empty: self.empty,
                 restart: self.restart,
             }
         };

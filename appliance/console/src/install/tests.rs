@@ -107,7 +107,23 @@ fn run(bench: &mut Fake, verb: &InstallVerb, typed: Option<&str>, json: bool) ->
 }
 
 fn install(disk: Option<&str>, confirm: Option<&str>, restart: bool) -> InstallVerb {
-    InstallVerb::Install { disk: disk.map(str::to_owned), confirm: confirm.map(str::to_owned), restart }
+    let (disk, confirm) = (disk.map(str::to_owned), confirm.map(str::to_owned));
+    InstallVerb::Install { disk, confirm, empty: false, restart }
+}
+
+#[test]
+fn one_that_must_be_empty_and_is_not_stays_as_it_is() {
+    let of = |name: &str| InstallVerb::Install {
+        disk: Some(name.to_owned()),
+        confirm: Some(name.to_owned()),
+        empty: true,
+        restart: true,
+    };
+    let mut bench = Fake::new();
+    let (code, shown) = run(&mut bench, &of("FULL"), None, false);
+    assert_eq!((code, bench.written.len(), bench.restarts), (exit::CONFLICT, 0, 0));
+    assert!(shown.contains("FULL is not empty") && shown.contains("ext4"), "{shown}");
+    assert_eq!((run(&mut bench, &of("EMPTY"), None, false).0, bench.restarts), (exit::OK, 1));
 }
 
 #[test]
