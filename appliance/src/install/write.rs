@@ -135,7 +135,11 @@ struct Writers {
 
 impl Writers {
     fn stopped() -> Result<Writers, String> {
-        let runs = |unit: &&str| program::run("systemctl", ["--quiet", "is-active", unit]).is_ok();
+        let runs = |unit: &&str| {
+            let state = program::run("systemctl", ["show", "--property", "ActiveState", "--value", unit]);
+            // On its way up is up.
+            state.is_ok_and(|state| !["inactive", "failed"].contains(&state.trim()))
+        };
         let writers = Writers { ran: WRITERS.into_iter().filter(runs).collect(), stay: false };
         for unit in &writers.ran {
             program::run("systemctl", ["stop", unit])?;
