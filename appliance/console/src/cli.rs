@@ -14,6 +14,7 @@ mod network;
 mod node;
 mod plan;
 mod power;
+mod reference;
 mod rollout;
 mod service;
 mod setup;
@@ -41,6 +42,7 @@ pub(crate) use network::{CheckArgs, NetworkCommand};
 pub(crate) use node::{Choice, NodeCommand, RoleCommand, Turn};
 pub(crate) use plan::{ApplyArgs, Course, PlanArgs, PlanCommand, Waiting, Word};
 pub(crate) use power::{BmcCommand, BootDevice, Kind, PowerCommand, Severe};
+pub(crate) use reference::{CompletionArgs, ManArgs};
 pub(crate) use rollout::{RebuildArgs, RolloutCommand, Start};
 pub(crate) use service::{AnsibleCommand, ServiceCommand};
 pub(crate) use size::SizeArgs;
@@ -297,6 +299,12 @@ themselves, and no longer obey the old controller.")]
     /// What a code of set-up means, why it matters and what to do
     #[command(after_help = explain::EXAMPLES)]
     Explain(ExplainArgs),
+    /// What a shell completes these commands with
+    #[command(after_help = reference::COMPLETIONS)]
+    Completion(CompletionArgs),
+    /// All of this help as manual pages
+    #[command(after_help = reference::PAGES)]
+    Man(ManArgs),
     /// Put this live controller on a disk, so that it stays
     #[command(after_help = install::EXAMPLES)]
     Install(InstallArgs),

@@ -5,7 +5,7 @@ use crate::failure::{Failure, exit};
 use crate::session::Session;
 use crate::{
     ansible, apply, backup, clock, cloud, doctor, event, explain, image, job, key, metrics, network, node,
-    notify, plan, rollout, service, status, support,
+    notify, plan, reference, rollout, service, status, support,
 };
 
 /// Does it; tells what went wrong and gives the exit code.
@@ -40,6 +40,8 @@ async fn carry_out(session: &mut Session, command: Command) -> Result<u8, Failur
         Command::Metrics(verb) => metrics::metrics(session, verb).await,
         Command::Notify(verb) => notify::notify(session, verb).await,
         Command::Support(verb) => support::support(session, verb).await,
+        Command::Completion(wish) => reference::completion(session, &wish),
+        Command::Man(wish) => reference::man(session, &wish),
         Command::Explain(wish) => explain::explain(session, &wish),
         // `parse` hands these to the daemon, or to what needs none; whoever calls `run` with it gets no second daemon.
         Command::Serve

@@ -41,6 +41,7 @@ mod power;
 mod preflight;
 mod progress;
 mod proof;
+mod reference;
 mod replace;
 mod rescue;
 mod rollout;
