@@ -7,13 +7,17 @@ use clap_complete::Shell;
 
 /// What the help of the first ends with.
 pub(super) const COMPLETIONS: &str = "Examples:
-  rackwright completion bash >/etc/bash_completion.d/rackwright
-  rackwright completion zsh >~/.zfunc/_rackwright";
+  rackwright completion bash
+  rackwright completion zsh
+
+Into a file with >: /etc/bash_completion.d/rackwright, ~/.zfunc/_rackwright.";
 
 /// And of the second.
 pub(super) const PAGES: &str = "Examples:
-  rackwright man | man -l -
-  rackwright man --install /usr/local/share/man/man1";
+  rackwright man
+  rackwright man --install /usr/local/share/man/man1
+
+Without a folder, the page of rackwright itself, for man -l - to read.";
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CompletionArgs {
