@@ -29,6 +29,8 @@ enum Moves {
 }
 
 struct Nova {
+    /// So often it knows no such host.
+    unknown: u32,
     status: String,
     reason: Option<String>,
     servers: Vec<Server>,
@@ -46,6 +48,7 @@ impl Bed {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let nova = Arc::new(Mutex::new(Nova {
+            unknown: 0,
             status: status.to_owned(),
             reason: reason.map(str::to_owned),
             servers: servers.to_vec(),
@@ -136,6 +139,10 @@ fn answer(method: &str, path: &str, body: &Value, port: u16, nova: &mut Nova) ->
             assert_eq!(body["auth"]["identity"]["password"]["user"]["password"], "a%b$c");
             let endpoint = json!({"interface": "internal", "region_id": "here", "url": format!("http://127.0.0.1:{port}")});
             (201, json!({"token": {"catalog": [{"type": "compute", "endpoints": [endpoint]}]}}))
+        }
+        ("GET", ["os-services"]) if nova.unknown > 0 => {
+            nova.unknown -= 1;
+            (200, json!({"services": []}))
         }
         ("GET", ["os-services"]) => {
             (200, json!({"services": [{"id": "s", "status": nova.status, "disabled_reason": nova.reason}]}))
@@ -253,6 +260,16 @@ fn a_host_that_somebody_else_took_out_stays_out() {
     assert_eq!(bed.calls(), ["os-migrateLive web"]);
     assert_eq!(bed.ends("back").0, Some(0));
     assert_eq!(bed.service(), ("disabled".to_owned(), Some("fan is loud".to_owned())));
+}
+
+#[test]
+fn a_host_that_is_just_up_is_waited_for_and_one_that_never_comes_is_said() {
+    let bed = Bed::new("disabled", Some(REASON), &[]);
+    bed.nova.lock().unwrap().unknown = 1;
+    assert_eq!(bed.ends("back").0, Some(0));
+    assert_eq!(bed.service(), ("enabled".to_owned(), None));
+    bed.nova.lock().unwrap().unknown = u32::MAX;
+    assert_eq!(bed.ends("back"), (Some(1), "nova does not know this host yet".to_owned()));
 }
 
 #[test]
