@@ -33,7 +33,7 @@ pub(crate) fn explain(session: &mut Session, wish: &ExplainArgs) -> Result<u8, F
             if session.json() {
                 pretty(&json!({"apiVersion": API_VERSION, "item": item(code, language)}))
             } else {
-                plain::explain(code, language, columns).into_iter().map(|line| line + "\n").collect()
+                plain::meaning(code, language, columns).into_iter().map(|line| line + "\n").collect()
             }
         }
     };

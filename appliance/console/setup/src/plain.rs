@@ -3,7 +3,7 @@
 
 mod complaint;
 
-pub use complaint::{complain, explain};
+pub use complaint::{complain, meaning};
 
 use crate::answers::NONE;
 use crate::facts::{Facts, Interface};

@@ -13,7 +13,7 @@ pub fn complain(problems: &[Problem], language: Language, columns: usize) -> Vec
 
 /// What a code means, wherever it comes up.
 #[must_use]
-pub fn explain(code: Code, language: Language, columns: usize) -> Vec<String> {
+pub fn meaning(code: Code, language: Language, columns: usize) -> Vec<String> {
     let report = code.explained(language);
     let mut lines = told(&report, language, columns);
     let texts = [&report.what, &report.why, &report.fix];
@@ -46,7 +46,7 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(Code::of(&code.number().to_lowercase()), Some(code), "a number is one code's");
             for language in Language::ALL {
-                let lines = explain(code, language, 80);
+                let lines = meaning(code, language, 80);
                 let text = lines.join("\n");
                 assert!(lines.len() >= 3 && text.contains(code.number()), "{text}");
                 assert!(!text.contains(['{', '}']), "{text}");
