@@ -37,11 +37,11 @@ fn files() -> Vec<PathBuf> {
     while let Some(dir) = open.pop() {
         for entry in fs::read_dir(&dir).unwrap().map(Result::unwrap) {
             let (path, name) = (entry.path(), entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                if name != "target" && name != ".git" {
-                    open.push(path);
-                }
-            } else {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() && name != "target" && name != ".git" {
+                open.push(path);
+            } else if kind.is_file() {
+                // A link is to a place in an image.
                 found.push(path.strip_prefix(workspace()).unwrap().to_path_buf());
             }
         }
