@@ -25,6 +25,8 @@ const RELEASE: &str = "rackwright/release";
 /// What this system came with, and where of it the images are.
 const STORE: &str = "/run/live/store";
 const IMAGES: &str = "var/lib/rackwright/images";
+/// The database of before an update (`image-build/recipes/iso/init`).
+const BEFORE: &str = "/run/live/data/before";
 /// The medium of this system.
 const OWN: &str = "/run/live/medium";
 /// Of what lies beside an ISO, in bytes.
@@ -95,7 +97,7 @@ pub(super) fn keep() -> Result<Slot, String> {
     let Installed { runs, next } = installed()?;
     let kept = Environment { slot: runs, trial: None };
     if next == kept {
-        return Ok(runs);
+        return forget_before().map(|()| runs);
     }
     let is_configured = Path::new("/etc/rackwright/rackwright.toml").exists();
     if is_configured {
@@ -103,8 +105,18 @@ pub(super) fn keep() -> Result<Slot, String> {
         program::run("systemctl", ["--quiet", "is-active", "rackwright.service"])
             .map_err(|_| why.to_owned())?;
     }
+    // It has served by now: what the database was before must not come back.
+    forget_before()?;
     choose(kept)?;
     Ok(runs)
+}
+
+/// The first program of an update keeps the database of before it.
+fn forget_before() -> Result<(), String> {
+    match fs::remove_dir_all(BEFORE) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(format!("removing {BEFORE}: {why}")),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The sum of the file that a key we trust has signed.

@@ -225,6 +225,35 @@ fn an_update_comes_up_or_is_left_again() {
     until_said(&mut at, "rackwright update status", "slot b runs, and is what is started");
     assert_eq!(at.run("cat /etc/rackwright/told /var/lib/kept"), "told\nkept");
     running(&mut at);
+    at.run("test ! -e /run/live/data/before");
     drop((at, live));
+    left_again(&bench, &disk, &drive);
     bench.passed();
+}
+
+/// In the next one the controller does not come up, and its database is not what the system before it can read.
+fn left_again(bench: &Bench, disk: &Path, drive: &Path) {
+    let live = installed(bench, "third", Firmware::Bios, disk, Some(drive));
+    let mut at = shell(&live);
+    at.run("mkdir /run/new && mount -o ro /dev/vda /run/new");
+    at.answer(
+        "rackwright update apply /run/new/rackwright.iso",
+        ("Slot a has it", "one more restart is back here."),
+        COPY,
+    );
+    at.run("mkdir -p /etc/systemd/system/rackwright.service.d");
+    at.run("printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >/etc/systemd/system/rackwright.service.d/ill.conf; sync");
+    drop((at, live));
+    let live = installed(bench, "ill", Firmware::Uefi, disk, None);
+    until(&live, "RACKWRIGHT, installed; slot a runs.");
+    let mut at = shell(&live);
+    until_said(&mut at, "rackwright update status", "slot a runs on trial");
+    at.run("echo of tomorrow >/var/lib/rackwright/state.db; rm -r /etc/systemd/system/rackwright.service.d/ill.conf; sync");
+    drop((at, live));
+    let live = installed(bench, "back", Firmware::Uefi, disk, None);
+    until(&live, "the database of before it is put back");
+    until(&live, "RACKWRIGHT, installed; slot b runs.");
+    let mut at = shell(&live);
+    running(&mut at);
+    assert_eq!(status(&mut at), "slot b runs, and is what is started");
 }
