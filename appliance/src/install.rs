@@ -9,8 +9,10 @@ mod medium;
 mod origin;
 mod program;
 mod slots;
+mod target;
 mod write;
 
+use std::fs::File;
 use std::path::Path;
 
 use console::install::{Installed, Told, Workbench};
@@ -18,9 +20,22 @@ use setup::install::{Disk, Layout, Slot};
 
 use medium::Medium;
 
+/// One of us at a time.
+const LOCK: &str = "/run/rackwright-install.lock";
+
 /// The machine that we run on.
 #[derive(Debug)]
 pub struct Bench;
+
+/// Nobody else writes to disks while this is held, and Ctrl-C waits: half way there is nothing to go back to.
+fn alone() -> Result<File, String> {
+    let file = File::create(LOCK).map_err(|why| format!("opening {LOCK}: {why}"))?;
+    file.try_lock().map_err(|_| {
+        "somebody else installs or updates this machine just now: wait for that to end".to_owned()
+    })?;
+    nix::sys::signal::SigSet::all().thread_block().map_err(|why| format!("holding back signals: {why}"))?;
+    Ok(file)
+}
 
 impl Workbench for Bench {
     fn disks(&mut self) -> Result<Vec<Disk>, String> {
@@ -32,6 +47,7 @@ impl Workbench for Bench {
     }
 
     fn install(&mut self, disk: &Disk, layout: Layout, told: Told<'_>) -> Result<(), String> {
+        let _alone = alone()?;
         write::install(&Medium::of_live()?, disk, layout, told)
     }
 
@@ -40,10 +56,12 @@ impl Workbench for Bench {
     }
 
     fn update(&mut self, file: &Path, older: bool, told: Told<'_>) -> Result<Slot, String> {
+        let _alone = alone()?;
         slots::update(file, older, told)
     }
 
     fn keep(&mut self) -> Result<Slot, String> {
+        let _alone = alone()?;
         slots::keep()
     }
 

@@ -37,7 +37,10 @@ pub(super) async fn bring_up<'a>(
     let mut rise = Rise { conductor, reports, well, asked, answers: JoinSet::new(), whole };
     let mut left = stages.iter().collect::<VecDeque<_>>();
     while !conductor.is_over() {
-        if let Some(turn) = rise.turn(&left)
+        if let Some(answered) = rise.answered() {
+            // Before others begin: it may be waited for.
+            rise.go_on(answered).await;
+        } else if let Some(turn) = rise.turn(&left)
             && let Some(stage) = left.remove(turn)
         {
             rise.begin(stage).await;
@@ -125,7 +128,17 @@ impl<'a> Rise<'a, '_> {
 
     /// The next that answers, or is given up; none: none is asked, or this document is over.
     async fn answer(&mut self) -> Option<Answered<'a>> {
-        let (name, answer) = self.conductor.unless_over(self.answers.join_next()).await??.ok()?;
+        let answer = self.conductor.unless_over(self.answers.join_next()).await??;
+        self.whose(answer.ok()?)
+    }
+
+    /// One that has answered, or was given up, already.
+    fn answered(&mut self) -> Option<Answered<'a>> {
+        let answer = self.answers.try_join_next()?;
+        self.whose(answer.ok()?)
+    }
+
+    fn whose(&mut self, (name, answer): (String, Result<(), String>)) -> Option<Answered<'a>> {
         let which = self.asked.iter().position(|(service, _)| service.name == name)?;
         let (service, stage) = self.asked.swap_remove(which);
         Some((service, stage, answer))

@@ -1,11 +1,16 @@
 //! The disks of this machine, as lsblk(8) has them.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
 use serde::Deserialize;
 use setup::install::Disk;
 
 use super::program;
 
 const COLUMNS: &str = "NAME,TYPE,SIZE,MODEL,SERIAL,WWN,RO,RM,FSTYPE,LABEL,PTTYPE,PARTLABEL,MOUNTPOINTS";
+/// So much of both ends is looked at, in bytes.
+const END: usize = 1 << 20;
 /// The name of the medium's file system.
 const MEDIUM: &str = "RACKWRIGHT";
 
@@ -41,7 +46,9 @@ struct Device {
 /// What lsblk said.
 pub(super) fn all() -> Result<Vec<Disk>, String> {
     let text = program::run("lsblk", ["--json", "--bytes", "--paths", "--output", COLUMNS])?;
-    parse(&text).map_err(|why| format!("lsblk printed something that is no list of disks: {why}"))
+    let disks =
+        parse(&text).map_err(|why| format!("lsblk printed something that is no list of disks: {why}"))?;
+    Ok(disks.into_iter().map(unmarked).collect())
 }
 
 fn parse(text: &str) -> Result<Vec<Disk>, serde_json::Error> {
@@ -49,6 +56,26 @@ fn parse(text: &str) -> Result<Vec<Disk>, serde_json::Error> {
     // Drives without a medium, and floppies of firmware, have no size.
     let disks = listing.blockdevices.iter().filter(|device| device.kind == "disk" && device.size > 0);
     Ok(disks.map(disk).collect())
+}
+
+/// What there is no mark of may be something all the same: encrypted, or damaged.
+fn unmarked(disk: Disk) -> Disk {
+    if !disk.content.is_empty() || disk.hindrance.is_some() {
+        return disk;
+    }
+    let is_blank = File::open(&disk.path).and_then(|file| {
+        let mut ends = vec![0; 2 * END];
+        let (head, tail) = ends.split_at_mut(END);
+        file.read_exact_at(head, 0)?;
+        file.read_exact_at(tail, disk.bytes.saturating_sub(END as u64))?;
+        Ok(ends.iter().all(|byte| *byte == 0))
+    });
+    let content = match is_blank {
+        Ok(true) => Vec::new(),
+        Ok(false) => vec!["something without a partition table or file system that is known".to_owned()],
+        Err(why) => vec![format!("it can't be read: {why}")],
+    };
+    Disk { content, ..disk }
 }
 
 fn disk(device: &Device) -> Disk {

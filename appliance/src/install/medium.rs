@@ -50,12 +50,16 @@ impl Medium {
     fn of_drives() -> Result<Medium, String> {
         let gone = "the medium is not in a drive any more: put it in again, it is copied to the disk";
         let id = of_kernel_line("rackwright.medium").ok_or("the kernel line does not name the medium")?;
-        let found = program::run("lsblk", ["--noheadings", "--list", "--paths", "--output", "NAME"])?;
+        let found =
+            program::run("lsblk", ["--noheadings", "--list", "--paths", "--output", "NAME,PARTLABEL"])?;
         let is_it = |path: &Path| {
             let mounted = Mounted::at("look", path, "ro,nosuid,nodev,noexec");
             mounted.is_ok_and(|mounted| mounted.path(&format!("rackwright/{id}")).exists())
         };
-        let media = found.lines().map(|line| PathBuf::from(line.trim()));
+        // The slot of an installed controller is as a medium, and what is on that disk is about to go.
+        let is_slot = |line: &str| ["rackwright-a-", "rackwright-b-"].iter().any(|name| line.contains(name));
+        let media = found.lines().filter(|line| !is_slot(line));
+        let media = media.filter_map(|line| Some(PathBuf::from(line.split_whitespace().next()?)));
         let media = media.filter_map(|path| Medium::at(&path).ok());
         media.into_iter().find(|medium| is_it(&medium.path)).ok_or_else(|| gone.to_owned())
     }
@@ -77,8 +81,13 @@ impl Medium {
     ///
     /// # Errors
     /// What could not be read or written.
-    pub(super) fn copy(&self, disk: &Path, place: Place, told: Told<'_>) -> Result<(), String> {
+    pub(super) fn copy(&self, disk: &File, place: Place, told: Told<'_>) -> Result<(), String> {
         copy(&self.path, self.bytes, disk, place, told)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -90,10 +99,16 @@ fn size(descriptor: &[u8]) -> Option<u64> {
     (is_ours && block == 2048 && blocks > 0).then(|| u64::from(blocks) * u64::from(block))
 }
 
-/// Copies the first `bytes` of a file, and waits until they are on the disk, and nowhere else.
-pub(super) fn copy(from: &Path, bytes: u64, disk: &Path, place: Place, told: Told<'_>) -> Result<(), String> {
+/// Copies the first `bytes` of a file, and waits until they are on the disk.
+pub(super) fn copy(
+    from: &Path,
+    bytes: u64,
+    target: &File,
+    place: Place,
+    told: Told<'_>,
+) -> Result<(), String> {
     let reading = |why| format!("reading {}: {why}", from.display());
-    let writing = |why| format!("writing {}: {why}", disk.display());
+    let writing = |why| format!("writing the disk: {why}");
     if bytes > place.bytes() {
         return Err(format!(
             "{} has {} MiB, and the slot {}",
@@ -103,7 +118,6 @@ pub(super) fn copy(from: &Path, bytes: u64, disk: &Path, place: Place, told: Tol
         ));
     }
     let mut source = File::open(from).map_err(reading)?;
-    let target = File::options().write(true).open(disk).map_err(writing)?;
     let (mut piece, mut done) = (vec![0; PIECE], 0);
     while done < bytes {
         let count = usize::try_from(bytes - done).unwrap_or(PIECE).min(PIECE);
@@ -117,16 +131,14 @@ pub(super) fn copy(from: &Path, bytes: u64, disk: &Path, place: Place, told: Tol
             target.sync_data().map_err(writing)?;
         }
     }
-    target.sync_all().map_err(writing)?;
-    // Whoever reads it now reads the disk.
-    program::run("blockdev", ["--flushbufs", &disk.to_string_lossy()]).map(drop)
+    target.sync_all().map_err(writing)
 }
 
 /// Reads every file of a mounted medium that its list of sums names, and compares.
 ///
 /// # Errors
 /// Which file is not what was built, or could not be read.
-pub(super) fn prove(mounted: &Mounted, told: Told<'_>) -> Result<(), String> {
+pub(super) fn prove(mounted: &Mounted, what: &str, told: Told<'_>) -> Result<(), String> {
     let mut text = String::new();
     let list = mounted.path("rackwright/SHA256SUMS");
     let read = File::open(&list).and_then(|file| file.take(MOST_SUMS).read_to_string(&mut text));
@@ -136,7 +148,7 @@ pub(super) fn prove(mounted: &Mounted, told: Told<'_>) -> Result<(), String> {
     let total = sums.iter().map(|(_, name)| size(name)).sum();
     let mut before = 0;
     for (sum, name) in &sums {
-        let mut tell = |done: u64| told("reading it back", before + done, total);
+        let mut tell = |done: u64| told(what, before + done, total);
         let file = File::open(mounted.path(name)).map_err(|why| format!("reading {name}: {why}"))?;
         let is = hash(file, u64::MAX, &mut tell).map_err(|why| format!("reading {name}: {why}"))?;
         if is != *sum {

@@ -62,7 +62,10 @@ pub(super) fn update(file: &Path, older: bool, told: Told<'_>) -> Result<Slot, S
     // Half of it must not be started, whatever was planned before.
     choose(Environment { slot: runs, trial: None })?;
     let room = size(&device)?;
-    copy(file, bytes, &device, room, told)?;
+    let target = File::options().write(true).open(&device);
+    copy(file, bytes, &target.map_err(|why| format!("opening {}: {why}", device.display()))?, room, told)?;
+    // Whoever reads it now reads the disk.
+    program::run("blockdev", ["--flushbufs", &device.to_string_lossy()])?;
     let reading = |why: std::io::Error| format!("reading {}: {why}", device.display());
     let back =
         hash(File::open(&device).map_err(reading)?, bytes, &mut |done| told("reading it back", done, bytes));
@@ -184,8 +187,14 @@ fn partition(name: &str) -> Result<PathBuf, String> {
         fs::read_to_string(entry.path().join("uevent"))
             .is_ok_and(|text| text.lines().any(|line| line == wanted))
     };
-    let found = entries.into_iter().find(is_it).map(|entry| Path::new("/dev").join(entry.file_name()));
-    found.ok_or_else(|| format!("the disk has no partition rackwright-{name}-{id}"))
+    let found = entries.into_iter().filter(is_it).map(|entry| Path::new("/dev").join(entry.file_name()));
+    match found.collect::<Vec<_>>().as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(format!("the disk has no partition rackwright-{name}-{id}")),
+        _ => Err(format!(
+            "more than one disk has a partition rackwright-{name}-{id}: pull out the copies of this controller's"
+        )),
+    }
 }
 
 /// All of a device.

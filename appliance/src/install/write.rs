@@ -1,9 +1,7 @@
 //! Makes a disk the controller's. The old content's first MiB goes first, and what firmware starts comes last, so that whatever ends it
 //! in between leaves a disk that boots nothing.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::Path;
 
 use console::install::Told;
@@ -13,53 +11,73 @@ use setup::install::{Disk, Environment, Layout, Slot};
 
 use super::loops::{Loop, Mounted};
 use super::medium::{Medium, prove};
-use super::program;
 use super::slots::{ENVIRONMENT, MENU};
+use super::target::Target;
+use super::{disks, program};
 
-const MIB: u64 = 1 << 20;
 /// What an installed controller keeps: the same folders in the first program of the ISO.
 const KEPT: [&str; 4] = ["etc", "home", "root", "var"];
 /// What this live system has changed.
 const CHANGES: &str = "/run/live/changes/upper";
 /// What may write there. Networks that it has made stay.
 const WRITERS: [&str; 2] = ["rackwright-configured.path", "rackwright.service"];
-/// Of `linux/fcntl.h`.
-const O_EXCL: i32 = 0o200;
 
 /// Does all of it.
 pub(super) fn install(medium: &Medium, disk: &Disk, layout: Layout, told: Told<'_>) -> Result<(), String> {
-    let path = Path::new(&disk.path);
-    let id = id()?;
-    let _others = Others::locked(path)?;
+    let target = Target::claimed(disk)?;
+    // A damaged medium must not cost what is on the disk.
+    prove(&Mounted::at("medium", medium.path(), "ro,nosuid,nodev,noexec")?, "reading the medium", told)?;
+    let _others = Others::locked(disk)?;
     told("clearing the disk", 0, 0);
-    clear(path, disk.bytes)?;
-    medium.copy(path, layout.slot(), told)?;
+    target.clear()?;
+    let mut writers = None;
+    let done = fill(medium, &target, layout, &mut writers, told);
+    if done.is_err() {
+        // What came before firmware could start it, must not stay beside the controller that goes on here.
+        target.forget(0)?;
+    } else if let Some(writers) = &mut writers {
+        writers.stay = true;
+    }
+    done
+}
+
+fn fill(
+    medium: &Medium,
+    target: &Target,
+    layout: Layout,
+    writers: &mut Option<Writers>,
+    told: Told<'_>,
+) -> Result<(), String> {
+    let (path, id) = (target.path(), id()?);
+    medium.copy(target.file(), layout.slot(), told)?;
+    // Of an installation before this one there may be another system in it.
+    target.forget(layout.slot().offset() + layout.slot().bytes())?;
+    program::run("blockdev", ["--flushbufs", &path.to_string_lossy()])?;
+    target.is_same()?;
     let slot = Loop::of(path, layout.slot())?;
     let system = Mounted::at("slot", Path::new(slot.device()), "ro,nosuid,nodev,noexec")?;
-    prove(&system, told)?;
+    prove(&system, "reading it back", told)?;
     told("making the other file systems", 0, 0);
-    let data = Loop::of(path, layout.data())?;
+    target.is_same()?;
+    let (data, esp) = (Loop::of(path, layout.data())?, Loop::of(path, layout.esp())?);
     program::run("mke2fs", ["-q", "-F", "-t", "ext4", "-L", "rackwright-data", data.device()])?;
-    let esp = Loop::of(path, layout.esp())?;
-    program::run("mkfs.vfat", ["-F", "32", "-n", "RW-EFI", esp.device()])?;
+    let sector = program::run("blockdev", ["--getss", &path.to_string_lossy()])?;
+    program::run("mkfs.vfat", ["-F", "32", "-S", sector.trim(), "-n", "RW-EFI", esp.device()])?;
     put_loaders(&system, Path::new(esp.device()), &id)?;
     told("taking along what this live system knows", 0, 0);
-    let mut writers = Writers::stopped()?;
+    *writers = Some(Writers::stopped()?);
     put_changes(Path::new(data.device()))?;
     told("making it start", 0, 0);
     let (core, boot) = (content(&system, "core.img")?, content(&system, "boot.img")?);
     system.close()?;
     // Nobody rereads the partition table of a disk that is in use.
     drop((slot, data, esp));
-    put(path, &core, layout.bios().offset())?;
-    program::with_input(
-        "sfdisk",
-        ["--quiet", "--wipe", "never", "--wipe-partitions", "never", &disk.path],
-        &layout.table(&id),
-    )?;
-    put(path, &boot, 0)?;
-    writers.stay = true;
-    Ok(())
+    target.put(&core, layout.bios().offset())?;
+    target.is_same()?;
+    let words = ["--quiet", "--wipe", "never", "--wipe-partitions", "never", &path.to_string_lossy()]
+        .map(str::to_owned);
+    program::with_input("sfdisk", words, &layout.table(&id))?;
+    target.put(&boot, 0)
 }
 
 /// By which the first program finds this disk's partitions, and no other's.
@@ -67,26 +85,6 @@ fn id() -> Result<String, String> {
     let mut bytes = [0; 4];
     SystemRandom::new().fill(&mut bytes).map_err(|_| "the kernel gives no random numbers")?;
     Ok(HEXLOWER.encode(&bytes))
-}
-
-/// Both ends: boot sector and both partition tables, and the marks of most file systems.
-fn clear(disk: &Path, bytes: u64) -> Result<(), String> {
-    let failed = |why| format!("writing {}: {why}", disk.display());
-    // Whatever uses it, even if nobody saw that before, has it open so.
-    let file = File::options().write(true).custom_flags(O_EXCL).open(disk).map_err(failed)?;
-    let zeros = vec![0; usize::try_from(MIB).unwrap_or_default()];
-    for at in [0, bytes.saturating_sub(MIB)] {
-        file.write_all_at(&zeros, at).map_err(failed)?;
-    }
-    file.sync_all().map_err(failed)?;
-    drop(file);
-    program::run("blockdev", ["--rereadpt", &disk.to_string_lossy()]).map(drop)
-}
-
-fn put(disk: &Path, bytes: &[u8], at: u64) -> Result<(), String> {
-    let file = File::options().write(true).open(disk);
-    let done = file.and_then(|file| file.write_all_at(bytes, at).and_then(|()| file.sync_all()));
-    done.map_err(|why| format!("writing {}: {why}", disk.display()))
 }
 
 fn content(system: &Mounted, name: &str) -> Result<Vec<u8>, String> {
@@ -161,21 +159,13 @@ impl Drop for Writers {
 struct Others(Vec<String>);
 
 impl Others {
-    fn locked(disk: &Path) -> Result<Others, String> {
-        let text = program::run(
-            "lsblk",
-            ["--noheadings", "--list", "--nodeps", "--paths", "--output", "NAME,TYPE,RO"],
-        )?;
-        let mut others = Others(Vec::new());
-        for line in text.lines() {
-            if let [name, "disk", "0"] = line.split_whitespace().collect::<Vec<_>>().as_slice()
-                && Path::new(name) != disk
-            {
-                program::run("blockdev", ["--setro", name])?;
-                others.0.push((*name).to_owned());
-            }
-        }
-        Ok(others)
+    fn locked(disk: &Disk) -> Result<Others, String> {
+        // Those that are in use are what somebody writes to.
+        let free =
+            disks::all()?.into_iter().filter(|other| other.path != disk.path && other.hindrance.is_none());
+        // A drive that says no has nothing in it.
+        let locked = free.filter(|other| program::run("blockdev", ["--setro", &other.path]).is_ok());
+        Ok(Others(locked.map(|other| other.path).collect()))
     }
 }
 
