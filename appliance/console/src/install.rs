@@ -214,7 +214,7 @@ impl Desk {
             writeln!(
                 self.terminal.out,
                 "Installed on {name} in {seconds} s. Take the medium out and restart: systemctl reboot\n\
-                 The controller is stopped until then, so that nothing is lost with this live system."
+                 The controller is stopped until then: it would learn what would be lost."
             )?;
         }
         self.restart_if(restart, bench)

@@ -54,7 +54,7 @@ fn install(bench: &Bench, firmware: Firmware, medium: Medium, disk: Disk<'_>) {
     // What it was told lives on.
     shell.run("echo told >/etc/rackwright/told");
     let command = format!("rackwright install --disk {SERIAL} --confirm {SERIAL}");
-    let said = shell.answer(&command, ("Installed on CTRL1", "with this live system."), COPY);
+    let said = shell.answer(&command, ("Installed on CTRL1", "it would learn what would be lost."), COPY);
     say::line(said.lines().find(|line| line.contains("Installed on")).unwrap_or_default());
     let left = shell.run("losetup --all | grep /dev/vd; grep /run/rackwright- /proc/mounts; true");
     assert_eq!(left, "", "something is left over");
