@@ -56,6 +56,7 @@ mod screen;
 mod script;
 #[cfg(feature = "everything")]
 mod setup_answers;
+mod slots;
 #[cfg(feature = "everything")]
 mod ssh_key;
 #[cfg(feature = "everything")]

@@ -7,8 +7,8 @@ use crate::volume;
 #[cfg(feature = "everything")]
 use crate::{
     ansible, choice, chunk, configuration, disk, document, exchange, hardware, http, identity, image,
-    journal, message, power, recipe, recovery, row, screen, setup_answers, ssh_key, store, terminal, tpm,
-    wiring,
+    journal, message, power, recipe, recovery, row, screen, setup_answers, slots, ssh_key, store, terminal,
+    tpm, wiring,
 };
 use crate::{dhcp, loader, script, trace, transfer};
 #[cfg(feature = "delivery")]
@@ -169,6 +169,7 @@ const OTHERS: &[Target] = targets! {
     "configuration": configuration::run, configuration::seeds;
     "setup-answers": setup_answers::answers, setup_answers::answers_seeds;
     "setup-record": setup_answers::recorded, setup_answers::recorded_seeds;
+    "slots": slots::environment, slots::environment_seeds;
     "catalog": configuration::catalog, configuration::catalog_seeds;
     "catalog-template": configuration::template, configuration::template_seeds;
     // What people and other programs read.
