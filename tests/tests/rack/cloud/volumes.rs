@@ -26,8 +26,11 @@ fn a_cloud_with_a_storage_node_keeps_volumes_and_objects() {
     let bed = Bed::up(&site, &members);
     comes_up(&site);
     let client = Client::on(&site, bed.node(0));
-    let services = client.says("volume service list -f value -c Binary -c Host -c State");
-    assert!(services.contains("cinder-volume n2@lvm up"), "{services}");
+    // It takes orders; cinder calls it up when it has said so itself, which takes a while on an emulated processor.
+    until("cinder-volume is up", || {
+        let services = client.says("volume service list -f value -c Binary -c Host -c State");
+        services.contains("cinder-volume n2@lvm up")
+    });
     client.says("volume create --size 1 kept");
     until("kept is available", || client.says("volume show kept -f value -c status").trim() == "available");
     client.says("volume delete kept");
