@@ -39,8 +39,9 @@ pub(crate) struct Ran {
     pub(crate) err: String,
 }
 
+/// A stream whose text can be read while somebody still writes.
 #[derive(Clone, Default)]
-struct Captured(Rc<RefCell<Vec<u8>>>);
+pub(crate) struct Captured(Rc<RefCell<Vec<u8>>>);
 
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -53,7 +54,7 @@ impl Write for Captured {
 }
 
 impl Captured {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.borrow().clone()).unwrap()
     }
 }

@@ -1,28 +1,14 @@
 //! What the installer asks and says, on a machine whose disks are made up.
 
-use std::cell::RefCell;
-use std::io::{self, Cursor, Write};
+use std::io::Cursor;
 use std::path::Path;
-use std::rc::Rc;
 
 use setup::install::{Disk, Environment, Layout, Slot};
 
 use super::{Desk, InstallVerb, Installed, Told, Workbench};
 use crate::failure::exit;
 use crate::terminal::Terminal;
-
-#[derive(Clone, Default)]
-struct Screen(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Screen {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::tests::Captured;
 
 /// What was done to it.
 struct Fake {
@@ -89,7 +75,7 @@ impl Workbench for Fake {
 
 /// The exit code and everything that was shown.
 fn run(bench: &mut Fake, verb: &InstallVerb, typed: Option<&str>, json: bool) -> (u8, String) {
-    let screen = Screen::default();
+    let screen = Captured::default();
     let terminal = Terminal {
         out: Box::new(screen.clone()),
         err: Box::new(screen.clone()),
@@ -101,7 +87,7 @@ fn run(bench: &mut Fake, verb: &InstallVerb, typed: Option<&str>, json: bool) ->
         err_size: || None,
     };
     let code = Desk { terminal, json }.carry_out(verb, bench);
-    let shown = String::from_utf8(screen.0.borrow().clone()).unwrap();
+    let shown = screen.text();
     assert!(!shown.contains('\u{1b}'), "{shown:?}");
     (code, shown)
 }

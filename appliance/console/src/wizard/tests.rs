@@ -1,10 +1,9 @@
-use std::cell::RefCell;
 use std::io::Cursor;
-use std::rc::Rc;
 
 use setup::{Facts, Interface, Outcome, record};
 
 use super::*;
+use crate::tests::Captured;
 
 /// A machine that is not there.
 #[derive(Default)]
@@ -60,19 +59,6 @@ impl Machine for Fake {
     }
 }
 
-#[derive(Clone, Default)]
-struct Screen(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Screen {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn machine() -> Fake {
     let card = |name: &str| Interface { name: name.to_owned(), link: Some(true), ..Interface::default() };
     let facts = Facts { interfaces: vec![card("eno1"), card("eno2")], ..Facts::default() };
@@ -92,7 +78,7 @@ fn options(verb: SetupVerb) -> SetupOptions {
 
 /// The exit code and everything that was shown when these lines are typed.
 fn run(machine: &mut Fake, options: &SetupOptions, typed: &str, asks: bool) -> (u8, String) {
-    let screen = Screen::default();
+    let screen = Captured::default();
     let terminal = Terminal {
         out: Box::new(screen.clone()),
         err: Box::new(screen.clone()),
@@ -104,7 +90,7 @@ fn run(machine: &mut Fake, options: &SetupOptions, typed: &str, asks: bool) -> (
         err_size: || None,
     };
     let code = carry_out(options, machine, terminal).unwrap();
-    let shown = String::from_utf8(screen.0.borrow().clone()).unwrap();
+    let shown = screen.text();
     assert!(shown.lines().all(|line| setup::width(line) <= 80), "{shown}");
     (code, shown)
 }
